@@ -1,0 +1,49 @@
+# The few verbs people guess. `make` alone lists them; what stands behind each is in dev/README.md.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/streamkeeper
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export CLUSTER_CACHE ?= $(CACHE)/cluster
+export PYTHONPATH := $(CURDIR)
+export PYTHONDONTWRITEBYTECODE := 1
+NODES ?= 3
+PROFILE ?= dev
+PYTHON := python3 -u
+.DEFAULT_GOAL := help
+.PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
+  images s3 demo test test-rust test-dev test-e2e bench crds lint deny
+
+help: ## list these verbs
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+demo: setup ## the whole story on a real cluster, ends with a ledger (FULL=1: a year of data; KEEP=1: leave it up)
+	FULL=$(FULL) KEEP=$(KEEP) $(PYTHON) dev/demo/run.py
+test: setup lint test-dev test-rust test-e2e ## every tier of tests, from nothing
+test-rust: setup ## unit, story and engine tests, beside an S3 server of their own
+	dev/s3/local -- cargo test --workspace --locked
+test-dev: ## tests of the tools in dev/
+	$(PYTHON) -m unittest discover -s dev -t .
+test-e2e: setup ## end-to-end stories on the cluster
+	$(PYTHON) -m dev.e2e
+setup: ## install and build what demo and test stand on; quick when it is there
+	@dev/setup
+cluster-up: setup ## start the cluster (NODES=3)
+	@$(PYTHON) -m dev.lib.cluster up $(NODES)
+cluster-down: ## stop it, leave nothing behind
+	@$(PYTHON) -m dev.lib.cluster down
+cluster-status: ## its nodes, pods, memory
+	@$(PYTHON) -m dev.lib.cluster status
+node-kill node-start node-partition node-heal: ## faults: make node-kill I=1
+	@$(PYTHON) -m dev.lib.cluster $@ $(or $(I),$(error which node? I=0, I=1, ...))
+images: ## build the images and load them into the cluster, if one runs (PROFILE=release)
+	$(PYTHON) -m dev.images --profile $(PROFILE)
+s3: images ## put the S3 server into the cluster and check it
+	$(PYTHON) -m dev.s3.install && $(PYTHON) -m dev.s3.check
+bench: ## events per CPU-second of the engine
+	cargo run --locked --release --bin streamjob-runtime -- bench
+crds: ## write crds/ from the Rust types
+	cargo run --locked --bin streamkeeper -- crds
+lint: ## formatting, clippy, chart
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+deny: ## licences, advisories, sources of every dependency
+	@test -x $(CACHE)/tools/bin/cargo-deny || cargo install --locked --root $(CACHE)/tools cargo-deny
+	$(CACHE)/tools/bin/cargo-deny check
