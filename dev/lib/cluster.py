@@ -101,7 +101,7 @@ class Local(Cluster):
 
     @property
     def node_names(self) -> list[str]:
-        return sorted(o["metadata"]["name"] for o in self.kubectl.list("nodes"))
+        return sorted(o["metadata"]["name"] for o in self.kubectl.objects("nodes"))
 
     @contextmanager
     def reach(self, namespace: str, service: str, port: int) -> Iterator[str]:

@@ -68,7 +68,7 @@ class Kubectl:
         text = self.run("get", kind, name, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
-    def list(self, kind: str, selector: str = "", *, everywhere: bool = False) -> list[Object]:
+    def objects(self, kind: str, selector: str = "", *, everywhere: bool = False) -> list[Object]:
         """All objects of a kind that carry the labels of `selector` (`a=b,c`)."""
         scope = (["-l", selector] if selector else []) + (["-A"] if everywhere else [])
         return json.loads(self.run("get", kind, *scope, "-o", "json"))["items"]

@@ -77,7 +77,7 @@ class S3:
             if error.status != 409:
                 raise
 
-    def list(self, bucket: str, prefix: str = "") -> Iterator[Entry]:
+    def entries(self, bucket: str, prefix: str = "") -> Iterator[Entry]:
         """Every object below `prefix` in key order, page by page."""
         query = {"list-type": "2", "prefix": prefix}
         while True:

@@ -1,0 +1,99 @@
+"""The images of this repository: which binaries they hold, and how they get into a cluster."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.images.archive import Image, write
+from dev.lib import seaweed
+from dev.lib.paths import CACHE, CARGO_TARGET, ROOT
+
+OPERATOR = "localhost/streamkeeper-operator:dev"
+RUNTIME = "localhost/streamjob-runtime:dev"
+SEAWEEDFS = f"localhost/seaweedfs:{seaweed.VERSION}"
+REFERENCES = {"operator": OPERATOR, "runtime": RUNTIME, "seaweedfs": SEAWEEDFS}
+
+_BINARIES = {"operator": "streamkeeper", "runtime": "streamjob-runtime"}
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@dataclass(frozen=True)
+class Built:
+    """An archive on disk, ready to be loaded."""
+
+    reference: str
+    archive: Path
+    digest: str
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the image's files: archives are not compressed."""
+        return self.archive.stat().st_size / 1e6
+
+
+def build(names: list[str], profile: str = "dev") -> list[Built]:
+    """Build the named images (`operator`, `runtime`, `seaweedfs`) and return them in that order.
+
+    `profile` is Cargo's; `dev` shares everything compiled with the tests. Raises
+    `subprocess.CalledProcessError` when Cargo fails (it has said why).
+    """
+    wanted = [_BINARIES[name] for name in names if name in _BINARIES]
+    programs = cargo_build(wanted, profile) if wanted else {}
+    return [_image(name, programs) for name in names]
+
+
+def cargo_build(binaries: list[str], profile: str) -> dict[str, Path]:
+    """Compile binaries of the workspace; where each one is, by name."""
+    chosen = [argument for binary in binaries for argument in ("--bin", binary)]
+    command = ["cargo", "build", "--workspace", "--locked", "--profile", profile, *chosen]
+    command += ["--target-dir", str(CARGO_TARGET), "--message-format=json-render-diagnostics"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    found: dict[str, Path] = {}
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable"):
+            found[message["target"]["name"]] = Path(message["executable"])
+    return found
+
+
+def _image(name: str, programs: dict[str, Path]) -> Built:
+    reference, out = REFERENCES[name], CACHE / "images"
+    out.mkdir(parents=True, exist_ok=True)
+    if name == "seaweedfs":
+        program, path = seaweed.install(), "/weed"
+    else:
+        path = f"/{_BINARIES[name]}"
+        program = _stripped(programs[_BINARIES[name]], out)
+    image = Image(
+        reference,
+        {path: program, _CERTIFICATES: Path(_CERTIFICATES)},
+        [path],
+        user="65532:65532",
+        env={"SSL_CERT_FILE": _CERTIFICATES},
+        labels={"org.opencontainers.image.title": name, "org.opencontainers.image.licenses": "Apache-2.0"},
+    )
+    archive = out / f"{name}.tar"
+    return Built(reference, archive, write(image, archive))
+
+
+def _stripped(program: Path, out: Path) -> Path:
+    _require_static(program)
+    copy = out / program.name
+    if shutil.which("strip"):
+        subprocess.run(["strip", "-o", str(copy), str(program)], check=True)
+    else:
+        shutil.copy2(program, copy)
+    return copy
+
+
+def _require_static(program: Path) -> None:
+    # An image FROM scratch has no loader: a dynamic program would fail with "no such file".
+    with program.open("rb") as stream:
+        header = stream.read(64)
+        start, size, count = (int.from_bytes(header[a:b], "little") for a, b in ((32, 40), (54, 56), (56, 58)))
+        stream.seek(start)
+        kinds = [int.from_bytes(stream.read(size)[:4], "little") for _ in range(count)]
+    if 3 in kinds:  # PT_INTERP
+        raise ValueError(f"{program} is not static; was it built without the rustflags of .cargo/config.toml?")
