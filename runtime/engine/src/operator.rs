@@ -1,0 +1,64 @@
+//! The contract between an operator and the subtask that drives it.
+//!
+//! A subtask is one thread that owns one instance of every node of the plan. It calls an operator's methods one at a time, in stream order; operators never block,
+//! never look at a clock and keep their state in memory. Everything an operator appends to `out` goes to the nodes downstream.
+
+use std::sync::Arc;
+
+use streamkeeper_connectors::batch::Batch;
+use streamkeeper_protocol::{key_group::Assignment, manifest::StateDescriptor};
+use streamkeeper_state::{Entry, FrozenState};
+
+use crate::EngineError;
+
+/// What an operator knows about its place in the job.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// This subtask.
+    pub subtask: u32,
+    /// Owner of every key group.
+    pub assignment: Arc<Assignment>,
+}
+
+/// One node of the plan in one subtask (all but sources and sinks).
+pub trait Operator: Send {
+    /// Takes rows of input `input` (position in the node's `inputs`).
+    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError>;
+
+    /// Takes a watermark (epoch milliseconds, already combined over all inputs and larger than the last). The subtask forwards it after `out`, unless the operator
+    /// makes its own watermarks ([`Operator::own_watermark`]).
+    fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError>;
+
+    /// For a watermark assigner: the watermark after the rows seen so far. Watermarks from upstream then stop here (but for the last one, `i64::MAX`).
+    fn own_watermark(&self) -> Option<Option<i64>> {
+        None
+    }
+
+    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called before a barrier is taken and at the end of input.
+    fn flush(&mut self, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Shapes of the operator's states: none for stateless operators.
+    fn states(&self) -> Vec<StateDescriptor> {
+        Vec::new()
+    }
+
+    /// Takes entries of state `name` back, before any row; `written` is their shape when they were written, which [`streamkeeper_protocol::compatibility`] found fit.
+    fn restore(&mut self, _name: &str, _written: &StateDescriptor, _entries: Vec<Entry>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Takes the combined watermark of the checkpoint back, after all states.
+    fn restore_watermark(&mut self, _watermark: i64) {}
+
+    /// The changes of every state since the last call, or everything if `full`.
+    fn freeze(&mut self, _full: bool) -> Result<Vec<FrozenState>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    /// Rows dropped because they came after the watermark.
+    fn late_records(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,1 @@
+//! Binary streamjob-runtime: worker and coordinator roles.

@@ -1,0 +1,51 @@
+//! Can this plan continue from that checkpoint?
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::StateDescriptor;
+
+/// What happens to one state when a plan continues from a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateVerdict {
+    /// Identity of the operator.
+    pub state_uid: String,
+    /// Label for people.
+    pub label: String,
+    /// Name of the state within the operator.
+    pub state: String,
+    /// The verdict.
+    pub fit: Fit,
+}
+
+/// Ways in which a state fits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Fit {
+    /// Same shape.
+    Exact,
+    /// Fits after these steps, done while restoring.
+    Evolve {
+        /// For people, like `add SUM(BIGINT), starting from no rows`.
+        steps: Vec<String>,
+    },
+    /// Not in the checkpoint: starts empty.
+    New,
+    /// In the checkpoint only: needs `droppedState: Allow`.
+    Dropped,
+    /// Does not fit.
+    Incompatible {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// A state that a plan will keep, as its catalog lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// Identity of the operator.
+    pub state_uid: String,
+    /// Label for people.
+    pub label: String,
+    /// Shape.
+    pub descriptor: StateDescriptor,
+}

@@ -1,0 +1,166 @@
+//! `HEAD.json`: the one record that decides who runs a job and from where.
+//!
+//! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads HEAD, asks for the next record, writes it with `If-Match`, and
+//! asks [`after_lost_swap`] what a refused write means.
+
+mod decide;
+
+pub use decide::*;
+use serde::{Deserialize, Serialize};
+
+/// Version of the record; a reader accepts its own and older ones.
+pub const HEAD_FORMAT: u32 = 1;
+/// Operations kept for idempotent answers.
+pub const OPERATIONS_KEPT: usize = 32;
+/// Savepoints kept by name.
+pub const SAVEPOINTS_KEPT: usize = 16;
+/// Largest HEAD in bytes.
+pub const HEAD_LIMIT: usize = 16 * 1024;
+
+/// The authority over a job's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// [`HEAD_FORMAT`] of the writer.
+    pub v: u32,
+    /// Oldest format a reader must know.
+    pub min_reader: u32,
+    /// Grows by one with every write.
+    pub seq: u64,
+    /// Unique per write: tells our own lost answer from somebody else's write, and makes every ETag unique.
+    pub nonce: String,
+    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are keyed by it.
+    pub lineage: String,
+    /// Uid of the StreamJob that owns it.
+    pub job_uid: String,
+    /// Revision that runs (or ran last).
+    pub revision: u64,
+    /// Fence: grows with every start of the job's graph. `(revision, attempt)` only grows.
+    pub attempt: u64,
+    /// Secret-free token of the attempt's owner, to tell two processes of the same attempt apart.
+    pub token: String,
+    /// What the job is doing.
+    pub state: RunState,
+    /// Plan of `last`, or of the running revision before its first checkpoint.
+    pub plan_hash: String,
+    /// Key groups, fixed for the job's life.
+    pub max_parallelism: u16,
+    /// Next checkpoint number; only grows, also when an older snapshot is restored.
+    pub next_checkpoint: u64,
+    /// The restore point.
+    pub last: Option<LastCheckpoint>,
+    /// Older complete checkpoints that are kept, newest first.
+    pub retained: Vec<RetainedCheckpoint>,
+    /// Savepoints by name, newest first.
+    pub savepoints: Vec<SavepointRecord>,
+    /// Results of mutating Job API calls, newest first.
+    pub operations: Vec<OperationRecord>,
+}
+
+/// What HEAD says the job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum RunState {
+    /// `revision` runs it.
+    Running,
+    /// `revision` has stopped with everything committed; revision `to` may claim by itself.
+    HandingOver {
+        /// The successor.
+        to: u64,
+    },
+    /// Stopped with everything committed; may be resumed.
+    Stopped,
+    /// All input was read and committed; nothing to resume.
+    Completed,
+    /// The StreamJob was deleted; state may be taken over.
+    Released,
+}
+
+/// The restore point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCheckpoint {
+    /// Number.
+    pub checkpoint: u64,
+    /// Key of its manifest.
+    pub manifest: String,
+    /// Whether some sink has output to commit for it.
+    pub needs_commit: bool,
+    /// Whether all of it was committed.
+    pub committed: bool,
+    /// Completion, milliseconds since the epoch.
+    pub completed_ms: i64,
+    /// Bytes written by it.
+    pub written_bytes: u64,
+    /// Bytes that a restore reads.
+    pub total_bytes: u64,
+    /// From barrier to this record's write, milliseconds.
+    pub duration_ms: u64,
+}
+
+/// An older complete checkpoint that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetainedCheckpoint {
+    /// Number.
+    pub checkpoint: u64,
+    /// Key of its manifest.
+    pub manifest: String,
+}
+
+/// A savepoint in progress or complete. Its checkpoint is pinned while it is being copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavepointRecord {
+    /// Name, unique within the job.
+    pub name: String,
+    /// Idempotency key that asked for it.
+    pub key: String,
+    /// Folder it is copied to (key in the job's bucket).
+    pub uri: String,
+    /// Checkpoint it holds.
+    pub checkpoint: u64,
+    /// Manifest of that checkpoint, pinned until `complete`.
+    pub manifest: String,
+    /// Whether its folder is self-contained.
+    pub complete: bool,
+}
+
+/// A mutating call and its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Idempotency key.
+    pub key: String,
+    /// Which call.
+    pub kind: OperationKind,
+    /// Its result, once known.
+    pub result: OperationResult,
+}
+
+/// Mutating calls of the Job API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "named after the calls")]
+pub enum OperationKind {
+    Promote,
+    Savepoint,
+    HandOver,
+    Stop,
+    Rescale,
+}
+
+/// How an operation went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum OperationResult {
+    /// Accepted, not finished.
+    Running,
+    /// Finished.
+    Done {
+        /// Restore point it left, if it makes one.
+        checkpoint: Option<u64>,
+        /// Savepoint folder, if it makes one.
+        uri: Option<String>,
+    },
+    /// Failed; nothing of it remains and the job goes on as before.
+    Failed {
+        /// Why, for people.
+        why: String,
+    },
+}

@@ -1,0 +1,4 @@
+//! Decisions over HEAD.
+
+/// Placeholder for the decision functions.
+pub(super) const _TODO: () = ();

@@ -1,0 +1,25 @@
+//! What an operator hands over at a barrier, and gets back at a restore.
+
+use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
+
+/// One key of a state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Key group.
+    pub key_group: u16,
+    /// Encoded key, unique within the state.
+    pub key: Box<[u8]>,
+    /// Encoded value; none is a tombstone.
+    pub value: Option<Box<[u8]>>,
+}
+
+/// The part of a state that a checkpoint must write: taken at the barrier, sorted, encoded and uploaded later on another thread.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrozenState {
+    /// Shape of the entries.
+    pub descriptor: StateDescriptor,
+    /// Everything, or what changed since the last freeze.
+    pub kind: RunKind,
+    /// Entries in any order, no key twice.
+    pub entries: Vec<Entry>,
+}

@@ -1,0 +1,142 @@
+//! The trait every store implements.
+
+use std::{fmt::Debug, future::Future, ops::Range, pin::Pin};
+
+use bytes::Bytes;
+
+/// A boxed future, so that stores are trait objects.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
+
+/// An object with its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Content.
+    pub bytes: Bytes,
+    /// Version, for [`Condition::Matches`].
+    pub etag: String,
+}
+
+/// An entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Full key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Version.
+    pub etag: String,
+    /// Last change, milliseconds since the epoch, by the store's clock.
+    pub modified_ms: i64,
+}
+
+/// When a write may happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Always.
+    Always,
+    /// Only if no object has this key (`If-None-Match: *`).
+    Absent,
+    /// Only if the object still has this version (`If-Match`).
+    Matches(String),
+}
+
+/// One bucket of objects. Keys have no leading slash.
+pub trait ObjectStore: Send + Sync + Debug {
+    /// Reads an object; [`StorageError::NotFound`] when there is none.
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object>;
+
+    /// Reads a part of an object.
+    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes>;
+
+    /// Writes an object and answers its version. A conditional write is tried once: a lost answer is [`StorageError::Unknown`], never retried blindly.
+    fn put<'a>(&'a self, key: &'a str, bytes: Bytes, condition: Condition) -> StoreFuture<'a, String>;
+
+    /// Removes an object; no error when there is none.
+    fn delete<'a>(&'a self, key: &'a str) -> StoreFuture<'a, ()>;
+
+    /// All objects whose key starts with `prefix`, in key order.
+    fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>>;
+
+    /// Copies an object inside the store.
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()>;
+
+    /// What to call it in messages: `s3://bucket` or `file:///dir`.
+    fn describe(&self) -> String;
+}
+
+/// Why a store did not do it. Messages name the bucket, the key and the action; never a credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// No such object.
+    #[error("{action} {at}: no such object")]
+    NotFound {
+        /// S3 action, like `GetObject`.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+    },
+    /// The condition of a write did not hold (412).
+    #[error("{action} {at}: the object was changed by somebody else")]
+    Precondition {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+    },
+    /// A concurrent conditional write was in progress (409): try again.
+    #[error("{action} {at}: conflicts with a write in progress")]
+    Conflict {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+    },
+    /// Credentials missing, wrong or without the right (401, 403).
+    #[error("{action} {at}: access denied ({detail})")]
+    AccessDenied {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+        /// The store's code.
+        detail: String,
+    },
+    /// No such bucket.
+    #[error("{action} {at}: the bucket does not exist")]
+    NoSuchBucket {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket`.
+        at: String,
+    },
+    /// The store cannot be reached or answers 5xx; nothing was written, or the action is harmless to repeat.
+    #[error("{action} {at}: the store does not answer ({detail})")]
+    Unavailable {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The answer to a conditional write was lost: it may have happened. Read back.
+    #[error("{action} {at}: the answer was lost, the write may have happened ({detail})")]
+    Unknown {
+        /// S3 action.
+        action: &'static str,
+        /// `s3://bucket/key`.
+        at: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The request or the configuration is wrong.
+    #[error("{action} {at}: {detail}")]
+    Invalid {
+        /// S3 action.
+        action: &'static str,
+        /// Where.
+        at: String,
+        /// Why.
+        detail: String,
+    },
+}

@@ -1,0 +1,1 @@
+//! Streamkeeper operator.
