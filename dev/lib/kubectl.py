@@ -100,7 +100,7 @@ class Kubectl:
             return found if seen is None else wait.Pending(seen)
 
         retry = (CommandFailed, subprocess.TimeoutExpired)
-        return wait.until(what, look, seconds, retry=retry, on_pending=on_pending)
+        return wait.until(what, look, seconds, interval=0.5, retry=retry, on_pending=on_pending)
 
     def wait_condition(self, kind: str, name: str, condition: str, status: str = "True", seconds: float = 60) -> Object:
         """Wait until a condition has a status; the message on failure shows all conditions."""
@@ -108,9 +108,22 @@ class Kubectl:
             f"{kind} {name} to be {condition}={status}", kind, name, lambda o: _condition(o, condition, status), seconds
         )
 
-    def wait_rollout(self, kind: str, name: str, seconds: float = 120) -> Object:
-        """Wait until a Deployment or StatefulSet runs its newest generation, all replicas ready."""
-        return self.wait_for(f"{kind} {name} to be ready", kind, name, _rolled_out, seconds)
+    def wait_rollout(
+        self, kind: str, name: str, seconds: float = 120, on_pending: Callable[[str], None] | None = None
+    ) -> Object:
+        """Wait until a Deployment or StatefulSet runs its newest generation, all replicas ready.
+
+        The message on failure says what its pods are waiting for.
+        """
+
+        def probe(found: Object) -> str | None:
+            seen = _rolled_out(found)
+            if seen is None:
+                return None
+            labels = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
+            return "; ".join([seen, *(pod_summary(pod) for pod in self.objects("pods", labels))])
+
+        return self.wait_for(f"{kind} {name} to be ready", kind, name, probe, seconds, on_pending)
 
     @contextmanager
     def port_forward(self, target: str, port: int) -> Iterator[str]:
@@ -132,6 +145,25 @@ class Kubectl:
 def conditions(found: Object) -> dict[str, Object]:
     """An object's status conditions by type."""
     return {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
+
+
+def pod_summary(pod: Object) -> str:
+    """`name on n1: Running, 0/1 ready, 2 restarts, ImagePullBackOff (why)` in one line."""
+    status = pod.get("status", {})
+    containers = status.get("containerStatuses", [])
+    parts = [status.get("phase", "Unknown"), f"{sum(c['ready'] for c in containers)}/{len(pod['spec']['containers'])} ready"]
+    if restarts := sum(c["restartCount"] for c in containers):
+        parts.append(f"{restarts} restarts")
+    for container in containers:
+        state = {**container.get("lastState", {}), **container.get("state", {})}
+        for why in (state.get("waiting"), state.get("terminated")):
+            if why:
+                parts.append(f"{why.get('reason', '')} ({why.get('message') or why.get('exitCode', '')})")
+    if not containers:
+        parts += [c["message"] for c in status.get("conditions", []) if c["status"] != "True" and "message" in c]
+    if "deletionTimestamp" in pod["metadata"]:
+        parts.append("terminating")
+    return f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {', '.join(parts)}"
 
 
 def _condition(found: Object, condition: str, status: str) -> str | None:
