@@ -44,6 +44,9 @@ pub struct Head {
     pub plan_hash: String,
     /// Key groups, fixed for the job's life.
     pub max_parallelism: u16,
+    /// Workers that `revision` runs on: a rescale outlives the coordinator that did it. 0 when never said.
+    #[serde(default)]
+    pub workers: u32,
     /// Next checkpoint number; only grows, also when an older snapshot is restored.
     pub next_checkpoint: u64,
     /// The restore point.

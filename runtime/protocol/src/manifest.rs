@@ -49,6 +49,9 @@ pub struct Manifest {
     pub records_in: u64,
     /// Records written to all sinks since the job's first start.
     pub records_out: u64,
+    /// When a record last flowed before this checkpoint, milliseconds since the epoch: who goes on from here measures its pause from it.
+    #[serde(default)]
+    pub last_record_ms: Option<i64>,
 }
 
 /// Why a checkpoint was taken.
