@@ -220,6 +220,9 @@ pub struct PromoteRequest {
     pub revision: u64,
     /// Where to start from.
     pub from: PromoteFrom,
+    /// Workers to run on, when not the number that the process was started with (the job was scaled meanwhile).
+    #[serde(default)]
+    pub workers: Option<u32>,
 }
 
 /// Where a promoted revision starts from.
