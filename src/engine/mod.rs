@@ -1,0 +1,74 @@
+//! How the operator talks to a running job, whatever engine runs it.
+//!
+//! * [`native`]: the Job API of our own runtime over HTTP.
+
+mod native;
+
+use std::{future::Future, pin::Pin};
+
+pub use native::NativeJobApi;
+use streamkeeper_protocol::job_api::{
+    HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest, SavepointRequest, StopRequest,
+};
+
+/// A boxed answer, so that the Job API is a trait object.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send + 'a>>;
+
+/// A mutating call. Each carries its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `POST /v1/promote`.
+    Promote(PromoteRequest),
+    /// `POST /v1/savepoint`.
+    Savepoint(SavepointRequest),
+    /// `POST /v1/hand-over`.
+    HandOver(HandOverRequest),
+    /// `POST /v1/stop`.
+    Stop(StopRequest),
+    /// `POST /v1/rescale`.
+    Rescale(RescaleRequest),
+}
+
+/// The coordinator of one revision. `address` is the `host:port` of its pod 0.
+pub trait JobApi: Send + Sync {
+    /// What it knows.
+    fn report<'a>(&'a self, address: &'a str) -> Answer<'a, Report>;
+
+    /// Whether it could take over.
+    fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight>;
+
+    /// An operation by its key; none when the coordinator does not know it.
+    fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>>;
+
+    /// Asks for something.
+    fn command<'a>(&'a self, address: &'a str, command: &'a Command) -> Answer<'a, Operation>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Nobody answers there, or not in time. A mutating call may have been taken in: ask again with the same key.
+    #[error("no answer from {address}: {detail}")]
+    NoAnswer {
+        /// Who was asked.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The coordinator says no.
+    #[error("{code}: {message}")]
+    Refused {
+        /// Code of [`streamkeeper_protocol::job_api::ApiError`].
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The answer makes no sense: another version, or not a coordinator.
+    #[error("{address} answered something else than the Job API: {detail}")]
+    Garbled {
+        /// Who was asked.
+        address: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}

@@ -1,0 +1,152 @@
+//! The few verbs the operator uses against the API server, each bounded in time.
+
+use std::{fmt::Debug, future::Future, time::Duration};
+
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::Status,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Owner of every field the operator writes.
+pub const FIELD_MANAGER: &str = "streamkeeper";
+
+/// kube retries for minutes by itself and has no time-out of its own.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Why the API server did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// It said no.
+    #[error("cannot {action} {what}: {source}")]
+    Refused {
+        /// Verb.
+        action: &'static str,
+        /// Kind and name.
+        what: String,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+    /// It did not answer in time.
+    #[error("cannot {action} {what}: no answer from the API server within {} s", DEADLINE.as_secs())]
+    TimedOut {
+        /// Verb.
+        action: &'static str,
+        /// Kind and name.
+        what: String,
+    },
+}
+
+impl ApiError {
+    /// The Kubernetes status, if the API server answered with one.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Refused { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// Whether somebody else changed the object first.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(Status::is_conflict)
+    }
+
+    /// Whether the object is gone.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(Status::is_not_found)
+    }
+
+    /// Whether the operator may not, or a quota is exhausted.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(Status::is_forbidden)
+    }
+}
+
+/// Runs one request with the deadline and names it in errors.
+pub async fn bounded<T>(action: &'static str, what: impl Into<String>, request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+    let what = what.into();
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(ApiError::Refused { action, what, source: Box::new(source) }),
+        Err(_) => Err(ApiError::TimedOut { action, what }),
+    }
+}
+
+fn called<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Server-side apply of one namespaced object: creates it or makes our fields true.
+pub async fn apply<K>(client: &Client, namespace: &str, object: &K) -> Result<K, ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    bounded("apply", called(object), api.patch(&object.name_any(), &params, &Patch::Apply(object))).await
+}
+
+/// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
+pub async fn delete<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    gone_is_success(bounded("delete", called(object), api.delete(&object.name_any(), &params)).await)
+}
+
+/// Removes a pod whose node does not answer, without waiting for its kubelet. Only safe because HEAD fences whatever still runs there.
+pub async fn force_delete_pod(client: &Client, pod: &Pod) -> Result<(), ApiError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    gone_is_success(bounded("force-delete", called(pod), api.delete(&pod.name_any(), &params)).await)
+}
+
+fn gone_is_success<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the status of exactly the version that was observed: a conflict means that the world moved on.
+pub async fn write_status<K>(api: &Api<K>, object: &K) -> Result<K, ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    bounded("write the status of", called(object), api.replace_status(&object.name_any(), &PostParams::default(), object)).await
+}
+
+/// Adds or removes a finalizer of exactly the version that was observed.
+pub async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let patch = serde_json::json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let request = api.patch(&object.name_any(), &params, &Patch::Merge(patch));
+    gone_is_success_but_conflict(bounded("write the finalizers of", called(object), request).await)
+}
+
+fn gone_is_success_but_conflict<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
