@@ -2,11 +2,21 @@
 //!
 //! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads HEAD, asks for the next record, writes it with `If-Match`, and
 //! asks [`after_lost_swap`] what a refused write means.
+//!
+//! * [`claim`]: who may run the job.
+//! * [`Head::change`]: the next record of its owner (publish, commit, hand over, stop, operations, savepoints).
+//! * [`after_lost_swap`]: what a refused write means.
 
-mod decide;
+mod change;
+mod claim;
+mod record;
+mod swap;
 
-pub use decide::*;
+pub use change::*;
+pub use claim::*;
+pub use record::*;
 use serde::{Deserialize, Serialize};
+pub use swap::*;
 
 /// Version of the record; a reader accepts its own and older ones.
 pub const HEAD_FORMAT: u32 = 1;
@@ -14,6 +24,8 @@ pub const HEAD_FORMAT: u32 = 1;
 pub const OPERATIONS_KEPT: usize = 32;
 /// Savepoints kept by name.
 pub const SAVEPOINTS_KEPT: usize = 16;
+/// Older checkpoints kept at most.
+pub const RETAINED_KEPT: usize = 10;
 /// Largest HEAD in bytes.
 pub const HEAD_LIMIT: usize = 16 * 1024;
 

@@ -1,0 +1,298 @@
+//! Who may run a job.
+
+use super::{
+    HEAD_FORMAT, Head, OperationKind, OperationRecord, OperationResult, RunState,
+    change::remember_operation,
+};
+use crate::job_api::PromoteFrom;
+
+/// A process that could run a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimant<'a> {
+    /// Uid of its StreamJob.
+    pub job_uid: &'a str,
+    /// Its revision.
+    pub revision: u64,
+    /// Hash of the plan it compiled.
+    pub plan_hash: &'a str,
+    /// Key groups it would run with.
+    pub max_parallelism: u16,
+    /// Workers it would run on. A restart without an order keeps the number that HEAD remembers.
+    pub workers: u32,
+}
+
+/// What made a process ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order<'a> {
+    /// It started, or it watches HEAD.
+    None,
+    /// The operator promoted it.
+    Promoted {
+        /// Idempotency key of the call; a key that HEAD knows already is no new order.
+        key: &'a str,
+        /// Where to start from.
+        from: &'a PromoteFrom,
+    },
+}
+
+/// Fresh identifiers for the record a claim would write. The caller owns the dice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids<'a> {
+    /// Unique per write.
+    pub nonce: &'a str,
+    /// Unique per attempt.
+    pub token: &'a str,
+    /// Used only when HEAD is created.
+    pub lineage: &'a str,
+}
+
+/// The answer to a process that could run a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClaimDecision {
+    /// There is no HEAD: write this one with `If-None-Match: *`.
+    Create(Head),
+    /// Write this one with `If-Match`; only after that anything may be restored or committed.
+    Replace(Head),
+    /// Run nothing and watch HEAD.
+    StandBy {
+        /// For people.
+        why: String,
+    },
+    /// The operator's order cannot be followed.
+    Refuse {
+        /// Code of [`crate::job_api::ApiError`].
+        code: &'static str,
+        /// For people.
+        why: String,
+    },
+}
+
+/// What the rules make of one HEAD and one claimant, before the new record is built.
+enum Ruling {
+    Take,
+    Not { code: &'static str, why: String },
+}
+
+/// Decides whether `claimant` may run the job whose record is `head` (none: there is no such
+/// object; a HEAD that could not be read is not a missing one).
+///
+/// By itself a process claims only what HEAD gives it: as the running revision (a restart) or as
+/// the named successor. All else needs an order. Every claim has a greater attempt than all before.
+pub fn claim(
+    head: Option<&Head>,
+    claimant: &Claimant<'_>,
+    order: Order<'_>,
+    ids: Ids<'_>,
+) -> ClaimDecision {
+    let Some(head) = head else {
+        return first_claim(claimant, order, ids);
+    };
+    let order = match order {
+        Order::Promoted { key, .. } => match head.operation(key) {
+            Some(known) if known.kind != OperationKind::Promote => {
+                let why = format!("idempotency key '{key}' was used for another call");
+                return ClaimDecision::Refuse {
+                    code: "KeyReused",
+                    why,
+                };
+            }
+            Some(_) => Order::None,
+            None => order,
+        },
+        Order::None => order,
+    };
+    let ruling = match order {
+        Order::None => unordered(head, claimant),
+        Order::Promoted { from, .. } => promoted(head, claimant, from),
+    };
+    let ruling = match ruling {
+        Ruling::Take if head.last.is_some() && head.max_parallelism != claimant.max_parallelism => {
+            refuse(
+                "StateIncompatible",
+                format!(
+                    "the state has {} key groups, this revision wants {}: maxParallelism cannot \
+                     change while there is state",
+                    head.max_parallelism, claimant.max_parallelism
+                ),
+            )
+        }
+        other => other,
+    };
+    match (ruling, order) {
+        (Ruling::Take, _) => ClaimDecision::Replace(taken(head, claimant, order, ids)),
+        (Ruling::Not { why, .. }, Order::None) => ClaimDecision::StandBy { why },
+        (Ruling::Not { code, why }, Order::Promoted { .. }) => ClaimDecision::Refuse { code, why },
+    }
+}
+
+fn first_claim(claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> ClaimDecision {
+    let key = match order {
+        Order::None => {
+            let why = "the job has no HEAD yet: waiting to be promoted".to_owned();
+            return ClaimDecision::StandBy { why };
+        }
+        Order::Promoted {
+            from: PromoteFrom::Empty,
+            key,
+        } => key,
+        Order::Promoted {
+            from: PromoteFrom::Head | PromoteFrom::TakeOver,
+            ..
+        } => {
+            let why =
+                "there is no HEAD to start from; a first start is promoted from Empty".to_owned();
+            return ClaimDecision::Refuse {
+                code: "HeadMissing",
+                why,
+            };
+        }
+    };
+    ClaimDecision::Create(Head {
+        v: HEAD_FORMAT,
+        min_reader: HEAD_FORMAT,
+        seq: 1,
+        nonce: ids.nonce.to_owned(),
+        lineage: ids.lineage.to_owned(),
+        job_uid: claimant.job_uid.to_owned(),
+        revision: claimant.revision,
+        attempt: 1,
+        token: ids.token.to_owned(),
+        state: RunState::Running,
+        plan_hash: claimant.plan_hash.to_owned(),
+        max_parallelism: claimant.max_parallelism,
+        workers: claimant.workers,
+        next_checkpoint: 1,
+        last: None,
+        retained: Vec::new(),
+        savepoints: Vec::new(),
+        operations: vec![promotion(key, None)],
+    })
+}
+
+fn refuse(code: &'static str, why: String) -> Ruling {
+    Ruling::Not { code, why }
+}
+
+/// What HEAD gives to a process that nobody ordered to run.
+fn unordered(head: &Head, claimant: &Claimant<'_>) -> Ruling {
+    if head.job_uid != claimant.job_uid {
+        return refuse("StateInUse", another_job(head));
+    }
+    match head.state {
+        RunState::Running if claimant.revision == head.revision => Ruling::Take,
+        RunState::HandingOver { to } if claimant.revision == to && to > head.revision => {
+            Ruling::Take
+        }
+        state => refuse(
+            "NotRunning",
+            format!("revision {} is {}", head.revision, state.describe()),
+        ),
+    }
+}
+
+/// What an order adds to that.
+fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling {
+    if *from == PromoteFrom::Empty {
+        let why =
+            "HEAD exists: a start from nothing would lose its state; promote from Head".to_owned();
+        return refuse("HeadExists", why);
+    }
+    let take_over = *from == PromoteFrom::TakeOver;
+    let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
+    if head.job_uid != claimant.job_uid {
+        return match (take_over, running) {
+            (true, false) => Ruling::Take,
+            (true, true) => refuse(
+                "StateInUse",
+                format!("{}, and is not stopped", another_job(head)),
+            ),
+            (false, _) => refuse(
+                "StateInUse",
+                format!("{}: only TakeOver may claim it", another_job(head)),
+            ),
+        };
+    }
+    if claimant.revision < head.revision {
+        let why = format!(
+            "revision {} is older than revision {}, which ran already; a rollback is a new revision",
+            claimant.revision, head.revision
+        );
+        return refuse("WrongRevision", why);
+    }
+    match head.state {
+        RunState::Running | RunState::Stopped => Ruling::Take,
+        RunState::HandingOver { to } if claimant.revision == head.revision => {
+            let why = format!(
+                "revision {} has handed over to revision {to}; a rollback is a new revision",
+                head.revision
+            );
+            refuse("WrongRevision", why)
+        }
+        RunState::HandingOver { .. } => Ruling::Take,
+        RunState::Completed | RunState::Released if take_over => Ruling::Take,
+        state @ (RunState::Completed | RunState::Released) => refuse(
+            "NotRunning",
+            format!(
+                "the job is {}; only TakeOver goes on from it",
+                state.describe()
+            ),
+        ),
+    }
+}
+
+fn another_job(head: &Head) -> String {
+    format!(
+        "this state belongs to the StreamJob with uid {}",
+        head.job_uid
+    )
+}
+
+fn promotion(key: &str, checkpoint: Option<u64>) -> OperationRecord {
+    OperationRecord {
+        key: key.to_owned(),
+        kind: OperationKind::Promote,
+        result: OperationResult::Done {
+            checkpoint,
+            uri: None,
+        },
+    }
+}
+
+/// The record of a new owner: next attempt, same restore point.
+fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> Head {
+    let mut next = head.clone();
+    next.v = HEAD_FORMAT;
+    next.min_reader = HEAD_FORMAT;
+    next.seq += 1;
+    ids.nonce.clone_into(&mut next.nonce);
+    let restart = matches!(order, Order::None) && claimant.revision == head.revision;
+    if !restart || head.workers == 0 {
+        next.workers = claimant.workers;
+    }
+    claimant.job_uid.clone_into(&mut next.job_uid);
+    next.revision = claimant.revision;
+    next.attempt += 1;
+    ids.token.clone_into(&mut next.token);
+    next.state = RunState::Running;
+    if next.last.is_none() {
+        claimant.plan_hash.clone_into(&mut next.plan_hash);
+        next.max_parallelism = claimant.max_parallelism;
+    }
+    for operation in &mut next.operations {
+        // A savepoint that HEAD names can be finished by any owner; the rest died with its process.
+        let survives = next
+            .savepoints
+            .iter()
+            .any(|savepoint| savepoint.key == operation.key);
+        if operation.result == OperationResult::Running && !survives {
+            let why = "its coordinator ended before it was finished; the job restarted".to_owned();
+            operation.result = OperationResult::Failed { why };
+        }
+    }
+    if let Order::Promoted { key, .. } = order {
+        let checkpoint = next.last.as_ref().map(|last| last.checkpoint);
+        // Nothing is in progress that could fill the list: the loop above ended it.
+        let _ = remember_operation(&mut next.operations, promotion(key, checkpoint));
+    }
+    next
+}

@@ -1,0 +1,209 @@
+//! Reading and writing the record itself, and why it cannot be.
+
+use serde::Deserialize;
+
+use super::{HEAD_FORMAT, HEAD_LIMIT, Head, OperationKind, OperationRecord, RunState};
+
+/// Why HEAD cannot be read, or why a change of it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not the JSON of a HEAD.
+    #[error("HEAD cannot be read: {detail}; restore the object's previous version")]
+    Malformed {
+        /// What the parser said, with line and column.
+        detail: String,
+    },
+    /// Written by a release whose records this one does not understand.
+    #[error(
+        "HEAD has format {format}, which needs a reader of format {min_reader}; this release reads \
+         up to {HEAD_FORMAT}: use a newer release"
+    )]
+    TooNew {
+        /// Format of the writer.
+        format: u32,
+        /// Oldest format that can read it.
+        min_reader: u32,
+    },
+    /// The job is not running, so it cannot do that.
+    #[error("cannot {action}: HEAD says the job is {state}")]
+    NotRunning {
+        /// What was asked for.
+        action: &'static str,
+        /// What HEAD says.
+        state: String,
+    },
+    /// Sink output of the restore point is not committed yet.
+    #[error("cannot {action}: sink output of checkpoint {checkpoint} is not committed yet")]
+    CommitPending {
+        /// What was asked for.
+        action: &'static str,
+        /// The restore point.
+        checkpoint: u64,
+    },
+    /// There is no restore point.
+    #[error("cannot {action}: the job has no complete checkpoint yet")]
+    NothingToRestore {
+        /// What was asked for.
+        action: &'static str,
+    },
+    /// A checkpoint number that was used already.
+    #[error("checkpoint {checkpoint} is behind: the next number is {next}")]
+    CheckpointBehind {
+        /// The number offered.
+        checkpoint: u64,
+        /// The number HEAD is at.
+        next: u64,
+    },
+    /// The restore point is another one.
+    #[error("checkpoint {checkpoint} is not the restore point")]
+    NotLast {
+        /// The number offered.
+        checkpoint: u64,
+    },
+    /// The successor is not greater than the owner.
+    #[error("revision {to} cannot follow revision {revision}: a successor has a greater number")]
+    NotASuccessor {
+        /// The successor offered.
+        to: u64,
+        /// The owner.
+        revision: u64,
+    },
+    /// The idempotency key stands for another call.
+    #[error("idempotency key '{key}' was used for another call ({kind:?}): use a new key")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The call it stands for.
+        kind: OperationKind,
+    },
+    /// Nothing goes by that key or name.
+    #[error("HEAD knows no {what} '{name}'")]
+    Unknown {
+        /// `operation` or `savepoint`.
+        what: &'static str,
+        /// Key or name.
+        name: String,
+    },
+    /// Too much is going on at once.
+    #[error("too many {what} in progress: wait for one to finish")]
+    Busy {
+        /// `operations` or `savepoints`.
+        what: &'static str,
+    },
+    /// An argument that HEAD cannot hold.
+    #[error("{what} is too long: {length} bytes, at most {limit}")]
+    TooLong {
+        /// Which argument.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The record would exceed [`HEAD_LIMIT`] even without anything that may be forgotten.
+    #[error("HEAD would have {bytes} bytes, at most {HEAD_LIMIT}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+impl HeadError {
+    /// Code of the answer to the Job API call that asked for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } | Self::TooNew { .. } => "StorageUnavailable",
+            Self::NotRunning { .. } => "NotRunning",
+            Self::CommitPending { .. } | Self::NothingToRestore { .. } | Self::Busy { .. } => {
+                "Busy"
+            }
+            Self::KeyReused { .. } => "KeyReused",
+            Self::NotASuccessor { .. } => "WrongRevision",
+            Self::CheckpointBehind { .. }
+            | Self::NotLast { .. }
+            | Self::Unknown { .. }
+            | Self::TooLong { .. }
+            | Self::TooLarge { .. } => "BadRequest",
+        }
+    }
+}
+
+/// What every format of HEAD keeps, so that a reader can tell whether it understands the rest.
+#[derive(Deserialize)]
+struct Versions {
+    v: u32,
+    min_reader: u32,
+}
+
+impl Head {
+    /// Reads a record; one that needs a newer reader is refused before its fields are looked at.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
+        let malformed = |error: serde_json::Error| HeadError::Malformed {
+            detail: error.to_string(),
+        };
+        let versions: Versions = serde_json::from_slice(bytes).map_err(malformed)?;
+        if versions.min_reader > HEAD_FORMAT {
+            return Err(HeadError::TooNew {
+                format: versions.v,
+                min_reader: versions.min_reader,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+
+    /// The bytes to store, indented for people.
+    pub fn encode(&self) -> Vec<u8> {
+        // A record of strings and numbers always has a JSON form.
+        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Whether the process with this token owns the job in this attempt.
+    pub fn is_owned_by(&self, attempt: u64, token: &str) -> bool {
+        self.attempt == attempt && self.token == token
+    }
+
+    /// Whether the restore point has sink output that nobody confirmed as committed: a new attempt
+    /// must commit it again before any source starts.
+    pub fn has_open_commits(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|last| last.needs_commit && !last.committed)
+    }
+
+    /// The call with this idempotency key, if HEAD still knows it.
+    pub fn operation(&self, key: &str) -> Option<&OperationRecord> {
+        self.operations
+            .iter()
+            .find(|operation| operation.key == key)
+    }
+
+    /// Manifests that must stay readable: the restore point, what is retained, what is being copied.
+    pub fn pinned_manifests(&self) -> Vec<&str> {
+        let last = self.last.iter().map(|last| last.manifest.as_str());
+        let retained = self.retained.iter().map(|kept| kept.manifest.as_str());
+        let copied = self
+            .savepoints
+            .iter()
+            .filter(|savepoint| !savepoint.complete);
+        let copied = copied.map(|savepoint| savepoint.manifest.as_str());
+        let mut all: Vec<&str> = last.chain(retained).chain(copied).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+impl RunState {
+    /// For messages: what HEAD says.
+    pub(super) fn describe(self) -> String {
+        match self {
+            Self::Running => "running".to_owned(),
+            Self::HandingOver { to } => format!("handed over to revision {to}"),
+            Self::Stopped => "stopped".to_owned(),
+            Self::Completed => "completed: all its input was read".to_owned(),
+            Self::Released => "released: its StreamJob was deleted".to_owned(),
+        }
+    }
+}

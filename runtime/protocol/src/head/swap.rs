@@ -1,0 +1,73 @@
+//! What a refused or unanswered write of HEAD means.
+
+use super::Head;
+
+/// Owner of a HEAD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Uid of its StreamJob.
+    pub job_uid: String,
+    /// Its revision.
+    pub revision: u64,
+    /// Its attempt.
+    pub attempt: u64,
+    /// Its token.
+    pub token: String,
+}
+
+impl Owner {
+    /// Who owns `head`.
+    pub fn of(head: &Head) -> Self {
+        Self {
+            job_uid: head.job_uid.clone(),
+            revision: head.revision,
+            attempt: head.attempt,
+            token: head.token.clone(),
+        }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "revision {} attempt {} of {}",
+            self.revision, self.attempt, self.job_uid
+        )
+    }
+}
+
+/// What became of a write of HEAD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwapOutcome {
+    /// It is in the store; only the answer was lost.
+    Won,
+    /// It is not, and what is there does not forbid it: decide again from there.
+    Retry,
+    /// Somebody else owns the job: end this process.
+    Fenced {
+        /// Who.
+        by: Owner,
+    },
+}
+
+/// Judges a write of `ours` that was refused (412) or not answered, by the record `found` since.
+///
+/// Attempts grow over the whole life of a HEAD, also from one job to the next that takes it over,
+/// so the attempt alone orders owners. One attempt with two tokens means that two processes raced
+/// for it and the other one won.
+pub fn after_lost_swap(ours: &Head, found: &Head) -> SwapOutcome {
+    if found.nonce == ours.nonce {
+        return SwapOutcome::Won;
+    }
+    let fenced = found.lineage != ours.lineage
+        || found.attempt > ours.attempt
+        || (found.attempt == ours.attempt && found.token != ours.token);
+    if fenced {
+        SwapOutcome::Fenced {
+            by: Owner::of(found),
+        }
+    } else {
+        SwapOutcome::Retry
+    }
+}
