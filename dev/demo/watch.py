@@ -1,0 +1,100 @@
+"""What the job says of itself: its StreamJob's status, and the Job API of its coordinator."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dev.demo.flights import JOB, NAMESPACE
+from dev.lib import wait
+from dev.lib.cluster import Cluster
+from dev.lib.kubectl import CommandFailed, Object
+
+RETRY = (CommandFailed, subprocess.TimeoutExpired, json.JSONDecodeError)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A gap in the flow of records, measured by the job."""
+
+    reason: str
+    last_before_ms: int
+    first_after_ms: int | None
+    restored_from: int | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Its length, once it is over."""
+        return None if self.first_after_ms is None else (self.first_after_ms - self.last_before_ms) / 1000
+
+
+class Job:
+    """The StreamJob of the demonstration on one cluster."""
+
+    def __init__(self, cluster: Cluster, name: str = JOB, namespace: str = NAMESPACE) -> None:
+        self.kubectl = cluster.kubectl.at(namespace)
+        self.name = name
+        self.namespace = namespace
+
+    def object(self) -> Object:
+        """The StreamJob."""
+        return self.kubectl.get("streamjob", self.name)
+
+    def revision(self) -> int:
+        """Number of the running revision."""
+        return int(self.object()["status"]["revision"]["current"])
+
+    def pod(self, ordinal: int = 0, revision: int | None = None) -> str:
+        """Name of a worker's pod."""
+        return f"{self.name}-r{revision or self.revision()}-{ordinal}"
+
+    def report(self) -> Object:
+        """The coordinator's report, through the API server's proxy: works on any cluster."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.pod()}:8081/proxy/v1/report"
+        return json.loads(self.kubectl.run("get", "--raw", path, timeout=10))
+
+    def pauses(self) -> list[Pause]:
+        """Recent pauses, newest first."""
+        return [Pause(p["reason"], p["last_before_ms"], p["first_after_ms"], p["restored_from"]) for p in self.report()["pauses"]]
+
+    def wait(self, what: str, probe: Callable[[Object], str | None], seconds: float, on_pending: Callable[[str], None] | None = None) -> Object:
+        """Wait until `probe(StreamJob)` answers None; until then it says what it sees."""
+        return self.kubectl.wait_for(what, "streamjob", self.name, probe, seconds, on_pending)
+
+    def wait_settled(self, seconds: float, on_pending: Callable[[str], None] | None = None) -> Object:
+        """Wait until the spec as it stands is in force and the job is fine."""
+        return self.wait("the job to be Ready with nothing under way", settled, seconds, on_pending)
+
+    def wait_flowing(self, seconds: float, since: int | None = None, on_pending: Callable[[str], None] | None = None) -> Object:
+        """Wait until records flow (again): the count grows beyond `since`, or beyond what it was at the first look."""
+        start = [since]
+
+        def look() -> Object | wait.Pending:
+            report = self.report()
+            if start[0] is None:
+                start[0] = report["records_in"]
+            if report["phase"] in ("Running", "Completed") and report["records_in_attempt"] > 0 and report["records_in"] > (start[0] or 0):
+                return report
+            return wait.Pending(f"{report['phase']}, {report['records_in']} rows read")
+
+        return wait.until("records to flow", look, seconds, interval=0.2, retry=RETRY, on_pending=on_pending)
+
+
+def condition(job: Object, kind: str) -> Object:
+    """One condition of a StreamJob; empty when it has none of that type."""
+    conditions = job.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == kind), {})
+
+
+def settled(job: Object) -> str | None:
+    """A probe: None when the spec is in force and the job is Ready."""
+    status = job.get("status", {})
+    if status.get("observedGeneration") != job["metadata"]["generation"]:
+        return "the operator has not seen the edit yet"
+    if status.get("transition"):
+        step = status["transition"]
+        return f"{step['kind']}: {step['step']}; {condition(job, 'Reconciling').get('message', '')}"
+    ready = condition(job, "Ready")
+    if ready.get("status") != "True":
+        return f"Ready={ready.get('status')}: {ready.get('reason')}: {ready.get('message')}"
+    return None
