@@ -8,7 +8,14 @@ pub mod batch;
 pub mod sink;
 pub mod source;
 
+use std::sync::Arc;
+
 use streamkeeper_protocol::plan::{ChangelogMode, TableRef};
+
+use crate::{
+    sink::{Committer, Sink, SinkContext},
+    source::{Source, SourceContext},
+};
 
 /// Why a connector failed. Messages say what was tried, on what, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -74,4 +81,27 @@ pub struct TableTraits {
 /// Checks connector, format and options of a table without any I/O.
 pub fn check(_table: &TableRef, _table_use: TableUse) -> Result<TableTraits, ConnectorError> {
     Ok(TableTraits { accepts: ChangelogMode::Retract, bounded: false })
+}
+
+/// Opens a source. I/O starts on the context's runtime; what goes wrong there is the error of a later poll.
+pub fn open_source(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
+    Err(unknown(&context.table))
+}
+
+/// Opens a sink in one subtask.
+pub fn open_sink(context: SinkContext) -> Result<Box<dyn Sink>, ConnectorError> {
+    Err(unknown(&context.table))
+}
+
+/// Opens the committer of a sink; `subtask` of the context does not matter.
+pub fn open_committer(context: SinkContext) -> Result<Arc<dyn Committer>, ConnectorError> {
+    Err(unknown(&context.table))
+}
+
+fn unknown(table: &TableRef) -> ConnectorError {
+    ConnectorError::Option {
+        table: table.name.clone(),
+        option: Some("connector".to_owned()),
+        detail: format!("unknown connector '{}'", table.connector),
+    }
 }

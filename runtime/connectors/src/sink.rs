@@ -21,6 +21,8 @@ pub struct SinkContext {
     pub lineage: String,
     /// This subtask.
     pub subtask: u32,
+    /// Subtasks of the job.
+    pub parallelism: u32,
     /// Kinds of change it will see.
     pub changelog: ChangelogMode,
     /// Opens object stores.

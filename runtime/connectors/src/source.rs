@@ -20,12 +20,29 @@ pub struct SourceContext {
     pub subtask: u32,
     /// Owner of every key group (its length is the job's maxParallelism).
     pub assignment: Arc<Assignment>,
+    /// Last known state of every split in the key groups this subtask owns, whichever subtask read it before; empty at the job's first start. Entries of other key
+    /// groups are ignored.
+    pub restored: Vec<SplitState>,
+    /// Wall clock when the source is opened, milliseconds since the epoch; only a first start looks at it.
+    pub now_ms: i64,
     /// Opens object stores by URI (`s3://bucket`, `file:///dir`).
     pub stores: Arc<dyn Stores>,
     /// Runtime for I/O.
     pub runtime: tokio::runtime::Handle,
     /// Wakes the slot's thread; cheap, may be called from anywhere.
     pub wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl SourceContext {
+    /// Number of key groups.
+    pub fn max_parallelism(&self) -> u16 {
+        u16::try_from(self.assignment.owner.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether this subtask reads the splits of a key group.
+    pub fn owns(&self, key_group: u16) -> bool {
+        self.assignment.owner.get(usize::from(key_group)) == Some(&self.subtask)
+    }
 }
 
 impl fmt::Debug for SourceContext {
@@ -43,7 +60,7 @@ pub trait Stores: Send + Sync {
 /// State of one split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitState {
-    /// Stable identity, like an object's key.
+    /// Stable identity within its key group, like an object's key.
     pub split: String,
     /// Key group that owns it.
     pub key_group: u16,
@@ -54,7 +71,7 @@ pub struct SplitState {
 /// What a poll found.
 #[derive(Debug)]
 pub enum Polled {
-    /// Rows, at most as many as asked for, all from one split.
+    /// Rows, at most as many as asked for: of one split, or of several that the source keeps in step.
     Rows(Batch),
     /// Nothing now; `wake` will be called. The watermark waits.
     Pending,
@@ -69,7 +86,8 @@ pub trait Source: Send {
     /// The next rows, without waiting. After an error the job restarts from its last checkpoint.
     fn poll(&mut self, max_rows: usize) -> Result<Polled, ConnectorError>;
 
-    /// Splits whose state changed since the last call, with their positions exactly after the rows handed out so far.
+    /// Splits whose state changed since the last call, with their positions exactly after the rows handed out so far. Splits whose state did not change since
+    /// they were restored are not among them.
     fn changed_splits(&mut self) -> Vec<SplitState>;
 
     /// Undecodable records skipped so far, when the table says so.
