@@ -12,7 +12,7 @@ PYTHON := python3 -u
   images s3 demo test test-rust test-dev test-e2e bench crds lint deny
 
 help: ## list these verbs
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## the whole story on a real cluster, ends with a ledger (FULL=1: a year of data; KEEP=1: leave it up)
 	FULL=$(FULL) KEEP=$(KEEP) $(PYTHON) dev/demo/run.py
@@ -25,13 +25,15 @@ test-e2e: setup ## end-to-end stories on the cluster
 	$(PYTHON) -m dev.e2e
 setup: ## install and build what demo and test stand on; quick when it is there
 	@dev/setup
-cluster-up: setup ## start the cluster (NODES=3)
+cluster-up: ## start the cluster (NODES=3)
+	@dev/setup cluster
 	@$(PYTHON) -m dev.lib.cluster up $(NODES)
 cluster-down: ## stop it, leave nothing behind
 	@$(PYTHON) -m dev.lib.cluster down
 cluster-status: ## its nodes, pods, memory
 	@$(PYTHON) -m dev.lib.cluster status
-node-kill node-start node-partition node-heal: ## faults: make node-kill I=1
+node-kill: ## power off node I=1; also node-start, node-partition, node-heal
+node-kill node-start node-partition node-heal:
 	@$(PYTHON) -m dev.lib.cluster $@ $(or $(I),$(error which node? I=0, I=1, ...))
 images: ## build the images and load them into the cluster, if one runs (PROFILE=release)
 	$(PYTHON) -m dev.images --profile $(PROFILE)

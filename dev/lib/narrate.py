@@ -92,13 +92,13 @@ class Step:
         frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
         turn = 0
         while not self._stop.wait(0.1 if TTY else QUIET_SECONDS):
-            hint = f" of usually {self.usually}" if self.usually else ""
+            hint = f" (usually {self.usually})" if self.usually and TTY else ""
             text = f"{self.title}: {elapsed(self.seconds)}{hint}{', ' + self.detail if self.detail else ''}"
             if TTY:
                 width = shutil.get_terminal_size().columns - 6
                 self._line(f"  {frames[turn % len(frames)]} {text[:width]}", "")
             else:
-                print(f"    ... {text}", flush=True)
+                print(f"    {text.removeprefix(self.title + ': ')}", flush=True)
             turn += 1
 
     def _line(self, text: str, end: str) -> None:

