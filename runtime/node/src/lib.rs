@@ -1,1 +1,20 @@
-//! Binary streamjob-runtime: worker and coordinator roles.
+//! `streamjob-runtime`: the worker and coordinator roles of a job, and the tools around them.
+//!
+//! In reading order:
+//! * [`cli`]: the commands of the binary and their flags; `main.rs` only calls it.
+//! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations of the Job API.
+//! * [`http`]: Job API v1, health, metrics.
+//! * [`variables`]: `${VAR}` in table options.
+//! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
+//!
+//! It may depend on every other crate of `runtime/`; nothing depends on it.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+
+pub mod cli;
+pub mod clock;
+pub mod control;
+pub mod coordinator;
+pub mod http;
+pub mod metrics;
+pub mod telemetry;
+pub mod variables;

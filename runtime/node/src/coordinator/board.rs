@@ -1,0 +1,111 @@
+//! What the coordinator shows to the Job API without being asked: its report, its preflight, its operations.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use streamkeeper_protocol::{
+    head::{Head, OperationResult},
+    job_api::{
+        CheckpointFailures, JobPhase, Operation, Preflight, PreflightVerdict, Report,
+    },
+};
+
+use super::config::JobIdentity;
+
+/// Shared between the coordinator, which writes, and the HTTP routes, which read.
+#[derive(Debug)]
+pub struct Board {
+    report: Mutex<Report>,
+    preflight: Mutex<Preflight>,
+    operations: Mutex<BTreeMap<String, Operation>>,
+}
+
+impl Board {
+    /// The board of a coordinator that has not begun.
+    pub fn new(job: &JobIdentity, workers: u32, slots: u32) -> Self {
+        let report = Report {
+            job_uid: job.uid.clone(),
+            revision: job.revision,
+            attempt: None,
+            phase: JobPhase::Standby,
+            parallelism: workers * slots,
+            workers: Vec::new(),
+            last_checkpoint: None,
+            checkpoint_failures: CheckpointFailures::default(),
+            restored_from: None,
+            restarts: 0,
+            last_failure: None,
+            pauses: Vec::new(),
+            records_in: 0,
+            records_out: 0,
+            records_in_attempt: 0,
+            checkpoints_in_attempt: 0,
+            error: None,
+            plan_hash: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let preflight = Preflight {
+            verdict: PreflightVerdict::Pending,
+            revision: job.revision,
+            message: "not checked yet".to_owned(),
+            checked_against: None,
+            states: Vec::new(),
+        };
+        Self {
+            report: Mutex::new(report),
+            preflight: Mutex::new(preflight),
+            operations: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// The report as it stands.
+    pub fn report(&self) -> Report {
+        locked(&self.report).clone()
+    }
+
+    /// Changes the report.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut locked(&self.report));
+    }
+
+    /// The preflight as it stands.
+    pub fn preflight(&self) -> Preflight {
+        locked(&self.preflight).clone()
+    }
+
+    pub(super) fn set_preflight(&self, preflight: Preflight) {
+        *locked(&self.preflight) = preflight;
+    }
+
+    /// The operation with this idempotency key.
+    pub fn operation(&self, key: &str) -> Option<Operation> {
+        locked(&self.operations).get(key).cloned()
+    }
+
+    pub(super) fn set_operation(&self, operation: Operation) {
+        locked(&self.operations).insert(operation.key.clone(), operation);
+    }
+
+    /// Takes over what HEAD remembers; what this process already knows to be finished stays.
+    pub(super) fn learn_operations(&self, head: &Head) {
+        let mut operations = locked(&self.operations);
+        for record in &head.operations {
+            let known = operations.get(&record.key);
+            if known.is_none_or(|known| known.result == OperationResult::Running) {
+                let operation = Operation {
+                    key: record.key.clone(),
+                    kind: record.kind,
+                    result: record.result.clone(),
+                };
+                operations.insert(record.key.clone(), operation);
+            }
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Plain data: whoever panicked cannot have left it half changed in a way that matters to a reader.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,115 @@
+//! Calls of the Job API on their way to the coordinator, and how they are refused.
+
+use streamkeeper_protocol::{
+    head::{HeadError, OperationKind},
+    job_api::{
+        ApiError, HandOverRequest, Operation, PromoteRequest, RescaleRequest, SavepointRequest,
+        StopRequest,
+    },
+};
+use tokio::sync::oneshot;
+
+/// A mutating call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after the routes")]
+pub enum Command {
+    Promote(PromoteRequest),
+    Savepoint(SavepointRequest),
+    HandOver(HandOverRequest),
+    Stop(StopRequest),
+    Rescale(RescaleRequest),
+}
+
+impl Command {
+    /// Its idempotency key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Promote(request) => &request.key,
+            Self::Savepoint(request) => &request.key,
+            Self::HandOver(request) => &request.key,
+            Self::Stop(request) => &request.key,
+            Self::Rescale(request) => &request.key,
+        }
+    }
+
+    /// Which call it is.
+    pub fn kind(&self) -> OperationKind {
+        match self {
+            Self::Promote(_) => OperationKind::Promote,
+            Self::Savepoint(_) => OperationKind::Savepoint,
+            Self::HandOver(_) => OperationKind::HandOver,
+            Self::Stop(_) => OperationKind::Stop,
+            Self::Rescale(_) => OperationKind::Rescale,
+        }
+    }
+}
+
+/// A mutating call with the place where its answer goes.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked for.
+    pub command: Command,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Result<Operation, Refusal>>,
+}
+
+/// Why a call is refused: becomes an [`ApiError`] with a status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    /// A refusal with one of the codes of [`ApiError`].
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The body or path is wrong.
+    pub fn bad_request(detail: &str) -> Self {
+        Self::new("BadRequest", detail)
+    }
+
+    /// No such path.
+    pub fn no_such_route() -> Self {
+        Self::new("NotFound", "no such call; Job API v1 has /v1/report, /v1/preflight, /v1/promote, /v1/savepoint, /v1/hand-over, /v1/stop, /v1/rescale, /v1/operations/{key}")
+    }
+
+    /// This pod has no coordinator.
+    pub fn not_the_coordinator() -> Self {
+        Self::new("NotFound", "this pod runs a worker only; the coordinator is in the pod with ordinal 0")
+    }
+
+    /// Nobody asked for this key.
+    pub fn unknown_operation(key: &str) -> Self {
+        Self::new("NotFound", format!("no operation has the key '{key}'"))
+    }
+
+    /// The process ends.
+    pub fn leaving() -> Self {
+        Self::new("NotRunning", "the coordinator is about to exit; ask its next process")
+    }
+
+    /// The HTTP status for it.
+    pub fn status(&self) -> u16 {
+        match self.code {
+            "BadRequest" => 400,
+            "NotFound" => 404,
+            "StorageUnavailable" => 503,
+            _ => 409,
+        }
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code.to_owned(), message: refusal.message }
+    }
+}

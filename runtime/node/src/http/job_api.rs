@@ -1,0 +1,113 @@
+//! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its [`Board`].
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{FromRequest, Path, Request, State, rejection::JsonRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use streamkeeper_protocol::job_api::{
+    ApiError, HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest,
+    SavepointRequest, StopRequest,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::coordinator::{Board, Call, Command, Event, Refusal};
+
+/// How the routes reach the coordinator.
+#[derive(Debug, Clone)]
+pub struct CoordinatorApi {
+    /// What the coordinator shows.
+    pub board: Arc<Board>,
+    /// Where calls go.
+    pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// The routes of pod 0.
+pub fn routes(api: CoordinatorApi) -> Router {
+    Router::new()
+        .route("/v1/report", get(report))
+        .route("/v1/preflight", get(preflight))
+        .route("/v1/operations/{key}", get(operation))
+        .route("/v1/promote", post(|api, Body(request): Body<PromoteRequest>| call(api, Command::Promote(request))))
+        .route("/v1/savepoint", post(|api, Body(request): Body<SavepointRequest>| call(api, Command::Savepoint(request))))
+        .route("/v1/hand-over", post(|api, Body(request): Body<HandOverRequest>| call(api, Command::HandOver(request))))
+        .route("/v1/stop", post(|api, Body(request): Body<StopRequest>| call(api, Command::Stop(request))))
+        .route("/v1/rescale", post(|api, Body(request): Body<RescaleRequest>| call(api, Command::Rescale(request))))
+        .route("/v1/poke", post(poke))
+        .fallback(|| std::future::ready(Refused(Refusal::no_such_route())))
+        .with_state(api)
+}
+
+/// The routes of the other pods: they say where to ask.
+pub fn routes_without_coordinator() -> Router {
+    Router::new().fallback(|| std::future::ready(Refused(Refusal::not_the_coordinator())))
+}
+
+async fn report(State(api): State<CoordinatorApi>) -> Json<Report> {
+    Json(api.board.report())
+}
+
+async fn preflight(State(api): State<CoordinatorApi>) -> Json<Preflight> {
+    Json(api.board.preflight())
+}
+
+async fn operation(
+    State(api): State<CoordinatorApi>,
+    Path(key): Path<String>,
+) -> Result<Json<Operation>, Refused> {
+    api.board.operation(&key).map(Json).ok_or_else(|| Refused(Refusal::unknown_operation(&key)))
+}
+
+/// A predecessor that wrote HEAD tells its successor to look at it.
+async fn poke(State(api): State<CoordinatorApi>) -> StatusCode {
+    let _ = api.events.send(Event::Poke);
+    StatusCode::ACCEPTED
+}
+
+fn call(
+    State(api): State<CoordinatorApi>,
+    command: Command,
+) -> impl Future<Output = Result<(StatusCode, Json<Operation>), Refused>> + Send {
+    let (reply, answer) = oneshot::channel();
+    let sent = api.events.send(Event::Call(Call { command, reply })).is_ok();
+    async move {
+        if !sent {
+            return Err(Refused(Refusal::leaving()));
+        }
+        match answer.await {
+            Ok(Ok(operation)) => Ok((StatusCode::ACCEPTED, Json(operation))),
+            Ok(Err(refusal)) => Err(Refused(refusal)),
+            Err(_) => Err(Refused(Refusal::leaving())),
+        }
+    }
+}
+
+/// A JSON body; a bad one is an [`ApiError`] like every refusal.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T> FromRequest<S> for Body<T>
+where
+    Json<T>: FromRequest<S, Rejection = JsonRejection>,
+{
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(Refused(Refusal::bad_request(&rejection.body_text()))),
+        }
+    }
+}
+
+struct Refused(Refusal);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(ApiError::from(self.0))).into_response()
+    }
+}

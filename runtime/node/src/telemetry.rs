@@ -1,0 +1,65 @@
+//! Logs: JSON lines for pods, plain lines for people; and the last words of a pod.
+
+use std::{fs, path::Path};
+
+use tracing_subscriber::EnvFilter;
+
+/// Where Kubernetes reads a container's last words from.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+/// Kubernetes keeps this many bytes of it.
+const TERMINATION_LIMIT: usize = 4096;
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, on standard output.
+    Json,
+    /// Text on standard error.
+    Text,
+}
+
+/// Starts logging; `RUST_LOG` overrides `default_filter`. A second call changes nothing.
+pub fn init(format: LogFormat, default_filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let _ = match format {
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::Text => builder.with_writer(std::io::stderr).with_target(false).try_init(),
+    };
+}
+
+/// Leaves `message` as the container's last words, where the platform offers a place for them.
+pub fn leave_last_words(message: &str) {
+    leave_at(Path::new(TERMINATION_LOG), message);
+}
+
+fn leave_at(path: &Path, message: &str) {
+    // Never create the file: outside a pod there is none, and it is nobody's business.
+    if !path.exists() {
+        return;
+    }
+    let mut end = message.len().min(TERMINATION_LIMIT);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    if let Err(error) = fs::write(path, &message[..end]) {
+        tracing::debug!(%error, "cannot write {}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_cut_at_a_character_and_never_create_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("termination-log");
+        leave_at(&file, "lost");
+        assert!(!file.exists());
+        fs::write(&file, "").unwrap();
+        leave_at(&file, &"ä".repeat(TERMINATION_LIMIT));
+        let left = fs::read_to_string(&file).unwrap();
+        assert_eq!(left.len(), TERMINATION_LIMIT);
+    }
+}
