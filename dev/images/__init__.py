@@ -1,1 +1,8 @@
-"""Container images without a container engine: `python3 -m dev.images` builds and loads them."""
+"""Container images without a container engine: `python3 -m dev.images` builds and loads them.
+
+`recipes` knows which images there are and what is in them; `archive` writes one.
+"""
+
+from dev.images.recipes import OPERATOR, REFERENCES, RUNTIME, SEAWEEDFS, BuildFailed, Built, build, cargo_build
+
+__all__ = ["OPERATOR", "REFERENCES", "RUNTIME", "SEAWEEDFS", "BuildFailed", "Built", "build", "cargo_build"]

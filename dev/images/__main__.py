@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-from dev.images.build import REFERENCES, build
+from dev.images import REFERENCES, BuildFailed, build
 from dev.lib import narrate
 from dev.lib.cluster import Unsupported, choose
 
@@ -18,18 +18,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(REFERENCES):
         parser.error(f"no image {', '.join(unknown)}; there are {', '.join(REFERENCES)}")
-    built = build(arguments.names or list(REFERENCES), arguments.profile)
+    with narrate.Step("building", usually="a minute after a change") as step:
+        built = build(arguments.names or list(REFERENCES), arguments.profile, step.update)
     rows = [[b.reference, f"{b.megabytes:.1f}", b.digest[:19], b.archive] for b in built]
     narrate.table(["image", "MB", "digest", "archive"], rows)
     cluster = choose()
     if arguments.no_load or not cluster.running():
         return
-    with narrate.Step(f"loading into the {cluster.name} cluster"):
+    with narrate.Step(f"loading into every node of the {cluster.name} cluster"):
         cluster.load(*[b.archive for b in built])
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (Unsupported, ValueError, subprocess.CalledProcessError) as error:
+    except (BuildFailed, Unsupported, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(f"images: {error}")

@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,29 +35,41 @@ class Built:
         return self.archive.stat().st_size / 1e6
 
 
-def build(names: list[str], profile: str = "dev") -> list[Built]:
+class BuildFailed(Exception):
+    """Cargo could not build; the message is what it said."""
+
+
+def build(names: list[str], profile: str = "dev", on_progress: Callable[[str], None] | None = None) -> list[Built]:
     """Build the named images (`operator`, `runtime`, `seaweedfs`) and return them in that order.
 
-    `profile` is Cargo's; `dev` shares everything compiled with the tests. Raises
-    `subprocess.CalledProcessError` when Cargo fails (it has said why).
+    `profile` is Cargo's; `dev` shares everything compiled with the tests. `on_progress` hears
+    Cargo's lines (`Step.update` fits). Raises `BuildFailed`.
     """
     wanted = [_BINARIES[name] for name in names if name in _BINARIES]
-    programs = cargo_build(wanted, profile) if wanted else {}
+    programs = cargo_build(wanted, profile, on_progress) if wanted else {}
     return [_image(name, programs) for name in names]
 
 
-def cargo_build(binaries: list[str], profile: str) -> dict[str, Path]:
-    """Compile binaries of the workspace; where each one is, by name."""
+def cargo_build(
+    binaries: list[str], profile: str = "dev", on_progress: Callable[[str], None] | None = None
+) -> dict[str, Path]:
+    """Compile binaries of the workspace; where each one is, by name. Raises `BuildFailed`."""
     chosen = [argument for binary in binaries for argument in ("--bin", binary)]
     command = ["cargo", "build", "--workspace", "--locked", "--profile", profile, *chosen]
     command += ["--target-dir", str(CARGO_TARGET), "--message-format=json-render-diagnostics"]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
-    found: dict[str, Path] = {}
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable"):
-            found[message["target"]["name"]] = Path(message["executable"])
-    return found
+    said: list[str] = []
+    with tempfile.TemporaryFile("w+") as messages:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": messages, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as cargo:
+            for line in cargo.stderr or []:
+                said.append(line)
+                if on_progress is not None and line.strip():
+                    on_progress(line.strip())
+        if cargo.returncode:
+            raise BuildFailed(f"`{' '.join(command)}` fails:\n{''.join(said[-60:])}")
+        messages.seek(0)
+        built = [json.loads(line) for line in messages]
+    return {m["target"]["name"]: Path(m["executable"]) for m in built if m.get("executable")}
 
 
 def _image(name: str, programs: dict[str, Path]) -> Built:
