@@ -99,7 +99,7 @@ def _write(image: Image, stream: Any) -> str:
         _add(archive, "index.json", json.dumps(index).encode())
         docker = [{"Config": _path(config), "RepoTags": [image.reference], "Layers": [_path(layer)]}]
         _add(archive, "manifest.json", json.dumps(docker).encode())
-    return manifest["digest"]
+    return str(manifest["digest"])
 
 
 def _add_layer(archive: tarfile.TarFile, files: dict[str, Path]) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def cargo_build(
     command += ["--target-dir", str(CARGO_TARGET), "--message-format=json-render-diagnostics"]
     said: list[str] = []
     with tempfile.TemporaryFile("w+") as messages:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": messages, "stderr": subprocess.PIPE}
-        with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as cargo:
+        none, pipe = subprocess.DEVNULL, subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, text=True, stdin=none, stdout=messages, stderr=pipe) as cargo:
             for line in cargo.stderr or []:
                 said.append(line)
                 if on_progress is not None and line.strip():

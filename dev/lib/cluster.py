@@ -219,8 +219,9 @@ def _tool(name: str) -> str:
 
 
 def _docker_runs() -> bool:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], check=False, **quiet).returncode == 0
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
 
 
 def _call(*command: str) -> None:

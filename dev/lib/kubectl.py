@@ -61,7 +61,8 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> Object:
         """One object. Raises `CommandFailed` (`.not_found`) when it is not there."""
-        return json.loads(self.run("get", kind, name, "-o", "json"))
+        found: Object = json.loads(self.run("get", kind, name, "-o", "json"))
+        return found
 
     def find(self, kind: str, name: str) -> Object | None:
         """One object, or None when it is not there."""
@@ -71,7 +72,8 @@ class Kubectl:
     def objects(self, kind: str, selector: str = "", *, everywhere: bool = False) -> list[Object]:
         """All objects of a kind that carry the labels of `selector` (`a=b,c`)."""
         scope = (["-l", selector] if selector else []) + (["-A"] if everywhere else [])
-        return json.loads(self.run("get", kind, *scope, "-o", "json"))["items"]
+        found: list[Object] = json.loads(self.run("get", kind, *scope, "-o", "json"))["items"]
+        return found
 
     def delete(self, kind: str, name: str, *args: str) -> None:
         """Delete one object and wait until it is gone; fine when it is not there."""
@@ -186,8 +188,8 @@ def _rolled_out(found: Object) -> str | None:
 
 
 def _run(command: list[str], stdin: str | None, timeout: float) -> str:
-    feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **feed)
+    # No input is an empty one: a command must not wait for the terminal.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin or "")
     if done.returncode:
         raise CommandFailed(command, done.returncode, done.stderr or done.stdout)
     return done.stdout

@@ -108,7 +108,7 @@ def _start(weed: Path, home: Path, server: Server, ports: list[int]) -> subproce
     services = ("s3", "master", "volume", "filer", "admin")
     named = [f"-{service}.{part}" for service in services for part in ("port", "port.grpc")]
     command = [str(weed), "mini", f"-dir={home}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *FLAGS]
-    command += [f"{name}={port}" for name, port in zip(named, ports)]
+    command += [f"{name}={port}" for name, port in zip(named, ports, strict=True)]
     command += [f"-filer.localSocket={home}/filer.sock", f"-s3.localSocket={home}/s3.sock"]
     if shutil.which("setpriv"):  # it must not outlive us, however we end
         command = ["setpriv", "--pdeathsig", "TERM", *command]
