@@ -1,7 +1,48 @@
 //! Object stores: S3, a local directory, memory with injected faults. The only crate that sees the S3 SDK.
 //!
+//! In reading order:
 //! * [`store`]: the trait, its conditions and errors.
+//! * [`config`]: from a URI to a store.
+//! * [`s3`], [`dir`], [`memory`]: the stores.
+//! * [`fault`]: a store that fails as told, for tests.
+//! * [`probe`]: does a store keep the promise that everything stands on?
+//! * [`head`]: reading and swapping `HEAD.json`.
+//! * [`records`]: reading and writing manifests and plans.
+//! * [`savepoint`]: a checkpoint copied into a folder of its own.
+//! * [`garbage`]: what nothing needs any more.
+//!
+//! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.
+#![deny(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
+pub mod config;
+pub mod dir;
+pub mod fault;
+pub mod garbage;
+pub mod head;
+pub mod memory;
+pub mod probe;
+pub mod records;
+pub mod s3;
+pub mod savepoint;
 pub mod store;
 
+pub use config::{StorageConfig, open};
+pub use dir::DirStore;
+pub use fault::{Action, Call, Fault, FaultStore, Rule};
+pub use garbage::{Collected, collect_garbage};
+pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
+pub use memory::MemoryStore;
+pub use probe::probe;
+pub use records::{read_manifest, read_plan, write_manifest, write_plan};
+pub use s3::S3Store;
+pub use savepoint::{SavepointMetadata, copy_savepoint, read_savepoint};
 pub use store::*;

@@ -49,7 +49,12 @@ pub trait ObjectStore: Send + Sync + Debug {
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes>;
 
     /// Writes an object and answers its version. A conditional write is tried once: a lost answer is [`StorageError::Unknown`], never retried blindly.
-    fn put<'a>(&'a self, key: &'a str, bytes: Bytes, condition: Condition) -> StoreFuture<'a, String>;
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Bytes,
+        condition: Condition,
+    ) -> StoreFuture<'a, String>;
 
     /// Removes an object; no error when there is none.
     fn delete<'a>(&'a self, key: &'a str) -> StoreFuture<'a, ()>;
@@ -139,4 +144,39 @@ pub enum StorageError {
         /// Why.
         detail: String,
     },
+}
+
+impl<S: ObjectStore + ?Sized> ObjectStore for std::sync::Arc<S> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
+        (**self).get(key)
+    }
+
+    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
+        (**self).get_range(key, range)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Bytes,
+        condition: Condition,
+    ) -> StoreFuture<'a, String> {
+        (**self).put(key, bytes, condition)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> StoreFuture<'a, ()> {
+        (**self).delete(key)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>> {
+        (**self).list(prefix)
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
+        (**self).copy(from, to)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
 }

@@ -1,0 +1,141 @@
+//! From a URI to a store.
+
+use std::{fmt, sync::Arc};
+
+use crate::{DirStore, ObjectStore, S3Store, StorageError};
+
+/// How to reach S3. Credentials are not part of it: they come from the environment, a web identity
+/// token or the instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// URL of an S3-compatible server; addressed by path. None means AWS.
+    pub endpoint: Option<String>,
+    /// Region; none means what the environment or the instance says, `us-east-1` with an endpoint.
+    pub region: Option<String>,
+}
+
+impl StorageConfig {
+    /// `AWS_ENDPOINT_URL` and `AWS_REGION` of this process.
+    pub fn from_env() -> Self {
+        Self {
+            endpoint: variable("AWS_ENDPOINT_URL"),
+            region: variable("AWS_REGION"),
+        }
+    }
+}
+
+/// Credentials that stand in the environment.
+pub(crate) struct StaticCredentials {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) session_token: Option<String>,
+}
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StaticCredentials")
+    }
+}
+
+impl StaticCredentials {
+    pub(crate) fn from_env() -> Option<Self> {
+        Some(Self {
+            access_key: variable("AWS_ACCESS_KEY_ID")?,
+            secret_key: variable("AWS_SECRET_ACCESS_KEY")?,
+            session_token: variable("AWS_SESSION_TOKEN"),
+        })
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Opens the store that holds `uri` and answers it with the key (or prefix) inside it, without
+/// slashes at its ends. Nothing is read: a wrong bucket shows at the first action.
+///
+/// * `s3://bucket/prefix`;
+/// * `file:///directory` (prefix empty) or, if that is a file, its directory and its name.
+pub fn open(
+    uri: &str,
+    config: &StorageConfig,
+) -> Result<(Arc<dyn ObjectStore>, String), StorageError> {
+    let invalid = |detail: &str| StorageError::Invalid {
+        action: "open",
+        at: uri.to_owned(),
+        detail: format!("{detail}; expected s3://bucket/prefix or file:///directory"),
+    };
+    if let Some(rest) = uri.strip_prefix("s3://") {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if bucket.is_empty() || !bucket.chars().all(named) {
+            return Err(invalid("not the name of a bucket"));
+        }
+        let store = S3Store::new(bucket, config.clone());
+        return Ok((Arc::new(store), prefix.trim_matches('/').to_owned()));
+    }
+    if let Some(path) = uri.strip_prefix("file://") {
+        if !path.starts_with('/') {
+            return Err(invalid("not an absolute path"));
+        }
+        let path = std::path::Path::new(path);
+        if path.is_file()
+            && let (Some(parent), Some(name)) = (
+                path.parent(),
+                path.file_name().and_then(|name| name.to_str()),
+            )
+        {
+            return Ok((Arc::new(DirStore::new(parent)), name.to_owned()));
+        }
+        return Ok((Arc::new(DirStore::new(path)), String::new()));
+    }
+    Err(invalid("not a storage URI"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_split_into_store_and_prefix() {
+        let config = StorageConfig::default();
+        let (store, prefix) = open("s3://bucket/a/b/", &config).unwrap();
+        assert_eq!(
+            (store.describe().as_str(), prefix.as_str()),
+            ("s3://bucket", "a/b")
+        );
+        let (store, prefix) = open("s3://bucket", &config).unwrap();
+        assert_eq!(
+            (store.describe().as_str(), prefix.as_str()),
+            ("s3://bucket", "")
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let uri = format!("file://{}", dir.path().display());
+        let (store, prefix) = open(&uri, &config).unwrap();
+        assert_eq!((store.describe(), prefix.as_str()), (uri.clone(), ""));
+        std::fs::write(dir.path().join("one.json"), "{}").unwrap();
+        let (store, prefix) = open(&format!("{uri}/one.json"), &config).unwrap();
+        assert_eq!((store.describe(), prefix.as_str()), (uri, "one.json"));
+    }
+
+    #[test]
+    fn a_wrong_uri_says_what_is_expected() {
+        for uri in [
+            "",
+            "bucket/x",
+            "s3://",
+            "s3:///x",
+            "http://host/x",
+            "file://relative",
+            "s3://a b",
+        ] {
+            let error = open(uri, &StorageConfig::default())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("expected s3://bucket/prefix"),
+                "{uri}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A local directory as a store: for a single process without S3, and for tests.
+//!
+//! An object is a file, its version a hash of its content; writes go to a temporary file that is
+//! renamed. A conditional write happens under an exclusive lock of a file beside the object, which
+//! the kernel gives back when its holder dies. That is right for processes of one machine; a
+//! network file system may not keep the promise.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture, memory::outside,
+};
+
+/// Names of our own files; no key may have such a component, and no listing shows one.
+const OWN: &str = ".streamkeeper-";
+
+/// A store in a local directory, made by the first write.
+#[derive(Debug, Clone)]
+pub struct DirStore {
+    root: PathBuf,
+}
+
+impl DirStore {
+    /// The store below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, key: &str) -> String {
+        format!("file://{}/{key}", self.root.display())
+    }
+
+    /// The file of a key; keys that could leave the directory are refused.
+    fn file(&self, action: &'static str, key: &str) -> Result<PathBuf, StorageError> {
+        let bad =
+            |part: &str| part.is_empty() || part == "." || part == ".." || part.starts_with(OWN);
+        if key.split('/').any(bad) || key.contains(['\0', '\\']) {
+            let detail =
+                "not a key: parts between slashes may not be empty, '.' or '..'".to_owned();
+            return Err(StorageError::Invalid {
+                action,
+                at: self.at(key),
+                detail,
+            });
+        }
+        Ok(self.root.join(key))
+    }
+
+    fn failed(&self, action: &'static str, key: &str, error: &io::Error) -> StorageError {
+        let at = self.at(key);
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                StorageError::NotFound { action, at }
+            }
+            io::ErrorKind::PermissionDenied => StorageError::AccessDenied {
+                action,
+                at,
+                detail: error.to_string(),
+            },
+            _ => StorageError::Unavailable {
+                action,
+                at,
+                detail: error.to_string(),
+            },
+        }
+    }
+
+    fn read(&self, key: &str) -> Result<Object, StorageError> {
+        let path = self.file("GetObject", key)?;
+        let bytes = fs::read(path).map_err(|error| self.failed("GetObject", key, &error))?;
+        let etag = etag(&bytes);
+        Ok(Object {
+            bytes: bytes.into(),
+            etag,
+        })
+    }
+
+    fn read_range(&self, key: &str, range: &Range<u64>) -> Result<Bytes, StorageError> {
+        let path = self.file("GetObject", key)?;
+        let failed = |error: io::Error| self.failed("GetObject", key, &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let length = range
+            .end
+            .checked_sub(range.start)
+            .filter(|_| range.end <= size);
+        let Some(length) = length.and_then(|length| usize::try_from(length).ok()) else {
+            return Err(outside(range, size, self.at(key)));
+        };
+        let mut bytes = vec![0; length];
+        file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+        file.read_exact(&mut bytes).map_err(failed)?;
+        Ok(bytes.into())
+    }
+
+    fn write(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        condition: &Condition,
+    ) -> Result<String, StorageError> {
+        let action = "PutObject";
+        let path = self.file(action, key)?;
+        let failed = |error: io::Error| self.failed(action, key, &error);
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(failed)?;
+        // Held until this function returns.
+        let _lock = match condition {
+            Condition::Always => None,
+            Condition::Absent | Condition::Matches(_) => {
+                let lock = File::create(folder.join(format!("{OWN}lock"))).map_err(failed)?;
+                lock.lock().map_err(failed)?;
+                Some(lock)
+            }
+        };
+        let now = match condition {
+            Condition::Always => None,
+            Condition::Absent | Condition::Matches(_) => match self.read(key) {
+                Ok(object) => Some(object.etag),
+                Err(StorageError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        match (condition, now) {
+            (Condition::Always, _) | (Condition::Absent, None) => {}
+            (Condition::Matches(wanted), Some(now)) if *wanted == now => {}
+            (Condition::Matches(_), None) => {
+                return Err(StorageError::NotFound {
+                    action,
+                    at: self.at(key),
+                });
+            }
+            (Condition::Absent | Condition::Matches(_), Some(_)) => {
+                return Err(StorageError::Precondition {
+                    action,
+                    at: self.at(key),
+                });
+            }
+        }
+        replace(folder, &path, |file| file.write_all(bytes)).map_err(failed)?;
+        Ok(etag(bytes))
+    }
+
+    fn remove(&self, key: &str) -> Result<(), StorageError> {
+        let path = self.file("DeleteObject", key)?;
+        match fs::remove_file(path).map_err(|error| self.failed("DeleteObject", key, &error)) {
+            Err(StorageError::NotFound { .. }) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn duplicate(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let source = self.file("CopyObject", from)?;
+        let target = self.file("CopyObject", to)?;
+        let mut source =
+            File::open(source).map_err(|error| self.failed("CopyObject", from, &error))?;
+        let failed = |error: io::Error| self.failed("CopyObject", to, &error);
+        let folder = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(failed)?;
+        replace(folder, &target, |file| {
+            io::copy(&mut source, file).map(|_| ())
+        })
+        .map_err(failed)
+    }
+
+    fn entries(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StorageError> {
+        let action = "ListObjects";
+        if !self.root.is_dir() {
+            return Err(StorageError::NoSuchBucket {
+                action,
+                at: self.describe(),
+            });
+        }
+        // Everything below the prefix lives in the folder that its last slash names.
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let start = if folder.is_empty() {
+            self.root.clone()
+        } else {
+            self.file(action, folder)?
+        };
+        let mut found = Vec::new();
+        self.walk(&start, prefix, &mut found)
+            .map_err(|error| self.failed(action, prefix, &error))?;
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else {
+                continue;
+            };
+            if key
+                .rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(OWN))
+            {
+                continue;
+            }
+            // A file may vanish between the listing and the look at it.
+            let Ok(metadata) = fs::metadata(&path) else {
+                continue;
+            };
+            if metadata.is_dir() {
+                if key.starts_with(prefix) || prefix.starts_with(key) {
+                    self.walk(&path, prefix, found)?;
+                }
+            } else if key.starts_with(prefix) {
+                let modified = metadata
+                    .modified()?
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                found.push(ObjectMeta {
+                    key: key.to_owned(),
+                    size: metadata.len(),
+                    etag: format!("\"{}-{}\"", metadata.len(), modified.as_nanos()),
+                    modified_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a temporary file, makes it durable, and gives it its name in one step.
+fn replace(
+    folder: &Path,
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = folder.join(format!("{OWN}{}", ulid::Ulid::generate()));
+    let written = File::create_new(&temporary).and_then(|mut file| {
+        fill(&mut file)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    if renamed.is_err() {
+        let _ = fs::remove_file(&temporary);
+        return renamed;
+    }
+    // A rename is durable once its directory is.
+    File::open(folder)?.sync_all()
+}
+
+fn etag(bytes: &[u8]) -> String {
+    format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(bytes))
+}
+
+/// Runs blocking file I/O beside the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            let (action, at, detail) = ("file I/O", "file://".to_owned(), error.to_string());
+            Err(StorageError::Unavailable { action, at, detail })
+        })
+}
+
+impl ObjectStore for DirStore {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
+        let (store, key) = (self.clone(), key.to_owned());
+        Box::pin(blocking(move || store.read(&key)))
+    }
+
+    fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
+        let (store, key) = (self.clone(), key.to_owned());
+        Box::pin(blocking(move || store.read_range(&key, &range)))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Bytes,
+        condition: Condition,
+    ) -> StoreFuture<'a, String> {
+        let (store, key) = (self.clone(), key.to_owned());
+        Box::pin(blocking(move || store.write(&key, &bytes, &condition)))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> StoreFuture<'a, ()> {
+        let (store, key) = (self.clone(), key.to_owned());
+        Box::pin(blocking(move || store.remove(&key)))
+    }
+
+    /// The versions it lists tell a changed file from an unchanged one, but are not those of [`ObjectStore::get`].
+    fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>> {
+        let (store, prefix) = (self.clone(), prefix.to_owned());
+        Box::pin(blocking(move || store.entries(&prefix)))
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
+        let (store, from, to) = (self.clone(), from.to_owned(), to.to_owned());
+        Box::pin(blocking(move || store.duplicate(&from, &to)))
+    }
+
+    fn describe(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+}

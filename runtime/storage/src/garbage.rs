@@ -1,0 +1,61 @@
+//! What nothing needs any more.
+//!
+//! Mark, then sweep. Marked is what the restore point, the retained checkpoints and the savepoints
+//! being copied need, as HEAD pins them; if one of their manifests cannot be read, nothing is swept.
+//! Swept are manifests and data of checkpoints before the restore point that are not marked: HEAD
+//! dropped them, or they never became one. A later manifest can only name what a pinned one names
+//! and what is written after, so this is right even for a HEAD that is not the newest any more.
+//! Savepoint folders, plans and names this release does not know are never touched.
+
+use std::collections::HashSet;
+
+use streamkeeper_protocol::{head::Head, paths::StatePaths};
+
+use crate::{ObjectStore, StorageError, records::read_manifest};
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Objects removed.
+    pub removed: u64,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Data objects and manifests that stay.
+    pub kept: u64,
+}
+
+/// Removes what nothing needs any more. `head` is the record that the caller itself wrote last.
+pub async fn collect_garbage(
+    store: &dyn ObjectStore,
+    paths: &StatePaths,
+    head: &Head,
+) -> Result<Collected, StorageError> {
+    let mut collected = Collected::default();
+    let Some(last) = &head.last else {
+        return Ok(collected);
+    };
+    let mut marked = HashSet::new();
+    for key in head.pinned_manifests() {
+        let manifest = read_manifest(store, key).await?;
+        marked.extend(manifest.objects().into_iter().map(str::to_owned));
+        marked.insert(key.to_owned());
+    }
+    // Manifests last: until its data is gone, a manifest says what belonged together.
+    let mut listed = store.list(&paths.data_prefix()).await?;
+    listed.extend(store.list(&paths.manifests()).await?);
+    for object in listed {
+        let dead = paths
+            .checkpoint_of(&object.key)
+            .is_some_and(|(checkpoint, attempt)| {
+                checkpoint < last.checkpoint && attempt <= head.attempt
+            });
+        if dead && !marked.contains(&object.key) {
+            store.delete(&object.key).await?;
+            collected.removed += 1;
+            collected.removed_bytes += object.size;
+        } else {
+            collected.kept += 1;
+        }
+    }
+    Ok(collected)
+}

@@ -1,0 +1,77 @@
+//! Reading and writing manifests and plans.
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths, plan::StreamPlan};
+
+use crate::{Condition, ObjectStore, StorageError};
+
+/// Reads the manifest stored at `key`.
+pub async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<Manifest, StorageError> {
+    let object = store.get(key).await?;
+    Manifest::parse(&object.bytes).map_err(|error| unreadable(store, key, &error.to_string()))
+}
+
+/// Writes a manifest to the place its checkpoint and attempt give it, and answers its key. Only the
+/// owner of that attempt may call this.
+pub async fn write_manifest(
+    store: &dyn ObjectStore,
+    paths: &StatePaths,
+    manifest: &Manifest,
+) -> Result<String, StorageError> {
+    let key = paths.manifest(manifest.checkpoint, manifest.attempt);
+    store
+        .put(&key, Bytes::from(manifest.encode()), Condition::Always)
+        .await?;
+    Ok(key)
+}
+
+/// Reads the plan with this hash.
+pub async fn read_plan(
+    store: &dyn ObjectStore,
+    paths: &StatePaths,
+    hash: &str,
+) -> Result<StreamPlan, StorageError> {
+    let key = paths.plan(hash);
+    parse(store, &key, &store.get(&key).await?.bytes)
+}
+
+/// Writes a plan to the place its hash gives it, and answers the hash. Writing it again is harmless.
+pub async fn write_plan(
+    store: &dyn ObjectStore,
+    paths: &StatePaths,
+    plan: &StreamPlan,
+) -> Result<String, StorageError> {
+    let hash = plan.hash();
+    let key = paths.plan(&hash);
+    put_json(store, &key, plan).await?;
+    Ok(hash)
+}
+
+pub(crate) async fn put_json(
+    store: &dyn ObjectStore,
+    key: &str,
+    value: &impl Serialize,
+) -> Result<(), StorageError> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| unreadable(store, key, &error.to_string()))?;
+    store.put(key, bytes.into(), Condition::Always).await?;
+    Ok(())
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(
+    store: &dyn ObjectStore,
+    key: &str,
+    bytes: &[u8],
+) -> Result<T, StorageError> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(store, key, &error.to_string()))
+}
+
+/// The object is there, but it is not what its name says.
+pub(crate) fn unreadable(store: &dyn ObjectStore, key: &str, detail: &str) -> StorageError {
+    StorageError::Invalid {
+        action: "read",
+        at: format!("{}/{key}", store.describe()),
+        detail: detail.to_owned(),
+    }
+}

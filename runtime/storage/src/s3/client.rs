@@ -1,0 +1,82 @@
+//! The SDK's client.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::{StorageConfig, config::StaticCredentials};
+
+/// Repeats of reads and unconditional writes, the first included.
+const ATTEMPTS: u32 = 4;
+
+/// A client: credentials of the environment if it has them, else a web identity token, a container's
+/// or an instance's role.
+pub(super) async fn connect(config: &StorageConfig) -> Client {
+    let http = http_client(config);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(15))
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .build();
+    let base = match StaticCredentials::from_env() {
+        Some(keys) => {
+            let token = keys.session_token;
+            let keys =
+                Credentials::new(keys.access_key, keys.secret_key, token, None, "environment");
+            Builder::new()
+                .behavior_version(BehaviorVersion::latest())
+                .credentials_provider(keys)
+        }
+        None => Builder::from(&chain(config, http.clone()).await),
+    };
+    let mut base = base
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        // Everything we store has a checksum of its own, and not every server knows S3's new ones.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(region) = region(config) {
+        base = base.region(Region::new(region));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        base = base.endpoint_url(endpoint).force_path_style(true);
+    }
+    Client::from_conf(base.build())
+}
+
+async fn chain(config: &StorageConfig, http: SharedHttpClient) -> aws_config::SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    if let Some(region) = region(config) {
+        loader = loader.region(Region::new(region));
+    }
+    loader.load().await
+}
+
+/// Servers other than AWS's take any region, but a request cannot be signed without one.
+fn region(config: &StorageConfig) -> Option<String> {
+    let any = || config.endpoint.as_ref().map(|_| "us-east-1".to_owned());
+    config.region.clone().or_else(any)
+}
+
+fn http_client(config: &StorageConfig) -> SharedHttpClient {
+    let builder = aws_smithy_http_client::Builder::new();
+    // Without TLS the system's certificates, which an image may not have, are not looked for.
+    if config
+        .endpoint
+        .as_ref()
+        .is_some_and(|endpoint| endpoint.starts_with("http://"))
+    {
+        return builder.build_http();
+    }
+    builder
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
+}
