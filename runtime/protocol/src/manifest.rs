@@ -199,3 +199,77 @@ pub struct CommittableRef {
     /// Staged rows, if the sink stages.
     pub staged: Option<ObjectRange>,
 }
+
+/// Why a manifest cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Not the JSON of a manifest.
+    #[error("the manifest cannot be read: {0}")]
+    Malformed(String),
+    /// Written by a release whose manifests this one does not understand.
+    #[error(
+        "the manifest has format {format}, which needs a reader of format {min_reader}; this \
+         release reads up to {MANIFEST_FORMAT}: use a newer release"
+    )]
+    TooNew {
+        /// Format of the writer.
+        format: u32,
+        /// Oldest format that can read it.
+        min_reader: u32,
+    },
+}
+
+/// What every format keeps, so that a reader can tell whether it understands the rest.
+#[derive(Deserialize)]
+struct Versions {
+    format: u32,
+    min_reader: u32,
+}
+
+impl Manifest {
+    /// Reads a manifest; one that needs a newer reader is refused before its fields are looked at.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let malformed = |error: serde_json::Error| ManifestError::Malformed(error.to_string());
+        let versions: Versions = serde_json::from_slice(bytes).map_err(malformed)?;
+        if versions.min_reader > MANIFEST_FORMAT {
+            return Err(ManifestError::TooNew {
+                format: versions.format,
+                min_reader: versions.min_reader,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+
+    /// The bytes to store.
+    pub fn encode(&self) -> Vec<u8> {
+        // Strings, numbers and JSON values always have a JSON form.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Every range this manifest needs: runs of all states, then staged rows of all sinks.
+    pub fn ranges(&self) -> impl Iterator<Item = &ObjectRange> {
+        let runs = self.operators.iter().flat_map(|operator| &operator.states);
+        let runs = runs.flat_map(|state| &state.runs).map(|run| &run.at);
+        runs.chain(self.committables.iter().filter_map(|committable| committable.staged.as_ref()))
+    }
+
+    /// The same ranges, to move them to other objects.
+    pub fn ranges_mut(&mut self) -> impl Iterator<Item = &mut ObjectRange> {
+        let runs = self.operators.iter_mut().flat_map(|operator| &mut operator.states);
+        let runs = runs.flat_map(|state| &mut state.runs).map(|run| &mut run.at);
+        runs.chain(self.committables.iter_mut().filter_map(|committable| committable.staged.as_mut()))
+    }
+
+    /// Keys of the objects this manifest needs, sorted, each once.
+    pub fn objects(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.ranges().map(|range| range.object.as_str()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Bytes that a restore reads.
+    pub fn total_bytes(&self) -> u64 {
+        self.ranges().map(|range| range.len).sum()
+    }
+}
