@@ -1,1 +1,18 @@
-//! Streamkeeper operator.
+//! The Streamkeeper operator: keeps stateful streaming jobs alive on Kubernetes.
+//!
+//! In reading order; left may not import right, and `tests/dependencies.rs` fails when it does:
+//!
+//! `api` <- `lifecycle` <- `resources` <- {`engine`, `storage`, `kube_ext`} <- `controller` <- `main`
+//!
+//! * [`api`]: what users write and read: `StreamJob` v1alpha1, its rules, conditions, names.
+//! * [`lifecycle`]: `plan(&Input) -> Plan`, the one pure function that decides everything.
+//! * [`resources`]: the Kubernetes objects of a revision: pure builders.
+//! * [`config`]: flags and environment of the operator, validated once.
+//!
+//! `api`, `lifecycle` and `resources` never name a client, tokio, a clock or a random source.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+
+pub mod api;
+pub mod config;
+pub mod lifecycle;
+pub mod resources;

@@ -1,0 +1,94 @@
+//! Flags and environment of the operator, validated once.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    api::{duration, v1alpha1::S3},
+    lifecycle::Settings,
+    resources::PodSettings,
+};
+
+/// Flags of `streamkeeper run`, as typed.
+#[derive(Debug, Clone, Args)]
+pub struct RunFlags {
+    /// Namespaces to watch, separated by commas; empty means all.
+    #[arg(long, env = "STREAMKEEPER_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Namespace of the operator itself, where its Lease lies.
+    #[arg(long, env = "STREAMKEEPER_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// Name of this replica in the Lease.
+    #[arg(long, env = "STREAMKEEPER_IDENTITY", default_value = "streamkeeper")]
+    pub identity: String,
+    /// Image of the runtime for jobs that name none.
+    #[arg(long, env = "STREAMKEEPER_RUNTIME_IMAGE", default_value = "streamjob-runtime:dev")]
+    pub runtime_image: String,
+    /// Pull policy of the runtime image.
+    #[arg(long, env = "STREAMKEEPER_RUNTIME_IMAGE_PULL_POLICY")]
+    pub runtime_image_pull_policy: Option<String>,
+    /// Default storage of jobs that name none, like s3://bucket/prefix.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_URI")]
+    pub storage_uri: Option<String>,
+    /// Default region of buckets.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_REGION")]
+    pub storage_region: Option<String>,
+    /// Default URL of an S3-compatible server.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_ENDPOINT")]
+    pub storage_endpoint: Option<String>,
+    /// Secret in the namespace of a job whose keys become environment variables of its workers.
+    #[arg(long, env = "STREAMKEEPER_CREDENTIALS_SECRET")]
+    pub credentials_secret: Option<String>,
+    /// Log filter of the workers.
+    #[arg(long, env = "STREAMKEEPER_RUNTIME_LOG", default_value = "info")]
+    pub runtime_log: String,
+    /// How long a node must be lost before its pods are force-deleted.
+    #[arg(long, env = "STREAMKEEPER_NODE_LOST_TIMEOUT", default_value = "20s", value_parser = duration)]
+    pub node_lost_timeout: Duration,
+    /// How long an image may fail to be pulled before a new revision is given up.
+    #[arg(long, env = "STREAMKEEPER_IMAGE_PULL_GRACE", default_value = "20s", value_parser = duration)]
+    pub image_pull_grace: Duration,
+    /// How long a pod may be unschedulable before a new revision is given up.
+    #[arg(long, env = "STREAMKEEPER_UNSCHEDULABLE_GRACE", default_value = "1m", value_parser = duration)]
+    pub unschedulable_grace: Duration,
+    /// How long the deletion of a StreamJob may wait for its last checkpoint.
+    #[arg(long, env = "STREAMKEEPER_DELETE_TIMEOUT", default_value = "2m", value_parser = duration)]
+    pub delete_timeout: Duration,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, env = "STREAMKEEPER_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+}
+
+fn duration(text: &str) -> Result<Duration, duration::NotADuration> {
+    text.parse::<duration::Duration>().map(duration::Duration::to_std)
+}
+
+impl RunFlags {
+    /// What decisions depend on.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            image: self.runtime_image.clone(),
+            storage: self.storage_uri.clone().map(|uri| S3 {
+                uri,
+                region: self.storage_region.clone(),
+                endpoint: self.storage_endpoint.clone(),
+            }),
+            node_lost_timeout: self.node_lost_timeout,
+            image_pull_grace: self.image_pull_grace,
+            unschedulable_grace: self.unschedulable_grace,
+            delete_timeout: self.delete_timeout,
+            ..Settings::default()
+        }
+    }
+
+    /// What pods are built with.
+    pub fn pod_settings(&self) -> PodSettings {
+        PodSettings {
+            credentials_secret: self.credentials_secret.clone(),
+            image_pull_policy: self.runtime_image_pull_policy.clone(),
+            log_level: self.runtime_log.clone(),
+            node_toleration_seconds: i64::try_from(self.node_lost_timeout.as_secs()).unwrap_or(0) + 300,
+        }
+    }
+}

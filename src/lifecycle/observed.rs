@@ -1,0 +1,176 @@
+//! What was seen of a job. Every fact that can be missing is [`Known`](Fact::Known) or [`Unknown`](Fact::Unknown); a missing fact never reads as an absent thing.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use streamkeeper_protocol::{
+    head::Head,
+    job_api::{Operation, Preflight, Report},
+};
+
+use super::revision::RevisionRecord;
+
+/// Something that could be found out, or not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact<T> {
+    /// It is so.
+    Known(T),
+    /// It could not be found out.
+    Unknown(Unknown),
+}
+
+/// Why something could not be found out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unknown {
+    /// For people: what was tried, on what, what to do.
+    pub why: String,
+    /// Whether the other side refused (credentials, a missing bucket), so that only a person can help.
+    pub denied: bool,
+}
+
+impl<T> Fact<T> {
+    /// Not found out, because of this.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown(Unknown { why: why.into(), denied: false })
+    }
+
+    /// Refused, because of this.
+    pub fn denied(why: impl Into<String>) -> Self {
+        Self::Unknown(Unknown { why: why.into(), denied: true })
+    }
+
+    /// The fact, if it is known.
+    pub const fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(fact) => Some(fact),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// What was seen of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The SQL text, its ConfigMap resolved. `denied` when the ConfigMap or its key does not exist.
+    pub sql: Fact<String>,
+    /// Everything of every revision that has a ControllerRevision, a child or a pod, by number.
+    pub revisions: BTreeMap<u64, RevisionFacts>,
+    /// HEAD as it lies in storage; `Known(None)` only when the store said that there is none.
+    pub head: Fact<Option<Head>>,
+    /// The operation asked for by [`super::questions`]; `Known(None)` when the coordinator does not know it.
+    pub operation: Fact<Option<Operation>>,
+    /// The last refusal of a call, while the operator remembers it.
+    pub refusal: Option<Refusal>,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self {
+            sql: Fact::unknown("not asked"),
+            revisions: BTreeMap::new(),
+            head: Fact::unknown("not asked"),
+            operation: Fact::unknown("not asked"),
+            refusal: None,
+        }
+    }
+}
+
+/// A call that the coordinator refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Idempotency key of the call.
+    pub key: String,
+    /// Code of the [`streamkeeper_protocol::job_api::ApiError`].
+    pub code: String,
+    /// Its message.
+    pub message: String,
+}
+
+/// What was seen of one revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RevisionFacts {
+    /// Its content, from its ControllerRevision; none when there is none or it cannot be decoded.
+    pub record: Option<RevisionRecord>,
+    /// Its StatefulSet.
+    pub stateful_set: Option<StatefulSetFacts>,
+    /// Whether its Service exists.
+    pub service: bool,
+    /// Whether its ConfigMap exists.
+    pub config_map: bool,
+    /// Its pods by ordinal.
+    pub pods: Vec<PodFacts>,
+    /// What its coordinator reports.
+    pub report: Fact<Report>,
+    /// Whether it could take over.
+    pub preflight: Fact<Preflight>,
+}
+
+impl Default for RevisionFacts {
+    fn default() -> Self {
+        Self {
+            record: None,
+            stateful_set: None,
+            service: false,
+            config_map: false,
+            pods: Vec::new(),
+            report: Fact::unknown("no pod answers yet"),
+            preflight: Fact::unknown("no pod answers yet"),
+        }
+    }
+}
+
+/// A StatefulSet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatefulSetFacts {
+    /// Replicas in its spec.
+    pub replicas: u32,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// Ordinal.
+    pub ordinal: u32,
+    /// Whether its container serves its role.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Restarts of its container.
+    pub restarts: u32,
+    /// Why its container waits, if it does.
+    pub waiting: Option<Waiting>,
+    /// How its container last ended, if it did.
+    pub terminated: Option<Terminated>,
+    /// Why it has no node, if the scheduler said so.
+    pub unschedulable: Option<String>,
+    /// Its node.
+    pub node: Option<String>,
+    /// Since when its node is lost, if it is.
+    pub node_lost_since: Option<Timestamp>,
+}
+
+/// Why a container waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// `ImagePullBackOff`, `CrashLoopBackOff`, `CreateContainerConfigError`, ...
+    pub reason: String,
+    /// Kubelet's sentence.
+    pub message: String,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminated {
+    /// `OOMKilled`, `Error`, `Completed`, ...
+    pub reason: String,
+    /// Exit code.
+    pub exit_code: i32,
+    /// Termination message: the root cause, as the runtime wrote it.
+    pub message: String,
+}

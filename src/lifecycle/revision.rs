@@ -1,0 +1,157 @@
+//! The content of a revision, as its ControllerRevision keeps it.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::settings::Settings;
+use crate::api::{
+    names,
+    v1alpha1::{Checkpoints, EngineKind, EnvVar, PodTemplate, Resources, S3, StreamJob},
+};
+
+/// What a user asked for that only new pods can give: two contents are equal exactly when no new revision is needed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Content {
+    /// Engine.
+    pub engine: EngineKind,
+    /// SQL text, its ConfigMap resolved.
+    pub sql: String,
+    /// Image as the spec names it; none means the operator's default at the time the revision was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// Subtasks per worker.
+    pub slots: u32,
+    /// Resources as the spec names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Pod template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
+    /// ServiceAccount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// Key groups.
+    pub max_parallelism: u16,
+    /// Storage as the spec names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<S3>,
+    /// Checkpoint schedule.
+    pub checkpoints: Checkpoints,
+    /// Value of the restart annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
+}
+
+impl Content {
+    /// What a job asks for.
+    pub fn of(job: &StreamJob, sql: &str) -> Self {
+        let spec = &job.spec;
+        Self {
+            engine: spec.engine,
+            sql: sql.to_owned(),
+            image: spec.image.clone(),
+            env: spec.env.clone(),
+            slots: spec.workers.slots.max(1),
+            resources: spec.workers.resources.clone(),
+            pod_template: spec.workers.pod_template.clone(),
+            service_account_name: spec.service_account_name.clone(),
+            max_parallelism: spec.max_parallelism,
+            storage: spec.storage.as_ref().and_then(|storage| storage.s3.clone()),
+            checkpoints: spec.checkpoints.clone(),
+            restarted_at: job.metadata.annotations.as_ref().and_then(|all| all.get(names::RESTARTED_AT)).cloned(),
+        }
+    }
+
+    /// 16 hexadecimal digits that tell two contents apart.
+    pub fn hash(&self) -> String {
+        // A content consists of strings, numbers and maps keyed by strings: it always serialises.
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A revision: what was asked for, and what the operator's defaults made of it at that time. Immutable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRecord {
+    /// What was asked for.
+    pub content: Content,
+    /// Image that its pods run.
+    pub image: String,
+    /// Where its state lies.
+    pub storage: ResolvedStorage,
+    /// Resources of a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// Where state lies, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedStorage {
+    /// `s3://bucket/prefix`, as the user wrote it.
+    pub uri: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Prefix without leading or trailing slash; may be empty.
+    pub prefix: String,
+    /// Region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Endpoint; none means Amazon S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+}
+
+/// Why a spec cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// Neither the spec nor the operator names a storage.
+    #[error("spec.storage.s3.uri is not set and the operator has no default storage; set it to a place like s3://bucket/prefix")]
+    NoStorage,
+    /// The URI is no S3 URI.
+    #[error("spec.storage.s3.uri `{0}` must name a bucket and optionally a prefix, like s3://bucket/prefix")]
+    BadUri(String),
+}
+
+impl ResolvedStorage {
+    /// The storage of a job, defaults filled in.
+    pub fn of(job: &StreamJob, settings: &Settings) -> Result<Self, RenderError> {
+        let own = job.spec.storage.as_ref().and_then(|storage| storage.s3.as_ref());
+        let chosen = own.or(settings.storage.as_ref()).ok_or(RenderError::NoStorage)?;
+        Self::resolve(chosen, settings.storage.as_ref())
+    }
+
+    fn resolve(s3: &S3, default: Option<&S3>) -> Result<Self, RenderError> {
+        let bad = || RenderError::BadUri(s3.uri.clone());
+        let rest = s3.uri.strip_prefix("s3://").ok_or_else(bad)?;
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self {
+            uri: s3.uri.clone(),
+            bucket: bucket.to_owned(),
+            prefix: prefix.trim_matches('/').to_owned(),
+            region: s3.region.clone().or_else(|| default.and_then(|default| default.region.clone())),
+            endpoint: s3.endpoint.clone().or_else(|| default.and_then(|default| default.endpoint.clone())),
+        })
+    }
+}
+
+impl RevisionRecord {
+    /// The revision that this job asks for now.
+    pub fn of(job: &StreamJob, sql: &str, settings: &Settings) -> Result<Self, RenderError> {
+        let content = Content::of(job, sql);
+        Ok(Self {
+            image: content.image.clone().unwrap_or_else(|| settings.image.clone()),
+            storage: ResolvedStorage::of(job, settings)?,
+            resources: content.resources.clone().or_else(|| settings.resources.clone()),
+            content,
+        })
+    }
+}

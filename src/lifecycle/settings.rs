@@ -1,0 +1,41 @@
+//! What the operator's configuration says about decisions.
+
+use std::time::Duration;
+
+use crate::api::v1alpha1::{Resources, S3};
+
+/// The operator's settings, as far as decisions depend on them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Image of the runtime for jobs that name none.
+    pub image: String,
+    /// Storage of jobs that name none.
+    pub storage: Option<S3>,
+    /// Resources of workers that name none.
+    pub resources: Option<Resources>,
+    /// How long a node must be lost before its pods are force-deleted.
+    pub node_lost_timeout: Duration,
+    /// How long an image may fail to be pulled before the revision is given up.
+    pub image_pull_grace: Duration,
+    /// How long a pod may be unschedulable before the revision is given up.
+    pub unschedulable_grace: Duration,
+    /// How long a successor may take to claim HEAD after it was named.
+    pub hand_over_timeout: Duration,
+    /// How long the deletion of a StreamJob may wait for its last checkpoint.
+    pub delete_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            image: "streamjob-runtime:dev".to_owned(),
+            storage: None,
+            resources: None,
+            node_lost_timeout: Duration::from_secs(20),
+            image_pull_grace: Duration::from_secs(20),
+            unschedulable_grace: Duration::from_secs(60),
+            hand_over_timeout: Duration::from_secs(60),
+            delete_timeout: Duration::from_secs(120),
+        }
+    }
+}
