@@ -47,10 +47,10 @@ class StoryCase(unittest.TestCase):
             self.skipTest(f"the {self.cluster.name} cluster's nodes are left alone")
 
     def heal(self, index: int) -> None:
-        """Plug node `index` in and boot it, whatever happened to it; fine when it is well."""
+        """Boot node `index` and plug it in, whatever happened to it; fine when it is well."""
         name = self.cluster.node_names[index]
-        self.cluster.node("heal", index)
         self.cluster.node("start", index)
+        self.cluster.node("heal", index)
         self.kubectl.wait_condition("node", name, "Ready", seconds=60)
 
     def pod_on(self, node: str) -> Object | None:

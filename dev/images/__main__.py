@@ -7,6 +7,7 @@ import sys
 from dev.images import REFERENCES, BuildFailed, build
 from dev.lib import narrate
 from dev.lib.cluster import Unsupported, choose
+from dev.lib.kubectl import CommandFailed
 
 
 def main() -> None:
@@ -32,5 +33,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (BuildFailed, Unsupported, ValueError, subprocess.CalledProcessError) as error:
+    except (BuildFailed, CommandFailed, Unsupported, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(f"images: {error}")

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev.lib.kubectl import Kubectl
+from dev.lib import narrate
+from dev.lib.kubectl import CommandFailed, Kubectl, command
 from dev.lib.paths import CACHE, ROOT
 
 SCRIPT = ROOT / "dev" / "cluster" / "cluster"
@@ -127,14 +128,14 @@ class Kind(Cluster):
         roles = "".join(f"- role: {role}\n" for role in ["control-plane", *["worker"] * nodes])
         config = f"kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes:\n{roles}"
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-        command = ["kind", "create", "cluster", "--name=streamkeeper", "--config=-", "--wait=120s"]
-        subprocess.run([*command, f"--kubeconfig={self.kubeconfig}"], input=config, text=True, check=True)
+        create = ["kind", "create", "cluster", "--name=streamkeeper", "--config=-", "--wait=120s"]
+        command([*create, f"--kubeconfig={self.kubeconfig}"], config)
 
     def down(self) -> None:
         _call("kind", "delete", "cluster", "--name=streamkeeper", f"--kubeconfig={self.kubeconfig}")
 
     def running(self) -> bool:
-        return "streamkeeper" in _output("kind", "get", "clusters").split()
+        return "streamkeeper" in _call("kind", "get", "clusters").split()
 
     def load(self, *archives: Path) -> None:
         for archive in archives:
@@ -142,12 +143,21 @@ class Kind(Cluster):
 
     def node(self, verb: str, index: int) -> None:
         name = self.node_names[index]
-        network = ["network", "disconnect" if verb == "partition" else "connect", "kind", name]
-        _call("docker", *({"kill": ["kill", name], "start": ["start", name]}.get(verb, network)))
+        try:
+            match verb:
+                case "kill" | "start":
+                    _call("docker", verb, name)
+                case "partition":
+                    _call("docker", "network", "disconnect", "kind", name)
+                case "heal":
+                    _call("docker", "network", "connect", "kind", name)
+        except CommandFailed as error:
+            if verb != "heal" or "already exists" not in error.stderr:
+                raise
 
     @property
     def node_names(self) -> list[str]:
-        names = _output("kind", "get", "nodes", "--name=streamkeeper").split()
+        names = _call("kind", "get", "nodes", "--name=streamkeeper").split()
         workers = [n for n in names if "worker" in n]
         return sorted(workers, key=lambda n: (len(n), n))  # worker, worker2, worker3
 
@@ -173,14 +183,14 @@ class External(Cluster):
         return True
 
     def load(self, *archives: Path) -> None:
-        command = os.environ.get("STREAMKEEPER_LOAD")
-        if not command:
+        loader = os.environ.get("STREAMKEEPER_LOAD")
+        if not loader:
             raise Unsupported(
                 "images must get into your cluster: set STREAMKEEPER_LOAD to a command that takes an image archive,"
                 " such as 'minikube image load' or 'k3s ctr images import'"
             )
         for archive in archives:
-            _call(*shlex.split(command), str(archive))
+            _call(*shlex.split(loader), str(archive))
 
     def node(self, verb: str, index: int) -> None:
         raise Unsupported(f"{verb} node {index}: nodes of a cluster given by KUBECONFIG are left alone")
@@ -211,7 +221,7 @@ def local_kubeconfig() -> Path:
 
 def built() -> Path:
     """The folder with the local cluster's binaries (kubectl and helm among them)."""
-    return Path(_output(str(SCRIPT), "bin").strip())
+    return Path(_call(str(SCRIPT), "bin").strip())
 
 
 def _tool(name: str) -> str:
@@ -224,12 +234,8 @@ def _docker_runs() -> bool:
     return subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
 
 
-def _call(*command: str) -> None:
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
+def _call(*arguments: str) -> str:
+    return command(list(arguments))
 
 
 def _status(cluster: Cluster) -> int:
@@ -247,7 +253,10 @@ def main(arguments: list[str]) -> int:
     cluster = choose()
     match arguments:
         case ["up", *nodes] if len(nodes) < 2:
-            cluster.up(int(nodes[0]) if nodes else 3)
+            count = int(nodes[0]) if nodes else 3
+            with narrate.Step(f"{cluster.name} cluster, {count} nodes", usually="8 s"):
+                cluster.up(count)
+            print(f"    export KUBECONFIG={cluster.kubectl.kubeconfig}")
         case ["down"]:
             cluster.down()
         case ["status"]:
@@ -267,5 +276,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (Unsupported, subprocess.CalledProcessError) as error:
+    except (Unsupported, CommandFailed) as error:
         sys.exit(f"cluster: {error}")

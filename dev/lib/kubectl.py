@@ -47,12 +47,12 @@ class Kubectl:
 
     def run(self, *args: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl and return its standard output. Raises `CommandFailed`."""
-        return _run(self.command(*args), stdin, timeout)
+        return command(self.command(*args), stdin, timeout)
 
     def helm(self, *args: str, timeout: float = 300) -> str:
         """Run Helm against the same cluster and namespace."""
         scope = ["--namespace", self.namespace] if self.namespace else []
-        return _run([self.helm_binary, "--kubeconfig", str(self.kubeconfig), *scope, *args], None, timeout)
+        return command([self.helm_binary, "--kubeconfig", str(self.kubeconfig), *scope, *args], None, timeout)
 
     def apply(self, *manifests: str | Object) -> str:
         """Apply YAML text or objects, server-side, as one field manager. Returns what changed."""
@@ -187,9 +187,10 @@ def _rolled_out(found: Object) -> str | None:
     return f"{ready} of {wanted} ready, {updated} updated, {status.get('replicas', 0)} there"
 
 
-def _run(command: list[str], stdin: str | None, timeout: float) -> str:
+def command(arguments: list[str], stdin: str | None = None, timeout: float | None = None) -> str:
+    """Run any command and return its standard output; what it says goes into `CommandFailed`."""
     # No input is an empty one: a command must not wait for the terminal.
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin or "")
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout, check=False, input=stdin or "")
     if done.returncode:
-        raise CommandFailed(command, done.returncode, done.stderr or done.stdout)
+        raise CommandFailed(arguments, done.returncode, done.stderr or done.stdout)
     return done.stdout

@@ -112,7 +112,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     right = [bool(body) and all(r[i][:1].isdigit() or r[i] in ("", "-") for r in body) for i in range(len(headers))]
 
     def line(cells: Sequence[str]) -> str:
-        return "  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right)).rstrip()
+        return "  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, right, strict=True)).rstrip()
 
     print(paint(line(headers), "1"))
     print("  " + "  ".join("-" * width for width in widths))
