@@ -1,8 +1,13 @@
 //! Operators, channels, barriers, watermarks; deterministic under an injected clock.
 //!
 //! * [`operator`]: the contract between an operator and the subtask that drives it.
+//! * [`exchange`]: how rows travel between subtasks.
+//! * [`task`]: the subtask and its thread.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
 
+pub mod exchange;
 pub mod operator;
+pub mod task;
 
 /// Why a subtask cannot go on; the job restarts from its last checkpoint.
 #[derive(Debug, thiserror::Error)]

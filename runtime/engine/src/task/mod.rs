@@ -1,0 +1,32 @@
+//! One subtask: one instance of every node of the plan, driven by one thread.
+//!
+//! Nodes joined by `Forward` edges call each other directly; exchanges go through channels. A subtask is driven step by step and never waits inside a step, so that
+//! tests drive it without threads, sockets or time.
+//!
+//! * [`topology`]: which node calls which, which edges need channels, which nodes align together.
+//! * [`subtask`]: the subtask and its step.
+//! * [`source`]: a source with its positions, pace and idleness.
+//! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
+//! * [`thread`]: a thread that steps a subtask until it is told to stop.
+//! * [`clock`], [`counters`]: time as the subtask sees it, and what it counts.
+
+mod alignment;
+pub mod clock;
+pub mod counters;
+pub mod event;
+mod pace;
+mod progress;
+pub mod source;
+pub mod subtask;
+#[cfg(test)]
+mod tests;
+pub mod thread;
+pub mod topology;
+
+pub use clock::*;
+pub use counters::*;
+pub use event::*;
+pub use source::splits_descriptor;
+pub use subtask::*;
+pub use thread::*;
+pub use topology::*;

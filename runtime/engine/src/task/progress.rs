@@ -1,0 +1,152 @@
+//! Watermark and idleness of a node, combined over its inputs.
+
+/// One input: a direct call, or one channel of an exchange.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lane {
+    watermark: Option<i64>,
+    idle: bool,
+    ended: bool,
+}
+
+/// Combines the lanes of one node. The watermark is the smallest of all lanes that are neither idle nor ended, and never falls. When every lane that has not ended is
+/// idle, the node is idle and its watermark the largest of theirs, so that the order in which they fell idle does not matter.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    lanes: Vec<Lane>,
+    watermark: Option<i64>,
+    idle: bool,
+    ended: bool,
+}
+
+/// What changed for the node. To be acted on in this order: active, watermark, idle, end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// It counts again.
+    pub(crate) active: bool,
+    /// It grew to this.
+    pub(crate) watermark: Option<i64>,
+    /// Nothing to expect for now.
+    pub(crate) idle: bool,
+    /// All input has ended.
+    pub(crate) ended: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(lanes: usize) -> Self {
+        Self { lanes: vec![Lane::default(); lanes], watermark: None, idle: false, ended: false }
+    }
+
+    /// The combined watermark.
+    pub(crate) fn combined(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Continues from a checkpoint.
+    pub(crate) fn restore(&mut self, watermark: i64) {
+        self.watermark = self.watermark.max(Some(watermark));
+    }
+
+    pub(crate) fn watermark(&mut self, lane: usize, watermark: i64) -> Change {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.watermark = lane.watermark.max(Some(watermark));
+        }
+        self.combine()
+    }
+
+    pub(crate) fn idle(&mut self, lane: usize, idle: bool) -> Change {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.idle = idle;
+        }
+        self.combine()
+    }
+
+    pub(crate) fn end(&mut self, lane: usize) -> Change {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.ended = true;
+        }
+        self.combine()
+    }
+
+    fn combine(&mut self) -> Change {
+        if self.ended {
+            return Change::default();
+        }
+        let mut change = Change::default();
+        if self.lanes.iter().all(|lane| lane.ended) {
+            self.ended = true;
+            change.ended = true;
+            if self.watermark < Some(i64::MAX) {
+                self.watermark = Some(i64::MAX);
+                change.watermark = self.watermark;
+            }
+            return change;
+        }
+        let open = || self.lanes.iter().filter(|lane| !lane.ended);
+        let idle = open().all(|lane| lane.idle);
+        let combined = if idle { open().map(|lane| lane.watermark).max() } else { open().filter(|lane| !lane.idle).map(|lane| lane.watermark).min() };
+        change.active = self.idle && !idle;
+        change.idle = !self.idle && idle;
+        self.idle = idle;
+        let combined = combined.flatten();
+        if combined > self.watermark {
+            self.watermark = combined;
+            change.watermark = combined;
+        }
+        change
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watermark_is_the_smallest_of_the_lanes_that_count() {
+        let mut progress = Progress::new(3);
+        assert_eq!(progress.watermark(0, 10), Change::default());
+        assert_eq!(progress.watermark(1, 20), Change::default());
+        assert_eq!(progress.watermark(2, 30).watermark, Some(10));
+        assert_eq!(progress.idle(0, true).watermark, Some(20));
+        assert_eq!(progress.end(1).watermark, Some(30));
+    }
+
+    #[test]
+    fn a_watermark_never_falls_back() {
+        let mut progress = Progress::new(2);
+        progress.idle(0, true);
+        assert_eq!(progress.watermark(1, 50).watermark, Some(50));
+        assert_eq!(progress.idle(0, false), Change::default());
+        assert_eq!(progress.watermark(0, 10), Change::default());
+        assert_eq!(progress.combined(), Some(50));
+        progress.restore(40);
+        assert_eq!(progress.combined(), Some(50));
+    }
+
+    #[test]
+    fn when_all_fall_idle_their_order_does_not_matter() {
+        for order in [[0, 1], [1, 0]] {
+            let mut progress = Progress::new(2);
+            progress.watermark(0, 10);
+            progress.watermark(1, 20);
+            progress.idle(order[0], true);
+            assert!(progress.idle(order[1], true).idle);
+            assert_eq!(progress.combined(), Some(20));
+            assert!(progress.idle(1, false).active);
+        }
+    }
+
+    #[test]
+    fn the_end_of_all_lanes_is_the_last_watermark() {
+        let mut progress = Progress::new(2);
+        progress.end(0);
+        progress.idle(1, true);
+        assert_eq!(progress.combined(), None, "an idle lane may speak again");
+        let change = progress.end(1);
+        assert_eq!((change.watermark, change.ended), (Some(i64::MAX), true));
+        assert_eq!(progress.end(1), Change::default());
+    }
+}

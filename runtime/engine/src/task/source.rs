@@ -1,0 +1,152 @@
+//! A source with its positions, its pace and its idleness.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use streamkeeper_connectors::{
+    ConnectorError,
+    batch::{BATCH_ROWS, Batch},
+    source::{Polled, Source, SplitState},
+};
+use streamkeeper_protocol::{
+    manifest::{RunKind, StateDescriptor, StateKind},
+    plan::Settings,
+    types::{DataType, Field, LogicalType},
+};
+use streamkeeper_state::{Entry, FrozenState};
+
+use super::pace::Pace;
+use crate::EngineError;
+
+/// Shape of the state in which every source keeps its positions: split identity (UTF-8) to position (the connector's own bytes).
+pub fn splits_descriptor() -> StateDescriptor {
+    StateDescriptor {
+        name: "splits".to_owned(),
+        kind: StateKind::Splits,
+        key: vec![LogicalType::not_null(DataType::Varchar { length: None })],
+        value: vec![Field::new("position", LogicalType::not_null(DataType::Bytes))],
+        accumulators: Vec::new(),
+        version: 1,
+    }
+}
+
+/// Splits as a checkpoint's `splits` state holds them.
+pub fn splits_of(operator: &str, entries: Vec<Entry>) -> Result<Vec<SplitState>, EngineError> {
+    entries
+        .into_iter()
+        .filter_map(|entry| entry.value.map(|value| (entry.key_group, entry.key, value)))
+        .map(|(key_group, key, position)| {
+            let split = String::from_utf8(key.into_vec()).map_err(|error| EngineError::State {
+                operator: operator.to_owned(),
+                state: "splits".to_owned(),
+                detail: format!("the name of a split is not UTF-8: {error}"),
+            })?;
+            Ok(SplitState { split, key_group, position: position.into_vec() })
+        })
+        .collect()
+}
+
+/// What a source gave.
+#[derive(Debug)]
+pub(super) enum Drawn {
+    /// Rows.
+    Rows(Batch),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and from now on its watermark need not be waited for.
+    Idle,
+    /// Nothing more.
+    End,
+}
+
+/// A source inside a subtask.
+pub(super) struct SourceTask {
+    source: Box<dyn Source>,
+    /// Last known position of every split of this subtask.
+    splits: BTreeMap<(u16, String), Vec<u8>>,
+    /// Changed since the last freeze.
+    dirty: BTreeSet<(u16, String)>,
+    pace: Option<Pace>,
+    idle_after_ms: Option<u64>,
+    /// Since when it has given nothing.
+    quiet_since_ms: Option<u64>,
+    pub(super) idle: bool,
+    pub(super) ended: bool,
+}
+
+impl SourceTask {
+    pub(super) fn new(source: Box<dyn Source>, restored: Vec<SplitState>, settings: &Settings, subtasks: u32, now_ms: u64) -> Self {
+        let splits = restored.into_iter().map(|split| ((split.key_group, split.split), split.position)).collect();
+        Self {
+            source,
+            splits,
+            dirty: BTreeSet::new(),
+            pace: settings.source_rows_per_second.filter(|rows| *rows > 0).map(|rows| Pace::share_of(rows, subtasks, now_ms)),
+            idle_after_ms: settings.source_idle_timeout_ms.filter(|after| *after > 0),
+            quiet_since_ms: None,
+            idle: false,
+            ended: false,
+        }
+    }
+
+    /// Reads once.
+    pub(super) fn draw(&mut self, now_ms: u64) -> Result<Drawn, ConnectorError> {
+        let rows = self.pace.as_mut().map_or(BATCH_ROWS, |pace| pace.allowance(now_ms).min(BATCH_ROWS));
+        if rows == 0 {
+            return Ok(Drawn::Nothing);
+        }
+        match self.source.poll(rows)? {
+            Polled::Rows(batch) if batch.is_empty() => Ok(self.quiet(now_ms)),
+            Polled::Rows(batch) => {
+                self.quiet_since_ms = None;
+                if let Some(pace) = &mut self.pace {
+                    pace.spend(batch.len());
+                }
+                Ok(Drawn::Rows(batch))
+            }
+            Polled::Pending => Ok(self.quiet(now_ms)),
+            Polled::Idle => Ok(Drawn::Idle),
+            Polled::End => Ok(Drawn::End),
+        }
+    }
+
+    fn quiet(&mut self, now_ms: u64) -> Drawn {
+        let since = *self.quiet_since_ms.get_or_insert(now_ms);
+        if self.idle_after_ms.is_some_and(|after| now_ms.saturating_sub(since) >= after) { Drawn::Idle } else { Drawn::Nothing }
+    }
+
+    /// When to try again, if not before something wakes the subtask.
+    pub(super) fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.ended {
+            return None;
+        }
+        let paced = self.pace.as_ref().map(|pace| pace.next_ms(now_ms));
+        let falls_idle = self.quiet_since_ms.zip(self.idle_after_ms).filter(|_| !self.idle).map(|(since, after)| since + after);
+        paced.into_iter().chain(falls_idle).min()
+    }
+
+    /// Records it skipped so far.
+    pub(super) fn skipped(&self) -> u64 {
+        self.source.skipped_records()
+    }
+
+    /// Positions for a checkpoint.
+    pub(super) fn freeze(&mut self, full: bool) -> FrozenState {
+        for split in self.source.changed_splits() {
+            let key = (split.key_group, split.split);
+            self.splits.insert(key.clone(), split.position);
+            self.dirty.insert(key);
+        }
+        let entry = |key: &(u16, String), position: &Vec<u8>| Entry {
+            key_group: key.0,
+            key: key.1.as_bytes().into(),
+            value: Some(position.as_slice().into()),
+        };
+        let entries = if full {
+            self.splits.iter().map(|(key, position)| entry(key, position)).collect()
+        } else {
+            self.dirty.iter().filter_map(|key| self.splits.get(key).map(|position| entry(key, position))).collect()
+        };
+        self.dirty.clear();
+        FrozenState { descriptor: splits_descriptor(), kind: if full { RunKind::Base } else { RunKind::Delta }, entries }
+    }
+}

@@ -1,0 +1,1 @@
+//! Subtasks driven step by step, without threads, sockets or time.

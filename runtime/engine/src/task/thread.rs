@@ -1,0 +1,82 @@
+//! A thread that steps a subtask until it is told to stop.
+
+use std::{
+    any::Any,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use super::{Command, Event, Exit, Step, Subtask, clock::now_ms};
+use crate::{EngineError, exchange::Inbox};
+
+/// Longest wait between two looks at the inbox: a bound on the harm of a wake-up that somebody forgot.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// A running subtask.
+#[derive(Debug)]
+pub struct SubtaskThread {
+    inbox: Arc<Inbox<Command>>,
+    thread: JoinHandle<()>,
+}
+
+impl SubtaskThread {
+    /// Starts a thread for `subtask`. Its last event is [`Event::Exited`], whatever happens.
+    pub fn spawn(name: String, mut subtask: Subtask) -> io::Result<Self> {
+        let inbox = subtask.inbox();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let exit = match catch_unwind(AssertUnwindSafe(|| run(&mut subtask))) {
+                Ok(Ok(())) => Exit::Stopped,
+                Ok(Err(error)) => Exit::Failed(error),
+                Err(panic) => Exit::Panicked(text_of(&*panic)),
+            };
+            subtask.report(Event::Exited(exit));
+        })?;
+        Ok(Self { inbox, thread })
+    }
+
+    /// Tells the subtask something.
+    pub fn command(&self, command: Command) {
+        self.inbox.command(command);
+    }
+
+    /// Tells it to stop and waits until it has: at most one batch of work.
+    pub fn stop(self) {
+        self.inbox.command(Command::Stop);
+        // A panic was caught and reported; there is nothing more to learn from the join.
+        let _ = self.thread.join();
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+fn run(subtask: &mut Subtask) -> Result<(), EngineError> {
+    let (inbox, clock, counters) = (subtask.inbox(), subtask.clock(), subtask.counters());
+    let mut since = clock.monotonic();
+    loop {
+        let (until_ms, back_pressured) = match subtask.step()? {
+            Step::Worked => continue,
+            Step::Stopped => return Ok(()),
+            Step::Waiting { until_ms, back_pressured } => (until_ms, back_pressured),
+        };
+        let began = clock.monotonic();
+        counters.busy_us.fetch_add(micros(began.saturating_sub(since)), Relaxed);
+        let wait = until_ms.map_or(LONGEST_WAIT, |until| Duration::from_millis(until.saturating_sub(now_ms(&*clock))).min(LONGEST_WAIT));
+        if !wait.is_zero() {
+            inbox.park(wait);
+        }
+        since = clock.monotonic();
+        if back_pressured {
+            counters.back_pressured_us.fetch_add(micros(since.saturating_sub(began)), Relaxed);
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
