@@ -43,9 +43,10 @@ bench: ## events per CPU-second of the engine
 	cargo run --locked --release --bin streamjob-runtime -- bench
 crds: ## write crds/ from the Rust types
 	cargo run --locked --bin streamkeeper -- crds
-lint: ## formatting, clippy, chart
+lint: setup ## formatting, clippy, chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(PYTHON) -m dev.lib.cluster helm lint --strict charts/streamkeeper
 deny: ## licences, advisories, sources of every dependency
 	@test -x $(CACHE)/tools/bin/cargo-deny || cargo install --locked --root $(CACHE)/tools cargo-deny
 	$(CACHE)/tools/bin/cargo-deny check

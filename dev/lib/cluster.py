@@ -5,6 +5,7 @@ means `external`; else `kind` where a Docker engine and kind are there; else `lo
 of `dev/cluster/`. Only `local` is exercised by this repository's own CI.
 
     python3 -m dev.lib.cluster up [N] | down | status | name | kubeconfig
+    python3 -m dev.lib.cluster kubectl | helm ARGUMENT...
     python3 -m dev.lib.cluster node-kill | node-start | node-partition | node-heal I
 """
 
@@ -265,6 +266,10 @@ def main(arguments: list[str]) -> int:
             print(cluster.name)
         case ["kubeconfig"]:
             print(cluster.kubectl.kubeconfig)
+        case ["kubectl" | "helm" as tool, *rest]:
+            kubectl = cluster.kubectl
+            program = kubectl.binary if tool == "kubectl" else kubectl.helm_binary
+            return subprocess.run([program, "--kubeconfig", str(kubectl.kubeconfig), *rest], check=False).returncode
         case [fault, index] if fault.removeprefix("node-") in FAULTS:
             cluster.node(fault.removeprefix("node-"), int(index))
         case _:
