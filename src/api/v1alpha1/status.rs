@@ -18,7 +18,6 @@ pub struct StreamJobStatus {
     /// `Ready`, `Running`, `CheckpointsHealthy`, `Suspended` and, only while true, `Reconciling` or `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::cel::ListMerge::Map(vec!["type".into()]))]
-    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
     /// Revisions of the job; every change that needs new pods makes one, a rollback too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,11 +49,6 @@ pub struct StreamJobStatus {
     /// Past transitions, newest first, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
-}
-
-/// Conditions with the short descriptions that `kubectl explain` shows.
-fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    Vec::<Condition>::json_schema(generator)
 }
 
 /// What a job is doing, for people. More values may come.

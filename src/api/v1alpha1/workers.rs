@@ -65,18 +65,29 @@ fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 64, "additionalProperties": {"type": "string", "maxLength": 63}})
+}
+
+fn long_texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 64, "additionalProperties": {"type": "string", "maxLength": 65_536}})
+}
+
 /// What else to put into the worker pods.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
     /// Labels to add. Those of the operator cannot be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "label_values")]
     pub labels: BTreeMap<String, String>,
     /// Annotations to add.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "long_texts")]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a node must have. Example: `{kubernetes.io/arch: amd64}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "label_values")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pods tolerate, at most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +99,7 @@ pub struct PodTemplate {
     pub priority_class_name: Option<String>,
     /// Names of Secrets with the credentials of the image's registry, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
     pub image_pull_secrets: Vec<String>,
 }
 
