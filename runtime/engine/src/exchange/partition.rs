@@ -105,3 +105,12 @@ impl Partition {
             .map_err(|error| ArrowError::ComputeError(error.to_string()))
     }
 }
+
+/// The encoded key of one BIGINT, for tests of other modules.
+#[cfg(test)]
+pub(crate) fn encoded_key(key: i64) -> Vec<u8> {
+    let column: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![key]));
+    let mut bytes = Vec::new();
+    KeyEncoder::new(&[LogicalType::not_null(streamkeeper_protocol::types::DataType::BigInt)]).each(&[column], 1, |key| bytes = key.to_vec()).unwrap();
+    bytes
+}

@@ -1,1 +1,0 @@
-//! Subtasks driven step by step, without threads, sockets or time.
