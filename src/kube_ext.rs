@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
+use k8s_openapi::{NamespaceResourceScope, api::{apps::v1::StatefulSet, core::v1::Pod}};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -11,7 +11,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Owner of every field the operator writes.
-pub const FIELD_MANAGER: &str = "streamkeeper";
+pub const FIELD_MANAGER: &str = crate::api::names::MANAGER;
 
 /// kube retries for minutes by itself and has no time-out of its own.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -81,14 +81,35 @@ fn called<K: Resource<DynamicType = ()>>(object: &K) -> String {
     format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Server-side apply of one namespaced object: creates it or makes our fields true.
-pub async fn apply<K>(client: &Client, namespace: &str, object: &K) -> Result<K, ApiError>
+/// Creates an object; when one of that name is there already, answers that one and changes nothing.
+pub async fn create_if_absent<K>(client: &Client, namespace: &str, object: &K) -> Result<Option<K>, ApiError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    bounded("apply", called(object), api.patch(&object.name_any(), &params, &Patch::Apply(object))).await
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match bounded("create", called(object), api.create(&params, object)).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_conflict() => get(client, namespace, &object.name_any()).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads an object; none when there is none.
+pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    bounded("read", format!("{} {namespace}/{name}", K::kind(&())), api.get_opt(name)).await
+}
+
+/// Sets the replicas of a StatefulSet.
+pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) -> Result<(), ApiError> {
+    let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = serde_json::json!({ "spec": { "replicas": replicas } });
+    bounded("scale", format!("StatefulSet {namespace}/{name}"), api.patch(name, &params, &Patch::Merge(patch))).await.map(|_| ())
 }
 
 /// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
@@ -139,12 +160,8 @@ where
 {
     let patch = serde_json::json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = api.patch(&object.name_any(), &params, &Patch::Merge(patch));
-    gone_is_success_but_conflict(bounded("write the finalizers of", called(object), request).await)
-}
-
-fn gone_is_success_but_conflict<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
-    match result {
+    let name = object.name_any();
+    match bounded("write the finalizers of", called(object), api.patch(&name, &params, &Patch::Merge(patch))).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),

@@ -7,27 +7,12 @@ mod native;
 use std::{future::Future, pin::Pin};
 
 pub use native::NativeJobApi;
-use streamkeeper_protocol::job_api::{
-    HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest, SavepointRequest, StopRequest,
-};
+use streamkeeper_protocol::job_api::{Operation, Preflight, Report};
+
+use crate::lifecycle::JobCall;
 
 /// A boxed answer, so that the Job API is a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send + 'a>>;
-
-/// A mutating call. Each carries its idempotency key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// `POST /v1/promote`.
-    Promote(PromoteRequest),
-    /// `POST /v1/savepoint`.
-    Savepoint(SavepointRequest),
-    /// `POST /v1/hand-over`.
-    HandOver(HandOverRequest),
-    /// `POST /v1/stop`.
-    Stop(StopRequest),
-    /// `POST /v1/rescale`.
-    Rescale(RescaleRequest),
-}
 
 /// The coordinator of one revision. `address` is the `host:port` of its pod 0.
 pub trait JobApi: Send + Sync {
@@ -41,7 +26,7 @@ pub trait JobApi: Send + Sync {
     fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>>;
 
     /// Asks for something.
-    fn command<'a>(&'a self, address: &'a str, command: &'a Command) -> Answer<'a, Operation>;
+    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation>;
 }
 
 /// Why there is no answer.

@@ -12,7 +12,8 @@ use hyper_util::{
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report};
 
-use super::{Answer, CallError, Command, JobApi};
+use super::{Answer, CallError, JobApi};
+use crate::lifecycle::JobCall;
 
 /// A coordinator answers from memory or after one write to S3.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -88,14 +89,13 @@ impl JobApi for NativeJobApi {
         Box::pin(async move { self.call::<(), _>(Method::GET, address, &format!("/v1/operations/{key}"), None).await })
     }
 
-    fn command<'a>(&'a self, address: &'a str, command: &'a Command) -> Answer<'a, Operation> {
+    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation> {
         Box::pin(async move {
-            match command {
-                Command::Promote(request) => self.post(address, "/v1/promote", request).await,
-                Command::Savepoint(request) => self.post(address, "/v1/savepoint", request).await,
-                Command::HandOver(request) => self.post(address, "/v1/hand-over", request).await,
-                Command::Stop(request) => self.post(address, "/v1/stop", request).await,
-                Command::Rescale(request) => self.post(address, "/v1/rescale", request).await,
+            match call {
+                JobCall::Promote(request) => self.post(address, "/v1/promote", request).await,
+                JobCall::HandOver(request) => self.post(address, "/v1/hand-over", request).await,
+                JobCall::Stop(request) => self.post(address, "/v1/stop", request).await,
+                JobCall::Rescale(request) => self.post(address, "/v1/rescale", request).await,
             }
         })
     }

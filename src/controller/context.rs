@@ -1,0 +1,104 @@
+//! What every reconcile shares.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::Client;
+
+use super::watch::Caches;
+use crate::{
+    engine::JobApi,
+    events::Events,
+    lifecycle::{Refusal, Settings},
+    metrics::Metrics,
+    resources::PodSettings,
+    storage::Heads,
+};
+
+/// The outside world, so that tests can script it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Coordinators.
+    pub jobs: Arc<dyn JobApi>,
+    /// HEAD records.
+    pub heads: Arc<dyn Heads>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+/// What every reconcile shares.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) client: ClientHandle,
+    pub(super) ports: Ports,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) settings: Settings,
+    pub(super) pod_settings: PodSettings,
+    pub(super) caches: Caches,
+    memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// A client that can stand in a struct that is printed.
+#[derive(Clone)]
+pub(super) struct ClientHandle(pub(super) Client);
+
+impl fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// What is remembered of a job between two reconciles. All of it may be lost at any time.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    failures: u32,
+    refusal: Option<Refusal>,
+}
+
+impl Context {
+    /// A context over these parts.
+    pub fn new(client: Client, ports: Ports, events: Events, metrics: Metrics, settings: Settings, pod_settings: PodSettings, caches: Caches) -> Self {
+        Self { client: ClientHandle(client), ports, events, metrics, settings, pod_settings, caches, memory: Mutex::default() }
+    }
+
+    fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memory.entry(uid.to_owned()).or_default())
+    }
+
+    /// Counts a failure; answers how many there were in a row before.
+    pub(super) fn failed(&self, uid: &str) -> u32 {
+        self.remember(uid, |memory| {
+            memory.failures += 1;
+            memory.failures - 1
+        })
+    }
+
+    /// Forgets failures.
+    pub(super) fn succeeded(&self, uid: &str) {
+        self.remember(uid, |memory| memory.failures = 0);
+    }
+
+    /// The last refusal of a call.
+    pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
+        self.remember(uid, |memory| memory.refusal.clone())
+    }
+
+    /// Remembers how the last call went.
+    pub(super) fn called(&self, uid: &str, refusal: Option<Refusal>) {
+        self.remember(uid, |memory| memory.refusal = refusal);
+    }
+
+    /// Forgets a job that is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a reconcile did not finish, and when to try again.
+
+use std::time::Duration;
+
+use crate::{engine::CallError, kube_ext::ApiError};
+
+/// Why a reconcile did not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The API server did not do something.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A coordinator could not be asked for something; it will be asked again with the same key.
+    #[error("cannot ask revision {revision}: {source}")]
+    Call {
+        /// Which one.
+        revision: u64,
+        /// Why.
+        source: CallError,
+    },
+    /// A revision's coordinator has no address yet.
+    #[error("revision {revision} has no coordinator to ask: pod 0 has no address yet")]
+    NoCoordinator {
+        /// Which one.
+        revision: u64,
+    },
+    /// Somebody else made a ControllerRevision of that name with other content.
+    #[error("ControllerRevision {name} exists with other content; delete it if it is not yours")]
+    ForeignRevision {
+        /// Its name.
+        name: String,
+    },
+    /// The object did not come from an API server.
+    #[error("the StreamJob has no uid or namespace")]
+    NoIdentity,
+}
+
+/// When to try again after the `n`th failure in a row: doubling, at most a minute.
+pub(super) fn retry_after(failures: u32) -> Duration {
+    Duration::from_millis(250 << failures.min(8)).min(Duration::from_secs(60))
+}

@@ -1,0 +1,109 @@
+//! The loop body: observe, plan, persist, execute. It decides nothing.
+
+use std::sync::Arc;
+
+use kube::{Api, Resource, ResourceExt, runtime::controller::Action as Requeue};
+use tracing::Instrument;
+
+use super::{
+    context::Context,
+    error::{ReconcileError, retry_after},
+    execute::{describe, execute},
+    observe::observe,
+    watch::SETTLED,
+};
+use crate::{
+    api::v1alpha1::StreamJob,
+    clock,
+    kube_ext::{ApiError, bounded, write_status},
+    lifecycle::{Input, Plan, plan},
+};
+
+/// Reconciles one job.
+pub(super) async fn reconcile(job: Arc<StreamJob>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
+    let began = clock::now();
+    let span = tracing::info_span!("job", namespace = job.namespace().unwrap_or_default(), name = job.name_any());
+    let result = pass(&job, &context).instrument(span).await;
+    let seconds = (clock::now().as_millisecond() - began.as_millisecond()).max(0);
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of one pass")]
+    let seconds = seconds as f64 / 1000.0;
+    let outcome = match &result {
+        Ok((outcome, _)) => outcome,
+        Err(_) => "failed",
+    };
+    context.metrics.reconciled(outcome, seconds);
+    result.map(|(_, requeue)| {
+        context.succeeded(&job.uid().unwrap_or_default());
+        requeue
+    })
+}
+
+/// When to try again after a failure.
+pub(super) fn on_error(job: Arc<StreamJob>, error: &ReconcileError, context: Arc<Context>) -> Requeue {
+    let failures = context.failed(&job.uid().unwrap_or_default());
+    tracing::warn!(namespace = job.namespace().unwrap_or_default(), name = job.name_any(), %error, failures, "reconcile failed");
+    Requeue::requeue(retry_after(failures))
+}
+
+async fn pass(job: &StreamJob, context: &Context) -> Result<(&'static str, Requeue), ReconcileError> {
+    let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), &job.namespace().unwrap_or_default());
+    let observed = observe(job, context).await;
+    let plan = plan(&Input { job, observed: &observed, settings: &context.settings, now: clock::now() });
+    tracing::debug!(why = plan.why, actions = plan.actions.len(), "planned");
+
+    let Some(current) = persist(&api, job, &plan).await? else {
+        // The world moved on; what is planned next starts from there.
+        return Ok(("conflict", Requeue::requeue(retry_after(0))));
+    };
+    measure(&current, context);
+    let reference = current.object_ref(&());
+    for event in &plan.events {
+        tracing::info!(reason = event.reason, note = event.note, "event");
+        context.events.publish(&reference, event).await;
+    }
+    for action in &plan.actions {
+        tracing::info!(action = ?describe(action), why = plan.why, "acting");
+        execute(action, &current, context).await?;
+    }
+    if current.meta().deletion_timestamp.is_some() && plan.actions.contains(&crate::lifecycle::Action::RemoveFinalizer) {
+        context.forget(&current.uid().unwrap_or_default());
+        context.metrics.forget_job(&current.namespace().unwrap_or_default(), &current.name_any());
+        return Ok(("acted", Requeue::await_change()));
+    }
+    let outcome = if !plan.actions.is_empty() {
+        "acted"
+    } else if current.status.as_ref().is_some_and(|status| status.transition.is_some()) {
+        "waiting"
+    } else {
+        "settled"
+    };
+    Ok((outcome, Requeue::requeue(plan.requeue.min(SETTLED))))
+}
+
+/// Writes the planned status, if it differs, to exactly the version that was observed; answers the object to act on, or nothing when it had changed. With nothing to
+/// write but something to do, the version is checked all the same: the cache may be late.
+async fn persist(api: &Api<StreamJob>, job: &StreamJob, plan: &Plan) -> Result<Option<StreamJob>, ReconcileError> {
+    let same = job.status.as_ref() == Some(&plan.status) || (job.status.is_none() && plan.status == crate::api::v1alpha1::StreamJobStatus::default());
+    if same {
+        if plan.actions.is_empty() {
+            return Ok(Some(job.clone()));
+        }
+        let fresh = bounded("read", format!("StreamJob {}", job.name_any()), api.get_opt(&job.name_any())).await?;
+        return Ok(fresh.filter(|fresh| fresh.resource_version() == job.resource_version()));
+    }
+    let mut next = job.clone();
+    next.status = Some(plan.status.clone());
+    match write_status(api, &next).await {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.is_conflict() || ApiError::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn measure(job: &StreamJob, context: &Context) {
+    let Some(status) = &job.status else { return };
+    let restarts = status.restarts.as_ref().map_or(0, |restarts| i64::try_from(restarts.count).unwrap_or(i64::MAX));
+    let checkpoint = status.last_checkpoint.as_ref().map(|checkpoint| checkpoint.completion_time.0.as_second());
+    let conditions = status.conditions.iter().map(|condition| (condition.type_.as_str(), condition.status.as_str()));
+    context.metrics.observe_job(&job.namespace().unwrap_or_default(), &job.name_any(), restarts, checkpoint, conditions);
+}

@@ -1,0 +1,198 @@
+//! The watches, their caches, and which job a change belongs to.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{ControllerRevision, StatefulSet},
+        core::v1::{ConfigMap, Node, Pod, Service},
+    },
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        Controller, Predicate, PredicateConfig, WatchStreamExt,
+        controller::Config as ControllerConfig,
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    context::Context,
+    reconcile::{on_error, reconcile},
+};
+use crate::{
+    api::{
+        names::{JOB_LABEL, MANAGER},
+        v1alpha1::StreamJob,
+    },
+    health::Readiness,
+    lifecycle::lost_nodes,
+};
+
+/// Reconciles at most this many jobs at once.
+const CONCURRENCY: u16 = 32;
+
+/// What the watches have seen. A cache may be late, never ahead.
+#[derive(Debug, Clone)]
+pub struct Caches {
+    pub(super) pods: Store<Pod>,
+    pub(super) stateful_sets: Store<StatefulSet>,
+    pub(super) controller_revisions: Store<ControllerRevision>,
+    pub(super) services: Store<Service>,
+    pub(super) config_maps: Store<ConfigMap>,
+    pub(super) nodes: Store<Node>,
+}
+
+type Writers = (
+    reflector::store::Writer<Pod>,
+    reflector::store::Writer<StatefulSet>,
+    reflector::store::Writer<ControllerRevision>,
+    reflector::store::Writer<Service>,
+    reflector::store::Writer<ConfigMap>,
+    reflector::store::Writer<Node>,
+);
+
+impl Caches {
+    /// Empty caches and their writers.
+    fn new() -> (Self, Writers) {
+        let (pods, pods_writer) = reflector::store();
+        let (stateful_sets, stateful_sets_writer) = reflector::store();
+        let (controller_revisions, controller_revisions_writer) = reflector::store();
+        let (services, services_writer) = reflector::store();
+        let (config_maps, config_maps_writer) = reflector::store();
+        let (nodes, nodes_writer) = reflector::store();
+        (
+            Self { pods, stateful_sets, controller_revisions, services, config_maps, nodes },
+            (pods_writer, stateful_sets_writer, controller_revisions_writer, services_writer, config_maps_writer, nodes_writer),
+        )
+    }
+
+    /// Waits until every cache has seen the cluster once: before that, "no pods" means nothing.
+    async fn filled(&self) {
+        let _ = tokio::join!(
+            self.pods.wait_until_ready(),
+            self.stateful_sets.wait_until_ready(),
+            self.controller_revisions.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.config_maps.wait_until_ready(),
+            self.nodes.wait_until_ready(),
+        );
+    }
+}
+
+/// Runs the controller over one namespace, or all, until `stop`. `context` is made from the caches.
+pub async fn run(client: Client, namespace: Option<&str>, readiness: Readiness, stop: CancellationToken, context: impl FnOnce(Caches) -> Context) {
+    let (caches, (pods, stateful_sets, controller_revisions, services, config_maps, nodes)) = Caches::new();
+    let context = Arc::new(context(caches.clone()));
+    let (jobs, jobs_writer) = reflector::store::<StreamJob>();
+    let triggers = watcher(scoped::<StreamJob>(&client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(|job| job.managed_fields_mut().clear())
+        .reflect(jobs_writer)
+        .applied_objects()
+        .predicate_filter(predicates::generation.combine(predicates::finalizers).combine(predicates::annotations), PredicateConfig::default());
+
+    let jobs_of_nodes = {
+        let pods = caches.pods.clone();
+        watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
+            .default_backoff()
+            .modify(|node| {
+                node.managed_fields_mut().clear();
+                if let Some(status) = &mut node.status {
+                    status.images = None;
+                }
+            })
+            .reflect(nodes)
+            .touched_objects()
+            // Kubelets write every few seconds; only whether a node is lost matters.
+            .predicate_filter(|node: &Node| Some(hash(&lost_nodes([node]))), PredicateConfig::default())
+            .filter_map(|seen| async { seen.ok() })
+            .flat_map(move |node| futures::stream::iter(jobs_on(&pods, &node.name_any())))
+    };
+
+    let controller = Controller::for_stream(triggers, jobs)
+        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+        .watches_stream(children(&client, namespace, pods), |pod: Pod| owner(&pod))
+        .watches_stream(children(&client, namespace, stateful_sets), |object: StatefulSet| owner(&object))
+        .watches_stream(children(&client, namespace, controller_revisions), |object: ControllerRevision| owner(&object))
+        .watches_stream(children(&client, namespace, services), |object: Service| owner(&object))
+        .watches_stream(children(&client, namespace, config_maps), |object: ConfigMap| owner(&object))
+        .reconcile_on(jobs_of_nodes)
+        .graceful_shutdown_on(stop.clone().cancelled_owned());
+
+    let ready = async {
+        caches.filled().await;
+        readiness.ready();
+        tracing::info!("watching StreamJobs");
+    };
+    let running = controller.run(reconcile, on_error, context).for_each(|outcome| async {
+        if let Err(error) = outcome {
+            match error {
+                kube::runtime::controller::Error::ObjectNotFound(_) | kube::runtime::controller::Error::ReconcilerFailed(..) => {
+                    tracing::debug!(%error, "reconcile");
+                }
+                other => tracing::warn!(error = %other, "watch"),
+            }
+        }
+    });
+    tokio::join!(ready, running);
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// The operator's own children of one kind, cached, with their deletions.
+fn children<K>(client: &Client, namespace: Option<&str>, writer: reflector::store::Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    watcher(scoped::<K>(client, namespace), ours)
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .touched_objects()
+        .predicate_filter(predicates::resource_version, PredicateConfig::default())
+}
+
+/// The job that a child belongs to, by its label.
+fn owner<K: ResourceExt>(child: &K) -> Option<ObjectRef<StreamJob>> {
+    let name = child.labels().get(JOB_LABEL)?;
+    Some(ObjectRef::new(name).within(&child.namespace()?))
+}
+
+/// The jobs with a pod on a node.
+fn jobs_on(pods: &Store<Pod>, node: &str) -> HashSet<ObjectRef<StreamJob>> {
+    let there = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
+    pods.state().iter().filter(|pod| there(pod)).filter_map(|pod| owner(pod.as_ref())).collect()
+}
+
+fn hash(lost: &BTreeMap<String, Timestamp>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (name, since) in lost {
+        name.hash(&mut hasher);
+        since.as_millisecond().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Time between two looks at a job that is settled and silent.
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
