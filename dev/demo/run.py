@@ -32,7 +32,7 @@ def prepare(cluster: Cluster) -> None:
     """Cluster, images, S3, operator."""
     narrate.heading("A cluster of three nodes, S3 in it, and the operator by Helm")
     with narrate.Step("images of operator and runtime", usually="1 min after a change") as step:
-        built = images.build(["operator", "runtime", "seaweedfs"])
+        built = images.build(["operator", "runtime", "seaweedfs"], on_progress=step.update)
         step.result(", ".join(f"{image.reference.split('/')[-1]} {image.megabytes:.0f} MB" for image in built))
     with narrate.Step("cluster up", usually="8 s"):
         cluster.up(3)

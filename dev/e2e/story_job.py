@@ -1,0 +1,224 @@
+"""What the operator promises about single jobs: bad input, bad storage, bad records, no operator."""
+
+import json
+import subprocess
+
+from dev.demo import run, watch
+from dev.demo.story import OPERATOR_NAMESPACE, kill_process
+from dev.e2e.stage import StoryCase
+from dev.lib import wait
+from dev.lib.kubectl import CommandFailed, Object
+from dev.s3 import install as s3
+
+SLOW = 120
+
+
+def manifest(sql: str, **spec: object) -> Object:
+    """A StreamJob named `job`."""
+    spec.setdefault("checkpoints", {"interval": "1s"})
+    return {"apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": "job"}, "spec": {"sql": {"text": sql}, **spec}}
+
+
+class JobStory(StoryCase):
+    """A namespace with credentials, an operator, and a folder of the bucket for this story."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        run.install_operator(self.cluster)
+        self.access, self.secret = s3.keys(self.cluster.kubectl)
+        self.kubectl.apply(s3.credentials(self.namespace, s3.SECRET, self.access, self.secret))
+        self.addCleanup(self._delete_jobs)  # while the operator is there to let them go
+        self.folder = f"e2e/{self.namespace}"
+        self.job = watch.Job(self.cluster, "job", self.namespace)
+
+    def _delete_jobs(self) -> None:
+        self.kubectl.run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
+
+    def counting(self, options: str = "", rate: int = 50) -> str:
+        """Counts rows per name, from and to this story's folder."""
+        return f"""SET 'streamkeeper.source.rows-per-second' = '{rate}';
+CREATE TABLE names (name STRING, n INT) WITH (
+  'connector' = 'filesystem', 'path' = 's3://{s3.BUCKET}/{self.folder}/in/', 'format' = 'json'{options});
+CREATE TABLE counts (name STRING, rows_seen BIGINT, total INT) WITH (
+  'connector' = 'filesystem', 'path' = 's3://{s3.BUCKET}/{self.folder}/out/', 'format' = 'debezium-json');
+INSERT INTO counts SELECT name, COUNT(*) AS rows_seen, SUM(n) AS total FROM names GROUP BY name;
+"""
+
+    def upload(self, objects: dict[str, list[str]]) -> None:
+        """Puts objects of lines into the input folder."""
+        with s3.connect(self.cluster) as server:
+            for name, lines in objects.items():
+                server.client.put(s3.BUCKET, f"{self.folder}/in/{name}", ("\n".join(lines) + "\n").encode())
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """The output changelog, applied in the order of its checkpoints; contradictions fail the story."""
+        from dev.demo.ledger import in_commit_order
+
+        found: dict[str, tuple[int, int]] = {}
+        with s3.connect(self.cluster) as server:
+            keys = in_commit_order(entry.key for entry in server.client.entries(s3.BUCKET, f"{self.folder}/out/"))
+            lines = [line for key in keys for line in server.client.get(s3.BUCKET, key).splitlines()]
+        for line in lines:
+            change = json.loads(line)
+            if before := change.get("before"):
+                self.assertEqual(found.pop(before["name"], None), (before["rows_seen"], before["total"]), f"takes back what is not there: {line}")
+            if after := change.get("after"):
+                self.assertNotIn(after["name"], found, f"inserted twice: {line}")
+                found[after["name"]] = (after["rows_seen"], after["total"])
+        return found
+
+    def expect_stalled(self, reason: str, *parts: str) -> str:
+        """Waits for Stalled with a reason; its message must contain all `parts`."""
+
+        def probe(job: Object) -> str | None:
+            stalled = watch.condition(job, "Stalled")
+            if stalled.get("status") == "True" and stalled.get("reason") == reason:
+                return None
+            return json.dumps(job.get("status", {}).get("conditions", "no status"))
+
+        message = watch.condition(self.job.wait(f"Stalled/{reason}", probe, SLOW), "Stalled")["message"]
+        for part in parts:
+            self.assertIn(part, message)
+        return message
+
+    def expect_completed(self) -> None:
+        """Waits until all input was read."""
+
+        def probe(job: Object) -> str | None:
+            phase = job.get("status", {}).get("phase")
+            return None if phase == "Completed" else f"{phase}: {json.dumps(job.get('status', {}).get('conditions', []))}"
+
+        self.job.wait("the job to complete", probe, SLOW)
+
+    def refused(self, job: Object) -> str:
+        """Applies what must be refused; answers what kubectl says."""
+        with self.assertRaises(CommandFailed) as failed:
+            self.kubectl.run("apply", "--validate=strict", "-f", "-", stdin=json.dumps(job))
+        return failed.exception.stderr
+
+
+class BadInput(JobStory):
+    def test_bad_manifests_are_refused_with_a_sentence_that_names_the_field(self) -> None:
+        sql = self.counting()
+        unknown = manifest(sql)
+        unknown["spec"]["paralelism"] = 2
+        self.assertIn("paralelism", self.refused(unknown))
+        self.assertIn("spec.checkpoints.interval", self.refused(manifest(sql, checkpoints={"interval": "10 seconds"})))
+        self.assertIn("maxParallelism must be at least the parallelism", self.refused(manifest(sql, maxParallelism=2, workers={"replicas": 3})))
+        both = manifest(sql)
+        both["spec"]["sql"]["configMapKeyRef"] = {"name": "a", "key": "b"}
+        self.assertIn("exactly one of sql.text and sql.configMapKeyRef", self.refused(both))
+
+    def test_sql_that_does_not_compile_is_named_by_line_and_column_and_the_running_revision_is_untouched(self) -> None:
+        self.upload({"a.json": ['{"name":"x","n":1}'] * 3000})
+        self.kubectl.apply(manifest(self.counting()))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        before = self.job.report()
+        self.kubectl.apply(manifest(self.counting().replace("SUM(n)", "SUMM(n)")))
+        self.expect_stalled("InvalidSQL", "6:", "SUMM")
+        after = self.job.report()
+        self.assertEqual((after["revision"], after["attempt"], after["restarts"]), (before["revision"], before["attempt"], before["restarts"]))
+        self.assertEqual(after["pauses"], before["pauses"])
+        self.kubectl.apply(manifest(self.counting()))
+        self.job.wait_settled(SLOW)
+
+    def test_a_record_that_cannot_be_decoded_is_named_by_object_and_line_or_skipped_if_the_table_says_so(self) -> None:
+        self.upload({"a.json": ['{"name":"x","n":1}', '{"name":"x","n":"two"}', '{"name":"x","n":3}']})
+        self.kubectl.apply(manifest(self.counting(rate=1000)))
+
+        def probe(job: Object) -> str | None:
+            message = (job.get("status", {}).get("lastFailure") or {}).get("message", "")
+            return None if "a.json" in message and "line 2" in message else message or "no failure yet"
+
+        self.job.wait("the failure to name a.json line 2", probe, SLOW)
+        self.kubectl.apply(manifest(self.counting(",\n  'json.ignore-parse-errors' = 'true'", rate=1000)))
+        self.expect_completed()
+        rows, _ = self.counts()["x"]
+        # Flink's rule: with ignore-parse-errors a bad field becomes NULL; the row stays.
+        self.assertEqual(rows, 3)
+
+
+class Storage(JobStory):
+    def test_wrong_credentials_are_named_with_bucket_and_action_and_heal_by_themselves(self) -> None:
+        self.upload({"a.json": ['{"name":"x","n":1}'] * 10})
+        self.kubectl.apply(s3.credentials(self.namespace, s3.SECRET, self.access, "wrong" * 8))
+        self.kubectl.apply(manifest(self.counting()))
+        self.expect_stalled("StorageAccessDenied", s3.BUCKET, "Object")
+        self.kubectl.apply(s3.credentials(self.namespace, s3.SECRET, self.access, self.secret))
+        # Secrets become environment at start: new containers see the right one.
+        self.kubectl.run("delete", "pods", "-l", "streamkeeper.dev/job=job", "--wait=false")
+        self.expect_completed()
+        self.assertEqual(self.counts(), {"x": (10, 10)})
+
+    def test_a_missing_bucket_is_named_and_heals_by_itself(self) -> None:
+        bucket = f"late-{self.namespace}"
+        self.upload({"a.json": ['{"name":"x","n":1}'] * 10})
+        self.kubectl.apply(manifest(self.counting(), storage={"s3": {"uri": f"s3://{bucket}/state"}}))
+        self.expect_stalled("StorageAccessDenied", bucket)
+        with s3.connect(self.cluster) as server:
+            server.client.create_bucket(bucket)
+        self.expect_completed()
+        self.assertEqual(self.counts(), {"x": (10, 10)})
+
+
+class StaticStability(JobStory):
+    def test_without_an_operator_killed_workers_come_back_checkpoints_go_on_and_nothing_is_lost(self) -> None:
+        rows = {f"{day:02}.json": [json.dumps({"name": f"n{i % 7}", "n": i % 5}) for i in range(400)] for day in range(20)}
+        self.upload(rows)
+        self.kubectl.apply(manifest(self.counting(rate=120), workers={"replicas": 2}))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        operator = self.cluster.kubectl.at(OPERATOR_NAMESPACE)
+        operator.run("scale", "deployment", run.RELEASE, "--replicas=0")
+        self.addCleanup(operator.run, "scale", "deployment", run.RELEASE, "--replicas=1")
+        for ordinal in (1, 0):
+            before = self.job.report()["last_checkpoint"]["id"]
+            kill_process(self.cluster, self.job, ordinal)
+            self._newer_checkpoint(before)
+        operator.run("scale", "deployment", run.RELEASE, "--replicas=1")
+        self.kubectl.apply(manifest(self.counting(rate=100_000), workers={"replicas": 2}))
+        self.expect_completed()
+        self.assertEqual(self.counts(), _expected(rows))
+
+    def _newer_checkpoint(self, before: int) -> None:
+        def look() -> bool | wait.Pending:
+            report = self.job.report()
+            last = (report.get("last_checkpoint") or {}).get("id", 0)
+            alive = report["phase"] == "Running" and report["records_in_attempt"] > 0
+            return True if alive and last > before + 1 else wait.Pending(f"{report['phase']}, checkpoint {last} after {before}")
+
+        wait.until("checkpoints to go on without an operator", look, SLOW, retry=watch.RETRY)
+
+
+def _expected(objects: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, tuple[int, int]] = {}
+    for lines in objects.values():
+        for line in lines:
+            row = json.loads(line)
+            rows, total = counts.get(row["name"], (0, 0))
+            counts[row["name"]] = (rows + 1, total + row["n"])
+    return counts
+
+
+class FirstLook(JobStory):
+    def test_explain_columns_and_scale_answer_as_a_person_expects(self) -> None:
+        said = self.kubectl.run("explain", "streamjob.spec.checkpoints.interval")
+        self.assertIn("10s", said)
+        self.assertGreater(len(said.split("DESCRIPTION:")[1].split()), 8)
+        self.upload({"a.json": ['{"name":"x","n":1}'] * 4000})
+        self.kubectl.apply(manifest(self.counting()))
+        self.job.wait_settled(SLOW)
+        header, row = self.kubectl.run("get", "sj").splitlines()
+        self.assertEqual(header.split(), ["NAME", "READY", "PHASE", "ENGINE", "PARALLELISM", "CHECKPOINT", "RESTARTS", "AGE"])
+        self.assertEqual(row.split()[1:5], ["True", "Running", "Native", "1"])
+        self.kubectl.run("scale", "sj/job", "--replicas=2")
+        self.job.wait_settled(SLOW)
+        self.assertEqual(self.job.object()["status"]["effective"]["parallelism"], 2)
+
+    def test_the_operator_cannot_read_a_secret(self) -> None:
+        account = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{run.RELEASE}"
+        for verb in ("get", "list", "watch"):
+            asked = self.kubectl.command("auth", "can-i", verb, "secrets", "--as", account, "--all-namespaces")
+            answer = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            self.assertEqual(answer.stdout.strip(), "no", f"{verb} secrets")
