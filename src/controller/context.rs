@@ -10,6 +10,7 @@ use kube::Client;
 
 use super::watch::Caches;
 use crate::{
+    clock::Clock,
     engine::JobApi,
     events::Events,
     lifecycle::{Refusal, Settings},
@@ -43,6 +44,7 @@ pub struct Context {
     pub(super) settings: Settings,
     pub(super) pod_settings: PodSettings,
     pub(super) caches: Caches,
+    pub(super) clock: Clock,
     memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -66,7 +68,13 @@ struct Memory {
 impl Context {
     /// A context over these parts.
     pub fn new(client: Client, ports: Ports, events: Events, metrics: Metrics, settings: Settings, pod_settings: PodSettings, caches: Caches) -> Self {
-        Self { client: ClientHandle(client), ports, events, metrics, settings, pod_settings, caches, memory: Mutex::default() }
+        Self { client: ClientHandle(client), ports, events, metrics, settings, pod_settings, caches, clock: Clock::default(), memory: Mutex::default() }
+    }
+
+    /// The same, by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {

@@ -14,17 +14,16 @@ use super::{
 };
 use crate::{
     api::v1alpha1::StreamJob,
-    clock,
     kube_ext::{ApiError, bounded, write_status},
     lifecycle::{Input, Plan, plan},
 };
 
 /// Reconciles one job.
 pub(super) async fn reconcile(job: Arc<StreamJob>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
-    let began = clock::now();
+    let began = context.clock.now();
     let span = tracing::info_span!("job", namespace = job.namespace().unwrap_or_default(), name = job.name_any());
     let result = pass(&job, &context).instrument(span).await;
-    let seconds = (clock::now().as_millisecond() - began.as_millisecond()).max(0);
+    let seconds = (context.clock.now().as_millisecond() - began.as_millisecond()).max(0);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one pass")]
     let seconds = seconds as f64 / 1000.0;
     let outcome = match &result {
@@ -48,7 +47,7 @@ pub(super) fn on_error(job: Arc<StreamJob>, error: &ReconcileError, context: Arc
 async fn pass(job: &StreamJob, context: &Context) -> Result<(&'static str, Requeue), ReconcileError> {
     let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), &job.namespace().unwrap_or_default());
     let observed = observe(job, context).await;
-    let plan = plan(&Input { job, observed: &observed, settings: &context.settings, now: clock::now() });
+    let plan = plan(&Input { job, observed: &observed, settings: &context.settings, now: context.clock.now() });
     tracing::debug!(why = plan.why, actions = plan.actions.len(), "planned");
 
     let Some(current) = persist(&api, job, &plan).await? else {
