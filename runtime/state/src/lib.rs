@@ -1,7 +1,79 @@
 //! Keyed state, dirty sets, delta runs, snapshots.
 //!
+//! In reading order:
 //! * [`frozen`]: what an operator hands over at a barrier, and gets back at a restore.
+//! * [`key`]: Arrow columns to bytes that sort as the values do, and back.
+//! * [`table`]: a state in memory that knows what changed.
+//! * [`runs`]: sorted runs of entries in checksummed blocks.
+//! * [`object`]: all runs and staged rows of a worker in one object.
+//! * [`history`]: which runs are live, and who must write everything anew.
+//! * [`restore`] and [`cache`]: from runs back to entries.
+//!
+//! It may depend on `streamkeeper-protocol` and `streamkeeper-storage`, never on operators or connectors.
+#![deny(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
+pub mod cache;
 pub mod frozen;
+pub mod history;
+pub mod key;
+pub mod object;
+pub mod restore;
+pub mod runs;
+pub mod table;
 
+pub use cache::ObjectCache;
 pub use frozen::*;
+pub use history::{Continuation, RunHistory, StateReport};
+pub use key::{KeyBatch, KeyEncoder, KeyRef};
+pub use object::ObjectWriter;
+pub use restore::{GroupSet, load_state};
+pub use runs::{EncodedRun, decode_block, encode_run};
+pub use table::{StateTable, StateValue};
+
+/// Why state cannot be encoded, read or merged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] streamkeeper_storage::StorageError),
+    /// Stored bytes are not what was written there.
+    #[error("{object} at byte {offset}: {detail}")]
+    Corrupt {
+        /// Key of the object.
+        object: String,
+        /// First byte of the range at fault.
+        offset: u64,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Columns or keys are not of the declared types.
+    #[error("key column {column}: {detail}")]
+    Key {
+        /// Position of the column.
+        column: usize,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Reports of a checkpoint do not fit together.
+    #[error("state '{state}' of {state_uid}: {detail}")]
+    Reports {
+        /// Operator.
+        state_uid: String,
+        /// State.
+        state: String,
+        /// What does not fit.
+        detail: String,
+    },
+    /// A value or a block cannot be encoded or decoded.
+    #[error("{0}")]
+    Encoding(String),
+}

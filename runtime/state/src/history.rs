@@ -1,0 +1,243 @@
+//! Which runs are live, and who must write everything anew.
+//!
+//! Per state and subtask a base run and the deltas after it are live. A subtask is asked for
+//! everything (a base) when its deltas weigh as much as its base or are more than
+//! [`DELTAS`], so what is written is at most about twice what changed, and what a restore reads
+//! about twice what is live. After a restore under another assignment the old runs cover key groups
+//! of several subtasks, so all of them stay until every subtask has written a base.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use streamkeeper_protocol::manifest::{
+    Manifest, OperatorState, RunKind, RunRef, StateDescriptor, StateRef,
+};
+
+use crate::StateError;
+
+/// Deltas of a subtask that are kept before it writes a base.
+pub const DELTAS: usize = 16;
+
+/// What one subtask wrote of one state for a checkpoint. Every subtask reports every state it has,
+/// also when nothing of it changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateReport {
+    /// Operator.
+    pub state_uid: String,
+    /// Label of the operator, for people.
+    pub label: String,
+    /// Shape of the state, which names it.
+    pub descriptor: StateDescriptor,
+    /// Subtask.
+    pub subtask: u32,
+    /// Whether it wrote everything, or what changed since its last report.
+    pub kind: RunKind,
+    /// Where; none when there was nothing to write.
+    pub run: Option<RunRef>,
+}
+
+/// How a graph goes on from a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continuation {
+    /// Same job, same assignment, same shapes: deltas may go on.
+    Same,
+    /// Another assignment, another shape, or a savepoint whose files may be removed: the next
+    /// checkpoint writes everything.
+    Rewrite,
+}
+
+/// Live runs by operator and state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunHistory {
+    states: BTreeMap<(String, String), History>,
+    rewrite: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct History {
+    label: String,
+    descriptor: StateDescriptor,
+    /// Oldest first.
+    runs: Vec<RunRef>,
+    /// Subtasks with a base of their own, perhaps an empty one.
+    based: BTreeSet<u32>,
+}
+
+impl RunHistory {
+    /// Of a job that starts empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Of a job that was restored from `manifest`.
+    pub fn restored(manifest: &Manifest, continuation: Continuation) -> Self {
+        let owners: BTreeSet<u32> = manifest.assignment.owner.iter().copied().collect();
+        let mut states = BTreeMap::new();
+        for operator in &manifest.operators {
+            for state in &operator.states {
+                let history = History {
+                    label: operator.label.clone(),
+                    descriptor: state.descriptor.clone(),
+                    runs: state.runs.clone(),
+                    based: owners.clone(),
+                };
+                states.insert(
+                    (operator.state_uid.clone(), state.descriptor.name.clone()),
+                    history,
+                );
+            }
+        }
+        Self {
+            states,
+            rewrite: continuation == Continuation::Rewrite,
+        }
+    }
+
+    /// Whether a subtask must write all of a state at the next checkpoint.
+    pub fn must_be_full(&self, state_uid: &str, state: &str, subtask: u32) -> bool {
+        let Some(history) = self.states.get(&(state_uid.to_owned(), state.to_owned())) else {
+            return true;
+        };
+        if self.rewrite || !history.based.contains(&subtask) {
+            return true;
+        }
+        let mine = || history.runs.iter().filter(|run| run.subtask == subtask);
+        let bytes = |kind: RunKind| -> u64 {
+            mine()
+                .filter(|run| run.kind == kind)
+                .map(|run| run.at.len)
+                .sum()
+        };
+        let deltas = mine().filter(|run| run.kind == RunKind::Delta).count();
+        deltas > DELTAS || (deltas > 0 && bytes(RunKind::Delta) >= bytes(RunKind::Base))
+    }
+
+    /// After a checkpoint that some subtask took part in and that did not become the restore point:
+    /// the changes it had frozen are in no live run, so the next one writes everything.
+    #[must_use]
+    pub fn after_failure(mut self) -> Self {
+        self.rewrite = true;
+        self
+    }
+
+    /// The history once the checkpoint with these reports is the restore point; until then the
+    /// present one stays. Reports of all `subtasks` for all their states must be there.
+    pub fn advance(&self, reports: Vec<StateReport>, subtasks: u32) -> Result<Self, StateError> {
+        let mut by_state: BTreeMap<(String, String), Vec<StateReport>> = BTreeMap::new();
+        for report in reports {
+            let name = (report.state_uid.clone(), report.descriptor.name.clone());
+            by_state.entry(name).or_default().push(report);
+        }
+        let mut states = BTreeMap::new();
+        for (name, reports) in by_state {
+            let wrong = |detail: String| {
+                let (state_uid, state) = name.clone();
+                StateError::Reports {
+                    state_uid,
+                    state,
+                    detail,
+                }
+            };
+            let next = self
+                .merge(self.states.get(&name), reports, subtasks)
+                .map_err(wrong)?;
+            states.insert(name, next);
+        }
+        Ok(Self {
+            states,
+            rewrite: false,
+        })
+    }
+
+    fn merge(
+        &self,
+        before: Option<&History>,
+        reports: Vec<StateReport>,
+        subtasks: u32,
+    ) -> Result<History, String> {
+        let reporting: BTreeSet<u32> = reports.iter().map(|report| report.subtask).collect();
+        if reporting.len() != reports.len() || !reporting.iter().copied().eq(0..subtasks) {
+            let detail = format!(
+                "reported by subtasks {reporting:?} ({} reports), expected each of 0 to {}",
+                reports.len(),
+                subtasks.saturating_sub(1)
+            );
+            return Err(detail);
+        }
+        let Some(first) = reports.first() else {
+            return Err("no report".to_owned());
+        };
+        let (label, descriptor) = (first.label.clone(), first.descriptor.clone());
+        if reports.iter().any(|report| report.descriptor != descriptor) {
+            return Err("its subtasks report different shapes".to_owned());
+        }
+        let all_based = reports.iter().all(|report| report.kind == RunKind::Base);
+        let continues = before.filter(|before| !self.rewrite && before.descriptor == descriptor);
+        let mut runs = match continues {
+            // Foreign runs go all at once, when nothing needs them any more.
+            _ if all_based => Vec::new(),
+            Some(before) => before.runs.clone(),
+            None => {
+                let late = reports.iter().find(|report| report.kind == RunKind::Delta);
+                let late = late.map_or(0, |report| report.subtask);
+                return Err(format!(
+                    "subtask {late} wrote changes where everything was due"
+                ));
+            }
+        };
+        let mut based = continues
+            .map(|before| before.based.clone())
+            .unwrap_or_default();
+        for report in reports {
+            let subtask = report.subtask;
+            match report.kind {
+                RunKind::Base => {
+                    runs.retain(|run| run.subtask != subtask);
+                    based.insert(subtask);
+                }
+                RunKind::Delta if !based.contains(&subtask) => {
+                    return Err(format!(
+                        "subtask {subtask} wrote changes before it wrote everything"
+                    ));
+                }
+                RunKind::Delta => {}
+            }
+            if let Some(run) = report.run {
+                if run.subtask != subtask || run.kind != report.kind {
+                    return Err(format!(
+                        "the run of subtask {subtask} says subtask {} and {:?}",
+                        run.subtask, run.kind
+                    ));
+                }
+                runs.push(run);
+            }
+        }
+        Ok(History {
+            label,
+            descriptor,
+            runs,
+            based,
+        })
+    }
+
+    /// The operators of a manifest, with the watermark that `watermark` answers for each; operators
+    /// without keyed state are not among them.
+    pub fn operators(&self, watermark: impl Fn(&str) -> Option<i64>) -> Vec<OperatorState> {
+        let mut operators: Vec<OperatorState> = Vec::new();
+        for ((state_uid, _), history) in &self.states {
+            let state = StateRef {
+                descriptor: history.descriptor.clone(),
+                runs: history.runs.clone(),
+            };
+            match operators.last_mut() {
+                Some(last) if last.state_uid == *state_uid => last.states.push(state),
+                _ => operators.push(OperatorState {
+                    state_uid: state_uid.clone(),
+                    label: history.label.clone(),
+                    watermark: watermark(state_uid),
+                    states: vec![state],
+                }),
+            }
+        }
+        operators
+    }
+}
