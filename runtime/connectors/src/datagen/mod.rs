@@ -1,0 +1,76 @@
+//! `datagen`: made-up rows, at any speed, the same ones after every restart.
+//!
+//! Rows are numbered 0, 1, 2, … over the whole job, and a row is a pure function of the table and its
+//! number: neither parallelism nor restarts change what is produced. Key group `k` of `G` is a split
+//! and owns the rows `k, k + G, k + 2·G, …`; a subtask keeps its splits in step, so that its rows
+//! come nearly in the order of their numbers.
+//!
+//! * [`options`]: the table's options to one generator per column.
+//! * [`generate`]: generators and row numbers to columns.
+//! * [`split`]: which row numbers come next; positions.
+//! * [`pace`]: `rows-per-second`.
+
+mod generate;
+mod options;
+mod pace;
+mod split;
+
+use generate::Schedule;
+use pace::{Allowed, Pace};
+use split::Splits;
+
+use crate::{
+    ConnectorError,
+    batch::Batch,
+    options::Options,
+    source::{Polled, Source, SourceContext, SplitState},
+};
+
+/// Checks the options of a table; answers whether it ends.
+pub(crate) fn check(options: Options<'_>) -> Result<bool, ConnectorError> {
+    Ok(options::Plan::parse(options)?.is_bounded)
+}
+
+/// Opens the source of one subtask.
+pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
+    let plan = options::Plan::parse(Options::new(&context.table))?;
+    let splits = Splits::new(&context, plan.rows)?;
+    let pace = Pace::new(&context, plan.rows_per_second);
+    let schedule =
+        Schedule { origin_ms: splits.origin_ms(), rows_per_second: plan.rows_per_second };
+    Ok(Box::new(Datagen { context, plan, splits, pace, schedule, numbers: Vec::new() }))
+}
+
+struct Datagen {
+    context: SourceContext,
+    plan: options::Plan,
+    splits: Splits,
+    pace: Pace,
+    schedule: Schedule,
+    numbers: Vec<u64>,
+}
+
+impl Source for Datagen {
+    fn poll(&mut self, max_rows: usize) -> Result<Polled, ConnectorError> {
+        if self.splits.at_end() {
+            return Ok(match self.plan.rows {
+                Some(_) => Polled::End,
+                None => Polled::Idle,
+            });
+        }
+        let Allowed::Rows(allowed) = self.pace.allow(max_rows.max(1)) else {
+            return Ok(Polled::Pending);
+        };
+        self.numbers.clear();
+        self.splits.advance(allowed, &mut self.numbers);
+        self.pace.spend(self.numbers.len());
+        let rows = generate::rows(&self.plan, &self.schedule, &self.numbers).map_err(|detail| {
+            ConnectorError::Option { table: self.context.table.name.clone(), option: None, detail }
+        })?;
+        Ok(Polled::Rows(Batch::inserts(rows)))
+    }
+
+    fn changed_splits(&mut self) -> Vec<SplitState> {
+        self.splits.take_changed()
+    }
+}

@@ -1,0 +1,112 @@
+//! Puts staged files in place.
+//!
+//! The name of a file is made of lineage, sink, subtask and checkpoint, so a repeated commit finds the
+//! file there and is done.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use streamkeeper_storage::{Condition, StorageError};
+
+use crate::{
+    ConnectorError, TableUse,
+    options::Options,
+    sink::{Committer, SinkContext},
+};
+
+use super::options::FileOptions;
+
+const META_FORMAT: u32 = 1;
+
+/// What is needed to commit a file again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Meta {
+    v: u32,
+    /// URI of the file.
+    uri: String,
+}
+
+impl Meta {
+    pub(super) fn new(uri: String) -> Self {
+        Self { v: META_FORMAT, uri }
+    }
+
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "v": self.v, "uri": self.uri })
+    }
+}
+
+/// Name of the file of one subtask and checkpoint.
+pub(super) fn object_name(context: &SinkContext, checkpoint: u64, extension: &str) -> String {
+    // The end of a lineage is the random part of it.
+    let lineage: Vec<char> =
+        context.lineage.chars().filter(char::is_ascii_alphanumeric).collect();
+    let lineage: String = lineage[lineage.len().saturating_sub(8)..].iter().collect();
+    let sink: String =
+        context.sink_uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    format!("part-{lineage}-{sink}-{}-{checkpoint:012}.{extension}", context.subtask)
+}
+
+/// Opens the committer of a sink.
+pub(crate) fn open(context: SinkContext) -> Result<Arc<dyn Committer>, ConnectorError> {
+    FileOptions::parse(Options::new(&context.table), TableUse::Sink)?;
+    Ok(Arc::new(FileCommitter { context }))
+}
+
+struct FileCommitter {
+    context: SinkContext,
+}
+
+impl FileCommitter {
+    fn storage(&self, source: StorageError) -> ConnectorError {
+        ConnectorError::Storage { table: self.context.table.name.clone(), source }
+    }
+
+    fn refused(&self, detail: String) -> ConnectorError {
+        ConnectorError::Write { table: self.context.table.name.clone(), detail }
+    }
+
+    async fn put(&self, meta: &serde_json::Value, staged: Bytes) -> Result<(), ConnectorError> {
+        let meta: Meta = serde_json::from_value(meta.clone())
+            .map_err(|error| self.refused(format!("a prepared file cannot be read: {error}")))?;
+        if meta.v > META_FORMAT {
+            let detail = format!("a prepared file has format {}, newer than this version", meta.v);
+            return Err(self.refused(detail));
+        }
+        let (store, key) = self.context.stores.open(&meta.uri)?;
+        match store.put(&key, staged.clone(), Condition::Absent).await {
+            Ok(_) => Ok(()),
+            // Committed before, or by a write whose answer was lost: then it holds these bytes.
+            Err(StorageError::Precondition { .. }) => {
+                let there = store.get(&key).await.map_err(|error| self.storage(error))?;
+                if there.bytes == staged {
+                    return Ok(());
+                }
+                Err(self.refused(format!(
+                    "{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
+                     write to this path; give one of them another 'path'",
+                    meta.uri,
+                    there.bytes.len(),
+                    staged.len()
+                )))
+            }
+            Err(error) => Err(self.storage(error)),
+        }
+    }
+}
+
+impl Committer for FileCommitter {
+    fn commit<'a>(
+        &'a self,
+        meta: &'a serde_json::Value,
+        staged: Option<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ConnectorError>> + Send + 'a>> {
+        Box::pin(async move {
+            match staged {
+                Some(staged) => self.put(meta, staged).await,
+                None => Err(self.refused(format!("a prepared file lost its rows: {meta}"))),
+            }
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! `filesystem`: objects of S3 or files of a directory, read and written.
+//!
+//! A split of the source is an object; the key group of its key says which subtask reads it. Output of
+//! an epoch is one object per subtask, staged in the checkpoint and put in place after it.
+//!
+//! * [`options`]: the table's options.
+//! * [`position`]: what is known of an object, as state.
+//! * [`listing`]: which objects belong to the table.
+//! * [`stream`]: bytes of an object to rows, in one thread.
+//! * [`reader`]: the task that lists, fetches and decodes ahead.
+//! * [`source`]: the source in its slot.
+//! * [`sink`]: staged files.
+//! * [`commit`]: puts staged files in place.
+
+mod commit;
+mod listing;
+mod options;
+mod position;
+mod reader;
+mod sink;
+mod source;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use commit::open as open_committer;
+pub(crate) use sink::open as open_sink;
+pub(crate) use source::open as open_source;
+
+use crate::{ConnectorError, TableTraits, TableUse, options::Options};
+
+/// Checks the options of a table.
+pub(crate) fn check(
+    options: Options<'_>,
+    table_use: TableUse,
+) -> Result<TableTraits, ConnectorError> {
+    let parsed = options::FileOptions::parse(options, table_use)?;
+    Ok(TableTraits { accepts: parsed.format.accepts(), bounded: parsed.monitor.is_none() })
+}

@@ -1,0 +1,362 @@
+//! The task that lists, fetches and decodes ahead of the slot.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use streamkeeper_protocol::key_group::key_group;
+use streamkeeper_storage::{ObjectMeta, ObjectStore, StorageError};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    listing::Place,
+    options::FileOptions,
+    position::Position,
+    stream::{Broken, Step, Stream},
+};
+use crate::{ConnectorError, format::Decoded, source::SourceContext};
+
+/// Objects up to this size are read by one request.
+const WHOLE: u64 = 8 << 20;
+/// Larger ones are read in ranges of this size, one ahead.
+const RANGE: u64 = 4 << 20;
+/// Pauses between tries while the store does not answer.
+const PAUSES_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
+
+/// What the task tells the source, in order.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// New objects, and the key groups that were listed for the first time.
+    Listed { objects: Vec<String>, key_groups: Vec<u16> },
+    /// Rows of an object.
+    Rows { key: Arc<str>, etag: Arc<str>, decoded: Decoded },
+    /// The object has no more rows.
+    Finished { key: Arc<str>, etag: Arc<str> },
+    /// Everything was read, nothing will come.
+    AllRead,
+    /// Reading cannot go on.
+    Failed(ConnectorError),
+}
+
+/// Why the task ends early.
+enum Stop {
+    /// The source is gone.
+    Gone,
+    Failed(ConnectorError),
+}
+
+impl From<ConnectorError> for Stop {
+    fn from(error: ConnectorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The task of one subtask.
+pub(super) struct Reader {
+    pub(super) context: SourceContext,
+    pub(super) options: FileOptions,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) place: Place,
+    /// Objects that were listed before, read or not.
+    pub(super) known: BTreeSet<String>,
+    /// Objects that are not read to their end, those begun first.
+    pub(super) begun: BTreeMap<String, Position>,
+    pub(super) unread: BTreeMap<String, Position>,
+    /// Own key groups that a bounded table has not listed yet; irrelevant for a watched one.
+    pub(super) unlisted: BTreeSet<u16>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// Tries again while the store does not answer.
+async fn patiently<T, F>(mut action: impl FnMut() -> F) -> Result<T, StorageError>
+where
+    F: Future<Output = Result<T, StorageError>>,
+{
+    for pause in PAUSES_MS {
+        match action().await {
+            Err(StorageError::Unavailable { .. }) => {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            other => return other,
+        }
+    }
+    action().await
+}
+
+/// A version without the quotes that some answers put around it.
+fn version(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+impl Reader {
+    /// Reads until everything is read, the source is gone, or something fails.
+    pub(super) async fn run(mut self) {
+        if let Err(Stop::Failed(error)) = self.read_all().await {
+            // A source that is gone needs no error.
+            let _ = self.send(Event::Failed(error)).await;
+        }
+    }
+
+    async fn read_all(&mut self) -> Result<(), Stop> {
+        let mut sizes = HashMap::new();
+        let mut due = Instant::now();
+        loop {
+            let listing_due = match self.options.monitor {
+                Some(_) => Instant::now() >= due,
+                None => !self.unlisted.is_empty(),
+            };
+            if listing_due {
+                sizes.extend(self.list().await?);
+                due = Instant::now() + self.options.monitor.unwrap_or_default();
+            }
+            if let Some((key, position)) =
+                self.begun.pop_first().or_else(|| self.unread.pop_first())
+            {
+                let size = sizes.remove(&key);
+                self.read(key, position, size).await?;
+            } else if self.options.monitor.is_some() {
+                tokio::time::sleep_until(due).await;
+            } else {
+                return self.send(Event::AllRead).await;
+            }
+        }
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Stop> {
+        self.events.send(event).await.map_err(|_| Stop::Gone)?;
+        (self.context.wake)();
+        Ok(())
+    }
+
+    fn storage(&self, source: StorageError) -> ConnectorError {
+        ConnectorError::Storage { table: self.context.table.name.clone(), source }
+    }
+
+    fn uri(&self, key: &str) -> String {
+        format!("{}/{key}", self.store.describe())
+    }
+
+    fn record(&self, key: &str, line: u64, detail: String) -> ConnectorError {
+        ConnectorError::Record {
+            table: self.context.table.name.clone(),
+            object: self.uri(key),
+            line,
+            detail,
+        }
+    }
+
+    fn changed(&self, key: &str, position: &Position, now: &str) -> ConnectorError {
+        let detail = format!(
+            "the object was replaced while it was being read (version {} is now {}): its rows up to \
+             here are counted already and cannot be told from new ones; put the former content \
+             back, or give new content a new name",
+            position.etag, now
+        );
+        self.record(key, position.line, detail)
+    }
+
+    /// Looks for new objects; answers their sizes.
+    async fn list(&mut self) -> Result<HashMap<String, u64>, Stop> {
+        let listed = patiently(|| self.store.list(self.place.prefix())).await;
+        let mut listed = listed.map_err(|error| self.storage(error))?;
+        listed.retain(|object| self.place.holds(object));
+        let watched = self.options.monitor.is_some();
+        if listed.is_empty() && self.known.is_empty() && !watched {
+            let detail = format!(
+                "option 'path': there is no object at or below {} (names that start with '.' or '_' \
+                 do not count); correct the path, or set 'source.monitor-interval' to wait for some",
+                self.options.path
+            );
+            return Err(Stop::Failed(ConnectorError::Option {
+                table: self.context.table.name.clone(),
+                option: Some("path".to_owned()),
+                detail,
+            }));
+        }
+        let groups = self.context.max_parallelism();
+        listed.retain(|object| {
+            let group = key_group(object.key.as_bytes(), groups);
+            self.context.owns(group)
+                && (watched || self.unlisted.contains(&group))
+                && self.known.insert(object.key.clone())
+        });
+        for object in &listed {
+            self.unread.insert(object.key.clone(), Position::start());
+        }
+        let key_groups =
+            if watched { Vec::new() } else { std::mem::take(&mut self.unlisted).into_iter().collect() };
+        let objects = listed.iter().map(|object| object.key.clone()).collect();
+        self.send(Event::Listed { objects, key_groups }).await?;
+        Ok(listed.into_iter().map(|object| (object.key, object.size)).collect())
+    }
+
+    /// What is there now under a key.
+    async fn look_up(&self, key: &str) -> Result<ObjectMeta, ConnectorError> {
+        let listed = patiently(|| self.store.list(key)).await;
+        let listed = listed.map_err(|error| self.storage(error))?;
+        listed.into_iter().find(|object| object.key == key).ok_or_else(|| {
+            self.storage(StorageError::NotFound { action: "ListObjectsV2", at: self.uri(key) })
+        })
+    }
+
+    async fn read(
+        &self,
+        key: String,
+        position: Position,
+        size: Option<u64>,
+    ) -> Result<(), Stop> {
+        let compressed = match key.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("gz" | "gzip") => true,
+            Some(other @ ("bz2" | "xz" | "zst" | "zip" | "deflate" | "snappy" | "lz4")) => {
+                let detail = format!("'.{other}' is not a supported compression, only '.gz' is");
+                return Err(self.record(&key, position.line, detail).into());
+            }
+            _ => false,
+        };
+        let stream =
+            Stream::new(&self.options.format, &self.context.table, position.mark(), compressed)?;
+        let size = match size {
+            Some(size) => size,
+            None => self.look_up(&key).await?.size,
+        };
+        let etag = if size <= WHOLE {
+            self.read_whole(&key, &position, stream, compressed).await?
+        } else {
+            self.read_ranges(&key, &position, stream, compressed).await?
+        };
+        self.send(Event::Finished { key: key.into(), etag }).await
+    }
+
+    fn check_version(&self, key: &str, position: &Position, now: &str) -> Result<Arc<str>, Stop> {
+        let now = version(now);
+        if position.offset > 0 && position.etag != now {
+            return Err(self.changed(key, position, now).into());
+        }
+        Ok(now.into())
+    }
+
+    /// Reads a small object by one request, which also says its version.
+    async fn read_whole(
+        &self,
+        key: &str,
+        position: &Position,
+        stream: Stream,
+        compressed: bool,
+    ) -> Result<Arc<str>, Stop> {
+        let object = patiently(|| self.store.get(key)).await;
+        let object = object.map_err(|error| self.storage(error))?;
+        let etag = self.check_version(key, position, &object.etag)?;
+        let skip = if compressed { 0 } else { usize::try_from(position.offset).unwrap_or(usize::MAX) };
+        let rest = object.bytes.slice(skip.min(object.bytes.len())..);
+        let stream = self.decode(key, &etag, stream, rest, true).await?;
+        self.finish(key, &etag, stream).await?;
+        Ok(etag)
+    }
+
+    /// Reads a large object in ranges, decoding one while the next is on its way. Ranges do not say
+    /// their version: it is looked up before and after.
+    async fn read_ranges(
+        &self,
+        key: &str,
+        position: &Position,
+        mut stream: Stream,
+        compressed: bool,
+    ) -> Result<Arc<str>, Stop> {
+        let object = self.look_up(key).await?;
+        let etag = self.check_version(key, position, &object.etag)?;
+        let start = if compressed { 0 } else { position.offset };
+        let range = |start: u64| start..(start + RANGE).min(object.size);
+        let mut ahead = range(start);
+        let mut chunk = self.fetch(key, ahead.clone()).await?;
+        loop {
+            let next = range(ahead.end);
+            if next.is_empty() {
+                stream = self.decode(key, &etag, stream, chunk, true).await?;
+                break;
+            }
+            let (decoded, fetched) = tokio::join!(
+                self.decode(key, &etag, stream, chunk, false),
+                self.fetch(key, next.clone())
+            );
+            stream = decoded?;
+            chunk = fetched?;
+            ahead = next;
+        }
+        let now = self.look_up(key).await?;
+        if version(&now.etag) != &*etag {
+            let read = Position { etag: etag.to_string(), ..position.clone() };
+            return Err(self.changed(key, &read, version(&now.etag)).into());
+        }
+        self.finish(key, &etag, stream).await?;
+        Ok(etag)
+    }
+
+    async fn fetch(&self, key: &str, range: Range<u64>) -> Result<Bytes, ConnectorError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let fetched = patiently(|| self.store.get_range(key, range.clone())).await;
+        fetched.map_err(|error| self.storage(error))
+    }
+
+    /// Decodes a chunk beside the runtime's threads and hands its full batches over.
+    async fn decode(
+        &self,
+        key: &str,
+        etag: &Arc<str>,
+        mut stream: Stream,
+        chunk: Bytes,
+        last: bool,
+    ) -> Result<Stream, Stop> {
+        stream.push(chunk, last);
+        loop {
+            let step = tokio::task::spawn_blocking(move || {
+                let step = stream.step();
+                (stream, step)
+            });
+            let (back, step) = step.await.map_err(|_| Stop::Gone)?;
+            stream = back;
+            match step {
+                Ok(Step::More) => return Ok(stream),
+                Ok(Step::Rows(decoded)) => self.hand_over(key, etag, decoded).await?,
+                Err(broken) => {
+                    // The rows before the bad record are good.
+                    self.finish(key, etag, stream).await?;
+                    return Err(self.broken(key, broken).into());
+                }
+            }
+        }
+    }
+
+    /// Hands over the rows of the last, incomplete batch.
+    async fn finish(&self, key: &str, etag: &Arc<str>, mut stream: Stream) -> Result<(), Stop> {
+        let rest = stream.rest().map_err(|broken| self.broken(key, broken))?;
+        self.hand_over(key, etag, rest).await
+    }
+
+    async fn hand_over(
+        &self,
+        key: &str,
+        etag: &Arc<str>,
+        decoded: Decoded,
+    ) -> Result<(), Stop> {
+        if decoded.marks.is_empty() && decoded.skipped == 0 {
+            return Ok(());
+        }
+        self.send(Event::Rows { key: key.into(), etag: etag.clone(), decoded }).await
+    }
+
+    fn broken(&self, key: &str, broken: Broken) -> ConnectorError {
+        match broken {
+            Broken::Record(bad) => self.record(key, bad.line, bad.detail),
+            Broken::Compression(error) => {
+                self.record(key, 0, format!("the gzip stream is damaged or cut off: {error}"))
+            }
+        }
+    }
+}
