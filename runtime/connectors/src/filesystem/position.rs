@@ -13,7 +13,7 @@ const LISTED: &str = "//listed";
 /// How far an object was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
-    v: u32,
+    pub(super) v: u32,
     /// Version that was read; empty before the first row.
     pub(super) etag: String,
     /// Rows handed out.
