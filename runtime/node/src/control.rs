@@ -98,6 +98,25 @@ pub enum ToCoordinator {
     },
 }
 
+impl ToCoordinator {
+    /// Attempt the message is about, if it is about one.
+    pub fn attempt(&self) -> Option<u64> {
+        match self {
+            Self::Register(_) => None,
+            Self::Heartbeat(heartbeat) => heartbeat.attempt,
+            Self::CheckpointAck(share) => Some(share.attempt),
+            Self::Deployed { attempt, .. }
+            | Self::FirstRecord { attempt, .. }
+            | Self::CheckpointDeclined { attempt, .. }
+            | Self::Committed { attempt, .. }
+            | Self::CommitFailed { attempt, .. }
+            | Self::TaskFailed { attempt, .. }
+            | Self::InputEnded { attempt }
+            | Self::Cancelled { attempt, .. } => Some(*attempt),
+        }
+    }
+}
+
 /// Who a worker is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Register {

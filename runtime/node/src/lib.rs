@@ -4,7 +4,7 @@
 //! * [`cli`]: the commands of the binary and their flags; `main.rs` only calls it.
 //! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations of the Job API.
 //! * [`http`]: Job API v1, health, metrics.
-//! * [`variables`]: `${VAR}` in table options.
+//! * [`variables`], [`stores`]: `${VAR}` in table options, and the stores that tables name.
 //! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
 //!
 //! It may depend on every other crate of `runtime/`; nothing depends on it.
@@ -16,5 +16,6 @@ pub mod control;
 pub mod coordinator;
 pub mod http;
 pub mod metrics;
+pub mod stores;
 pub mod telemetry;
 pub mod variables;

@@ -32,6 +32,11 @@ impl Command {
         }
     }
 
+    /// Whether it ends this attempt, or moves it to other workers.
+    pub(super) fn ends_or_moves(&self) -> bool {
+        matches!(self, Self::HandOver(_) | Self::Stop(_) | Self::Rescale(_))
+    }
+
     /// Which call it is.
     pub fn kind(&self) -> OperationKind {
         match self {
@@ -89,6 +94,16 @@ impl Refusal {
     /// The process ends.
     pub fn leaving() -> Self {
         Self::new("NotRunning", "the coordinator is about to exit; ask its next process")
+    }
+
+    /// Its machine-readable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What to tell people.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The HTTP status for it.

@@ -2,14 +2,50 @@
 //!
 //! It owns HEAD, supervises workers, takes checkpoints and carries out the operations of the Job API. In reading order:
 //! * [`config`], [`call`], [`board`]: what it is told, what it is asked, what it shows.
+//! * [`links`], [`roster`], [`desk`]: its workers and its events.
+//! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
+//! * [`standby`]: waiting for the job, and claiming it.
+//! * [`keeper`]: the writes of HEAD.
+//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them.
+//! * [`operations`], [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
 
 mod board;
 mod call;
+mod checkpoint;
+mod commit;
 mod config;
+mod desk;
+mod failure;
+mod keeper;
+mod leader;
+mod links;
+mod operations;
+mod pauses;
+mod plan;
+mod preflight;
+mod report;
+mod restore_point;
+mod roster;
+mod run;
+mod savepoint;
+mod standby;
+
+use std::{sync::Arc, time::Duration};
 
 pub use board::Board;
 pub use call::{Call, Command, Refusal};
 pub use config::{BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, StartMode};
+pub use links::{Link, Welcome, accept};
+pub use plan::{CompileError, CompiledJob, compile};
+use streamkeeper_protocol::job_api::{JobError, JobPhase, Preflight, PreflightVerdict};
+use tokio::sync::mpsc;
+
+use crate::{
+    control::{Register, ToCoordinator},
+    http::Vitals,
+};
+use desk::Desk;
+use leader::{LeadEnd, Leader};
 
 /// Something that the coordinator reacts to.
 #[derive(Debug)]
@@ -21,6 +57,114 @@ pub enum Event {
     /// The process was asked to end within this time.
     Terminate {
         /// Time left.
-        grace: std::time::Duration,
+        grace: Duration,
     },
+    /// Something about a worker.
+    Worker(WorkerEvent),
+}
+
+/// Something about a worker's control connection.
+#[derive(Debug)]
+pub enum WorkerEvent {
+    /// It introduced itself and was welcomed.
+    Registered {
+        /// Who it is.
+        register: Register,
+        /// How to reach it.
+        link: Link,
+    },
+    /// It said something.
+    Said {
+        /// Its ordinal.
+        worker: u32,
+        /// Its connection.
+        link: u64,
+        /// What.
+        message: ToCoordinator,
+    },
+    /// Its connection ended.
+    Lost {
+        /// Its ordinal.
+        worker: u32,
+        /// The connection.
+        link: u64,
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// How a coordinator ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CoordinatorEnd {
+    /// It was asked to; HEAD stays as it is.
+    Terminated,
+    /// Somebody else owns the job; names the winner.
+    Fenced(String),
+    /// All input was read and committed. Only with [`StartMode::Auto`]: in a pod it goes on serving its report.
+    Completed,
+    /// The job was stopped or handed over. Only with [`StartMode::Auto`].
+    Stopped,
+    /// The SQL does not compile. Only with [`StartMode::Auto`].
+    InvalidSql(String),
+}
+
+/// Runs the coordinator until its process must end.
+pub async fn coordinate(
+    config: CoordinatorConfig,
+    board: Arc<Board>,
+    vitals: Arc<Vitals>,
+    events: mpsc::UnboundedReceiver<Event>,
+) -> CoordinatorEnd {
+    let mut desk = Desk::new(Arc::new(config), board, vitals, events);
+    let job = match plan::compile_for(&desk.config).await {
+        Ok(job) => Arc::new(job),
+        Err(message) => return refuse_to_run(&mut desk, message).await,
+    };
+    let alone = desk.config.start == StartMode::Auto;
+    let (mut idle, mut start) = (JobPhase::Standby, desk.config.start);
+    loop {
+        let Some(claimed) = standby::stand_by(&mut desk, &job, idle, start).await else {
+            return CoordinatorEnd::Terminated;
+        };
+        start = StartMode::Standby;
+        let end = Leader::new(&mut desk, job.clone(), claimed).lead().await;
+        idle = match end {
+            LeadEnd::Terminated => return CoordinatorEnd::Terminated,
+            LeadEnd::Fenced(why) => {
+                let message = format!("fenced: {why}; this process ends");
+                tracing::error!("{message}");
+                crate::telemetry::leave_last_words(&message);
+                return CoordinatorEnd::Fenced(why);
+            }
+            LeadEnd::Completed if alone => return CoordinatorEnd::Completed,
+            LeadEnd::HandedOver | LeadEnd::Stopped if alone => return CoordinatorEnd::Stopped,
+            LeadEnd::Completed => JobPhase::Completed,
+            LeadEnd::HandedOver | LeadEnd::Stopped => JobPhase::Stopped,
+        };
+    }
+}
+
+/// The SQL does not compile: says so to whoever asks.
+async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
+    if desk.config.start == StartMode::Auto {
+        return CoordinatorEnd::InvalidSql(message);
+    }
+    tracing::error!("{message}");
+    let revision = desk.config.job.revision;
+    desk.show_error(Some(JobError { reason: "InvalidSQL".to_owned(), message: message.clone() }));
+    desk.board.set_preflight(Preflight {
+        verdict: PreflightVerdict::InvalidSql,
+        revision,
+        message: message.clone(),
+        checked_against: None,
+        states: Vec::new(),
+    });
+    while desk.terminate_by.is_none() {
+        desk.show_phase(JobPhase::Failed);
+        if let Some(desk::News::Call(call)) = desk.next(None).await {
+            let refusal = Refusal::new("InvalidSql", format!("the SQL does not compile: {message}"));
+            let _ = call.reply.send(desk.known(&call.command).unwrap_or(Err(refusal)));
+        }
+    }
+    CoordinatorEnd::Terminated
 }

@@ -1,8 +1,10 @@
 //! What a pod serves over HTTP: Job API v1 (pod 0), health and metrics (every pod).
 //!
 //! * [`job_api`]: the routes of the coordinator and their refusals.
+//! * [`client`]: a call from one pod to another.
 //! * [`health`]: `/healthz`, `/readyz`, `/metrics`.
 
+pub mod client;
 pub mod health;
 pub mod job_api;
 

@@ -1,0 +1,153 @@
+//! A checkpoint under way: shares collected from workers, then one manifest.
+
+use std::collections::BTreeMap;
+
+use streamkeeper_protocol::{
+    head::LastCheckpoint,
+    key_group::{Assignment, KEY_HASH},
+    manifest::{CheckpointKind, MANIFEST_FORMAT, Manifest},
+};
+use tokio::time::Instant;
+
+use crate::control::{CheckpointAck, merge_operators};
+
+/// What every checkpoint of an attempt has in common.
+#[derive(Debug, Clone)]
+pub(super) struct Lineage {
+    pub(super) job_uid: String,
+    pub(super) lineage: String,
+    pub(super) revision: u64,
+    pub(super) attempt: u64,
+    pub(super) plan_hash: String,
+    pub(super) assignment: Assignment,
+    /// Records read and written before this attempt, over the job's life.
+    pub(super) records_before: (u64, u64),
+    /// When a record last flowed before this attempt.
+    pub(super) last_record_before_ms: Option<i64>,
+}
+
+/// A checkpoint whose shares are being collected.
+#[derive(Debug)]
+pub(super) struct Collecting {
+    pub(super) checkpoint: u64,
+    pub(super) kind: CheckpointKind,
+    pub(super) started_ms: i64,
+    pub(super) deadline: Instant,
+    workers: u32,
+    shares: BTreeMap<u32, CheckpointAck>,
+}
+
+impl Collecting {
+    pub(super) fn new(checkpoint: u64, kind: CheckpointKind, workers: u32, started_ms: i64, deadline: Instant) -> Self {
+        Self { checkpoint, kind, started_ms, deadline, workers, shares: BTreeMap::new() }
+    }
+
+    /// Takes a worker's share; whether that was the last one missing.
+    pub(super) fn take(&mut self, share: CheckpointAck) -> bool {
+        if share.worker < self.workers && share.checkpoint == self.checkpoint {
+            self.shares.insert(share.worker, share);
+        }
+        self.shares.len() == self.workers as usize
+    }
+
+    /// Workers whose share is missing.
+    pub(super) fn missing(&self) -> Vec<u32> {
+        (0..self.workers).filter(|worker| !self.shares.contains_key(worker)).collect()
+    }
+
+    /// The manifest of all shares, and the bytes that were written for it.
+    pub(super) fn complete(self, of: &Lineage, now_ms: i64) -> (Manifest, u64) {
+        let sum = |value: fn(&CheckpointAck) -> u64| self.shares.values().map(value).sum::<u64>();
+        let (read, written) = (sum(|share| share.records_in), sum(|share| share.records_out));
+        let written_bytes = sum(|share| share.written_bytes);
+        let last_record_ms = self.shares.values().filter_map(|share| share.last_record_ms).max();
+        let (operators, committables): (Vec<_>, Vec<_>) =
+            self.shares.into_values().map(|share| (share.operators, share.committables)).unzip();
+        let manifest = Manifest {
+            format: MANIFEST_FORMAT,
+            min_reader: MANIFEST_FORMAT,
+            job_uid: of.job_uid.clone(),
+            lineage: of.lineage.clone(),
+            revision: of.revision,
+            attempt: of.attempt,
+            checkpoint: self.checkpoint,
+            kind: self.kind,
+            started_ms: self.started_ms,
+            completed_ms: now_ms,
+            max_parallelism: u16::try_from(of.assignment.owner.len()).unwrap_or(u16::MAX),
+            key_hash: KEY_HASH.to_owned(),
+            assignment: of.assignment.clone(),
+            plan_hash: of.plan_hash.clone(),
+            operators: merge_operators(operators),
+            committables: committables.into_iter().flatten().collect(),
+            records_in: of.records_before.0 + read,
+            records_out: of.records_before.1 + written,
+            last_record_ms: last_record_ms.or(of.last_record_before_ms),
+        };
+        (manifest, written_bytes)
+    }
+}
+
+/// HEAD's entry for a complete checkpoint; its duration is known only when it is written.
+pub(super) fn entry_of(manifest: &Manifest, key: String, written_bytes: u64, now_ms: i64) -> LastCheckpoint {
+    let needs_commit = !manifest.committables.is_empty();
+    LastCheckpoint {
+        checkpoint: manifest.checkpoint,
+        manifest: key,
+        needs_commit,
+        committed: !needs_commit,
+        completed_ms: now_ms,
+        written_bytes,
+        total_bytes: manifest.total_bytes(),
+        duration_ms: u64::try_from(now_ms - manifest.started_ms).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn share(worker: u32, checkpoint: u64) -> CheckpointAck {
+        CheckpointAck {
+            attempt: 1,
+            checkpoint,
+            worker,
+            operators: Vec::new(),
+            committables: Vec::new(),
+            records_in: 10,
+            records_out: 1,
+            written_bytes: 5,
+            freeze_us: 0,
+            upload_ms: 0,
+            ended: false,
+            last_record_ms: Some(i64::from(worker)),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_complete_with_one_share_of_every_worker() {
+        let mut collecting = Collecting::new(4, CheckpointKind::Periodic, 2, 100, clock::now());
+        assert!(!collecting.take(share(0, 4)));
+        assert!(!collecting.take(share(0, 4)), "the same worker again");
+        assert!(!collecting.take(share(1, 3)), "another checkpoint");
+        assert!(!collecting.take(share(2, 4)), "not a worker of this graph");
+        assert_eq!(collecting.missing(), [1]);
+        assert!(collecting.take(share(1, 4)));
+        let of = Lineage {
+            job_uid: "uid".into(),
+            lineage: "l".into(),
+            revision: 1,
+            attempt: 1,
+            plan_hash: "h".into(),
+            assignment: Assignment::even(8, 2),
+            records_before: (100, 50),
+            last_record_before_ms: None,
+        };
+        let (manifest, written) = collecting.complete(&of, 150);
+        assert_eq!((manifest.records_in, manifest.records_out, written), (120, 52, 10));
+        assert_eq!((manifest.max_parallelism, manifest.last_record_ms), (8, Some(1)));
+        let entry = entry_of(&manifest, "k".into(), written, 160);
+        assert_eq!((entry.duration_ms, entry.needs_commit, entry.committed), (60, false, true));
+    }
+}

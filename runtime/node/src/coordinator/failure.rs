@@ -1,0 +1,109 @@
+//! Why an attempt ends early, and what is told about it.
+
+use streamkeeper_connectors::ConnectorError;
+use streamkeeper_protocol::{head::Owner, job_api::JobError};
+use streamkeeper_storage::StorageError;
+
+use super::keeper::KeepError;
+use crate::control::FailureKind;
+
+/// Ends what the owner of HEAD is doing.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// The attempt failed; another one may go better.
+    Failed(AttemptFailure),
+    /// HEAD belongs to somebody else.
+    Fenced(String),
+    /// The process must end.
+    Terminate,
+    /// An operation that ends or changes the attempt was asked for while no record flows.
+    Asked,
+    /// Nothing failed, but the graph must be deployed again from HEAD's restore point.
+    Again,
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AttemptFailure {
+    /// Worker to blame, if one is.
+    pub(super) worker: Option<u32>,
+    /// What happened, for people.
+    pub(super) message: String,
+    /// Reason as in conditions, when only a change from outside can cure it.
+    pub(super) reason: Option<&'static str>,
+}
+
+impl AttemptFailure {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { worker: None, message: message.into(), reason: None }
+    }
+
+    pub(super) fn because(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { worker: None, message: message.into(), reason: Some(reason) }
+    }
+
+    pub(super) fn of_worker(worker: u32, message: impl Into<String>) -> Self {
+        Self { worker: Some(worker), message: message.into(), reason: None }
+    }
+
+    /// What a worker said about its failed tasks.
+    pub(super) fn of_tasks(worker: u32, message: String, kind: FailureKind) -> Self {
+        let reason = match kind {
+            FailureKind::Transient | FailureKind::Internal => None,
+            FailureKind::Data => Some("BadRecord"),
+            FailureKind::State => Some("RestoreFailed"),
+            FailureKind::Configuration => Some("InvalidSpec"),
+        };
+        Self { worker: Some(worker), message, reason }
+    }
+
+    pub(super) fn storage(what: &str, error: &StorageError) -> Self {
+        Self::because(storage_reason(error), format!("{what}: {error}"))
+    }
+
+    pub(super) fn job_error(&self) -> Option<JobError> {
+        self.reason.map(|reason| JobError { reason: reason.to_owned(), message: self.message.clone() })
+    }
+}
+
+impl From<AttemptFailure> for Interrupt {
+    fn from(failure: AttemptFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<KeepError> for Interrupt {
+    fn from(error: KeepError) -> Self {
+        match error {
+            KeepError::Fenced(by) => Self::Fenced(fenced_by(&by)),
+            KeepError::Gone => Self::Fenced("HEAD was removed under its owner".to_owned()),
+            KeepError::Refused(error) => Self::Failed(AttemptFailure::new(error.to_string())),
+        }
+    }
+}
+
+/// For people: who won.
+pub(super) fn fenced_by(by: &Owner) -> String {
+    format!("HEAD belongs to {by} (token {})", by.token)
+}
+
+/// The condition's reason for a failure of the store.
+pub(super) fn storage_reason(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => "StorageAccessDenied",
+        StorageError::Invalid { .. } | StorageError::NotFound { .. } => "RestoreFailed",
+        StorageError::Precondition { .. }
+        | StorageError::Conflict { .. }
+        | StorageError::Unavailable { .. }
+        | StorageError::Unknown { .. } => "StorageUnreachable",
+    }
+}
+
+/// The condition's reason for a sink that does not commit.
+pub(super) fn commit_reason(error: &ConnectorError) -> Option<&'static str> {
+    match error {
+        ConnectorError::Storage { source, .. } => Some(storage_reason(source)),
+        ConnectorError::Option { .. } => Some("InvalidSpec"),
+        ConnectorError::Record { .. } | ConnectorError::Write { .. } => None,
+    }
+}

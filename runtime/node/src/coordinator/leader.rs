@@ -1,0 +1,502 @@
+//! Owning HEAD: attempt after attempt, until the job ends or goes to somebody else.
+//!
+//! An attempt: commits replayed, workers there, graph deployed, then [`run`](super::run). Whatever goes wrong ends the attempt, never the ownership.
+
+use std::{collections::VecDeque, pin::pin, sync::Arc};
+
+use streamkeeper_protocol::{
+    head::{Head, HeadChange, HeadError, OperationResult},
+    job_api::{CheckpointFailures, Failure, JobPhase, PauseReason},
+    key_group::Assignment,
+    manifest::Manifest,
+};
+use streamkeeper_storage::read_plan;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use ulid::Ulid;
+
+use super::{
+    Command,
+    checkpoint::Lineage,
+    commit,
+    desk::{Desk, News},
+    failure::{AttemptFailure, Interrupt},
+    keeper::{HeadKeeper, KeepError},
+    plan::CompiledJob,
+    restore_point::{self, RestorePoint},
+    savepoint::Copied,
+    standby::Claimed,
+};
+use crate::{
+    clock,
+    control::{Deploy, Restore, ToCoordinator, ToWorker},
+};
+
+/// How a claim ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LeadEnd {
+    /// HEAD names a successor.
+    HandedOver,
+    /// HEAD says Stopped or Released.
+    Stopped,
+    /// All input was read and committed.
+    Completed,
+    /// The process was asked to end; HEAD still says Running.
+    Terminated,
+    /// Somebody else owns HEAD.
+    Fenced(String),
+}
+
+/// The owner of HEAD at work.
+pub(super) struct Leader<'a> {
+    pub(super) desk: &'a mut Desk,
+    pub(super) job: Arc<CompiledJob>,
+    pub(super) keeper: HeadKeeper,
+    /// HEAD's restore point as far as it was read: reading it again is saved when it is still the same.
+    pub(super) manifest: Option<Arc<Manifest>>,
+    /// Operations accepted but not finished, oldest first.
+    pub(super) asked: VecDeque<Command>,
+    pub(super) work: Work,
+    pub(super) attempt: Attempt,
+    pub(super) checkpoint_failures: CheckpointFailures,
+    /// Failures since HEAD's restore point last moved, and that restore point.
+    failures: (u32, Option<u64>),
+    pub(super) last_number: u64,
+}
+
+/// Work beside the event loop that outlives none of its attempts.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) copies: JoinSet<Copied>,
+    pub(super) sweeps: JoinSet<()>,
+}
+
+/// The graph under its attempt number.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    /// Workers it runs on.
+    pub(super) workers: u32,
+    /// Whether a `Deploy` was sent: another attempt must be claimed before the next.
+    pub(super) used: bool,
+    /// Whether the loss of a worker is the end of it.
+    pub(super) live: bool,
+    pub(super) started_ms: i64,
+    pub(super) restored_from: Option<u64>,
+    pub(super) checkpoints: u64,
+    pub(super) lineage: Option<Lineage>,
+    /// Checkpoint whose output all workers committed.
+    pub(super) committed: Option<u64>,
+    /// What went wrong in it, until somebody acts on it.
+    pub(super) broken: Option<AttemptFailure>,
+}
+
+impl<'a> Leader<'a> {
+    pub(super) fn new(desk: &'a mut Desk, job: Arc<CompiledJob>, claimed: Claimed) -> Self {
+        let Claimed { keeper, restore_point, pause } = claimed;
+        let head = keeper.head();
+        let manifest = restore_point.map(|RestorePoint { manifest, .. }| manifest);
+        let last = head.last.as_ref().map(|last| last.checkpoint);
+        desk.pauses.begin(pause, manifest.as_ref().and_then(|manifest| manifest.last_record_ms), last);
+        let attempt = Attempt { number: head.attempt, workers: head.workers, ..Attempt::default() };
+        Self {
+            desk,
+            job,
+            keeper,
+            manifest,
+            asked: VecDeque::new(),
+            work: Work::default(),
+            attempt,
+            checkpoint_failures: CheckpointFailures::default(),
+            failures: (0, last),
+            last_number: 0,
+        }
+    }
+
+    /// Runs the job until it ends or somebody else owns it.
+    pub(super) async fn lead(mut self) -> LeadEnd {
+        loop {
+            let end = match self.attempt().await {
+                Ok(end) => end,
+                Err(Interrupt::Asked | Interrupt::Again) => {
+                    self.stop_graph();
+                    continue;
+                }
+                Err(Interrupt::Failed(failure)) => match self.recover(failure).await {
+                    Ok(()) | Err(Interrupt::Asked | Interrupt::Again | Interrupt::Failed(_)) => continue,
+                    Err(Interrupt::Fenced(why)) => LeadEnd::Fenced(why),
+                    Err(Interrupt::Terminate) => LeadEnd::Terminated,
+                },
+                Err(Interrupt::Fenced(why)) => LeadEnd::Fenced(why),
+                Err(Interrupt::Terminate) => LeadEnd::Terminated,
+            };
+            self.stop_graph();
+            return self.leave(end);
+        }
+    }
+
+    fn leave(mut self, end: LeadEnd) -> LeadEnd {
+        let phase = match &end {
+            LeadEnd::HandedOver | LeadEnd::Stopped => JobPhase::Stopped,
+            LeadEnd::Completed => JobPhase::Completed,
+            LeadEnd::Terminated => JobPhase::Stopping,
+            LeadEnd::Fenced(_) => JobPhase::Fenced,
+        };
+        self.show(phase);
+        for command in std::mem::take(&mut self.asked) {
+            let why = format!("the job ended first ({phase:?})");
+            self.desk.note(command.key(), command.kind(), OperationResult::Failed { why });
+        }
+        end
+    }
+
+    async fn attempt(&mut self) -> Result<LeadEnd, Interrupt> {
+        if self.attempt.used {
+            self.claim_again().await?;
+        }
+        self.replay_commits().await?;
+        self.resume_copies();
+        if let Some(end) = self.end_at_rest().await? {
+            return Ok(end);
+        }
+        self.wait_for_workers().await?;
+        self.deploy().await?;
+        loop {
+            match self.run().await? {
+                Some(end) => return Ok(end),
+                // Rescaled: the next attempt is claimed already.
+                None => self.deploy().await?,
+            }
+        }
+    }
+
+    async fn claim_again(&mut self) -> Result<(), Interrupt> {
+        let token = Ulid::generate().to_string();
+        let head = self.write(move |head| head.change().new_attempt(&token)).await?;
+        self.begin_attempt(&head);
+        Ok(())
+    }
+
+    /// HEAD says that this attempt begins.
+    pub(super) fn begin_attempt(&mut self, head: &Head) {
+        self.attempt = Attempt { number: head.attempt, workers: head.workers, ..Attempt::default() };
+        tracing::info!(attempt = head.attempt, workers = head.workers, "new attempt");
+    }
+
+    /// Output of the restore point that nobody confirmed is committed before any record moves.
+    async fn replay_commits(&mut self) -> Result<(), Interrupt> {
+        let head = self.keeper.head();
+        let Some(last) = head.last.clone().filter(|_| head.has_open_commits()) else {
+            return Ok(());
+        };
+        self.show(JobPhase::Restoring);
+        let checkpoint = last.checkpoint;
+        let (config, job) = (self.desk.config.clone(), self.job.clone());
+        let manifest = self.read_manifest().await?;
+        let replayed = self
+            .during(async move {
+                let plan = if manifest.plan_hash == job.plan_hash {
+                    job.plan.clone()
+                } else {
+                    let read = read_plan(&*config.store, &config.paths, &manifest.plan_hash).await;
+                    Arc::new(read.map_err(|error| AttemptFailure::storage("reading the plan of the checkpoint", &error))?)
+                };
+                commit::replay(&manifest, &plan, &*config.store, &config.stores).await.map_err(AttemptFailure::from)
+            })
+            .await?;
+        if let Err(failure) = replayed {
+            // Nobody may leave output behind: who asked for an end is told, and may ask again.
+            self.fail_endings(&failure.message);
+            return Err(failure.into());
+        }
+        self.write(move |head| head.change().committed(checkpoint)).await?;
+        tracing::info!(checkpoint, "output committed again");
+        Ok(())
+    }
+
+    /// The manifest of HEAD's restore point, fit for this plan.
+    async fn read_manifest(&mut self) -> Result<Arc<Manifest>, Interrupt> {
+        let head = self.keeper.head();
+        let Some(last) = head.last.clone() else {
+            return Err(AttemptFailure::new("HEAD has no restore point").into());
+        };
+        if let Some(known) = self.manifest.clone()
+            && known.checkpoint == last.checkpoint
+            && self.desk.config.paths.manifest(known.checkpoint, known.attempt) == last.manifest
+        {
+            return Ok(known);
+        }
+        let (config, job) = (self.desk.config.clone(), self.job.clone());
+        let point = self
+            .during(async move {
+                restore_point::read(&*config.store, &last, &job.catalog, config.may_drop_state).await
+            })
+            .await?
+            .map_err(AttemptFailure::from)?;
+        self.manifest = Some(point.manifest.clone());
+        Ok(point.manifest)
+    }
+
+    async fn wait_for_workers(&mut self) -> Result<(), Interrupt> {
+        loop {
+            self.show(JobPhase::WaitingForWorkers);
+            if self.desk.roster.missing(self.attempt.workers).is_empty() {
+                return Ok(());
+            }
+            self.check_at_rest()?;
+            if let Some(news) = self.desk.next(None).await {
+                self.hear(news);
+            }
+        }
+    }
+
+    async fn deploy(&mut self) -> Result<(), Interrupt> {
+        let head = self.keeper.head();
+        self.show(JobPhase::Restoring);
+        let manifest = match &head.last {
+            Some(_) => Some(self.read_manifest().await?),
+            None => None,
+        };
+        let Some(workers) = self.desk.roster.addresses(self.attempt.workers) else {
+            return Err(AttemptFailure::new("a worker was lost before the graph was deployed").into());
+        };
+        let config = self.desk.config.clone();
+        let parallelism = self.attempt.workers * config.slots;
+        let assignment = match &manifest {
+            Some(manifest) => manifest.assignment.rescaled(parallelism),
+            None => Assignment::even(config.max_parallelism, parallelism),
+        };
+        let attempt = self.attempt.number;
+        self.attempt.used = true;
+        self.attempt.live = true;
+        self.attempt.restored_from = manifest.as_ref().map(|manifest| manifest.checkpoint);
+        self.attempt.lineage = Some(Lineage {
+            job_uid: config.job.uid.clone(),
+            lineage: head.lineage.clone(),
+            revision: config.job.revision,
+            attempt,
+            plan_hash: self.job.plan_hash.clone(),
+            assignment: assignment.clone(),
+            records_before: manifest.as_ref().map_or((0, 0), |manifest| (manifest.records_in, manifest.records_out)),
+            last_record_before_ms: manifest.as_ref().and_then(|manifest| manifest.last_record_ms),
+        });
+        self.desk.pauses.restored(self.attempt.restored_from);
+        let deploy = ToWorker::Deploy(Box::new(Deploy {
+            attempt,
+            job_uid: config.job.uid.clone(),
+            lineage: head.lineage.clone(),
+            plan: (*self.job.plan).clone(),
+            plan_hash: self.job.plan_hash.clone(),
+            root: config.paths.root().to_owned(),
+            workers,
+            slots: config.slots,
+            assignment,
+            restore: manifest.map(|manifest| Box::new(Restore { manifest: (*manifest).clone(), folder: None })),
+        }));
+        self.desk.roster.send_to_first(self.attempt.workers, &deploy);
+        self.await_deployed().await?;
+        self.desk.roster.send_to_first(self.attempt.workers, &ToWorker::Start { attempt });
+        self.attempt.started_ms = clock::now_ms();
+        tracing::info!(attempt, parallelism, restored_from = self.attempt.restored_from, "graph deployed");
+        Ok(())
+    }
+
+    async fn await_deployed(&mut self) -> Result<(), Interrupt> {
+        let deadline = clock::now() + self.desk.config.deploy_timeout;
+        let mut waiting: Vec<u32> = (0..self.attempt.workers).collect();
+        while !waiting.is_empty() {
+            self.check()?;
+            self.show(JobPhase::Restoring);
+            let Some(news) = self.desk.next(Some(deadline)).await else {
+                if clock::now() >= deadline {
+                    let message = format!(
+                        "workers {waiting:?} did not deploy the graph within {} s",
+                        self.desk.config.deploy_timeout.as_secs()
+                    );
+                    return Err(AttemptFailure::new(message).into());
+                }
+                continue;
+            };
+            if let Some((worker, ToCoordinator::Deployed { restored, .. })) = self.hear(news) {
+                waiting.retain(|other| *other != worker);
+                tracing::info!(worker, entries = restored.entries, took_ms = restored.took_ms, "deployed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops what runs, tells of the failure, waits before the next attempt.
+    async fn recover(&mut self, failure: AttemptFailure) -> Result<(), Interrupt> {
+        let head = self.keeper.head();
+        let last = head.last.as_ref().map(|last| last.checkpoint);
+        self.failures = if self.failures.1 == last { (self.failures.0 + 1, last) } else { (1, last) };
+        let pause = self.desk.config.back_off.after(self.failures.0);
+        tracing::warn!(
+            worker = failure.worker,
+            restored_from = last,
+            failures = self.failures.0,
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "{}",
+            failure.message
+        );
+        if self.attempt.live {
+            self.desk.restarts += 1;
+            let flowed = self.desk.roster.last_record_ms(self.attempt.number);
+            self.desk.pauses.begin(PauseReason::Failure, flowed, last);
+        }
+        self.stop_graph();
+        self.desk.show_error(failure.job_error());
+        self.desk.show_failure(Failure {
+            at_ms: clock::now_ms(),
+            worker: failure.worker,
+            message: failure.message,
+            restored_from: last,
+        });
+        let until = clock::now() + pause;
+        while clock::now() < until {
+            self.show(JobPhase::BackingOff);
+            self.check_at_rest()?;
+            if let Some(news) = self.desk.next(Some(until)).await {
+                self.hear(news);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the graph of this attempt; work beside it that depends on it ends too.
+    pub(super) fn stop_graph(&mut self) {
+        if self.attempt.used {
+            self.desk.roster.send_to_all(&ToWorker::Cancel { attempt: self.attempt.number });
+        }
+        self.attempt.live = false;
+        self.work = Work::default();
+    }
+
+    /// A restore point was reached: failures before it do not count any more.
+    pub(super) fn moved_on(&mut self) {
+        self.failures = (0, self.keeper.head().last.as_ref().map(|last| last.checkpoint));
+        self.desk.show_error(None);
+    }
+
+    /// What must end the attempt, if something must.
+    pub(super) fn check(&mut self) -> Result<(), Interrupt> {
+        if self.desk.terminate_by.is_some() {
+            return Err(Interrupt::Terminate);
+        }
+        match self.attempt.broken.take() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same while no record flows: an operation that ends or moves the job need not wait for a graph.
+    fn check_at_rest(&mut self) -> Result<(), Interrupt> {
+        self.check()?;
+        if self.asked.iter().any(Command::ends_or_moves) { Err(Interrupt::Asked) } else { Ok(()) }
+    }
+
+    /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to judge.
+    pub(super) fn hear(&mut self, news: News) -> Option<(u32, ToCoordinator)> {
+        let failure = match news {
+            News::Call(call) => {
+                self.accept(call);
+                return None;
+            }
+            News::Registered(worker) if self.runs_on(worker) => {
+                AttemptFailure::of_worker(worker, format!("worker {worker} was restarted"))
+            }
+            News::Lost(worker, why) if self.runs_on(worker) => {
+                AttemptFailure::of_worker(worker, format!("worker {worker} is lost: {why}"))
+            }
+            News::Said(worker, message) => return self.hear_worker(worker, message),
+            News::Registered(_) | News::Lost(..) | News::Poke | News::Terminate | News::Nothing => return None,
+        };
+        self.attempt.broken.get_or_insert(failure);
+        None
+    }
+
+    fn runs_on(&self, worker: u32) -> bool {
+        self.attempt.live && worker < self.attempt.workers
+    }
+
+    fn hear_worker(&mut self, worker: u32, message: ToCoordinator) -> Option<(u32, ToCoordinator)> {
+        if let ToCoordinator::Cancelled { last_record_ms: Some(at), .. } = &message {
+            self.desk.pauses.still_flowed(*at);
+        }
+        if message.attempt() != Some(self.attempt.number) || !self.runs_on(worker) {
+            return None;
+        }
+        match message {
+            ToCoordinator::FirstRecord { at_ms, .. } => {
+                self.desk.pauses.end(at_ms);
+                None
+            }
+            ToCoordinator::TaskFailed { message, kind, .. } => {
+                let failure = AttemptFailure::of_tasks(worker, message, kind);
+                self.attempt.broken.get_or_insert(failure);
+                None
+            }
+            other => Some((worker, other)),
+        }
+    }
+
+    /// Does `work` while events are taken in; what ends the attempt ends the work.
+    pub(super) async fn during<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Interrupt> {
+        let mut task = AbortOnDropHandle::new(tokio::spawn(work));
+        loop {
+            self.check()?;
+            tokio::select! {
+                biased;
+                result = &mut task => {
+                    let defect = |error| AttemptFailure::new(format!("a defect in the coordinator: {error}"));
+                    return result.map_err(|error| defect(error).into());
+                }
+                news = self.desk.next(None) => {
+                    if let Some(news) = news {
+                        self.hear(news);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes HEAD, whatever fails meanwhile: an outcome left open would be worse.
+    pub(super) async fn write(
+        &mut self,
+        change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
+    ) -> Result<Arc<Head>, Interrupt> {
+        let written = self.try_write(change).await?;
+        written.map_err(|refused| KeepError::Refused(refused).into())
+    }
+
+    /// The same; a change that HEAD does not allow is the caller's affair.
+    pub(super) async fn try_write(
+        &mut self,
+        change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
+    ) -> Result<Result<Arc<Head>, HeadError>, Interrupt> {
+        let mut written = pin!(self.keeper.change(change));
+        loop {
+            if self.desk.terminate_by.is_some_and(|by| clock::now() >= by) {
+                return Err(Interrupt::Terminate);
+            }
+            let until = self.desk.terminate_by;
+            tokio::select! {
+                biased;
+                result = &mut written => return match result {
+                    Ok(head) => Ok(Ok(head)),
+                    Err(KeepError::Refused(refused)) => Ok(Err(refused)),
+                    Err(lost) => Err(lost.into()),
+                },
+                news = self.desk.next(until) => {
+                    if let Some(news) = news {
+                        self.hear(news);
+                    }
+                    self.show_store_trouble();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Control connections of workers: accepted, welcomed or refused, read and written by tasks of their own.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    io::BufReader,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Event, WorkerEvent};
+use crate::control::{
+    CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_message, write_message,
+};
+
+/// A stranger gets this long to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(5);
+
+static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
+
+/// One control connection; messages put into it are sent in order, or lost with it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Tells connections of the same worker apart.
+    pub id: u64,
+    messages: mpsc::UnboundedSender<ToWorker>,
+}
+
+impl Link {
+    /// Sends; a lost connection is noticed elsewhere.
+    pub fn send(&self, message: ToWorker) {
+        let _ = self.messages.send(message);
+    }
+
+    #[cfg(test)]
+    pub(super) fn detached() -> (Self, mpsc::UnboundedReceiver<ToWorker>) {
+        let (messages, received) = mpsc::unbounded_channel();
+        (Self { id: NEXT_LINK.fetch_add(1, Ordering::Relaxed), messages }, received)
+    }
+}
+
+/// Whom a coordinator welcomes.
+#[derive(Debug, Clone)]
+pub struct Welcome {
+    /// Uid of the StreamJob.
+    pub job_uid: String,
+    /// Revision of the coordinator: workers of another one belong to another coordinator.
+    pub revision: u64,
+    /// Subtasks a worker must be able to run.
+    pub slots: u32,
+    /// A worker silent for longer is lost.
+    pub silence: Duration,
+}
+
+impl Welcome {
+    /// Why this worker does not belong here, if so.
+    fn refusal(&self, register: &Register) -> Option<String> {
+        if register.format != CONTROL_FORMAT {
+            return Some(format!("the coordinator speaks control format {CONTROL_FORMAT}, the worker {}: run one image", register.format));
+        }
+        if register.job_uid != self.job_uid || register.revision != self.revision {
+            return Some(format!(
+                "this is the coordinator of revision {} of {}, the worker belongs to revision {} of {}",
+                self.revision, self.job_uid, register.revision, register.job_uid
+            ));
+        }
+        (register.slots < self.slots)
+            .then(|| format!("{} slots are needed, the worker offers {}", self.slots, register.slots))
+    }
+}
+
+/// Accepts workers until `stop` is cancelled.
+pub async fn accept(
+    listener: TcpListener,
+    welcome: Welcome,
+    events: mpsc::UnboundedSender<Event>,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                tokio::spawn(stop.clone().run_until_cancelled_owned(serve(stream, welcome.clone(), events.clone())));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others may be freed.
+                tracing::warn!(%error, "cannot accept a control connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, welcome: Welcome, events: mpsc::UnboundedSender<Event>) {
+    let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let register = match timeout(INTRODUCTION, read_message::<ToCoordinator>(&mut read)).await {
+        Ok(Ok(Some(ToCoordinator::Register(register)))) => register,
+        Ok(Ok(other)) => {
+            tracing::debug!(peer, said = other.is_some(), "a control connection without registration");
+            return;
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(peer, %error, "a control connection cannot be read");
+            return;
+        }
+        Err(_) => return,
+    };
+    if let Some(why) = welcome.refusal(&register) {
+        tracing::warn!(peer, worker = register.worker, why, "worker refused");
+        let _ = write_message(&mut write, &ToWorker::Refused { why }).await;
+        return;
+    }
+    let (messages, outbox) = mpsc::unbounded_channel();
+    let link = Link { id: NEXT_LINK.fetch_add(1, Ordering::Relaxed), messages };
+    let (worker, id) = (register.worker, link.id);
+    link.send(ToWorker::Registered);
+    if events.send(Event::Worker(WorkerEvent::Registered { register, link })).is_err() {
+        return;
+    }
+    let why = tokio::select! {
+        why = listen(read, worker, id, welcome.silence, &events) => why,
+        why = speak(write, outbox) => why,
+    };
+    let _ = events.send(Event::Worker(WorkerEvent::Lost { worker, link: id, why }));
+}
+
+async fn listen(
+    mut read: BufReader<OwnedReadHalf>,
+    worker: u32,
+    link: u64,
+    silence: Duration,
+    events: &mpsc::UnboundedSender<Event>,
+) -> String {
+    loop {
+        match timeout(silence, read_message::<ToCoordinator>(&mut read)).await {
+            Ok(Ok(Some(message))) => {
+                let said = WorkerEvent::Said { worker, link, message };
+                if events.send(Event::Worker(said)).is_err() {
+                    return "the coordinator ends".to_owned();
+                }
+            }
+            Ok(Ok(None)) => return "it closed the connection: its process ended".to_owned(),
+            Ok(Err(error)) => return format!("its connection failed: {error}"),
+            Err(_) => return format!("no sign of life for {} ms", silence.as_millis()),
+        }
+    }
+}
+
+async fn speak(mut write: OwnedWriteHalf, mut outbox: mpsc::UnboundedReceiver<ToWorker>) -> String {
+    let mut ping = tokio::time::interval(HEARTBEAT_EVERY);
+    loop {
+        let message = tokio::select! {
+            message = outbox.recv() => match message {
+                Some(message) => message,
+                None => return "the coordinator let it go".to_owned(),
+            },
+            _ = ping.tick() => ToWorker::Ping,
+        };
+        if let Err(error) = write_message(&mut write, &message).await {
+            return format!("its connection failed: {error}");
+        }
+    }
+}

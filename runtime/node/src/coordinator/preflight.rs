@@ -1,0 +1,106 @@
+//! Whether a standby could take over now: every worker there, the newest checkpoint readable and fitting.
+
+use std::sync::Arc;
+
+use streamkeeper_protocol::{
+    head::LastCheckpoint,
+    job_api::{Preflight, PreflightVerdict},
+};
+use streamkeeper_storage::StorageError;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    desk::Desk,
+    plan::CompiledJob,
+    restore_point::{self, RestorePoint, Unfit},
+};
+
+/// The check against one checkpoint, under way or done.
+#[derive(Default)]
+pub(super) struct PreflightRun {
+    running: Option<(Option<u64>, AbortOnDropHandle<Result<Option<RestorePoint>, Unfit>>)>,
+    done: Option<(Option<u64>, Result<Option<RestorePoint>, Unfit>)>,
+    store_trouble: Option<String>,
+}
+
+impl PreflightRun {
+    /// HEAD cannot be read.
+    pub(super) fn unreadable(&mut self, error: &StorageError) {
+        self.store_trouble = Some(format!("reading HEAD: {error}"));
+    }
+
+    /// HEAD's restore point is `last`: checks against it, unless that is done or under way.
+    pub(super) fn check(&mut self, desk: &Desk, job: &Arc<CompiledJob>, last: Option<&LastCheckpoint>) {
+        self.store_trouble = None;
+        let wanted = last.map(|last| last.checkpoint);
+        if self.running.is_some() {
+            return;
+        }
+        let settled = matches!(&self.done, Some((about, Ok(_) | Err(Unfit::Incompatible { .. }))) if *about == wanted);
+        if settled {
+            return;
+        }
+        let (config, job, last) = (desk.config.clone(), job.clone(), last.cloned());
+        let task = tokio::spawn(async move {
+            let Some(last) = last else { return Ok(None) };
+            let store = &*config.store;
+            let point = restore_point::read(store, &last, &job.catalog, config.may_drop_state).await?;
+            restore_point::prove_readable(store, &point, &job.catalog).await?;
+            Ok(Some(point))
+        });
+        self.running = Some((wanted, AbortOnDropHandle::new(task)));
+    }
+
+    /// Returns when a check under way is done; never while there is none.
+    pub(super) async fn progressed(&mut self) {
+        let Some((about, task)) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let about = *about;
+        let result = task.await;
+        self.running = None;
+        match result {
+            Ok(result) => self.done = Some((about, result)),
+            Err(error) => self.store_trouble = Some(format!("the check ended early: {error}")),
+        }
+    }
+
+    /// Puts the verdict on the board.
+    pub(super) fn publish(&self, desk: &Desk, job: &CompiledJob) {
+        let revision = desk.config.job.revision;
+        let missing = desk.roster.missing(desk.config.workers);
+        let base = Preflight {
+            verdict: PreflightVerdict::Pending,
+            revision,
+            message: String::new(),
+            checked_against: None,
+            states: Vec::new(),
+        };
+        let verdict = match (&self.store_trouble, &self.done) {
+            (Some(trouble), _) => {
+                Preflight { verdict: PreflightVerdict::StorageUnavailable, message: trouble.clone(), ..base }
+            }
+            (None, Some((_, Err(unfit @ Unfit::Storage { .. })))) => {
+                Preflight { verdict: PreflightVerdict::StorageUnavailable, message: unfit.to_string(), ..base }
+            }
+            (None, Some((about, Err(Unfit::Incompatible { message, states })))) => Preflight {
+                verdict: PreflightVerdict::Incompatible,
+                message: message.clone(),
+                checked_against: *about,
+                states: states.clone(),
+                ..base
+            },
+            (None, Some((about, Ok(point)))) => {
+                let states = point.as_ref().map(|point| point.states.clone()).unwrap_or_default();
+                let (verdict, message) = if missing.is_empty() {
+                    (PreflightVerdict::Compatible, format!("plan {} fits, all workers are registered", job.plan_hash))
+                } else {
+                    (PreflightVerdict::Pending, format!("the plan fits; waiting for workers {missing:?} to register"))
+                };
+                Preflight { verdict, message, checked_against: *about, states, ..base }
+            }
+            (None, None) => Preflight { message: "the check still runs".to_owned(), ..base },
+        };
+        desk.board.set_preflight(verdict);
+    }
+}

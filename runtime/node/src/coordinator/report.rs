@@ -1,0 +1,66 @@
+//! What the owner of HEAD tells about its job.
+
+use streamkeeper_protocol::{
+    head::Head,
+    job_api::{CheckpointReport, JobError, JobPhase},
+};
+
+use super::{failure::storage_reason, leader::Leader};
+
+impl Leader<'_> {
+    /// Puts everything on the board.
+    pub(super) fn show(&mut self, phase: JobPhase) {
+        let head = self.keeper.head();
+        let (workers, slots) = (self.attempt.workers, self.desk.config.slots);
+        let before = self.attempt.lineage.as_ref().map(|lineage| lineage.records_before);
+        let (mut read, mut written) = (0, 0);
+        for (_, heartbeat) in self.desk.roster.heartbeats(self.attempt.number) {
+            read += heartbeat.records_in.values().sum::<u64>();
+            written += heartbeat.records_out.values().sum::<u64>();
+        }
+        let list = self.desk.roster.report(workers);
+        let pauses = self.desk.pauses.report();
+        let restarts = self.desk.restarts;
+        self.desk.board.update(|report| {
+            report.attempt = Some(self.attempt.number);
+            report.phase = phase;
+            report.parallelism = workers * slots;
+            report.workers = list;
+            report.last_checkpoint = last_checkpoint(&head, self.attempt.committed);
+            report.checkpoint_failures = self.checkpoint_failures.clone();
+            report.restored_from = self.attempt.restored_from;
+            report.restarts = restarts;
+            report.pauses = pauses;
+            report.records_in_attempt = read;
+            report.checkpoints_in_attempt = self.attempt.checkpoints;
+            report.plan_hash = Some(self.job.plan_hash.clone());
+            if let Some((read_before, written_before)) = before {
+                report.records_in = read_before + read;
+                report.records_out = written_before + written;
+            }
+        });
+        self.desk.vitals.metrics.observe(&self.desk.board.report(), self.desk.roster.heartbeats(self.attempt.number));
+    }
+
+    /// Tells of a write of HEAD that the store does not settle.
+    pub(super) fn show_store_trouble(&mut self) {
+        let error = self.keeper.trouble().map(|error| JobError {
+            reason: storage_reason(&error).to_owned(),
+            message: format!("writing HEAD: {error}"),
+        });
+        if error.is_some() {
+            self.desk.show_error(error);
+        }
+    }
+}
+
+fn last_checkpoint(head: &Head, committed: Option<u64>) -> Option<CheckpointReport> {
+    head.last.as_ref().map(|last| CheckpointReport {
+        id: last.checkpoint,
+        completed_ms: last.completed_ms,
+        duration_ms: last.duration_ms,
+        total_bytes: last.total_bytes,
+        manifest: last.manifest.clone(),
+        committed: last.committed || committed == Some(last.checkpoint),
+    })
+}

@@ -1,0 +1,157 @@
+//! Savepoints: a checkpoint pinned in HEAD, copied to a folder of its own, then told.
+
+use std::sync::Arc;
+
+use streamkeeper_protocol::{
+    head::{OperationKind, OperationResult, SavepointRecord},
+    job_api::StopRequest,
+};
+use streamkeeper_storage::{StorageError, copy_savepoint, read_manifest};
+
+use super::{
+    CoordinatorConfig, Refusal,
+    failure::Interrupt,
+    keeper::{HeadKeeper, KeepError},
+    leader::Leader,
+};
+
+/// How copying a savepoint went.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) key: String,
+    pub(super) checkpoint: u64,
+    pub(super) folder: String,
+    pub(super) result: Result<(), CopyError>,
+}
+
+/// Why a savepoint was not copied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CopyError {
+    #[error("copying the savepoint: {0}")]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+}
+
+impl Leader<'_> {
+    /// Where a savepoint goes: a folder of the job's bucket.
+    pub(super) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
+        let bucket = self.desk.config.store.describe();
+        let Some(uri) = uri else {
+            // Keys are free text, folders are not.
+            let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+            return Ok(self.desk.config.paths.savepoint(&key.chars().map(safe).collect::<String>()));
+        };
+        let folder = match uri.strip_prefix(&bucket) {
+            Some(rest) => rest,
+            None if uri.contains("://") => {
+                let message = format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
+                return Err(Refusal::bad_request(&message));
+            }
+            None => uri,
+        };
+        let folder = folder.trim_matches('/');
+        if folder.is_empty() || folder.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(Refusal::bad_request(&format!("'{uri}' is not the name of a folder in {bucket}")));
+        }
+        Ok(folder.to_owned())
+    }
+
+    pub(super) fn full_uri(&self, folder: &str) -> String {
+        format!("{}/{folder}", self.desk.config.store.describe())
+    }
+
+    /// Copies every savepoint that HEAD pins.
+    pub(super) fn resume_copies(&mut self) {
+        let head = self.keeper.head();
+        for record in head.savepoints.iter().filter(|record| !record.complete) {
+            self.copy(record.clone());
+        }
+    }
+
+    /// Copies a savepoint beside the running job.
+    pub(super) fn copy(&mut self, record: SavepointRecord) {
+        let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
+        let uri = self.full_uri(&record.uri);
+        self.work.copies.spawn(async move {
+            let result = copy_and_tell(&config, &keeper, &record, uri).await;
+            Copied { key: record.key, checkpoint: record.checkpoint, folder: record.uri, result }
+        });
+    }
+
+    /// What a finished copy means for the operation that asked for it.
+    pub(super) fn copied(&mut self, copied: &Copied) -> Result<(), Interrupt> {
+        let result = match &copied.result {
+            Ok(()) => {
+                OperationResult::Done { checkpoint: Some(copied.checkpoint), uri: Some(self.full_uri(&copied.folder)) }
+            }
+            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => return Err(error.clone().into()),
+            Err(error) => OperationResult::Failed { why: error.to_string() },
+        };
+        let asked = self.desk.board.operation(&copied.key);
+        // A stop goes on from here; its own result comes with its own write.
+        if asked.is_none_or(|operation| operation.kind == OperationKind::Savepoint) {
+            self.finish(&copied.key, OperationKind::Savepoint, result);
+        }
+        Ok(())
+    }
+
+    /// A stop with savepoint while nothing runs: the restore point is what is saved.
+    pub(super) async fn save_before_stop(&mut self, request: &StopRequest) -> Result<Result<(), String>, Interrupt> {
+        let folder = match self.folder(&request.key, None) {
+            Ok(folder) => folder,
+            Err(refusal) => return Ok(Err(refusal.message().to_owned())),
+        };
+        if self.keeper.head().last.is_none() {
+            return Ok(Ok(()));
+        }
+        let key = request.key.clone();
+        let pinned = self.try_write(move |head| head.change().add_savepoint(&key, &key, &folder)).await?;
+        let head = match pinned {
+            Ok(head) => head,
+            Err(refused) => return Ok(Err(refused.to_string())),
+        };
+        let Some(record) = head.savepoints.iter().find(|record| record.key == request.key).cloned() else {
+            return Ok(Err("HEAD did not keep the savepoint".to_owned()));
+        };
+        if record.complete {
+            return Ok(Ok(()));
+        }
+        let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
+        let uri = self.full_uri(&record.uri);
+        match self.during(async move { copy_and_tell(&config, &keeper, &record, uri).await }).await? {
+            Ok(()) => Ok(Ok(())),
+            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => Err(error.into()),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+}
+
+async fn copy_and_tell(
+    config: &Arc<CoordinatorConfig>,
+    keeper: &HeadKeeper,
+    record: &SavepointRecord,
+    uri: String,
+) -> Result<(), CopyError> {
+    let copy = async {
+        let manifest = read_manifest(&*config.store, &record.manifest).await?;
+        copy_savepoint(&*config.store, &config.paths, &manifest, &record.uri).await
+    };
+    let copied = copy.await;
+    let (name, key) = (record.name.clone(), record.key.clone());
+    let result = match &copied {
+        Ok(_) => OperationResult::Done { checkpoint: Some(record.checkpoint), uri: Some(uri) },
+        Err(error) => OperationResult::Failed { why: error.to_string() },
+    };
+    let complete = copied.is_ok();
+    keeper
+        .change(move |head| {
+            let change = head.change();
+            let change = if complete { change.finish_savepoint(&name)? } else { change.abandon_savepoint(&name) };
+            // A stop writes its own result.
+            if head.operation(&key).is_some() { change.finish_operation(&key, result.clone()) } else { Ok(change) }
+        })
+        .await?;
+    copied?;
+    Ok(())
+}

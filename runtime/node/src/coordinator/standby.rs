@@ -1,0 +1,354 @@
+//! Standing by: watching HEAD, proving that this process could run the job, claiming it when HEAD or the operator says so.
+
+use std::{sync::Arc, time::Duration};
+
+use streamkeeper_protocol::{
+    head::{
+        ClaimDecision, Claimant, Head, Ids, OperationKind, OperationResult, Order, RunState, claim,
+    },
+    job_api::{JobError, JobPhase, PauseReason, PromoteFrom, PromoteRequest},
+};
+use streamkeeper_storage::{
+    Condition, HeadAccessError, StorageError, SwapResult, probe, read_head, swap_head, write_plan,
+};
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::{
+    Call, Command, Refusal, StartMode,
+    desk::{Desk, During, News},
+    failure::{AttemptFailure, storage_reason},
+    keeper::{HeadKeeper, as_storage_error},
+    plan::CompiledJob,
+    preflight::PreflightRun,
+    restore_point::{self, RestorePoint},
+};
+use crate::clock;
+
+/// How often HEAD is read when a hand-over may come any moment.
+const WATCH_CLOSELY: Duration = Duration::from_millis(150);
+/// How often HEAD is read otherwise.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// HEAD is ours.
+pub(super) struct Claimed {
+    pub(super) keeper: HeadKeeper,
+    /// HEAD's restore point, if it could be read before the claim and is the same after it.
+    pub(super) restore_point: Option<RestorePoint>,
+    /// Why no record flows, if any ever did.
+    pub(super) pause: PauseReason,
+}
+
+/// Waits until HEAD is ours; none when the process must end.
+pub(super) async fn stand_by(
+    desk: &mut Desk,
+    job: &Arc<CompiledJob>,
+    idle: JobPhase,
+    mut start: StartMode,
+) -> Option<Claimed> {
+    desk.show_phase(idle);
+    let mut preflight = PreflightRun::default();
+    let mut next_look = clock::now();
+    loop {
+        if desk.terminate_by.is_some() {
+            return None;
+        }
+        while let Some(call) = desk.waiting_call() {
+            if let Some(claimed) = answer(desk, job, call).await {
+                return Some(claimed);
+            }
+        }
+        if clock::now() >= next_look {
+            let (pace, claimed) = look(desk, job, &mut preflight, &mut start).await;
+            if claimed.is_some() {
+                return claimed;
+            }
+            next_look = clock::now() + pace;
+        }
+        preflight.publish(desk, job);
+        desk.board.update(|report| {
+            report.phase = idle;
+            report.plan_hash = Some(job.plan_hash.clone());
+        });
+        let workers = desk.config.workers;
+        let list = desk.roster.report(workers);
+        desk.board.update(|report| report.workers = list);
+        match wait(desk, &mut preflight, next_look).await {
+            Some(News::Call(call)) => desk.put_aside(call),
+            Some(News::Poke) => next_look = clock::now(),
+            _ => {}
+        }
+    }
+}
+
+async fn wait(desk: &mut Desk, preflight: &mut PreflightRun, until: Instant) -> Option<News> {
+    tokio::select! {
+        news = desk.next(Some(until)) => news,
+        () = preflight.progressed() => None,
+    }
+}
+
+/// Reads HEAD, claims it if it is given to us, else sees that the preflight is about its newest checkpoint. Answers when to look again.
+async fn look(
+    desk: &mut Desk,
+    job: &Arc<CompiledJob>,
+    preflight: &mut PreflightRun,
+    start: &mut StartMode,
+) -> (Duration, Option<Claimed>) {
+    let config = desk.config.clone();
+    let read = async move { read_head(&*config.store, &config.paths).await };
+    let found = match aside(desk, read).await {
+        Some(Ok(found)) => found,
+        Some(Err(error)) => {
+            let error = as_storage_error(error);
+            preflight.unreadable(&error);
+            desk.show_error(Some(storage_error("reading HEAD", &error)));
+            return (WATCH, None);
+        }
+        None => return (WATCH, None),
+    };
+    if let Some((head, _)) = &found {
+        desk.learn(head);
+    }
+    clear_storage_error(desk);
+    if *start == StartMode::Auto {
+        let from = if found.is_some() { PromoteFrom::Head } else { PromoteFrom::Empty };
+        let request = PromoteRequest {
+            key: format!("auto-{}", Ulid::generate()),
+            revision: desk.config.job.revision,
+            from,
+            workers: None,
+        };
+        return match promote(desk, job, &request).await {
+            Ok(claimed) => {
+                *start = StartMode::Standby;
+                (WATCH, Some(claimed))
+            }
+            Err(refusal) => {
+                tracing::warn!(?refusal, "cannot start by itself");
+                desk.show_error(Some(JobError { reason: refusal.code().to_owned(), message: refusal.message().to_owned() }));
+                (WATCH, None)
+            }
+        };
+    }
+    let Some((head, etag)) = found else {
+        preflight.check(desk, job, None);
+        return (WATCH, None);
+    };
+    match try_claim(desk, job, Some((&head, etag)), Order::None, desk.config.workers).await {
+        Ok(claimed) => (WATCH, Some(claimed)),
+        Err(NoClaim::StandBy(_)) => {
+            preflight.check(desk, job, head.last.as_ref());
+            let successor = head.job_uid == desk.config.job.uid && head.revision < desk.config.job.revision;
+            let live = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
+            (if successor && live { WATCH_CLOSELY } else { WATCH }, None)
+        }
+        Err(NoClaim::Refused(refusal)) => {
+            tracing::warn!(?refusal, "HEAD names this revision, but it cannot run the job");
+            desk.show_error(Some(JobError { reason: refusal.code().to_owned(), message: refusal.message().to_owned() }));
+            preflight.check(desk, job, head.last.as_ref());
+            (WATCH, None)
+        }
+        Err(NoClaim::Unfit(failure)) => {
+            tracing::warn!(message = failure.message, "HEAD names this revision, but it cannot go on from there");
+            desk.show_error(failure.job_error());
+            preflight.check(desk, job, head.last.as_ref());
+            (WATCH, None)
+        }
+        Err(NoClaim::Lost) => (Duration::ZERO, None),
+        Err(NoClaim::Store(error)) => {
+            desk.show_error(Some(storage_error("claiming HEAD", &error)));
+            (WATCH, None)
+        }
+    }
+}
+
+/// Answers a call; a promotion that succeeds answers the claim.
+async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<Claimed> {
+    if let Some(known) = desk.known(&call.command) {
+        let _ = call.reply.send(known);
+        return None;
+    }
+    let Command::Promote(request) = &call.command else {
+        let message = format!("revision {} stands by: it does not run the job", desk.config.job.revision);
+        let _ = call.reply.send(Err(Refusal::new("NotRunning", message)));
+        return None;
+    };
+    match promote(desk, job, request).await {
+        Ok(claimed) => {
+            let head = claimed.keeper.head();
+            let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
+            let done = OperationResult::Done { checkpoint, uri: None };
+            let operation = desk.note(&request.key, OperationKind::Promote, done);
+            let _ = call.reply.send(Ok(operation));
+            Some(claimed)
+        }
+        Err(refusal) => {
+            tracing::warn!(?refusal, "promotion refused");
+            let _ = call.reply.send(Err(refusal));
+            None
+        }
+    }
+}
+
+async fn promote(desk: &mut Desk, job: &Arc<CompiledJob>, request: &PromoteRequest) -> Result<Claimed, Refusal> {
+    let revision = desk.config.job.revision;
+    if request.revision != revision {
+        let message = format!("this is revision {revision}, not revision {}", request.revision);
+        return Err(Refusal::new("WrongRevision", message));
+    }
+    let workers = request.workers.unwrap_or(desk.config.workers);
+    // A write between our reading and ours, by a job that still runs, is no reason to refuse.
+    for _ in 0..10 {
+        let config = desk.config.clone();
+        let read = async move { read_head(&*config.store, &config.paths).await };
+        let found = match aside(desk, read).await {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => return Err(unavailable("reading HEAD", &as_storage_error(error))),
+            None => return Err(Refusal::leaving()),
+        };
+        let head = found.as_ref().map(|(head, etag)| (head, etag.clone()));
+        let order = Order::Promoted { key: &request.key, from: &request.from };
+        match try_claim(desk, job, head, order, workers).await {
+            Ok(claimed) => return Ok(claimed),
+            Err(NoClaim::Lost) => {}
+            Err(NoClaim::StandBy(why)) => return Err(Refusal::new("NotRunning", why)),
+            Err(NoClaim::Refused(refusal)) => return Err(refusal),
+            Err(NoClaim::Unfit(failure)) => {
+                let code = failure.reason.unwrap_or("StateIncompatible");
+                let code = if code.starts_with("Storage") { "StorageUnavailable" } else { code };
+                return Err(Refusal::new(code, failure.message));
+            }
+            Err(NoClaim::Store(error)) => return Err(unavailable("claiming HEAD", &error)),
+        }
+    }
+    Err(Refusal::new("Busy", "HEAD changes faster than it can be claimed; try again"))
+}
+
+/// Why HEAD is not ours.
+enum NoClaim {
+    StandBy(String),
+    Refused(Refusal),
+    Unfit(AttemptFailure),
+    Store(StorageError),
+    /// Somebody else wrote first: look again.
+    Lost,
+}
+
+async fn try_claim(
+    desk: &mut Desk,
+    job: &Arc<CompiledJob>,
+    found: Option<(&Head, String)>,
+    order: Order<'_>,
+    workers: u32,
+) -> Result<Claimed, NoClaim> {
+    let config = desk.config.clone();
+    let (nonce, token, lineage) =
+        (Ulid::generate().to_string(), Ulid::generate().to_string(), Ulid::generate().to_string());
+    let claimant = Claimant {
+        job_uid: &config.job.uid,
+        revision: config.job.revision,
+        plan_hash: &job.plan_hash,
+        max_parallelism: config.max_parallelism,
+        workers,
+    };
+    let ids = Ids { nonce: &nonce, token: &token, lineage: &lineage };
+    let (next, condition) = match (claim(found.as_ref().map(|(head, _)| *head), &claimant, order, ids), &found) {
+        (ClaimDecision::Create(next), _) => (next, Condition::Absent),
+        (ClaimDecision::Replace(next), Some((_, etag))) => (next, Condition::Matches(etag.clone())),
+        (ClaimDecision::Replace(_), None) => return Err(NoClaim::Lost),
+        (ClaimDecision::StandBy { why }, _) => return Err(NoClaim::StandBy(why)),
+        (ClaimDecision::Refuse { code, why }, _) => return Err(NoClaim::Refused(Refusal::new(code, why))),
+    };
+    let before = found.map(|(head, _)| head.clone());
+    let work = prepare_and_swap(config.clone(), job.clone(), next, condition);
+    let (head, etag, restore_point) = match aside(desk, work).await {
+        Some(result) => result?,
+        None => return Err(NoClaim::Lost),
+    };
+    let pause = match before.as_ref().map(|before| (before.state, before.revision == head.revision)) {
+        Some((RunState::Running, true)) => PauseReason::CoordinatorRestart,
+        Some((RunState::Running | RunState::HandingOver { .. }, _)) => PauseReason::HandOver,
+        _ => PauseReason::Resume,
+    };
+    tracing::info!(
+        attempt = head.attempt,
+        checkpoint = head.last.as_ref().map(|last| last.checkpoint),
+        workers = head.workers,
+        "claimed HEAD"
+    );
+    desk.learn(&head);
+    desk.show_error(None);
+    let keeper = HeadKeeper::new(config.store.clone(), config.paths.clone(), head, etag);
+    Ok(Claimed { keeper, restore_point, pause })
+}
+
+/// Sees that the plan fits and is stored, then writes HEAD.
+async fn prepare_and_swap(
+    config: Arc<super::CoordinatorConfig>,
+    job: Arc<CompiledJob>,
+    next: Head,
+    condition: Condition,
+) -> Result<(Head, String, Option<RestorePoint>), NoClaim> {
+    let store = &*config.store;
+    if condition == Condition::Absent {
+        probe(store, config.paths.root()).await.map_err(NoClaim::Store)?;
+    }
+    let read = async {
+        match &next.last {
+            Some(last) => restore_point::read(store, last, &job.catalog, config.may_drop_state).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    // Side by side: records wait for this at a hand-over.
+    let (restore_point, plan_stored) = tokio::join!(read, write_plan(store, &config.paths, &job.plan));
+    let restore_point = restore_point.map_err(|unfit| NoClaim::Unfit(unfit.into()))?;
+    plan_stored.map_err(NoClaim::Store)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match swap_head(store, &config.paths, &next, condition.clone()).await {
+            Ok(SwapResult::Won { etag }) => return Ok((next, etag, restore_point)),
+            Ok(SwapResult::Lost { .. } | SwapResult::Fenced { .. } | SwapResult::Gone) => return Err(NoClaim::Lost),
+            // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from there.
+            Err(error) if tries == 3 => return Err(NoClaim::Store(as_storage_error(error))),
+            Err(HeadAccessError::Storage(error)) => tracing::warn!(%error, "the claim is not settled; trying again"),
+            Err(error) => return Err(NoClaim::Store(as_storage_error(error))),
+        }
+    }
+}
+
+/// Does `work` while calls are put aside; none when the process must end, or the work panicked.
+async fn aside<T: Send + 'static>(desk: &mut Desk, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let heard = |desk: &mut Desk, news: News| {
+        if let News::Call(call) = news {
+            desk.put_aside(call);
+        }
+        true
+    };
+    match desk.during(work, heard).await {
+        During::Done(result) => Some(result),
+        During::Left => None,
+        During::Broken(why) => {
+            tracing::error!(why, "a defect while standing by");
+            None
+        }
+    }
+}
+
+fn storage_error(what: &str, error: &StorageError) -> JobError {
+    JobError { reason: storage_reason(error).to_owned(), message: format!("{what}: {error}") }
+}
+
+fn unavailable(what: &str, error: &StorageError) -> Refusal {
+    Refusal::new("StorageUnavailable", format!("{what}: {error}"))
+}
+
+/// A store that answers again is no error any more.
+fn clear_storage_error(desk: &Desk) {
+    desk.board.update(|report| {
+        if report.error.as_ref().is_some_and(|error| error.reason.starts_with("Storage")) {
+            report.error = None;
+        }
+    });
+}
