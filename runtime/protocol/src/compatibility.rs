@@ -1,5 +1,14 @@
 //! Can this plan continue from that checkpoint?
+//!
+//! * [`catalog`]: the states that a plan keeps, and their shapes.
+//! * [`check`]: those against the states of a manifest.
+//! * [`summary`]: whether that will do, in words.
 
+mod catalog;
+mod check;
+
+pub use catalog::*;
+pub use check::*;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::StateDescriptor;

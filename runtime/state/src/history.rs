@@ -4,7 +4,11 @@
 //! everything (a base) when its deltas weigh as much as its base or are more than
 //! [`DELTAS`], so what is written is at most about twice what changed, and what a restore reads
 //! about twice what is live. After a restore under another assignment the old runs cover key groups
-//! of several subtasks, so all of them stay until every subtask has written a base.
+//! of several subtasks, so every subtask writes a base at the next checkpoint, and none of the old
+//! runs is in it.
+//!
+//! A history covers some subtasks: all of a job, or those of one worker, whose part of the manifest
+//! it then is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,17 +72,25 @@ impl RunHistory {
         Self::default()
     }
 
-    /// Of a job that was restored from `manifest`.
-    pub fn restored(manifest: &Manifest, continuation: Continuation) -> Self {
-        let owners: BTreeSet<u32> = manifest.assignment.owner.iter().copied().collect();
+    /// Of these subtasks of a job that was restored from `manifest`.
+    pub fn restored(
+        manifest: &Manifest,
+        continuation: Continuation,
+        subtasks: &BTreeSet<u32>,
+    ) -> Self {
         let mut states = BTreeMap::new();
         for operator in &manifest.operators {
             for state in &operator.states {
                 let history = History {
                     label: operator.label.clone(),
                     descriptor: state.descriptor.clone(),
-                    runs: state.runs.clone(),
-                    based: owners.clone(),
+                    runs: state
+                        .runs
+                        .iter()
+                        .filter(|run| subtasks.contains(&run.subtask))
+                        .cloned()
+                        .collect(),
+                    based: subtasks.clone(),
                 };
                 states.insert(
                     (operator.state_uid.clone(), state.descriptor.name.clone()),
@@ -92,12 +104,13 @@ impl RunHistory {
         }
     }
 
-    /// Whether a subtask must write all of a state at the next checkpoint.
-    pub fn must_be_full(&self, state_uid: &str, state: &str, subtask: u32) -> bool {
-        let Some(history) = self.states.get(&(state_uid.to_owned(), state.to_owned())) else {
+    /// Whether a subtask must write all of a state at the next checkpoint. A change of shape is a
+    /// reason, too.
+    pub fn must_be_full(&self, state_uid: &str, state: &StateDescriptor, subtask: u32) -> bool {
+        let Some(history) = self.states.get(&(state_uid.to_owned(), state.name.clone())) else {
             return true;
         };
-        if self.rewrite || !history.based.contains(&subtask) {
+        if self.rewrite || history.descriptor != *state || !history.based.contains(&subtask) {
             return true;
         }
         let mine = || history.runs.iter().filter(|run| run.subtask == subtask);
@@ -111,17 +124,22 @@ impl RunHistory {
         deltas > DELTAS || (deltas > 0 && bytes(RunKind::Delta) >= bytes(RunKind::Base))
     }
 
-    /// After a checkpoint that some subtask took part in and that did not become the restore point:
-    /// the changes it had frozen are in no live run, so the next one writes everything.
+    /// After frozen changes were lost, because their run could not be stored: they are in no live run,
+    /// so the next checkpoint writes everything. (A checkpoint that is stored but does not become the
+    /// restore point loses nothing: its runs are live, and go into the next manifest.)
     #[must_use]
     pub fn after_failure(mut self) -> Self {
         self.rewrite = true;
         self
     }
 
-    /// The history once the checkpoint with these reports is the restore point; until then the
-    /// present one stays. Reports of all `subtasks` for all their states must be there.
-    pub fn advance(&self, reports: Vec<StateReport>, subtasks: u32) -> Result<Self, StateError> {
+    /// The history with the runs of a checkpoint, once they are stored. Each of `subtasks` must have
+    /// reported each of its states.
+    pub fn advance(
+        &self,
+        reports: Vec<StateReport>,
+        subtasks: &BTreeSet<u32>,
+    ) -> Result<Self, StateError> {
         let mut by_state: BTreeMap<(String, String), Vec<StateReport>> = BTreeMap::new();
         for report in reports {
             let name = (report.state_uid.clone(), report.descriptor.name.clone());
@@ -152,16 +170,14 @@ impl RunHistory {
         &self,
         before: Option<&History>,
         reports: Vec<StateReport>,
-        subtasks: u32,
+        subtasks: &BTreeSet<u32>,
     ) -> Result<History, String> {
         let reporting: BTreeSet<u32> = reports.iter().map(|report| report.subtask).collect();
-        if reporting.len() != reports.len() || !reporting.iter().copied().eq(0..subtasks) {
-            let detail = format!(
-                "reported by subtasks {reporting:?} ({} reports), expected each of 0 to {}",
-                reports.len(),
-                subtasks.saturating_sub(1)
-            );
-            return Err(detail);
+        if reporting.len() != reports.len() || reporting != *subtasks {
+            return Err(format!(
+                "reported by subtasks {reporting:?} in {} reports, expected one of each of {subtasks:?}",
+                reports.len()
+            ));
         }
         let Some(first) = reports.first() else {
             return Err("no report".to_owned());

@@ -112,7 +112,7 @@ impl Job {
         self.next += 1;
         let mut reports = Vec::new();
         for subtask in 0..self.parallelism {
-            let full = self.history.must_be_full("op", "groups", subtask);
+            let full = self.history.must_be_full("op", &descriptor(), subtask);
             let frozen = self.tables[subtask as usize].freeze(full);
             let kind = frozen.kind;
             assert_eq!(kind == RunKind::Base, full);
@@ -136,7 +136,10 @@ impl Job {
             self.history = std::mem::take(&mut self.history).after_failure();
             return;
         }
-        self.history = self.history.advance(reports, self.parallelism).unwrap();
+        self.history = self
+            .history
+            .advance(reports, &(0..self.parallelism).collect())
+            .unwrap();
         self.durable = (
             manifest(number, &self.assignment, &self.history),
             self.model.clone(),
@@ -150,7 +153,8 @@ impl Job {
         } else {
             Continuation::Rewrite
         };
-        self.history = RunHistory::restored(&self.durable.0, continuation);
+        self.history =
+            RunHistory::restored(&self.durable.0, continuation, &(0..parallelism).collect());
         self.tables = tables(parallelism);
         for subtask in 0..parallelism {
             for operator in &self.durable.0.operators {
@@ -185,7 +189,11 @@ impl Job {
                 tables[subtask as usize].load(entries).unwrap();
             }
         }
-        self.history = RunHistory::restored(&self.durable.0, Continuation::Rewrite);
+        self.history = RunHistory::restored(
+            &self.durable.0,
+            Continuation::Rewrite,
+            &(0..parallelism).collect(),
+        );
         (self.tables, self.assignment, self.parallelism) = (tables, after, parallelism);
     }
 
