@@ -3,10 +3,16 @@
 //! * [`operator`]: the contract between an operator and the subtask that drives it.
 //! * [`exchange`]: how rows travel between subtasks.
 //! * [`task`]: the subtask and its thread.
+//! * [`expr`]: scalar expressions over batches.
+//! * [`aggregate`]: accumulators.
+//! * [`operators`]: the nodes of a plan between sources and sinks.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
 
+pub mod aggregate;
 pub mod exchange;
+pub mod expr;
 pub mod operator;
+pub mod operators;
 pub mod task;
 
 /// Why a subtask cannot go on; the job restarts from its last checkpoint.

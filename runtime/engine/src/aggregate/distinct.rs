@@ -1,0 +1,136 @@
+//! `DISTINCT`: values with how often they are there, in front of the accumulator that sees each once.
+
+use std::any::Any;
+
+use arrow_array::{Array, ArrayRef, UInt32Array};
+use streamkeeper_protocol::types::DataType;
+
+use super::{
+    accumulator::{Accumulator, Rows, same},
+    domain::Domain,
+    extreme::{Multiset, change, read_multiset, write_multiset},
+};
+
+/// Passes a value on when it appears, and takes it back when its last copy is retracted.
+#[derive(Debug)]
+pub(super) struct Distinct<D: Domain> {
+    seen: Vec<Multiset<D::Value>>,
+    inner: Box<dyn Accumulator>,
+    data: DataType,
+}
+
+/// Values that `inner` has to hear of.
+struct News<V> {
+    groups: Vec<u32>,
+    weights: Vec<i8>,
+    values: Vec<V>,
+}
+
+impl<V> News<V> {
+    fn new() -> Self {
+        Self { groups: Vec::new(), weights: Vec::new(), values: Vec::new() }
+    }
+
+    /// Notes what a change of a value's count means.
+    fn note(&mut self, group: u32, (before, after): (i64, i64), value: impl FnOnce() -> V) {
+        let weight = match (before > 0, after > 0) {
+            (false, true) => 1,
+            (true, false) => -1,
+            _ => return,
+        };
+        self.groups.push(group);
+        self.weights.push(weight);
+        self.values.push(value());
+    }
+}
+
+impl<D: Domain> Distinct<D> {
+    /// In front of `inner`, for values of type `data`.
+    pub(super) fn new(inner: Box<dyn Accumulator>, data: DataType) -> Self {
+        Self { seen: Vec::new(), inner, data }
+    }
+
+    fn tell(&mut self, news: &News<D::Value>) -> Result<(), String> {
+        if news.groups.is_empty() {
+            return Ok(());
+        }
+        let values = D::array(news.values.iter().map(Some), &self.data)?;
+        self.inner.update(Rows { groups: &news.groups, weights: Some(&news.weights) }, Some(&values))
+    }
+}
+
+impl<D: Domain> Accumulator for Distinct<D> {
+    fn grow(&mut self, groups: usize) {
+        self.seen.resize(groups.max(self.seen.len()), Multiset::new());
+        self.inner.grow(groups);
+    }
+
+    fn clear(&mut self, group: usize) {
+        self.seen[group] = Multiset::new();
+        self.inner.clear(group);
+    }
+
+    fn reset(&mut self) {
+        self.seen.clear();
+        self.inner.reset();
+    }
+
+    fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
+        let arg = arg.ok_or("DISTINCT needs an argument")?;
+        let column = D::column(arg)?;
+        let mut news = News::new();
+        for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
+            let counts = change(&mut self.seen[group], D::value(&column, row), weight);
+            // A row number fits 32 bits: batches are small.
+            news.note(rows.groups[row], counts, || u32::try_from(row).unwrap_or(u32::MAX));
+        }
+        if news.groups.is_empty() {
+            return Ok(());
+        }
+        let values = arrow_select::take::take(arg, &UInt32Array::from(news.values), None).map_err(|error| error.to_string())?;
+        self.inner.update(Rows { groups: &news.groups, weights: Some(&news.weights) }, Some(&values))
+    }
+
+    fn merge(&mut self, _: &[u32], _: &[ArrayRef]) -> Result<(), String> {
+        Err("DISTINCT has no partial results".to_owned())
+    }
+
+    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+        let other = same::<Self>(other)?;
+        let mut news = News::new();
+        for (&to, &from) in own.iter().zip(theirs) {
+            for (value, count) in &other.seen[from as usize] {
+                let counts = change(&mut self.seen[to as usize], value.clone(), *count);
+                news.note(to, counts, || value.clone());
+            }
+        }
+        self.tell(&news)
+    }
+
+    fn partial(&self, _: &[u32]) -> Result<Vec<ArrayRef>, String> {
+        Err("DISTINCT has no partial results".to_owned())
+    }
+
+    fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
+        self.inner.result(groups)
+    }
+
+    fn encode(&self, group: usize, out: &mut Vec<u8>) {
+        write_multiset::<D>(&self.seen[group], out);
+    }
+
+    fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
+        self.seen[group] = read_multiset::<D>(bytes)?;
+        // What stands behind is a function of the values.
+        let mut news = News::new();
+        let number = u32::try_from(group).unwrap_or(u32::MAX);
+        for (value, count) in &self.seen[group] {
+            news.note(number, (0, *count), || value.clone());
+        }
+        self.tell(&news)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,229 @@
+//! `MIN` and `MAX`: the best value when nothing is ever retracted, else all values with their counts.
+
+use std::{any::Any, cmp::Ordering, collections::BTreeMap};
+
+use arrow_array::{Array, ArrayRef};
+use streamkeeper_protocol::types::DataType;
+
+use super::{
+    accumulator::{Accumulator, Rows, corrupt, same},
+    domain::{Domain, take},
+};
+
+/// The smallest or largest value.
+#[derive(Debug)]
+pub(super) struct Extreme<D: Domain> {
+    best: Vec<Option<D::Value>>,
+    /// What a better value is, compared with the best so far.
+    better: Ordering,
+    data: DataType,
+}
+
+impl<D: Domain> Extreme<D> {
+    /// Of values of type `data`.
+    pub(super) fn new(largest: bool, data: DataType) -> Self {
+        Self { best: Vec::new(), better: if largest { Ordering::Greater } else { Ordering::Less }, data }
+    }
+
+    fn take(&mut self, group: usize, column: &D::Column, row: usize) {
+        let best = &mut self.best[group];
+        if best.as_ref().is_none_or(|best| D::compare(column, row, best) == self.better) {
+            *best = Some(D::value(column, row));
+        }
+    }
+}
+
+impl<D: Domain> Accumulator for Extreme<D> {
+    fn grow(&mut self, groups: usize) {
+        self.best.resize(groups.max(self.best.len()), None);
+    }
+
+    fn clear(&mut self, group: usize) {
+        self.best[group] = None;
+    }
+
+    fn reset(&mut self) {
+        self.best.clear();
+    }
+
+    fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
+        let column = D::column(arg.ok_or("MIN and MAX need an argument")?)?;
+        for (row, group, weight) in rows.iter() {
+            if weight < 0 {
+                return Err("a retraction reached a MIN or MAX that was planned for inserts only".to_owned());
+            }
+            if column.is_valid(row) {
+                self.take(group, &column, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String> {
+        self.update(Rows { groups, weights: None }, partial.first())
+    }
+
+    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+        let other = same::<Self>(other)?;
+        for (&to, &from) in own.iter().zip(theirs) {
+            let Some(theirs) = &other.best[from as usize] else { continue };
+            let best = &mut self.best[to as usize];
+            if best.as_ref().is_none_or(|best| theirs.cmp(best) == self.better) {
+                *best = Some(theirs.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn partial(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String> {
+        self.result(groups).map(|array| vec![array])
+    }
+
+    fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
+        D::array(groups.iter().map(|&group| self.best[group as usize].as_ref()), &self.data)
+    }
+
+    fn encode(&self, group: usize, out: &mut Vec<u8>) {
+        out.push(u8::from(self.best[group].is_some()));
+        if let Some(best) = &self.best[group] {
+            D::write(best, out);
+        }
+    }
+
+    fn decode(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
+        self.best[group] = match take(&mut bytes) {
+            Some([0]) => None,
+            Some([1]) => Some(D::read(&mut bytes).ok_or_else(corrupt)?),
+            _ => return Err(corrupt()),
+        };
+        if bytes.is_empty() { Ok(()) } else { Err(corrupt()) }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Values with how often they are there; a retraction may come before its insertion.
+pub(super) type Multiset<V> = BTreeMap<V, i64>;
+
+/// Appends the stored form of a multiset.
+pub(super) fn write_multiset<D: Domain>(values: &Multiset<D::Value>, out: &mut Vec<u8>) {
+    // Four billion values of one group do not fit into a worker's memory.
+    out.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for (value, count) in values {
+        D::write(value, out);
+        out.extend_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// Reads a whole multiset.
+pub(super) fn read_multiset<D: Domain>(mut bytes: &[u8]) -> Result<Multiset<D::Value>, String> {
+    let count = take(&mut bytes).map(u32::from_le_bytes).ok_or_else(corrupt)?;
+    let mut values = Multiset::new();
+    for _ in 0..count {
+        let value = D::read(&mut bytes).ok_or_else(corrupt)?;
+        values.insert(value, take(&mut bytes).map(i64::from_le_bytes).ok_or_else(corrupt)?);
+    }
+    if bytes.is_empty() { Ok(values) } else { Err(corrupt()) }
+}
+
+/// Changes the count of a value; answers it before and after.
+pub(super) fn change<V: Ord>(values: &mut Multiset<V>, value: V, by: i64) -> (i64, i64) {
+    use std::collections::btree_map::Entry;
+    match values.entry(value) {
+        Entry::Vacant(entry) => {
+            if by != 0 {
+                entry.insert(by);
+            }
+            (0, by)
+        }
+        Entry::Occupied(mut entry) => {
+            let before = *entry.get();
+            let after = before + by;
+            if after == 0 {
+                entry.remove();
+            } else {
+                *entry.get_mut() = after;
+            }
+            (before, after)
+        }
+    }
+}
+
+/// The smallest or largest value among changes.
+#[derive(Debug)]
+pub(super) struct RetractableExtreme<D: Domain> {
+    values: Vec<Multiset<D::Value>>,
+    largest: bool,
+    data: DataType,
+}
+
+impl<D: Domain> RetractableExtreme<D> {
+    /// Of values of type `data`.
+    pub(super) fn new(largest: bool, data: DataType) -> Self {
+        Self { values: Vec::new(), largest, data }
+    }
+
+    fn best(&self, group: usize) -> Option<&D::Value> {
+        let mut present = self.values[group].iter().filter(|(_, count)| **count > 0).map(|(value, _)| value);
+        if self.largest { present.next_back() } else { present.next() }
+    }
+}
+
+impl<D: Domain> Accumulator for RetractableExtreme<D> {
+    fn grow(&mut self, groups: usize) {
+        self.values.resize(groups.max(self.values.len()), Multiset::new());
+    }
+
+    fn clear(&mut self, group: usize) {
+        self.values[group] = Multiset::new();
+    }
+
+    fn reset(&mut self) {
+        self.values.clear();
+    }
+
+    fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
+        let column = D::column(arg.ok_or("MIN and MAX need an argument")?)?;
+        for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
+            change(&mut self.values[group], D::value(&column, row), weight);
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, _: &[u32], _: &[ArrayRef]) -> Result<(), String> {
+        Err("MIN and MAX of changes have no partial results".to_owned())
+    }
+
+    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+        let other = same::<Self>(other)?;
+        for (&to, &from) in own.iter().zip(theirs) {
+            for (value, count) in &other.values[from as usize] {
+                change(&mut self.values[to as usize], value.clone(), *count);
+            }
+        }
+        Ok(())
+    }
+
+    fn partial(&self, _: &[u32]) -> Result<Vec<ArrayRef>, String> {
+        Err("MIN and MAX of changes have no partial results".to_owned())
+    }
+
+    fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
+        D::array(groups.iter().map(|&group| self.best(group as usize)), &self.data)
+    }
+
+    fn encode(&self, group: usize, out: &mut Vec<u8>) {
+        write_multiset::<D>(&self.values[group], out);
+    }
+
+    fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
+        self.values[group] = read_multiset::<D>(bytes)?;
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

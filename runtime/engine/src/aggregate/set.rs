@@ -1,0 +1,224 @@
+//! All aggregate calls of an operator together, with their encoding in state.
+//!
+//! The value of a state entry ends with its accumulators: for each one of the descriptor, in order, a 32-bit little-endian length, a version byte and the stored
+//! form of its kind. So whoever reads can skip what it does not know and find by uid what it does.
+
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use streamkeeper_protocol::{
+    aggregate::{AggregateCall, AggregateFunction},
+    manifest::AccumulatorDescriptor,
+    types::{DataType, LogicalType},
+};
+
+use super::{
+    accumulator::{Accumulator, Input, Rows, corrupt},
+    count::Count,
+    distinct::Distinct,
+    domain::{Bytes, Domain, Exact, Real, Whole, take},
+    extreme::{Extreme, RetractableExtreme},
+    sum::{Sum, Summable},
+};
+
+/// Version byte of every stored accumulator.
+const VERSION: u8 = 1;
+
+/// The accumulators of an operator, and the numbers of its groups.
+#[derive(Debug)]
+pub struct Accumulators {
+    calls: Vec<AggregateCall>,
+    cells: Vec<Box<dyn Accumulator>>,
+    groups: usize,
+    free: Vec<u32>,
+}
+
+impl Accumulators {
+    /// For these calls; `input` says whether rows may be retracted. Fails on types that a function does not take.
+    pub fn new(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
+        let cells = calls.iter().map(|call| accumulator(call, input)).collect::<Result<_, _>>()?;
+        Ok(Self { calls: calls.to_vec(), cells, groups: 0, free: Vec::new() })
+    }
+
+    /// Number of groups, with the free ones.
+    pub fn len(&self) -> usize {
+        self.groups
+    }
+
+    /// Whether there never was a group.
+    pub fn is_empty(&self) -> bool {
+        self.groups == 0
+    }
+
+    /// A new, empty group. Call [`Self::settle`] before it is used.
+    pub fn add(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.groups += 1;
+            // Four billion groups do not fit into a worker's memory.
+            u32::try_from(self.groups - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Makes room for all groups added so far.
+    pub fn settle(&mut self) {
+        for cell in &mut self.cells {
+            cell.grow(self.groups);
+        }
+    }
+
+    /// Makes room for exactly the groups 0 to `groups`, numbered by somebody else.
+    pub fn settle_at(&mut self, groups: usize) {
+        self.groups = groups;
+        self.settle();
+    }
+
+    /// Forgets all groups.
+    pub fn reset(&mut self) {
+        self.groups = 0;
+        self.free.clear();
+        for cell in &mut self.cells {
+            cell.reset();
+        }
+    }
+
+    /// Gives a settled group back.
+    pub fn release(&mut self, group: u32) {
+        for cell in &mut self.cells {
+            cell.clear(group as usize);
+        }
+        self.free.push(group);
+    }
+
+    /// Takes rows of the operator's input: `weights` as in [`Rows`].
+    pub fn update(&mut self, groups: &[u32], batch: &RecordBatch, weights: Option<&[i8]>) -> Result<(), String> {
+        let mut filtered: Vec<i8> = Vec::new();
+        for (call, cell) in self.calls.iter().zip(&mut self.cells) {
+            let column = |index: usize| batch.columns().get(index).ok_or_else(|| format!("an aggregate names column {index} of {}", batch.num_columns()));
+            let arg = call.arg.map(column).transpose()?;
+            let weights = match call.filter {
+                None => weights,
+                Some(filter) => {
+                    let filter = column(filter)?.as_boolean_opt().ok_or("FILTER needs a BOOLEAN")?;
+                    filtered.clear();
+                    filtered.extend((0..groups.len()).map(|row| if filter.is_valid(row) && filter.value(row) { weights.map_or(1, |weights| weights[row]) } else { 0 }));
+                    Some(filtered.as_slice())
+                }
+            };
+            cell.update(Rows { groups, weights }, arg)?;
+        }
+        Ok(())
+    }
+
+    /// Takes partial results: for every call its columns, one call after the other.
+    pub fn merge(&mut self, groups: &[u32], partials: &[ArrayRef]) -> Result<(), String> {
+        let mut rest = partials;
+        for (call, cell) in self.calls.iter().zip(&mut self.cells) {
+            let (own, after) = rest.split_at_checked(call.partial_types().len()).ok_or("there are too few columns of partial results")?;
+            cell.merge(groups, own)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Adds groups of other accumulators of the same calls: `theirs[i]` to `own[i]`.
+    pub fn absorb(&mut self, own: &[u32], other: &Self, theirs: &[u32]) -> Result<(), String> {
+        self.cells.iter_mut().zip(&other.cells).try_for_each(|(cell, other)| cell.absorb(own, other.as_ref(), theirs))
+    }
+
+    /// Partial results of these groups: for every call its columns, one call after the other.
+    pub fn partials(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String> {
+        let columns = self.cells.iter().map(|cell| cell.partial(groups)).collect::<Result<Vec<_>, _>>()?;
+        Ok(columns.into_iter().flatten().collect())
+    }
+
+    /// Results of these groups, a column for every call.
+    pub fn results(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String> {
+        self.cells.iter().map(|cell| cell.result(groups)).collect()
+    }
+
+    /// Appends the stored form of a group.
+    pub fn encode(&self, group: u32, out: &mut Vec<u8>) {
+        for cell in &self.cells {
+            let start = out.len();
+            out.extend_from_slice(&[0, 0, 0, 0, VERSION]);
+            cell.encode(group as usize, out);
+            let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    /// Where each call's accumulator stands among those that were `written`; a call that is not there starts from no rows.
+    pub fn mapping(&self, written: &[AccumulatorDescriptor]) -> Vec<Option<usize>> {
+        self.calls.iter().map(|call| written.iter().position(|descriptor| descriptor.uid == call.uid)).collect()
+    }
+
+    /// Puts a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the `count` accumulators that were written.
+    pub fn decode(&mut self, group: u32, mut bytes: &[u8], mapping: &[Option<usize>], count: usize) -> Result<(), String> {
+        let mut stored = Vec::with_capacity(count);
+        for _ in 0..count {
+            let length = take(&mut bytes).map(u32::from_le_bytes).ok_or_else(corrupt)?;
+            let (own, rest) = bytes.split_at_checked(length as usize).ok_or_else(corrupt)?;
+            stored.push(own);
+            bytes = rest;
+        }
+        if !bytes.is_empty() {
+            return Err(format!("{} bytes stand behind the last accumulator", bytes.len()));
+        }
+        for (cell, position) in self.cells.iter_mut().zip(mapping) {
+            let Some(own) = position.and_then(|position| stored.get(position)) else { continue };
+            match own.split_first() {
+                Some((&VERSION, own)) => cell.decode(group as usize, own)?,
+                Some((version, _)) => return Err(format!("version {version} of a stored accumulator is unknown, the newest known is {VERSION}")),
+                None => return Err(corrupt()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The accumulators for a call.
+fn accumulator(call: &AggregateCall, input: Input) -> Result<Box<dyn Accumulator>, String> {
+    let Some(arg) = call.arg_type.as_ref().map(|ty| ty.data.clone()) else {
+        return match call.function {
+            AggregateFunction::Count if !call.distinct => Ok(Box::new(Count::default())),
+            other => Err(format!("{other:?} needs an argument")),
+        };
+    };
+    match &arg {
+        DataType::Boolean
+        | DataType::TinyInt
+        | DataType::SmallInt
+        | DataType::Int
+        | DataType::BigInt
+        | DataType::Date
+        | DataType::Time
+        | DataType::Timestamp { .. }
+        | DataType::TimestampLtz { .. }
+        | DataType::IntervalDayTime
+        | DataType::IntervalYearMonth => over::<Whole>(call, &arg, input, arg.is_integer().then_some(sum::<Whole>)),
+        DataType::Float | DataType::Double => over::<Real>(call, &arg, input, Some(sum::<Real>)),
+        DataType::Decimal { .. } => over::<Exact>(call, &arg, input, Some(sum::<Exact>)),
+        DataType::Char { .. } | DataType::Varchar { .. } | DataType::Bytes => over::<Bytes>(call, &arg, input, None),
+        DataType::Null => Err("an argument of type NULL".to_owned()),
+    }
+}
+
+type MakeSum = fn(bool, DataType, LogicalType) -> Box<dyn Accumulator>;
+
+fn sum<D: Summable>(average: bool, arg: DataType, ty: LogicalType) -> Box<dyn Accumulator> {
+    Box::new(Sum::<D>::new(average, arg, ty))
+}
+
+fn over<D: Domain>(call: &AggregateCall, arg: &DataType, input: Input, sum: Option<MakeSum>) -> Result<Box<dyn Accumulator>, String> {
+    let average = call.function == AggregateFunction::Avg;
+    let largest = call.function == AggregateFunction::Max;
+    let plain: Box<dyn Accumulator> = match call.function {
+        AggregateFunction::Count => Box::new(Count::default()),
+        AggregateFunction::Sum | AggregateFunction::Avg => match sum {
+            Some(sum) => sum(average, arg.clone(), call.ty.clone()),
+            None => return Err(format!("{:?}({arg}) is not implemented", call.function)),
+        },
+        // DISTINCT changes nothing here.
+        AggregateFunction::Min | AggregateFunction::Max if input == Input::InsertOnly => return Ok(Box::new(Extreme::<D>::new(largest, arg.clone()))),
+        AggregateFunction::Min | AggregateFunction::Max => return Ok(Box::new(RetractableExtreme::<D>::new(largest, arg.clone()))),
+    };
+    Ok(if call.distinct { Box::new(Distinct::<D>::new(plain, arg.clone())) } else { plain })
+}

@@ -1,0 +1,175 @@
+//! A column of values, or one value for all rows.
+
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Datum, PrimitiveArray, StringArray, UInt32Array,
+    builder::{PrimitiveBuilder, StringBuilder},
+    cast::AsArray,
+};
+use arrow_buffer::NullBuffer;
+
+use super::ExprError;
+
+/// What a node evaluates to.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    /// One value per row.
+    Array(ArrayRef),
+    /// One value (an array of length 1) for all rows.
+    Scalar(ArrayRef),
+}
+
+impl Datum for Value {
+    fn get(&self) -> (&dyn Array, bool) {
+        match self {
+            Self::Array(array) => (array.as_ref(), false),
+            Self::Scalar(array) => (array.as_ref(), true),
+        }
+    }
+}
+
+impl Value {
+    /// The values, one if scalar.
+    pub(crate) fn array(&self) -> &ArrayRef {
+        match self {
+            Self::Array(array) | Self::Scalar(array) => array,
+        }
+    }
+
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(self, Self::Scalar(_))
+    }
+
+    /// One value per row.
+    pub(crate) fn into_array(self, rows: usize) -> Result<ArrayRef, ExprError> {
+        match self {
+            Self::Array(array) => Ok(array),
+            Self::Scalar(array) if rows == 1 => Ok(array),
+            Self::Scalar(array) => Ok(arrow_select::take::take(&array, &UInt32Array::from(vec![0; rows]), None)?),
+        }
+    }
+
+    /// The same kind of value with other contents.
+    pub(crate) fn with_array(&self, array: ArrayRef) -> Self {
+        match self {
+            Self::Array(_) => Self::Array(array),
+            Self::Scalar(_) => Self::Scalar(array),
+        }
+    }
+
+    /// Position of row `row` in [`Self::array`].
+    pub(crate) fn at(&self, row: usize) -> usize {
+        if self.is_scalar() { 0 } else { row }
+    }
+
+    pub(crate) fn primitive<T: ArrowPrimitiveType>(&self) -> Result<Reader<'_, T>, ExprError> {
+        let array = self.array().as_primitive_opt::<T>().ok_or_else(|| wrong_type(self.array(), &T::DATA_TYPE.to_string()))?;
+        Ok(Reader { array, step: usize::from(!self.is_scalar()) })
+    }
+
+    pub(crate) fn strings(&self) -> Result<Strings<'_>, ExprError> {
+        let array = self.array().as_string_opt::<i32>().ok_or_else(|| wrong_type(self.array(), "Utf8"))?;
+        Ok(Strings { array, step: usize::from(!self.is_scalar()) })
+    }
+
+    pub(crate) fn booleans(&self, rows: usize) -> Result<BooleanArray, ExprError> {
+        let array = self.clone().into_array(rows)?;
+        array.as_boolean_opt().cloned().ok_or_else(|| wrong_type(&array, "Boolean"))
+    }
+}
+
+fn wrong_type(array: &ArrayRef, wanted: &str) -> ExprError {
+    ExprError::new("expression", format!("a column has Arrow type {} where the plan says {wanted}", array.data_type()))
+}
+
+/// Values of a primitive type by row.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a, T: ArrowPrimitiveType> {
+    array: &'a PrimitiveArray<T>,
+    step: usize,
+}
+
+impl<T: ArrowPrimitiveType> Reader<'_, T> {
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> Option<T::Native> {
+        let at = row * self.step;
+        if self.array.is_null(at) { None } else { Some(self.array.value(at)) }
+    }
+}
+
+/// Texts by row.
+#[derive(Clone, Copy)]
+pub(crate) struct Strings<'a> {
+    array: &'a StringArray,
+    step: usize,
+}
+
+impl<'a> Strings<'a> {
+    #[inline]
+    pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        let at = row * self.step;
+        if self.array.is_null(at) { None } else { Some(self.array.value(at)) }
+    }
+}
+
+/// `f` of every value; NULL stays NULL, and `f` may answer NULL.
+pub(crate) fn map1<A, O>(a: &Value, rows: usize, f: impl Fn(A::Native) -> Result<Option<O::Native>, ExprError>) -> Result<PrimitiveArray<O>, ExprError>
+where
+    A: ArrowPrimitiveType,
+    O: ArrowPrimitiveType,
+{
+    let a = a.primitive::<A>()?;
+    let mut out = PrimitiveBuilder::<O>::with_capacity(rows);
+    for row in 0..rows {
+        out.append_option(match a.get(row) {
+            Some(a) => f(a)?,
+            None => None,
+        });
+    }
+    Ok(out.finish())
+}
+
+/// `f` of every pair of values; NULL if either is, and `f` may answer NULL.
+pub(crate) fn map2<A, B, O>(a: &Value, b: &Value, rows: usize, f: impl Fn(A::Native, B::Native) -> Result<Option<O::Native>, ExprError>) -> Result<PrimitiveArray<O>, ExprError>
+where
+    A: ArrowPrimitiveType,
+    B: ArrowPrimitiveType,
+    O: ArrowPrimitiveType,
+{
+    let (a, b) = (a.primitive::<A>()?, b.primitive::<B>()?);
+    let mut out = PrimitiveBuilder::<O>::with_capacity(rows);
+    for row in 0..rows {
+        out.append_option(match (a.get(row), b.get(row)) {
+            (Some(a), Some(b)) => f(a, b)?,
+            _ => None,
+        });
+    }
+    Ok(out.finish())
+}
+
+/// `f` of every pair of values; NULL if either is.
+pub(crate) fn compare2<T: ArrowPrimitiveType>(a: &Value, b: &Value, rows: usize, f: impl Fn(T::Native, T::Native) -> bool) -> Result<BooleanArray, ExprError> {
+    let (a, b) = (a.primitive::<T>()?, b.primitive::<T>()?);
+    Ok((0..rows).map(|row| Some(f(a.get(row)?, b.get(row)?))).collect())
+}
+
+/// Texts from `f` of every row.
+pub(crate) fn build_strings<'a, S: AsRef<str>>(rows: usize, f: impl Fn(usize) -> Result<Option<S>, ExprError> + 'a) -> Result<StringArray, ExprError> {
+    let mut out = StringBuilder::with_capacity(rows, rows * 8);
+    for row in 0..rows {
+        out.append_option(f(row)?);
+    }
+    Ok(out.finish())
+}
+
+/// Rows where any of `values` is NULL.
+pub(crate) fn any_null(values: &[Value], rows: usize) -> Option<NullBuffer> {
+    let mut nulls: Option<NullBuffer> = None;
+    for value in values {
+        let own = match value.array().logical_nulls() {
+            Some(own) if value.is_scalar() => own.is_null(0).then(|| NullBuffer::new_null(rows)),
+            own => own,
+        };
+        nulls = NullBuffer::union(nulls.as_ref(), own.as_ref());
+    }
+    nulls
+}

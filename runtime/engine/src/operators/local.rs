@@ -1,0 +1,112 @@
+//! Partial aggregates before the shuffle.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
+use streamkeeper_connectors::batch::{BATCH_ROWS, Batch};
+use streamkeeper_protocol::{
+    plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate},
+    types::DataType,
+};
+
+use super::{Site, index::GroupIndex, input_of, output::Output, slices::Slicing, windows};
+use crate::{
+    EngineError,
+    aggregate::{Accumulators, Input},
+    operator::Operator,
+};
+
+/// Groups held at most before they are sent on.
+const HELD_GROUPS: usize = 32 * 1024;
+
+/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many, and before a barrier.
+///
+/// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile.
+#[derive(Debug)]
+pub(super) struct LocalWindows {
+    site: Site,
+    output: Output,
+    slicing: Slicing,
+    time: usize,
+    keys: Vec<usize>,
+    index: GroupIndex,
+    accumulators: Accumulators,
+    /// Smallest end of a slice that is held.
+    earliest: i64,
+    /// Kept for its memory.
+    slices: Vec<i64>,
+    groups: Vec<u32>,
+}
+
+impl LocalWindows {
+    pub(super) fn new(site: Site, node: &PlanNode, plan: &StreamPlan, window: &WindowAggregate) -> Result<Self, EngineError> {
+        let input = input_of(&site, node, plan)?;
+        if input.changelog != ChangelogMode::InsertOnly {
+            return Err(site.refused("a window aggregation takes inserts only, and its input may update or delete"));
+        }
+        if let Some(call) = window.aggregates.iter().find(|call| !call.is_splittable()) {
+            return Err(site.refused(format!("{:?} DISTINCT cannot be split around a shuffle", call.function)));
+        }
+        let field = |&column: &usize| input.schema.fields.get(column).ok_or_else(|| site.refused(format!("column {column} is not in its input")));
+        let zoned = matches!(field(&window.time)?.ty.data, DataType::TimestampLtz { .. });
+        let slicing = Slicing::new(window.window, if zoned { site.zone.offset_ms() } else { 0 }).map_err(|detail| site.refused(detail))?;
+        let types = window.keys.iter().map(|column| field(column).map(|field| field.ty.data.clone())).collect::<Result<Vec<_>, _>>()?;
+        let accumulators = Accumulators::new(&window.aggregates, Input::InsertOnly).map_err(|detail| site.refused(detail))?;
+        Ok(Self {
+            output: Output::new(node),
+            slicing,
+            time: window.time,
+            keys: window.keys.clone(),
+            index: GroupIndex::new(&types),
+            accumulators,
+            earliest: i64::MAX,
+            slices: Vec::new(),
+            groups: Vec::new(),
+            site,
+        })
+    }
+
+    fn send(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+        let count = self.index.len();
+        let refused = |detail: String| self.site.refused(detail);
+        for from in (0..count).step_by(BATCH_ROWS) {
+            let to = (from + BATCH_ROWS).min(count);
+            let groups: Vec<u32> = (from..to).filter_map(|group| u32::try_from(group).ok()).collect();
+            let (mut columns, slices) = self.index.columns(from, to).map_err(refused)?;
+            columns.extend(self.accumulators.partials(&groups).map_err(refused)?);
+            columns.push(Arc::new(Int64Array::from(slices)));
+            out.push(Batch::inserts(self.output.rows(&self.site, columns, to - from)?));
+        }
+        self.index.clear();
+        self.accumulators.reset();
+        self.earliest = i64::MAX;
+        Ok(())
+    }
+}
+
+impl Operator for LocalWindows {
+    fn process(&mut self, _: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let millis = windows::times(&self.site, batch, self.time)?;
+        self.slices.clear();
+        self.slices.extend(millis.as_primitive::<Int64Type>().values().iter().map(|time| self.slicing.slice_end(*time)));
+        self.earliest = self.slices.iter().fold(self.earliest, |earliest, slice| earliest.min(*slice));
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| ArrayRef::clone(batch.rows.column(key))).collect();
+        self.groups.clear();
+        let refused = |detail: String| self.site.refused(detail);
+        self.index.find(&self.slices, &keys, &mut self.groups).map_err(refused)?;
+        self.accumulators.settle_at(self.index.len());
+        self.accumulators.update(&self.groups, &batch.rows, None).map_err(refused)?;
+        if self.index.len() >= HELD_GROUPS { self.send(out) } else { Ok(()) }
+    }
+
+    fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+        if self.earliest.saturating_sub(1) <= watermark { self.send(out) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+        self.send(out)
+    }
+}

@@ -1,0 +1,65 @@
+//! Columns to batches of the node's schema.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
+use streamkeeper_connectors::batch::{BATCH_ROWS, Batch, arrow_schema};
+use streamkeeper_protocol::plan::PlanNode;
+
+use super::Site;
+use crate::EngineError;
+
+/// Makes the batches of a node.
+#[derive(Debug)]
+pub(super) struct Output {
+    schema: Arc<arrow_schema::Schema>,
+}
+
+impl Output {
+    pub(super) fn new(node: &PlanNode) -> Self {
+        Self { schema: arrow_schema(&node.schema) }
+    }
+
+    /// Arrow types of the columns.
+    pub(super) fn types(&self) -> Vec<arrow_schema::DataType> {
+        self.schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    }
+
+    /// Rows of these columns, which must have the schema's types.
+    pub(super) fn rows(&self, site: &Site, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, EngineError> {
+        for (field, column) in self.schema.fields().iter().zip(&columns) {
+            if !field.is_nullable() && column.null_count() > 0 {
+                return Err(EngineError::Expression { operator: site.label.clone(), detail: format!("column '{}' is NOT NULL but got a NULL", field.name()) });
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(|error| site.refused(error))
+    }
+
+    /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch may start at a row.
+    pub(super) fn emit(
+        &self,
+        site: &Site,
+        columns: Vec<ArrayRef>,
+        kinds: Option<Int8Array>,
+        rows: usize,
+        whole: impl Fn(usize) -> bool,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
+        if rows == 0 {
+            return Ok(());
+        }
+        let all = self.rows(site, columns, rows)?;
+        let mut start = 0;
+        while start < rows {
+            let mut end = (start + BATCH_ROWS).min(rows);
+            while end < rows && end > start + 1 && !whole(end) {
+                end -= 1;
+            }
+            let part = |array: &Int8Array| array.slice(start, end - start);
+            out.push(Batch { rows: all.slice(start, end - start), kinds: kinds.as_ref().map(part) });
+            start = end;
+        }
+        Ok(())
+    }
+}
