@@ -180,21 +180,21 @@ fn with_kinds(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// The message of a frame (any kind but credit), whose rows have `schema`.
-pub fn decode(header: &Header, payload: Buffer, schema: &SchemaRef) -> Result<Msg, FrameError> {
+pub fn decode(header: &Header, payload: &Buffer, schema: &SchemaRef) -> Result<Msg, FrameError> {
     match header.kind {
-        FrameKind::Batch => Ok(Msg::Batch(Batch::inserts(decode_rows(&payload, schema.clone())?))),
+        FrameKind::Batch => Ok(Msg::Batch(Batch::inserts(decode_rows(payload, schema.clone())?))),
         FrameKind::KindedBatch => {
-            let rows = decode_rows(&payload, with_kinds(schema))?;
+            let rows = decode_rows(payload, with_kinds(schema))?;
             let kinds = rows.columns().last().and_then(|column| column.as_any().downcast_ref::<Int8Array>()).cloned();
             let columns = rows.columns()[..schema.fields().len()].to_vec();
             let rows = RecordBatch::try_new(schema.clone(), columns).map_err(|error| FrameError(error.to_string()))?;
             Ok(Msg::Batch(Batch { rows, kinds }))
         }
-        FrameKind::Watermark => Ok(Msg::Watermark(i64::from_le_bytes(exactly(&payload)?))),
+        FrameKind::Watermark => Ok(Msg::Watermark(i64::from_le_bytes(exactly(payload)?))),
         FrameKind::Idle => Ok(Msg::Idle),
         FrameKind::Active => Ok(Msg::Active),
         FrameKind::Barrier => {
-            let bytes: [u8; 9] = exactly(&payload)?;
+            let bytes: [u8; 9] = exactly(payload)?;
             let kind = match bytes[8] {
                 0 => CheckpointKind::Periodic,
                 1 => CheckpointKind::Savepoint,
@@ -242,7 +242,7 @@ mod tests {
         let header = Header::parse(frame[..HEADER].try_into().unwrap()).unwrap();
         assert_eq!((header.edge, header.from, header.to, header.cost), (3, 1, 2, 77));
         assert_eq!(header.payload as usize, frame.len() - HEADER);
-        decode(&header, Buffer::from(&frame[HEADER..]), schema).unwrap()
+        decode(&header, &Buffer::from(&frame[HEADER..]), schema).unwrap()
     }
 
     proptest! {
@@ -268,7 +268,7 @@ mod tests {
             head[..taken].copy_from_slice(&bytes[..taken]);
             head[4] %= 8;
             if let Ok(header) = Header::parse(&head) {
-                let _ = decode(&header, Buffer::from(&bytes[taken..]), &schema);
+                let _ = decode(&header, &Buffer::from(&bytes[taken..]), &schema);
             }
         }
     }

@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
+use arrow_schema::ArrowError;
+
 use super::{Envelope, Wake};
 
 /// Takes messages for one subtask, wherever that subtask runs. Order within a channel is kept.
 pub trait Deliver: Send + Sync {
-    /// Hands a message over, without waiting.
-    fn deliver(&self, envelope: Envelope);
+    /// Hands a message over, without waiting. Fails only when it cannot be encoded; a receiver that is gone is noticed by whoever watches it.
+    fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError>;
 }
 
 /// Takes back the credit of messages that were consumed.
@@ -108,8 +110,9 @@ impl<C> Inbox<C> {
 }
 
 impl<C: Send> Deliver for Inbox<C> {
-    fn deliver(&self, envelope: Envelope) {
+    fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError> {
         self.change(|content| content.messages.push(envelope));
+        Ok(())
     }
 }
 

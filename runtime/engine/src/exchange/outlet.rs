@@ -82,8 +82,7 @@ impl Outlet {
     /// Sends what is held back, then `msg` to everyone.
     pub fn control(&mut self, msg: &Msg) -> Result<(), ArrowError> {
         self.flush()?;
-        self.broadcast(msg);
-        Ok(())
+        self.broadcast(msg)
     }
 
     /// Sends what is held back.
@@ -92,7 +91,7 @@ impl Outlet {
             self.send_rows()?;
         }
         if let Some(watermark) = self.watermark.take() {
-            self.broadcast(&Msg::Watermark(watermark));
+            self.broadcast(&Msg::Watermark(watermark))?;
         }
         self.since_ms = None;
         Ok(())
@@ -105,10 +104,8 @@ impl Outlet {
         }
     }
 
-    fn broadcast(&self, msg: &Msg) {
-        for link in &self.links {
-            link.to.deliver(Envelope { edge: self.edge, from: self.from, cost: 0, msg: msg.clone() });
-        }
+    fn broadcast(&self, msg: &Msg) -> Result<(), ArrowError> {
+        self.links.iter().try_for_each(|link| link.to.deliver(Envelope { edge: self.edge, from: self.from, cost: 0, msg: msg.clone() }))
     }
 
     fn send_rows(&mut self) -> Result<(), ArrowError> {
@@ -126,7 +123,7 @@ impl Outlet {
                 let whole = rows == parts.batch.len();
                 let batch = if whole { parts.batch.clone() } else { slice(&parts.batch, start, rows) };
                 link.credit.take(cost);
-                link.to.deliver(Envelope { edge: self.edge, from: self.from, cost, msg: Msg::Batch(batch) });
+                link.to.deliver(Envelope { edge: self.edge, from: self.from, cost, msg: Msg::Batch(batch) })?;
                 start += rows;
             }
         }

@@ -8,23 +8,9 @@ use arrow_select::take::{take, take_record_batch};
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{
     key_group::{Assignment, key_group},
-    types::LogicalType,
+    types::DataType,
 };
-
-#[derive(Debug)]
-struct KeyEncoder;
-impl KeyEncoder {
-    fn new(_: &[LogicalType]) -> Self { Self }
-    fn each(&mut self, columns: &[ArrayRef], rows: usize, mut take: impl FnMut(&[u8])) -> Result<(), ArrowError> {
-        let options = arrow_cast::display::FormatOptions::default();
-        let columns = columns.iter().map(|column| arrow_cast::display::ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
-        for row in 0..rows {
-            let text: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
-            take(text.join("|").as_bytes());
-        }
-        Ok(())
-    }
-}
+use streamkeeper_state::{KeyBatch, KeyEncoder};
 
 /// Splits batches by the owner of each row's key group.
 #[derive(Debug)]
@@ -34,6 +20,8 @@ pub struct Partition {
     assignment: Arc<Assignment>,
     subtasks: usize,
     owners: Vec<u32>,
+    /// Scratch memory.
+    encoded: KeyBatch,
 }
 
 /// A batch sorted by receiving subtask.
@@ -47,8 +35,8 @@ pub struct Parts {
 
 impl Partition {
     /// By the columns `keys` (positions, with their types) among `subtasks`; no keys means that the owner of the empty key's group takes all.
-    pub fn new(keys: Vec<usize>, types: &[LogicalType], assignment: Arc<Assignment>, subtasks: usize) -> Result<Self, ArrowError> {
-        Ok(Self { keys, encoder: KeyEncoder::new(types), assignment, subtasks, owners: Vec::new() })
+    pub fn new(keys: Vec<usize>, types: &[DataType], assignment: Arc<Assignment>, subtasks: usize) -> Self {
+        Self { keys, encoder: KeyEncoder::new(types), assignment, subtasks, owners: Vec::new(), encoded: KeyBatch::default() }
     }
 
     /// Sorts a batch by receiver; copies rows at most once.
@@ -95,14 +83,13 @@ impl Partition {
         let columns: Vec<ArrayRef> = self.keys.iter().map(|&key| rows.columns().get(key).cloned()).collect::<Option<_>>().ok_or_else(|| {
             ArrowError::SchemaError(format!("an exchange by columns {:?} over rows of {} columns", self.keys, rows.num_columns()))
         })?;
+        self.encoder.encode_into(&columns, rows.num_rows(), &mut self.encoded).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
         let owner_of = &self.assignment.owner;
-        let owners = &mut self.owners;
-        self.encoder
-            .each(&columns, rows.num_rows(), |key| {
-                let owner = owner_of.get(usize::from(key_group(key, groups))).copied().unwrap_or(0);
-                owners.push(owner.min(last));
-            })
-            .map_err(|error| ArrowError::ComputeError(error.to_string()))
+        self.owners.extend((0..rows.num_rows()).map(|row| {
+            let group = self.encoded.key(row).key_group(groups);
+            owner_of.get(usize::from(group)).copied().unwrap_or(0).min(last)
+        }));
+        Ok(())
     }
 }
 
@@ -110,7 +97,5 @@ impl Partition {
 #[cfg(test)]
 pub(crate) fn encoded_key(key: i64) -> Vec<u8> {
     let column: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![key]));
-    let mut bytes = Vec::new();
-    KeyEncoder::new(&[LogicalType::not_null(streamkeeper_protocol::types::DataType::BigInt)]).each(&[column], 1, |key| bytes = key.to_vec()).unwrap();
-    bytes
+    KeyEncoder::new(&[DataType::BigInt]).encode(&[column], 1).unwrap().bytes(0).to_vec()
 }

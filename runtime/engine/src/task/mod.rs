@@ -5,7 +5,7 @@
 //!
 //! * [`topology`]: which node calls which, which edges need channels, which nodes align together.
 //! * [`subtask`]: the subtask and its step.
-//! * [`source`]: a source with its positions, pace and idleness.
+//! * `source`: a source with its positions, pace and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
 //! * [`thread`]: a thread that steps a subtask until it is told to stop.
 //! * [`clock`], [`counters`]: time as the subtask sees it, and what it counts.
@@ -16,7 +16,7 @@ pub mod counters;
 pub mod event;
 mod pace;
 mod progress;
-pub mod source;
+mod source;
 pub mod subtask;
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ pub mod topology;
 pub use clock::*;
 pub use counters::*;
 pub use event::*;
-pub use source::splits_descriptor;
+pub use source::splits_of;
 pub use subtask::*;
 pub use thread::*;
 pub use topology::*;

@@ -7,27 +7,11 @@ use streamkeeper_connectors::{
     batch::{BATCH_ROWS, Batch},
     source::{Polled, Source, SplitState},
 };
-use streamkeeper_protocol::{
-    manifest::{RunKind, StateDescriptor, StateKind},
-    plan::Settings,
-    types::{DataType, Field, LogicalType},
-};
+use streamkeeper_protocol::{compatibility::splits_descriptor, manifest::RunKind, plan::Settings};
 use streamkeeper_state::{Entry, FrozenState};
 
 use super::pace::Pace;
 use crate::EngineError;
-
-/// Shape of the state in which every source keeps its positions: split identity (UTF-8) to position (the connector's own bytes).
-pub fn splits_descriptor() -> StateDescriptor {
-    StateDescriptor {
-        name: "splits".to_owned(),
-        kind: StateKind::Splits,
-        key: vec![LogicalType::not_null(DataType::Varchar { length: None })],
-        value: vec![Field::new("position", LogicalType::not_null(DataType::Bytes))],
-        accumulators: Vec::new(),
-        version: 1,
-    }
-}
 
 /// Splits as a checkpoint's `splits` state holds them.
 pub fn splits_of(operator: &str, entries: Vec<Entry>) -> Result<Vec<SplitState>, EngineError> {

@@ -17,7 +17,7 @@ use streamkeeper_protocol::{
     key_group::Assignment,
     manifest::CheckpointKind,
     plan::{NodeId, StreamPlan},
-    types::LogicalType,
+    types::DataType,
 };
 
 use super::{
@@ -243,9 +243,8 @@ impl Subtask {
                 return Err(defect("an edge has not one link per subtask"));
             }
             let fields = &plan.nodes[edge.from].schema.fields;
-            let types: Vec<LogicalType> = edge.keys.iter().filter_map(|&key| fields.get(key)).map(|field| field.ty.clone()).collect();
-            let partition = Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len())
-                .map_err(|error| EngineError::Internal { operator: plan.nodes[edge.from].label.clone(), detail: error.to_string() })?;
+            let types: Vec<DataType> = edge.keys.iter().filter_map(|&key| fields.get(key)).map(|field| field.ty.data.clone()).collect();
+            let partition = Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
             outlets.push(Outlet::new(number, subtask, partition, links));
         }
         Ok(Self {
@@ -577,7 +576,7 @@ impl Subtask {
 
     fn forward_end(&mut self, node: NodeId) -> Result<(), EngineError> {
         self.forward_control(node, &Msg::End)?;
-        self.forward_change(node, |progress, lane| progress.end(lane))?;
+        self.forward_change(node, Progress::end)?;
         if !self.ended && self.nodes.iter().all(Node::has_ended) {
             self.ended = true;
             self.publish_counters();

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     operator::Operator,
-    task::{NodePart, source::splits_of},
+    task::{NodePart, splits_of},
 };
 
 const GROUPS: u16 = 16;
@@ -44,7 +44,7 @@ fn build(splits: &[Vec<Row>], seed: u64) -> impl Fn(u32, &Arc<Assignment>, &Stor
         let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
         let source = TestSource::open(splits, &owns, GROUPS, &restored, seed + u64::from(subtask), true);
         let keyed = |node: usize, mut operator: Box<dyn Operator>| {
-            operator.restore("values", &super::parts::RunningCount::new(GROUPS, owns.clone()).states()[0], stored.of(node, "values", &owns)).unwrap();
+            operator.restore("values", &RunningCount::new(GROUPS, owns.clone()).states()[0], stored.of(node, "values", &owns)).unwrap();
             NodePart::Operator(operator)
         };
         vec![

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arrow_schema::ArrowError;
 use streamkeeper_protocol::{
     key_group::Assignment,
     manifest::{CheckpointKind, RunKind},
@@ -59,8 +60,9 @@ struct Wire {
 }
 
 impl Deliver for Wire {
-    fn deliver(&self, envelope: Envelope) {
+    fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError> {
         self.wires.0.lock().unwrap().entry((self.from, self.to)).or_default().push_back(Parcel::Message(envelope));
+        Ok(())
     }
 }
 
@@ -244,7 +246,7 @@ impl Rig {
         let parcel = wires.get_mut(&pair).and_then(VecDeque::pop_front);
         drop(wires);
         match parcel {
-            Some(Parcel::Message(envelope)) => self.inboxes[pair.1 as usize].deliver(envelope),
+            Some(Parcel::Message(envelope)) => self.inboxes[pair.1 as usize].deliver(envelope).unwrap(),
             Some(Parcel::Credit(credit, bytes)) => credit.give(bytes),
             None => {}
         }
