@@ -23,17 +23,19 @@ const META_FORMAT: u32 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Meta {
     v: u32,
-    /// URI of the file.
-    uri: String,
+    /// URI of the folder.
+    path: String,
+    /// The file in it.
+    name: String,
 }
 
 impl Meta {
-    pub(super) fn new(uri: String) -> Self {
-        Self { v: META_FORMAT, uri }
+    pub(super) fn new(path: String, name: String) -> Self {
+        Self { v: META_FORMAT, path, name }
     }
 
     pub(super) fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "v": self.v, "uri": self.uri })
+        serde_json::json!({ "v": self.v, "path": self.path, "name": self.name })
     }
 }
 
@@ -74,7 +76,10 @@ impl FileCommitter {
             let detail = format!("a prepared file has format {}, newer than this version", meta.v);
             return Err(self.refused(detail));
         }
-        let (store, key) = self.context.stores.open(&meta.uri)?;
+        let (store, folder) = self.context.stores.open(&meta.path)?;
+        let folder = folder.trim_end_matches('/');
+        let key =
+            if folder.is_empty() { meta.name.clone() } else { format!("{folder}/{}", meta.name) };
         match store.put(&key, staged.clone(), Condition::Absent).await {
             Ok(_) => Ok(()),
             // Committed before, or by a write whose answer was lost: then it holds these bytes.
@@ -84,9 +89,10 @@ impl FileCommitter {
                     return Ok(());
                 }
                 Err(self.refused(format!(
-                    "{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
+                    "{}/{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
                      write to this path; give one of them another 'path'",
-                    meta.uri,
+                    meta.path,
+                    meta.name,
                     there.bytes.len(),
                     staged.len()
                 )))

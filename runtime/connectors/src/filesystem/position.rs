@@ -36,11 +36,6 @@ impl Position {
         Mark { offset: self.offset, line: self.line }
     }
 
-    /// Whether some of the object was read and some may be left.
-    pub(super) fn is_partial(&self) -> bool {
-        !self.finished && self.offset > 0
-    }
-
     pub(super) fn to_state(&self, key: &str, max_parallelism: u16) -> SplitState {
         SplitState {
             split: key.to_owned(),

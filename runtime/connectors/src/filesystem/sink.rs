@@ -38,7 +38,7 @@ impl Sink for FileSink {
             return Ok(None);
         }
         let name = object_name(&self.context, checkpoint, self.options.format.extension());
-        let meta = Meta::new(format!("{}/{name}", self.options.path));
+        let meta = Meta::new(self.options.path.clone(), name);
         Ok(Some(Committable { meta: meta.to_json(), staged: Some(Bytes::from(rows)) }))
     }
 }

@@ -41,9 +41,8 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
         }
     }
     let left = positions.iter().filter(|(_, position)| !position.finished);
-    let left = left.map(|(key, position)| (key.clone(), position.clone()));
-    let (begun, unread): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        left.partition(|(_, position)| position.is_partial());
+    let unread: BTreeMap<_, _> = left.map(|(key, at)| (key.clone(), at.clone())).collect();
+    let open_objects = unread.len();
     let (sender, events) = mpsc::channel(AHEAD);
     let reader = Reader {
         place: Place::new(&key, options.clone()),
@@ -51,7 +50,6 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
         context: context.clone(),
         options: options.clone(),
         store,
-        begun,
         unread,
         unlisted,
         events: sender,
@@ -59,7 +57,7 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
     let task = context.runtime.spawn(reader.run());
     Ok(Box::new(FileSource {
         watched: options.monitor.is_some(),
-        unread: positions.values().filter(|position| !position.finished).count(),
+        unread: open_objects,
         context,
         positions,
         changed: BTreeSet::new(),
