@@ -151,12 +151,10 @@ impl Head {
         serde_json::from_slice(bytes).map_err(malformed)
     }
 
-    /// The bytes to store, indented for people.
+    /// The bytes to store.
     pub fn encode(&self) -> Vec<u8> {
         // A record of strings and numbers always has a JSON form.
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// Whether the process with this token owns the job in this attempt.

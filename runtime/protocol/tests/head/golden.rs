@@ -1,0 +1,88 @@
+//! Stored records of this release: later releases must go on reading them, and writing the same.
+
+use streamkeeper_protocol::{
+    head::{Head, HeadError, RunState},
+    manifest::{Manifest, ManifestError},
+};
+
+const HEAD: &str = include_str!("../golden/head-v1.json");
+const MANIFEST: &str = include_str!("../golden/manifest-v1.json");
+
+#[test]
+fn head_of_format_1_is_read_and_written_as_it_was() {
+    let head = Head::parse(HEAD.as_bytes()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::from_str::<serde_json::Value>(HEAD).unwrap()
+    );
+    assert_eq!(
+        (head.state, head.next_checkpoint, head.retained.len()),
+        (RunState::HandingOver { to: 4 }, 43, 2)
+    );
+    assert_eq!(head.operations.len(), 4);
+}
+
+#[test]
+fn fields_and_formats_of_newer_writers_are_read_as_long_as_they_say_so() {
+    let newer = HEAD.replace("\"v\": 1", "\"v\": 7, \"of_tomorrow\": {\"a\": 1}");
+    assert_eq!(Head::parse(newer.as_bytes()).unwrap().v, 7);
+    let too_new = newer.replace("\"min_reader\": 1", "\"min_reader\": 2");
+    let error = Head::parse(too_new.as_bytes()).unwrap_err();
+    assert_eq!(
+        error,
+        HeadError::TooNew {
+            format: 7,
+            min_reader: 2
+        }
+    );
+    assert!(error.to_string().contains("use a newer release"), "{error}");
+    // The refusal does not depend on understanding anything else.
+    assert!(matches!(
+        Head::parse(br#"{"v": 9, "min_reader": 9}"#),
+        Err(HeadError::TooNew { .. })
+    ));
+}
+
+#[test]
+fn a_damaged_head_is_an_error_with_its_position() {
+    for (damaged, part) in [
+        ("", "line 1 column 0"),
+        ("{\"v\": 1,\n \"min_reader\": }", "line 2"),
+        ("{}", "v"),
+        ("{\"v\":1,\"min_reader\":1}", "seq"),
+    ] {
+        let error = Head::parse(damaged.as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, HeadError::Malformed { .. }) && error.to_string().contains(part),
+            "{error}"
+        );
+    }
+    for end in 0..HEAD.trim_end().len() {
+        assert!(Head::parse(&HEAD.as_bytes()[..end]).is_err(), "{end} bytes");
+    }
+}
+
+#[test]
+fn manifest_of_format_1_is_read_and_written_as_it_was() {
+    let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&manifest.encode()).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(MANIFEST).unwrap();
+    assert_eq!(written, golden);
+    assert_eq!(
+        manifest.objects(),
+        [
+            "state/ns/job/data/000000000041-3-0-01J",
+            "state/ns/job/data/000000000042-3-0-01K"
+        ]
+    );
+    assert_eq!(manifest.total_bytes(), 1000 + 200 + 50);
+    let too_new = MANIFEST.replace("\"min_reader\": 1", "\"min_reader\": 2");
+    assert_eq!(
+        Manifest::parse(too_new.as_bytes()).unwrap_err(),
+        ManifestError::TooNew {
+            format: 1,
+            min_reader: 2
+        }
+    );
+}
