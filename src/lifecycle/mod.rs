@@ -4,15 +4,39 @@
 //! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts never start anything.
 //! * [`facts`]: those facts made from Kubernetes objects.
 //! * [`revision`]: the content of a revision, as its ControllerRevision keeps it.
+//! * [`situation`]: what the facts add up to: who has the job, what is asked for.
+//! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`change`]: what a spec change means.
-//! * [`action`]: everything that a plan can ask for; each is idempotent.
 //! * [`state`]: transitions, their steps and the legal edges between them.
+//! * `steady`: no transition is in progress; which one begins?
+//! * `deploy` (and resume), `upgrade`, `rollback`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a revision.
+//! * `lost_node`, `leftovers`: what is done in every state.
+//! * `record`, `conditions`: what the status says.
+//! * [`action`]: everything that a plan can ask for; each is idempotent.
+//! * `draft`: a plan being made.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
+pub mod change;
+mod conditions;
+mod deploy;
+mod draft;
 pub mod facts;
+mod leftovers;
+mod lost_node;
 pub mod observed;
+pub mod preparation;
+mod record;
+mod rescale;
 pub mod revision;
+mod rollback;
 pub mod settings;
+pub mod situation;
+mod standby;
+pub mod state;
+mod steady;
+mod stop;
+mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -23,7 +47,12 @@ pub use self::{
     revision::{Content, ResolvedStorage, RevisionRecord},
     settings::Settings,
 };
-use crate::api::v1alpha1::StreamJob;
+use self::draft::{Draft, Verdict};
+use crate::api::{
+    condition::{self, Reconciling},
+    names::FINALIZER,
+    v1alpha1::{Step, StreamJob, Transition, TransitionKind},
+};
 
 /// Everything that a decision may depend on.
 #[derive(Debug, Clone, Copy)]
@@ -51,19 +80,91 @@ pub struct Questions {
 
 /// What has to be found out for this job. Reports are always wanted, of every revision that has pods.
 pub fn questions(job: &StreamJob) -> Questions {
-    let _ = job;
-    Questions { head: true, preflight: None, operation: None }
+    let status = job.status.as_ref();
+    let transition = status.and_then(|status| status.transition.as_ref());
+    // A job that runs as asked says all there is to know itself.
+    let settled = status.and_then(|status| condition::get(&status.conditions, condition::kind::READY)).is_some_and(|ready| ready.status == "True" && ready.reason == "Running");
+    let deleting = job.metadata.deletion_timestamp.is_some();
+    Questions {
+        head: transition.is_some() || !settled || deleting || job.spec.suspend,
+        preflight: transition.filter(|transition| transition.step == Step::Preparing || transition.step == Step::Promoting).and_then(|transition| transition.to),
+        operation: transition.and_then(asked_operation),
+    }
+}
+
+/// Revision and key of the call that a transition has made, or is about to make.
+fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
+    let (revision, verb) = match (transition.kind, transition.step) {
+        (TransitionKind::Upgrade, Step::HandingOver) => (transition.from?, "handover".to_owned()),
+        (TransitionKind::Rescale, Step::Moving) => (transition.to?, "rescale".to_owned()),
+        (TransitionKind::Suspend | TransitionKind::Delete, Step::Stopping) => (transition.from?, format!("stop-{}", transition.from?)),
+        (_, Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing) => return None,
+    };
+    Some((revision, draft::call_key(transition, &verb)))
 }
 
 /// What to do next. Total and deterministic: the same input gives the same plan.
 ///
 /// The caller writes `plan.status` if it differs, with the observed resourceVersion, and only then executes `plan.actions` in order, stopping at the first that fails.
 pub fn plan(input: &Input<'_>) -> Plan {
-    Plan {
-        status: input.job.status.clone().unwrap_or_default(),
-        actions: Vec::new(),
-        events: Vec::new(),
-        requeue: std::time::Duration::from_secs(5),
-        why: "nothing is decided yet".to_owned(),
+    let mut draft = Draft::new(*input);
+    let deleting = input.job.metadata.deletion_timestamp.is_some();
+    let ours = input.job.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+    if deleting && !ours {
+        // Others still hold the object; our part is done.
+        return finish(draft, "the StreamJob is being deleted and holds no state of ours".to_owned());
     }
+    record::owner(&mut draft);
+    let verdict = decide(&mut draft, deleting, ours);
+    lost_node::release(&mut draft);
+    leftovers::sweep(&mut draft);
+    record::observations(&mut draft);
+    conditions::write(&mut draft, &verdict);
+    let changed = input.job.status.as_ref() != Some(&draft.status);
+    record::checkpoint(&mut draft, changed);
+    let why = match verdict {
+        Verdict::Reconciling(reason, message) => format!("{}: {message}", reason.as_str()),
+        Verdict::Stalled(reason, message) => format!("{}: {message}", reason.as_str()),
+        Verdict::Ready(message) | Verdict::Suspended(message) | Verdict::Completed(message) => message,
+    };
+    finish(draft, why)
+}
+
+fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
+    let transition = draft.status.transition.clone();
+    if deleting {
+        return match transition {
+            Some(transition) if transition.kind == TransitionKind::Delete => stop::delete(draft, &transition),
+            Some(_) | None => {
+                let current = draft.current();
+                draft.begin(TransitionKind::Delete, current, None);
+                Verdict::Reconciling(Reconciling::Deleting, "stopping the job".to_owned())
+            }
+        };
+    }
+    if !ours {
+        draft.act(Action::AddFinalizer);
+        return Verdict::Reconciling(Reconciling::Provisioning, "the StreamJob was seen".to_owned());
+    }
+    let Some(transition) = transition.filter(|transition| state::has_step(transition.kind, transition.step)) else {
+        // A step that its transition does not have was written by somebody else: the facts speak.
+        draft.status.transition = None;
+        return steady::plan(draft);
+    };
+    match transition.kind {
+        TransitionKind::Deploy | TransitionKind::Resume => deploy::plan(draft, &transition),
+        TransitionKind::Upgrade => upgrade::plan(draft, &transition),
+        TransitionKind::Rollback => rollback::plan(draft, &transition),
+        TransitionKind::Rescale => rescale::plan(draft, &transition),
+        TransitionKind::Suspend => stop::suspend(draft, &transition),
+        TransitionKind::Restore | TransitionKind::Delete => {
+            // Not in progress for an object that lives: somebody wrote the status.
+            draft.status.transition = None;
+            Verdict::Reconciling(Reconciling::Provisioning, "starting over".to_owned())
+        }
+    }
+}
+
+fn finish(draft: Draft<'_>, why: String) -> Plan {
+    Plan { status: draft.status, actions: draft.actions, events: draft.events, requeue: draft.requeue, why }
 }

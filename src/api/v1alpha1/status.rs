@@ -216,6 +216,9 @@ pub struct Transition {
     /// How often a call of this step failed and was made again under a new key.
     #[serde(default)]
     pub retries: u32,
+    /// Why the last of them failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// Kinds of transitions.
@@ -287,6 +290,8 @@ pub struct HistoryEntry {
     pub revision: Option<u64>,
     /// What was done.
     pub kind: TransitionKind,
+    /// When it began.
+    pub started: Time,
     /// When it ended.
     pub time: Time,
     /// How long no records flowed, measured by the job.

@@ -1,0 +1,246 @@
+//! What the status keeps of what was observed: workers, checkpoint, restarts, failures, pauses.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use streamkeeper_protocol::job_api::{CheckpointReport, Pause, PauseReason, Report};
+
+use super::{
+    action::EventKind,
+    draft::{Draft, HISTORY, time},
+    situation::Standing,
+};
+use crate::api::{
+    names::revision_selector_text,
+    v1alpha1::{
+        CheckpointStatus, Effective, FailureStatus, HistoryEntry, Outcome, RestoreStatus, RestartsStatus, Step, TransitionKind, WorkersStatus,
+    },
+};
+
+/// A newer checkpoint alone is written at most this often.
+const CHECKPOINT_EVERY_MS: i64 = 60_000;
+
+/// Notes who runs the job. Decisions start from here, so this comes first.
+pub(super) fn owner(draft: &mut Draft<'_>) {
+    let current = match &draft.standing {
+        Standing::Runs { revision } | Standing::Stopped { revision } | Standing::Completed { revision } | Standing::Released { revision } => *revision,
+        Standing::HandingOver { from, .. } => *from,
+        Standing::Unknown { .. } | Standing::Nothing | Standing::Foreign { .. } => return,
+    };
+    let revision = draft.status.revision.get_or_insert_default();
+    // A late answer of an old coordinator never takes the job back.
+    if revision.current.is_none_or(|known| known < current) {
+        revision.current = Some(current);
+    }
+    revision.latest = revision.latest.max(current);
+}
+
+/// Notes what the running revision says about itself.
+pub(super) fn observations(draft: &mut Draft<'_>) {
+    workers(draft);
+    let Some(report) = draft.current().and_then(|current| draft.input.report(current)) else { return };
+    restarts(draft, report);
+    pauses(draft, report);
+    failure(draft, report);
+    effective(draft, report);
+}
+
+/// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and then.
+pub(super) fn checkpoint(draft: &mut Draft<'_>, changed: bool) {
+    let Some(newest) = newest_checkpoint(draft) else { return };
+    let known = draft.status.last_checkpoint.as_ref();
+    let due = known.is_none_or(|known| {
+        let age = newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
+        known.id != newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
+    });
+    if due {
+        draft.status.last_checkpoint = Some(newest);
+    }
+}
+
+fn newest_checkpoint(draft: &Draft<'_>) -> Option<CheckpointStatus> {
+    let reported = draft.current().and_then(|current| draft.input.report(current)).and_then(|report| report.last_checkpoint.as_ref()).map(status_of);
+    let uid = draft.input.uid();
+    let head = draft.input.observed.head.known().and_then(Option::as_ref).filter(|head| head.job_uid == uid);
+    let in_head = head.and_then(|head| head.last.as_ref()).map(|last| {
+        status_of(&CheckpointReport {
+            id: last.checkpoint,
+            completed_ms: last.completed_ms,
+            duration_ms: last.duration_ms,
+            total_bytes: last.total_bytes,
+            manifest: last.manifest.clone(),
+            committed: last.committed,
+        })
+    });
+    reported.into_iter().chain(in_head).max_by_key(|checkpoint| checkpoint.id)
+}
+
+fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
+    CheckpointStatus {
+        id: checkpoint.id,
+        completion_time: at(checkpoint.completed_ms),
+        duration: Some(seconds(checkpoint.duration_ms)),
+        size: Some(bytes(checkpoint.total_bytes)),
+        uri: Some(checkpoint.manifest.clone()),
+    }
+}
+
+fn workers(draft: &mut Draft<'_>) {
+    let desired = draft.replicas();
+    let Some(current) = draft.current().or_else(|| draft.status.transition.as_ref().and_then(|transition| transition.to)) else { return };
+    let pods = &draft.input.revision(current).pods;
+    let count = |all: usize| u32::try_from(all).unwrap_or(u32::MAX);
+    let ready = count(pods.iter().filter(|pod| pod.ready && !pod.deleting).count());
+    let name = draft.input.job.metadata.name.as_deref().unwrap_or_default();
+    draft.status.workers = Some(WorkersStatus {
+        desired,
+        replicas: count(pods.len()),
+        ready,
+        summary: format!("{ready}/{desired}"),
+        selector: revision_selector_text(name, current),
+    });
+}
+
+fn effective(draft: &mut Draft<'_>, report: &Report) {
+    let Some(record) = draft.current_record() else { return };
+    draft.status.effective = Some(Effective {
+        version: report.version.clone(),
+        image: record.image.clone(),
+        storage_uri: record.storage.uri.clone(),
+        parallelism: report.parallelism,
+    });
+}
+
+/// Every start of the graph has its own attempt; those that no transition asked for followed a failure.
+fn restarts(draft: &mut Draft<'_>, report: &Report) {
+    let Some(attempt) = report.attempt else { return };
+    let known = draft.status.restarts.clone().unwrap_or_default();
+    if attempt <= known.attempt {
+        return;
+    }
+    // A transition that has not reached the running revision yet starts nothing there.
+    let planned = known.attempt == 0 || draft.status.transition.as_ref().is_some_and(|transition| !matches!(transition.step, Step::Preparing | Step::Scaling));
+    let since = if planned { known.since } else { Some(time(draft.input.now)) };
+    let failed = if planned { 0 } else { attempt - known.attempt };
+    if failed > 0 {
+        let why = report.last_failure.as_ref().map_or("its coordinator was restarted", |failure| failure.message.as_str()).to_owned();
+        draft.tell(EventKind::Warning, "JobRestarting", why);
+    }
+    draft.status.restarts = Some(RestartsStatus { count: known.count + failed, attempt, since });
+}
+
+fn pauses(draft: &mut Draft<'_>, report: &Report) {
+    for pause in report.pauses.iter().rev() {
+        let Some(after) = pause.first_after_ms else { continue };
+        match pause.reason {
+            PauseReason::Failure | PauseReason::CoordinatorRestart => restored(draft, pause, after),
+            PauseReason::HandOver => fill(draft, &[TransitionKind::Upgrade, TransitionKind::Rollback], pause, after),
+            PauseReason::Rescale => fill(draft, &[TransitionKind::Rescale], pause, after),
+            PauseReason::Resume => fill(draft, &[TransitionKind::Resume], pause, after),
+        }
+    }
+}
+
+/// A failure that is over becomes an entry of its own.
+fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
+    let time = at(after);
+    let known = draft.status.history.iter().any(|entry| entry.kind == TransitionKind::Restore && entry.time.0 >= time.0);
+    let older_than_all = draft.status.history.len() >= HISTORY && draft.status.history.iter().all(|entry| entry.time.0 > time.0);
+    if known || older_than_all {
+        return;
+    }
+    let length = length(pause, after);
+    if let Some(checkpoint) = pause.restored_from {
+        draft.status.last_restore = Some(RestoreStatus { checkpoint, time: time.clone(), pause: Some(length.clone()) });
+    }
+    let from = pause.restored_from.map_or_else(|| "from nothing".to_owned(), |checkpoint| format!("from checkpoint {checkpoint}"));
+    draft.tell(EventKind::Normal, "JobRestored", format!("{from}, after {length} without records"));
+    draft.status.history.insert(
+        0,
+        HistoryEntry {
+            revision: draft.current(),
+            kind: TransitionKind::Restore,
+            started: at(pause.last_before_ms),
+            time,
+            pause: Some(length),
+            restored_from: pause.restored_from,
+            result: Outcome::Succeeded,
+            message: String::new(),
+        },
+    );
+    draft.status.history.truncate(HISTORY);
+}
+
+/// The pause of a transition is known some time after its end.
+fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
+    let length = length(pause, after);
+    let after = at(after);
+    let entry = draft
+        .status
+        .history
+        .iter_mut()
+        .find(|entry| kinds.contains(&entry.kind) && entry.result == Outcome::Succeeded && entry.pause.is_none() && entry.started.0 <= after.0);
+    if let Some(entry) = entry {
+        entry.pause = Some(length.clone());
+        entry.restored_from = pause.restored_from;
+        if let Some(checkpoint) = pause.restored_from {
+            draft.status.last_restore = Some(RestoreStatus { checkpoint, time: after, pause: Some(length) });
+        }
+    }
+}
+
+fn failure(draft: &mut Draft<'_>, report: &Report) {
+    let Some(failure) = &report.last_failure else { return };
+    let time = at(failure.at_ms);
+    if draft.status.last_failure.as_ref().is_some_and(|known| known.time.0 >= time.0) {
+        return;
+    }
+    let pod = failure.worker.and_then(|worker| draft.input.revision(report.revision).pods.iter().find(|pod| pod.ordinal == worker));
+    let ended = pod.and_then(|pod| pod.terminated.as_ref());
+    if let (Some(pod), Some(ended)) = (pod, ended)
+        && ended.reason == "OOMKilled"
+    {
+        let note = format!("pod {} was killed for using more memory than its limit; raise spec.workers.resources.limits.memory", pod.name);
+        draft.tell(EventKind::Warning, "WorkerOOMKilled", note);
+    }
+    draft.status.last_failure = Some(FailureStatus {
+        time,
+        reason: ended.map_or_else(|| "Failed".to_owned(), |ended| ended.reason.clone()),
+        worker: pod.map(|pod| pod.name.clone()),
+        message: failure.message.clone(),
+    });
+}
+
+fn at(millis: i64) -> Time {
+    time(Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+fn length(pause: &Pause, after: i64) -> String {
+    seconds(u64::try_from(after - pause.last_before_ms).unwrap_or(0))
+}
+
+/// Milliseconds as a Go duration in seconds.
+fn seconds(millis: u64) -> String {
+    format!("{}.{:03}s", millis / 1000, millis % 1000)
+}
+
+/// Bytes for people: `1.2Gi`.
+fn bytes(count: u64) -> String {
+    let units = [(1_u64 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
+    match units.into_iter().find(|(size, _)| count >= *size) {
+        Some((size, unit)) => {
+            let tenths = u128::from(count) * 10 / u128::from(size);
+            if tenths >= 100 { format!("{}{unit}", tenths / 10) } else { format!("{}.{}{unit}", tenths / 10, tenths % 10) }
+        }
+        None => count.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_pauses_are_written_for_people() {
+        assert_eq!([0, 1023, 1536, 300 << 20, 1_288_490_189].map(bytes), ["0", "1023", "1.5Ki", "300Mi", "1.2Gi"]);
+        assert_eq!([0, 999, 1214, 61_000].map(seconds), ["0.000s", "0.999s", "1.214s", "61.000s"]);
+    }
+}

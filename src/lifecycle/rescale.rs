@@ -1,0 +1,127 @@
+//! Rescale: the same pods and more, or fewer. Workers are added before the job moves, and removed after.
+
+use streamkeeper_protocol::{
+    head::OperationResult,
+    job_api::{JobPhase, RescaleRequest},
+};
+
+use super::{
+    action::{Action, EventKind, JobCall},
+    draft::{Draft, Verdict, call_key},
+    observed::Fact,
+    situation::Standing,
+};
+use crate::api::{
+    condition::Reconciling,
+    v1alpha1::{Outcome, Step, Transition, TransitionKind},
+};
+
+/// Begins to move the running revision from `active` workers to what the spec asks for.
+pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdict {
+    let target = draft.replicas();
+    let mut transition = draft.begin(TransitionKind::Rescale, Some(revision), Some(revision));
+    transition.workers = Some(target);
+    if target < active {
+        transition.step = Step::Moving;
+    }
+    draft.place(transition);
+    draft.tell(EventKind::Normal, "RescaleStarted", format!("from {active} to {target} workers"));
+    Verdict::Reconciling(Reconciling::Rescaling, format!("from {active} to {target} workers"))
+}
+
+pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+    let (Some(revision), Some(target)) = (transition.to, transition.workers) else {
+        return draft.start_over(transition, Reconciling::Rescaling);
+    };
+    let gone = match &draft.standing {
+        Standing::Runs { revision: runner } => *runner != revision,
+        Standing::Unknown { .. } => false,
+        Standing::Nothing
+        | Standing::Foreign { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. } => true,
+    };
+    if gone {
+        draft.finish(transition, Outcome::Cancelled, format!("revision {revision} does not run any more"));
+        return Verdict::Reconciling(Reconciling::Rescaling, format!("revision {revision} does not run any more"));
+    }
+    match transition.step {
+        Step::Scaling => scaling(draft, transition, revision, target),
+        Step::Moving => moving(draft, transition, revision, target),
+        Step::Shrinking => shrinking(draft, transition, revision, target),
+        Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Stopping | Step::Removing => draft.start_over(transition, Reconciling::Rescaling),
+    }
+}
+
+fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
+    if draft.replicas() != target || draft.input.job.spec.suspend {
+        // Nothing has moved yet; what is asked for now is looked at afresh.
+        draft.finish(transition, Outcome::Cancelled, "the spec changed");
+        return Verdict::Reconciling(Reconciling::Rescaling, "the spec changed before the job moved".to_owned());
+    }
+    let facts = draft.input.revision(revision);
+    if facts.stateful_set.is_some_and(|set| set.replicas < target) {
+        draft.act(Action::ScaleRevision { revision, replicas: target });
+    }
+    let up = (0..target).filter(|ordinal| facts.pods.iter().any(|pod| pod.ordinal == *ordinal && pod.ready && !pod.deleting)).count();
+    let registered = draft.input.report(revision).map_or(0, |report| report.workers.iter().filter(|worker| worker.index < target && worker.registered).count());
+    let enough = |count: usize| u32::try_from(count).is_ok_and(|count| count >= target);
+    if enough(up) && enough(registered) {
+        draft.go(transition, Step::Moving);
+        return Verdict::Reconciling(Reconciling::Rescaling, format!("all {target} workers are there"));
+    }
+    if let Some(ailment) = draft.input.ailment(revision, transition.step_since.0).filter(|ailment| ailment.settled) {
+        let message = format!("{}. The job runs on with the workers it has; lower spec.workers.replicas to cancel", ailment.message);
+        return Verdict::Stalled(ailment.reason, message);
+    }
+    Verdict::Reconciling(Reconciling::Rescaling, format!("{registered} of {target} workers are there"))
+}
+
+fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
+    let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
+    let arrived = draft.input.report(revision).is_some_and(|report| report.phase == JobPhase::Running) && draft.input.active_workers(revision) == Some(target);
+    if arrived {
+        draft.go(transition, Step::Shrinking);
+        return rescaling(format!("the job runs on {target} workers"));
+    }
+    let failed = transition.last_error.as_ref().map_or(String::new(), |why| format!(" (the last try failed: {why})"));
+    if !draft.may_call(transition) {
+        if draft.replicas() != target || draft.input.job.spec.suspend {
+            draft.finish(transition, Outcome::Cancelled, "the spec changed");
+            return rescaling("the spec changed before the job moved".to_owned());
+        }
+        // The workers may have gone meanwhile.
+        let short = draft.input.revision(revision).stateful_set.is_some_and(|set| set.replicas < target);
+        if short {
+            draft.go(transition, Step::Scaling);
+        }
+        return rescaling(format!("waiting before the next try{failed}"));
+    }
+    let key = call_key(transition, "rescale");
+    if let Fact::Known(Some(operation)) = &draft.input.observed.operation
+        && operation.key == key
+        && let OperationResult::Failed { why } = &operation.result
+    {
+        draft.retry(transition, why);
+        return rescaling(format!("the job runs on as before: {why}"));
+    }
+    let refusal = draft.input.observed.refusal.as_ref().filter(|refusal| refusal.key == key).map(|refusal| refusal.message.clone());
+    if draft.input.report(revision).is_none() {
+        return rescaling(format!("waiting for the coordinator of revision {revision} to answer"));
+    }
+    draft.call(revision, JobCall::Rescale(RescaleRequest { key, workers: target }));
+    rescaling(refusal.map_or_else(|| format!("the job moves to {target} workers{failed}"), |why| format!("the job does not move yet: {why}")))
+}
+
+fn shrinking(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
+    let facts = draft.input.revision(revision);
+    if facts.stateful_set.is_some_and(|set| set.replicas != target) {
+        draft.act(Action::ScaleRevision { revision, replicas: target });
+        return Verdict::Reconciling(Reconciling::Rescaling, format!("the job runs on {target} workers; removing the others"));
+    }
+    draft.finish(transition, Outcome::Succeeded, format!("to {target} workers"));
+    draft.tell(EventKind::Normal, "RescaleCompleted", format!("the job runs on {target} workers"));
+    Verdict::Reconciling(Reconciling::Rescaling, format!("the job runs on {target} workers"))
+}

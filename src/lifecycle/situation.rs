@@ -1,0 +1,218 @@
+//! What the facts add up to: who has the job, what is asked for, how a revision does.
+
+use k8s_openapi::jiff::Timestamp;
+use streamkeeper_protocol::{
+    head::{Head, RunState},
+    job_api::{JobPhase, Report},
+};
+
+use super::{
+    Input,
+    observed::{Fact, RevisionFacts},
+    revision::RevisionRecord,
+};
+
+/// Who has the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It could not be found out.
+    Unknown {
+        /// Why.
+        why: String,
+        /// Whether the storage refused.
+        denied: bool,
+    },
+    /// There is no HEAD: it never ran.
+    Nothing,
+    /// HEAD belongs to another StreamJob.
+    Foreign {
+        /// Its uid.
+        uid: String,
+        /// Whether that one still runs.
+        running: bool,
+        /// Its revision.
+        revision: u64,
+    },
+    /// This revision runs it, or is about to restart it.
+    Runs {
+        /// Its number.
+        revision: u64,
+    },
+    /// `from` has stopped and named its successor.
+    HandingOver {
+        /// Who stopped.
+        from: u64,
+        /// Who may claim.
+        to: u64,
+    },
+    /// Stopped with everything committed.
+    Stopped {
+        /// Who ran last.
+        revision: u64,
+    },
+    /// All input was read.
+    Completed {
+        /// Who ran last.
+        revision: u64,
+    },
+    /// Given up by a deleted StreamJob with the same uid.
+    Released {
+        /// Who ran last.
+        revision: u64,
+    },
+}
+
+impl Standing {
+    /// The revision that has the job or had it last.
+    pub const fn owner(&self) -> Option<u64> {
+        match self {
+            Self::Unknown { .. } | Self::Nothing | Self::Foreign { .. } => None,
+            Self::Runs { revision } | Self::Stopped { revision } | Self::Completed { revision } | Self::Released { revision } => Some(*revision),
+            Self::HandingOver { from, .. } => Some(*from),
+        }
+    }
+
+    /// Whether a revision runs the job, or will by itself.
+    pub const fn is_run_by(&self, wanted: u64) -> bool {
+        match self {
+            Self::Runs { revision } => *revision == wanted,
+            Self::HandingOver { to, .. } => *to == wanted,
+            Self::Unknown { .. } | Self::Nothing | Self::Foreign { .. } | Self::Stopped { .. } | Self::Completed { .. } | Self::Released { .. } => false,
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// This revision.
+    Known(Box<RevisionRecord>),
+    /// The SQL text could not be read; it may come.
+    Unknown(String),
+    /// The spec cannot be rendered.
+    Invalid(String),
+}
+
+impl Wanted {
+    /// The revision asked for, if it is known.
+    pub fn record(&self) -> Option<&RevisionRecord> {
+        match self {
+            Self::Known(record) => Some(record),
+            Self::Unknown(_) | Self::Invalid(_) => None,
+        }
+    }
+}
+
+static ABSENT: std::sync::LazyLock<RevisionFacts> = std::sync::LazyLock::new(RevisionFacts::default);
+
+impl<'a> Input<'a> {
+    /// Facts about a revision; nothing is known of one that was not seen.
+    pub(super) fn revision(&self, number: u64) -> &'a RevisionFacts {
+        self.observed.revisions.get(&number).unwrap_or(&ABSENT)
+    }
+
+    /// What a revision's coordinator reports, if it answers.
+    pub(super) fn report(&self, number: u64) -> Option<&'a Report> {
+        self.revision(number).report.known().filter(|report| report.revision == number)
+    }
+
+    /// Uid of the job.
+    pub(super) fn uid(&self) -> &'a str {
+        self.job.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What is asked for.
+    pub(super) fn wanted(&self) -> Wanted {
+        match &self.observed.sql {
+            Fact::Known(sql) => match RevisionRecord::of(self.job, sql, self.settings) {
+                Ok(record) => Wanted::Known(Box::new(record)),
+                Err(error) => Wanted::Invalid(error.to_string()),
+            },
+            Fact::Unknown(unknown) if unknown.denied => Wanted::Invalid(unknown.why.clone()),
+            Fact::Unknown(unknown) => Wanted::Unknown(unknown.why.clone()),
+        }
+    }
+
+    /// Who has the job. HEAD decides; a coordinator that owns a later attempt than the HEAD that was read knows better, and stands in for a HEAD that could not be read.
+    pub(super) fn standing(&self) -> Standing {
+        let reported = self
+            .observed
+            .revisions
+            .keys()
+            .filter_map(|&number| self.report(number))
+            .filter(|report| report.job_uid == self.uid())
+            .filter_map(|report| Some((report.attempt?, claimed(report)?)))
+            .max_by_key(|(attempt, _)| *attempt);
+        match (&self.observed.head, reported) {
+            (Fact::Known(head), reported) => {
+                let attempt = head.as_ref().filter(|head| head.job_uid == self.uid()).map_or(0, |head| head.attempt);
+                match reported {
+                    Some((later, standing)) if later > attempt => standing,
+                    Some(_) | None => self.stands(head.as_ref()),
+                }
+            }
+            (Fact::Unknown(_), Some((_, standing))) => standing,
+            (Fact::Unknown(unknown), None) => Standing::Unknown { why: unknown.why.clone(), denied: unknown.denied },
+        }
+    }
+
+    fn stands(&self, head: Option<&Head>) -> Standing {
+        let Some(head) = head else { return Standing::Nothing };
+        let revision = head.revision;
+        if head.job_uid != self.uid() {
+            let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
+            return Standing::Foreign { uid: head.job_uid.clone(), running, revision };
+        }
+        match head.state {
+            RunState::Running => Standing::Runs { revision },
+            RunState::HandingOver { to } => Standing::HandingOver { from: revision, to },
+            RunState::Stopped => Standing::Stopped { revision },
+            RunState::Completed => Standing::Completed { revision },
+            RunState::Released => Standing::Released { revision },
+        }
+    }
+
+    /// Workers that a revision runs on: as its coordinator says, else as HEAD says.
+    pub(super) fn active_workers(&self, number: u64) -> Option<u32> {
+        let slots = self.revision(number).record.as_ref().map_or(1, |record| record.content.slots.max(1));
+        let reported = self.report(number).filter(|report| claimed(report).is_some()).map(|report| report.parallelism / slots);
+        let remembered = self.observed.head.known().and_then(Option::as_ref).filter(|head| head.revision == number).map(|head| head.workers);
+        reported.or(remembered).filter(|workers| *workers > 0)
+    }
+
+    /// Whether a whole number of seconds went by since `since`.
+    pub(super) fn passed(&self, since: Timestamp, limit: std::time::Duration) -> bool {
+        let elapsed = self.now.as_millisecond().saturating_sub(since.as_millisecond());
+        u64::try_from(elapsed).unwrap_or(0) >= u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a coordinator that owns HEAD says about the job; none for one that does not.
+fn claimed(report: &Report) -> Option<Standing> {
+    let revision = report.revision;
+    match report.phase {
+        JobPhase::WaitingForWorkers | JobPhase::Restoring | JobPhase::Running | JobPhase::Rescaling | JobPhase::Stopping | JobPhase::BackingOff => {
+            Some(Standing::Runs { revision })
+        }
+        JobPhase::Completed => Some(Standing::Completed { revision }),
+        // Stopped says that it is over, but not for whose good: only HEAD knows.
+        JobPhase::Standby | JobPhase::Stopped | JobPhase::Fenced | JobPhase::Failed => None,
+    }
+}
+
+impl RevisionFacts {
+    /// Whether all objects of the revision are there, and none on its way out.
+    pub(super) fn is_complete(&self) -> bool {
+        self.service && self.config_map && self.stateful_set.is_some_and(|set| !set.deleting)
+    }
+
+    /// Whether anything of it can still be deleted.
+    pub(super) fn is_deletable(&self) -> bool {
+        self.service || self.config_map || self.stateful_set.is_some_and(|set| !set.deleting)
+    }
+
+    /// Whether nothing of it is left but its content.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.service && !self.config_map && self.stateful_set.is_none() && self.pods.is_empty()
+    }
+}
