@@ -208,6 +208,8 @@ pub struct CheckpointAck {
 pub enum FailureKind {
     /// Something around us: a lost connection, a store that does not answer. A restart is the cure.
     Transient,
+    /// A store refuses our credentials, or the bucket does not exist.
+    StorageAccess,
     /// A record or a row the query fails on; the same record fails again until the data or the query changes.
     Data,
     /// State cannot be read back.

@@ -3,8 +3,10 @@
 //! In reading order:
 //! * [`cli`]: the commands of the binary and their flags; `main.rs` only calls it.
 //! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations of the Job API.
+//! * [`worker`]: runs the graph; [`data_plane`]: rows between workers; [`control`]: what coordinator and workers say to each other.
 //! * [`http`]: Job API v1, health, metrics.
 //! * [`variables`], [`stores`]: `${VAR}` in table options, and the stores that tables name.
+//! * [`failpoint`]: steps at which a test lets the process die.
 //! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
 //!
 //! It may depend on every other crate of `runtime/`; nothing depends on it.
@@ -14,8 +16,11 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod coordinator;
+pub mod data_plane;
+pub mod failpoint;
 pub mod http;
 pub mod metrics;
 pub mod stores;
 pub mod telemetry;
 pub mod variables;
+pub mod worker;

@@ -5,7 +5,7 @@
 //! soon as it is seen.
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use hashbrown::{HashMap, hash_map};
 use streamkeeper_protocol::{
     key_group::Assignment,
@@ -91,9 +91,13 @@ pub async fn load_state(
         .filter(|run| groups.overlaps(run.key_groups))
         .count()
         == 1;
-    let parts = stream::iter(requests).map(|request| read(store, request, groups, cache));
+    // Boxed, so that the whole can be awaited in a task of its own.
+    let mut parts: Vec<BoxFuture<'_, Result<Vec<Entry>, StateError>>> = Vec::new();
+    for request in requests {
+        parts.push(read(store, request, groups, cache).boxed());
+    }
     // In order: an older run must not be merged before a newer one.
-    let mut parts = parts.buffered(PARALLEL);
+    let mut parts = stream::iter(parts).buffered(PARALLEL);
     let mut plain = Vec::new();
     let mut merged: HashMap<Box<[u8]>, (u16, Option<Box<[u8]>>)> = HashMap::new();
     while let Some(entries) = parts.try_next().await? {

@@ -19,7 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct SubtaskThread {
     inbox: Arc<Inbox<Command>>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl SubtaskThread {
@@ -34,7 +34,7 @@ impl SubtaskThread {
             };
             subtask.report(Event::Exited(exit));
         })?;
-        Ok(Self { inbox, thread })
+        Ok(Self { inbox, thread: Some(thread) })
     }
 
     /// Tells the subtask something.
@@ -43,10 +43,18 @@ impl SubtaskThread {
     }
 
     /// Tells it to stop and waits until it has: at most one batch of work.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
         self.inbox.command(Command::Stop);
-        // A panic was caught and reported; there is nothing more to learn from the join.
-        let _ = self.thread.join();
+        if let Some(thread) = self.thread.take() {
+            // A panic was caught and reported; there is nothing more to learn from the join.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for SubtaskThread {
+    fn drop(&mut self) {
+        self.inbox.command(Command::Stop);
     }
 }
 
@@ -58,9 +66,19 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 fn run(subtask: &mut Subtask) -> Result<(), EngineError> {
     let (inbox, clock, counters) = (subtask.inbox(), subtask.clock(), subtask.counters());
     let mut since = clock.monotonic();
+    let mut steps = 0_u32;
     loop {
         let (until_ms, back_pressured) = match subtask.step()? {
-            Step::Worked => continue,
+            Step::Worked => {
+                steps = steps.wrapping_add(1);
+                // A subtask that never waits shows that it is busy, too.
+                if steps.is_multiple_of(256) {
+                    let now = clock.monotonic();
+                    counters.busy_us.fetch_add(micros(now.saturating_sub(since)), Relaxed);
+                    since = now;
+                }
+                continue;
+            }
             Step::Stopped => return Ok(()),
             Step::Waiting { until_ms, back_pressured } => (until_ms, back_pressured),
         };

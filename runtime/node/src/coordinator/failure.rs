@@ -50,6 +50,7 @@ impl AttemptFailure {
     pub(super) fn of_tasks(worker: u32, message: String, kind: FailureKind) -> Self {
         let reason = match kind {
             FailureKind::Transient | FailureKind::Internal => None,
+            FailureKind::StorageAccess => Some("StorageAccessDenied"),
             FailureKind::Data => Some("BadRecord"),
             FailureKind::State => Some("RestoreFailed"),
             FailureKind::Configuration => Some("InvalidSpec"),

@@ -1,0 +1,90 @@
+//! Connections that come in.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::handshake::{self, Party};
+
+/// How long a caller may be ahead of this worker's own deployment.
+const AHEAD: Duration = Duration::from_secs(25);
+
+/// What this worker waits for.
+#[derive(Debug)]
+struct Expected {
+    me: Party,
+    arrivals: mpsc::UnboundedSender<(u32, TcpStream)>,
+}
+
+/// The listening socket of a process. One attempt at a time is expected; callers of a later one wait, callers of an earlier one are sent away.
+#[derive(Debug)]
+pub struct DataPlane {
+    expected: watch::Sender<Option<Arc<Expected>>>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl DataPlane {
+    /// Listens until dropped.
+    pub fn listen(listener: TcpListener) -> Self {
+        let (expected, watched) = watch::channel(None);
+        let accepting = tokio::spawn(accept(listener, watched));
+        Self { expected, _accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// From now on expects callers of the attempt of `me`; answers where they arrive, with their index.
+    pub fn expect(&self, me: Party) -> mpsc::UnboundedReceiver<(u32, TcpStream)> {
+        let (arrivals, arrived) = mpsc::unbounded_channel();
+        self.expected.send_replace(Some(Arc::new(Expected { me, arrivals })));
+        arrived
+    }
+}
+
+async fn accept(listener: TcpListener, expected: watch::Receiver<Option<Arc<Expected>>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let expected = expected.clone();
+                tokio::spawn(async move {
+                    if let Err(why) = serve(stream, expected).await {
+                        tracing::warn!(%peer, why, "data connection refused");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others may be freed.
+                tracing::warn!(%error, "cannot accept a data connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, mut expected: watch::Receiver<Option<Arc<Expected>>>) -> Result<(), String> {
+    let hello = handshake::hear(&mut stream).await.map_err(|error| error.to_string())?;
+    let attempt = hello.from().attempt;
+    let due = |expected: &Option<Arc<Expected>>| expected.as_ref().is_some_and(|expected| expected.me.attempt >= attempt);
+    // In a statement of its own: what guards the watched value must not live across the next wait.
+    let waited = timeout(AHEAD, expected.wait_for(due)).await.map(|expected| expected.ok().and_then(|expected| expected.clone()));
+    let Ok(expected) = waited else {
+        return refuse(stream, format!("attempt {attempt} was not deployed here within {} s", AHEAD.as_secs())).await;
+    };
+    let Some(expected) = expected else { return Ok(()) };
+    if let Some(why) = hello.objection(&expected.me) {
+        return refuse(stream, why).await;
+    }
+    handshake::welcome(&mut stream).await.map_err(|error| error.to_string())?;
+    // Nobody takes it any more: the attempt was cancelled, and dropping the stream says so.
+    let _ = expected.arrivals.send((hello.from().worker, stream));
+    Ok(())
+}
+
+async fn refuse(mut stream: TcpStream, why: String) -> Result<(), String> {
+    // The caller may be gone already.
+    let _ = handshake::refuse(&mut stream, why.clone()).await;
+    Err(why)
+}

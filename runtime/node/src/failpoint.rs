@@ -1,0 +1,58 @@
+//! Named steps at which a test lets the process die.
+//!
+//! `STREAMKEEPER_FAILPOINT=name[:count]` aborts the process when it passes the step for the count-th time (1 by default). Without the variable a step costs one load.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// Environment variable that names the step.
+pub const VARIABLE: &str = "STREAMKEEPER_FAILPOINT";
+
+/// All subtasks of a worker froze their state; nothing is written.
+pub const CHECKPOINT_FROZEN: &str = "checkpoint-frozen";
+/// A worker's data object is stored; the coordinator does not know.
+pub const CHECKPOINT_STORED: &str = "checkpoint-stored";
+/// A worker was told to commit; nothing is committed.
+pub const COMMIT_ASKED: &str = "commit-asked";
+/// A worker has committed some of its output, not all.
+pub const COMMIT_HALF: &str = "commit-half";
+/// A worker has committed everything; the coordinator does not know.
+pub const COMMIT_DONE: &str = "commit-done";
+
+struct Armed {
+    name: String,
+    left: AtomicU64,
+}
+
+/// Dies here if the environment says so.
+pub fn pass(name: &str) {
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+    let armed = ARMED.get_or_init(|| std::env::var(VARIABLE).ok().and_then(|value| parse(&value)));
+    let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
+    if armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        tracing::error!(step = name, "dying, as {VARIABLE} says");
+        std::process::abort();
+    }
+}
+
+fn parse(value: &str) -> Option<Armed> {
+    let (name, count) = value.split_once(':').unwrap_or((value, "1"));
+    let count = count.parse().ok().filter(|count| *count > 0)?;
+    Some(Armed { name: name.to_owned(), left: AtomicU64::new(count) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_may_follow_the_name() {
+        let armed = parse("commit-asked:3").unwrap();
+        assert_eq!((armed.name.as_str(), armed.left.into_inner()), ("commit-asked", 3));
+        assert_eq!(parse("commit-asked").unwrap().left.into_inner(), 1);
+        assert!(parse("commit-asked:0").is_none() && parse("commit-asked:x").is_none());
+        pass("a step that nobody armed");
+    }
+}

@@ -1,0 +1,161 @@
+//! From a `Deploy` to subtasks that are ready to run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use streamkeeper_connectors::sink::SinkContext;
+use streamkeeper_engine::task::{Counters, Event, SystemClock, Topology};
+use streamkeeper_protocol::{
+    key_group::Assignment,
+    plan::{NodeId, Operator, StreamPlan},
+};
+use streamkeeper_state::{Continuation, ObjectCache, RunHistory};
+use tokio::runtime::Handle;
+
+use super::{
+    WorkerConfig,
+    assembly::Assembly,
+    channels::Channels,
+    checkpoint::{Checkpoints, Writer},
+    commit::Commits,
+    failure::Failure,
+    graph::Built,
+    restore::{RestoredStates, restore},
+};
+use crate::{
+    control::{Deploy, FailureKind, Restore},
+    data_plane::{DataPlane, Mesh, Party, Streams},
+    variables,
+};
+
+/// What outlives deployments.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub(super) config: WorkerConfig,
+    pub(super) data_plane: DataPlane,
+    pub(super) cache: ObjectCache,
+}
+
+/// Where the graph's events go.
+pub(super) trait Ears: Clone + Send + Sync + 'static {
+    /// A subtask said something.
+    fn subtask(&self, attempt: u64, subtask: u32, event: Event);
+    /// A connection to another worker is gone.
+    fn peer_lost(&self, attempt: u64, worker: u32, why: String);
+}
+
+/// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as long as the slowest peer: drop it to give up.
+pub(super) async fn build(workshop: Arc<Workshop>, deploy: Deploy, ears: impl Ears) -> Result<Built, Failure> {
+    let config = &workshop.config;
+    let me = Party { job_uid: deploy.job_uid.clone(), attempt: deploy.attempt, plan_hash: deploy.plan_hash.clone(), worker: config.worker };
+    let layout = Arc::new(Layout::of(&deploy, config)?);
+    let arrivals = workshop.data_plane.expect(me.clone());
+    let workers = deploy.workers.clone();
+    let connecting = async move {
+        Streams::connect(me, workers, arrivals)
+            .await
+            .map_err(|why| Failure::new(FailureKind::Transient, format!("connecting the data plane: {why}")))
+    };
+    let restoring = async {
+        match &deploy.restore {
+            None => Ok(RestoredStates::default()),
+            Some(from) => restore(&*config.store, &workshop.cache, &layout.plan, &layout.assignment, &layout.mine, from).await,
+        }
+    };
+    let (streams, restored) = futures::future::try_join(connecting, restoring).await?;
+    let entries = restored.entries;
+    let sinks = sinks(&layout, config, &deploy.lineage)?;
+    let history = history(deploy.restore.as_deref(), &layout);
+    let writer = Writer { attempt: deploy.attempt, worker: config.worker, root: deploy.root.clone() };
+    let checkpoints = Checkpoints::new(layout.plan.clone(), writer, layout.mine.iter().copied().collect(), history);
+
+    let (channels, queues) = Channels::new(&layout);
+    let routes = channels.routes(&layout);
+    let counters: Vec<Arc<Counters>> = layout.mine.iter().map(|_| Arc::new(Counters::new(&layout.plan))).collect();
+    let assembly = Assembly {
+        layout: layout.clone(),
+        channels,
+        counters: counters.clone(),
+        sinks: sinks.clone(),
+        stores: config.stores.clone(),
+        runtime: Handle::current(),
+        clock: Arc::new(SystemClock::start()),
+    };
+    let attempt = deploy.attempt;
+    let heard = ears.clone();
+    // Giving state back to operators takes as long as there is state.
+    let subtasks = tokio::task::spawn_blocking(move || assembly.build(restored, attempt, &heard));
+    let subtasks = subtasks.await.map_err(|error| Failure::new(FailureKind::Internal, format!("building subtasks: {error}")))??;
+    let mesh = Mesh::start(streams, queues, routes, move |worker, why| ears.peer_lost(attempt, worker, why));
+    Ok(Built { attempt, plan: layout.plan.clone(), subtasks, counters, checkpoints, commits: Commits::new(sinks), mesh, entries })
+}
+
+/// Which subtask is where.
+pub(super) struct Layout {
+    pub(super) plan: Arc<StreamPlan>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) assignment: Arc<Assignment>,
+    pub(super) parallelism: u32,
+    pub(super) slots: u32,
+    pub(super) worker: u32,
+    pub(super) workers: u32,
+    /// Subtasks of this worker.
+    pub(super) mine: Vec<u32>,
+}
+
+impl Layout {
+    fn of(deploy: &Deploy, config: &WorkerConfig) -> Result<Self, Failure> {
+        let wrong = |detail: String| Failure::new(FailureKind::Internal, format!("the deployment does not fit worker {}: {detail}", config.worker));
+        let (slots, workers) = (deploy.slots, u32::try_from(deploy.workers.len()).unwrap_or(u32::MAX));
+        if slots == 0 || slots > config.slots || config.worker >= workers {
+            return Err(wrong(format!("it asks for {slots} slots on each of {workers} workers, this one has {}", config.slots)));
+        }
+        if deploy.plan.hash() != deploy.plan_hash {
+            return Err(wrong(format!("its plan has hash {}, announced as {}", deploy.plan.hash(), deploy.plan_hash)));
+        }
+        let parallelism = workers.saturating_mul(slots);
+        if let Some(owner) = deploy.assignment.owner.iter().find(|owner| **owner >= parallelism) {
+            return Err(wrong(format!("it assigns key groups to subtask {owner} of {parallelism}")));
+        }
+        Ok(Self {
+            topology: Arc::new(Topology::of(&deploy.plan, parallelism)?),
+            plan: Arc::new(deploy.plan.clone()),
+            assignment: Arc::new(deploy.assignment.clone()),
+            parallelism,
+            slots,
+            worker: config.worker,
+            workers,
+            mine: (config.worker * slots..(config.worker + 1) * slots).collect(),
+        })
+    }
+}
+
+/// Sinks of the plan, as subtask 0 would open them.
+fn sinks(layout: &Layout, config: &WorkerConfig, lineage: &str) -> Result<BTreeMap<NodeId, SinkContext>, Failure> {
+    let mut sinks = BTreeMap::new();
+    for node in &layout.plan.nodes {
+        if let Operator::Sink(table) = &node.operator {
+            let table = variables::expand(table, variables::from_environment)?;
+            let context = SinkContext {
+                table,
+                sink_uid: node.state_uid.clone(),
+                lineage: lineage.to_owned(),
+                subtask: 0,
+                parallelism: layout.parallelism,
+                changelog: node.changelog,
+                stores: config.stores.clone(),
+            };
+            sinks.insert(node.id, context);
+        }
+    }
+    Ok(sinks)
+}
+
+/// Runs of the restored checkpoint go on if the subtasks here own the same key groups as then; otherwise they will write everything anew.
+fn history(restore: Option<&Restore>, layout: &Layout) -> RunHistory {
+    let Some(Restore { manifest, folder }) = restore else { return RunHistory::new() };
+    let (before, now) = (&manifest.assignment, &layout.assignment);
+    let same = |subtask: &u32| before.groups_of(*subtask).eq(now.groups_of(*subtask));
+    let goes_on = folder.is_none() && before.owner.len() == now.owner.len() && layout.mine.iter().all(same);
+    let continuation = if goes_on { Continuation::Same } else { Continuation::Rewrite };
+    RunHistory::restored(manifest, continuation, &layout.mine.iter().copied().collect())
+}

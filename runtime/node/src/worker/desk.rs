@@ -1,0 +1,367 @@
+//! The one loop in which everything is decided.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use streamkeeper_engine::{
+    exchange::Barrier,
+    task::{Command, Event, Exit},
+};
+use streamkeeper_protocol::manifest::CheckpointKind;
+use streamkeeper_state::ObjectCache;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    WorkerConfig,
+    commit::CommitJob,
+    deploy::{self, Ears, Workshop},
+    failure::Failure,
+    graph::{Built, Graph},
+    session::{self, FromSession, Running},
+    store::{self, Stored},
+    vitals::Vitals,
+};
+use crate::{
+    clock,
+    control::{Deploy, FailureKind, HEARTBEAT_EVERY, Restored, ToCoordinator, ToWorker},
+    data_plane::DataPlane,
+    failpoint,
+};
+
+/// Something that the desk reacts to.
+#[derive(Debug)]
+enum News {
+    Session(FromSession),
+    Built { attempt: u64, took_ms: u64, result: Box<Result<Built, Failure>> },
+    Subtask { attempt: u64, subtask: u32, event: Event },
+    PeerLost { attempt: u64, worker: u32, why: String },
+    Stored { attempt: u64, outcome: Result<Stored, String> },
+    Committed { attempt: u64, checkpoint: u64, outcome: Result<(), Failure> },
+}
+
+impl From<FromSession> for News {
+    fn from(news: FromSession) -> Self {
+        Self::Session(news)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct DeskEars(mpsc::UnboundedSender<News>);
+
+impl Ears for DeskEars {
+    fn subtask(&self, attempt: u64, subtask: u32, event: Event) {
+        // A desk that is gone has stopped its subtasks.
+        let _ = self.0.send(News::Subtask { attempt, subtask, event });
+    }
+
+    fn peer_lost(&self, attempt: u64, worker: u32, why: String) {
+        let _ = self.0.send(News::PeerLost { attempt, worker, why });
+    }
+}
+
+/// Runs a worker until its coordinator sends it home or `stop` is cancelled. `data` is the bound socket of [`WorkerConfig::data_addr`].
+pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToken) {
+    let (news_sender, mut news) = mpsc::unbounded_channel();
+    let (outbox, queue) = mpsc::unbounded_channel();
+    let running = Running::default();
+    let session = session::keep(config.clone(), running.clone(), queue, news_sender.clone());
+    let session = AbortOnDropHandle::new(tokio::spawn(session));
+    let orphan_limit = config.orphan_limit;
+    let cache = ObjectCache::new(config.cache_bytes);
+    let mut desk = Desk {
+        workshop: Arc::new(Workshop { data_plane: DataPlane::listen(data), cache, config }),
+        news: news_sender,
+        outbox,
+        running,
+        stage: Stage::Empty,
+        last_attempt: 0,
+        connected: false,
+        lost_since: None,
+        vitals: Vitals::new(clock::now()),
+    };
+    let mut tick = tokio::time::interval(HEARTBEAT_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = tick.tick() => desk.tick(orphan_limit).await,
+            heard = news.recv() => match heard {
+                Some(heard) => if desk.hear(heard).await { break },
+                None => break,
+            },
+        }
+    }
+    desk.clear().await;
+    drop(session);
+}
+
+/// What is on the desk.
+#[derive(Debug)]
+enum Stage {
+    Empty,
+    Building { attempt: u64, _task: AbortOnDropHandle<()> },
+    Ready(Box<Graph>),
+}
+
+struct Desk {
+    workshop: Arc<Workshop>,
+    news: mpsc::UnboundedSender<News>,
+    outbox: mpsc::UnboundedSender<ToCoordinator>,
+    running: Running,
+    stage: Stage,
+    /// Greatest attempt ever deployed here: a `Deploy` that comes late is not for us.
+    last_attempt: u64,
+    connected: bool,
+    lost_since: Option<Instant>,
+    vitals: Vitals,
+}
+
+impl Desk {
+    fn say(&self, message: ToCoordinator) {
+        // The session ends only with this worker.
+        let _ = self.outbox.send(message);
+    }
+
+    /// The graph of an attempt, if it runs here.
+    fn graph(&mut self, attempt: u64) -> Option<&mut Graph> {
+        match &mut self.stage {
+            Stage::Ready(graph) if graph.attempt == attempt => Some(graph),
+            _ => None,
+        }
+    }
+
+    fn attempt(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::Empty => None,
+            Stage::Building { attempt, .. } => Some(*attempt),
+            Stage::Ready(graph) => Some(graph.attempt),
+        }
+    }
+
+    async fn tick(&mut self, orphan_limit: std::time::Duration) {
+        let now = clock::now();
+        if self.connected {
+            let graph = match &self.stage {
+                Stage::Ready(graph) => Some(&**graph),
+                _ => None,
+            };
+            let heartbeat = self.vitals.heartbeat(graph, now);
+            self.say(ToCoordinator::Heartbeat(heartbeat));
+        } else if self.lost_since.is_some_and(|since| now.duration_since(since) > orphan_limit) && self.attempt().is_some() {
+            tracing::warn!(limit_s = orphan_limit.as_secs(), "no coordinator for too long: stopping what runs here");
+            self.clear().await;
+        }
+    }
+
+    /// Stops whatever is on the desk; answers when a record last flowed.
+    async fn clear(&mut self) -> Option<i64> {
+        self.running.store(0, Ordering::Relaxed);
+        match std::mem::replace(&mut self.stage, Stage::Empty) {
+            Stage::Ready(graph) => graph.stop().await,
+            Stage::Empty | Stage::Building { .. } => None,
+        }
+    }
+
+    /// Reacts; answers whether the worker is sent home.
+    async fn hear(&mut self, news: News) -> bool {
+        match news {
+            News::Session(FromSession::Connected) => {
+                self.connected = true;
+                self.lost_since = None;
+            }
+            News::Session(FromSession::Lost(_)) => {
+                self.connected = false;
+                self.lost_since = Some(clock::now());
+            }
+            News::Session(FromSession::Told(message)) => return self.obey(message).await,
+            News::Built { attempt, took_ms, result } => self.built(attempt, took_ms, *result),
+            News::Subtask { attempt, subtask, event } => self.subtask(attempt, subtask, event),
+            News::PeerLost { attempt, worker, why } => {
+                let message = format!("the data connection to worker {worker} is lost: {why}");
+                self.failed(attempt, Failure::new(FailureKind::Transient, message));
+            }
+            News::Stored { attempt, outcome } => self.stored(attempt, outcome),
+            News::Committed { attempt, checkpoint, outcome } => self.committed(attempt, checkpoint, outcome),
+        }
+        false
+    }
+
+    async fn obey(&mut self, message: ToWorker) -> bool {
+        match message {
+            ToWorker::Deploy(deploy) => self.deploy(*deploy).await,
+            ToWorker::Start { attempt } => self.command(attempt, &Command::Start),
+            ToWorker::Resume { attempt } => self.command(attempt, &Command::Resume),
+            ToWorker::TriggerCheckpoint { attempt, checkpoint, kind } => self.trigger(attempt, checkpoint, kind),
+            ToWorker::CommitCheckpoint { attempt, checkpoint } => {
+                let job = self.graph(attempt).and_then(|graph| graph.commits.begin(checkpoint));
+                self.commit(attempt, job);
+            }
+            ToWorker::AbortCheckpoint { checkpoint, .. } => tracing::info!(checkpoint, "given up by the coordinator; the next one will hold it"),
+            ToWorker::Cancel { attempt } => self.cancel(attempt).await,
+            ToWorker::Shutdown => return true,
+            ToWorker::Registered | ToWorker::Refused { .. } | ToWorker::Ping => {}
+        }
+        false
+    }
+
+    fn command(&mut self, attempt: u64, command: &Command) {
+        if let Some(graph) = self.graph(attempt) {
+            graph.command(|_| command.clone());
+        }
+    }
+
+    async fn cancel(&mut self, attempt: u64) {
+        let mut last_record_ms = None;
+        if self.attempt().is_some_and(|here| here <= attempt) {
+            last_record_ms = self.clear().await;
+        }
+        self.say(ToCoordinator::Cancelled { attempt, last_record_ms });
+    }
+
+    async fn deploy(&mut self, deploy: Deploy) {
+        let attempt = deploy.attempt;
+        if attempt <= self.last_attempt {
+            tracing::warn!(attempt, newest = self.last_attempt, "a deployment of an old attempt: ignored");
+            return;
+        }
+        if let Some(here) = self.attempt() {
+            let last_record_ms = self.clear().await;
+            self.say(ToCoordinator::Cancelled { attempt: here, last_record_ms });
+        }
+        self.last_attempt = attempt;
+        let (workshop, news, began) = (self.workshop.clone(), self.news.clone(), clock::now());
+        let task = tokio::spawn(async move {
+            let result = deploy::build(workshop, deploy, DeskEars(news.clone())).await;
+            let took_ms = millis(began.elapsed());
+            let _ = news.send(News::Built { attempt, took_ms, result: Box::new(result) });
+        });
+        self.stage = Stage::Building { attempt, _task: AbortOnDropHandle::new(task) };
+    }
+
+    fn built(&mut self, attempt: u64, took_ms: u64, result: Result<Built, Failure>) {
+        if !matches!(self.stage, Stage::Building { attempt: here, .. } if here == attempt) {
+            return;
+        }
+        let launched = result.and_then(|built| {
+            let entries = built.entries;
+            let launched = Graph::launch(built).map(|graph| (entries, graph));
+            launched.map_err(|error| Failure::new(FailureKind::Transient, format!("starting threads: {error}")))
+        });
+        match launched {
+            Ok((entries, graph)) => {
+                self.running.store(attempt, Ordering::Relaxed);
+                self.stage = Stage::Ready(Box::new(graph));
+                self.vitals = Vitals::new(clock::now());
+                self.say(ToCoordinator::Deployed { attempt, restored: Restored { entries, took_ms } });
+            }
+            Err(failure) => {
+                self.failed(attempt, failure);
+                self.stage = Stage::Empty;
+            }
+        }
+    }
+
+    /// Tells the coordinator, once per attempt. What still runs goes on until it is cancelled, so that no peer sees a lost connection before the cause is told.
+    fn failed(&mut self, attempt: u64, failure: Failure) {
+        match &mut self.stage {
+            Stage::Ready(graph) if graph.attempt == attempt && !graph.failed => graph.failed = true,
+            Stage::Building { attempt: here, .. } if *here == attempt => {}
+            _ => return,
+        }
+        let Failure { kind, message } = failure;
+        tracing::error!(attempt, ?kind, message, "the graph failed");
+        self.say(ToCoordinator::TaskFailed { attempt, message, kind });
+    }
+
+    fn subtask(&mut self, attempt: u64, subtask: u32, event: Event) {
+        let Some(graph) = self.graph(attempt) else { return };
+        match event {
+            Event::FirstRecord { at_ms } => {
+                if !std::mem::replace(&mut graph.flowed, true) {
+                    self.say(ToCoordinator::FirstRecord { attempt, at_ms });
+                }
+            }
+            Event::Frozen(snapshot) => {
+                let last_record_ms = graph.last_record_ms();
+                graph.checkpoints.frozen(subtask, snapshot, last_record_ms);
+                self.store_next(attempt);
+            }
+            Event::Ended => {
+                graph.ended.insert(subtask);
+                if graph.ended.len() == graph.len() {
+                    self.say(ToCoordinator::InputEnded { attempt });
+                }
+            }
+            Event::Exited(Exit::Stopped) => {}
+            Event::Exited(Exit::Failed(error)) => self.failed(attempt, error.into()),
+            Event::Exited(Exit::Panicked(what)) => {
+                let message = format!("subtask {subtask} panicked, which is a defect: {what}");
+                self.failed(attempt, Failure::new(FailureKind::Internal, message));
+            }
+        }
+    }
+
+    fn trigger(&mut self, attempt: u64, checkpoint: u64, kind: CheckpointKind) {
+        let Some(graph) = self.graph(attempt) else { return };
+        if graph.failed {
+            let why = "the graph has failed".to_owned();
+            return self.say(ToCoordinator::CheckpointDeclined { attempt, checkpoint, why });
+        }
+        let barrier = Barrier { checkpoint, kind };
+        graph.command(|subtask| Command::Trigger { barrier, full: graph.checkpoints.full_nodes(subtask) });
+    }
+
+    fn store_next(&mut self, attempt: u64) {
+        let Some(graph) = self.graph(attempt) else { return };
+        let Some(what) = graph.checkpoints.next(&mut graph.commits) else { return };
+        failpoint::pass(failpoint::CHECKPOINT_FROZEN);
+        let (store, news) = (self.workshop.config.store.clone(), self.news.clone());
+        tokio::spawn(async move {
+            let outcome = store::store(store, what).await;
+            let _ = news.send(News::Stored { attempt, outcome });
+        });
+    }
+
+    fn stored(&mut self, attempt: u64, outcome: Result<Stored, String>) {
+        let Some(graph) = self.graph(attempt) else { return };
+        match graph.checkpoints.stored(outcome, &mut graph.commits) {
+            Some(Ok(share)) => self.say(ToCoordinator::CheckpointAck(share)),
+            Some(Err((checkpoint, why))) => {
+                tracing::warn!(checkpoint, why, "this worker's share of a checkpoint cannot be stored");
+                self.say(ToCoordinator::CheckpointDeclined { attempt, checkpoint, why });
+            }
+            None => {}
+        }
+        self.store_next(attempt);
+    }
+
+    fn commit(&self, attempt: u64, job: Option<CommitJob>) {
+        let Some(job) = job else { return };
+        let (checkpoint, news) = (job.checkpoint, self.news.clone());
+        tokio::spawn(async move {
+            let outcome = job.run().await;
+            let _ = news.send(News::Committed { attempt, checkpoint, outcome });
+        });
+    }
+
+    fn committed(&mut self, attempt: u64, checkpoint: u64, outcome: Result<(), Failure>) {
+        let Some(graph) = self.graph(attempt) else { return };
+        let next = graph.commits.finish(checkpoint, outcome.is_ok());
+        self.say(match outcome {
+            Ok(()) => ToCoordinator::Committed { attempt, checkpoint },
+            Err(Failure { message: why, .. }) => {
+                tracing::warn!(checkpoint, why, "sink output is not committed");
+                ToCoordinator::CommitFailed { attempt, checkpoint, why }
+            }
+        });
+        self.commit(attempt, next);
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
