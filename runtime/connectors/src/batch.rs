@@ -51,7 +51,13 @@ impl Batch {
 
 /// The Arrow type that carries a data type, as documented on [`DataType`].
 pub fn arrow_type(data: &DataType) -> Arrow {
-    let unit = |precision: u8| if precision <= 3 { TimeUnit::Millisecond } else { TimeUnit::Microsecond };
+    let unit = |precision: u8| {
+        if precision <= 3 {
+            TimeUnit::Millisecond
+        } else {
+            TimeUnit::Microsecond
+        }
+    };
     match data {
         DataType::Null => Arrow::Null,
         DataType::Boolean => Arrow::Boolean,
@@ -61,13 +67,17 @@ pub fn arrow_type(data: &DataType) -> Arrow {
         DataType::BigInt | DataType::IntervalDayTime => Arrow::Int64,
         DataType::Float => Arrow::Float32,
         DataType::Double => Arrow::Float64,
-        DataType::Decimal { precision, scale } => Arrow::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX)),
+        DataType::Decimal { precision, scale } => {
+            Arrow::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
+        }
         DataType::Char { .. } | DataType::Varchar { .. } => Arrow::Utf8,
         DataType::Bytes => Arrow::Binary,
         DataType::Date => Arrow::Date32,
         DataType::Time => Arrow::Time32(TimeUnit::Millisecond),
         DataType::Timestamp { precision } => Arrow::Timestamp(unit(*precision), None),
-        DataType::TimestampLtz { precision } => Arrow::Timestamp(unit(*precision), Some("+00:00".into())),
+        DataType::TimestampLtz { precision } => {
+            Arrow::Timestamp(unit(*precision), Some("+00:00".into()))
+        }
     }
 }
 
@@ -76,7 +86,9 @@ pub fn arrow_schema(schema: &Schema) -> Arc<arrow_schema::Schema> {
     let fields: Vec<_> = schema
         .fields
         .iter()
-        .map(|field| arrow_schema::Field::new(&field.name, arrow_type(&field.ty.data), field.ty.nullable))
+        .map(|field| {
+            arrow_schema::Field::new(&field.name, arrow_type(&field.ty.data), field.ty.nullable)
+        })
         .collect();
     Arc::new(arrow_schema::Schema::new(fields))
 }

@@ -35,12 +35,26 @@ enum Values {
     BigInt(Vec<i64>),
     Float(Vec<f32>),
     Double(Vec<f64>),
-    Decimal { values: Vec<i128>, precision: u8, scale: u8 },
-    Text { ends: Vec<i32>, bytes: Vec<u8> },
-    Bytes { ends: Vec<i32>, bytes: Vec<u8> },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
+    Text {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
+    Bytes {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Date(Vec<i32>),
     Time(Vec<i32>),
-    Timestamp { values: Vec<i64>, precision: u8, zoned: bool },
+    Timestamp {
+        values: Vec<i64>,
+        precision: u8,
+        zoned: bool,
+    },
 }
 
 /// One column.
@@ -60,10 +74,15 @@ macro_rules! each_vector {
             Values::TinyInt($vector) => $body,
             Values::SmallInt($vector) => $body,
             Values::Int($vector) | Values::Date($vector) | Values::Time($vector) => $body,
-            Values::BigInt($vector) | Values::Timestamp { values: $vector, .. } => $body,
+            Values::BigInt($vector)
+            | Values::Timestamp {
+                values: $vector, ..
+            } => $body,
             Values::Float($vector) => $body,
             Values::Double($vector) => $body,
-            Values::Decimal { values: $vector, .. } => $body,
+            Values::Decimal {
+                values: $vector, ..
+            } => $body,
             Values::Text { ends: $vector, .. } | Values::Bytes { ends: $vector, .. } => $body,
         }
     };
@@ -74,7 +93,9 @@ fn end_of(bytes: &[u8]) -> Result<i32, String> {
 }
 
 fn last_end(ends: &[i32]) -> usize {
-    ends.last().and_then(|end| usize::try_from(*end).ok()).unwrap_or(0)
+    ends.last()
+        .and_then(|end| usize::try_from(*end).ok())
+        .unwrap_or(0)
 }
 
 impl Column {
@@ -88,24 +109,41 @@ impl Column {
             DataType::BigInt => Values::BigInt(Vec::new()),
             DataType::Float => Values::Float(Vec::new()),
             DataType::Double => Values::Double(Vec::new()),
-            DataType::Decimal { precision, scale } => {
-                Values::Decimal { values: Vec::new(), precision, scale }
-            }
-            DataType::Char { .. } | DataType::Varchar { .. } => {
-                Values::Text { ends: Vec::new(), bytes: Vec::new() }
-            }
-            DataType::Bytes => Values::Bytes { ends: Vec::new(), bytes: Vec::new() },
+            DataType::Decimal { precision, scale } => Values::Decimal {
+                values: Vec::new(),
+                precision,
+                scale,
+            },
+            DataType::Char { .. } | DataType::Varchar { .. } => Values::Text {
+                ends: Vec::new(),
+                bytes: Vec::new(),
+            },
+            DataType::Bytes => Values::Bytes {
+                ends: Vec::new(),
+                bytes: Vec::new(),
+            },
             DataType::Date => Values::Date(Vec::new()),
             DataType::Time => Values::Time(Vec::new()),
-            DataType::Timestamp { precision } => {
-                Values::Timestamp { values: Vec::new(), precision, zoned: false }
+            DataType::Timestamp { precision } => Values::Timestamp {
+                values: Vec::new(),
+                precision,
+                zoned: false,
+            },
+            DataType::TimestampLtz { precision } => Values::Timestamp {
+                values: Vec::new(),
+                precision,
+                zoned: true,
+            },
+            DataType::Null | DataType::IntervalDayTime | DataType::IntervalYearMonth => {
+                return None;
             }
-            DataType::TimestampLtz { precision } => {
-                Values::Timestamp { values: Vec::new(), precision, zoned: true }
-            }
-            DataType::Null | DataType::IntervalDayTime | DataType::IntervalYearMonth => return None,
         };
-        Some(Self { values, valid: Vec::new(), nulls: false, field: field.clone() })
+        Some(Self {
+            values,
+            valid: Vec::new(),
+            nulls: false,
+            field: field.clone(),
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -136,7 +174,11 @@ impl Column {
             DataType::Timestamp { .. } | DataType::TimestampLtz { .. } => " in the format's style",
             _ => "",
         };
-        format!("'{}' is not a value of {}{example}", excerpt(text), self.field.ty.data)
+        format!(
+            "'{}' is not a value of {}{example}",
+            excerpt(text),
+            self.field.ty.data
+        )
     }
 
     /// Appends NULL, unless the column is NOT NULL.
@@ -208,18 +250,20 @@ impl Column {
             Values::BigInt(values) => trimmed.parse().ok().map(|value| values.push(value)),
             Values::Float(values) => number::parse_float(trimmed).map(|value| values.push(value)),
             Values::Double(values) => number::parse_double(trimmed).map(|value| values.push(value)),
-            Values::Decimal { values, precision, scale } => {
-                match number::parse_decimal(trimmed, *precision, *scale) {
-                    Ok(value) => {
-                        values.push(value);
-                        Some(())
-                    }
-                    Err(DecimalError::Overflow) => {
-                        return self.push_null().map_err(|_| self.wrong(text));
-                    }
-                    Err(DecimalError::Malformed) => None,
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => match number::parse_decimal(trimmed, *precision, *scale) {
+                Ok(value) => {
+                    values.push(value);
+                    Some(())
                 }
-            }
+                Err(DecimalError::Overflow) => {
+                    return self.push_null().map_err(|_| self.wrong(text));
+                }
+                Err(DecimalError::Malformed) => None,
+            },
             Values::Text { ends, bytes } => {
                 bytes.extend_from_slice(text.as_bytes());
                 ends.push(end_of(bytes)?);
@@ -232,12 +276,18 @@ impl Column {
             }
             Values::Date(values) => time::parse_date(text).map(|days| values.push(days)),
             Values::Time(values) => time::parse_time(text).map(|millis| values.push(millis)),
-            Values::Timestamp { values, precision, zoned } => {
-                time::parse_timestamp(text, style, *zoned).map(|moment| {
-                    let moment = moment.with_precision(*precision);
-                    values.push(if *precision <= 3 { moment.millis() } else { moment.micros() });
-                })
-            }
+            Values::Timestamp {
+                values,
+                precision,
+                zoned,
+            } => time::parse_timestamp(text, style, *zoned).map(|moment| {
+                let moment = moment.with_precision(*precision);
+                values.push(if *precision <= 3 {
+                    moment.millis()
+                } else {
+                    moment.micros()
+                });
+            }),
         };
         match pushed {
             Some(()) => {
@@ -263,21 +313,6 @@ impl Column {
     fn take(&mut self) -> Result<ArrayRef, String> {
         let valid = std::mem::take(&mut self.valid);
         let nulls = std::mem::take(&mut self.nulls).then(|| NullBuffer::from(valid));
-        fn primitive<T: ArrowPrimitiveType>(
-            values: &mut Vec<T::Native>,
-            nulls: Option<NullBuffer>,
-        ) -> PrimitiveArray<T> {
-            let capacity = values.len();
-            let full = std::mem::replace(values, Vec::with_capacity(capacity));
-            PrimitiveArray::new(ScalarBuffer::from(full), nulls)
-        }
-        fn parts(ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> (OffsetBuffer<i32>, Buffer) {
-            let mut offsets = Vec::with_capacity(ends.len() + 1);
-            offsets.push(0);
-            offsets.append(ends);
-            let bytes = std::mem::take(bytes);
-            (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from(bytes))
-        }
         let refused = |error: arrow_schema::ArrowError| error.to_string();
         Ok(match &mut self.values {
             Values::Boolean(values) => {
@@ -289,7 +324,11 @@ impl Column {
             Values::BigInt(values) => Arc::new(primitive::<Int64Type>(values, nulls)),
             Values::Float(values) => Arc::new(primitive::<Float32Type>(values, nulls)),
             Values::Double(values) => Arc::new(primitive::<Float64Type>(values, nulls)),
-            Values::Decimal { values, precision, scale } => Arc::new(
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => Arc::new(
                 Decimal128Array::new(ScalarBuffer::from(std::mem::take(values)), nulls)
                     .with_precision_and_scale(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
                     .map_err(refused)?,
@@ -304,7 +343,11 @@ impl Column {
             }
             Values::Date(values) => Arc::new(primitive::<Date32Type>(values, nulls)),
             Values::Time(values) => Arc::new(primitive::<Time32MillisecondType>(values, nulls)),
-            Values::Timestamp { values, precision, zoned } => {
+            Values::Timestamp {
+                values,
+                precision,
+                zoned,
+            } => {
                 let zone = zoned.then_some("+00:00");
                 if *precision <= 3 {
                     let array = primitive::<TimestampMillisecondType>(values, nulls);
@@ -318,42 +361,74 @@ impl Column {
     }
 }
 
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+) -> PrimitiveArray<T> {
+    let capacity = values.len();
+    let full = std::mem::replace(values, Vec::with_capacity(capacity));
+    PrimitiveArray::new(ScalarBuffer::from(full), nulls)
+}
+
+fn parts(ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> (OffsetBuffer<i32>, Buffer) {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.append(ends);
+    let bytes = std::mem::take(bytes);
+    (
+        OffsetBuffer::new(ScalarBuffer::from(offsets)),
+        Buffer::from(bytes),
+    )
+}
+
 /// All columns of a table.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
     schema: Arc<arrow_schema::Schema>,
-    rows: usize,
+    length: usize,
 }
 
 impl Rows {
     /// No rows yet; none for a schema with types that no table column has.
     pub(crate) fn new(schema: &Schema) -> Option<Self> {
-        let columns = schema.fields.iter().map(Column::new).collect::<Option<_>>()?;
-        Some(Self { columns, schema: arrow_schema(schema), rows: 0 })
+        let columns = schema
+            .fields
+            .iter()
+            .map(Column::new)
+            .collect::<Option<_>>()?;
+        Some(Self {
+            columns,
+            schema: arrow_schema(schema),
+            length: 0,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rows
+        self.length
     }
 
     /// Keeps the row that was just appended to every column.
     pub(crate) fn commit_row(&mut self) {
-        self.rows += 1;
+        self.length += 1;
     }
 
     /// Takes back what was appended of a row.
     pub(crate) fn abandon_row(&mut self) {
         for column in &mut self.columns {
-            column.truncate(self.rows);
+            column.truncate(self.length);
         }
     }
 
     /// The rows as a batch; none are left.
     pub(crate) fn take(&mut self) -> Result<RecordBatch, String> {
-        let arrays =
-            self.columns.iter_mut().map(Column::take).collect::<Result<Vec<_>, _>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
+        let arrays = self
+            .columns
+            .iter_mut()
+            .map(Column::take)
+            .collect::<Result<Vec<_>, _>>()?;
+        let options =
+            RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.length)));
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| error.to_string())
     }

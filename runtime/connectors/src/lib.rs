@@ -13,7 +13,12 @@
 //! engine, a server or a clock of its own.
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
 )]
 
 pub mod batch;
@@ -26,6 +31,10 @@ mod options;
 mod print;
 pub mod sink;
 pub mod source;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod view;
 
@@ -105,12 +114,16 @@ pub struct TableTraits {
 pub fn check(table: &TableRef, table_use: TableUse) -> Result<TableTraits, ConnectorError> {
     let options = Options::new(table);
     // Accepts any changelog, and as a source would have no end.
-    let any = TableTraits { accepts: ChangelogMode::Retract, bounded: false };
+    let any = TableTraits {
+        accepts: ChangelogMode::Retract,
+        bounded: false,
+    };
     match (table.connector.as_str(), table_use) {
         (FILESYSTEM, _) => filesystem::check(options, table_use),
-        (DATAGEN, TableUse::Source) => {
-            Ok(TableTraits { bounded: datagen::check(options)?, ..any })
-        }
+        (DATAGEN, TableUse::Source) => Ok(TableTraits {
+            bounded: datagen::check(options)?,
+            ..any
+        }),
         (PRINT, TableUse::Sink) => print::check(options).map(|()| any),
         (BLACKHOLE, TableUse::Sink) => blackhole::check(options).map(|()| any),
         _ => Err(not_for(table, table_use)),
@@ -166,7 +179,11 @@ fn not_for(table: &TableRef, table_use: TableUse) -> ConnectorError {
             format!("unknown connector '{name}'; sinks are: {FILESYSTEM}, {PRINT}, {BLACKHOLE}")
         }
     };
-    ConnectorError::Option { table: table.name.clone(), option: Some("connector".to_owned()), detail }
+    ConnectorError::Option {
+        table: table.name.clone(),
+        option: Some("connector".to_owned()),
+        detail,
+    }
 }
 
 fn refuse_sink_parallelism(options: Options<'_>) -> Result<(), ConnectorError> {

@@ -20,12 +20,12 @@ impl<'a> Options<'a> {
         Self { table }
     }
 
-    pub(crate) fn table(&self) -> &'a TableRef {
+    pub(crate) fn table(self) -> &'a TableRef {
         self.table
     }
 
     /// An error about one option.
-    pub(crate) fn wrong(&self, option: &str, detail: impl Display) -> ConnectorError {
+    pub(crate) fn wrong(self, option: &str, detail: impl Display) -> ConnectorError {
         ConnectorError::Option {
             table: self.table.name.clone(),
             option: Some(option.to_owned()),
@@ -34,7 +34,7 @@ impl<'a> Options<'a> {
     }
 
     /// An error about the table.
-    pub(crate) fn unfit(&self, detail: impl Display) -> ConnectorError {
+    pub(crate) fn unfit(self, detail: impl Display) -> ConnectorError {
         ConnectorError::Option {
             table: self.table.name.clone(),
             option: None,
@@ -42,28 +42,28 @@ impl<'a> Options<'a> {
         }
     }
 
-    pub(crate) fn has(&self, option: &str) -> bool {
+    pub(crate) fn has(self, option: &str) -> bool {
         self.table.options.contains_key(option)
     }
 
     /// The value as it stands.
-    pub(crate) fn text(&self, option: &str) -> Option<&'a str> {
+    pub(crate) fn text(self, option: &str) -> Option<&'a str> {
         self.table.options.get(option).map(String::as_str)
     }
 
     /// The value, if it is there and holds no variable.
-    fn known(&self, option: &str) -> Option<&'a str> {
+    fn known(self, option: &str) -> Option<&'a str> {
         self.text(option).filter(|value| !value.contains("${"))
     }
 
-    pub(crate) fn required(&self, option: &str, what: &str) -> Result<&'a str, ConnectorError> {
+    pub(crate) fn required(self, option: &str, what: &str) -> Result<&'a str, ConnectorError> {
         match self.text(option) {
             Some(value) if !value.trim().is_empty() => Ok(value),
             _ => Err(self.wrong(option, format_args!("is required: {what}"))),
         }
     }
 
-    pub(crate) fn boolean(&self, option: &str, default: bool) -> Result<bool, ConnectorError> {
+    pub(crate) fn boolean(self, option: &str, default: bool) -> Result<bool, ConnectorError> {
         match self.known(option).map(str::trim) {
             None => Ok(default),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
@@ -76,7 +76,7 @@ impl<'a> Options<'a> {
 
     /// A value that its type can parse; `what` says what it should be, like `a number of rows`.
     pub(crate) fn parsed<T: FromStr>(
-        &self,
+        self,
         option: &str,
         what: &str,
     ) -> Result<Option<T>, ConnectorError> {
@@ -92,28 +92,39 @@ impl<'a> Options<'a> {
 
     /// One of a few words; the first is the default.
     pub(crate) fn choice<T: Copy>(
-        &self,
+        self,
         option: &str,
         choices: &[(&str, T)],
     ) -> Result<Option<T>, ConnectorError> {
-        let Some(value) = self.known(option) else { return Ok(None) };
-        let found =
-            choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value.trim()));
+        let Some(value) = self.known(option) else {
+            return Ok(None);
+        };
+        let found = choices
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(value.trim()));
         found.map(|(_, choice)| Some(*choice)).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| format!("'{name}'")).collect();
-            self.wrong(option, format_args!("'{value}' is not one of {}", names.join(", ")))
+            let names: Vec<_> = choices
+                .iter()
+                .map(|(name, _)| format!("'{name}'"))
+                .collect();
+            self.wrong(
+                option,
+                format_args!("'{value}' is not one of {}", names.join(", ")),
+            )
         })
     }
 
     /// A duration as Flink writes it (`500 ms`, `10s`, `1 min`, `2 h`, `1 d`; a bare number is
     /// milliseconds), in milliseconds.
-    pub(crate) fn duration_ms(&self, option: &str) -> Result<Option<u64>, ConnectorError> {
+    pub(crate) fn duration_ms(self, option: &str) -> Result<Option<u64>, ConnectorError> {
         self.known(option)
             .map(|value| {
                 parse_duration_ms(value).ok_or_else(|| {
                     self.wrong(
                         option,
-                        format_args!("'{value}' is not a duration like '500 ms', '10 s', '1 min' or '2 h'"),
+                        format_args!(
+                            "'{value}' is not a duration like '500 ms', '10 s', '1 min' or '2 h'"
+                        ),
                     )
                 })
             })
@@ -122,7 +133,7 @@ impl<'a> Options<'a> {
 
     /// Refuses options that are neither among `known` nor accepted by `also`.
     pub(crate) fn refuse_unknown(
-        &self,
+        self,
         known: &[&str],
         also: impl Fn(&str) -> bool,
     ) -> Result<(), ConnectorError> {
@@ -148,7 +159,9 @@ impl<'a> Options<'a> {
 
 fn parse_duration_ms(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
     let factor = match unit.trim().to_ascii_lowercase().as_str() {

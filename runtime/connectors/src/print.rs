@@ -34,7 +34,12 @@ pub(crate) fn open(context: SinkContext) -> Result<Box<dyn Sink>, ConnectorError
         (identifier, true) => format!("{identifier}:{task}> "),
     };
     let standard_error = options.boolean("standard-error", false)?;
-    Ok(Box::new(Print { context, prefix, standard_error, lines: Vec::new() }))
+    Ok(Box::new(Print {
+        context,
+        prefix,
+        standard_error,
+        lines: Vec::new(),
+    }))
 }
 
 struct Print {
@@ -116,5 +121,61 @@ fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
         Value::Date(days) => time::write_date(out, i64::from(days)),
         Value::Time(millis) => time::print_time(out, millis),
         Value::Timestamp { moment, zoned } => time::print_timestamp(out, moment, zoned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{
+        ArrayRef, BinaryArray, Decimal128Array, Float64Array, RecordBatch, StringArray,
+        TimestampMillisecondArray,
+    };
+    use streamkeeper_protocol::types::DataType;
+    use streamkeeper_storage::{MemoryStore, ObjectStore};
+
+    use super::*;
+    use crate::{
+        batch::{INSERT, arrow_schema},
+        testing::{sink_context, table},
+    };
+
+    #[test]
+    fn rows_look_as_in_flink() {
+        let columns = [
+            ("a", DataType::STRING),
+            ("b", DataType::Double),
+            (
+                "c",
+                DataType::Decimal {
+                    precision: 5,
+                    scale: 2,
+                },
+            ),
+            ("d", DataType::Timestamp { precision: 3 }),
+            ("e", DataType::Bytes),
+        ];
+        let table = table("print", &columns, &[]);
+        let decimals = Decimal128Array::from(vec![Some(150), None]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec![Some("x"), None])),
+            Arc::new(Float64Array::from(vec![1e10, 1.0])),
+            Arc::new(decimals.with_precision_and_scale(5, 2).unwrap()),
+            Arc::new(TimestampMillisecondArray::from(vec![Some(0), None])),
+            Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\x01\xff"), None])),
+        ];
+        let rows = RecordBatch::try_new(arrow_schema(&table.schema), columns).unwrap();
+        let batch = Batch {
+            rows,
+            kinds: Some(vec![INSERT, UPDATE_BEFORE].into()),
+        };
+        let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new());
+        let mut out = Vec::new();
+        write_lines(&mut out, &batch, &sink_context(&table, &store), "p> ").unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "p> +I[x, 1.0E10, 1.50, 1970-01-01T00:00, [1, -1]]\np> -U[null, 1.0, null, null, null]\n"
+        );
     }
 }

@@ -31,7 +31,10 @@ pub struct SinkContext {
 
 impl fmt::Debug for SinkContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SinkContext").field("table", &self.table.name).field("subtask", &self.subtask).finish_non_exhaustive()
+        f.debug_struct("SinkContext")
+            .field("table", &self.table.name)
+            .field("subtask", &self.subtask)
+            .finish_non_exhaustive()
     }
 }
 

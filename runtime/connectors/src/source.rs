@@ -47,7 +47,10 @@ impl SourceContext {
 
 impl fmt::Debug for SourceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceContext").field("table", &self.table.name).field("subtask", &self.subtask).finish_non_exhaustive()
+        f.debug_struct("SourceContext")
+            .field("table", &self.table.name)
+            .field("subtask", &self.subtask)
+            .finish_non_exhaustive()
     }
 }
 

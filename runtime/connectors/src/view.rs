@@ -28,13 +28,22 @@ enum Values<'a> {
     BigInt(&'a Int64Array),
     Float(&'a Float32Array),
     Double(&'a Float64Array),
-    Decimal { array: &'a Decimal128Array, scale: u8 },
+    Decimal {
+        array: &'a Decimal128Array,
+        scale: u8,
+    },
     Text(&'a StringArray),
     Bytes(&'a BinaryArray),
     Date(&'a Date32Array),
     Time(&'a Time32MillisecondArray),
-    Millis { array: &'a TimestampMillisecondArray, zoned: bool },
-    Micros { array: &'a TimestampMicrosecondArray, zoned: bool },
+    Millis {
+        array: &'a TimestampMillisecondArray,
+        zoned: bool,
+    },
+    Micros {
+        array: &'a TimestampMicrosecondArray,
+        zoned: bool,
+    },
 }
 
 /// One value that is not NULL.
@@ -44,14 +53,20 @@ pub(crate) enum Value<'a> {
     Integer(i64),
     Float(f32),
     Double(f64),
-    Decimal { value: i128, scale: u8 },
+    Decimal {
+        value: i128,
+        scale: u8,
+    },
     Text(&'a str),
     Bytes(&'a [u8]),
     /// Days since the epoch.
     Date(i32),
     /// Milliseconds of the day.
     Time(i32),
-    Timestamp { moment: Moment, zoned: bool },
+    Timestamp {
+        moment: Moment,
+        zoned: bool,
+    },
 }
 
 impl<'a> View<'a> {
@@ -65,9 +80,10 @@ impl<'a> View<'a> {
             DataType::BigInt => Values::BigInt(any.downcast_ref()?),
             DataType::Float => Values::Float(any.downcast_ref()?),
             DataType::Double => Values::Double(any.downcast_ref()?),
-            DataType::Decimal { scale, .. } => {
-                Values::Decimal { array: any.downcast_ref()?, scale }
-            }
+            DataType::Decimal { scale, .. } => Values::Decimal {
+                array: any.downcast_ref()?,
+                scale,
+            },
             DataType::Char { .. } | DataType::Varchar { .. } => Values::Text(any.downcast_ref()?),
             DataType::Bytes => Values::Bytes(any.downcast_ref()?),
             DataType::Date => Values::Date(any.downcast_ref()?),
@@ -75,12 +91,20 @@ impl<'a> View<'a> {
             DataType::Timestamp { precision } | DataType::TimestampLtz { precision } => {
                 let zoned = matches!(field.ty.data, DataType::TimestampLtz { .. });
                 if precision <= 3 {
-                    Values::Millis { array: any.downcast_ref()?, zoned }
+                    Values::Millis {
+                        array: any.downcast_ref()?,
+                        zoned,
+                    }
                 } else {
-                    Values::Micros { array: any.downcast_ref()?, zoned }
+                    Values::Micros {
+                        array: any.downcast_ref()?,
+                        zoned,
+                    }
                 }
             }
-            DataType::Null | DataType::IntervalDayTime | DataType::IntervalYearMonth => return None,
+            DataType::Null | DataType::IntervalDayTime | DataType::IntervalYearMonth => {
+                return None;
+            }
         };
         Some(Self { array, values })
     }
@@ -128,17 +152,22 @@ impl<'a> View<'a> {
             Values::BigInt(array) => Value::Integer(array.value(row)),
             Values::Float(array) => Value::Float(array.value(row)),
             Values::Double(array) => Value::Double(array.value(row)),
-            Values::Decimal { array, scale } => Value::Decimal { value: array.value(row), scale },
+            Values::Decimal { array, scale } => Value::Decimal {
+                value: array.value(row),
+                scale,
+            },
             Values::Text(array) => Value::Text(array.value(row)),
             Values::Bytes(array) => Value::Bytes(array.value(row)),
             Values::Date(array) => Value::Date(array.value(row)),
             Values::Time(array) => Value::Time(array.value(row)),
-            Values::Millis { array, zoned } => {
-                Value::Timestamp { moment: Moment::from_millis(array.value(row)), zoned }
-            }
-            Values::Micros { array, zoned } => {
-                Value::Timestamp { moment: Moment::from_micros(array.value(row)), zoned }
-            }
+            Values::Millis { array, zoned } => Value::Timestamp {
+                moment: Moment::from_millis(array.value(row)),
+                zoned,
+            },
+            Values::Micros { array, zoned } => Value::Timestamp {
+                moment: Moment::from_micros(array.value(row)),
+                zoned,
+            },
         })
     }
 }

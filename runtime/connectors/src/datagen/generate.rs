@@ -24,15 +24,31 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     Boolean,
-    Integer { min: i64, max: i64 },
-    Float { min: f64, max: f64 },
-    Decimal { min: i128, max: i128 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Float {
+        min: f64,
+        max: f64,
+    },
+    Decimal {
+        min: i128,
+        max: i128,
+    },
     /// Hexadecimal digits; bytes for BYTES.
-    Text { length: usize, variable: bool },
+    Text {
+        length: usize,
+        variable: bool,
+    },
     /// The row's time on the schedule, or up to so much before.
-    Now { max_past_ms: u64 },
+    Now {
+        max_past_ms: u64,
+    },
     /// `start` plus the row number, in any numeric or character type.
-    Sequence { start: i64 },
+    Sequence {
+        start: i64,
+    },
 }
 
 /// One column.
@@ -113,11 +129,34 @@ fn integer_in(min: i64, max: i64, hash: u64) -> i64 {
     min.wrapping_add_unsigned(scale(hash, max.abs_diff(min)))
 }
 
+/// Appends so many hexadecimal digits, or bytes.
+fn push_random(bytes: &mut Vec<u8>, length: usize, seed: u64, number: u64, hexadecimal: bool) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let end = bytes.len() + length;
+    let mut hash = seed;
+    while bytes.len() < end {
+        hash = mix(hash, number);
+        let room = end - bytes.len();
+        if hexadecimal {
+            let digits: [u8; 16] = std::array::from_fn(|digit| {
+                DIGITS[usize::try_from(hash >> (digit * 4) & 15).unwrap_or(0)]
+            });
+            bytes.extend_from_slice(&digits[..room.min(16)]);
+        } else {
+            bytes.extend_from_slice(&hash.to_le_bytes()[..room.min(8)]);
+        }
+    }
+}
+
 impl Generator {
     fn nulls(&self, numbers: &[u64]) -> Option<NullBuffer> {
         let seed = mix(self.seed, u64::MAX);
         (self.nulls > 0).then(|| {
-            numbers.iter().map(|&number| mix(seed, number) >= self.nulls).collect::<Vec<_>>().into()
+            numbers
+                .iter()
+                .map(|&number| mix(seed, number) >= self.nulls)
+                .collect::<Vec<_>>()
+                .into()
         })
     }
 
@@ -153,7 +192,10 @@ impl Generator {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a sequence of floats is as exact as floats are")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a sequence of floats is as exact as floats are"
+    )]
     fn float(&self, number: u64) -> f64 {
         match self.kind {
             // Written so that neither the span nor the sum can overflow.
@@ -189,56 +231,50 @@ impl Generator {
     }
 
     fn text(&self, numbers: &[u64], hexadecimal: bool) -> (OffsetBuffer<i32>, Buffer) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut offsets = Vec::with_capacity(numbers.len() + 1);
         offsets.push(0);
         let mut bytes: Vec<u8> = Vec::new();
         for &number in numbers {
-            match self.kind {
-                Kind::Text { length, variable } => {
-                    let mut hash = mix(self.seed, number);
-                    let length = if variable && length > 0 {
-                        1 + usize::try_from(scale(hash, length as u64 - 1)).unwrap_or(0)
-                    } else {
-                        length
-                    };
-                    let end = bytes.len() + length;
-                    while bytes.len() < end {
-                        hash = mix(hash, number);
-                        let room = end - bytes.len();
-                        if hexadecimal {
-                            let digits: [u8; 16] = std::array::from_fn(|digit| {
-                                DIGITS[usize::try_from(hash >> (digit * 4) & 15).unwrap_or(0)]
-                            });
-                            bytes.extend_from_slice(&digits[..room.min(16)]);
-                        } else {
-                            bytes.extend_from_slice(&hash.to_le_bytes()[..room.min(8)]);
-                        }
-                    }
-                }
-                _ => {
-                    let mut buffer = itoa::Buffer::new();
-                    bytes.extend_from_slice(buffer.format(self.in_sequence(number)).as_bytes());
-                }
+            if let Kind::Text { length, variable } = self.kind {
+                let hash = mix(self.seed, number);
+                let shorter = variable && length > 0;
+                let length = if shorter {
+                    1 + usize::try_from(scale(hash, length as u64 - 1)).unwrap_or(0)
+                } else {
+                    length
+                };
+                push_random(&mut bytes, length, hash, number, hexadecimal);
+            } else {
+                let mut buffer = itoa::Buffer::new();
+                bytes.extend_from_slice(buffer.format(self.in_sequence(number)).as_bytes());
             }
+            // The options keep a batch far below 2 GiB.
             offsets.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
         }
-        (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from(bytes))
+        (
+            OffsetBuffer::new(ScalarBuffer::from(offsets)),
+            Buffer::from(bytes),
+        )
     }
 
     fn column(&self, schedule: &Schedule, numbers: &[u64]) -> Result<ArrayRef, String> {
         let refused = |error: arrow_schema::ArrowError| error.to_string();
         Ok(match &self.data {
             DataType::Boolean => {
-                let values: Vec<bool> =
-                    numbers.iter().map(|&number| mix(self.seed, number) & 1 == 1).collect();
+                let values: Vec<bool> = numbers
+                    .iter()
+                    .map(|&number| mix(self.seed, number) & 1 == 1)
+                    .collect();
                 Arc::new(BooleanArray::new(values.into(), self.nulls(numbers)))
             }
             DataType::TinyInt => self.integers::<Int8Type>(numbers),
             DataType::SmallInt => self.integers::<Int16Type>(numbers),
             DataType::Int => self.integers::<Int32Type>(numbers),
             DataType::BigInt => self.integers::<Int64Type>(numbers),
-            #[expect(clippy::cast_possible_truncation, reason = "FLOAT is rounded from DOUBLE")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "FLOAT is rounded from DOUBLE"
+            )]
             DataType::Float => {
                 Arc::new(self.primitive::<Float32Type>(numbers, |number| self.float(number) as f32))
             }
@@ -246,11 +282,17 @@ impl Generator {
                 Arc::new(self.primitive::<Float64Type>(numbers, |number| self.float(number)))
             }
             DataType::Decimal { precision, scale } => {
-                let values: Vec<i128> =
-                    numbers.iter().map(|&number| self.decimal(number, *scale)).collect();
+                let values: Vec<i128> = numbers
+                    .iter()
+                    .map(|&number| self.decimal(number, *scale))
+                    .collect();
                 let array = Decimal128Array::new(ScalarBuffer::from(values), self.nulls(numbers));
                 let scale = i8::try_from(*scale).unwrap_or(i8::MAX);
-                Arc::new(array.with_precision_and_scale(*precision, scale).map_err(refused)?)
+                Arc::new(
+                    array
+                        .with_precision_and_scale(*precision, scale)
+                        .map_err(refused)?,
+                )
             }
             DataType::Char { .. } | DataType::Varchar { .. } => {
                 let (offsets, bytes) = self.text(numbers, true);
@@ -266,10 +308,12 @@ impl Generator {
                 let days = schedule.micros(number).div_euclid(DAY_MS * 1_000);
                 i32::try_from(days).unwrap_or(i32::MAX)
             })),
-            DataType::Time => Arc::new(self.primitive::<Time32MillisecondType>(numbers, |number| {
-                let millis = schedule.micros(number).div_euclid(1_000).rem_euclid(DAY_MS);
-                i32::try_from(millis).unwrap_or(0)
-            })),
+            DataType::Time => {
+                Arc::new(self.primitive::<Time32MillisecondType>(numbers, |number| {
+                    let millis = schedule.micros(number).div_euclid(1_000).rem_euclid(DAY_MS);
+                    i32::try_from(millis).unwrap_or(0)
+                }))
+            }
             DataType::Timestamp { precision } | DataType::TimestampLtz { precision } => {
                 let zoned = matches!(self.data, DataType::TimestampLtz { .. });
                 self.timestamps(schedule, numbers, *precision, zoned.then_some("+00:00"))

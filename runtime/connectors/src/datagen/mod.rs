@@ -8,12 +8,14 @@
 //! * [`options`]: the table's options to one generator per column.
 //! * [`generate`]: generators and row numbers to columns.
 //! * [`split`]: which row numbers come next; positions.
-//! * [`pace`]: `rows-per-second`.
+//! * [`pace`]: the rate, `rows-per-second`.
 
 mod generate;
 mod options;
 mod pace;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use generate::Schedule;
 use pace::{Allowed, Pace};
@@ -36,9 +38,18 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
     let plan = options::Plan::parse(Options::new(&context.table))?;
     let splits = Splits::new(&context, plan.rows)?;
     let pace = Pace::new(&context, plan.rows_per_second);
-    let schedule =
-        Schedule { origin_ms: splits.origin_ms(), rows_per_second: plan.rows_per_second };
-    Ok(Box::new(Datagen { context, plan, splits, pace, schedule, numbers: Vec::new() }))
+    let schedule = Schedule {
+        origin_ms: splits.origin_ms(),
+        rows_per_second: plan.rows_per_second,
+    };
+    Ok(Box::new(Datagen {
+        context,
+        plan,
+        splits,
+        pace,
+        schedule,
+        numbers: Vec::new(),
+    }))
 }
 
 struct Datagen {
@@ -65,7 +76,11 @@ impl Source for Datagen {
         self.splits.advance(allowed, &mut self.numbers);
         self.pace.spend(self.numbers.len());
         let rows = generate::rows(&self.plan, &self.schedule, &self.numbers).map_err(|detail| {
-            ConnectorError::Option { table: self.context.table.name.clone(), option: None, detail }
+            ConnectorError::Option {
+                table: self.context.table.name.clone(),
+                option: None,
+                detail,
+            }
         })?;
         Ok(Polled::Rows(Batch::inserts(rows)))
     }

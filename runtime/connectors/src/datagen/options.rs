@@ -26,11 +26,20 @@ const OPTIONS: &[&str] = &[
     "fields.<column>.end",
     "fields.<column>.null-rate",
 ];
-const FIELD_OPTIONS: &[&str] =
-    &["kind", "min", "max", "max-past", "length", "var-len", "start", "end", "null-rate"];
+const FIELD_OPTIONS: &[&str] = &[
+    "kind",
+    "min",
+    "max",
+    "max-past",
+    "length",
+    "var-len",
+    "start",
+    "end",
+    "null-rate",
+];
 const DEFAULT_ROWS_PER_SECOND: u64 = 10_000;
 const DEFAULT_LENGTH: usize = 100;
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 1 << 16;
 
 /// What a table generates.
 #[derive(Debug)]
@@ -79,7 +88,13 @@ impl Plan {
         if columns.is_empty() {
             return Err(options.unfit("the table has no columns"));
         }
-        Ok(Self { rows, is_bounded, rows_per_second, columns, schema: arrow_schema(&table.schema) })
+        Ok(Self {
+            rows,
+            is_bounded,
+            rows_per_second,
+            columns,
+            schema: arrow_schema(&table.schema),
+        })
     }
 }
 
@@ -98,7 +113,10 @@ fn refuse_unknown(options: Options<'_>) -> Result<(), ConnectorError> {
             let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
             return Err(options.wrong(
                 option,
-                format_args!("there is no column '{column}'; columns: {}", names.join(", ")),
+                format_args!(
+                    "there is no column '{column}'; columns: {}",
+                    names.join(", ")
+                ),
             ));
         }
     }
@@ -157,7 +175,10 @@ impl FieldOptions<'_> {
             self.refuse(&["max-past"], "only works for TIMESTAMP and TIMESTAMP_LTZ")?;
         }
         if !data.is_string() && *data != DataType::Bytes {
-            self.refuse(&["length", "var-len"], "only works for CHAR, VARCHAR, STRING and BYTES")?;
+            self.refuse(
+                &["length", "var-len"],
+                "only works for CHAR, VARCHAR, STRING and BYTES",
+            )?;
         }
         let kind = match data {
             DataType::Boolean => Kind::Boolean,
@@ -171,7 +192,10 @@ impl FieldOptions<'_> {
             DataType::Char { .. } | DataType::Varchar { .. } | DataType::Bytes => self.text()?,
             DataType::Date | DataType::Time => Kind::Now { max_past_ms: 0 },
             DataType::Timestamp { .. } | DataType::TimestampLtz { .. } => {
-                let past = self.options.duration_ms(&self.name("max-past"))?.unwrap_or(0);
+                let past = self
+                    .options
+                    .duration_ms(&self.name("max-past"))?
+                    .unwrap_or(0);
                 Kind::Now { max_past_ms: past }
             }
             DataType::Null | DataType::IntervalDayTime | DataType::IntervalYearMonth => {
@@ -195,7 +219,10 @@ impl FieldOptions<'_> {
             }
         }
         if min > max {
-            return Err(self.wrong("min", format_args!("{min} is larger than the maximum {max}")));
+            return Err(self.wrong(
+                "min",
+                format_args!("{min} is larger than the maximum {max}"),
+            ));
         }
         Ok(Kind::Integer { min, max })
     }
@@ -214,7 +241,10 @@ impl FieldOptions<'_> {
         };
         let (min, max) = (bound("min", 0.0)?, bound("max", most)?);
         if min > max {
-            return Err(self.wrong("min", format_args!("{min} is larger than the maximum {max}")));
+            return Err(self.wrong(
+                "min",
+                format_args!("{min} is larger than the maximum {max}"),
+            ));
         }
         Ok(Kind::Float { min, max })
     }
@@ -240,11 +270,15 @@ impl FieldOptions<'_> {
     fn text(&self) -> Result<Kind, ConnectorError> {
         let (fixed, longest) = match self.field.ty.data {
             DataType::Char { length } => (Some(length as usize), LONGEST),
-            DataType::Varchar { length: Some(length) } => (None, (length as usize).min(LONGEST)),
+            DataType::Varchar {
+                length: Some(length),
+            } => (None, (length as usize).min(LONGEST)),
             _ => (None, LONGEST),
         };
         let default = fixed.unwrap_or(DEFAULT_LENGTH.min(longest));
-        let length = self.parsed("length", "a number of characters")?.unwrap_or(default);
+        let length = self
+            .parsed("length", "a number of characters")?
+            .unwrap_or(default);
         if length > longest || fixed.is_some_and(|fixed| fixed != length) {
             let data = &self.field.ty.data;
             let detail = format!("{length} characters do not fit {data} (at most {LONGEST})");
@@ -267,16 +301,21 @@ impl FieldOptions<'_> {
             return Err(self.wrong("kind", format_args!("'sequence' does not work for {data}")));
         }
         for option in ["start", "end"] {
-            self.options.required(&self.name(option), "a sequence needs its start and end")?;
+            self.options
+                .required(&self.name(option), "a sequence needs its start and end")?;
         }
-        let (Some(start), Some(end)) =
-            (self.parsed::<i64>("start", "an integer")?, self.parsed::<i64>("end", "an integer")?)
-        else {
+        let (Some(start), Some(end)) = (
+            self.parsed::<i64>("start", "an integer")?,
+            self.parsed::<i64>("end", "an integer")?,
+        ) else {
             // A variable stands for one of them.
             return Ok((Kind::Sequence { start: 0 }, Some(u64::MAX)));
         };
         if start > end {
-            return Err(self.wrong("start", format_args!("{start} is larger than the end {end}")));
+            return Err(self.wrong(
+                "start",
+                format_args!("{start} is larger than the end {end}"),
+            ));
         }
         for (option, value) in [("start", start), ("end", end)] {
             if !holds(data, value) {
@@ -289,7 +328,9 @@ impl FieldOptions<'_> {
 
     /// NULL where a hash is below this.
     fn null_threshold(&self) -> Result<u64, ConnectorError> {
-        let rate: f64 = self.parsed("null-rate", "a rate between 0 and 1")?.unwrap_or(0.0);
+        let rate: f64 = self
+            .parsed("null-rate", "a rate between 0 and 1")?
+            .unwrap_or(0.0);
         if !(0.0..=1.0).contains(&rate) {
             return Err(self.wrong("null-rate", format_args!("{rate} is not between 0 and 1")));
         }
@@ -314,8 +355,10 @@ fn holds(data: &DataType, value: i64) -> bool {
         DataType::Decimal { precision, scale } => {
             parse_decimal(&value.to_string(), *precision, *scale).is_ok()
         }
-        DataType::Char { length } => value.to_string().len() <= *length as usize,
-        DataType::Varchar { length: Some(length) } => value.to_string().len() <= *length as usize,
+        DataType::Char { length }
+        | DataType::Varchar {
+            length: Some(length),
+        } => value.to_string().len() <= *length as usize,
         _ => true,
     }
 }

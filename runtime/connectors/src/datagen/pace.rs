@@ -60,8 +60,13 @@ impl Pace {
     /// How many of `wanted` rows may go now.
     pub(super) fn allow(&mut self, wanted: usize) -> Allowed {
         let now = Instant::now();
-        let linger = LINGER.max(self.duration_of(1)).min(self.duration_of(wanted));
-        let due = self.due.unwrap_or(now).max(now.checked_sub(CATCH_UP).unwrap_or(now));
+        let linger = LINGER
+            .max(self.duration_of(1))
+            .min(self.duration_of(wanted));
+        let due = self
+            .due
+            .unwrap_or(now)
+            .max(now.checked_sub(CATCH_UP).unwrap_or(now));
         self.due = Some(due);
         let waited = now.saturating_duration_since(due);
         if waited < linger {

@@ -38,7 +38,7 @@ impl Split {
 /// The splits of one subtask.
 #[derive(Debug)]
 pub(super) struct Splits {
-    splits: Vec<Split>,
+    all: Vec<Split>,
     /// Key groups of the job: the stride of a split.
     stride: u64,
     origin_ms: i64,
@@ -58,11 +58,20 @@ impl Splits {
             .map(|key_group| {
                 let first = u64::from(key_group);
                 let length = job_rows.saturating_sub(first).div_ceil(stride);
-                Split { key_group, rows: 0, length, changed: true }
+                Split {
+                    key_group,
+                    rows: 0,
+                    length,
+                    changed: true,
+                }
             })
             .collect();
         let mut origin_ms: Option<i64> = None;
-        for state in context.restored.iter().filter(|state| context.owns(state.key_group)) {
+        for state in context
+            .restored
+            .iter()
+            .filter(|state| context.owns(state.key_group))
+        {
             let unreadable = |detail: String| ConnectorError::Option {
                 table: context.table.name.clone(),
                 option: None,
@@ -71,7 +80,9 @@ impl Splits {
             let position: Position = serde_json::from_slice(&state.position)
                 .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
             if position.v > POSITION_FORMAT || state.split != name(state.key_group) {
-                return Err(unreadable("was written by another version or connector".to_owned()));
+                return Err(unreadable(
+                    "was written by another version or connector".to_owned(),
+                ));
             }
             if let Ok(at) = splits.binary_search_by_key(&state.key_group, |split| split.key_group) {
                 splits[at].rows = position.rows;
@@ -80,7 +91,7 @@ impl Splits {
             origin_ms = Some(origin_ms.unwrap_or(i64::MAX).min(position.origin_ms));
         }
         Ok(Self {
-            splits,
+            all: splits,
             stride,
             origin_ms: origin_ms.unwrap_or(context.now_ms),
         })
@@ -92,24 +103,32 @@ impl Splits {
 
     /// Whether no split has rows left.
     pub(super) fn at_end(&self) -> bool {
-        !self.splits.iter().any(Split::is_open)
+        !self.all.iter().any(Split::is_open)
     }
 
     /// Appends the numbers of the next rows, at most `most`: of the splits that are furthest behind,
     /// in step, until they meet the others.
     pub(super) fn advance(&mut self, most: usize, numbers: &mut Vec<u64>) {
-        let open = self.splits.iter().filter(|split| split.is_open()).map(|split| split.rows);
-        let Some(behind) = open.clone().min() else { return };
+        let open = self
+            .all
+            .iter()
+            .filter(|split| split.is_open())
+            .map(|split| split.rows);
+        let Some(behind) = open.clone().min() else {
+            return;
+        };
         let meets = open.filter(|rows| *rows > behind).min();
-        let members: Vec<usize> = (0..self.splits.len())
-            .filter(|&at| self.splits[at].rows == behind && self.splits[at].is_open())
+        let members: Vec<usize> = (0..self.all.len())
+            .filter(|&at| self.all[at].rows == behind && self.all[at].is_open())
             .take(most)
             .collect();
-        let steps = u64::try_from(most / members.len().max(1)).unwrap_or(1).max(1);
+        let steps = u64::try_from(most / members.len().max(1))
+            .unwrap_or(1)
+            .max(1);
         let until = behind.saturating_add(steps).min(meets.unwrap_or(u64::MAX));
         for row in behind..until {
             for &at in &members {
-                let split = &mut self.splits[at];
+                let split = &mut self.all[at];
                 if split.is_open() {
                     numbers.push(row * self.stride + u64::from(split.key_group));
                     split.rows = row + 1;
@@ -121,11 +140,15 @@ impl Splits {
 
     pub(super) fn take_changed(&mut self) -> Vec<SplitState> {
         let origin_ms = self.origin_ms;
-        let changed = self.splits.iter_mut().filter(|split| split.changed);
+        let changed = self.all.iter_mut().filter(|split| split.changed);
         changed
             .map(|split| {
                 split.changed = false;
-                let position = Position { v: POSITION_FORMAT, rows: split.rows, origin_ms };
+                let position = Position {
+                    v: POSITION_FORMAT,
+                    rows: split.rows,
+                    origin_ms,
+                };
                 SplitState {
                     split: name(split.key_group),
                     key_group: split.key_group,

@@ -15,7 +15,7 @@ use crate::{
     sink::{Committer, SinkContext},
 };
 
-use super::options::FileOptions;
+use super::{open_store, options::FileOptions};
 
 const META_FORMAT: u32 = 1;
 
@@ -31,7 +31,11 @@ pub(super) struct Meta {
 
 impl Meta {
     pub(super) fn new(path: String, name: String) -> Self {
-        Self { v: META_FORMAT, path, name }
+        Self {
+            v: META_FORMAT,
+            path,
+            name,
+        }
     }
 
     pub(super) fn to_json(&self) -> serde_json::Value {
@@ -42,12 +46,22 @@ impl Meta {
 /// Name of the file of one subtask and checkpoint.
 pub(super) fn object_name(context: &SinkContext, checkpoint: u64, extension: &str) -> String {
     // The end of a lineage is the random part of it.
-    let lineage: Vec<char> =
-        context.lineage.chars().filter(char::is_ascii_alphanumeric).collect();
+    let lineage: Vec<char> = context
+        .lineage
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
     let lineage: String = lineage[lineage.len().saturating_sub(8)..].iter().collect();
-    let sink: String =
-        context.sink_uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    format!("part-{lineage}-{sink}-{}-{checkpoint:012}.{extension}", context.subtask)
+    let sink: String = context
+        .sink_uid
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
+    format!(
+        "part-{lineage}-{sink}-{}-{checkpoint:012}.{extension}",
+        context.subtask
+    )
 }
 
 /// Opens the committer of a sink.
@@ -62,24 +76,37 @@ struct FileCommitter {
 
 impl FileCommitter {
     fn storage(&self, source: StorageError) -> ConnectorError {
-        ConnectorError::Storage { table: self.context.table.name.clone(), source }
+        ConnectorError::Storage {
+            table: self.context.table.name.clone(),
+            source,
+        }
     }
 
     fn refused(&self, detail: String) -> ConnectorError {
-        ConnectorError::Write { table: self.context.table.name.clone(), detail }
+        ConnectorError::Write {
+            table: self.context.table.name.clone(),
+            detail,
+        }
     }
 
     async fn put(&self, meta: &serde_json::Value, staged: Bytes) -> Result<(), ConnectorError> {
         let meta: Meta = serde_json::from_value(meta.clone())
             .map_err(|error| self.refused(format!("a prepared file cannot be read: {error}")))?;
         if meta.v > META_FORMAT {
-            let detail = format!("a prepared file has format {}, newer than this version", meta.v);
+            let detail = format!(
+                "a prepared file has format {}, newer than this version",
+                meta.v
+            );
             return Err(self.refused(detail));
         }
-        let (store, folder) = self.context.stores.open(&meta.path)?;
+        let (store, folder) =
+            open_store(&*self.context.stores, &meta.path, &self.context.table.name)?;
         let folder = folder.trim_end_matches('/');
-        let key =
-            if folder.is_empty() { meta.name.clone() } else { format!("{folder}/{}", meta.name) };
+        let key = if folder.is_empty() {
+            meta.name.clone()
+        } else {
+            format!("{folder}/{}", meta.name)
+        };
         match store.put(&key, staged.clone(), Condition::Absent).await {
             Ok(_) => Ok(()),
             // Committed before, or by a write whose answer was lost: then it holds these bytes.

@@ -15,7 +15,10 @@ pub(super) struct Place {
 impl Place {
     /// The place of a table whose path has this key in its store.
     pub(super) fn new(key: &str, options: FileOptions) -> Self {
-        Self { prefix: key.trim_end_matches('/').to_owned(), options }
+        Self {
+            prefix: key.trim_end_matches('/').to_owned(),
+            options,
+        }
     }
 
     /// What to list.
@@ -32,13 +35,19 @@ impl Place {
     /// Whether an object is input. As in Flink, names that start with a point or an underscore are
     /// hidden, with everything below them.
     pub(super) fn holds(&self, object: &ObjectMeta) -> bool {
-        let Some(rest) = self.below(&object.key) else { return false };
+        let Some(rest) = self.below(&object.key) else {
+            return false;
+        };
         let hidden = rest
             .split('/')
             .any(|part| part.starts_with('.') || part.starts_with('_'));
         let folder = object.key.ends_with('/');
         let matches = self.options.pattern.as_ref().is_none_or(|pattern| {
-            let slash = if rest.is_empty() || rest.starts_with('/') { "" } else { "/" };
+            let slash = if rest.is_empty() || rest.starts_with('/') {
+                ""
+            } else {
+                "/"
+            };
             pattern.is_match(&format!("{}{slash}{rest}", self.options.absolute_path()))
         });
         !hidden && !folder && matches

@@ -27,7 +27,11 @@ pub(crate) use commit::open as open_committer;
 pub(crate) use sink::open as open_sink;
 pub(crate) use source::open as open_source;
 
-use crate::{ConnectorError, TableTraits, TableUse, options::Options};
+use std::sync::Arc;
+
+use streamkeeper_storage::ObjectStore;
+
+use crate::{ConnectorError, TableTraits, TableUse, options::Options, source::Stores};
 
 /// Checks the options of a table.
 pub(crate) fn check(
@@ -35,5 +39,24 @@ pub(crate) fn check(
     table_use: TableUse,
 ) -> Result<TableTraits, ConnectorError> {
     let parsed = options::FileOptions::parse(options, table_use)?;
-    Ok(TableTraits { accepts: parsed.format.accepts(), bounded: parsed.monitor.is_none() })
+    Ok(TableTraits {
+        accepts: parsed.format.accepts(),
+        bounded: parsed.monitor.is_none(),
+    })
+}
+
+/// Opens the store of a path, for a table.
+fn open_store(
+    stores: &dyn Stores,
+    path: &str,
+    table: &str,
+) -> Result<(Arc<dyn ObjectStore>, String), ConnectorError> {
+    stores.open(path).map_err(|error| match error {
+        // Stores know no tables.
+        ConnectorError::Storage { source, .. } => ConnectorError::Storage {
+            table: table.to_owned(),
+            source,
+        },
+        other => other,
+    })
 }

@@ -54,7 +54,9 @@ impl FileOptions {
         // A variable for the interval still means that the table is watched.
         let monitor = monitor.or(options.has(MONITOR).then_some(1_000));
         let pattern = options.parsed::<String>(PATTERN, "text")?;
-        let pattern = pattern.map(|pattern| Regex::new(&format!("^(?:{pattern})$"))).transpose();
+        let pattern = pattern
+            .map(|pattern| Regex::new(&format!("^(?:{pattern})$")))
+            .transpose();
         Ok(Self {
             path: path.trim_end_matches('/').to_owned(),
             format,
@@ -87,14 +89,21 @@ fn refuse_foreign(options: Options<'_>) -> Result<(), ConnectorError> {
              checkpoint interval decides the size of files; remove it",
         ),
         (
-            &["partition.", "sink.partition-commit.", "sink.shuffle-by-partition."],
+            &[
+                "partition.",
+                "sink.partition-commit.",
+                "sink.shuffle-by-partition.",
+            ],
             "is not supported: tables are not partitioned; remove it",
         ),
         (
             &["auto-compaction", "compaction."],
             "is not supported: files are never merged or rewritten; remove it",
         ),
-        (&["source.report-statistics"], "is not supported: no plan depends on statistics; remove it"),
+        (
+            &["source.report-statistics"],
+            "is not supported: no plan depends on statistics; remove it",
+        ),
     ];
     for option in options.table().options.keys() {
         for (prefixes, why) in reasons {

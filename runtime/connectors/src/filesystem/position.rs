@@ -29,11 +29,17 @@ pub(super) struct Position {
 impl Position {
     /// Before the first row.
     pub(super) fn start() -> Self {
-        Self { v: POSITION_FORMAT, ..Self::default() }
+        Self {
+            v: POSITION_FORMAT,
+            ..Self::default()
+        }
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { offset: self.offset, line: self.line }
+        Mark {
+            offset: self.offset,
+            line: self.line,
+        }
     }
 
     pub(super) fn to_state(&self, key: &str, max_parallelism: u16) -> SplitState {
@@ -57,7 +63,11 @@ pub(super) enum Restored {
 
 /// State that says that the objects of a key group were listed.
 pub(super) fn listed(key_group: u16) -> SplitState {
-    SplitState { split: LISTED.to_owned(), key_group, position: b"{\"v\":1}".to_vec() }
+    SplitState {
+        split: LISTED.to_owned(),
+        key_group,
+        position: b"{\"v\":1}".to_vec(),
+    }
 }
 
 /// Reads the state of a split.
@@ -74,10 +84,15 @@ pub(super) fn restore(table: &str, state: &SplitState) -> Result<Restored, Conne
     let malformed = |error| unreadable(format!("cannot be read: {error}"));
     let version: Version = serde_json::from_slice(&state.position).map_err(malformed)?;
     if version.v > POSITION_FORMAT {
-        return Err(unreadable(format!("has format {}, newer than this version", version.v)));
+        return Err(unreadable(format!(
+            "has format {}, newer than this version",
+            version.v
+        )));
     }
     if state.split == LISTED {
         return Ok(Restored::Listed);
     }
-    serde_json::from_slice(&state.position).map(Restored::Object).map_err(malformed)
+    serde_json::from_slice(&state.position)
+        .map(Restored::Object)
+        .map_err(malformed)
 }

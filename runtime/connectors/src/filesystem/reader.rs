@@ -32,9 +32,16 @@ const PAUSES_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
 #[derive(Debug)]
 pub(super) enum Event {
     /// New objects, and the key groups that were listed for the first time.
-    Listed { objects: Vec<String>, key_groups: Vec<u16> },
+    Listed {
+        objects: Vec<String>,
+        key_groups: Vec<u16>,
+    },
     /// Rows of an object.
-    Rows { key: Arc<str>, etag: Arc<str>, decoded: Decoded },
+    Rows {
+        key: Arc<str>,
+        etag: Arc<str>,
+        decoded: Decoded,
+    },
     /// The object has no more rows.
     Finished { key: Arc<str>, etag: Arc<str> },
     /// Everything was read, nothing will come.
@@ -133,7 +140,10 @@ impl Reader {
     }
 
     fn storage(&self, source: StorageError) -> ConnectorError {
-        ConnectorError::Storage { table: self.context.table.name.clone(), source }
+        ConnectorError::Storage {
+            table: self.context.table.name.clone(),
+            source,
+        }
     }
 
     fn uri(&self, key: &str) -> String {
@@ -187,28 +197,39 @@ impl Reader {
         for object in &listed {
             self.unread.insert(object.key.clone(), Position::start());
         }
-        let key_groups =
-            if watched { Vec::new() } else { std::mem::take(&mut self.unlisted).into_iter().collect() };
+        let key_groups = if watched {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.unlisted).into_iter().collect()
+        };
         let objects = listed.iter().map(|object| object.key.clone()).collect();
-        self.send(Event::Listed { objects, key_groups }).await?;
-        Ok(listed.into_iter().map(|object| (object.key, object.size)).collect())
+        self.send(Event::Listed {
+            objects,
+            key_groups,
+        })
+        .await?;
+        Ok(listed
+            .into_iter()
+            .map(|object| (object.key, object.size))
+            .collect())
     }
 
     /// What is there now under a key.
     async fn look_up(&self, key: &str) -> Result<ObjectMeta, ConnectorError> {
         let listed = patiently(|| self.store.list(key)).await;
         let listed = listed.map_err(|error| self.storage(error))?;
-        listed.into_iter().find(|object| object.key == key).ok_or_else(|| {
-            self.storage(StorageError::NotFound { action: "ListObjectsV2", at: self.uri(key) })
-        })
+        listed
+            .into_iter()
+            .find(|object| object.key == key)
+            .ok_or_else(|| {
+                self.storage(StorageError::NotFound {
+                    action: "ListObjectsV2",
+                    at: self.uri(key),
+                })
+            })
     }
 
-    async fn read(
-        &self,
-        key: String,
-        position: Position,
-        size: Option<u64>,
-    ) -> Result<(), Stop> {
+    async fn read(&self, key: String, position: Position, size: Option<u64>) -> Result<(), Stop> {
         let compressed = match key.rsplit_once('.').map(|(_, extension)| extension) {
             Some("gz" | "gzip") => true,
             Some(other @ ("bz2" | "xz" | "zst" | "zip" | "deflate" | "snappy" | "lz4")) => {
@@ -217,8 +238,12 @@ impl Reader {
             }
             _ => false,
         };
-        let stream =
-            Stream::new(&self.options.format, &self.context.table, position.mark(), compressed)?;
+        let stream = Stream::new(
+            &self.options.format,
+            &self.context.table,
+            position.mark(),
+            compressed,
+        )?;
         let size = match size {
             Some(size) => size,
             None => self.look_up(&key).await?.size,
@@ -226,9 +251,14 @@ impl Reader {
         let etag = if size <= WHOLE {
             self.read_whole(&key, &position, stream, compressed).await?
         } else {
-            self.read_ranges(&key, &position, stream, compressed).await?
+            self.read_ranges(&key, &position, stream, compressed)
+                .await?
         };
-        self.send(Event::Finished { key: key.into(), etag }).await
+        self.send(Event::Finished {
+            key: key.into(),
+            etag,
+        })
+        .await
     }
 
     fn check_version(&self, key: &str, position: &Position, now: &str) -> Result<Arc<str>, Stop> {
@@ -250,7 +280,11 @@ impl Reader {
         let object = patiently(|| self.store.get(key)).await;
         let object = object.map_err(|error| self.storage(error))?;
         let etag = self.check_version(key, position, &object.etag)?;
-        let skip = if compressed { 0 } else { usize::try_from(position.offset).unwrap_or(usize::MAX) };
+        let skip = if compressed {
+            0
+        } else {
+            usize::try_from(position.offset).unwrap_or(usize::MAX)
+        };
         let rest = object.bytes.slice(skip.min(object.bytes.len())..);
         let stream = self.decode(key, &etag, stream, rest, true).await?;
         self.finish(key, &etag, stream).await?;
@@ -288,7 +322,10 @@ impl Reader {
         }
         let now = self.look_up(key).await?;
         if version(&now.etag) != &*etag {
-            let read = Position { etag: etag.to_string(), ..position.clone() };
+            let read = Position {
+                etag: etag.to_string(),
+                ..position.clone()
+            };
             return Err(self.changed(key, &read, version(&now.etag)).into());
         }
         self.finish(key, &etag, stream).await?;
@@ -338,24 +375,26 @@ impl Reader {
         self.hand_over(key, etag, rest).await
     }
 
-    async fn hand_over(
-        &self,
-        key: &str,
-        etag: &Arc<str>,
-        decoded: Decoded,
-    ) -> Result<(), Stop> {
+    async fn hand_over(&self, key: &str, etag: &Arc<str>, decoded: Decoded) -> Result<(), Stop> {
         if decoded.marks.is_empty() && decoded.skipped == 0 {
             return Ok(());
         }
-        self.send(Event::Rows { key: key.into(), etag: etag.clone(), decoded }).await
+        self.send(Event::Rows {
+            key: key.into(),
+            etag: etag.clone(),
+            decoded,
+        })
+        .await
     }
 
     fn broken(&self, key: &str, broken: Broken) -> ConnectorError {
         match broken {
             Broken::Record(bad) => self.record(key, bad.line, bad.detail),
-            Broken::Compression(error) => {
-                self.record(key, 0, format!("the gzip stream is damaged or cut off: {error}"))
-            }
+            Broken::Compression(error) => self.record(
+                key,
+                0,
+                format!("the gzip stream is damaged or cut off: {error}"),
+            ),
         }
     }
 }

@@ -18,7 +18,11 @@ use crate::{
 pub(crate) fn open(context: SinkContext) -> Result<Box<dyn Sink>, ConnectorError> {
     let options = FileOptions::parse(Options::new(&context.table), TableUse::Sink)?;
     let encoder = Encoder::new(&options.format, &context.table);
-    Ok(Box::new(FileSink { context, options, encoder }))
+    Ok(Box::new(FileSink {
+        context,
+        options,
+        encoder,
+    }))
 }
 
 struct FileSink {
@@ -39,6 +43,9 @@ impl Sink for FileSink {
         }
         let name = object_name(&self.context, checkpoint, self.options.format.extension());
         let meta = Meta::new(self.options.path.clone(), name);
-        Ok(Some(Committable { meta: meta.to_json(), staged: Some(Bytes::from(rows)) }))
+        Ok(Some(Committable {
+            meta: meta.to_json(),
+            staged: Some(Bytes::from(rows)),
+        }))
     }
 }

@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{
     listing::Place,
+    open_store,
     options::FileOptions,
     position::{Position, Restored, listed, restore},
     reader::{Event, Reader},
@@ -27,10 +28,14 @@ const AHEAD: usize = 4;
 /// Opens the source of one subtask.
 pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
     let options = FileOptions::parse(Options::new(&context.table), TableUse::Source)?;
-    let (store, key) = context.stores.open(&options.path)?;
+    let (store, key) = open_store(&*context.stores, &options.path, &context.table.name)?;
     let mut positions = BTreeMap::new();
     let mut unlisted: BTreeSet<u16> = context.assignment.groups_of(context.subtask).collect();
-    for state in context.restored.iter().filter(|state| context.owns(state.key_group)) {
+    for state in context
+        .restored
+        .iter()
+        .filter(|state| context.owns(state.key_group))
+    {
         match restore(&context.table.name, state)? {
             Restored::Object(position) => {
                 positions.insert(state.split.clone(), position);
@@ -114,7 +119,10 @@ impl FileSource {
         let mark = current.decoded.marks[mark];
         let batch = current.decoded.rows.slice(current.next, rows);
         current.next += rows;
-        let position = self.positions.entry(current.key.clone()).or_insert_with(Position::start);
+        let position = self
+            .positions
+            .entry(current.key.clone())
+            .or_insert_with(Position::start);
         position.etag.clone_from(&current.etag);
         position.rows += rows as u64;
         position.offset = mark.offset;
@@ -128,7 +136,10 @@ impl FileSource {
 
     fn take_event(&mut self, event: Event) -> Result<(), ConnectorError> {
         match event {
-            Event::Listed { objects, key_groups } => {
+            Event::Listed {
+                objects,
+                key_groups,
+            } => {
                 self.listed = true;
                 self.unread += objects.len();
                 self.newly_listed.extend(key_groups);
@@ -140,11 +151,18 @@ impl FileSource {
             Event::Rows { key, etag, decoded } => {
                 self.skipped += decoded.skipped;
                 let (key, etag) = (key.to_string(), etag.to_string());
-                self.current = Some(Current { key, etag, decoded, next: 0 });
+                self.current = Some(Current {
+                    key,
+                    etag,
+                    decoded,
+                    next: 0,
+                });
             }
             Event::Finished { key, etag } => {
-                let position =
-                    self.positions.entry(key.to_string()).or_insert_with(Position::start);
+                let position = self
+                    .positions
+                    .entry(key.to_string())
+                    .or_insert_with(Position::start);
                 position.etag = etag.to_string();
                 position.finished = true;
                 self.unread = self.unread.saturating_sub(1);
@@ -186,9 +204,13 @@ impl Source for FileSource {
     fn changed_splits(&mut self) -> Vec<SplitState> {
         let groups = self.context.max_parallelism();
         let changed = std::mem::take(&mut self.changed);
-        let objects = changed.iter().filter_map(|key| Some((key, self.positions.get(key)?)));
+        let objects = changed
+            .iter()
+            .filter_map(|key| Some((key, self.positions.get(key)?)));
         let objects = objects.map(|(key, position)| position.to_state(key, groups));
-        objects.chain(self.newly_listed.drain(..).map(listed)).collect()
+        objects
+            .chain(self.newly_listed.drain(..).map(listed))
+            .collect()
     }
 
     fn skipped_records(&self) -> u64 {

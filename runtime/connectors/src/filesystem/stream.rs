@@ -113,7 +113,9 @@ impl Stream {
             inflater.flush()?;
         }
         let inflated = inflater.get_mut();
-        let left_out = usize::try_from(self.leave_out).unwrap_or(usize::MAX).min(inflated.len());
+        let left_out = usize::try_from(self.leave_out)
+            .unwrap_or(usize::MAX)
+            .min(inflated.len());
         self.leave_out -= left_out as u64;
         self.buffer.extend_from_slice(&inflated[left_out..]);
         inflated.clear();

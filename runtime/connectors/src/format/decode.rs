@@ -88,12 +88,14 @@ impl Decoder {
             detail: "a column's type cannot be read from a format".to_owned(),
         };
         let (records, ignore_errors) = match format {
-            Format::Json(options) => {
-                (Records::Json(json::RowDecoder::new(options, &table.schema)), options.ignore_errors)
-            }
-            Format::Csv(options) => {
-                (Records::Csv(csv::RowDecoder::new(options.clone())), options.ignore_errors)
-            }
+            Format::Json(options) => (
+                Records::Json(json::RowDecoder::new(options, &table.schema)),
+                options.ignore_errors,
+            ),
+            Format::Csv(options) => (
+                Records::Csv(csv::RowDecoder::new(options.clone())),
+                options.ignore_errors,
+            ),
             Format::Raw => (Records::Raw, false),
             Format::DebeziumJson(_) => return Err(unreadable()),
         };
@@ -126,7 +128,8 @@ impl Decoder {
             let line = self.at.line + 1;
             let Some(frame) = frame else {
                 if rest.len() > LONGEST_RECORD {
-                    let detail = format!("no end of the record within {} MiB", LONGEST_RECORD >> 20);
+                    let detail =
+                        format!("no end of the record within {} MiB", LONGEST_RECORD >> 20);
                     return Err(BadRecord { line, detail });
                 }
                 break;
@@ -142,7 +145,10 @@ impl Decoder {
             };
             if let (Err(detail), false) = (&appended, self.ignore_errors) {
                 self.rows.abandon_row();
-                return Err(BadRecord { line, detail: detail.clone() });
+                return Err(BadRecord {
+                    line,
+                    detail: detail.clone(),
+                });
             }
             used += frame.length;
             self.at.offset += frame.length as u64;
@@ -165,8 +171,10 @@ impl Decoder {
     /// The rows so far; none are left.
     pub(crate) fn take(&mut self) -> Result<Decoded, BadRecord> {
         self.batch_start = self.at.offset;
-        let rows =
-            self.rows.take().map_err(|detail| BadRecord { line: self.at.line, detail })?;
+        let rows = self.rows.take().map_err(|detail| BadRecord {
+            line: self.at.line,
+            detail,
+        })?;
         Ok(Decoded {
             rows,
             marks: std::mem::take(&mut self.marks),
@@ -178,8 +186,14 @@ impl Decoder {
 /// The next line.
 pub(super) fn frame_line(input: &[u8], last: bool) -> Option<Frame> {
     match memchr::memchr(b'\n', input) {
-        Some(end) => Some(Frame { length: end + 1, lines: 1 }),
-        None if last && !input.is_empty() => Some(Frame { length: input.len(), lines: 1 }),
+        Some(end) => Some(Frame {
+            length: end + 1,
+            lines: 1,
+        }),
+        None if last && !input.is_empty() => Some(Frame {
+            length: input.len(),
+            lines: 1,
+        }),
         None => None,
     }
 }

@@ -35,7 +35,11 @@ impl Encoder {
             Format::Csv(options) => Lines::Csv(csv::RowEncoder::new(options.clone())),
             Format::Raw => Lines::Raw,
         };
-        Self { lines, table: table.clone(), out: Vec::new() }
+        Self {
+            lines,
+            table: table.clone(),
+            out: Vec::new(),
+        }
     }
 
     /// Appends the rows of a batch.
@@ -84,6 +88,9 @@ impl Encoder {
     }
 
     fn refused(&self, detail: &str) -> ConnectorError {
-        ConnectorError::Write { table: self.table.name.clone(), detail: detail.to_owned() }
+        ConnectorError::Write {
+            table: self.table.name.clone(),
+            detail: detail.to_owned(),
+        }
     }
 }

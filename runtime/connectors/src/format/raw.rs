@@ -22,9 +22,10 @@ pub(super) fn check(options: Options<'_>) -> Result<(), ConnectorError> {
     }
     match options.text("raw.charset") {
         None | Some("UTF-8") => Ok(()),
-        Some(other) => {
-            Err(options.wrong("raw.charset", format_args!("'{other}' is not supported, only 'UTF-8'")))
-        }
+        Some(other) => Err(options.wrong(
+            "raw.charset",
+            format_args!("'{other}' is not supported, only 'UTF-8'"),
+        )),
     }
 }
 

@@ -3,7 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
-    STANDARD.decode(text).map_err(|error| format!("'{}' is not base64: {error}", excerpt(text)))
+    STANDARD
+        .decode(text)
+        .map_err(|error| format!("'{}' is not base64: {error}", excerpt(text)))
 }
 
 pub(crate) fn write(out: &mut Vec<u8>, bytes: &[u8]) {

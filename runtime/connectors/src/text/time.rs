@@ -15,12 +15,18 @@ impl Moment {
     pub(crate) fn from_millis(millis: i64) -> Self {
         // A remainder is non-negative and below its divisor.
         let nanos = u32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
-        Self { seconds: millis.div_euclid(1_000), nanos }
+        Self {
+            seconds: millis.div_euclid(1_000),
+            nanos,
+        }
     }
 
     pub(crate) fn from_micros(micros: i64) -> Self {
         let nanos = u32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
-        Self { seconds: micros.div_euclid(1_000_000), nanos }
+        Self {
+            seconds: micros.div_euclid(1_000_000),
+            nanos,
+        }
     }
 
     /// In milliseconds, the rest cut off.
@@ -36,7 +42,10 @@ impl Moment {
     /// With only so many digits of the second's fraction, the rest cut off.
     pub(crate) fn with_precision(self, digits: u8) -> Self {
         let unit = 10_u32.pow(9 - u32::from(digits.min(9)));
-        Self { nanos: self.nanos / unit * unit, ..self }
+        Self {
+            nanos: self.nanos / unit * unit,
+            ..self
+        }
     }
 }
 
@@ -61,7 +70,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -76,7 +89,8 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0_i64, |number, byte| {
-        byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        byte.is_ascii_digit()
+            .then(|| number * 10 + i64::from(byte - b'0'))
     })
 }
 
@@ -90,7 +104,11 @@ fn date_days(text: &[u8]) -> Option<i64> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
         return None;
     }
-    let (year, month, day) = (number(&text[..4])?, number(&text[5..7])?, number(&text[8..])?);
+    let (year, month, day) = (
+        number(&text[..4])?,
+        number(&text[5..7])?,
+        number(&text[8..])?,
+    );
     ((1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day))
         .then(|| days_from_civil(year, month, day))
 }
@@ -114,7 +132,8 @@ fn time_of_day(text: &[u8], seconds_optional: bool) -> Option<(i64, u32)> {
         }
         _ => return None,
     };
-    (hour < 24 && minute < 60 && second < 60).then_some((hour * 3_600 + minute * 60 + second, nanos))
+    (hour < 24 && minute < 60 && second < 60)
+        .then_some((hour * 3_600 + minute * 60 + second, nanos))
 }
 
 /// `05:00:00[.fraction]`, in milliseconds of the day.
@@ -138,7 +157,10 @@ pub(crate) fn parse_timestamp(text: &str, style: TimestampStyle, zoned: bool) ->
     }
     let days = date_days(&text[..10])?;
     let (seconds, nanos) = time_of_day(&text[11..], style == TimestampStyle::Iso8601)?;
-    Some(Moment { seconds: days * SECONDS_OF_DAY + seconds, nanos })
+    Some(Moment {
+        seconds: days * SECONDS_OF_DAY + seconds,
+        nanos,
+    })
 }
 
 fn push_padded(out: &mut Vec<u8>, number: i64, width: usize) {
@@ -147,7 +169,10 @@ fn push_padded(out: &mut Vec<u8>, number: i64, width: usize) {
     if number < 0 {
         out.push(b'-');
     }
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
+    out.extend(std::iter::repeat_n(
+        b'0',
+        width.saturating_sub(digits.len()),
+    ));
     out.extend_from_slice(digits.as_bytes());
 }
 
@@ -220,9 +245,9 @@ fn write_java_fraction(out: &mut Vec<u8>, nanos: u32) {
         return;
     }
     out.push(b'.');
-    let (value, width) = if nanos % 1_000_000 == 0 {
+    let (value, width) = if nanos.is_multiple_of(1_000_000) {
         (nanos / 1_000_000, 3)
-    } else if nanos % 1_000 == 0 {
+    } else if nanos.is_multiple_of(1_000) {
         (nanos / 1_000, 6)
     } else {
         (nanos, 9)
@@ -280,13 +305,43 @@ mod tests {
 
     #[test]
     fn timestamps_look_as_in_flink() {
-        let five = Moment { seconds: 1_357_016_400, nanos: 0 };
+        let five = Moment {
+            seconds: 1_357_016_400,
+            nanos: 0,
+        };
         assert_eq!(sql(five, false), "2013-01-01 05:00:00");
-        assert_eq!(sql(Moment { nanos: 500_000_000, ..five }, true), "2013-01-01 05:00:00.5Z");
+        assert_eq!(
+            sql(
+                Moment {
+                    nanos: 500_000_000,
+                    ..five
+                },
+                true
+            ),
+            "2013-01-01 05:00:00.5Z"
+        );
         assert_eq!(java(five, false), "2013-01-01T05:00");
         assert_eq!(java(five, true), "2013-01-01T05:00:00Z");
-        assert_eq!(java(Moment { nanos: 500_000_000, ..five }, false), "2013-01-01T05:00:00.500");
-        assert_eq!(sql(Moment { seconds: -1, nanos: 0 }, false), "1969-12-31 23:59:59");
+        assert_eq!(
+            java(
+                Moment {
+                    nanos: 500_000_000,
+                    ..five
+                },
+                false
+            ),
+            "2013-01-01T05:00:00.500"
+        );
+        assert_eq!(
+            sql(
+                Moment {
+                    seconds: -1,
+                    nanos: 0
+                },
+                false
+            ),
+            "1969-12-31 23:59:59"
+        );
     }
 
     #[test]
@@ -307,11 +362,18 @@ mod tests {
             "",
             "2013-01-01 0a:00:00",
         ] {
-            assert_eq!(parse_timestamp(bad, TimestampStyle::Sql, false), None, "{bad}");
+            assert_eq!(
+                parse_timestamp(bad, TimestampStyle::Sql, false),
+                None,
+                "{bad}"
+            );
         }
         assert!(parse_timestamp("2012-02-29 00:00:00", TimestampStyle::Sql, false).is_some());
         assert!(parse_timestamp("2013-01-01T05:00", TimestampStyle::Iso8601, false).is_some());
-        assert_eq!(parse_timestamp("2013-01-01 05:00:00", TimestampStyle::Sql, true), None);
+        assert_eq!(
+            parse_timestamp("2013-01-01 05:00:00", TimestampStyle::Sql, true),
+            None
+        );
     }
 
     proptest! {

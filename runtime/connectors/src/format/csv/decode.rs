@@ -17,7 +17,10 @@ pub(in crate::format) struct RowDecoder {
 
 impl RowDecoder {
     pub(in crate::format) fn new(options: CsvOptions) -> Self {
-        Self { options, field: Vec::new() }
+        Self {
+            options,
+            field: Vec::new(),
+        }
     }
 
     /// The next record: up to the line end that no quotes enclose.
@@ -41,12 +44,18 @@ impl RowDecoder {
                 }
                 lines += u64::from(byte == b'\n');
             } else if byte == b'\n' {
-                return Some(Frame { length: at, lines: lines + 1 });
+                return Some(Frame {
+                    length: at,
+                    lines: lines + 1,
+                });
             } else {
                 field_start = byte == self.options.delimiter;
             }
         }
-        (last && !input.is_empty()).then_some(Frame { length: input.len(), lines: lines + 1 })
+        (last && !input.is_empty()).then_some(Frame {
+            length: input.len(),
+            lines: lines + 1,
+        })
     }
 
     /// Appends a record to every column; on an error some columns may have a value too many.
@@ -83,13 +92,17 @@ impl RowDecoder {
     /// Reads the field at `at`; answers whether another one follows.
     fn read_field(&mut self, record: &[u8], at: &mut usize) -> Result<bool, String> {
         self.field.clear();
-        let quoted = record.get(*at).is_some_and(|byte| Some(*byte) == self.options.quote);
+        let quoted = record
+            .get(*at)
+            .is_some_and(|byte| Some(*byte) == self.options.quote);
         *at += usize::from(quoted);
         let mut open = quoted;
         while let Some(&byte) = record.get(*at) {
             *at += 1;
             if Some(byte) == self.options.escape {
-                let escaped = record.get(*at).ok_or("an escape character at the end of the record")?;
+                let escaped = record
+                    .get(*at)
+                    .ok_or("an escape character at the end of the record")?;
                 self.field.push(*escaped);
                 *at += 1;
             } else if open && Some(byte) == self.options.quote {
@@ -107,20 +120,24 @@ impl RowDecoder {
                 self.field.push(byte);
             }
         }
-        if open { Err("a field without its closing quote".to_owned()) } else { Ok(false) }
+        if open {
+            Err("a field without its closing quote".to_owned())
+        } else {
+            Ok(false)
+        }
     }
 
     fn push(&self, rows: &mut Rows, position: usize) -> Result<(), String> {
         let column = &mut rows.columns[position];
-        let text =
-            str::from_utf8(&self.field).map_err(|error| format!("not UTF-8: {error}"))?;
+        let text = str::from_utf8(&self.field).map_err(|error| format!("not UTF-8: {error}"))?;
         let pushed = if self.options.null.as_deref() == Some(text) {
             column.push_null()
         } else {
             match column.push_text(text, TimestampStyle::Sql) {
                 Err(_) if self.options.ignore_errors => column.push_null(),
                 Err(_) if text.is_empty() && !column.is_text() => Err(
-                    "the field is empty; if that means NULL, set 'csv.null-literal' = ''".to_owned(),
+                    "the field is empty; if that means NULL, set 'csv.null-literal' = ''"
+                        .to_owned(),
                 ),
                 other => other,
             }

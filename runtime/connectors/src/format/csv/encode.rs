@@ -60,7 +60,10 @@ impl RowEncoder {
                 || matches!(byte, b'\n' | b'\r')
         };
         let comment = first && options.comments && text.first() == Some(&b'#');
-        let Some(quote) = options.quote.filter(|_| comment || text.iter().any(special)) else {
+        let Some(quote) = options
+            .quote
+            .filter(|_| comment || text.iter().any(special))
+        else {
             out.extend_from_slice(text);
             return;
         };

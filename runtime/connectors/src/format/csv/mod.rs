@@ -54,7 +54,11 @@ impl CsvOptions {
             ignore_errors: options.boolean("csv.ignore-parse-errors", false)?,
         };
         let taken = [Some(parsed.delimiter), parsed.quote, parsed.escape];
-        if taken.iter().enumerate().any(|(at, one)| one.is_some() && taken[..at].contains(one)) {
+        if taken
+            .iter()
+            .enumerate()
+            .any(|(at, one)| one.is_some() && taken[..at].contains(one))
+        {
             return Err(options.wrong(
                 "csv.field-delimiter",
                 "field delimiter, quote character and escape character must differ",
@@ -62,7 +66,10 @@ impl CsvOptions {
         }
         let scientific = "csv.write-bigdecimal-in-scientific-notation";
         if options.boolean(scientific, false)? {
-            return Err(options.wrong(scientific, "must be false: decimals are always written plain"));
+            return Err(options.wrong(
+                scientific,
+                "must be false: decimals are always written plain",
+            ));
         }
         Ok(parsed)
     }

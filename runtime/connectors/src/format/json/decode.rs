@@ -29,7 +29,10 @@ impl RowDecoder {
             .enumerate()
             .map(|(position, field)| (field.name.clone(), position))
             .collect();
-        Self { by_name, options: options.clone() }
+        Self {
+            by_name,
+            options: options.clone(),
+        }
     }
 
     /// Appends a line to every column; on an error some columns may have a value too many.
@@ -70,7 +73,10 @@ impl RowDecoder {
                 }
                 let missing = column.push_null();
                 missing.map_err(|_| {
-                    format!("field '{}' is missing, but its column is NOT NULL", column.name())
+                    format!(
+                        "field '{}' is missing, but its column is NOT NULL",
+                        column.name()
+                    )
                 })?;
             }
         }

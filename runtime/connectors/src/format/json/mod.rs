@@ -45,7 +45,10 @@ impl JsonOptions {
         let name = |option: &str| format!("{prefix}.{option}");
         let style = options.choice(
             &name("timestamp-format.standard"),
-            &[("SQL", TimestampStyle::Sql), ("ISO-8601", TimestampStyle::Iso8601)],
+            &[
+                ("SQL", TimestampStyle::Sql),
+                ("ISO-8601", TimestampStyle::Iso8601),
+            ],
         )?;
         let parsed = Self {
             ignore_errors: options.boolean(&name("ignore-parse-errors"), false)?,

@@ -38,11 +38,18 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+        }
     }
 
     fn malformed<T>(&self, what: &'static str) -> Result<T, Malformed> {
-        Err(Malformed { column: self.at + 1, what })
+        Err(Malformed {
+            column: self.at + 1,
+            what,
+        })
     }
 
     fn skip_space(&mut self) {
@@ -116,7 +123,11 @@ impl<'a> Reader<'a> {
 
     /// After the last value: nothing may follow.
     pub(super) fn finish(&mut self) -> Result<(), Malformed> {
-        if self.at_end() { Ok(()) } else { self.malformed("unexpected text after the object") }
+        if self.at_end() {
+            Ok(())
+        } else {
+            self.malformed("unexpected text after the object")
+        }
     }
 
     fn word(&mut self, word: &'static str) -> Result<(), Malformed> {
@@ -132,7 +143,11 @@ impl<'a> Reader<'a> {
         while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
             self.at += 1;
         }
-        if self.at == start { self.malformed("expected a digit") } else { Ok(()) }
+        if self.at == start {
+            self.malformed("expected a digit")
+        } else {
+            Ok(())
+        }
     }
 
     fn number(&mut self) -> Result<&'a str, Malformed> {
@@ -239,7 +254,10 @@ impl<'a> Reader<'a> {
     fn hex4(&mut self) -> Result<u32, Malformed> {
         let mut code = 0;
         for _ in 0..4 {
-            let digit = self.bytes.get(self.at).and_then(|byte| char::from(*byte).to_digit(16));
+            let digit = self
+                .bytes
+                .get(self.at)
+                .and_then(|byte| char::from(*byte).to_digit(16));
             let Some(digit) = digit else {
                 return self.malformed("expected four hexadecimal digits");
             };
@@ -323,9 +341,8 @@ mod tests {
             let value = match reader.value()? {
                 Value::Null => serde_json::Value::Null,
                 Value::Boolean(value) => value.into(),
-                Value::Number(text) => serde_json::from_str(text).unwrap(),
                 Value::String(text) => text.into_owned().into(),
-                Value::Nested(text) => serde_json::from_str(text).unwrap(),
+                Value::Number(text) | Value::Nested(text) => serde_json::from_str(text).unwrap(),
             };
             object.insert(key.into_owned(), value);
         }
@@ -338,7 +355,8 @@ mod tests {
             Just(serde_json::Value::Null),
             any::<bool>().prop_map(Into::into),
             any::<i64>().prop_map(Into::into),
-            any::<f64>().prop_map(Into::into),
+            // Short fractions: serde_json does not read all doubles back exactly.
+            any::<i32>().prop_map(|number| (f64::from(number) / 8.0).into()),
             "\\PC*".prop_map(Into::into),
             ".*".prop_map(Into::into),
         ];
@@ -393,9 +411,15 @@ mod tests {
     #[test]
     fn errors_say_where() {
         let error = read("{\"a\": 1, \"b\" 2}").unwrap_err();
-        assert_eq!(error.to_string(), "not a JSON object: expected ':' at column 14");
+        assert_eq!(
+            error.to_string(),
+            "not a JSON object: expected ':' at column 14"
+        );
         let error = read("[1]").unwrap_err();
-        assert_eq!(error.to_string(), "not a JSON object: expected '{' at column 1");
+        assert_eq!(
+            error.to_string(),
+            "not a JSON object: expected '{' at column 1"
+        );
     }
 
     #[test]
@@ -406,6 +430,9 @@ mod tests {
 
     #[test]
     fn nested_values_lose_only_white_space() {
-        assert_eq!(compact("{ \"a b\" : [ 1, \"\\\" \" ] }"), "{\"a b\":[1,\"\\\" \"]}");
+        assert_eq!(
+            compact("{ \"a b\" : [ 1, \"\\\" \" ] }"),
+            "{\"a b\":[1,\"\\\" \"]}"
+        );
     }
 }
