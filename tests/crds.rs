@@ -176,7 +176,7 @@ fn a_variable_has_exactly_one_value_and_a_plain_name() {
     validate_cel(&env(json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}))).unwrap();
     refused(&env(json!({"name": "A"})), "exactly one of value and valueFrom");
     refused(&env(json!({"name": "A-B", "value": "1"})), "must consist of letters");
-    refused(&env(json!({"name": "STREAMJOB_A", "value": "1"})), "not start with STREAMJOB_");
+    refused(&env(json!({"name": "STREAMKEEPER_A", "value": "1"})), "not start with STREAMKEEPER_");
     refused(&env(json!({"name": "A", "valueFrom": {}})), "exactly one of secretKeyRef and configMapKeyRef");
 }
 

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::observed::{PodFacts, RevisionFacts, StatefulSetFacts, Terminated, Waiting};
-use crate::api::names::{CONTAINER, REVISION_LABEL};
+use crate::api::names::{CONTAINER, JOB_LABEL, REVISION_LABEL, revision_name};
 
 /// The children of one job, as the API server has them.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ impl ChildObjects {
     /// Facts by revision. Reports and preflights are still unknown.
     pub fn revisions(&self) -> BTreeMap<u64, RevisionFacts> {
         let mut all: BTreeMap<u64, RevisionFacts> = BTreeMap::new();
-        for object in &self.controller_revisions {
+        for object in self.controller_revisions.iter().filter(|object| is_ours(object)) {
             if let Some(revision) = revision_of(object) {
                 let record = object.data.as_ref().and_then(|data| serde_json::from_value(data.0.clone()).ok());
                 all.entry(revision).or_default().record = record;
@@ -98,6 +98,12 @@ pub fn lost_nodes<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> BTreeMap<Str
         (ready.status == "Unknown").then(|| ready.last_transition_time.as_ref().map(|time| time.0))?
     };
     nodes.into_iter().filter_map(|node| Some((node.name_any(), since(node)?))).collect()
+}
+
+/// A StatefulSet makes ControllerRevisions of its own, which carry the labels of its pods.
+fn is_ours(object: &ControllerRevision) -> bool {
+    let name = object.labels().get(JOB_LABEL).zip(revision_of(object)).map(|(job, revision)| revision_name(job, revision));
+    name.is_some_and(|name| name == object.name_any())
 }
 
 fn stateful_set(object: &StatefulSet) -> StatefulSetFacts {

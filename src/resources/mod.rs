@@ -1,42 +1,23 @@
 //! The Kubernetes objects of a revision: pure builders, one file per kind.
 //!
 //! A revision is a ControllerRevision (its content), a ConfigMap (the SQL text), a headless Service and a StatefulSet, all named `{job}-r{n}` and owned by the StreamJob.
+//!
+//! * [`owner`]: the StreamJob that owns them.
+//! * [`objects`]: ControllerRevision, ConfigMap, Service.
+//! * [`stateful_set`] and [`pod`]: the workers.
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{ConfigMap, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+pub mod objects;
+pub mod owner;
+pub mod pod;
+pub mod stateful_set;
+
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, StatefulSet},
+    core::v1::{ConfigMap, Service},
 };
-use kube::{Resource, ResourceExt};
 
-use crate::{api::v1alpha1::StreamJob, lifecycle::RevisionRecord};
-
-/// The StreamJob that owns the objects.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Owner {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// Uid.
-    pub uid: String,
-    /// Reference to it, as controller.
-    pub reference: OwnerReference,
-}
-
-impl Owner {
-    /// The owner; none for an object that did not come from an API server.
-    pub fn of(job: &StreamJob) -> Option<Self> {
-        Some(Self {
-            namespace: job.namespace()?,
-            name: job.name_any(),
-            uid: job.uid()?,
-            reference: job.controller_owner_ref(&())?,
-        })
-    }
-}
+pub use self::owner::Owner;
+use crate::lifecycle::RevisionRecord;
 
 /// What the operator's configuration says about pods.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -47,7 +28,7 @@ pub struct PodSettings {
     pub image_pull_policy: Option<String>,
     /// Log filter of the workers.
     pub log_level: String,
-    /// Seconds that a pod tolerates a lost node, so that the operator decides first.
+    /// Seconds that a pod tolerates a lost node: longer than the operator waits, so that the operator decides.
     pub node_toleration_seconds: i64,
 }
 
@@ -66,11 +47,10 @@ pub struct Children {
 
 /// The objects of a revision.
 pub fn children(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32, settings: &PodSettings) -> Children {
-    let _ = (owner, revision, record, replicas, settings);
     Children {
-        controller_revision: ControllerRevision::default(),
-        config_map: ConfigMap::default(),
-        service: Service::default(),
-        stateful_set: StatefulSet::default(),
+        controller_revision: objects::controller_revision(owner, revision, record),
+        config_map: objects::config_map(owner, revision, record),
+        service: objects::service(owner, revision),
+        stateful_set: stateful_set::build(owner, revision, record, replicas, settings),
     }
 }

@@ -136,11 +136,11 @@ pub struct Toleration {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
-    /// Name of the variable. Names that start with `STREAMJOB_` belong to the operator.
+    /// Name of the variable. Names that start with `STREAMKEEPER_` belong to the operator.
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = (
-        "self.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !self.startsWith('STREAMJOB_')",
-        "must consist of letters, digits and '_', not start with a digit, and not start with STREAMJOB_"
+        "self.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !self.startsWith('STREAMKEEPER_')",
+        "must consist of letters, digits and '_', not start with a digit, and not start with STREAMKEEPER_"
     ))]
     pub name: String,
     /// Its value.
