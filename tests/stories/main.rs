@@ -1,0 +1,47 @@
+//! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
+//! pass in milliseconds and nothing depends on the speed of the machine.
+//!
+//! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs.
+//! * [`crashing`]: the operator ends before and after every one of its calls.
+//! * [`rbac`]: all of that needs exactly what the chart grants.
+//!
+//! `STORY_LOG=debug cargo test --test stories NAME -- --nocapture` shows what the operator thinks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, missing_debug_implementations, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::story::{Story, Telling};
+
+/// A story and its name.
+type Entry = (&'static str, fn(&mut Story) -> Telling<'_>);
+
+/// Makes a test of each story, and a list of all of them.
+macro_rules! stories {
+    ($($name:ident),+ $(,)?) => {
+        /// All stories of this module.
+        pub fn all() -> Vec<crate::Entry> {
+            vec![$((stringify!($name), |story| Box::pin($name(story)))),+]
+        }
+
+        mod told {
+            $(#[test]
+            fn $name() {
+                crate::support::story::tell(async |story| super::$name(story).await);
+            })+
+        }
+    };
+}
+
+mod crashing;
+mod failing;
+mod rbac;
+mod scaling;
+mod starting;
+mod stopping;
+mod upgrading;
+
+/// Every story but those about crashes, which ask for nothing else.
+fn all() -> Vec<Entry> {
+    [starting::all(), upgrading::all(), scaling::all(), stopping::all(), failing::all()].concat()
+}

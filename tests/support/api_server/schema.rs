@@ -1,0 +1,78 @@
+//! What the CRD of StreamJob demands of an object, as far as its structure goes: types, required and unknown fields, values, lengths.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use streamkeeper::api::crd;
+
+use super::{kinds::Kind, refusal::Refusal};
+
+static STREAM_JOB: LazyLock<Value> = LazyLock::new(|| {
+    let crd = serde_json::to_value(crd::stream_job()).expect("a CRD is JSON");
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+});
+
+/// Refuses an object that the CRD's schema forbids; what is not a StreamJob passes.
+pub fn check(kind: &Kind, called: &str, object: &Value) -> Result<(), Refusal> {
+    if kind.kind != "StreamJob" {
+        return Ok(());
+    }
+    for part in ["spec", "status"] {
+        if let Some(value) = object.get(part) {
+            fits(&STREAM_JOB["properties"][part], value, part).map_err(|why| Refusal::invalid(called, &why))?;
+        }
+    }
+    Ok(())
+}
+
+fn fits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
+    if value.is_null() {
+        return if schema["nullable"] == true { Ok(()) } else { Err(format!("{path}: must not be null")) };
+    }
+    let typed = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
+        Some("boolean") => value.is_boolean(),
+        Some(other) => return Err(format!("{path}: the schema has the unknown type {other}")),
+        None => true,
+    };
+    if !typed {
+        return Err(format!("{path}: {value} is no {}", schema["type"]));
+    }
+    if let Some(allowed) = schema["enum"].as_array()
+        && !allowed.contains(value)
+    {
+        return Err(format!("{path}: {value} is none of {allowed:?}"));
+    }
+    if let (Some(text), Some(limit)) = (value.as_str(), schema["maxLength"].as_u64())
+        && text.chars().count() as u64 > limit
+    {
+        return Err(format!("{path}: longer than {limit} characters"));
+    }
+    if let (Some(number), Some(least)) = (value.as_f64(), schema["minimum"].as_f64())
+        && number < least
+    {
+        return Err(format!("{path}: {number} is less than {least}"));
+    }
+    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if value.get(required).is_none() {
+            return Err(format!("{path}.{required}: Required value"));
+        }
+    }
+    for (at, item) in value.as_array().into_iter().flatten().enumerate() {
+        fits(&schema["items"], item, &format!("{path}[{at}]"))?;
+    }
+    for (name, field) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        match (schema["properties"].get(name), schema.get("additionalProperties")) {
+            (Some(known), _) => fits(known, field, &path)?,
+            (None, Some(rest)) => fits(rest, field, &path)?,
+            (None, None) if schema["x-kubernetes-preserve-unknown-fields"] == true => {}
+            (None, None) => return Err(format!("{path}: unknown field")),
+        }
+    }
+    Ok(())
+}

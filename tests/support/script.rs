@@ -1,0 +1,44 @@
+//! How a coordinator is told to behave.
+
+use std::time::Duration;
+
+use streamkeeper_protocol::job_api::{JobError, PreflightVerdict};
+
+use super::kubelet::Exit;
+
+/// What happens in the pods of a revision. The default is a job without problems.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// The image cannot be pulled.
+    pub missing_image: bool,
+    /// What the preflight finds instead of a fitting plan and state.
+    pub preflight: Option<(PreflightVerdict, String)>,
+    /// How long the preflight takes.
+    pub preflight_takes: Duration,
+    /// The process ends like this as soon as it starts.
+    pub crash_at_start: Option<Exit>,
+    /// The process ends like this once records flow.
+    pub crash_once_running: Option<Exit>,
+    /// No checkpoint of the schedule completes.
+    pub no_checkpoints: bool,
+    /// No record comes in.
+    pub no_input: bool,
+    /// Why the final checkpoint of a hand-over, a stop or a rescale fails.
+    pub final_checkpoint_fails: Option<String>,
+    /// The Job API is not answered.
+    pub deaf: bool,
+    /// What the coordinator cannot go on with.
+    pub error: Option<JobError>,
+}
+
+impl Script {
+    /// SQL that does not compile.
+    pub fn invalid_sql(message: &str) -> Self {
+        Self { preflight: Some((PreflightVerdict::InvalidSql, message.to_owned())), ..Self::default() }
+    }
+
+    /// State that does not fit.
+    pub fn incompatible(message: &str) -> Self {
+        Self { preflight: Some((PreflightVerdict::Incompatible, message.to_owned())), ..Self::default() }
+    }
+}

@@ -1,0 +1,102 @@
+//! Everything outside the operator, under one lock.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use k8s_openapi::jiff::Timestamp;
+use streamkeeper::clock::Clock;
+
+use super::{
+    api_server::{Call, Refusal, store::Store},
+    cluster::{self, Cluster, collect_garbage, run_stateful_sets},
+    coordinator::{self, Coordinators},
+    interference::{Fate, Interference},
+    kubelet::{self, Kubelets},
+};
+
+/// A verb on a resource of an API group, as RBAC names them: `(group, resource, verb)`.
+pub type Use = (String, String, String);
+
+/// Everything outside the operator.
+#[derive(Debug)]
+pub struct World {
+    pub store: Store,
+    pub cluster: Cluster,
+    pub kubelets: Kubelets,
+    pub jobs: Coordinators,
+    pub interferences: Vec<Interference>,
+    /// What the operator did, in order: calls that change something, of the API and of coordinators.
+    pub effects: Vec<String>,
+    /// What it needs to be allowed.
+    pub uses: BTreeSet<Use>,
+    /// Namespaces that are being deleted.
+    pub terminating: BTreeSet<String>,
+    /// Watches from before this version must list again.
+    pub forgotten: u64,
+    clock: Clock,
+}
+
+impl World {
+    pub fn new(clock: Clock) -> Arc<Mutex<Self>> {
+        let mut world = Self {
+            store: Store::default(),
+            cluster: Cluster::default(),
+            kubelets: Kubelets::default(),
+            jobs: Coordinators::default(),
+            interferences: Vec::new(),
+            effects: Vec::new(),
+            uses: BTreeSet::new(),
+            terminating: BTreeSet::new(),
+            forgotten: 0,
+            clock,
+        };
+        let now = world.now();
+        cluster::boot(&mut world.store, now);
+        Arc::new(Mutex::new(world))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets everything outside the operator happen that is due.
+    pub fn step(&mut self) {
+        let now = self.now();
+        collect_garbage(&mut self.store, now);
+        run_stateful_sets(&mut self.store, now);
+        kubelet::run(self);
+        coordinator::run(self);
+    }
+
+    /// What becomes of a call of the API.
+    pub fn fate_of_call(&mut self, call: &Call) -> Fate {
+        let subresource = if call.subresource.is_some() { "/status" } else { "" };
+        self.uses.insert((call.kind.group.to_owned(), format!("{}{subresource}", call.kind.plural), call.verb.as_str().to_owned()));
+        if call.writes() { self.fate(call.to_string()) } else { Fate::Served }
+    }
+
+    /// What becomes of something that the operator asks for.
+    pub fn fate(&mut self, effect: String) -> Fate {
+        let fate = self.interferences.iter_mut().find_map(|interference| interference.takes(&effect).then(|| interference.fate.clone()));
+        self.interferences.retain(|interference| !interference.is_over());
+        self.effects.push(effect);
+        fate.unwrap_or(Fate::Served)
+    }
+
+    /// What admission says to a new object.
+    pub fn admit(&self, call: &Call) -> Result<(), Refusal> {
+        let namespace = call.namespace.as_deref().unwrap_or_default();
+        if self.terminating.contains(namespace) {
+            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            return Err(Refusal::forbidden(&call.to_string(), &why));
+        }
+        Ok(())
+    }
+
+    /// Whether changes after this version are not known any more.
+    pub fn has_forgotten(&self, version: u64) -> bool {
+        version < self.forgotten
+    }
+}
