@@ -57,9 +57,17 @@ impl DirStore {
     fn failed(&self, action: &'static str, key: &str, error: &io::Error) -> StorageError {
         let at = self.at(key);
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            io::ErrorKind::NotFound => StorageError::NotFound { action, at },
+            io::ErrorKind::NotADirectory if action == "GetObject" || action == "DeleteObject" => {
                 StorageError::NotFound { action, at }
             }
+            io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists => StorageError::Invalid {
+                action,
+                at,
+                detail: "in a directory no object can have the name of a folder".to_owned(),
+            },
             io::ErrorKind::PermissionDenied => StorageError::AccessDenied {
                 action,
                 at,
@@ -112,22 +120,19 @@ impl DirStore {
         let failed = |error: io::Error| self.failed(action, key, &error);
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(failed)?;
-        // Held until this function returns.
-        let _lock = match condition {
-            Condition::Always => None,
+        // The lock is held until this function returns.
+        let (_lock, now) = match condition {
+            Condition::Always => (None, None),
             Condition::Absent | Condition::Matches(_) => {
                 let lock = File::create(folder.join(format!("{OWN}lock"))).map_err(failed)?;
                 lock.lock().map_err(failed)?;
-                Some(lock)
+                let now = match self.read(key) {
+                    Ok(object) => Some(object.etag),
+                    Err(StorageError::NotFound { .. }) => None,
+                    Err(error) => return Err(error),
+                };
+                (Some(lock), now)
             }
-        };
-        let now = match condition {
-            Condition::Always => None,
-            Condition::Absent | Condition::Matches(_) => match self.read(key) {
-                Ok(object) => Some(object.etag),
-                Err(StorageError::NotFound { .. }) => None,
-                Err(error) => return Err(error),
-            },
         };
         match (condition, now) {
             (Condition::Always, _) | (Condition::Absent, None) => {}

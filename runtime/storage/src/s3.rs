@@ -18,7 +18,10 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use self::error::Attempt;
-use crate::{Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture};
+use crate::{
+    Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
+    config::StaticCredentials,
+};
 
 /// A conditional write, and every read of a small record, ends within this time.
 const CONDITIONAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,22 +33,48 @@ const SLOWEST: u64 = 256 * 1024;
 pub struct S3Store {
     bucket: String,
     config: StorageConfig,
+    credentials: Option<StaticCredentials>,
     client: OnceCell<Client>,
 }
 
 impl S3Store {
-    /// The bucket, reached as `config` says.
+    /// The bucket, reached as `config` says, with the credentials of the environment if it has them,
+    /// else those that a web identity token or the instance gives.
     pub fn new(bucket: &str, config: StorageConfig) -> Self {
+        Self::connect_as(bucket, config, StaticCredentials::from_env())
+    }
+
+    /// The bucket, with these credentials.
+    pub fn with_credentials(
+        bucket: &str,
+        config: StorageConfig,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Self {
+        let credentials = StaticCredentials {
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
+            session_token: None,
+        };
+        Self::connect_as(bucket, config, Some(credentials))
+    }
+
+    fn connect_as(
+        bucket: &str,
+        config: StorageConfig,
+        credentials: Option<StaticCredentials>,
+    ) -> Self {
         Self {
             bucket: bucket.to_owned(),
             config,
+            credentials,
             client: OnceCell::new(),
         }
     }
 
     async fn client(&self) -> &Client {
         self.client
-            .get_or_init(|| client::connect(&self.config))
+            .get_or_init(|| client::connect(&self.config, self.credentials.as_ref()))
             .await
     }
 

@@ -16,20 +16,22 @@ use crate::{StorageConfig, config::StaticCredentials};
 /// Repeats of reads and unconditional writes, the first included.
 const ATTEMPTS: u32 = 4;
 
-/// A client: credentials of the environment if it has them, else a web identity token, a container's
-/// or an instance's role.
-pub(super) async fn connect(config: &StorageConfig) -> Client {
+/// A client with these credentials, else those of a web identity token, a container's or an instance's
+/// role.
+pub(super) async fn connect(
+    config: &StorageConfig,
+    credentials: Option<&StaticCredentials>,
+) -> Client {
     let http = http_client(config);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
         .read_timeout(Duration::from_secs(15))
         .operation_attempt_timeout(Duration::from_secs(60))
         .build();
-    let base = match StaticCredentials::from_env() {
+    let base = match credentials {
         Some(keys) => {
-            let token = keys.session_token;
-            let keys =
-                Credentials::new(keys.access_key, keys.secret_key, token, None, "environment");
+            let token = keys.session_token.clone();
+            let keys = Credentials::new(&keys.access_key, &keys.secret_key, token, None, "static");
             Builder::new()
                 .behavior_version(BehaviorVersion::latest())
                 .credentials_provider(keys)
@@ -39,7 +41,7 @@ pub(super) async fn connect(config: &StorageConfig) -> Client {
     let mut base = base
         .http_client(http)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(retries())
         // Everything we store has a checksum of its own, and not every server knows S3's new ones.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
@@ -50,6 +52,13 @@ pub(super) async fn connect(config: &StorageConfig) -> Client {
         base = base.endpoint_url(endpoint).force_path_style(true);
     }
     Client::from_conf(base.build())
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(Duration::from_millis(100))
+        .with_max_backoff(Duration::from_secs(2))
 }
 
 async fn chain(config: &StorageConfig, http: SharedHttpClient) -> aws_config::SdkConfig {

@@ -1,0 +1,345 @@
+//! What every store promises.
+
+use bytes::Bytes;
+use streamkeeper_storage::{
+    Action, Condition, DirStore, Fault, FaultStore, MemoryStore, ObjectStore, Rule, StorageError,
+    probe,
+};
+
+use crate::{clean, stores};
+
+fn text(bytes: &Bytes) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn objects_are_written_read_listed_copied_and_removed() {
+    for (store, prefix, _keep) in stores("objects") {
+        let key = |name: &str| format!("{prefix}/{name}");
+        let absent = store.get(&key("a")).await.unwrap_err();
+        assert!(
+            matches!(&absent, StorageError::NotFound { at, .. } if at.ends_with(&key("a"))),
+            "{absent}"
+        );
+        for name in ["b/two", "a", "b/one", "b.x", "c d+e%é=1"] {
+            store
+                .put(
+                    &key(name),
+                    Bytes::from(format!("<{name}>")),
+                    Condition::Always,
+                )
+                .await
+                .unwrap();
+        }
+        let first = store.get(&key("b/one")).await.unwrap();
+        assert_eq!(
+            (text(&first.bytes), first.etag.is_empty()),
+            ("<b/one>", false)
+        );
+        let listed = |prefix: String| {
+            let store = store.clone();
+            async move { store.list(&prefix).await.unwrap() }
+        };
+        let keys: Vec<String> = listed(key(""))
+            .await
+            .into_iter()
+            .map(|entry| entry.key)
+            .collect();
+        assert_eq!(keys, ["a", "b.x", "b/one", "b/two", "c d+e%é=1"].map(key));
+        let below = listed(key("b/")).await;
+        assert_eq!(
+            below.iter().map(|entry| entry.size).collect::<Vec<_>>(),
+            [7, 7]
+        );
+        assert_eq!(listed(key("b/o")).await.len(), 1);
+        assert_eq!(listed(key("none/")).await, []);
+        store
+            .copy(&key("c d+e%é=1"), &key("copy/of it"))
+            .await
+            .unwrap();
+        assert_eq!(
+            text(&store.get(&key("copy/of it")).await.unwrap().bytes),
+            "<c d+e%é=1>"
+        );
+        assert!(matches!(
+            store.copy(&key("none"), &key("x")).await,
+            Err(StorageError::NotFound { .. })
+        ));
+        // Removing twice is as good as once.
+        store.delete(&key("a")).await.unwrap();
+        store.delete(&key("a")).await.unwrap();
+        assert!(matches!(
+            store.get(&key("a")).await,
+            Err(StorageError::NotFound { .. })
+        ));
+        clean(&*store, &key("")).await;
+        assert_eq!(listed(key("")).await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_exactly_what_was_asked_for_or_an_error() {
+    for (store, prefix, _keep) in stores("range") {
+        let key = format!("{prefix}/object");
+        store
+            .put(&key, Bytes::from_static(b"0123456789"), Condition::Always)
+            .await
+            .unwrap();
+        assert_eq!(store.get_range(&key, 2..5).await.unwrap(), "234");
+        assert_eq!(store.get_range(&key, 0..10).await.unwrap(), "0123456789");
+        assert_eq!(store.get_range(&key, 4..4).await.unwrap(), "");
+        for outside in [8..11, 10..12, 50..60] {
+            let error = store.get_range(&key, outside.clone()).await.unwrap_err();
+            assert!(
+                matches!(error, StorageError::Invalid { .. }),
+                "{outside:?}: {error:?}"
+            );
+        }
+        assert!(matches!(
+            store.get_range("none", 0..1).await,
+            Err(StorageError::NotFound { .. })
+        ));
+        store.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_conditional_write_happens_only_under_its_condition() {
+    for (store, prefix, _keep) in stores("conditions") {
+        let key = format!("{prefix}/head");
+        let put = |bytes: &'static str, condition: Condition| {
+            store.put(&key, Bytes::from_static(bytes.as_bytes()), condition)
+        };
+        let absent = put("x", Condition::Matches("\"0\"".to_owned()))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                absent,
+                StorageError::NotFound { .. } | StorageError::Precondition { .. }
+            ),
+            "{absent:?}"
+        );
+        let one = put("one", Condition::Absent).await.unwrap();
+        assert_eq!(store.get(&key).await.unwrap().etag, one);
+        assert!(matches!(
+            put("x", Condition::Absent).await,
+            Err(StorageError::Precondition { .. })
+        ));
+        let two = put("two", Condition::Matches(one.clone())).await.unwrap();
+        assert_ne!(one, two);
+        for stale in [one, "\"00000000000000000000000000000000\"".to_owned()] {
+            assert!(matches!(
+                put("x", Condition::Matches(stale)).await,
+                Err(StorageError::Precondition { .. })
+            ));
+        }
+        assert_eq!(store.get(&key).await.unwrap().bytes, "two");
+        store.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_many_writers_at_once_one_wins() {
+    for (store, prefix, _keep) in stores("race") {
+        let key = format!("{prefix}/race");
+        // A version may be a hash of the content, so no two writes are the same.
+        let race = async |round: &'static str, condition: Condition| -> Vec<String> {
+            let mut racers = tokio::task::JoinSet::new();
+            for racer in 0..16 {
+                let (store, key, condition) = (store.clone(), key.clone(), condition.clone());
+                racers.spawn(async move {
+                    store
+                        .put(&key, Bytes::from(format!("{round} {racer}")), condition)
+                        .await
+                });
+            }
+            let mut won = Vec::new();
+            while let Some(answer) = racers.join_next().await {
+                match answer.unwrap() {
+                    Ok(etag) => won.push(etag),
+                    Err(StorageError::Precondition { .. } | StorageError::Conflict { .. }) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+            won
+        };
+        let created = race("create", Condition::Absent).await;
+        assert_eq!(created.len(), 1, "{}", store.describe());
+        let replaced = race("replace", Condition::Matches(created[0].clone())).await;
+        assert_eq!(replaced.len(), 1, "{}", store.describe());
+        assert_eq!(store.get(&key).await.unwrap().etag, replaced[0]);
+        store.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_keeps_its_promises_passes_the_probe_and_keeps_nothing_of_it() {
+    for (store, prefix, _keep) in stores("probe") {
+        probe(&*store, &prefix).await.unwrap();
+        assert_eq!(store.list(&prefix).await.unwrap(), []);
+    }
+}
+
+/// A server that ignores conditions, as several do.
+#[derive(Debug)]
+struct Careless(MemoryStore, fn(&Condition) -> bool);
+
+impl ObjectStore for Careless {
+    fn get<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> streamkeeper_storage::StoreFuture<'a, streamkeeper_storage::Object> {
+        self.0.get(key)
+    }
+
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: std::ops::Range<u64>,
+    ) -> streamkeeper_storage::StoreFuture<'a, Bytes> {
+        self.0.get_range(key, range)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Bytes,
+        condition: Condition,
+    ) -> streamkeeper_storage::StoreFuture<'a, String> {
+        self.0.put(
+            key,
+            bytes,
+            if self.1(&condition) {
+                Condition::Always
+            } else {
+                condition
+            },
+        )
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
+        self.0.delete(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> streamkeeper_storage::StoreFuture<'a, Vec<streamkeeper_storage::ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
+        self.0.copy(from, to)
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
+    let ignores: [(fn(&Condition) -> bool, &str); 2] = [
+        (
+            |condition| *condition == Condition::Absent,
+            "a second creation",
+        ),
+        (
+            |condition| matches!(condition, Condition::Matches(_)),
+            "a replacement of a version that never was",
+        ),
+    ];
+    for (ignore, part) in ignores {
+        let store = Careless(MemoryStore::new(), ignore);
+        let error = probe(&store, "").await.unwrap_err().to_string();
+        assert!(
+            error.contains(part) && error.contains("does not do conditional writes"),
+            "{error}"
+        );
+        assert!(store.0.keys().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_probed_now_is_not_called_unfit() {
+    let store = FaultStore::new(MemoryStore::new());
+    store.fail(Rule::once(Action::Put, "probe", Fault::Denied));
+    assert!(matches!(
+        probe(&store, "").await,
+        Err(StorageError::AccessDenied { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_directory_never_serves_what_is_outside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("secret"), "x").unwrap();
+    let store = DirStore::new(dir.path().join("root"));
+    store
+        .put("inside", Bytes::from_static(b"1"), Condition::Absent)
+        .await
+        .unwrap();
+    for key in [
+        "../secret",
+        "a/../../secret",
+        "/etc/hostname",
+        "",
+        "a//b",
+        ".",
+        "a/",
+        "a\\b",
+        ".streamkeeper-lock",
+    ] {
+        let answers = [
+            store.get(key).await.map(drop),
+            store.get_range(key, 0..1).await.map(drop),
+            store
+                .put(key, Bytes::new(), Condition::Always)
+                .await
+                .map(drop),
+            store.delete(key).await,
+            store.copy(key, "b").await,
+            store.copy("inside", key).await,
+        ];
+        for answer in answers {
+            assert!(
+                matches!(answer, Err(StorageError::Invalid { .. })),
+                "{key}: {answer:?}"
+            );
+        }
+    }
+    // What it writes for itself is in no listing.
+    let keys: Vec<String> = store
+        .list("")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.key)
+        .collect();
+    assert_eq!(keys, ["inside"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_can_be_written_to_but_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirStore::new(dir.path().join("none"));
+    assert!(matches!(
+        store.list("").await,
+        Err(StorageError::NoSuchBucket { .. })
+    ));
+    assert!(matches!(
+        store.get("a").await,
+        Err(StorageError::NotFound { .. })
+    ));
+    store
+        .put("deep/a", Bytes::new(), Condition::Absent)
+        .await
+        .unwrap();
+    assert_eq!(store.list("deep/").await.unwrap().len(), 1);
+    // A file where a folder should be.
+    assert!(matches!(
+        store.get("deep/a/b").await,
+        Err(StorageError::NotFound { .. })
+    ));
+}
