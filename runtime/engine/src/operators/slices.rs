@@ -1,145 +1,133 @@
-//! Puts staged files in place.
+//! The arithmetic of windows and slices.
 //!
-//! The name of a file is made of lineage, sink, subtask and checkpoint, so a repeated commit finds the
-//! file there and is done.
+//! Time is cut into slices of `gcd(size, slide)`, named by their ends. A window is the slices whose ends lie in `(end - size, end]`; so a row is kept once, however
+//! many windows it is in.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use streamkeeper_storage::{Condition, StorageError};
+use arrow_array::{Array, ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
+use arrow_schema::{DataType as Arrow, TimeUnit};
+use streamkeeper_protocol::plan::Window;
 
-use crate::{
-    ConnectorError, TableUse,
-    options::Options,
-    sink::{Committer, SinkContext},
-};
+use crate::expr::conversion;
 
-use super::{open_store, options::FileOptions};
-
-const META_FORMAT: u32 = 1;
-
-/// What is needed to commit a file again.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Meta {
-    v: u32,
-    /// URI of the folder.
-    path: String,
-    /// The file in it.
-    name: String,
+/// A window's shape, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slicing {
+    slice: i64,
+    size: i64,
+    slide: i64,
+    offset: i64,
 }
 
-impl Meta {
-    pub(super) fn new(path: String, name: String) -> Self {
-        Self {
-            v: META_FORMAT,
-            path,
-            name,
-        }
-    }
-
-    pub(super) fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({ "v": self.v, "path": self.path, "name": self.name })
-    }
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Name of the file of one subtask and checkpoint.
-pub(super) fn object_name(context: &SinkContext, checkpoint: u64, extension: &str) -> String {
-    // The end of a lineage is the random part of it.
-    let lineage: Vec<char> = context
-        .lineage
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    let lineage: String = lineage[lineage.len().saturating_sub(8)..].iter().collect();
-    let sink: String = context
-        .sink_uid
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(8)
-        .collect();
-    format!(
-        "part-{lineage}-{sink}-{}-{checkpoint:012}.{extension}",
-        context.subtask
-    )
-}
-
-/// Opens the committer of a sink.
-pub(crate) fn open(context: SinkContext) -> Result<Arc<dyn Committer>, ConnectorError> {
-    FileOptions::parse(Options::new(&context.table), TableUse::Sink)?;
-    Ok(Arc::new(FileCommitter { context }))
-}
-
-struct FileCommitter {
-    context: SinkContext,
-}
-
-impl FileCommitter {
-    fn storage(&self, source: StorageError) -> ConnectorError {
-        ConnectorError::Storage {
-            table: self.context.table.name.clone(),
-            source,
-        }
-    }
-
-    fn refused(&self, detail: String) -> ConnectorError {
-        ConnectorError::Write {
-            table: self.context.table.name.clone(),
-            detail,
-        }
-    }
-
-    async fn put(&self, meta: &serde_json::Value, staged: Bytes) -> Result<(), ConnectorError> {
-        let meta: Meta = serde_json::from_value(meta.clone())
-            .map_err(|error| self.refused(format!("a prepared file cannot be read: {error}")))?;
-        if meta.v > META_FORMAT {
-            let detail = format!(
-                "a prepared file has format {}, newer than this version",
-                meta.v
-            );
-            return Err(self.refused(detail));
-        }
-        let (store, folder) =
-            open_store(&*self.context.stores, &meta.path, &self.context.table.name)?;
-        let folder = folder.trim_end_matches('/');
-        let key = if folder.is_empty() {
-            meta.name.clone()
-        } else {
-            format!("{folder}/{}", meta.name)
+impl Slicing {
+    /// Of a window in a zone that is `zone_ms` ahead of UTC.
+    pub(super) fn new(window: Window, zone_ms: i64) -> Result<Self, String> {
+        let (size, slide, offset) = match window {
+            Window::Tumble { size, offset } => (size, size, offset),
+            Window::Hop { slide, size, offset } => (size, slide, offset),
         };
-        match store.put(&key, staged.clone(), Condition::Absent).await {
-            Ok(_) => Ok(()),
-            // Committed before, or by a write whose answer was lost: then it holds these bytes.
-            Err(StorageError::Precondition { .. }) => {
-                let there = store.get(&key).await.map_err(|error| self.storage(error))?;
-                if there.bytes == staged {
-                    return Ok(());
-                }
-                Err(self.refused(format!(
-                    "{}/{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
-                     write to this path; give one of them another 'path'",
-                    meta.path,
-                    meta.name,
-                    there.bytes.len(),
-                    staged.len()
-                )))
-            }
-            Err(error) => Err(self.storage(error)),
+        if size <= 0 || slide <= 0 || size % slide != 0 {
+            return Err(format!("a window of {size} ms every {slide} ms: both must be positive, and the size a multiple of the slide"));
         }
+        Ok(Self { slice: gcd(size, slide), size, slide, offset: offset.wrapping_sub(zone_ms) })
+    }
+
+    /// End of the slice that holds a time.
+    pub(super) fn slice_end(self, time: i64) -> i64 {
+        time.wrapping_sub(time.wrapping_sub(self.offset).rem_euclid(self.slice)).wrapping_add(self.slice)
+    }
+
+    /// End of the first window with this slice.
+    pub(super) fn first_window(self, slice_end: i64) -> i64 {
+        slice_end.wrapping_add(self.offset.wrapping_add(self.size).wrapping_sub(slice_end).rem_euclid(self.slide))
+    }
+
+    /// End of the last window with this slice.
+    pub(super) fn last_window(self, slice_end: i64) -> i64 {
+        self.first_window(slice_end).wrapping_add(self.size - self.slide)
+    }
+
+    /// End of the first window with this slice that fires after `watermark`.
+    pub(super) fn next_window(self, slice_end: i64, watermark: i64) -> i64 {
+        let first = self.first_window(slice_end);
+        if first.wrapping_sub(1) > watermark {
+            return first;
+        }
+        let behind = watermark.wrapping_sub(first).wrapping_add(1);
+        first.wrapping_add((behind / self.slide + 1).wrapping_mul(self.slide))
+    }
+
+    /// Whether all windows with this slice are past.
+    pub(super) fn is_late(self, slice_end: i64, watermark: i64) -> bool {
+        self.last_window(slice_end).wrapping_sub(1) <= watermark
+    }
+
+    /// Start of the window with this end.
+    pub(super) fn start(self, window_end: i64) -> i64 {
+        window_end.wrapping_sub(self.size)
+    }
+
+    /// Whether a window is one slice.
+    pub(super) fn is_tumbling(self) -> bool {
+        self.slice == self.size
     }
 }
 
-impl Committer for FileCommitter {
-    fn commit<'a>(
-        &'a self,
-        meta: &'a serde_json::Value,
-        staged: Option<Bytes>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), ConnectorError>> + Send + 'a>> {
-        Box::pin(async move {
-            match staged {
-                Some(staged) => self.put(meta, staged).await,
-                None => Err(self.refused(format!("a prepared file lost its rows: {meta}"))),
+/// Timestamps and BIGINT as epoch milliseconds.
+pub(super) fn epoch_millis(array: &ArrayRef) -> Result<ArrayRef, String> {
+    let wide = conversion::array_as_i64(array).map_err(|error| error.to_string())?;
+    Ok(match array.data_type() {
+        Arrow::Timestamp(TimeUnit::Microsecond, _) => Arc::new(wide.as_primitive::<Int64Type>().unary::<_, Int64Type>(|micros| micros.div_euclid(1000))),
+        _ => wide,
+    })
+}
+
+/// Epoch milliseconds as a timestamp of Arrow type `to`.
+pub(super) fn timestamps(millis: &[i64], to: &Arrow) -> Result<ArrayRef, String> {
+    let values: Int64Array = match to {
+        Arrow::Timestamp(TimeUnit::Microsecond, _) => millis.iter().map(|ms| Some(ms.wrapping_mul(1000))).collect(),
+        _ => millis.iter().map(|ms| Some(*ms)).collect(),
+    };
+    conversion::from_i64(Arc::new(values), to).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_window_of_a_row_is_found_from_its_slice(slide in 1_i64..50, times in 1_i64..8, offset in -30_i64..30, time in -1000_i64..1000, watermark in -1000_i64..1000) {
+            let size = slide * times;
+            let slicing = Slicing::new(Window::Hop { slide, size, offset }, 0).unwrap();
+            let slice = slicing.slice_end(time);
+            prop_assert!(slice - slicing.slice <= time && time < slice);
+            let windows: Vec<i64> = (-3000..3000).filter(|end: &i64| (end - size - offset).rem_euclid(slide) == 0 && end - size <= time && time < *end).collect();
+            prop_assert_eq!(slicing.first_window(slice), windows[0]);
+            prop_assert_eq!(slicing.last_window(slice), *windows.last().unwrap());
+            prop_assert_eq!(slicing.is_late(slice, watermark), windows.iter().all(|end| end - 1 <= watermark));
+            if let Some(next) = windows.iter().find(|end| **end - 1 > watermark) {
+                prop_assert_eq!(slicing.next_window(slice, watermark), *next);
             }
-        })
+            for end in windows {
+                prop_assert!(slicing.start(end) < slice && slice <= end);
+            }
+        }
+    }
+
+    #[test]
+    fn windows_follow_the_clock_of_the_zone() {
+        let day = 86_400_000;
+        let slicing = Slicing::new(Window::Tumble { size: day, offset: 0 }, 2 * 3_600_000).unwrap();
+        assert_eq!(slicing.slice_end(0), day - 2 * 3_600_000);
+        assert!(Slicing::new(Window::Hop { slide: 7, size: 10, offset: 0 }, 0).is_err());
+        assert!(Slicing::new(Window::Tumble { size: 0, offset: 0 }, 0).is_err());
     }
 }
