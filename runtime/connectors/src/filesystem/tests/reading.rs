@@ -268,6 +268,33 @@ fn an_object_replaced_while_half_read_is_an_error_that_names_it() {
 }
 
 #[test]
+fn an_object_that_was_read_to_its_end_may_be_replaced_or_removed() {
+    for watched in [false, true] {
+        let runtime = runtime();
+        let objects: [(&str, &[u8]); 2] = [("in/a", b"{\"id\":1}\n"), ("in/b", b"{\"id\":2}\n")];
+        let store = store_of(&objects, runtime.handle());
+        let mut table = words("json");
+        if watched {
+            table = with(table, "source.monitor-interval", "1 ms");
+        }
+        let assignment = Assignment::even(GROUPS, 1);
+        let mut state = State::new();
+        let mut job = Job::start(&table, &store, runtime.handle(), &assignment, &state);
+        assert_eq!(ids(&job.drain().unwrap()), [1, 2]);
+        job.checkpoint(&mut state);
+        put(
+            &store,
+            "in/a",
+            b"{\"id\":3}\n{\"id\":4}\n",
+            runtime.handle(),
+        );
+        runtime.block_on(store.delete("in/b")).unwrap();
+        let mut job = Job::start(&table, &store, runtime.handle(), &assignment, &state);
+        assert!(job.drain().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn hidden_and_neighbouring_objects_are_not_input() {
     let runtime = runtime();
     let line = |id: i64| format!("{{\"id\":{id}}}\n");
