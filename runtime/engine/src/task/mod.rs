@@ -4,16 +4,20 @@
 //! tests drive it without threads, sockets or time.
 //!
 //! * [`topology`]: which node calls which, which edges need channels, which nodes align together.
-//! * [`subtask`]: the subtask and its step.
-//! * `source`: a source with its positions, pace and idleness.
+//! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks from node to node; `barrier`: checkpoints;
+//!   `progress`, `alignment`: watermarks and barriers over several inputs.
+//! * `source`, `pace`: a source with its positions, pace and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
 //! * [`thread`]: a thread that steps a subtask until it is told to stop.
 //! * [`clock`], [`counters`]: time as the subtask sees it, and what it counts.
 
 mod alignment;
+mod barrier;
+mod build;
 pub mod clock;
 pub mod counters;
 pub mod event;
+mod flow;
 mod pace;
 mod progress;
 mod source;

@@ -3,11 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 
-use arrow_schema::ArrowError;
 use streamkeeper_connectors::{
     batch::Batch,
     sink::Sink,
@@ -15,21 +14,19 @@ use streamkeeper_connectors::{
 };
 use streamkeeper_protocol::{
     key_group::Assignment,
-    manifest::CheckpointKind,
     plan::{NodeId, StreamPlan},
-    types::DataType,
 };
 
 use super::{
-    Call, Clock, Command, Counters, Event, NodeSnapshot, Snapshot, Topology,
+    Call, Clock, Command, Counters, Event, NodeSnapshot, Topology,
     alignment::Alignment,
     clock::now_ms,
-    progress::{Change, Progress},
+    progress::Progress,
     source::{Drawn, SourceTask},
 };
 use crate::{
     EngineError,
-    exchange::{Barrier, Envelope, Inbox, Link, Msg, Outlet, Partition, ReturnCredit},
+    exchange::{Envelope, Inbox, Link, Msg, Outlet, ReturnCredit},
     operator::Operator,
 };
 
@@ -108,72 +105,72 @@ pub enum Step {
     Stopped,
 }
 
-enum Work {
+pub(super) enum Work {
     Source(SourceTask),
     Operator { operator: Box<dyn Operator>, makes_watermarks: bool },
     Sink(Box<dyn Sink>),
 }
 
-struct Node {
-    work: Work,
-    progress: Progress,
+pub(super) struct Node {
+    pub(super) work: Work,
+    pub(super) progress: Progress,
     /// First lane of each input.
-    lanes: Vec<usize>,
+    pub(super) lanes: Vec<usize>,
     /// Last watermark it passed on, if it makes its own.
-    own_watermark: Option<i64>,
-    label: String,
-    scratch: Vec<Batch>,
+    pub(super) own_watermark: Option<i64>,
+    pub(super) label: String,
+    pub(super) scratch: Vec<Batch>,
 }
 
 /// One channel into a stage.
-struct Channel {
-    call: Call,
-    lane: usize,
-    queue: VecDeque<Envelope>,
+pub(super) struct Channel {
+    pub(super) call: Call,
+    pub(super) lane: usize,
+    pub(super) queue: VecDeque<Envelope>,
     /// Consumed and not yet returned.
-    owed: u32,
-    credit: Arc<dyn ReturnCredit>,
+    pub(super) owed: u32,
+    pub(super) credit: Arc<dyn ReturnCredit>,
 }
 
-struct StageState {
-    alignment: Alignment,
-    channels: Vec<Channel>,
+pub(super) struct StageState {
+    pub(super) alignment: Alignment,
+    pub(super) channels: Vec<Channel>,
     /// Where the next turn begins.
-    turn: usize,
+    pub(super) turn: usize,
     /// Sources stand still after a final barrier.
-    stopped: bool,
+    pub(super) stopped: bool,
 }
 
 /// A checkpoint that not all stages have reached.
-struct Partial {
-    full: Option<BTreeSet<NodeId>>,
-    stages_left: usize,
-    nodes: Vec<NodeSnapshot>,
-    ended: bool,
-    freeze: Duration,
+pub(super) struct Partial {
+    pub(super) full: Option<BTreeSet<NodeId>>,
+    pub(super) stages_left: usize,
+    pub(super) nodes: Vec<NodeSnapshot>,
+    pub(super) ended: bool,
+    pub(super) freeze: Duration,
 }
 
 /// One instance of every node of the plan.
 pub struct Subtask {
-    topology: Arc<Topology>,
-    nodes: Vec<Node>,
-    stages: Vec<StageState>,
+    pub(super) topology: Arc<Topology>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) stages: Vec<StageState>,
     /// By edge: first channel inside the receiving stage.
-    first_channel: Vec<usize>,
-    outlets: Vec<Outlet>,
-    inbox: Arc<Inbox<Command>>,
-    commands: VecDeque<Command>,
-    arrivals: Vec<Envelope>,
-    checkpoints: BTreeMap<u64, Partial>,
-    credit_bytes: u32,
-    clock: Arc<dyn Clock>,
+    pub(super) first_channel: Vec<usize>,
+    pub(super) outlets: Vec<Outlet>,
+    pub(super) inbox: Arc<Inbox<Command>>,
+    pub(super) commands: VecDeque<Command>,
+    pub(super) arrivals: Vec<Envelope>,
+    pub(super) checkpoints: BTreeMap<u64, Partial>,
+    pub(super) credit_bytes: u32,
+    pub(super) clock: Arc<dyn Clock>,
     /// Time at the start of the step.
-    now_ms: u64,
-    counters: Arc<Counters>,
-    report: Box<dyn FnMut(Event) + Send>,
-    started: bool,
-    first_record: bool,
-    ended: bool,
+    pub(super) now_ms: u64,
+    pub(super) counters: Arc<Counters>,
+    pub(super) report: Box<dyn FnMut(Event) + Send>,
+    pub(super) started: bool,
+    pub(super) first_record: bool,
+    pub(super) ended: bool,
 }
 
 impl fmt::Debug for Subtask {
@@ -183,91 +180,6 @@ impl fmt::Debug for Subtask {
 }
 
 impl Subtask {
-    /// Puts a subtask together. Nothing moves before [`Command::Start`].
-    pub fn new(parts: SubtaskParts) -> Result<Self, EngineError> {
-        let SubtaskParts { plan, topology, subtask, assignment, nodes, watermarks, inbox, links, credits, credit_bytes, clock, counters, report } = parts;
-        let defect = |detail: &str| EngineError::Internal { operator: format!("subtask {subtask}"), detail: detail.to_owned() };
-        if nodes.len() != plan.nodes.len() || links.len() != topology.edges.len() || credits.len() != topology.edges.len() {
-            return Err(defect("its parts do not match the plan"));
-        }
-        let now = now_ms(&*clock);
-        let mut built: Vec<Node> = Vec::with_capacity(nodes.len());
-        for ((part, wiring), node) in nodes.into_iter().zip(&topology.nodes).zip(&plan.nodes) {
-            let mut lanes = Vec::with_capacity(wiring.inputs.len());
-            let mut count = 0;
-            for input in &wiring.inputs {
-                lanes.push(count);
-                count += if input.is_some() { topology.parallelism as usize } else { 1 };
-            }
-            let mut progress = Progress::new(count);
-            let watermark = watermarks.get(node.id).copied().flatten();
-            let mut own_watermark = None;
-            let work = match part {
-                NodePart::Source(source, splits) => Work::Source(SourceTask::new(source, splits, &plan.settings, topology.parallelism, now)),
-                NodePart::Operator(mut operator) => {
-                    let makes_watermarks = operator.own_watermark().is_some();
-                    if let Some(watermark) = watermark {
-                        operator.restore_watermark(watermark);
-                        if makes_watermarks {
-                            own_watermark = Some(watermark);
-                        }
-                    }
-                    Work::Operator { operator, makes_watermarks }
-                }
-                NodePart::Sink(sink) => Work::Sink(sink),
-            };
-            if let Some(watermark) = watermark.filter(|_| own_watermark.is_none()) {
-                progress.restore(watermark);
-            }
-            built.push(Node { work, progress, lanes, own_watermark, label: node.label.clone(), scratch: Vec::new() });
-        }
-        let mut first_channel = vec![0; topology.edges.len()];
-        let mut credits: Vec<Option<Vec<Arc<dyn ReturnCredit>>>> = credits.into_iter().map(Some).collect();
-        let mut stages = Vec::with_capacity(topology.stages.len());
-        for stage in &topology.stages {
-            let mut channels = Vec::new();
-            for &edge in &stage.inputs {
-                first_channel[edge] = channels.len();
-                let call = topology.edges[edge].to;
-                let lane = built[call.node].lanes[call.input];
-                let returns = credits[edge].take().filter(|returns| returns.len() == topology.parallelism as usize);
-                for (from, credit) in returns.ok_or_else(|| defect("an edge has not one channel per subtask"))?.into_iter().enumerate() {
-                    channels.push(Channel { call, lane: lane + from, queue: VecDeque::new(), owed: 0, credit });
-                }
-            }
-            stages.push(StageState { alignment: Alignment::new(channels.len(), !stage.sources.is_empty()), channels, turn: 0, stopped: false });
-        }
-        let mut outlets = Vec::with_capacity(topology.edges.len());
-        for (number, (edge, links)) in topology.edges.iter().zip(links).enumerate() {
-            if links.len() != topology.parallelism as usize {
-                return Err(defect("an edge has not one link per subtask"));
-            }
-            let fields = &plan.nodes[edge.from].schema.fields;
-            let types: Vec<DataType> = edge.keys.iter().filter_map(|&key| fields.get(key)).map(|field| field.ty.data.clone()).collect();
-            let partition = Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
-            outlets.push(Outlet::new(number, subtask, partition, links));
-        }
-        Ok(Self {
-            topology,
-            nodes: built,
-            stages,
-            first_channel,
-            outlets,
-            inbox,
-            commands: VecDeque::new(),
-            arrivals: Vec::new(),
-            checkpoints: BTreeMap::new(),
-            credit_bytes,
-            clock,
-            now_ms: now,
-            counters,
-            report,
-            started: false,
-            first_record: false,
-            ended: false,
-        })
-    }
-
     /// Does a bounded amount of work, without waiting.
     pub fn step(&mut self) -> Result<Step, EngineError> {
         self.now_ms = now_ms(&*self.clock);
@@ -471,250 +383,6 @@ impl Subtask {
         Ok(worked)
     }
 
-    fn process(&mut self, call: Call, batch: Batch) -> Result<(), EngineError> {
-        let node = &mut self.nodes[call.node];
-        match &mut node.work {
-            Work::Operator { operator, makes_watermarks } => {
-                let makes_watermarks = *makes_watermarks;
-                let mut out = std::mem::take(&mut node.scratch);
-                let done = operator.process(call.input, &batch, &mut out);
-                drop(batch);
-                done?;
-                self.emit_all(call.node, out)?;
-                if makes_watermarks { self.pass_own_watermark(call.node) } else { Ok(()) }
-            }
-            Work::Sink(sink) => {
-                sink.write(&batch)?;
-                self.counters.add_rows(call.node, batch.len());
-                Ok(())
-            }
-            Work::Source(_) => Err(EngineError::Internal { operator: node.label.clone(), detail: "a source got rows".to_owned() }),
-        }
-    }
-
-    fn pass_own_watermark(&mut self, id: NodeId) -> Result<(), EngineError> {
-        let node = &mut self.nodes[id];
-        let Work::Operator { operator, .. } = &node.work else { return Ok(()) };
-        match operator.own_watermark().flatten() {
-            Some(watermark) if node.own_watermark < Some(watermark) => {
-                node.own_watermark = Some(watermark);
-                self.forward_watermark(id, watermark)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Sends an operator's output on and keeps the emptied list for its next call.
-    fn emit_all(&mut self, node: NodeId, mut out: Vec<Batch>) -> Result<(), EngineError> {
-        for batch in out.drain(..) {
-            self.emit(node, batch)?;
-        }
-        self.nodes[node].scratch = out;
-        Ok(())
-    }
-
-    fn emit(&mut self, node: NodeId, batch: Batch) -> Result<(), EngineError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let calls = self.topology.nodes[node].calls.len();
-        let receivers = calls + self.topology.nodes[node].edges.len();
-        let mut batch = Some(batch);
-        for receiver in 0..receivers {
-            let rows = if receiver + 1 == receivers { batch.take() } else { batch.clone() };
-            let Some(rows) = rows else { break };
-            if receiver < calls {
-                self.process(self.topology.nodes[node].calls[receiver], rows)?;
-            } else {
-                let edge = self.topology.nodes[node].edges[receiver - calls];
-                self.outlets[edge].rows(rows, self.now_ms).map_err(|error| self.refused(node, &error))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn refused(&self, node: NodeId, error: &ArrowError) -> EngineError {
-        EngineError::Internal { operator: self.nodes[node].label.clone(), detail: format!("its output cannot be sent on: {error}") }
-    }
-
-    fn flush_outlet(&mut self, edge: usize) -> Result<(), EngineError> {
-        self.outlets[edge].flush().map_err(|error| self.refused(self.topology.edges[edge].from, &error))
-    }
-
-    fn forward_control(&mut self, node: NodeId, msg: &Msg) -> Result<(), EngineError> {
-        for index in 0..self.topology.nodes[node].edges.len() {
-            let edge = self.topology.nodes[node].edges[index];
-            self.outlets[edge].control(msg).map_err(|error| self.refused(node, &error))?;
-        }
-        Ok(())
-    }
-
-    /// Tells every directly called node of a change on its lane.
-    fn forward_change(&mut self, node: NodeId, change: impl Fn(&mut Progress, usize) -> Change) -> Result<(), EngineError> {
-        for index in 0..self.topology.nodes[node].calls.len() {
-            let call = self.topology.nodes[node].calls[index];
-            let called = &mut self.nodes[call.node];
-            let lane = called.lanes[call.input];
-            let change = change(&mut called.progress, lane);
-            self.apply(call.node, change)?;
-        }
-        Ok(())
-    }
-
-    fn forward_watermark(&mut self, node: NodeId, watermark: i64) -> Result<(), EngineError> {
-        for index in 0..self.topology.nodes[node].edges.len() {
-            let edge = self.topology.nodes[node].edges[index];
-            self.outlets[edge].watermark(watermark, self.now_ms);
-        }
-        self.forward_change(node, |progress, lane| progress.watermark(lane, watermark))
-    }
-
-    fn forward_status(&mut self, node: NodeId, idle: bool) -> Result<(), EngineError> {
-        self.forward_control(node, &if idle { Msg::Idle } else { Msg::Active })?;
-        self.forward_change(node, |progress, lane| progress.idle(lane, idle))
-    }
-
-    fn forward_end(&mut self, node: NodeId) -> Result<(), EngineError> {
-        self.forward_control(node, &Msg::End)?;
-        self.forward_change(node, Progress::end)?;
-        if !self.ended && self.nodes.iter().all(Node::has_ended) {
-            self.ended = true;
-            self.publish_counters();
-            self.report(Event::Ended);
-        }
-        Ok(())
-    }
-
-    /// Acts on a change of a node's combined progress.
-    fn apply(&mut self, id: NodeId, change: Change) -> Result<(), EngineError> {
-        if change.active {
-            self.forward_status(id, false)?;
-        }
-        if let Some(watermark) = change.watermark {
-            let node = &mut self.nodes[id];
-            let mut passes = true;
-            if let Work::Operator { operator, makes_watermarks } = &mut node.work {
-                passes = !*makes_watermarks || watermark == i64::MAX;
-                if passes {
-                    let mut out = std::mem::take(&mut node.scratch);
-                    operator.watermark(watermark, &mut out)?;
-                    self.emit_all(id, out)?;
-                }
-            }
-            if passes {
-                self.forward_watermark(id, watermark)?;
-            }
-        }
-        if change.idle {
-            self.forward_status(id, true)?;
-        }
-        if change.ended {
-            self.flush_node(id)?;
-            self.forward_end(id)?;
-        }
-        Ok(())
-    }
-
-    fn flush_node(&mut self, id: NodeId) -> Result<(), EngineError> {
-        let node = &mut self.nodes[id];
-        let Work::Operator { operator, .. } = &mut node.work else { return Ok(()) };
-        let mut out = std::mem::take(&mut node.scratch);
-        operator.flush(&mut out)?;
-        self.emit_all(id, out)
-    }
-
-    fn partial(&mut self, checkpoint: u64) -> &mut Partial {
-        let stages_left = self.stages.len();
-        self.checkpoints.entry(checkpoint).or_insert_with(|| Partial {
-            full: None,
-            stages_left,
-            nodes: Vec::new(),
-            ended: true,
-            freeze: Duration::ZERO,
-        })
-    }
-
-    /// Lets a stage's barrier through if every input delivered it.
-    fn pass_barriers(&mut self, stage: usize) -> Result<bool, EngineError> {
-        let mut passed = false;
-        while let Some(barrier) = self.stages[stage].alignment.complete() {
-            passed = true;
-            self.pass_barrier(stage, barrier)?;
-        }
-        Ok(passed)
-    }
-
-    fn pass_barrier(&mut self, stage: usize, barrier: Barrier) -> Result<(), EngineError> {
-        let topology = self.topology.clone();
-        let wiring = &topology.stages[stage];
-        let began = self.clock.monotonic();
-        for &node in &wiring.nodes {
-            self.flush_node(node)?;
-        }
-        for &edge in &wiring.outputs {
-            self.outlets[edge].control(&Msg::Barrier(barrier)).map_err(|error| self.refused(topology.edges[edge].from, &error))?;
-        }
-        if barrier.kind == CheckpointKind::Final && !wiring.sources.is_empty() {
-            self.stages[stage].stopped = true;
-        }
-        let full = self.partial(barrier.checkpoint).full.clone();
-        let mut frozen = Vec::with_capacity(wiring.nodes.len());
-        for &node in &wiring.nodes {
-            // Without a trigger of its own (which no correct coordinator forgets) everything is the safe answer.
-            let full = full.as_ref().is_none_or(|full| full.contains(&node));
-            frozen.push(self.freeze(node, barrier.checkpoint, full)?);
-        }
-        let ended = wiring.nodes.iter().all(|&node| self.nodes[node].has_ended());
-        let took = self.clock.monotonic().saturating_sub(began);
-        let partial = self.partial(barrier.checkpoint);
-        partial.nodes.append(&mut frozen);
-        partial.ended &= ended;
-        partial.freeze += took;
-        partial.stages_left -= 1;
-        if partial.stages_left == 0
-            && let Some(Partial { nodes, ended, freeze, .. }) = self.checkpoints.remove(&barrier.checkpoint)
-        {
-            self.publish_counters();
-            self.report(Event::Frozen(Snapshot { barrier, nodes, ended, freeze }));
-        }
-        Ok(())
-    }
-
-    fn freeze(&mut self, id: NodeId, checkpoint: u64, full: bool) -> Result<NodeSnapshot, EngineError> {
-        let node = &mut self.nodes[id];
-        let mut snapshot =
-            NodeSnapshot { node: id, watermark: node.own_watermark.max(node.progress.combined()), states: Vec::new(), committable: None, rows: self.counters.rows(id) };
-        match &mut node.work {
-            Work::Source(source) => snapshot.states.push(source.freeze(full)),
-            Work::Operator { operator, makes_watermarks } => {
-                if *makes_watermarks && !node.progress.has_ended() {
-                    snapshot.watermark = node.own_watermark;
-                }
-                snapshot.states = operator.freeze(full)?;
-            }
-            Work::Sink(sink) => snapshot.committable = sink.prepare(checkpoint)?,
-        }
-        Ok(snapshot)
-    }
-
-    fn publish_counters(&self) {
-        let (mut late, mut skipped) = (0, 0);
-        let mut sinks: Option<Option<i64>> = None;
-        for node in &self.nodes {
-            match &node.work {
-                Work::Source(source) => skipped += source.skipped(),
-                Work::Operator { operator, .. } => late += operator.late_records(),
-                Work::Sink(_) => {
-                    let watermark = node.progress.combined();
-                    sinks = Some(sinks.map_or(watermark, |other| other.min(watermark)));
-                }
-            }
-        }
-        self.counters.late.store(late, Relaxed);
-        self.counters.skipped.store(skipped, Relaxed);
-        self.counters.set_sink_watermark(sinks.flatten());
-    }
-
     fn next_ms(&self) -> Option<u64> {
         let sources = self.topology.stages.iter().zip(&self.stages).filter(|(_, state)| self.started && !state.stopped).flat_map(|(stage, _)| &stage.sources);
         sources
@@ -727,7 +395,7 @@ impl Subtask {
 }
 
 impl Node {
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         match &self.work {
             Work::Source(source) => source.ended,
             _ => self.progress.has_ended(),
