@@ -38,6 +38,12 @@ impl Attempt<'_> {
         let Some((status, code, message)) = answer(error) else {
             let detail = cause(error);
             // Without credentials nothing is sent; the SDK has no kind of error for it.
+            if detail.contains("no credentials found") {
+                let detail = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                              give the pod a web identity or the instance a role"
+                    .to_owned();
+                return StorageError::AccessDenied { action, at, detail };
+            }
             if detail.to_ascii_lowercase().contains("credential") {
                 return StorageError::AccessDenied { action, at, detail };
             }
