@@ -56,6 +56,11 @@ impl ApiError {
         self.status().is_some_and(Status::is_conflict)
     }
 
+    /// Whether an object of that name is there already. A conflict, to Kubernetes, is something else.
+    pub fn is_already_exists(&self) -> bool {
+        self.status().is_some_and(Status::is_already_exists)
+    }
+
     /// Whether the object is gone.
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
@@ -90,7 +95,7 @@ where
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match bounded("create", called(object), api.create(&params, object)).await {
         Ok(_) => Ok(None),
-        Err(error) if error.is_conflict() => get(client, namespace, &object.name_any()).await,
+        Err(error) if error.is_already_exists() => get(client, namespace, &object.name_any()).await,
         Err(error) => Err(error),
     }
 }
