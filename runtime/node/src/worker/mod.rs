@@ -21,6 +21,8 @@ mod graph;
 mod restore;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 mod vitals;
 
 pub use config::WorkerConfig;
