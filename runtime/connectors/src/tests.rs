@@ -117,7 +117,7 @@ fn what_cannot_work_is_refused_with_a_sentence() {
         (
             with(json(), "path", "hdfs://x/y"),
             source,
-            "scheme 'hdfs' is not supported",
+            "'hdfs://x/y' is neither like s3://bucket/prefix nor like file:///directory",
         ),
         (
             with(json(), "json.ignore-parse-errors", "yes"),
@@ -299,6 +299,33 @@ fn what_cannot_work_is_refused_with_a_sentence() {
             error.starts_with("table 't': ") && error.contains(expected),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn paths_are_written_as_in_flink() {
+    for path in [
+        "s3://b",
+        "s3a://b/p/",
+        "s3p://b/p",
+        "file:///d",
+        "file:/d",
+        "/d",
+        "s3://${BUCKET}/p",
+    ] {
+        let table = with(files("json"), "path", path);
+        assert!(check(&table, TableUse::Source).is_ok(), "{path}");
+    }
+    for path in [
+        "s3://",
+        "s3:///p",
+        "d",
+        "file://d",
+        "file:///",
+        "http://b/p",
+    ] {
+        let table = with(files("json"), "path", path);
+        assert!(check(&table, TableUse::Source).is_err(), "{path}");
     }
 }
 

@@ -29,20 +29,7 @@ pub(super) struct FileOptions {
 impl FileOptions {
     pub(super) fn parse(options: Options<'_>, table_use: TableUse) -> Result<Self, ConnectorError> {
         refuse_foreign(options)?;
-        let path = options.required(PATH, "like s3://bucket/prefix or file:///directory")?;
-        if let Some((scheme, rest)) = path.split_once("://")
-            && !path.contains("${")
-        {
-            if !matches!(scheme, "s3" | "file") {
-                return Err(options.wrong(
-                    PATH,
-                    format_args!("scheme '{scheme}' is not supported, only s3:// and file://"),
-                ));
-            }
-            if scheme == "s3" && rest.trim_start_matches('/') != rest {
-                return Err(options.wrong(PATH, "a bucket's name must follow s3://"));
-            }
-        }
+        let path = normal_path(options)?;
         let format = Format::parse(options, table_use)?;
         let mut known = vec![PATH, FORMAT, MONITOR, PATTERN];
         known.extend(format.option_names());
@@ -58,7 +45,7 @@ impl FileOptions {
             .map(|pattern| Regex::new(&format!("^(?:{pattern})$")))
             .transpose();
         Ok(Self {
-            path: path.trim_end_matches('/').to_owned(),
+            path,
             format,
             monitor: monitor.map(Duration::from_millis),
             pattern: pattern.map_err(|error| {
@@ -76,6 +63,34 @@ impl FileOptions {
             None => &self.path,
             Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
         }
+    }
+}
+
+/// The path as `s3://bucket/prefix` or `file:///directory`. Flink's other ways to write them count:
+/// `s3a://`, `s3p://`, `file:/directory`, `/directory`.
+fn normal_path(options: Options<'_>) -> Result<String, ConnectorError> {
+    let path = options
+        .required(PATH, "like s3://bucket/prefix or file:///directory")?
+        .trim();
+    let (scheme, rest) = match path.split_once(':') {
+        _ if path.starts_with('/') => ("file", path),
+        // A variable may stand for all of it.
+        _ if path.starts_with("${") => return Ok(path.to_owned()),
+        Some((scheme, rest)) => (scheme, rest.strip_prefix("//").unwrap_or(rest)),
+        None => ("", path),
+    };
+    let rest = rest.trim_end_matches('/');
+    match scheme {
+        "s3" | "s3a" | "s3p" if rest.is_empty() || rest.starts_with('/') => {
+            Err(options.wrong(PATH, "a bucket's name must follow s3://"))
+        }
+        "s3" | "s3a" | "s3p" => Ok(format!("s3://{rest}")),
+        "file" if rest.starts_with('/') || rest.starts_with("${") => Ok(format!("file://{rest}")),
+        "file" => Err(options.wrong(PATH, "must be absolute, like file:///directory")),
+        _ => Err(options.wrong(
+            PATH,
+            format_args!("'{path}' is neither like s3://bucket/prefix nor like file:///directory"),
+        )),
     }
 }
 
