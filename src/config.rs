@@ -23,7 +23,11 @@ pub struct RunFlags {
     #[arg(long, env = "STREAMKEEPER_IDENTITY", default_value = "streamkeeper")]
     pub identity: String,
     /// Image of the runtime for jobs that name none.
-    #[arg(long, env = "STREAMKEEPER_RUNTIME_IMAGE", default_value = "streamjob-runtime:dev")]
+    #[arg(
+        long,
+        env = "STREAMKEEPER_RUNTIME_IMAGE",
+        default_value = "streamjob-runtime:dev"
+    )]
     pub runtime_image: String,
     /// Pull policy of the runtime image.
     #[arg(long, env = "STREAMKEEPER_RUNTIME_IMAGE_PULL_POLICY")]
@@ -61,7 +65,8 @@ pub struct RunFlags {
 }
 
 fn duration(text: &str) -> Result<Duration, duration::NotADuration> {
-    text.parse::<duration::Duration>().map(duration::Duration::to_std)
+    text.parse::<duration::Duration>()
+        .map(duration::Duration::to_std)
 }
 
 impl RunFlags {
@@ -88,7 +93,8 @@ impl RunFlags {
             credentials_secret: self.credentials_secret.clone(),
             image_pull_policy: self.runtime_image_pull_policy.clone(),
             log_level: self.runtime_log.clone(),
-            node_toleration_seconds: i64::try_from(self.node_lost_timeout.as_secs()).unwrap_or(0) + 300,
+            node_toleration_seconds: i64::try_from(self.node_lost_timeout.as_secs()).unwrap_or(0)
+                + 300,
         }
     }
 }

@@ -29,8 +29,13 @@ impl std::fmt::Debug for Events {
 impl Events {
     /// A publisher that signs as `instance`.
     pub fn new(client: Client, instance: String) -> Self {
-        let reporter = Reporter { controller: "streamkeeper.dev/operator".to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter) }
+        let reporter = Reporter {
+            controller: "streamkeeper.dev/operator".to_owned(),
+            instance: Some(instance),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Publishes one event about `job`. A failure is logged: an event is never worth a retry of the whole reconcile.
@@ -40,7 +45,13 @@ impl Events {
             EventKind::Warning => EventType::Warning,
         };
         let note = cut(&event.note);
-        let record = KubeEvent { type_, reason: event.reason.to_owned(), note: Some(note), action: event.reason.to_owned(), secondary: None };
+        let record = KubeEvent {
+            type_,
+            reason: event.reason.to_owned(),
+            note: Some(note),
+            action: event.reason.to_owned(),
+            secondary: None,
+        };
         let what = format!("event {}", event.reason);
         if let Err(error) = bounded("publish", what, self.recorder.publish(&record, job)).await {
             tracing::warn!(%error, reason = event.reason, "event lost");
@@ -53,6 +64,9 @@ fn cut(note: &str) -> String {
     if note.len() <= NOTE_LIMIT {
         return note.to_owned();
     }
-    let end = (0..NOTE_LIMIT - 3).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..NOTE_LIMIT - 3)
+        .rev()
+        .find(|&end| note.is_char_boundary(end))
+        .unwrap_or(0);
     format!("{}…", &note[..end])
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt::Debug, future::Future, time::Duration};
 
-use k8s_openapi::{NamespaceResourceScope, api::{apps::v1::StatefulSet, core::v1::Pod}};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{apps::v1::StatefulSet, core::v1::Pod},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -73,26 +76,50 @@ impl ApiError {
 }
 
 /// Runs one request with the deadline and names it in errors.
-pub async fn bounded<T>(action: &'static str, what: impl Into<String>, request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
+pub async fn bounded<T>(
+    action: &'static str,
+    what: impl Into<String>,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
     let what = what.into();
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(ApiError::Refused { action, what, source: Box::new(source) }),
+        Ok(Err(source)) => Err(ApiError::Refused {
+            action,
+            what,
+            source: Box::new(source),
+        }),
         Err(_) => Err(ApiError::TimedOut { action, what }),
     }
 }
 
 fn called<K: Resource<DynamicType = ()>>(object: &K) -> String {
-    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{} {}/{}",
+        K::kind(&()),
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 /// Creates an object; when one of that name is there already, answers that one and changes nothing.
-pub async fn create_if_absent<K>(client: &Client, namespace: &str, object: &K) -> Result<Option<K>, ApiError>
+pub async fn create_if_absent<K>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+) -> Result<Option<K>, ApiError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
     match bounded("create", called(object), api.create(&params, object)).await {
         Ok(_) => Ok(None),
         Err(error) if error.is_already_exists() => get(client, namespace, &object.name_any()).await,
@@ -103,32 +130,67 @@ where
 /// Reads an object; none when there is none.
 pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ApiError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    bounded("read", format!("{} {namespace}/{name}", K::kind(&())), api.get_opt(name)).await
+    bounded(
+        "read",
+        format!("{} {namespace}/{name}", K::kind(&())),
+        api.get_opt(name),
+    )
+    .await
 }
 
 /// Sets the replicas of a StatefulSet.
-pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) -> Result<(), ApiError> {
+pub async fn scale(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    replicas: u32,
+) -> Result<(), ApiError> {
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let patch = serde_json::json!({ "spec": { "replicas": replicas } });
-    bounded("scale", format!("StatefulSet {namespace}/{name}"), api.patch(name, &params, &Patch::Merge(patch))).await.map(|_| ())
+    bounded(
+        "scale",
+        format!("StatefulSet {namespace}/{name}"),
+        api.patch(name, &params, &Patch::Merge(patch)),
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
 pub async fn delete<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ApiError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
-    gone_is_success(bounded("delete", called(object), api.delete(&object.name_any(), &params)).await)
+    gone_is_success(
+        bounded(
+            "delete",
+            called(object),
+            api.delete(&object.name_any(), &params),
+        )
+        .await,
+    )
 }
 
 /// Removes a pod whose node does not answer, without waiting for its kubelet. Only safe because HEAD fences whatever still runs there.
@@ -136,10 +198,20 @@ pub async fn force_delete_pod(client: &Client, pod: &Pod) -> Result<(), ApiError
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let params = DeleteParams {
         grace_period_seconds: Some(0),
-        preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
-    gone_is_success(bounded("force-delete", called(pod), api.delete(&pod.name_any(), &params)).await)
+    gone_is_success(
+        bounded(
+            "force-delete",
+            called(pod),
+            api.delete(&pod.name_any(), &params),
+        )
+        .await,
+    )
 }
 
 fn gone_is_success<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
@@ -155,18 +227,36 @@ pub async fn write_status<K>(api: &Api<K>, object: &K) -> Result<K, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
-    bounded("write the status of", called(object), api.replace_status(&object.name_any(), &PostParams::default(), object)).await
+    bounded(
+        "write the status of",
+        called(object),
+        api.replace_status(&object.name_any(), &PostParams::default(), object),
+    )
+    .await
 }
 
 /// Adds or removes a finalizer of exactly the version that was observed.
-pub async fn write_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[String]) -> Result<(), ApiError>
+pub async fn write_finalizers<K>(
+    api: &Api<K>,
+    object: &K,
+    finalizers: &[String],
+) -> Result<(), ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let patch = serde_json::json!({ "metadata": { "resourceVersion": object.resource_version(), "finalizers": finalizers } });
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let name = object.name_any();
-    match bounded("write the finalizers of", called(object), api.patch(&name, &params, &Patch::Merge(patch))).await {
+    match bounded(
+        "write the finalizers of",
+        called(object),
+        api.patch(&name, &params, &Patch::Merge(patch)),
+    )
+    .await
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),

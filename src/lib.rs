@@ -10,18 +10,26 @@
 //! * [`config`]: flags and environment of the operator, validated once.
 //!
 //! `api`, `lifecycle` and `resources` never name a client, tokio, a clock or a random source.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
 pub mod api;
-pub mod config;
-pub mod lifecycle;
-pub mod resources;
 pub mod clock;
+pub mod config;
 pub mod controller;
 pub mod engine;
 pub mod events;
 pub mod health;
 pub mod kube_ext;
+pub mod lifecycle;
 pub mod metrics;
+pub mod resources;
 pub mod storage;
 pub mod telemetry;

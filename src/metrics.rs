@@ -57,21 +57,61 @@ impl Default for Metrics {
         let restarts = Family::default();
         let last_checkpoint = Family::default();
         let conditions = Family::default();
-        registry.register("operator_reconcile", "Reconciles by outcome: settled, acted, waiting, conflict, failed", reconciles.clone());
-        registry.register("operator_reconcile_errors", "Reconciles that failed", errors.clone());
-        registry.register_with_unit("operator_reconcile_duration", "Time of a reconcile", Unit::Seconds, duration.clone());
-        registry.register("restarts", "Restarts of the job after a failure since it was created", restarts.clone());
-        registry.register_with_unit("last_checkpoint_timestamp", "Completion of the newest checkpoint", Unit::Seconds, last_checkpoint.clone());
-        registry.register("condition", "1 for the current status of each condition", conditions.clone());
-        registry.register("operator_build", "Version of the operator", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry: Arc::new(registry), reconciles, errors, duration, restarts, last_checkpoint, conditions }
+        registry.register(
+            "operator_reconcile",
+            "Reconciles by outcome: settled, acted, waiting, conflict, failed",
+            reconciles.clone(),
+        );
+        registry.register(
+            "operator_reconcile_errors",
+            "Reconciles that failed",
+            errors.clone(),
+        );
+        registry.register_with_unit(
+            "operator_reconcile_duration",
+            "Time of a reconcile",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        registry.register(
+            "restarts",
+            "Restarts of the job after a failure since it was created",
+            restarts.clone(),
+        );
+        registry.register_with_unit(
+            "last_checkpoint_timestamp",
+            "Completion of the newest checkpoint",
+            Unit::Seconds,
+            last_checkpoint.clone(),
+        );
+        registry.register(
+            "condition",
+            "1 for the current status of each condition",
+            conditions.clone(),
+        );
+        registry.register(
+            "operator_build",
+            "Version of the operator",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self {
+            registry: Arc::new(registry),
+            reconciles,
+            errors,
+            duration,
+            restarts,
+            last_checkpoint,
+            conditions,
+        }
     }
 }
 
 impl Metrics {
     /// Counts a finished reconcile.
     pub fn reconciled(&self, outcome: &'static str, seconds: f64) {
-        self.reconciles.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.reconciles
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
         self.duration.observe(seconds);
         if outcome == "failed" {
             self.errors.inc();
@@ -87,13 +127,23 @@ impl Metrics {
         last_checkpoint_seconds: Option<i64>,
         conditions: impl Iterator<Item = (&'a str, &'a str)>,
     ) {
-        let job = JobLabels { namespace: namespace.to_owned(), streamjob: name.to_owned() };
+        let job = JobLabels {
+            namespace: namespace.to_owned(),
+            streamjob: name.to_owned(),
+        };
         self.restarts.get_or_create(&job).set(restarts);
         if let Some(seconds) = last_checkpoint_seconds {
             self.last_checkpoint.get_or_create(&job).set(seconds);
         }
         let now: Vec<(&str, &str)> = conditions.collect();
-        for condition in ["Ready", "Running", "CheckpointsHealthy", "Suspended", "Reconciling", "Stalled"] {
+        for condition in [
+            "Ready",
+            "Running",
+            "CheckpointsHealthy",
+            "Suspended",
+            "Reconciling",
+            "Stalled",
+        ] {
             for status in ["True", "False", "Unknown"] {
                 let labels = ConditionLabels {
                     namespace: namespace.to_owned(),
@@ -109,10 +159,20 @@ impl Metrics {
 
     /// Forgets a job that is gone.
     pub fn forget_job(&self, namespace: &str, name: &str) {
-        let job = JobLabels { namespace: namespace.to_owned(), streamjob: name.to_owned() };
+        let job = JobLabels {
+            namespace: namespace.to_owned(),
+            streamjob: name.to_owned(),
+        };
         self.restarts.remove(&job);
         self.last_checkpoint.remove(&job);
-        for condition in ["Ready", "Running", "CheckpointsHealthy", "Suspended", "Reconciling", "Stalled"] {
+        for condition in [
+            "Ready",
+            "Running",
+            "CheckpointsHealthy",
+            "Suspended",
+            "Reconciling",
+            "Stalled",
+        ] {
             for status in ["True", "False", "Unknown"] {
                 self.conditions.remove(&ConditionLabels {
                     namespace: namespace.to_owned(),

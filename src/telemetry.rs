@@ -20,9 +20,19 @@ pub fn init(format: LogFormat, filter: &str) {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => {
-            registry.with(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr)).init();
+            registry
+                .with(
+                    fmt::layer()
+                        .json()
+                        .flatten_event(true)
+                        .with_current_span(false)
+                        .with_writer(std::io::stderr),
+                )
+                .init();
         }
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).init(),
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr))
+            .init(),
     }
     if let Some(error) = wrong {
         tracing::warn!(%error, "the log filter does not parse; using `info`");

@@ -1,5 +1,10 @@
 //! The CRD: generated file, descriptions, rules. All offline.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::{env, fs, path::Path};
 
@@ -12,7 +17,12 @@ use streamkeeper::api::{crd, v1alpha1::StreamJob};
 
 fn schema() -> JSONSchemaProps {
     let crd = crd::stream_job();
-    crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap()
+    crd.spec.versions[0]
+        .schema
+        .clone()
+        .unwrap()
+        .open_api_v3_schema
+        .unwrap()
 }
 
 #[test]
@@ -44,11 +54,18 @@ fn every_field_is_described() {
     for top in ["spec", "status"] {
         undescribed(&root.properties.as_ref().unwrap()[top], top, &mut bare);
     }
-    assert!(bare.is_empty(), "without a description for `kubectl explain`: {bare:#?}");
+    assert!(
+        bare.is_empty(),
+        "without a description for `kubectl explain`: {bare:#?}"
+    );
 }
 
 fn undescribed(schema: &JSONSchemaProps, path: &str, bare: &mut Vec<String>) {
-    if schema.description.as_ref().is_none_or(|text| text.trim().is_empty()) {
+    if schema
+        .description
+        .as_ref()
+        .is_none_or(|text| text.trim().is_empty())
+    {
         bare.push(path.to_owned());
     }
     for (name, child) in schema.properties.iter().flatten() {
@@ -64,12 +81,21 @@ fn undescribed(schema: &JSONSchemaProps, path: &str, bare: &mut Vec<String>) {
 #[test]
 fn every_text_and_list_of_the_spec_is_bounded() {
     let mut unbounded = Vec::new();
-    unbounded_in(&schema().properties.unwrap()["spec"], "spec", &mut unbounded);
-    assert!(unbounded.is_empty(), "the cost of CEL rules needs bounds on: {unbounded:#?}");
+    unbounded_in(
+        &schema().properties.unwrap()["spec"],
+        "spec",
+        &mut unbounded,
+    );
+    assert!(
+        unbounded.is_empty(),
+        "the cost of CEL rules needs bounds on: {unbounded:#?}"
+    );
 }
 
 fn unbounded_in(schema: &JSONSchemaProps, path: &str, unbounded: &mut Vec<String>) {
-    let text = schema.type_.as_deref() == Some("string") && schema.enum_.is_none() && schema.max_length.is_none();
+    let text = schema.type_.as_deref() == Some("string")
+        && schema.enum_.is_none()
+        && schema.max_length.is_none();
     let list = schema.type_.as_deref() == Some("array") && schema.max_items.is_none();
     if text || list {
         unbounded.push(path.to_owned());
@@ -88,7 +114,10 @@ fn unbounded_in(schema: &JSONSchemaProps, path: &str, unbounded: &mut Vec<String
 #[test]
 fn only_formats_that_api_servers_know_are_used() {
     let text = crd::yaml().unwrap();
-    assert!(!text.contains("format: uint"), "API servers warn about unsigned formats on every apply");
+    assert!(
+        !text.contains("format: uint"),
+        "API servers warn about unsigned formats on every apply"
+    );
 }
 
 fn job(spec: Value) -> StreamJob {
@@ -106,29 +135,57 @@ fn named(name: &str, spec: Value) -> StreamJob {
 /// Asserts that the rules refuse a spec with a sentence that contains `sentence`.
 #[track_caller]
 fn refused(job: &StreamJob, sentence: &str) {
-    let errors = validate_cel(job).expect_err("no rule refused it").to_string();
+    let errors = validate_cel(job)
+        .expect_err("no rule refused it")
+        .to_string();
     assert!(errors.contains(sentence), "{errors}");
 }
 
 #[test]
 fn the_smallest_job_is_accepted() {
-    validate_cel(&job(json!({"sql": {"text": "INSERT INTO a SELECT * FROM b"}}))).unwrap();
+    validate_cel(&job(
+        json!({"sql": {"text": "INSERT INTO a SELECT * FROM b"}}),
+    ))
+    .unwrap();
 }
 
 #[test]
 fn the_defaults_are_those_of_the_documentation() {
     let spec = job(json!({"sql": {"text": "x"}})).spec;
-    assert_eq!((spec.workers.replicas, spec.workers.slots, spec.max_parallelism, spec.suspend), (1, 1, 128, false));
+    assert_eq!(
+        (
+            spec.workers.replicas,
+            spec.workers.slots,
+            spec.max_parallelism,
+            spec.suspend
+        ),
+        (1, 1, 128, false)
+    );
     assert_eq!(spec.checkpoints.interval.to_string(), "10s");
-    let properties = schema().properties.unwrap()["spec"].properties.clone().unwrap();
-    assert_eq!(properties["workers"].default.clone().unwrap().0, json!({"replicas": 1, "slots": 1}));
-    assert_eq!(properties["checkpoints"].default.clone().unwrap().0, json!({"interval": "10s", "timeout": "5m", "retain": 3}));
-    assert_eq!(properties["engine"].default.clone().unwrap().0, json!("Native"));
+    let properties = schema().properties.unwrap()["spec"]
+        .properties
+        .clone()
+        .unwrap();
+    assert_eq!(
+        properties["workers"].default.clone().unwrap().0,
+        json!({"replicas": 1, "slots": 1})
+    );
+    assert_eq!(
+        properties["checkpoints"].default.clone().unwrap().0,
+        json!({"interval": "10s", "timeout": "5m", "retain": 3})
+    );
+    assert_eq!(
+        properties["engine"].default.clone().unwrap().0,
+        json!("Native")
+    );
 }
 
 #[test]
 fn exactly_one_source_of_sql_is_demanded() {
-    refused(&job(json!({"sql": {}})), "exactly one of sql.text and sql.configMapKeyRef");
+    refused(
+        &job(json!({"sql": {}})),
+        "exactly one of sql.text and sql.configMapKeyRef",
+    );
     refused(
         &job(json!({"sql": {"text": "x", "configMapKeyRef": {"name": "a", "key": "b"}}})),
         "exactly one of sql.text and sql.configMapKeyRef",
@@ -138,7 +195,10 @@ fn exactly_one_source_of_sql_is_demanded() {
 #[test]
 fn a_parallelism_above_max_parallelism_is_refused() {
     let spec = |max: u32| json!({"sql": {"text": "x"}, "maxParallelism": max, "workers": {"replicas": 4, "slots": 2}});
-    refused(&job(spec(7)), "spec.maxParallelism must be at least the parallelism");
+    refused(
+        &job(spec(7)),
+        "spec.maxParallelism must be at least the parallelism",
+    );
     validate_cel(&job(spec(8))).unwrap();
 }
 
@@ -150,20 +210,32 @@ fn a_bad_duration_is_refused_with_an_example() {
         json!({"metadata": {"name": "a"}, "spec": {"sql": {"text": "x"}, "maxParallelism": 128, "workers": {"replicas": 1, "slots": 1},
             "checkpoints": {"interval": interval, "timeout": "5m", "retain": 3}, "upgrade": {"progressDeadline": "10m"}}})
     };
-    let check = |interval| kube::core::cel::Validator::new().validate(&schema, &spec(interval), None);
+    let check =
+        |interval| kube::core::cel::Validator::new().validate(&schema, &spec(interval), None);
     check("10s").unwrap();
     check("1h30m").unwrap();
     for bad in ["10", "10 s", "ten", "1d", "-1s"] {
         let errors = check(bad).expect_err(bad).to_string();
-        assert!(errors.contains("must be a duration like 30s, 5m or 1h30m"), "{bad}: {errors}");
+        assert!(
+            errors.contains("must be a duration like 30s, 5m or 1h30m"),
+            "{bad}: {errors}"
+        );
     }
-    assert!(check("50ms").unwrap_err().to_string().contains("checkpoints.interval must be at least 100ms"));
+    assert!(
+        check("50ms")
+            .unwrap_err()
+            .to_string()
+            .contains("checkpoints.interval must be at least 100ms")
+    );
 }
 
 #[test]
 fn a_name_that_cannot_become_a_pod_name_is_refused() {
     let spec = json!({"sql": {"text": "x"}});
-    refused(&named(&"a".repeat(41), spec.clone()), "at most 40 characters");
+    refused(
+        &named(&"a".repeat(41), spec.clone()),
+        "at most 40 characters",
+    );
     refused(&named("a.b", spec.clone()), "start with a letter");
     refused(&named("1a", spec.clone()), "start with a letter");
     validate_cel(&named(&"a".repeat(40), spec)).unwrap();
@@ -173,20 +245,44 @@ fn a_name_that_cannot_become_a_pod_name_is_refused() {
 fn a_variable_has_exactly_one_value_and_a_plain_name() {
     let env = |env: Value| job(json!({"sql": {"text": "x"}, "env": [env]}));
     validate_cel(&env(json!({"name": "A", "value": ""}))).unwrap();
-    validate_cel(&env(json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}))).unwrap();
-    refused(&env(json!({"name": "A"})), "exactly one of value and valueFrom");
-    refused(&env(json!({"name": "A-B", "value": "1"})), "must consist of letters");
-    refused(&env(json!({"name": "STREAMKEEPER_A", "value": "1"})), "not start with STREAMKEEPER_");
-    refused(&env(json!({"name": "A", "valueFrom": {}})), "exactly one of secretKeyRef and configMapKeyRef");
+    validate_cel(&env(
+        json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
+    ))
+    .unwrap();
+    refused(
+        &env(json!({"name": "A"})),
+        "exactly one of value and valueFrom",
+    );
+    refused(
+        &env(json!({"name": "A-B", "value": "1"})),
+        "must consist of letters",
+    );
+    refused(
+        &env(json!({"name": "STREAMKEEPER_A", "value": "1"})),
+        "not start with STREAMKEEPER_",
+    );
+    refused(
+        &env(json!({"name": "A", "valueFrom": {}})),
+        "exactly one of secretKeyRef and configMapKeyRef",
+    );
 }
 
 #[test]
 fn a_storage_that_is_no_bucket_is_refused() {
     let storage = |s3: Value| job(json!({"sql": {"text": "x"}, "storage": {"s3": s3}}));
     validate_cel(&storage(json!({"uri": "s3://bucket/a/b/"}))).unwrap();
-    validate_cel(&storage(json!({"uri": "s3://bucket", "endpoint": "http://seaweedfs:8333"}))).unwrap();
-    refused(&storage(json!({"uri": "bucket/prefix"})), "like s3://bucket/prefix");
-    refused(&storage(json!({"uri": "s3://bucket", "endpoint": "seaweedfs:8333"})), "must be the URL of a server");
+    validate_cel(&storage(
+        json!({"uri": "s3://bucket", "endpoint": "http://seaweedfs:8333"}),
+    ))
+    .unwrap();
+    refused(
+        &storage(json!({"uri": "bucket/prefix"})),
+        "like s3://bucket/prefix",
+    );
+    refused(
+        &storage(json!({"uri": "s3://bucket", "endpoint": "seaweedfs:8333"})),
+        "must be the URL of a server",
+    );
 }
 
 #[test]
@@ -198,15 +294,22 @@ fn what_the_state_depends_on_cannot_change_once_there_is_state() {
         }
         let mut job = serde_json::to_value(job(spec)).unwrap();
         if let Some(current) = current {
-            job["status"] = json!({"revision": {"current": current, "latest": current, "summary": ""}});
+            job["status"] =
+                json!({"revision": {"current": current, "latest": current, "summary": ""}});
         }
         serde_json::from_value::<StreamJob>(job).unwrap()
     };
     let old = with(128, Some("s3://old"), Some(3));
     validate_cel_update(&with(128, Some("s3://old"), Some(4)), &old).unwrap();
     let message = |new: &StreamJob| validate_cel_update(new, &old).unwrap_err().to_string();
-    assert!(message(&with(256, Some("s3://old"), Some(3))).contains("spec.maxParallelism cannot change"));
-    assert!(message(&with(128, Some("s3://new"), Some(3))).contains("spec.storage.s3.uri cannot change"));
+    assert!(
+        message(&with(256, Some("s3://old"), Some(3)))
+            .contains("spec.maxParallelism cannot change")
+    );
+    assert!(
+        message(&with(128, Some("s3://new"), Some(3)))
+            .contains("spec.storage.s3.uri cannot change")
+    );
     assert!(message(&with(128, None, Some(3))).contains("spec.storage.s3.uri cannot change"));
     // Before the first start everything may be corrected.
     validate_cel_update(&with(256, Some("s3://new"), None), &with(128, None, None)).unwrap();

@@ -1,5 +1,10 @@
 //! The objects of a revision, compared byte for byte with the files in `tests/golden`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::{env, fs, path::Path};
 
@@ -25,13 +30,22 @@ fn job(spec: Value) -> StreamJob {
 fn settings() -> Settings {
     Settings {
         image: "registry.example.com/streamjob-runtime:0.1.0".to_owned(),
-        storage: Some(S3 { uri: "s3://streams/prod".to_owned(), region: Some("eu-west-1".to_owned()), endpoint: None }),
+        storage: Some(S3 {
+            uri: "s3://streams/prod".to_owned(),
+            region: Some("eu-west-1".to_owned()),
+            endpoint: None,
+        }),
         ..Settings::default()
     }
 }
 
 fn pods() -> PodSettings {
-    PodSettings { credentials_secret: Some("streamkeeper-s3".to_owned()), image_pull_policy: None, log_level: "info".to_owned(), node_toleration_seconds: 320 }
+    PodSettings {
+        credentials_secret: Some("streamkeeper-s3".to_owned()),
+        image_pull_policy: None,
+        log_level: "info".to_owned(),
+        node_toleration_seconds: 320,
+    }
 }
 
 fn built(spec: Value, replicas: u32) -> Children {
@@ -50,12 +64,17 @@ fn golden(name: &str, children: &Children) {
         serde_yaml::to_string(&children.stateful_set).unwrap(),
     ];
     let text = documents.join("---\n");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.yaml"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.yaml"));
     if env::var_os("UPDATE_GENERATED").is_some() {
         fs::write(&path, &text).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == text, "tests/golden/{name}.yaml differs; look at the change with: UPDATE_GENERATED=1 cargo test --test resources && git diff tests/golden");
+    assert!(
+        found == text,
+        "tests/golden/{name}.yaml differs; look at the change with: UPDATE_GENERATED=1 cargo test --test resources && git diff tests/golden"
+    );
 }
 
 #[test]
@@ -93,10 +112,14 @@ fn a_job_that_says_everything_gets_these_objects() {
 
 #[test]
 fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
-    let job = job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
+    let job =
+        job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
     let record = RevisionRecord::of(&job, "SELECT 1", &settings()).unwrap();
     let built = children(&Owner::of(&job).unwrap(), 7, &record, 1, &pods());
-    let objects = ChildObjects { controller_revisions: vec![built.controller_revision], ..ChildObjects::default() };
+    let objects = ChildObjects {
+        controller_revisions: vec![built.controller_revision],
+        ..ChildObjects::default()
+    };
     assert_eq!(objects.revisions()[&7].record.as_ref(), Some(&record));
 }
 
@@ -106,17 +129,38 @@ fn the_controller_revisions_that_a_stateful_set_makes_are_not_taken_for_ours() {
     let mut foreign = built.controller_revision.clone();
     foreign.metadata.name = Some("delays-r7-5d8f".to_owned());
     foreign.data = None;
-    let objects = ChildObjects { controller_revisions: vec![built.controller_revision, foreign], ..ChildObjects::default() };
+    let objects = ChildObjects {
+        controller_revisions: vec![built.controller_revision, foreign],
+        ..ChildObjects::default()
+    };
     assert!(objects.revisions()[&7].record.is_some());
 }
 
 #[test]
 fn no_pod_reaches_the_api_server_or_runs_as_root() {
-    let pod = built(json!({"sql": {"text": "x"}}), 1).stateful_set.spec.unwrap().template.spec.unwrap();
+    let pod = built(json!({"sql": {"text": "x"}}), 1)
+        .stateful_set
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap();
     assert_eq!(pod.automount_service_account_token, Some(false));
     let security = pod.security_context.unwrap();
-    assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65532)));
+    assert_eq!(
+        (security.run_as_non_root, security.run_as_user),
+        (Some(true), Some(65532))
+    );
     let container = pod.containers[0].security_context.clone().unwrap();
-    assert_eq!((container.read_only_root_filesystem, container.allow_privilege_escalation), (Some(true), Some(false)));
-    assert_eq!(container.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+    assert_eq!(
+        (
+            container.read_only_root_filesystem,
+            container.allow_privilege_escalation
+        ),
+        (Some(true), Some(false))
+    );
+    assert_eq!(
+        container.capabilities.unwrap().drop,
+        Some(vec!["ALL".to_owned()])
+    );
 }

@@ -152,15 +152,28 @@ impl Truth {
 pub const MESSAGE_LIMIT: usize = 2048;
 
 /// Sets a condition. The transition time moves only when the status does; conditions stay sorted by type.
-pub fn set(conditions: &mut Vec<Condition>, kind: &str, truth: Truth, reason: &str, message: &str, generation: Option<i64>, now: Timestamp) {
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    truth: Truth,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
     let mut message = message.to_owned();
     if message.len() > MESSAGE_LIMIT {
-        let cut = (0..=MESSAGE_LIMIT - 3).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+        let cut = (0..=MESSAGE_LIMIT - 3)
+            .rev()
+            .find(|&at| message.is_char_boundary(at))
+            .unwrap_or(0);
         message.truncate(cut);
         message.push_str("...");
     }
     let old = conditions.iter().find(|condition| condition.type_ == kind);
-    let since = old.filter(|old| old.status == truth.as_str()).map_or(Time(now), |old| old.last_transition_time.clone());
+    let since = old
+        .filter(|old| old.status == truth.as_str())
+        .map_or(Time(now), |old| old.last_transition_time.clone());
     let new = Condition {
         type_: kind.to_owned(),
         status: truth.as_str().to_owned(),
@@ -197,20 +210,67 @@ mod tests {
     fn the_transition_time_moves_only_with_the_status() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut conditions = Vec::new();
-        set(&mut conditions, kind::READY, Truth::False, "Preparing", "one", Some(1), at(10));
-        set(&mut conditions, kind::READY, Truth::False, "Verifying", "two", Some(2), at(20));
+        set(
+            &mut conditions,
+            kind::READY,
+            Truth::False,
+            "Preparing",
+            "one",
+            Some(1),
+            at(10),
+        );
+        set(
+            &mut conditions,
+            kind::READY,
+            Truth::False,
+            "Verifying",
+            "two",
+            Some(2),
+            at(20),
+        );
         let ready = get(&conditions, kind::READY).unwrap();
-        assert_eq!((ready.last_transition_time.0, ready.message.as_str(), ready.observed_generation), (at(10), "two", Some(2)));
-        set(&mut conditions, kind::READY, Truth::True, "Running", "three", Some(2), at(30));
-        assert_eq!(get(&conditions, kind::READY).unwrap().last_transition_time.0, at(30));
+        assert_eq!(
+            (
+                ready.last_transition_time.0,
+                ready.message.as_str(),
+                ready.observed_generation
+            ),
+            (at(10), "two", Some(2))
+        );
+        set(
+            &mut conditions,
+            kind::READY,
+            Truth::True,
+            "Running",
+            "three",
+            Some(2),
+            at(30),
+        );
+        assert_eq!(
+            get(&conditions, kind::READY)
+                .unwrap()
+                .last_transition_time
+                .0,
+            at(30)
+        );
         assert_eq!(conditions.len(), 1);
     }
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
         let mut conditions = Vec::new();
-        set(&mut conditions, kind::READY, Truth::True, "Running", &"ä".repeat(3000), None, Timestamp::UNIX_EPOCH);
-        assert!(conditions[0].message.len() <= MESSAGE_LIMIT && conditions[0].message.ends_with("..."));
+        set(
+            &mut conditions,
+            kind::READY,
+            Truth::True,
+            "Running",
+            &"ä".repeat(3000),
+            None,
+            Timestamp::UNIX_EPOCH,
+        );
+        assert!(
+            conditions[0].message.len() <= MESSAGE_LIMIT && conditions[0].message.ends_with("...")
+        );
     }
 
     #[test]

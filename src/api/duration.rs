@@ -22,7 +22,9 @@ impl Duration {
 
     /// This many seconds.
     pub const fn from_secs(secs: u64) -> Self {
-        Self { millis: secs * 1000 }
+        Self {
+            millis: secs * 1000,
+        }
     }
 
     /// Milliseconds.
@@ -52,10 +54,14 @@ impl FromStr for Duration {
             return Err(refuse());
         }
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(refuse)?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit() && c != '.')
+                .ok_or_else(refuse)?;
             let number: f64 = rest[..digits].parse().map_err(|_| refuse())?;
             rest = &rest[digits..];
-            let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+            let letters = rest
+                .find(|c: char| c.is_ascii_digit() || c == '.')
+                .unwrap_or(rest.len());
             let unit = match &rest[..letters] {
                 "ms" => 1_f64,
                 "s" => 1_000_f64,
@@ -69,8 +75,14 @@ impl FromStr for Duration {
         if !(0_f64..=9e15).contains(&millis) {
             return Err(refuse());
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
-        Ok(Self { millis: millis.round() as u64 })
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range was checked"
+        )]
+        Ok(Self {
+            millis: millis.round() as u64,
+        })
     }
 }
 
@@ -99,7 +111,9 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -139,13 +153,26 @@ mod tests {
             ("250ms", 250, "250ms"),
         ] {
             let duration: Duration = text.parse().unwrap();
-            assert_eq!((duration.as_millis(), duration.to_string().as_str()), (millis, canonical), "{text}");
+            assert_eq!(
+                (duration.as_millis(), duration.to_string().as_str()),
+                (millis, canonical),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "30", "5 minutes", "s", "1d", "-5s", "1..5s", "99999999999999999h"] {
+        for text in [
+            "",
+            "30",
+            "5 minutes",
+            "s",
+            "1d",
+            "-5s",
+            "1..5s",
+            "99999999999999999h",
+        ] {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
     }

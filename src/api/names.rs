@@ -37,7 +37,11 @@ pub fn pod_name(job: &str, revision: u64, ordinal: u32) -> String {
 
 /// DNS name of a pod of a revision within its namespace, resolvable before it is ready.
 pub fn pod_address(job: &str, namespace: &str, revision: u64, ordinal: u32) -> String {
-    format!("{}.{}.{namespace}.svc", pod_name(job, revision, ordinal), revision_name(job, revision))
+    format!(
+        "{}.{}.{namespace}.svc",
+        pod_name(job, revision, ordinal),
+        revision_name(job, revision)
+    )
 }
 
 /// Labels that select the workers of one revision.
@@ -51,7 +55,11 @@ pub fn revision_selector(job: &str, revision: u64) -> BTreeMap<String, String> {
 
 /// [`revision_selector`] as a label selector string.
 pub fn revision_selector_text(job: &str, revision: u64) -> String {
-    revision_selector(job, revision).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    revision_selector(job, revision)
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Labels of every child of one revision.

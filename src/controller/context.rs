@@ -67,8 +67,26 @@ struct Memory {
 
 impl Context {
     /// A context over these parts.
-    pub fn new(client: Client, ports: Ports, events: Events, metrics: Metrics, settings: Settings, pod_settings: PodSettings, caches: Caches) -> Self {
-        Self { client: ClientHandle(client), ports, events, metrics, settings, pod_settings, caches, clock: Clock::default(), memory: Mutex::default() }
+    pub fn new(
+        client: Client,
+        ports: Ports,
+        events: Events,
+        metrics: Metrics,
+        settings: Settings,
+        pod_settings: PodSettings,
+        caches: Caches,
+    ) -> Self {
+        Self {
+            client: ClientHandle(client),
+            ports,
+            events,
+            metrics,
+            settings,
+            pod_settings,
+            caches,
+            clock: Clock::default(),
+            memory: Mutex::default(),
+        }
     }
 
     /// The same, by another clock.
@@ -107,6 +125,9 @@ impl Context {
 
     /// Forgets a job that is gone.
     pub(super) fn forget(&self, uid: &str) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
     }
 }

@@ -25,18 +25,35 @@ use crate::{
 };
 
 /// Does one action.
-pub(super) async fn execute(action: &Action, job: &StreamJob, context: &Context) -> Result<(), ReconcileError> {
+pub(super) async fn execute(
+    action: &Action,
+    job: &StreamJob,
+    context: &Context,
+) -> Result<(), ReconcileError> {
     let owner = Owner::of(job).ok_or(ReconcileError::NoIdentity)?;
-    let scope = Scope { context, owner: &owner };
+    let scope = Scope {
+        context,
+        owner: &owner,
+    };
     match action {
         Action::AddFinalizer => scope.finalizer(job, true).await,
         Action::RemoveFinalizer => scope.finalizer(job, false).await,
-        Action::ApplyRevision { revision, record, replicas } => scope.apply(*revision, record, *replicas).await,
-        Action::ScaleRevision { revision, replicas } => {
-            Ok(scale(&context.client.0, &owner.namespace, &revision_name(&owner.name, *revision), *replicas).await?)
-        }
+        Action::ApplyRevision {
+            revision,
+            record,
+            replicas,
+        } => scope.apply(*revision, record, *replicas).await,
+        Action::ScaleRevision { revision, replicas } => Ok(scale(
+            &context.client.0,
+            &owner.namespace,
+            &revision_name(&owner.name, *revision),
+            *replicas,
+        )
+        .await?),
         Action::DeleteRevision { revision } => scope.delete_revision(*revision).await,
-        Action::ForgetRevision { revision } => scope.delete_named::<ControllerRevision>(*revision).await,
+        Action::ForgetRevision { revision } => {
+            scope.delete_named::<ControllerRevision>(*revision).await
+        }
         Action::ForceDeletePod { name, uid } => scope.force_delete(name, uid).await,
         Action::Call { revision, call } => scope.call(*revision, call).await,
     }
@@ -58,18 +75,36 @@ impl Scope<'_> {
         } else {
             finalizers.retain(|name| name != FINALIZER);
         }
-        let api: Api<StreamJob> = Api::namespaced(self.context.client.0.clone(), &self.owner.namespace);
+        let api: Api<StreamJob> =
+            Api::namespaced(self.context.client.0.clone(), &self.owner.namespace);
         write_finalizers(&api, job, &finalizers).await?;
         Ok(())
     }
 
     /// Creates what is missing, the content first: a revision whose pods exist always has its ControllerRevision.
-    async fn apply(&self, revision: u64, record: &RevisionRecord, replicas: u32) -> Result<(), ReconcileError> {
-        let Children { controller_revision, config_map, service, stateful_set } =
-            children(self.owner, revision, record, replicas, &self.context.pod_settings);
+    async fn apply(
+        &self,
+        revision: u64,
+        record: &RevisionRecord,
+        replicas: u32,
+    ) -> Result<(), ReconcileError> {
+        let Children {
+            controller_revision,
+            config_map,
+            service,
+            stateful_set,
+        } = children(
+            self.owner,
+            revision,
+            record,
+            replicas,
+            &self.context.pod_settings,
+        );
         let found = self.create(&controller_revision).await?;
         if found.is_some_and(|found| found.data != controller_revision.data) {
-            return Err(ReconcileError::ForeignRevision { name: controller_revision.name_any() });
+            return Err(ReconcileError::ForeignRevision {
+                name: controller_revision.name_any(),
+            });
         }
         self.create(&config_map).await?;
         self.create(&service).await?;
@@ -80,7 +115,11 @@ impl Scope<'_> {
     /// Creates an object; answers the one that is there already, if one is.
     async fn create<K>(&self, object: &K) -> Result<Option<K>, ReconcileError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         Ok(create_if_absent(&self.context.client.0, &self.owner.namespace, object).await?)
     }
@@ -94,11 +133,20 @@ impl Scope<'_> {
     /// Deletes the object of a revision if it is ours.
     async fn delete_named<K>(&self, revision: u64) -> Result<(), ReconcileError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
         let name = revision_name(&self.owner.name, revision);
-        let Some(found) = get::<K>(&self.context.client.0, &self.owner.namespace, &name).await? else { return Ok(()) };
-        let ours = found.owner_references().iter().any(|owner| owner.uid == self.owner.uid);
+        let Some(found) = get::<K>(&self.context.client.0, &self.owner.namespace, &name).await?
+        else {
+            return Ok(());
+        };
+        let ours = found
+            .owner_references()
+            .iter()
+            .any(|owner| owner.uid == self.owner.uid);
         if ours && found.meta().deletion_timestamp.is_none() {
             delete(&self.context.client.0, &self.owner.namespace, &found).await?;
         }
@@ -116,16 +164,31 @@ impl Scope<'_> {
 
     /// Calls a coordinator. A refusal is a fact for the next pass, not an error of this one.
     async fn call(&self, revision: u64, call: &JobCall) -> Result<(), ReconcileError> {
-        let address =
-            coordinator(self.context, &self.owner.namespace, &self.owner.name, revision).ok_or(ReconcileError::NoCoordinator { revision })?;
+        let address = coordinator(
+            self.context,
+            &self.owner.namespace,
+            &self.owner.name,
+            revision,
+        )
+        .ok_or(ReconcileError::NoCoordinator { revision })?;
         let refusal = match self.context.ports.jobs.command(&address, call).await {
             Ok(operation) => {
                 tracing::info!(revision, key = call.key(), result = ?operation.result, "asked the coordinator");
                 None
             }
             Err(CallError::Refused { code, message }) => {
-                tracing::warn!(revision, key = call.key(), code, message, "the coordinator refused");
-                Some(Refusal { key: call.key().to_owned(), code, message })
+                tracing::warn!(
+                    revision,
+                    key = call.key(),
+                    code,
+                    message,
+                    "the coordinator refused"
+                );
+                Some(Refusal {
+                    key: call.key().to_owned(),
+                    code,
+                    message,
+                })
             }
             Err(source) => return Err(ReconcileError::Call { revision, source }),
         };
@@ -139,12 +202,23 @@ pub(super) fn describe(action: &Action) -> BTreeMap<&'static str, String> {
     let (verb, detail) = match action {
         Action::AddFinalizer => ("add finalizer", String::new()),
         Action::RemoveFinalizer => ("remove finalizer", String::new()),
-        Action::ApplyRevision { revision, replicas, .. } => ("apply revision", format!("{revision} with {replicas} workers")),
-        Action::ScaleRevision { revision, replicas } => ("scale revision", format!("{revision} to {replicas} workers")),
+        Action::ApplyRevision {
+            revision, replicas, ..
+        } => (
+            "apply revision",
+            format!("{revision} with {replicas} workers"),
+        ),
+        Action::ScaleRevision { revision, replicas } => (
+            "scale revision",
+            format!("{revision} to {replicas} workers"),
+        ),
         Action::DeleteRevision { revision } => ("delete revision", revision.to_string()),
         Action::ForgetRevision { revision } => ("forget revision", revision.to_string()),
         Action::ForceDeletePod { name, .. } => ("force-delete pod", name.clone()),
-        Action::Call { revision, call } => ("call coordinator", format!("of revision {revision}: {}", call.key())),
+        Action::Call { revision, call } => (
+            "call coordinator",
+            format!("of revision {revision}: {}", call.key()),
+        ),
     };
     BTreeMap::from([("verb", verb.to_owned()), ("detail", detail)])
 }

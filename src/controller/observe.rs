@@ -15,7 +15,9 @@ use crate::{
     },
     engine::CallError,
     kube_ext::bounded,
-    lifecycle::{ChildObjects, Fact, Observed, ResolvedStorage, facts::revision_of, lost_nodes, questions},
+    lifecycle::{
+        ChildObjects, Fact, Observed, ResolvedStorage, facts::revision_of, lost_nodes, questions,
+    },
 };
 
 /// Everything that a decision about `job` may depend on.
@@ -25,7 +27,11 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let asked = questions(job);
     let mut revisions = children(context, &namespace, &name).revisions();
 
-    let numbers: Vec<u64> = revisions.iter().filter(|(_, facts)| !facts.pods.is_empty()).map(|(&number, _)| number).collect();
+    let numbers: Vec<u64> = revisions
+        .iter()
+        .filter(|(_, facts)| !facts.pods.is_empty())
+        .map(|(&number, _)| number)
+        .collect();
     let reports = join_all(numbers.iter().map(|&number| async move {
         let address = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
         let report = answer(context.ports.jobs.report(&address).await);
@@ -46,7 +52,9 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         }
     };
     let operation = async {
-        let Some((revision, key)) = &asked.operation else { return Fact::unknown("not asked") };
+        let Some((revision, key)) = &asked.operation else {
+            return Fact::unknown("not asked");
+        };
         match coordinator(context, &namespace, &name, *revision) {
             Some(address) => answer(context.ports.jobs.operation(&address, key).await),
             None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
@@ -60,7 +68,13 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         }
     }
     let refusal = context.refusal(&job.uid().unwrap_or_default());
-    Observed { sql, revisions, head, operation, refusal }
+    Observed {
+        sql,
+        revisions,
+        head,
+        operation,
+        refusal,
+    }
 }
 
 fn namespace_of(job: &StreamJob) -> String {
@@ -79,8 +93,14 @@ pub(super) fn children(context: &Context, namespace: &str, name: &str) -> ChildO
         stateful_sets: of_job(&caches.stateful_sets, namespace, name),
         controller_revisions: of_job(&caches.controller_revisions, namespace, name),
         pods: of_job(&caches.pods, namespace, name),
-        services: of_job(&caches.services, namespace, name).iter().filter_map(revision_of).collect(),
-        config_maps: of_job(&caches.config_maps, namespace, name).iter().filter_map(revision_of).collect(),
+        services: of_job(&caches.services, namespace, name)
+            .iter()
+            .filter_map(revision_of)
+            .collect(),
+        config_maps: of_job(&caches.config_maps, namespace, name)
+            .iter()
+            .filter_map(revision_of)
+            .collect(),
         lost_nodes: lost_nodes(nodes.iter().map(AsRef::as_ref)),
     }
 }
@@ -89,16 +109,35 @@ fn of_job<K>(cache: &Store<K>, namespace: &str, name: &str) -> Vec<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + 'static,
 {
-    let ours = |object: &K| object.namespace().as_deref() == Some(namespace) && object.labels().get(JOB_LABEL).map(String::as_str) == Some(name);
-    cache.state().iter().filter(|object| ours(object)).map(|object| object.as_ref().clone()).collect()
+    let ours = |object: &K| {
+        object.namespace().as_deref() == Some(namespace)
+            && object.labels().get(JOB_LABEL).map(String::as_str) == Some(name)
+    };
+    cache
+        .state()
+        .iter()
+        .filter(|object| ours(object))
+        .map(|object| object.as_ref().clone())
+        .collect()
 }
 
 /// `host:port` of a revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node.
-pub(super) fn coordinator(context: &Context, namespace: &str, name: &str, revision: u64) -> Option<String> {
+pub(super) fn coordinator(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    revision: u64,
+) -> Option<String> {
     let wanted = pod_name(name, revision, 0);
-    let pod = context.caches.pods.find(|pod: &Pod| pod.name_any() == wanted && pod.namespace().as_deref() == Some(namespace))?;
+    let pod = context.caches.pods.find(|pod: &Pod| {
+        pod.name_any() == wanted && pod.namespace().as_deref() == Some(namespace)
+    })?;
     let ip = pod.status.as_ref()?.pod_ip.clone()?;
-    Some(if ip.contains(':') { format!("[{ip}]:{JOB_API_PORT}") } else { format!("{ip}:{JOB_API_PORT}") })
+    Some(if ip.contains(':') {
+        format!("[{ip}]:{JOB_API_PORT}")
+    } else {
+        format!("{ip}:{JOB_API_PORT}")
+    })
 }
 
 fn answer<T>(result: Result<T, CallError>) -> Fact<T> {
@@ -114,14 +153,28 @@ async fn sql(job: &StreamJob, context: &Context) -> Fact<String> {
         return Fact::Known(text.clone());
     }
     let Some(reference) = &job.spec.sql.config_map_key_ref else {
-        return Fact::denied("neither spec.sql.text nor spec.sql.configMapKeyRef is set; set one of them");
+        return Fact::denied(
+            "neither spec.sql.text nor spec.sql.configMapKeyRef is set; set one of them",
+        );
     };
     let api: Api<ConfigMap> = Api::namespaced(context.client.0.clone(), &namespace_of(job));
-    match bounded("read", format!("ConfigMap {}", reference.name), api.get_opt(&reference.name)).await {
-        Ok(None) => Fact::denied(format!("ConfigMap {} of spec.sql.configMapKeyRef does not exist; create it, or set spec.sql.text", reference.name)),
+    match bounded(
+        "read",
+        format!("ConfigMap {}", reference.name),
+        api.get_opt(&reference.name),
+    )
+    .await
+    {
+        Ok(None) => Fact::denied(format!(
+            "ConfigMap {} of spec.sql.configMapKeyRef does not exist; create it, or set spec.sql.text",
+            reference.name
+        )),
         Ok(Some(map)) => match map.data.unwrap_or_default().remove(&reference.key) {
             Some(text) => Fact::Known(text),
-            None => Fact::denied(format!("ConfigMap {} has no key {} (spec.sql.configMapKeyRef.key)", reference.name, reference.key)),
+            None => Fact::denied(format!(
+                "ConfigMap {} has no key {} (spec.sql.configMapKeyRef.key)",
+                reference.name, reference.key
+            )),
         },
         Err(error) => Fact::unknown(error.to_string()),
     }

@@ -19,9 +19,16 @@ use crate::{
 };
 
 /// Reconciles one job.
-pub(super) async fn reconcile(job: Arc<StreamJob>, context: Arc<Context>) -> Result<Requeue, ReconcileError> {
+pub(super) async fn reconcile(
+    job: Arc<StreamJob>,
+    context: Arc<Context>,
+) -> Result<Requeue, ReconcileError> {
     let began = context.clock.now();
-    let span = tracing::info_span!("job", namespace = job.namespace().unwrap_or_default(), name = job.name_any());
+    let span = tracing::info_span!(
+        "job",
+        namespace = job.namespace().unwrap_or_default(),
+        name = job.name_any()
+    );
     let result = pass(&job, &context).instrument(span).await;
     let seconds = (context.clock.now().as_millisecond() - began.as_millisecond()).max(0);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one pass")]
@@ -38,16 +45,31 @@ pub(super) async fn reconcile(job: Arc<StreamJob>, context: Arc<Context>) -> Res
 }
 
 /// When to try again after a failure.
-pub(super) fn on_error(job: Arc<StreamJob>, error: &ReconcileError, context: Arc<Context>) -> Requeue {
+pub(super) fn on_error(
+    job: Arc<StreamJob>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Requeue {
     let failures = context.failed(&job.uid().unwrap_or_default());
     tracing::warn!(namespace = job.namespace().unwrap_or_default(), name = job.name_any(), %error, failures, "reconcile failed");
     Requeue::requeue(retry_after(failures))
 }
 
-async fn pass(job: &StreamJob, context: &Context) -> Result<(&'static str, Requeue), ReconcileError> {
-    let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), &job.namespace().unwrap_or_default());
+async fn pass(
+    job: &StreamJob,
+    context: &Context,
+) -> Result<(&'static str, Requeue), ReconcileError> {
+    let api: Api<StreamJob> = Api::namespaced(
+        context.client.0.clone(),
+        &job.namespace().unwrap_or_default(),
+    );
     let observed = observe(job, context).await;
-    let plan = plan(&Input { job, observed: &observed, settings: &context.settings, now: context.clock.now() });
+    let plan = plan(&Input {
+        job,
+        observed: &observed,
+        settings: &context.settings,
+        now: context.clock.now(),
+    });
     tracing::debug!(why = plan.why, actions = plan.actions.len(), "planned");
 
     let Some(current) = persist(&api, job, &plan).await? else {
@@ -64,14 +86,25 @@ async fn pass(job: &StreamJob, context: &Context) -> Result<(&'static str, Reque
         tracing::info!(action = ?describe(action), why = plan.why, "acting");
         execute(action, &current, context).await?;
     }
-    if current.meta().deletion_timestamp.is_some() && plan.actions.contains(&crate::lifecycle::Action::RemoveFinalizer) {
+    if current.meta().deletion_timestamp.is_some()
+        && plan
+            .actions
+            .contains(&crate::lifecycle::Action::RemoveFinalizer)
+    {
         context.forget(&current.uid().unwrap_or_default());
-        context.metrics.forget_job(&current.namespace().unwrap_or_default(), &current.name_any());
+        context.metrics.forget_job(
+            &current.namespace().unwrap_or_default(),
+            &current.name_any(),
+        );
         return Ok(("acted", Requeue::await_change()));
     }
     let outcome = if !plan.actions.is_empty() {
         "acted"
-    } else if current.status.as_ref().is_some_and(|status| status.transition.is_some()) {
+    } else if current
+        .status
+        .as_ref()
+        .is_some_and(|status| status.transition.is_some())
+    {
         "waiting"
     } else {
         "settled"
@@ -81,13 +114,24 @@ async fn pass(job: &StreamJob, context: &Context) -> Result<(&'static str, Reque
 
 /// Writes the planned status, if it differs, to exactly the version that was observed; answers the object to act on, or nothing when it had changed. With nothing to
 /// write but something to do, the version is checked all the same: the cache may be late.
-async fn persist(api: &Api<StreamJob>, job: &StreamJob, plan: &Plan) -> Result<Option<StreamJob>, ReconcileError> {
-    let same = job.status.as_ref() == Some(&plan.status) || (job.status.is_none() && plan.status == crate::api::v1alpha1::StreamJobStatus::default());
+async fn persist(
+    api: &Api<StreamJob>,
+    job: &StreamJob,
+    plan: &Plan,
+) -> Result<Option<StreamJob>, ReconcileError> {
+    let same = job.status.as_ref() == Some(&plan.status)
+        || (job.status.is_none()
+            && plan.status == crate::api::v1alpha1::StreamJobStatus::default());
     if same {
         if plan.actions.is_empty() {
             return Ok(Some(job.clone()));
         }
-        let fresh = bounded("read", format!("StreamJob {}", job.name_any()), api.get_opt(&job.name_any())).await?;
+        let fresh = bounded(
+            "read",
+            format!("StreamJob {}", job.name_any()),
+            api.get_opt(&job.name_any()),
+        )
+        .await?;
         return Ok(fresh.filter(|fresh| fresh.resource_version() == job.resource_version()));
     }
     let mut next = job.clone();
@@ -101,8 +145,22 @@ async fn persist(api: &Api<StreamJob>, job: &StreamJob, plan: &Plan) -> Result<O
 
 fn measure(job: &StreamJob, context: &Context) {
     let Some(status) = &job.status else { return };
-    let restarts = status.restarts.as_ref().map_or(0, |restarts| i64::try_from(restarts.count).unwrap_or(i64::MAX));
-    let checkpoint = status.last_checkpoint.as_ref().map(|checkpoint| checkpoint.completion_time.0.as_second());
-    let conditions = status.conditions.iter().map(|condition| (condition.type_.as_str(), condition.status.as_str()));
-    context.metrics.observe_job(&job.namespace().unwrap_or_default(), &job.name_any(), restarts, checkpoint, conditions);
+    let restarts = status.restarts.as_ref().map_or(0, |restarts| {
+        i64::try_from(restarts.count).unwrap_or(i64::MAX)
+    });
+    let checkpoint = status
+        .last_checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.completion_time.0.as_second());
+    let conditions = status
+        .conditions
+        .iter()
+        .map(|condition| (condition.type_.as_str(), condition.status.as_str()));
+    context.metrics.observe_job(
+        &job.namespace().unwrap_or_default(),
+        &job.name_any(),
+        restarts,
+        checkpoint,
+        conditions,
+    );
 }

@@ -76,8 +76,22 @@ impl Caches {
         let (config_maps, config_maps_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
         (
-            Self { pods, stateful_sets, controller_revisions, services, config_maps, nodes },
-            (pods_writer, stateful_sets_writer, controller_revisions_writer, services_writer, config_maps_writer, nodes_writer),
+            Self {
+                pods,
+                stateful_sets,
+                controller_revisions,
+                services,
+                config_maps,
+                nodes,
+            },
+            (
+                pods_writer,
+                stateful_sets_writer,
+                controller_revisions_writer,
+                services_writer,
+                config_maps_writer,
+                nodes_writer,
+            ),
         )
     }
 
@@ -95,16 +109,31 @@ impl Caches {
 }
 
 /// Runs the controller over one namespace, or all, until `stop`. `context` is made from the caches.
-pub async fn run(client: Client, namespace: Option<&str>, readiness: Readiness, stop: CancellationToken, context: impl FnOnce(Caches) -> Context) {
-    let (caches, (pods, stateful_sets, controller_revisions, services, config_maps, nodes)) = Caches::new();
+pub async fn run(
+    client: Client,
+    namespace: Option<&str>,
+    readiness: Readiness,
+    stop: CancellationToken,
+    context: impl FnOnce(Caches) -> Context,
+) {
+    let (caches, (pods, stateful_sets, controller_revisions, services, config_maps, nodes)) =
+        Caches::new();
     let context = Arc::new(context(caches.clone()));
     let (jobs, jobs_writer) = reflector::store::<StreamJob>();
-    let triggers = watcher(scoped::<StreamJob>(&client, namespace), watcher::Config::default())
-        .default_backoff()
-        .modify(|job| job.managed_fields_mut().clear())
-        .reflect(jobs_writer)
-        .applied_objects()
-        .predicate_filter(predicates::generation.combine(predicates::finalizers).combine(predicates::annotations), PredicateConfig::default());
+    let triggers = watcher(
+        scoped::<StreamJob>(&client, namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .modify(|job| job.managed_fields_mut().clear())
+    .reflect(jobs_writer)
+    .applied_objects()
+    .predicate_filter(
+        predicates::generation
+            .combine(predicates::finalizers)
+            .combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
 
     let jobs_of_nodes = {
         let pods = caches.pods.clone();
@@ -119,7 +148,10 @@ pub async fn run(client: Client, namespace: Option<&str>, readiness: Readiness, 
             .reflect(nodes)
             .touched_objects()
             // Kubelets write every few seconds; only whether a node is lost matters.
-            .predicate_filter(|node: &Node| Some(hash(&lost_nodes([node]))), PredicateConfig::default())
+            .predicate_filter(
+                |node: &Node| Some(hash(&lost_nodes([node]))),
+                PredicateConfig::default(),
+            )
             .filter_map(|seen| async { seen.ok() })
             .flat_map(move |node| futures::stream::iter(jobs_on(&pods, &node.name_any())))
     };
@@ -127,10 +159,21 @@ pub async fn run(client: Client, namespace: Option<&str>, readiness: Readiness, 
     let controller = Controller::for_stream(triggers, jobs)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
         .watches_stream(children(&client, namespace, pods), |pod: Pod| owner(&pod))
-        .watches_stream(children(&client, namespace, stateful_sets), |object: StatefulSet| owner(&object))
-        .watches_stream(children(&client, namespace, controller_revisions), |object: ControllerRevision| owner(&object))
-        .watches_stream(children(&client, namespace, services), |object: Service| owner(&object))
-        .watches_stream(children(&client, namespace, config_maps), |object: ConfigMap| owner(&object))
+        .watches_stream(
+            children(&client, namespace, stateful_sets),
+            |object: StatefulSet| owner(&object),
+        )
+        .watches_stream(
+            children(&client, namespace, controller_revisions),
+            |object: ControllerRevision| owner(&object),
+        )
+        .watches_stream(children(&client, namespace, services), |object: Service| {
+            owner(&object)
+        })
+        .watches_stream(
+            children(&client, namespace, config_maps),
+            |object: ConfigMap| owner(&object),
+        )
         .reconcile_on(jobs_of_nodes)
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
@@ -139,16 +182,19 @@ pub async fn run(client: Client, namespace: Option<&str>, readiness: Readiness, 
         readiness.ready();
         tracing::info!("watching StreamJobs");
     };
-    let running = controller.run(reconcile, on_error, context).for_each(|outcome| async {
-        if let Err(error) = outcome {
-            match error {
-                kube::runtime::controller::Error::ObjectNotFound(_) | kube::runtime::controller::Error::ReconcilerFailed(..) => {
-                    tracing::debug!(%error, "reconcile");
+    let running = controller
+        .run(reconcile, on_error, context)
+        .for_each(|outcome| async {
+            if let Err(error) = outcome {
+                match error {
+                    kube::runtime::controller::Error::ObjectNotFound(_)
+                    | kube::runtime::controller::Error::ReconcilerFailed(..) => {
+                        tracing::debug!(%error, "reconcile");
+                    }
+                    other => tracing::warn!(error = %other, "watch"),
                 }
-                other => tracing::warn!(error = %other, "watch"),
             }
-        }
-    });
+        });
     tokio::join!(ready, running);
 }
 
@@ -156,15 +202,29 @@ fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+    namespace.map_or_else(
+        || Api::all(client.clone()),
+        |namespace| Api::namespaced(client.clone(), namespace),
+    )
 }
 
 /// The operator's own children of one kind, cached, with their deletions.
-fn children<K>(client: &Client, namespace: Option<&str>, writer: reflector::store::Writer<K>) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+fn children<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    writer: reflector::store::Writer<K>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let ours =
+        watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     watcher(scoped::<K>(client, namespace), ours)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
@@ -181,8 +241,13 @@ fn owner<K: ResourceExt>(child: &K) -> Option<ObjectRef<StreamJob>> {
 
 /// The jobs with a pod on a node.
 fn jobs_on(pods: &Store<Pod>, node: &str) -> HashSet<ObjectRef<StreamJob>> {
-    let there = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
-    pods.state().iter().filter(|pod| there(pod)).filter_map(|pod| owner(pod.as_ref())).collect()
+    let there =
+        |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
+    pods.state()
+        .iter()
+        .filter(|pod| there(pod))
+        .filter_map(|pod| owner(pod.as_ref()))
+        .collect()
 }
 
 fn hash(lost: &BTreeMap<String, Timestamp>) -> u64 {

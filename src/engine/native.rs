@@ -31,16 +31,34 @@ impl Default for NativeJobApi {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(1)));
         // Pods come and go with their addresses: an idle connection is soon one to nobody.
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(5)).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(5))
+            .build(connector);
         Self { client }
     }
 }
 
 impl NativeJobApi {
-    async fn call<B: Serialize + Sync, T: DeserializeOwned>(&self, method: Method, address: &str, path: &str, body: Option<&B>) -> Result<Option<T>, CallError> {
-        let no_answer = |detail: String| CallError::NoAnswer { address: address.to_owned(), detail };
-        let garbled = |detail: String| CallError::Garbled { address: address.to_owned(), detail };
-        let payload = body.map(serde_json::to_vec).transpose().map_err(|error| garbled(error.to_string()))?.unwrap_or_default();
+    async fn call<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        address: &str,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Option<T>, CallError> {
+        let no_answer = |detail: String| CallError::NoAnswer {
+            address: address.to_owned(),
+            detail,
+        };
+        let garbled = |detail: String| CallError::Garbled {
+            address: address.to_owned(),
+            detail,
+        };
+        let payload = body
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| garbled(error.to_string()))?
+            .unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(format!("http://{address}{path}"))
@@ -48,31 +66,60 @@ impl NativeJobApi {
             .body(Full::new(Bytes::from(payload)))
             .map_err(|error| garbled(error.to_string()))?;
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| no_answer(with_causes(&error)))?;
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| no_answer(with_causes(&error)))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await.map_err(|error| no_answer(error.to_string()))?;
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+                .collect()
+                .await
+                .map_err(|error| no_answer(error.to_string()))?;
             Ok((status, body.to_bytes()))
         };
-        let (status, body) =
-            tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| no_answer(format!("nothing within {} s", DEADLINE.as_secs())))??;
+        let (status, body) = tokio::time::timeout(DEADLINE, exchange)
+            .await
+            .map_err(|_| no_answer(format!("nothing within {} s", DEADLINE.as_secs())))??;
         if status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !status.is_success() {
-            let refusal: ApiError = serde_json::from_slice(&body).map_err(|_| garbled(format!("HTTP {status}")))?;
-            return Err(CallError::Refused { code: refusal.code, message: refusal.message });
+            let refusal: ApiError =
+                serde_json::from_slice(&body).map_err(|_| garbled(format!("HTTP {status}")))?;
+            return Err(CallError::Refused {
+                code: refusal.code,
+                message: refusal.message,
+            });
         }
-        serde_json::from_slice(&body).map(Some).map_err(|error| garbled(error.to_string()))
+        serde_json::from_slice(&body)
+            .map(Some)
+            .map_err(|error| garbled(error.to_string()))
     }
 
     async fn get<T: DeserializeOwned>(&self, address: &str, path: &str) -> Result<T, CallError> {
-        let missing = || CallError::Garbled { address: address.to_owned(), detail: format!("HTTP 404 for {path}") };
-        self.call::<(), T>(Method::GET, address, path, None).await?.ok_or_else(missing)
+        let missing = || CallError::Garbled {
+            address: address.to_owned(),
+            detail: format!("HTTP 404 for {path}"),
+        };
+        self.call::<(), T>(Method::GET, address, path, None)
+            .await?
+            .ok_or_else(missing)
     }
 
-    async fn post<B: Serialize + Sync>(&self, address: &str, path: &str, body: &B) -> Result<Operation, CallError> {
-        let missing = || CallError::Garbled { address: address.to_owned(), detail: format!("HTTP 404 for {path}") };
-        self.call(Method::POST, address, path, Some(body)).await?.ok_or_else(missing)
+    async fn post<B: Serialize + Sync>(
+        &self,
+        address: &str,
+        path: &str,
+        body: &B,
+    ) -> Result<Operation, CallError> {
+        let missing = || CallError::Garbled {
+            address: address.to_owned(),
+            detail: format!("HTTP 404 for {path}"),
+        };
+        self.call(Method::POST, address, path, Some(body))
+            .await?
+            .ok_or_else(missing)
     }
 }
 
@@ -86,7 +133,10 @@ impl JobApi for NativeJobApi {
     }
 
     fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>> {
-        Box::pin(async move { self.call::<(), _>(Method::GET, address, &format!("/v1/operations/{key}"), None).await })
+        Box::pin(async move {
+            self.call::<(), _>(Method::GET, address, &format!("/v1/operations/{key}"), None)
+                .await
+        })
     }
 
     fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation> {

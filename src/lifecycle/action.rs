@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use streamkeeper_protocol::job_api::{HandOverRequest, PromoteRequest, RescaleRequest, StopRequest};
+use streamkeeper_protocol::job_api::{
+    HandOverRequest, PromoteRequest, RescaleRequest, StopRequest,
+};
 
 use super::revision::RevisionRecord;
 use crate::api::v1alpha1::StreamJobStatus;

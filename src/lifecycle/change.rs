@@ -33,12 +33,21 @@ pub fn classify(wanted: &Content, running: &RevisionRecord) -> Change {
             ),
         };
     }
-    if wanted.storage.as_ref().is_some_and(|storage| storage.uri != running.storage.uri) {
+    if wanted
+        .storage
+        .as_ref()
+        .is_some_and(|storage| storage.uri != running.storage.uri)
+    {
         return Change::Reject {
-            why: format!("spec.storage.s3.uri cannot change while there is state in {}; set it back, or create a new StreamJob", running.storage.uri),
+            why: format!(
+                "spec.storage.s3.uri cannot change while there is state in {}; set it back, or create a new StreamJob",
+                running.storage.uri
+            ),
         };
     }
-    Change::Upgrade { parts: parts(wanted, held) }
+    Change::Upgrade {
+        parts: parts(wanted, held),
+    }
 }
 
 fn parts(wanted: &Content, held: &Content) -> Vec<&'static str> {
@@ -49,11 +58,20 @@ fn parts(wanted: &Content, held: &Content) -> Vec<&'static str> {
         (wanted.env != held.env, "env"),
         (wanted.slots != held.slots, "workers.slots"),
         (wanted.resources != held.resources, "workers.resources"),
-        (wanted.pod_template != held.pod_template, "workers.podTemplate"),
-        (wanted.service_account_name != held.service_account_name, "serviceAccountName"),
+        (
+            wanted.pod_template != held.pod_template,
+            "workers.podTemplate",
+        ),
+        (
+            wanted.service_account_name != held.service_account_name,
+            "serviceAccountName",
+        ),
         (wanted.storage != held.storage, "storage"),
         (wanted.checkpoints != held.checkpoints, "checkpoints"),
-        (wanted.restarted_at != held.restarted_at, "the restart annotation"),
+        (
+            wanted.restarted_at != held.restarted_at,
+            "the restart annotation",
+        ),
     ]
     .into_iter()
     .filter_map(|(differs, part)| differs.then_some(part))

@@ -18,7 +18,9 @@ const FAILING: u32 = 2;
 pub(super) fn write(draft: &mut Draft<'_>, verdict: &Verdict) {
     let deleting = draft.input.job.metadata.deletion_timestamp.is_some();
     draft.status.observed_generation = draft.input.job.metadata.generation;
-    let report = draft.current().and_then(|current| draft.input.report(current));
+    let report = draft
+        .current()
+        .and_then(|current| draft.input.report(current));
     ready(draft, verdict);
     running(draft, verdict, report);
     checkpoints(draft, verdict, report);
@@ -31,7 +33,13 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
         Verdict::Reconciling(reason, message) => {
             set(draft, kind::READY, Truth::False, reason.as_str(), message);
             condition::clear(&mut draft.status.conditions, kind::STALLED);
-            set(draft, kind::RECONCILING, Truth::True, reason.as_str(), message);
+            set(
+                draft,
+                kind::RECONCILING,
+                Truth::True,
+                reason.as_str(),
+                message,
+            );
         }
         Verdict::Stalled(reason, message) => {
             set(draft, kind::READY, Truth::False, reason.as_str(), message);
@@ -41,15 +49,22 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
         Verdict::Ready(message) => as_asked(draft, "Running", message),
         Verdict::Suspended(message) => as_asked(draft, "Suspended", message),
         Verdict::Completed(message) => {
-            if !condition::get(&draft.status.conditions, kind::READY).is_some_and(|ready| ready.reason == "Completed") {
+            if !condition::get(&draft.status.conditions, kind::READY)
+                .is_some_and(|ready| ready.reason == "Completed")
+            {
                 draft.tell(EventKind::Normal, "JobCompleted", message.clone());
             }
             as_asked(draft, "Completed", message);
         }
     }
     match verdict {
-        Verdict::Suspended(message) => set(draft, kind::SUSPENDED, Truth::True, "Suspended", message),
-        Verdict::Reconciling(..) | Verdict::Stalled(..) | Verdict::Ready(_) | Verdict::Completed(_) => {
+        Verdict::Suspended(message) => {
+            set(draft, kind::SUSPENDED, Truth::True, "Suspended", message)
+        }
+        Verdict::Reconciling(..)
+        | Verdict::Stalled(..)
+        | Verdict::Ready(_)
+        | Verdict::Completed(_) => {
             set(draft, kind::SUSPENDED, Truth::False, "NotSuspended", "");
         }
     }
@@ -66,14 +81,31 @@ fn running(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
         (Some(JobPhase::Running), _) => (Truth::True, "Running", "records flow"),
         (_, Verdict::Completed(_)) => (Truth::False, "Completed", "all input was read"),
         (_, Verdict::Suspended(_)) => (Truth::False, "Suspended", "the job is suspended"),
-        (None, _) if draft.current().is_some() => (Truth::Unknown, "NoAnswer", "the coordinator does not answer"),
+        (None, _) if draft.current().is_some() => (
+            Truth::Unknown,
+            "NoAnswer",
+            "the coordinator does not answer",
+        ),
         (None, _) => (Truth::False, "NotStarted", "the job has not started"),
-        (Some(JobPhase::Rescaling), _) => (Truth::False, "Rescaling", "the job moves to another number of workers"),
-        (Some(JobPhase::Stopping | JobPhase::Stopped | JobPhase::Completed), _) => (Truth::False, "Stopping", "the job stops"),
-        (Some(JobPhase::Failed), _) => (Truth::False, "Failed", "the job cannot go on"),
-        (Some(JobPhase::Standby | JobPhase::WaitingForWorkers | JobPhase::Restoring | JobPhase::BackingOff | JobPhase::Fenced), _) => {
-            (Truth::False, "Restoring", "the job is on its way back")
+        (Some(JobPhase::Rescaling), _) => (
+            Truth::False,
+            "Rescaling",
+            "the job moves to another number of workers",
+        ),
+        (Some(JobPhase::Stopping | JobPhase::Stopped | JobPhase::Completed), _) => {
+            (Truth::False, "Stopping", "the job stops")
         }
+        (Some(JobPhase::Failed), _) => (Truth::False, "Failed", "the job cannot go on"),
+        (
+            Some(
+                JobPhase::Standby
+                | JobPhase::WaitingForWorkers
+                | JobPhase::Restoring
+                | JobPhase::BackingOff
+                | JobPhase::Fenced,
+            ),
+            _,
+        ) => (Truth::False, "Restoring", "the job is on its way back"),
     };
     set(draft, kind::RUNNING, truth, reason, message);
 }
@@ -81,28 +113,66 @@ fn running(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
 fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
     let settled = matches!(verdict, Verdict::Suspended(_) | Verdict::Completed(_));
     let Some(report) = report.filter(|_| !settled) else {
-        let message = if settled { "no checkpoints are due" } else { "no coordinator answers" };
-        set(draft, kind::CHECKPOINTS_HEALTHY, Truth::Unknown, "NotRunning", message);
+        let message = if settled {
+            "no checkpoints are due"
+        } else {
+            "no coordinator answers"
+        };
+        set(
+            draft,
+            kind::CHECKPOINTS_HEALTHY,
+            Truth::Unknown,
+            "NotRunning",
+            message,
+        );
         return;
     };
     let was_healthy = condition::is_true(&draft.status.conditions, kind::CHECKPOINTS_HEALTHY);
     let failures = &report.checkpoint_failures;
     let overdue_after = {
         let checkpoints = &draft.input.job.spec.checkpoints;
-        let (interval, timeout) = (checkpoints.interval.as_millis(), checkpoints.timeout.as_millis());
+        let (interval, timeout) = (
+            checkpoints.interval.as_millis(),
+            checkpoints.timeout.as_millis(),
+        );
         i64::try_from((interval * 3).max(interval + timeout)).unwrap_or(i64::MAX)
     };
-    let last = report.last_checkpoint.as_ref().map(|last| last.completed_ms);
-    let overdue = last.is_some_and(|last| draft.input.now.as_millisecond().saturating_sub(last) > overdue_after);
+    let last = report
+        .last_checkpoint
+        .as_ref()
+        .map(|last| last.completed_ms);
+    let overdue = last
+        .is_some_and(|last| draft.input.now.as_millisecond().saturating_sub(last) > overdue_after);
     let (truth, reason, message) = if failures.consecutive >= FAILING {
-        let why = failures.last.clone().unwrap_or_else(|| "no reason was given".to_owned());
-        (Truth::False, "CheckpointFailing", format!("checkpoints fail: {why}; the job runs on and would go on from the last complete one"))
+        let why = failures
+            .last
+            .clone()
+            .unwrap_or_else(|| "no reason was given".to_owned());
+        (
+            Truth::False,
+            "CheckpointFailing",
+            format!(
+                "checkpoints fail: {why}; the job runs on and would go on from the last complete one"
+            ),
+        )
     } else if overdue {
-        (Truth::False, "CheckpointOverdue", "no checkpoint completed for more than its interval and timeout together".to_owned())
+        (
+            Truth::False,
+            "CheckpointOverdue",
+            "no checkpoint completed for more than its interval and timeout together".to_owned(),
+        )
     } else if last.is_none() {
-        (Truth::Unknown, "NoneYet", "no checkpoint has completed yet".to_owned())
+        (
+            Truth::Unknown,
+            "NoneYet",
+            "no checkpoint has completed yet".to_owned(),
+        )
     } else {
-        (Truth::True, "Completing", "checkpoints complete in time".to_owned())
+        (
+            Truth::True,
+            "Completing",
+            "checkpoints complete in time".to_owned(),
+        )
     };
     if was_healthy && truth == Truth::False {
         draft.tell(EventKind::Warning, reason, message.clone());
@@ -111,7 +181,11 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
 }
 
 fn summaries(draft: &mut Draft<'_>) {
-    let to = draft.status.transition.as_ref().and_then(|transition| transition.to);
+    let to = draft
+        .status
+        .transition
+        .as_ref()
+        .and_then(|transition| transition.to);
     if let Some(revision) = &mut draft.status.revision {
         revision.target = to.or(revision.current);
         revision.summary = match (revision.current, revision.target) {
@@ -127,11 +201,22 @@ fn phase(draft: &Draft<'_>, verdict: &Verdict, report: Option<&Report>, deleting
         return Phase::Deleting;
     }
     let flows = report.is_some_and(|report| report.phase == JobPhase::Running);
-    match (verdict, draft.status.transition.as_ref().map(|transition| transition.kind)) {
+    match (
+        verdict,
+        draft
+            .status
+            .transition
+            .as_ref()
+            .map(|transition| transition.kind),
+    ) {
         (Verdict::Suspended(_), _) => Phase::Suspended,
         (Verdict::Completed(_), _) => Phase::Completed,
         (Verdict::Stalled(..), _) => {
-            if flows { Phase::Degraded } else { Phase::Failed }
+            if flows {
+                Phase::Degraded
+            } else {
+                Phase::Failed
+            }
         }
         (_, Some(TransitionKind::Deploy)) => Phase::Starting,
         (_, Some(TransitionKind::Upgrade)) => Phase::Upgrading,
@@ -142,14 +227,31 @@ fn phase(draft: &Draft<'_>, verdict: &Verdict, report: Option<&Report>, deleting
         (_, Some(TransitionKind::Restore)) => Phase::Restoring,
         (_, Some(TransitionKind::Delete)) => Phase::Deleting,
         (Verdict::Ready(_), None) => Phase::Running,
-        (Verdict::Reconciling(Reconciling::Provisioning, _), None) if draft.current().is_none() => Phase::Pending,
+        (Verdict::Reconciling(Reconciling::Provisioning, _), None) if draft.current().is_none() => {
+            Phase::Pending
+        }
         (Verdict::Reconciling(..), None) => {
-            if flows { Phase::Running } else { Phase::Restoring }
+            if flows {
+                Phase::Running
+            } else {
+                Phase::Restoring
+            }
         }
     }
 }
 
 fn set(draft: &mut Draft<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
-    let (generation, now) = (draft.input.job.metadata.generation, super::draft::time(draft.input.now).0);
-    condition::set(&mut draft.status.conditions, kind, truth, reason, message, generation, now);
+    let (generation, now) = (
+        draft.input.job.metadata.generation,
+        super::draft::time(draft.input.now).0,
+    );
+    condition::set(
+        &mut draft.status.conditions,
+        kind,
+        truth,
+        reason,
+        message,
+        generation,
+        now,
+    );
 }

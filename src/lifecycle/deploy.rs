@@ -19,10 +19,17 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     let Some(to) = transition.to else {
         return draft.start_over(transition, Reconciling::Provisioning);
     };
-    let runs = draft.standing == Standing::Runs { revision: to } && draft.input.report(to).is_some_and(|report| report.attempt.is_some());
+    let runs = draft.standing == Standing::Runs { revision: to }
+        && draft
+            .input
+            .report(to)
+            .is_some_and(|report| report.attempt.is_some());
     if draft.input.job.spec.suspend && !runs {
         draft.finish(transition, Outcome::Cancelled, "spec.suspend was set");
-        return Verdict::Reconciling(Reconciling::Suspending, "spec.suspend was set before the job ran".to_owned());
+        return Verdict::Reconciling(
+            Reconciling::Suspending,
+            "spec.suspend was set before the job ran".to_owned(),
+        );
     }
     if !runs && let Some(verdict) = replace(draft, transition, to) {
         return verdict;
@@ -30,7 +37,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     match transition.step {
         Step::Preparing => preparing(draft, transition, to),
         Step::Promoting => promoting(draft, transition, to),
-        Step::HandingOver | Step::Verifying | Step::Retiring | Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing => draft.start_over(transition, Reconciling::Provisioning),
+        Step::HandingOver
+        | Step::Verifying
+        | Step::Retiring
+        | Step::Scaling
+        | Step::Moving
+        | Step::Shrinking
+        | Step::Stopping
+        | Step::Removing => draft.start_over(transition, Reconciling::Provisioning),
     }
 }
 
@@ -50,10 +64,15 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
             let mut transition = draft.go(transition, Step::Preparing);
             transition.to = Some(next);
             draft.place(transition);
-            Some(Verdict::Reconciling(Reconciling::Preparing, format!("the spec changed: preparing revision {next} instead of {to}")))
+            Some(Verdict::Reconciling(
+                Reconciling::Preparing,
+                format!("the spec changed: preparing revision {next} instead of {to}"),
+            ))
         }
         Wanted::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
-        Wanted::Unknown(why) if draft.input.revision(to).record.is_none() => Some(Verdict::Reconciling(Reconciling::Provisioning, why.clone())),
+        Wanted::Unknown(why) if draft.input.revision(to).record.is_none() => {
+            Some(Verdict::Reconciling(Reconciling::Provisioning, why.clone()))
+        }
         Wanted::Unknown(_) => None,
     }
 }
@@ -61,13 +80,30 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = draft.replicas();
     match draft.prepare(transition, workers) {
-        Preparation::Missing => Verdict::Reconciling(Reconciling::Provisioning, format!("creating the pods of revision {to}")),
-        Preparation::Waiting { trouble: Some(reason), message } => Verdict::Stalled(reason, format!("revision {to}: {message}")),
-        Preparation::Waiting { trouble: None, message } => Verdict::Reconciling(Reconciling::Provisioning, format!("revision {to}: {message}")),
-        Preparation::Broken { reason, message } => Verdict::Stalled(reason, format!("revision {to}: {message}")),
+        Preparation::Missing => Verdict::Reconciling(
+            Reconciling::Provisioning,
+            format!("creating the pods of revision {to}"),
+        ),
+        Preparation::Waiting {
+            trouble: Some(reason),
+            message,
+        } => Verdict::Stalled(reason, format!("revision {to}: {message}")),
+        Preparation::Waiting {
+            trouble: None,
+            message,
+        } => Verdict::Reconciling(
+            Reconciling::Provisioning,
+            format!("revision {to}: {message}"),
+        ),
+        Preparation::Broken { reason, message } => {
+            Verdict::Stalled(reason, format!("revision {to}: {message}"))
+        }
         Preparation::Ready => {
             draft.go(transition, Step::Promoting);
-            Verdict::Reconciling(Reconciling::Provisioning, format!("revision {to} is ready to run"))
+            Verdict::Reconciling(
+                Reconciling::Provisioning,
+                format!("revision {to} is ready to run"),
+            )
         }
     }
 }
@@ -76,25 +112,56 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
     let workers = draft.replicas();
     let verdict = match draft.promote(transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
-        Promotion::Done if draft.input.report(to).is_some_and(|report| report.attempt.is_some()) => return done(draft, transition, to),
-        Promotion::Done => Verdict::Reconciling(Reconciling::Provisioning, format!("revision {to} owns the job; waiting for its coordinator to answer")),
+        Promotion::Done
+            if draft
+                .input
+                .report(to)
+                .is_some_and(|report| report.attempt.is_some()) =>
+        {
+            return done(draft, transition, to);
+        }
+        Promotion::Done => Verdict::Reconciling(
+            Reconciling::Provisioning,
+            format!("revision {to} owns the job; waiting for its coordinator to answer"),
+        ),
     };
     // A pod that cannot start explains more than a call that is not answered.
-    match (draft.input.preparation(to, transition.step_since.0), &verdict) {
-        (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => Verdict::Stalled(reason, format!("revision {to}: {message}")),
+    match (
+        draft.input.preparation(to, transition.step_since.0),
+        &verdict,
+    ) {
+        (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
+            Verdict::Stalled(reason, format!("revision {to}: {message}"))
+        }
         (Preparation::Missing, _) => {
-            draft.actions.retain(|action| !matches!(action, super::Action::Call { call: JobCall::Promote(_), .. }));
+            draft.actions.retain(|action| {
+                !matches!(
+                    action,
+                    super::Action::Call {
+                        call: JobCall::Promote(_),
+                        ..
+                    }
+                )
+            });
             let _ = draft.prepare(transition, workers);
             verdict
         }
-        (Preparation::Broken { .. } | Preparation::Ready | Preparation::Waiting { .. }, _) => verdict,
+        (Preparation::Broken { .. } | Preparation::Ready | Preparation::Waiting { .. }, _) => {
+            verdict
+        }
     }
 }
 
 fn done(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     draft.finish(transition, Outcome::Succeeded, "");
-    let restored = draft.input.report(to).and_then(|report| report.restored_from);
-    let from = restored.map_or_else(|| "from nothing".to_owned(), |checkpoint| format!("from checkpoint {checkpoint}"));
+    let restored = draft
+        .input
+        .report(to)
+        .and_then(|report| report.restored_from);
+    let from = restored.map_or_else(
+        || "from nothing".to_owned(),
+        |checkpoint| format!("from checkpoint {checkpoint}"),
+    );
     let (reason, reconciling) = match transition.kind {
         TransitionKind::Resume => ("JobResumed", Reconciling::Resuming),
         TransitionKind::Deploy
@@ -105,6 +172,10 @@ fn done(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
         | TransitionKind::Rollback
         | TransitionKind::Delete => ("JobStarted", Reconciling::Provisioning),
     };
-    draft.tell(EventKind::Normal, reason, format!("revision {to} runs, {from}"));
+    draft.tell(
+        EventKind::Normal,
+        reason,
+        format!("revision {to} runs, {from}"),
+    );
     Verdict::Reconciling(reconciling, format!("revision {to} runs, {from}"))
 }

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
-    v1alpha1::{HistoryEntry, Outcome, Rejected, Step, StreamJobStatus, Transition, TransitionKind},
+    v1alpha1::{
+        HistoryEntry, Outcome, Rejected, Step, StreamJobStatus, Transition, TransitionKind,
+    },
 };
 
 /// Past transitions kept.
@@ -70,7 +72,10 @@ impl<'a> Draft<'a> {
 
     /// The revision that runs, or ran last.
     pub(super) fn current(&self) -> Option<u64> {
-        self.status.revision.as_ref().and_then(|revision| revision.current)
+        self.status
+            .revision
+            .as_ref()
+            .and_then(|revision| revision.current)
     }
 
     /// Content of the revision that runs, or ran last.
@@ -85,22 +90,52 @@ impl<'a> Draft<'a> {
 
     /// A revision number that was never used: greater than all that were given, seen, or are in HEAD.
     pub(super) fn allot(&mut self) -> u64 {
-        let given = self.status.revision.as_ref().map_or(0, |revision| revision.latest);
-        let seen = self.input.observed.revisions.keys().next_back().copied().unwrap_or(0);
-        let in_head = self.input.observed.head.known().and_then(Option::as_ref).map_or(0, |head| head.revision);
-        let next = given.max(seen).max(in_head).max(self.standing.owner().unwrap_or(0)) + 1;
+        let given = self
+            .status
+            .revision
+            .as_ref()
+            .map_or(0, |revision| revision.latest);
+        let seen = self
+            .input
+            .observed
+            .revisions
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or(0);
+        let in_head = self
+            .input
+            .observed
+            .head
+            .known()
+            .and_then(Option::as_ref)
+            .map_or(0, |head| head.revision);
+        let next = given
+            .max(seen)
+            .max(in_head)
+            .max(self.standing.owner().unwrap_or(0))
+            + 1;
         self.status.revision.get_or_insert_default().latest = next;
         next
     }
 
     /// Begins a transition at its first step.
-    pub(super) fn begin(&mut self, kind: TransitionKind, from: Option<u64>, to: Option<u64>) -> Transition {
+    pub(super) fn begin(
+        &mut self,
+        kind: TransitionKind,
+        from: Option<u64>,
+        to: Option<u64>,
+    ) -> Transition {
         let step = first_step(kind).unwrap_or(Step::Preparing);
         let now = self.input.now;
         let transition = Transition {
             kind,
             // The uid keeps the keys of another StreamJob with this name apart, whose results may still stand in HEAD.
-            key: format!("{}-{}", self.input.uid().get(..8).unwrap_or_default(), now.as_millisecond()),
+            key: format!(
+                "{}-{}",
+                self.input.uid().get(..8).unwrap_or_default(),
+                now.as_millisecond()
+            ),
             from,
             to,
             workers: None,
@@ -116,7 +151,13 @@ impl<'a> Draft<'a> {
 
     /// Goes on to another step of the same transition.
     pub(super) fn go(&mut self, transition: &Transition, step: Step) -> Transition {
-        let next = Transition { step, step_since: time(self.input.now), retries: 0, last_error: None, ..transition.clone() };
+        let next = Transition {
+            step,
+            step_since: time(self.input.now),
+            retries: 0,
+            last_error: None,
+            ..transition.clone()
+        };
         self.place(next.clone());
         next
     }
@@ -141,11 +182,17 @@ impl<'a> Draft<'a> {
 
     /// Whether the back-off after the last failed call is over.
     pub(super) fn may_call(&self, transition: &Transition) -> bool {
-        self.input.passed(transition.step_since.0, back_off(transition.retries))
+        self.input
+            .passed(transition.step_since.0, back_off(transition.retries))
     }
 
     /// Ends the transition, with an entry in history.
-    pub(super) fn finish(&mut self, transition: &Transition, result: Outcome, message: impl Into<String>) {
+    pub(super) fn finish(
+        &mut self,
+        transition: &Transition,
+        result: Outcome,
+        message: impl Into<String>,
+    ) {
         self.status.history.insert(
             0,
             HistoryEntry {
@@ -166,15 +213,29 @@ impl<'a> Draft<'a> {
 
     /// Ends a transition that makes no sense as it was written down: the facts say what comes next.
     pub(super) fn start_over(&mut self, transition: &Transition, reason: Reconciling) -> Verdict {
-        self.finish(transition, Outcome::Cancelled, "it was written down incompletely");
+        self.finish(
+            transition,
+            Outcome::Cancelled,
+            "it was written down incompletely",
+        );
         Verdict::Reconciling(reason, "starting over".to_owned())
     }
 
     /// Remembers that a revision was given up, so that it is not tried again before the spec changes.
     pub(super) fn reject(&mut self, revision: u64, reason: Stalled, message: &str) {
-        let hash = self.input.revision(revision).record.as_ref().map(|record| record.content.hash());
+        let hash = self
+            .input
+            .revision(revision)
+            .record
+            .as_ref()
+            .map(|record| record.content.hash());
         if let Some(hash) = hash {
-            self.status.rejected = Some(Rejected { hash, revision, reason: reason.as_str().to_owned(), message: message.to_owned() });
+            self.status.rejected = Some(Rejected {
+                hash,
+                revision,
+                reason: reason.as_str().to_owned(),
+                message: message.to_owned(),
+            });
         }
     }
 
@@ -190,7 +251,11 @@ impl<'a> Draft<'a> {
 
     /// Adds an event.
     pub(super) fn tell(&mut self, kind: EventKind, reason: &'static str, note: impl Into<String>) {
-        self.events.push(Event { kind, reason, note: note.into() });
+        self.events.push(Event {
+            kind,
+            reason,
+            note: note.into(),
+        });
     }
 }
 

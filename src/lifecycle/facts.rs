@@ -35,9 +35,16 @@ impl ChildObjects {
     /// Facts by revision. Reports and preflights are still unknown.
     pub fn revisions(&self) -> BTreeMap<u64, RevisionFacts> {
         let mut all: BTreeMap<u64, RevisionFacts> = BTreeMap::new();
-        for object in self.controller_revisions.iter().filter(|object| is_ours(object)) {
+        for object in self
+            .controller_revisions
+            .iter()
+            .filter(|object| is_ours(object))
+        {
             if let Some(revision) = revision_of(object) {
-                let record = object.data.as_ref().and_then(|data| serde_json::from_value(data.0.clone()).ok());
+                let record = object
+                    .data
+                    .as_ref()
+                    .and_then(|data| serde_json::from_value(data.0.clone()).ok());
                 all.entry(revision).or_default().record = record;
             }
         }
@@ -71,15 +78,24 @@ impl ChildObjects {
             .and_then(|status| status.container_statuses.as_ref())
             .and_then(|all| all.iter().find(|container| container.name == CONTAINER));
         PodFacts {
-            ordinal: name.rsplit('-').next().and_then(|ordinal| ordinal.parse().ok()).unwrap_or(0),
+            ordinal: name
+                .rsplit('-')
+                .next()
+                .and_then(|ordinal| ordinal.parse().ok())
+                .unwrap_or(0),
             uid: pod.uid().unwrap_or_default(),
             ready: container.is_some_and(|container| container.ready),
             deleting: pod.metadata.deletion_timestamp.is_some(),
-            restarts: container.map_or(0, |container| u32::try_from(container.restart_count).unwrap_or(0)),
+            restarts: container.map_or(0, |container| {
+                u32::try_from(container.restart_count).unwrap_or(0)
+            }),
             waiting: container.and_then(waiting),
             terminated: container.and_then(terminated),
             unschedulable: unschedulable(pod),
-            node_lost_since: node.as_ref().and_then(|node| self.lost_nodes.get(node)).copied(),
+            node_lost_since: node
+                .as_ref()
+                .and_then(|node| self.lost_nodes.get(node))
+                .copied(),
             node,
             name,
         }
@@ -94,30 +110,56 @@ pub fn revision_of<K: ResourceExt>(object: &K) -> Option<u64> {
 /// Nodes whose kubelet no longer reports (`Ready` is `Unknown`), and since when. A node that says itself that it is not ready still obeys, so it is not lost.
 pub fn lost_nodes<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> BTreeMap<String, Timestamp> {
     let since = |node: &Node| {
-        let ready = node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready")?;
-        (ready.status == "Unknown").then(|| ready.last_transition_time.as_ref().map(|time| time.0))?
+        let ready = node
+            .status
+            .as_ref()?
+            .conditions
+            .as_ref()?
+            .iter()
+            .find(|condition| condition.type_ == "Ready")?;
+        (ready.status == "Unknown")
+            .then(|| ready.last_transition_time.as_ref().map(|time| time.0))?
     };
-    nodes.into_iter().filter_map(|node| Some((node.name_any(), since(node)?))).collect()
+    nodes
+        .into_iter()
+        .filter_map(|node| Some((node.name_any(), since(node)?)))
+        .collect()
 }
 
 /// A StatefulSet makes ControllerRevisions of its own, which carry the labels of its pods.
 fn is_ours(object: &ControllerRevision) -> bool {
-    let name = object.labels().get(JOB_LABEL).zip(revision_of(object)).map(|(job, revision)| revision_name(job, revision));
+    let name = object
+        .labels()
+        .get(JOB_LABEL)
+        .zip(revision_of(object))
+        .map(|(job, revision)| revision_name(job, revision));
     name.is_some_and(|name| name == object.name_any())
 }
 
 fn stateful_set(object: &StatefulSet) -> StatefulSetFacts {
-    let replicas = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    StatefulSetFacts { replicas: u32::try_from(replicas).unwrap_or(0), deleting: object.metadata.deletion_timestamp.is_some() }
+    let replicas = object
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    StatefulSetFacts {
+        replicas: u32::try_from(replicas).unwrap_or(0),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
 }
 
 fn waiting(container: &ContainerStatus) -> Option<Waiting> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    Some(Waiting { reason: waiting.reason.clone()?, message: waiting.message.clone().unwrap_or_default() })
+    Some(Waiting {
+        reason: waiting.reason.clone()?,
+        message: waiting.message.clone().unwrap_or_default(),
+    })
 }
 
 fn terminated(container: &ContainerStatus) -> Option<Terminated> {
-    let ended = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref()?.terminated.clone();
+    let ended = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| {
+        state.as_ref()?.terminated.clone()
+    };
     let terminated = ended(&container.state).or_else(|| ended(&container.last_state))?;
     Some(Terminated {
         reason: terminated.reason.unwrap_or_else(|| "Error".to_owned()),
@@ -127,6 +169,12 @@ fn terminated(container: &ContainerStatus) -> Option<Terminated> {
 }
 
 fn unschedulable(pod: &Pod) -> Option<String> {
-    let scheduled = pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    let scheduled = pod
+        .status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled")?;
     (scheduled.status == "False").then(|| scheduled.message.clone().unwrap_or_default())
 }

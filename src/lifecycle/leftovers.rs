@@ -1,10 +1,6 @@
 //! Revisions that nobody needs any more.
 
-use super::{
-    action::Action,
-    draft::Draft,
-    situation::Standing,
-};
+use super::{action::Action, draft::Draft, situation::Standing};
 use crate::api::v1alpha1::{Step, TransitionKind};
 
 /// Deletes the pods of every revision that neither has the job nor a part in the transition. With the owner unknown nothing is deleted.
@@ -16,7 +12,11 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         Standing::Unknown { .. } => return,
         Standing::Runs { revision } => vec![*revision],
         Standing::HandingOver { to, .. } => vec![*to],
-        Standing::Nothing | Standing::Foreign { .. } | Standing::Stopped { .. } | Standing::Completed { .. } | Standing::Released { .. } => Vec::new(),
+        Standing::Nothing
+        | Standing::Foreign { .. }
+        | Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. } => Vec::new(),
     };
     let part: Vec<u64> = match &draft.status.transition {
         None => draft.current().into_iter().collect(),
@@ -24,10 +24,24 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
             // It removes what there is, in its own time.
             (TransitionKind::Suspend | TransitionKind::Delete, _) => return,
             // What was replaced makes room.
-            (TransitionKind::Rollback, _) | (_, Step::Retiring) => transition.to.into_iter().collect(),
+            (TransitionKind::Rollback, _) | (_, Step::Retiring) => {
+                transition.to.into_iter().collect()
+            }
             (
-                TransitionKind::Deploy | TransitionKind::Upgrade | TransitionKind::Rescale | TransitionKind::Resume | TransitionKind::Restore,
-                Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing,
+                TransitionKind::Deploy
+                | TransitionKind::Upgrade
+                | TransitionKind::Rescale
+                | TransitionKind::Resume
+                | TransitionKind::Restore,
+                Step::Preparing
+                | Step::HandingOver
+                | Step::Promoting
+                | Step::Verifying
+                | Step::Scaling
+                | Step::Moving
+                | Step::Shrinking
+                | Step::Stopping
+                | Step::Removing,
             ) => transition.from.into_iter().chain(transition.to).collect(),
         },
     };
@@ -36,7 +50,9 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         .observed
         .revisions
         .iter()
-        .filter(|(number, facts)| facts.is_deletable() && !owners.contains(number) && !part.contains(number))
+        .filter(|(number, facts)| {
+            facts.is_deletable() && !owners.contains(number) && !part.contains(number)
+        })
         .map(|(&number, _)| number)
         .collect();
     for revision in unneeded {
@@ -47,6 +63,10 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
 impl Draft<'_> {
     /// Whether no other revision has pods or objects left.
     pub(super) fn others_gone(&self, kept: u64) -> bool {
-        self.input.observed.revisions.iter().all(|(&number, facts)| number == kept || facts.is_gone())
+        self.input
+            .observed
+            .revisions
+            .iter()
+            .all(|(&number, facts)| number == kept || facts.is_gone())
     }
 }

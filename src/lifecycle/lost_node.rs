@@ -6,8 +6,19 @@ use super::{action::Action, draft::Draft};
 
 pub(super) fn release(draft: &mut Draft<'_>) {
     let input = draft.input;
-    let lost = input.observed.revisions.values().flat_map(|facts| &facts.pods).filter(|pod| pod.node_lost_since.is_some_and(|since| input.passed(since, input.settings.node_lost_timeout)));
+    let lost = input
+        .observed
+        .revisions
+        .values()
+        .flat_map(|facts| &facts.pods)
+        .filter(|pod| {
+            pod.node_lost_since
+                .is_some_and(|since| input.passed(since, input.settings.node_lost_timeout))
+        });
     for pod in lost {
-        draft.actions.push(Action::ForceDeletePod { name: pod.name.clone(), uid: pod.uid.clone() });
+        draft.actions.push(Action::ForceDeletePod {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+        });
     }
 }

@@ -40,14 +40,17 @@ mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
 
+use self::draft::{Draft, Verdict};
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan},
     facts::{ChildObjects, lost_nodes},
-    observed::{Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Terminated, Unknown, Waiting},
+    observed::{
+        Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Terminated, Unknown,
+        Waiting,
+    },
     revision::{Content, ResolvedStorage, RevisionRecord},
     settings::Settings,
 };
-use self::draft::{Draft, Verdict};
 use crate::api::{
     condition::{self, Reconciling},
     names::FINALIZER,
@@ -83,11 +86,17 @@ pub fn questions(job: &StreamJob) -> Questions {
     let status = job.status.as_ref();
     let transition = status.and_then(|status| status.transition.as_ref());
     // A job that runs as asked says all there is to know itself.
-    let settled = status.and_then(|status| condition::get(&status.conditions, condition::kind::READY)).is_some_and(|ready| ready.status == "True" && ready.reason == "Running");
+    let settled = status
+        .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
+        .is_some_and(|ready| ready.status == "True" && ready.reason == "Running");
     let deleting = job.metadata.deletion_timestamp.is_some();
     Questions {
         head: transition.is_some() || !settled || deleting || job.spec.suspend,
-        preflight: transition.filter(|transition| transition.step == Step::Preparing || transition.step == Step::Promoting).and_then(|transition| transition.to),
+        preflight: transition
+            .filter(|transition| {
+                transition.step == Step::Preparing || transition.step == Step::Promoting
+            })
+            .and_then(|transition| transition.to),
         operation: transition.and_then(asked_operation),
     }
 }
@@ -97,8 +106,22 @@ fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
     let (revision, verb) = match (transition.kind, transition.step) {
         (TransitionKind::Upgrade, Step::HandingOver) => (transition.from?, "handover".to_owned()),
         (TransitionKind::Rescale, Step::Moving) => (transition.to?, "rescale".to_owned()),
-        (TransitionKind::Suspend | TransitionKind::Delete, Step::Stopping) => (transition.from?, format!("stop-{}", transition.from?)),
-        (_, Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing) => return None,
+        (TransitionKind::Suspend | TransitionKind::Delete, Step::Stopping) => {
+            (transition.from?, format!("stop-{}", transition.from?))
+        }
+        (
+            _,
+            Step::Preparing
+            | Step::HandingOver
+            | Step::Promoting
+            | Step::Verifying
+            | Step::Retiring
+            | Step::Scaling
+            | Step::Moving
+            | Step::Shrinking
+            | Step::Stopping
+            | Step::Removing,
+        ) => return None,
     };
     Some((revision, draft::call_key(transition, &verb)))
 }
@@ -109,10 +132,19 @@ fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut draft = Draft::new(*input);
     let deleting = input.job.metadata.deletion_timestamp.is_some();
-    let ours = input.job.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
+    let ours = input
+        .job
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|name| name == FINALIZER);
     if deleting && !ours {
         // Others still hold the object; our part is done.
-        return finish(draft, "the StreamJob is being deleted and holds no state of ours".to_owned());
+        return finish(
+            draft,
+            "the StreamJob is being deleted and holds no state of ours".to_owned(),
+        );
     }
     record::owner(&mut draft);
     let verdict = decide(&mut draft, deleting, ours);
@@ -125,7 +157,9 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let why = match verdict {
         Verdict::Reconciling(reason, message) => format!("{}: {message}", reason.as_str()),
         Verdict::Stalled(reason, message) => format!("{}: {message}", reason.as_str()),
-        Verdict::Ready(message) | Verdict::Suspended(message) | Verdict::Completed(message) => message,
+        Verdict::Ready(message) | Verdict::Suspended(message) | Verdict::Completed(message) => {
+            message
+        }
     };
     finish(draft, why)
 }
@@ -134,7 +168,9 @@ fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
     let transition = draft.status.transition.clone();
     if deleting {
         return match transition {
-            Some(transition) if transition.kind == TransitionKind::Delete => stop::delete(draft, &transition),
+            Some(transition) if transition.kind == TransitionKind::Delete => {
+                stop::delete(draft, &transition)
+            }
             Some(_) | None => {
                 let current = draft.current();
                 draft.begin(TransitionKind::Delete, current, None);
@@ -144,9 +180,14 @@ fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
     }
     if !ours {
         draft.act(Action::AddFinalizer);
-        return Verdict::Reconciling(Reconciling::Provisioning, "the StreamJob was seen".to_owned());
+        return Verdict::Reconciling(
+            Reconciling::Provisioning,
+            "the StreamJob was seen".to_owned(),
+        );
     }
-    let Some(transition) = transition.filter(|transition| state::has_step(transition.kind, transition.step)) else {
+    let Some(transition) =
+        transition.filter(|transition| state::has_step(transition.kind, transition.step))
+    else {
         // A step that its transition does not have was written by somebody else: the facts speak.
         draft.status.transition = None;
         return steady::plan(draft);
@@ -166,5 +207,11 @@ fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
 }
 
 fn finish(draft: Draft<'_>, why: String) -> Plan {
-    Plan { status: draft.status, actions: draft.actions, events: draft.events, requeue: draft.requeue, why }
+    Plan {
+        status: draft.status,
+        actions: draft.actions,
+        events: draft.events,
+        requeue: draft.requeue,
+        why,
+    }
 }

@@ -31,12 +31,18 @@ pub struct Unknown {
 impl<T> Fact<T> {
     /// Not found out, because of this.
     pub fn unknown(why: impl Into<String>) -> Self {
-        Self::Unknown(Unknown { why: why.into(), denied: false })
+        Self::Unknown(Unknown {
+            why: why.into(),
+            denied: false,
+        })
     }
 
     /// Refused, because of this.
     pub fn denied(why: impl Into<String>) -> Self {
-        Self::Unknown(Unknown { why: why.into(), denied: true })
+        Self::Unknown(Unknown {
+            why: why.into(),
+            denied: true,
+        })
     }
 
     /// The fact, if it is known.

@@ -53,7 +53,10 @@ impl Input<'_> {
         if !facts.is_complete() {
             return Preparation::Missing;
         }
-        let broken = |reason, message: &str| Preparation::Broken { reason, message: message.to_owned() };
+        let broken = |reason, message: &str| Preparation::Broken {
+            reason,
+            message: message.to_owned(),
+        };
         let mut message = String::new();
         let mut trouble = None;
         if let Fact::Known(preflight) = &facts.preflight
@@ -61,8 +64,12 @@ impl Input<'_> {
         {
             match preflight.verdict {
                 PreflightVerdict::Compatible => return Preparation::Ready,
-                PreflightVerdict::InvalidSql => return broken(Stalled::InvalidSql, &preflight.message),
-                PreflightVerdict::Incompatible => return broken(Stalled::StateIncompatible, &preflight.message),
+                PreflightVerdict::InvalidSql => {
+                    return broken(Stalled::InvalidSql, &preflight.message);
+                }
+                PreflightVerdict::Incompatible => {
+                    return broken(Stalled::StateIncompatible, &preflight.message);
+                }
                 PreflightVerdict::StorageUnavailable => {
                     trouble = Some(Stalled::StorageUnreachable);
                     message.clone_from(&preflight.message);
@@ -72,7 +79,9 @@ impl Input<'_> {
         }
         if let Some(error) = self.report(number).and_then(|report| report.error.as_ref()) {
             match Stalled::named(&error.reason) {
-                Some(reason @ (Stalled::InvalidSql | Stalled::StateIncompatible)) => return broken(reason, &error.message),
+                Some(reason @ (Stalled::InvalidSql | Stalled::StateIncompatible)) => {
+                    return broken(reason, &error.message);
+                }
                 Some(reason) => {
                     trouble = Some(reason);
                     message.clone_from(&error.message);
@@ -90,7 +99,13 @@ impl Input<'_> {
             message = pods_up(facts);
         }
         if self.passed(since, self.job.spec.upgrade.progress_deadline.to_std()) {
-            return broken(trouble.unwrap_or_else(|| overdue(facts)), &format!("it was not ready within {}: {message}", self.job.spec.upgrade.progress_deadline));
+            return broken(
+                trouble.unwrap_or_else(|| overdue(facts)),
+                &format!(
+                    "it was not ready within {}: {message}",
+                    self.job.spec.upgrade.progress_deadline
+                ),
+            );
         }
         Preparation::Waiting { trouble, message }
     }
@@ -98,30 +113,57 @@ impl Input<'_> {
     /// The worst that is wrong with the pods of a revision; graces count from `since`.
     pub(super) fn ailment(&self, number: u64, since: Timestamp) -> Option<Ailment> {
         let facts = self.revision(number);
-        let image = facts.record.as_ref().map_or("", |record| record.image.as_str());
-        let mut found: Vec<Ailment> = facts.pods.iter().filter(|pod| !pod.deleting).filter_map(|pod| self.pod_ailment(pod, image, since)).collect();
+        let image = facts
+            .record
+            .as_ref()
+            .map_or("", |record| record.image.as_str());
+        let mut found: Vec<Ailment> = facts
+            .pods
+            .iter()
+            .filter(|pod| !pod.deleting)
+            .filter_map(|pod| self.pod_ailment(pod, image, since))
+            .collect();
         found.sort_by_key(|ailment| !ailment.settled);
         found.into_iter().next()
     }
 
     fn pod_ailment(&self, pod: &PodFacts, image: &str, since: Timestamp) -> Option<Ailment> {
         if let Some(why) = &pod.unschedulable {
-            let message = format!("pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas", pod.name);
-            return Some(Ailment { reason: Stalled::Unschedulable, message, settled: self.passed(since, self.settings.unschedulable_grace) });
+            let message = format!(
+                "pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas",
+                pod.name
+            );
+            return Some(Ailment {
+                reason: Stalled::Unschedulable,
+                message,
+                settled: self.passed(since, self.settings.unschedulable_grace),
+            });
         }
         let Waiting { reason, message } = pod.waiting.as_ref()?;
         let pod_name = &pod.name;
         match reason.as_str() {
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable" => Some(Ailment {
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable" => Some(Ailment {
                 reason: Stalled::ImagePullFailed,
-                message: format!("pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"),
-                settled: reason == "InvalidImageName" || self.passed(since, self.settings.image_pull_grace),
+                message: format!(
+                    "pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"
+                ),
+                settled: reason == "InvalidImageName"
+                    || self.passed(since, self.settings.image_pull_grace),
             }),
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Ailment {
-                reason: Stalled::InvalidSpec,
-                message: format!("pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"),
-                settled: self.passed(since, self.settings.image_pull_grace),
-            }),
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                Some(Ailment {
+                    reason: Stalled::InvalidSpec,
+                    message: format!(
+                        "pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"
+                    ),
+                    settled: self.passed(since, self.settings.image_pull_grace),
+                })
+            }
             "CrashLoopBackOff" => Some(Ailment {
                 reason: Stalled::CrashLooping,
                 message: crash(pod),
@@ -137,33 +179,55 @@ fn crash(pod: &PodFacts) -> String {
     let name = &pod.name;
     let restarts = pod.restarts;
     let Some(end) = &pod.terminated else {
-        return format!("pod {name} crashed {restarts} times; read its log with: kubectl logs --previous {name}");
+        return format!(
+            "pod {name} crashed {restarts} times; read its log with: kubectl logs --previous {name}"
+        );
     };
     let code = end.exit_code;
     if end.reason == "OOMKilled" {
-        return format!("pod {name} was killed {restarts} times for using more memory than its limit; raise spec.workers.resources.limits.memory");
+        return format!(
+            "pod {name} was killed {restarts} times for using more memory than its limit; raise spec.workers.resources.limits.memory"
+        );
     }
-    let cause = if end.message.trim().is_empty() { end.reason.as_str() } else { end.message.trim() };
-    format!("pod {name} crashed {restarts} times (exit code {code}): {cause}; correct the spec, or read its log with: kubectl logs --previous {name}")
+    let cause = if end.message.trim().is_empty() {
+        end.reason.as_str()
+    } else {
+        end.message.trim()
+    };
+    format!(
+        "pod {name} crashed {restarts} times (exit code {code}): {cause}; correct the spec, or read its log with: kubectl logs --previous {name}"
+    )
 }
 
 /// Why a revision that is silently late is late.
 fn overdue(facts: &RevisionFacts) -> Stalled {
     let asked = facts.stateful_set.map_or(0, |set| set.replicas);
     let there = u32::try_from(facts.pods.len()).unwrap_or(u32::MAX);
-    if there < asked { Stalled::QuotaExceeded } else { Stalled::ProgressDeadlineExceeded }
+    if there < asked {
+        Stalled::QuotaExceeded
+    } else {
+        Stalled::ProgressDeadlineExceeded
+    }
 }
 
 fn pods_up(facts: &RevisionFacts) -> String {
     let asked = facts.stateful_set.map_or(0, |set| set.replicas);
-    let ready = facts.pods.iter().filter(|pod| pod.ready && !pod.deleting).count();
+    let ready = facts
+        .pods
+        .iter()
+        .filter(|pod| pod.ready && !pod.deleting)
+        .count();
     let there = facts.pods.len();
     if u32::try_from(there).unwrap_or(u32::MAX) < asked {
-        return format!("{there} of {asked} pods were created; if no more come, a ResourceQuota or an admission rule refuses them: see the events of the StatefulSet");
+        return format!(
+            "{there} of {asked} pods were created; if no more come, a ResourceQuota or an admission rule refuses them: see the events of the StatefulSet"
+        );
     }
     match (&facts.report, ready < there) {
         (_, true) => format!("{ready} of {asked} pods are up"),
-        (Fact::Unknown(unknown), false) => format!("the coordinator does not answer yet: {}", unknown.why),
+        (Fact::Unknown(unknown), false) => {
+            format!("the coordinator does not answer yet: {}", unknown.why)
+        }
         (Fact::Known(_), false) => "the check of query and state still runs".to_owned(),
     }
 }

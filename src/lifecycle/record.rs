@@ -11,7 +11,8 @@ use super::{
 use crate::api::{
     names::revision_selector_text,
     v1alpha1::{
-        CheckpointStatus, Effective, FailureStatus, HistoryEntry, Outcome, RestoreStatus, RestartsStatus, Step, TransitionKind, WorkersStatus,
+        CheckpointStatus, Effective, FailureStatus, HistoryEntry, Outcome, RestartsStatus,
+        RestoreStatus, Step, TransitionKind, WorkersStatus,
     },
 };
 
@@ -21,7 +22,10 @@ const CHECKPOINT_EVERY_MS: i64 = 60_000;
 /// Notes who runs the job. Decisions start from here, so this comes first.
 pub(super) fn owner(draft: &mut Draft<'_>) {
     let current = match &draft.standing {
-        Standing::Runs { revision } | Standing::Stopped { revision } | Standing::Completed { revision } | Standing::Released { revision } => *revision,
+        Standing::Runs { revision }
+        | Standing::Stopped { revision }
+        | Standing::Completed { revision }
+        | Standing::Released { revision } => *revision,
         Standing::HandingOver { from, .. } => *from,
         Standing::Unknown { .. } | Standing::Nothing | Standing::Foreign { .. } => return,
     };
@@ -36,7 +40,12 @@ pub(super) fn owner(draft: &mut Draft<'_>) {
 /// Notes what the running revision says about itself.
 pub(super) fn observations(draft: &mut Draft<'_>) {
     workers(draft);
-    let Some(report) = draft.current().and_then(|current| draft.input.report(current)) else { return };
+    let Some(report) = draft
+        .current()
+        .and_then(|current| draft.input.report(current))
+    else {
+        return;
+    };
     restarts(draft, report);
     pauses(draft, report);
     failure(draft, report);
@@ -45,10 +54,13 @@ pub(super) fn observations(draft: &mut Draft<'_>) {
 
 /// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and then.
 pub(super) fn checkpoint(draft: &mut Draft<'_>, changed: bool) {
-    let Some(newest) = newest_checkpoint(draft) else { return };
+    let Some(newest) = newest_checkpoint(draft) else {
+        return;
+    };
     let known = draft.status.last_checkpoint.as_ref();
     let due = known.is_none_or(|known| {
-        let age = newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
+        let age =
+            newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
         known.id != newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
     });
     if due {
@@ -57,9 +69,19 @@ pub(super) fn checkpoint(draft: &mut Draft<'_>, changed: bool) {
 }
 
 fn newest_checkpoint(draft: &Draft<'_>) -> Option<CheckpointStatus> {
-    let reported = draft.current().and_then(|current| draft.input.report(current)).and_then(|report| report.last_checkpoint.as_ref()).map(status_of);
+    let reported = draft
+        .current()
+        .and_then(|current| draft.input.report(current))
+        .and_then(|report| report.last_checkpoint.as_ref())
+        .map(status_of);
     let uid = draft.input.uid();
-    let head = draft.input.observed.head.known().and_then(Option::as_ref).filter(|head| head.job_uid == uid);
+    let head = draft
+        .input
+        .observed
+        .head
+        .known()
+        .and_then(Option::as_ref)
+        .filter(|head| head.job_uid == uid);
     let in_head = head.and_then(|head| head.last.as_ref()).map(|last| {
         status_of(&CheckpointReport {
             id: last.checkpoint,
@@ -70,7 +92,10 @@ fn newest_checkpoint(draft: &Draft<'_>) -> Option<CheckpointStatus> {
             committed: last.committed,
         })
     });
-    reported.into_iter().chain(in_head).max_by_key(|checkpoint| checkpoint.id)
+    reported
+        .into_iter()
+        .chain(in_head)
+        .max_by_key(|checkpoint| checkpoint.id)
 }
 
 fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
@@ -85,7 +110,15 @@ fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
 
 fn workers(draft: &mut Draft<'_>) {
     let desired = draft.replicas();
-    let Some(current) = draft.current().or_else(|| draft.status.transition.as_ref().and_then(|transition| transition.to)) else { return };
+    let Some(current) = draft.current().or_else(|| {
+        draft
+            .status
+            .transition
+            .as_ref()
+            .and_then(|transition| transition.to)
+    }) else {
+        return;
+    };
     let pods = &draft.input.revision(current).pods;
     let count = |all: usize| u32::try_from(all).unwrap_or(u32::MAX);
     let ready = count(pods.iter().filter(|pod| pod.ready && !pod.deleting).count());
@@ -100,7 +133,9 @@ fn workers(draft: &mut Draft<'_>) {
 }
 
 fn effective(draft: &mut Draft<'_>, report: &Report) {
-    let Some(record) = draft.current_record() else { return };
+    let Some(record) = draft.current_record() else {
+        return;
+    };
     draft.status.effective = Some(Effective {
         version: report.version.clone(),
         image: record.image.clone(),
@@ -111,28 +146,55 @@ fn effective(draft: &mut Draft<'_>, report: &Report) {
 
 /// Every start of the graph has its own attempt; those that no transition asked for followed a failure.
 fn restarts(draft: &mut Draft<'_>, report: &Report) {
-    let Some(attempt) = report.attempt else { return };
+    let Some(attempt) = report.attempt else {
+        return;
+    };
     let known = draft.status.restarts.clone().unwrap_or_default();
     if attempt <= known.attempt {
         return;
     }
     // A transition that has not reached the running revision yet starts nothing there.
-    let planned = known.attempt == 0 || draft.status.transition.as_ref().is_some_and(|transition| !matches!(transition.step, Step::Preparing | Step::Scaling));
-    let since = if planned { known.since } else { Some(time(draft.input.now)) };
+    let planned =
+        known.attempt == 0
+            || draft.status.transition.as_ref().is_some_and(|transition| {
+                !matches!(transition.step, Step::Preparing | Step::Scaling)
+            });
+    let since = if planned {
+        known.since
+    } else {
+        Some(time(draft.input.now))
+    };
     let failed = if planned { 0 } else { attempt - known.attempt };
     if failed > 0 {
-        let why = report.last_failure.as_ref().map_or("its coordinator was restarted", |failure| failure.message.as_str()).to_owned();
+        let why = report
+            .last_failure
+            .as_ref()
+            .map_or("its coordinator was restarted", |failure| {
+                failure.message.as_str()
+            })
+            .to_owned();
         draft.tell(EventKind::Warning, "JobRestarting", why);
     }
-    draft.status.restarts = Some(RestartsStatus { count: known.count + failed, attempt, since });
+    draft.status.restarts = Some(RestartsStatus {
+        count: known.count + failed,
+        attempt,
+        since,
+    });
 }
 
 fn pauses(draft: &mut Draft<'_>, report: &Report) {
     for pause in report.pauses.iter().rev() {
-        let Some(after) = pause.first_after_ms else { continue };
+        let Some(after) = pause.first_after_ms else {
+            continue;
+        };
         match pause.reason {
             PauseReason::Failure | PauseReason::CoordinatorRestart => restored(draft, pause, after),
-            PauseReason::HandOver => fill(draft, &[TransitionKind::Upgrade, TransitionKind::Rollback], pause, after),
+            PauseReason::HandOver => fill(
+                draft,
+                &[TransitionKind::Upgrade, TransitionKind::Rollback],
+                pause,
+                after,
+            ),
             PauseReason::Rescale => fill(draft, &[TransitionKind::Rescale], pause, after),
             PauseReason::Resume => fill(draft, &[TransitionKind::Resume], pause, after),
         }
@@ -142,17 +204,37 @@ fn pauses(draft: &mut Draft<'_>, report: &Report) {
 /// A failure that is over becomes an entry of its own.
 fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
     let time = at(after);
-    let known = draft.status.history.iter().any(|entry| entry.kind == TransitionKind::Restore && entry.time.0 >= time.0);
-    let older_than_all = draft.status.history.len() >= HISTORY && draft.status.history.iter().all(|entry| entry.time.0 > time.0);
+    let known = draft
+        .status
+        .history
+        .iter()
+        .any(|entry| entry.kind == TransitionKind::Restore && entry.time.0 >= time.0);
+    let older_than_all = draft.status.history.len() >= HISTORY
+        && draft
+            .status
+            .history
+            .iter()
+            .all(|entry| entry.time.0 > time.0);
     if known || older_than_all {
         return;
     }
     let length = length(pause, after);
     if let Some(checkpoint) = pause.restored_from {
-        draft.status.last_restore = Some(RestoreStatus { checkpoint, time: time.clone(), pause: Some(length.clone()) });
+        draft.status.last_restore = Some(RestoreStatus {
+            checkpoint,
+            time: time.clone(),
+            pause: Some(length.clone()),
+        });
     }
-    let from = pause.restored_from.map_or_else(|| "from nothing".to_owned(), |checkpoint| format!("from checkpoint {checkpoint}"));
-    draft.tell(EventKind::Normal, "JobRestored", format!("{from}, after {length} without records"));
+    let from = pause.restored_from.map_or_else(
+        || "from nothing".to_owned(),
+        |checkpoint| format!("from checkpoint {checkpoint}"),
+    );
+    draft.tell(
+        EventKind::Normal,
+        "JobRestored",
+        format!("{from}, after {length} without records"),
+    );
     draft.status.history.insert(
         0,
         HistoryEntry {
@@ -173,32 +255,54 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
 fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
     let length = length(pause, after);
     let after = at(after);
-    let entry = draft
-        .status
-        .history
-        .iter_mut()
-        .find(|entry| kinds.contains(&entry.kind) && entry.result == Outcome::Succeeded && entry.pause.is_none() && entry.started.0 <= after.0);
+    let entry = draft.status.history.iter_mut().find(|entry| {
+        kinds.contains(&entry.kind)
+            && entry.result == Outcome::Succeeded
+            && entry.pause.is_none()
+            && entry.started.0 <= after.0
+    });
     if let Some(entry) = entry {
         entry.pause = Some(length.clone());
         entry.restored_from = pause.restored_from;
         if let Some(checkpoint) = pause.restored_from {
-            draft.status.last_restore = Some(RestoreStatus { checkpoint, time: after, pause: Some(length) });
+            draft.status.last_restore = Some(RestoreStatus {
+                checkpoint,
+                time: after,
+                pause: Some(length),
+            });
         }
     }
 }
 
 fn failure(draft: &mut Draft<'_>, report: &Report) {
-    let Some(failure) = &report.last_failure else { return };
+    let Some(failure) = &report.last_failure else {
+        return;
+    };
     let time = at(failure.at_ms);
-    if draft.status.last_failure.as_ref().is_some_and(|known| known.time.0 >= time.0) {
+    if draft
+        .status
+        .last_failure
+        .as_ref()
+        .is_some_and(|known| known.time.0 >= time.0)
+    {
         return;
     }
-    let pod = failure.worker.and_then(|worker| draft.input.revision(report.revision).pods.iter().find(|pod| pod.ordinal == worker));
+    let pod = failure.worker.and_then(|worker| {
+        draft
+            .input
+            .revision(report.revision)
+            .pods
+            .iter()
+            .find(|pod| pod.ordinal == worker)
+    });
     let ended = pod.and_then(|pod| pod.terminated.as_ref());
     if let (Some(pod), Some(ended)) = (pod, ended)
         && ended.reason == "OOMKilled"
     {
-        let note = format!("pod {} was killed for using more memory than its limit; raise spec.workers.resources.limits.memory", pod.name);
+        let note = format!(
+            "pod {} was killed for using more memory than its limit; raise spec.workers.resources.limits.memory",
+            pod.name
+        );
         draft.tell(EventKind::Warning, "WorkerOOMKilled", note);
     }
     draft.status.last_failure = Some(FailureStatus {
@@ -224,11 +328,20 @@ fn seconds(millis: u64) -> String {
 
 /// Bytes for people: `1.2Gi`.
 fn bytes(count: u64) -> String {
-    let units = [(1_u64 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
+    let units = [
+        (1_u64 << 40, "Ti"),
+        (1 << 30, "Gi"),
+        (1 << 20, "Mi"),
+        (1 << 10, "Ki"),
+    ];
     match units.into_iter().find(|(size, _)| count >= *size) {
         Some((size, unit)) => {
             let tenths = u128::from(count) * 10 / u128::from(size);
-            if tenths >= 100 { format!("{}{unit}", tenths / 10) } else { format!("{}.{}{unit}", tenths / 10, tenths % 10) }
+            if tenths >= 100 {
+                format!("{}{unit}", tenths / 10)
+            } else {
+                format!("{}.{}{unit}", tenths / 10, tenths % 10)
+            }
         }
         None => count.to_string(),
     }
@@ -240,7 +353,13 @@ mod tests {
 
     #[test]
     fn sizes_and_pauses_are_written_for_people() {
-        assert_eq!([0, 1023, 1536, 300 << 20, 1_288_490_189].map(bytes), ["0", "1023", "1.5Ki", "300Mi", "1.2Gi"]);
-        assert_eq!([0, 999, 1214, 61_000].map(seconds), ["0.000s", "0.999s", "1.214s", "61.000s"]);
+        assert_eq!(
+            [0, 1023, 1536, 300 << 20, 1_288_490_189].map(bytes),
+            ["0", "1023", "1.5Ki", "300Mi", "1.2Gi"]
+        );
+        assert_eq!(
+            [0, 999, 1214, 61_000].map(seconds),
+            ["0.000s", "0.999s", "1.214s", "61.000s"]
+        );
     }
 }

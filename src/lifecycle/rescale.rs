@@ -25,8 +25,15 @@ pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdic
         transition.step = Step::Moving;
     }
     draft.place(transition);
-    draft.tell(EventKind::Normal, "RescaleStarted", format!("from {active} to {target} workers"));
-    Verdict::Reconciling(Reconciling::Rescaling, format!("from {active} to {target} workers"))
+    draft.tell(
+        EventKind::Normal,
+        "RescaleStarted",
+        format!("from {active} to {target} workers"),
+    );
+    Verdict::Reconciling(
+        Reconciling::Rescaling,
+        format!("from {active} to {target} workers"),
+    )
 }
 
 pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
@@ -44,14 +51,27 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         | Standing::Released { .. } => true,
     };
     if gone {
-        draft.finish(transition, Outcome::Cancelled, format!("revision {revision} does not run any more"));
-        return Verdict::Reconciling(Reconciling::Rescaling, format!("revision {revision} does not run any more"));
+        draft.finish(
+            transition,
+            Outcome::Cancelled,
+            format!("revision {revision} does not run any more"),
+        );
+        return Verdict::Reconciling(
+            Reconciling::Rescaling,
+            format!("revision {revision} does not run any more"),
+        );
     }
     match transition.step {
         Step::Scaling => scaling(draft, transition, revision, target),
         Step::Moving => moving(draft, transition, revision, target),
         Step::Shrinking => shrinking(draft, transition, revision, target),
-        Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Stopping | Step::Removing => draft.start_over(transition, Reconciling::Rescaling),
+        Step::Preparing
+        | Step::HandingOver
+        | Step::Promoting
+        | Step::Verifying
+        | Step::Retiring
+        | Step::Stopping
+        | Step::Removing => draft.start_over(transition, Reconciling::Rescaling),
     }
 }
 
@@ -59,41 +79,83 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
     if draft.replicas() != target || draft.input.job.spec.suspend {
         // Nothing has moved yet; what is asked for now is looked at afresh.
         draft.finish(transition, Outcome::Cancelled, "the spec changed");
-        return Verdict::Reconciling(Reconciling::Rescaling, "the spec changed before the job moved".to_owned());
+        return Verdict::Reconciling(
+            Reconciling::Rescaling,
+            "the spec changed before the job moved".to_owned(),
+        );
     }
     let facts = draft.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas < target) {
-        draft.act(Action::ScaleRevision { revision, replicas: target });
+        draft.act(Action::ScaleRevision {
+            revision,
+            replicas: target,
+        });
     }
-    let up = (0..target).filter(|ordinal| facts.pods.iter().any(|pod| pod.ordinal == *ordinal && pod.ready && !pod.deleting)).count();
-    let registered = draft.input.report(revision).map_or(0, |report| report.workers.iter().filter(|worker| worker.index < target && worker.registered).count());
+    let up = (0..target)
+        .filter(|ordinal| {
+            facts
+                .pods
+                .iter()
+                .any(|pod| pod.ordinal == *ordinal && pod.ready && !pod.deleting)
+        })
+        .count();
+    let registered = draft.input.report(revision).map_or(0, |report| {
+        report
+            .workers
+            .iter()
+            .filter(|worker| worker.index < target && worker.registered)
+            .count()
+    });
     let enough = |count: usize| u32::try_from(count).is_ok_and(|count| count >= target);
     if enough(up) && enough(registered) {
         draft.go(transition, Step::Moving);
-        return Verdict::Reconciling(Reconciling::Rescaling, format!("all {target} workers are there"));
+        return Verdict::Reconciling(
+            Reconciling::Rescaling,
+            format!("all {target} workers are there"),
+        );
     }
-    if let Some(ailment) = draft.input.ailment(revision, transition.step_since.0).filter(|ailment| ailment.settled) {
-        let message = format!("{}. The job runs on with the workers it has; lower spec.workers.replicas to cancel", ailment.message);
+    if let Some(ailment) = draft
+        .input
+        .ailment(revision, transition.step_since.0)
+        .filter(|ailment| ailment.settled)
+    {
+        let message = format!(
+            "{}. The job runs on with the workers it has; lower spec.workers.replicas to cancel",
+            ailment.message
+        );
         return Verdict::Stalled(ailment.reason, message);
     }
-    Verdict::Reconciling(Reconciling::Rescaling, format!("{registered} of {target} workers are there"))
+    Verdict::Reconciling(
+        Reconciling::Rescaling,
+        format!("{registered} of {target} workers are there"),
+    )
 }
 
 fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
     let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
-    let arrived = draft.input.report(revision).is_some_and(|report| report.phase == JobPhase::Running) && draft.input.active_workers(revision) == Some(target);
+    let arrived = draft
+        .input
+        .report(revision)
+        .is_some_and(|report| report.phase == JobPhase::Running)
+        && draft.input.active_workers(revision) == Some(target);
     if arrived {
         draft.go(transition, Step::Shrinking);
         return rescaling(format!("the job runs on {target} workers"));
     }
-    let failed = transition.last_error.as_ref().map_or(String::new(), |why| format!(" (the last try failed: {why})"));
+    let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
+        format!(" (the last try failed: {why})")
+    });
     if !draft.may_call(transition) {
         if draft.replicas() != target || draft.input.job.spec.suspend {
             draft.finish(transition, Outcome::Cancelled, "the spec changed");
             return rescaling("the spec changed before the job moved".to_owned());
         }
         // The workers may have gone meanwhile.
-        let short = draft.input.revision(revision).stateful_set.is_some_and(|set| set.replicas < target);
+        let short = draft
+            .input
+            .revision(revision)
+            .stateful_set
+            .is_some_and(|set| set.replicas < target);
         if short {
             draft.go(transition, Step::Scaling);
         }
@@ -107,21 +169,60 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
         draft.retry(transition, why);
         return rescaling(format!("the job runs on as before: {why}"));
     }
-    let refusal = draft.input.observed.refusal.as_ref().filter(|refusal| refusal.key == key).map(|refusal| refusal.message.clone());
+    let refusal = draft
+        .input
+        .observed
+        .refusal
+        .as_ref()
+        .filter(|refusal| refusal.key == key)
+        .map(|refusal| refusal.message.clone());
     if draft.input.report(revision).is_none() {
-        return rescaling(format!("waiting for the coordinator of revision {revision} to answer"));
+        return rescaling(format!(
+            "waiting for the coordinator of revision {revision} to answer"
+        ));
     }
-    draft.call(revision, JobCall::Rescale(RescaleRequest { key, workers: target }));
-    rescaling(refusal.map_or_else(|| format!("the job moves to {target} workers{failed}"), |why| format!("the job does not move yet: {why}")))
+    draft.call(
+        revision,
+        JobCall::Rescale(RescaleRequest {
+            key,
+            workers: target,
+        }),
+    );
+    rescaling(refusal.map_or_else(
+        || format!("the job moves to {target} workers{failed}"),
+        |why| format!("the job does not move yet: {why}"),
+    ))
 }
 
-fn shrinking(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
+fn shrinking(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    revision: u64,
+    target: u32,
+) -> Verdict {
     let facts = draft.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas != target) {
-        draft.act(Action::ScaleRevision { revision, replicas: target });
-        return Verdict::Reconciling(Reconciling::Rescaling, format!("the job runs on {target} workers; removing the others"));
+        draft.act(Action::ScaleRevision {
+            revision,
+            replicas: target,
+        });
+        return Verdict::Reconciling(
+            Reconciling::Rescaling,
+            format!("the job runs on {target} workers; removing the others"),
+        );
     }
-    draft.finish(transition, Outcome::Succeeded, format!("to {target} workers"));
-    draft.tell(EventKind::Normal, "RescaleCompleted", format!("the job runs on {target} workers"));
-    Verdict::Reconciling(Reconciling::Rescaling, format!("the job runs on {target} workers"))
+    draft.finish(
+        transition,
+        Outcome::Succeeded,
+        format!("to {target} workers"),
+    );
+    draft.tell(
+        EventKind::Normal,
+        "RescaleCompleted",
+        format!("the job runs on {target} workers"),
+    );
+    Verdict::Reconciling(
+        Reconciling::Rescaling,
+        format!("the job runs on {target} workers"),
+    )
 }

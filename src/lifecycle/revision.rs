@@ -62,7 +62,12 @@ impl Content {
             max_parallelism: spec.max_parallelism,
             storage: spec.storage.as_ref().and_then(|storage| storage.s3.clone()),
             checkpoints: spec.checkpoints.clone(),
-            restarted_at: job.metadata.annotations.as_ref().and_then(|all| all.get(names::RESTARTED_AT)).cloned(),
+            restarted_at: job
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(names::RESTARTED_AT))
+                .cloned(),
         }
     }
 
@@ -70,7 +75,11 @@ impl Content {
     pub fn hash(&self) -> String {
         // A content consists of strings, numbers and maps keyed by strings: it always serialises.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(&bytes)
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -111,18 +120,28 @@ pub struct ResolvedStorage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     /// Neither the spec nor the operator names a storage.
-    #[error("spec.storage.s3.uri is not set and the operator has no default storage; set it to a place like s3://bucket/prefix")]
+    #[error(
+        "spec.storage.s3.uri is not set and the operator has no default storage; set it to a place like s3://bucket/prefix"
+    )]
     NoStorage,
     /// The URI is no S3 URI.
-    #[error("spec.storage.s3.uri `{0}` must name a bucket and optionally a prefix, like s3://bucket/prefix")]
+    #[error(
+        "spec.storage.s3.uri `{0}` must name a bucket and optionally a prefix, like s3://bucket/prefix"
+    )]
     BadUri(String),
 }
 
 impl ResolvedStorage {
     /// The storage of a job, defaults filled in.
     pub fn of(job: &StreamJob, settings: &Settings) -> Result<Self, RenderError> {
-        let own = job.spec.storage.as_ref().and_then(|storage| storage.s3.as_ref());
-        let chosen = own.or(settings.storage.as_ref()).ok_or(RenderError::NoStorage)?;
+        let own = job
+            .spec
+            .storage
+            .as_ref()
+            .and_then(|storage| storage.s3.as_ref());
+        let chosen = own
+            .or(settings.storage.as_ref())
+            .ok_or(RenderError::NoStorage)?;
         Self::resolve(chosen, settings.storage.as_ref())
     }
 
@@ -137,8 +156,14 @@ impl ResolvedStorage {
             uri: s3.uri.clone(),
             bucket: bucket.to_owned(),
             prefix: prefix.trim_matches('/').to_owned(),
-            region: s3.region.clone().or_else(|| default.and_then(|default| default.region.clone())),
-            endpoint: s3.endpoint.clone().or_else(|| default.and_then(|default| default.endpoint.clone())),
+            region: s3
+                .region
+                .clone()
+                .or_else(|| default.and_then(|default| default.region.clone())),
+            endpoint: s3
+                .endpoint
+                .clone()
+                .or_else(|| default.and_then(|default| default.endpoint.clone())),
         })
     }
 }
@@ -148,9 +173,15 @@ impl RevisionRecord {
     pub fn of(job: &StreamJob, sql: &str, settings: &Settings) -> Result<Self, RenderError> {
         let content = Content::of(job, sql);
         Ok(Self {
-            image: content.image.clone().unwrap_or_else(|| settings.image.clone()),
+            image: content
+                .image
+                .clone()
+                .unwrap_or_else(|| settings.image.clone()),
             storage: ResolvedStorage::of(job, settings)?,
-            resources: content.resources.clone().or_else(|| settings.resources.clone()),
+            resources: content
+                .resources
+                .clone()
+                .or_else(|| settings.resources.clone()),
             content,
         })
     }

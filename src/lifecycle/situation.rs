@@ -67,7 +67,10 @@ impl Standing {
     pub const fn owner(&self) -> Option<u64> {
         match self {
             Self::Unknown { .. } | Self::Nothing | Self::Foreign { .. } => None,
-            Self::Runs { revision } | Self::Stopped { revision } | Self::Completed { revision } | Self::Released { revision } => Some(*revision),
+            Self::Runs { revision }
+            | Self::Stopped { revision }
+            | Self::Completed { revision }
+            | Self::Released { revision } => Some(*revision),
             Self::HandingOver { from, .. } => Some(*from),
         }
     }
@@ -77,7 +80,12 @@ impl Standing {
         match self {
             Self::Runs { revision } => *revision == wanted,
             Self::HandingOver { to, .. } => *to == wanted,
-            Self::Unknown { .. } | Self::Nothing | Self::Foreign { .. } | Self::Stopped { .. } | Self::Completed { .. } | Self::Released { .. } => false,
+            Self::Unknown { .. }
+            | Self::Nothing
+            | Self::Foreign { .. }
+            | Self::Stopped { .. }
+            | Self::Completed { .. }
+            | Self::Released { .. } => false,
         }
     }
 }
@@ -103,7 +111,8 @@ impl Wanted {
     }
 }
 
-static ABSENT: std::sync::LazyLock<RevisionFacts> = std::sync::LazyLock::new(RevisionFacts::default);
+static ABSENT: std::sync::LazyLock<RevisionFacts> =
+    std::sync::LazyLock::new(RevisionFacts::default);
 
 impl<'a> Input<'a> {
     /// Facts about a revision; nothing is known of one that was not seen.
@@ -113,7 +122,10 @@ impl<'a> Input<'a> {
 
     /// What a revision's coordinator reports, if it answers.
     pub(super) fn report(&self, number: u64) -> Option<&'a Report> {
-        self.revision(number).report.known().filter(|report| report.revision == number)
+        self.revision(number)
+            .report
+            .known()
+            .filter(|report| report.revision == number)
     }
 
     /// Uid of the job.
@@ -145,23 +157,35 @@ impl<'a> Input<'a> {
             .max_by_key(|(attempt, _)| *attempt);
         match (&self.observed.head, reported) {
             (Fact::Known(head), reported) => {
-                let attempt = head.as_ref().filter(|head| head.job_uid == self.uid()).map_or(0, |head| head.attempt);
+                let attempt = head
+                    .as_ref()
+                    .filter(|head| head.job_uid == self.uid())
+                    .map_or(0, |head| head.attempt);
                 match reported {
                     Some((later, standing)) if later > attempt => standing,
                     Some(_) | None => self.stands(head.as_ref()),
                 }
             }
             (Fact::Unknown(_), Some((_, standing))) => standing,
-            (Fact::Unknown(unknown), None) => Standing::Unknown { why: unknown.why.clone(), denied: unknown.denied },
+            (Fact::Unknown(unknown), None) => Standing::Unknown {
+                why: unknown.why.clone(),
+                denied: unknown.denied,
+            },
         }
     }
 
     fn stands(&self, head: Option<&Head>) -> Standing {
-        let Some(head) = head else { return Standing::Nothing };
+        let Some(head) = head else {
+            return Standing::Nothing;
+        };
         let revision = head.revision;
         if head.job_uid != self.uid() {
             let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
-            return Standing::Foreign { uid: head.job_uid.clone(), running, revision };
+            return Standing::Foreign {
+                uid: head.job_uid.clone(),
+                running,
+                revision,
+            };
         }
         match head.state {
             RunState::Running => Standing::Runs { revision },
@@ -174,15 +198,31 @@ impl<'a> Input<'a> {
 
     /// Workers that a revision runs on: as its coordinator says, else as HEAD says.
     pub(super) fn active_workers(&self, number: u64) -> Option<u32> {
-        let slots = self.revision(number).record.as_ref().map_or(1, |record| record.content.slots.max(1));
-        let reported = self.report(number).filter(|report| claimed(report).is_some()).map(|report| report.parallelism / slots);
-        let remembered = self.observed.head.known().and_then(Option::as_ref).filter(|head| head.revision == number).map(|head| head.workers);
+        let slots = self
+            .revision(number)
+            .record
+            .as_ref()
+            .map_or(1, |record| record.content.slots.max(1));
+        let reported = self
+            .report(number)
+            .filter(|report| claimed(report).is_some())
+            .map(|report| report.parallelism / slots);
+        let remembered = self
+            .observed
+            .head
+            .known()
+            .and_then(Option::as_ref)
+            .filter(|head| head.revision == number)
+            .map(|head| head.workers);
         reported.or(remembered).filter(|workers| *workers > 0)
     }
 
     /// Whether a whole number of seconds went by since `since`.
     pub(super) fn passed(&self, since: Timestamp, limit: std::time::Duration) -> bool {
-        let elapsed = self.now.as_millisecond().saturating_sub(since.as_millisecond());
+        let elapsed = self
+            .now
+            .as_millisecond()
+            .saturating_sub(since.as_millisecond());
         u64::try_from(elapsed).unwrap_or(0) >= u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
     }
 }
@@ -191,9 +231,12 @@ impl<'a> Input<'a> {
 fn claimed(report: &Report) -> Option<Standing> {
     let revision = report.revision;
     match report.phase {
-        JobPhase::WaitingForWorkers | JobPhase::Restoring | JobPhase::Running | JobPhase::Rescaling | JobPhase::Stopping | JobPhase::BackingOff => {
-            Some(Standing::Runs { revision })
-        }
+        JobPhase::WaitingForWorkers
+        | JobPhase::Restoring
+        | JobPhase::Running
+        | JobPhase::Rescaling
+        | JobPhase::Stopping
+        | JobPhase::BackingOff => Some(Standing::Runs { revision }),
         JobPhase::Completed => Some(Standing::Completed { revision }),
         // Stopped says that it is over, but not for whose good: only HEAD knows.
         JobPhase::Standby | JobPhase::Stopped | JobPhase::Fenced | JobPhase::Failed => None,

@@ -28,7 +28,10 @@ impl Draft<'_> {
     /// Brings up revision `to` of a transition in standby, and says how far it is. The content is that of its ControllerRevision once there is one, else what is asked for.
     pub(super) fn prepare(&mut self, transition: &Transition, workers: u32) -> Preparation {
         let Some(to) = transition.to else {
-            return Preparation::Broken { reason: Stalled::InvalidSpec, message: "the transition names no revision".to_owned() };
+            return Preparation::Broken {
+                reason: Stalled::InvalidSpec,
+                message: "the transition names no revision".to_owned(),
+            };
         };
         let preparation = self.input.preparation(to, transition.step_since.0);
         if preparation != Preparation::Missing {
@@ -37,7 +40,11 @@ impl Draft<'_> {
         let held = self.input.revision(to).record.as_ref();
         if let Some(record) = held.or(self.wanted.record()) {
             let record = Box::new(record.clone());
-            self.act(Action::ApplyRevision { revision: to, record, replicas: workers });
+            self.act(Action::ApplyRevision {
+                revision: to,
+                record,
+                replicas: workers,
+            });
         }
         Preparation::Missing
     }
@@ -45,24 +52,44 @@ impl Draft<'_> {
     /// Gives the job to revision `to`, from wherever its state is.
     pub(super) fn promote(&mut self, transition: &Transition, to: u64, workers: u32) -> Promotion {
         let from = match self.standing.clone() {
-            Standing::Runs { revision } | Standing::Completed { revision } if revision == to => return Promotion::Done,
+            Standing::Runs { revision } | Standing::Completed { revision } if revision == to => {
+                return Promotion::Done;
+            }
             Standing::Unknown { why, denied } => {
-                let message = format!("revision {to} waits: where the job's state stands could not be read: {why}");
-                let verdict = if denied { Verdict::Stalled(Stalled::StorageAccessDenied, message) } else { Verdict::Reconciling(Reconciling::Provisioning, message) };
+                let message = format!(
+                    "revision {to} waits: where the job's state stands could not be read: {why}"
+                );
+                let verdict = if denied {
+                    Verdict::Stalled(Stalled::StorageAccessDenied, message)
+                } else {
+                    Verdict::Reconciling(Reconciling::Provisioning, message)
+                };
                 return Promotion::Pending(verdict);
             }
-            Standing::Nothing if transition.kind == TransitionKind::Deploy && !self.ran_before() => PromoteFrom::Empty,
+            Standing::Nothing
+                if transition.kind == TransitionKind::Deploy && !self.ran_before() =>
+            {
+                PromoteFrom::Empty
+            }
             Standing::Nothing => return Promotion::Refused(self.state_is_gone()),
-            Standing::Foreign { uid, running, .. } => match self.take_over(transition.kind, &uid, running) {
-                Ok(from) => from,
-                Err(verdict) => return Promotion::Refused(verdict),
-            },
+            Standing::Foreign { uid, running, .. } => {
+                match self.take_over(transition.kind, &uid, running) {
+                    Ok(from) => from,
+                    Err(verdict) => return Promotion::Refused(verdict),
+                }
+            }
             Standing::Released { .. } | Standing::Completed { .. } => PromoteFrom::TakeOver,
-            Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Stopped { .. } => PromoteFrom::Head,
+            Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Stopped { .. } => {
+                PromoteFrom::Head
+            }
         };
-        let waiting = |message: String| Promotion::Pending(Verdict::Reconciling(Reconciling::Provisioning, message));
+        let waiting = |message: String| {
+            Promotion::Pending(Verdict::Reconciling(Reconciling::Provisioning, message))
+        };
         if self.input.report(to).is_none() {
-            return waiting(format!("waiting for the coordinator of revision {to} to answer"));
+            return waiting(format!(
+                "waiting for the coordinator of revision {to} to answer"
+            ));
         }
         let start = match from {
             PromoteFrom::Empty => "empty",
@@ -70,17 +97,39 @@ impl Draft<'_> {
             PromoteFrom::TakeOver => "takeover",
         };
         let key = call_key(transition, &format!("promote-{start}"));
-        let refusal = self.input.observed.refusal.as_ref().filter(|refusal| refusal.key == key).cloned();
-        self.call(to, JobCall::Promote(PromoteRequest { key, revision: to, from, workers: Some(workers) }));
+        let refusal = self
+            .input
+            .observed
+            .refusal
+            .as_ref()
+            .filter(|refusal| refusal.key == key)
+            .cloned();
+        self.call(
+            to,
+            JobCall::Promote(PromoteRequest {
+                key,
+                revision: to,
+                from,
+                workers: Some(workers),
+            }),
+        );
         match refusal {
             None => waiting(format!("revision {to} was told to run")),
             Some(refusal) => {
                 let message = format!("revision {to} cannot run: {}", refusal.message);
                 match refusal.code.as_str() {
-                    "StateInUse" => Promotion::Pending(Verdict::Stalled(Stalled::StateInUse, message)),
-                    "StateIncompatible" => Promotion::Pending(Verdict::Stalled(Stalled::StateIncompatible, message)),
-                    "StorageUnavailable" => Promotion::Pending(Verdict::Stalled(Stalled::StorageUnreachable, message)),
-                    "InvalidSQL" => Promotion::Pending(Verdict::Stalled(Stalled::InvalidSql, message)),
+                    "StateInUse" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::StateInUse, message))
+                    }
+                    "StateIncompatible" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::StateIncompatible, message))
+                    }
+                    "StorageUnavailable" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::StorageUnreachable, message))
+                    }
+                    "InvalidSQL" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::InvalidSql, message))
+                    }
                     _ => waiting(message),
                 }
             }
@@ -94,22 +143,45 @@ impl Draft<'_> {
 
     /// HEAD is missing although the job ran.
     pub(super) fn state_is_gone(&self) -> Verdict {
-        let last = self.status.last_checkpoint.as_ref().map_or(String::new(), |last| format!(" (the last checkpoint known is {})", last.id));
+        let last = self
+            .status
+            .last_checkpoint
+            .as_ref()
+            .map_or(String::new(), |last| {
+                format!(" (the last checkpoint known is {})", last.id)
+            });
         Verdict::Stalled(
             Stalled::RestoreFailed,
-            format!("HEAD.json of this job is gone from its storage although it ran before{last}; put it back, or delete the StreamJob and create it anew to start from nothing"),
+            format!(
+                "HEAD.json of this job is gone from its storage although it ran before{last}; put it back, or delete the StreamJob and create it anew to start from nothing"
+            ),
         )
     }
 
     /// Whether the state of another StreamJob may be taken over.
-    pub(super) fn take_over(&self, kind: TransitionKind, uid: &str, running: bool) -> Result<PromoteFrom, Verdict> {
+    pub(super) fn take_over(
+        &self,
+        kind: TransitionKind,
+        uid: &str,
+        running: bool,
+    ) -> Result<PromoteFrom, Verdict> {
         let in_use = |message: String| Err(Verdict::Stalled(Stalled::StateInUse, message));
-        let policy = self.input.job.spec.storage.as_ref().map_or(OnExistingState::Resume, |storage| storage.on_existing_state);
+        let policy = self
+            .input
+            .job
+            .spec
+            .storage
+            .as_ref()
+            .map_or(OnExistingState::Resume, |storage| storage.on_existing_state);
         if running {
-            return in_use(format!("the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri"));
+            return in_use(format!(
+                "the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri"
+            ));
         }
         if kind != TransitionKind::Deploy {
-            return in_use(format!("the state was taken over by the StreamJob with uid {uid}; delete one of the two"));
+            return in_use(format!(
+                "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
+            ));
         }
         match policy {
             OnExistingState::Resume => Ok(PromoteFrom::TakeOver),

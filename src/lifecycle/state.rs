@@ -1,7 +1,10 @@
 //! Transitions, their steps and the legal edges between them.
 
 use crate::api::v1alpha1::{
-    Step::{self, HandingOver, Moving, Preparing, Promoting, Removing, Retiring, Scaling, Shrinking, Stopping, Verifying},
+    Step::{
+        self, HandingOver, Moving, Preparing, Promoting, Removing, Retiring, Scaling, Shrinking,
+        Stopping, Verifying,
+    },
     TransitionKind::{self, Delete, Deploy, Rescale, Restore, Resume, Rollback, Suspend, Upgrade},
 };
 
@@ -71,7 +74,9 @@ pub const fn first_step(kind: TransitionKind) -> Option<Step> {
 /// Whether a transition has a step.
 pub fn has_step(kind: TransitionKind, step: Step) -> bool {
     let place = Some((kind, step));
-    EDGES.iter().any(|(from, to)| *from == place || *to == place)
+    EDGES
+        .iter()
+        .any(|(from, to)| *from == place || *to == place)
 }
 
 /// Whether the operator may go from one place to another in one pass.
@@ -89,7 +94,10 @@ mod tests {
         for (_, place) in EDGES {
             let Some((kind, step)) = place else { continue };
             let ends_with_the_object = (*kind, *step) == (Delete, Removing);
-            assert!(ends_with_the_object || EDGES.iter().any(|(from, _)| from == place), "{kind:?} {step:?}");
+            assert!(
+                ends_with_the_object || EDGES.iter().any(|(from, _)| from == place),
+                "{kind:?} {step:?}"
+            );
         }
     }
 }

@@ -43,7 +43,13 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
 }
 
 fn suspended(draft: &mut Draft<'_>) -> Verdict {
-    if draft.input.observed.revisions.values().all(super::observed::RevisionFacts::is_gone) {
+    if draft
+        .input
+        .observed
+        .revisions
+        .values()
+        .all(super::observed::RevisionFacts::is_gone)
+    {
         let state = match &draft.status.last_checkpoint {
             Some(last) => format!("suspended; its state is kept at checkpoint {}", last.id),
             None => "suspended before it had any state".to_owned(),
@@ -51,7 +57,10 @@ fn suspended(draft: &mut Draft<'_>) -> Verdict {
         return Verdict::Suspended(state);
     }
     draft.begin(TransitionKind::Suspend, draft.current(), draft.current());
-    Verdict::Reconciling(Reconciling::Suspending, "the job is being stopped with a savepoint".to_owned())
+    Verdict::Reconciling(
+        Reconciling::Suspending,
+        "the job is being stopped with a savepoint".to_owned(),
+    )
 }
 
 /// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that there is nothing.
@@ -59,12 +68,25 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
     match &draft.wanted {
         Wanted::Known(_) => {}
         Wanted::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
-        Wanted::Unknown(why) => return Verdict::Reconciling(Reconciling::Provisioning, format!("waiting for the SQL text: {why}")),
+        Wanted::Unknown(why) => {
+            return Verdict::Reconciling(
+                Reconciling::Provisioning,
+                format!("waiting for the SQL text: {why}"),
+            );
+        }
     }
     match draft.standing.clone() {
-        Standing::Unknown { why, denied: true } => return Verdict::Stalled(Stalled::StorageAccessDenied, format!("{why}; nothing is started before the storage can be read")),
+        Standing::Unknown { why, denied: true } => {
+            return Verdict::Stalled(
+                Stalled::StorageAccessDenied,
+                format!("{why}; nothing is started before the storage can be read"),
+            );
+        }
         Standing::Unknown { why, denied: false } => {
-            return Verdict::Reconciling(Reconciling::Provisioning, format!("waiting to find out whether there is state to go on from: {why}"));
+            return Verdict::Reconciling(
+                Reconciling::Provisioning,
+                format!("waiting to find out whether there is state to go on from: {why}"),
+            );
         }
         Standing::Nothing if draft.ran_before() => return draft.state_is_gone(),
         Standing::Foreign { uid, running, .. } => {
@@ -88,12 +110,22 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
 fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
     match draft.standing.clone() {
-        Standing::Completed { .. } => return Verdict::Completed("all input was read and its output committed; create a new StreamJob to run it again".to_owned()),
-        Standing::Foreign { uid, .. } => return stalled(format!("the state was taken over by the StreamJob with uid {uid}; delete one of the two")),
+        Standing::Completed { .. } => return Verdict::Completed(
+            "all input was read and its output committed; create a new StreamJob to run it again"
+                .to_owned(),
+        ),
+        Standing::Foreign { uid, .. } => {
+            return stalled(format!(
+                "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
+            ));
+        }
         Standing::Nothing => return draft.state_is_gone(),
         Standing::Stopped { .. } | Standing::Released { .. } => return resume(draft, current),
         Standing::HandingOver { to, .. } if draft.input.revision(to).is_complete() => {
-            return Verdict::Reconciling(Reconciling::HandingOver, format!("waiting for revision {to} to take over"));
+            return Verdict::Reconciling(
+                Reconciling::HandingOver,
+                format!("waiting for revision {to} to take over"),
+            );
         }
         Standing::HandingOver { .. } => return resume(draft, current),
         Standing::Runs { .. } => {
@@ -104,8 +136,14 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
         // A missing fact starts nothing and stops nothing.
         Standing::Unknown { why, denied } => {
             if draft.input.revision(current).pods.is_empty() {
-                let message = format!("nothing runs, and where the job's state stands could not be read: {why}");
-                return if denied { Verdict::Stalled(Stalled::StorageAccessDenied, message) } else { Verdict::Reconciling(Reconciling::Restoring, message) };
+                let message = format!(
+                    "nothing runs, and where the job's state stands could not be read: {why}"
+                );
+                return if denied {
+                    Verdict::Stalled(Stalled::StorageAccessDenied, message)
+                } else {
+                    Verdict::Reconciling(Reconciling::Restoring, message)
+                };
             }
         }
     }
@@ -118,28 +156,61 @@ fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
     if facts.is_gone() {
         return resume(draft, current);
     }
-    let Some(record) = facts.record.clone() else { return resume(draft, current) };
+    let Some(record) = facts.record.clone() else {
+        return resume(draft, current);
+    };
     if facts.stateful_set.is_some_and(|set| set.deleting) {
-        return Verdict::Reconciling(Reconciling::Restoring, format!("the StatefulSet of revision {current} is being deleted; it is created again after"));
+        return Verdict::Reconciling(
+            Reconciling::Restoring,
+            format!(
+                "the StatefulSet of revision {current} is being deleted; it is created again after"
+            ),
+        );
     }
-    let replicas = draft.input.active_workers(current).unwrap_or_else(|| draft.replicas());
-    draft.act(Action::ApplyRevision { revision: current, record: Box::new(record), replicas });
-    Verdict::Reconciling(Reconciling::Restoring, format!("creating missing objects of revision {current}"))
+    let replicas = draft
+        .input
+        .active_workers(current)
+        .unwrap_or_else(|| draft.replicas());
+    draft.act(Action::ApplyRevision {
+        revision: current,
+        record: Box::new(record),
+        replicas,
+    });
+    Verdict::Reconciling(
+        Reconciling::Restoring,
+        format!("creating missing objects of revision {current}"),
+    )
 }
 
 /// Goes on where nothing runs: as the same revision if that is still what is asked for, else as a new one.
 fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let same = match &draft.wanted {
-        Wanted::Known(wanted) => draft.current_record().is_some_and(|held| held.content == wanted.content),
+        Wanted::Known(wanted) => draft
+            .current_record()
+            .is_some_and(|held| held.content == wanted.content),
         Wanted::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
-        Wanted::Unknown(why) => return Verdict::Reconciling(Reconciling::Resuming, format!("waiting for the SQL text: {why}")),
+        Wanted::Unknown(why) => {
+            return Verdict::Reconciling(
+                Reconciling::Resuming,
+                format!("waiting for the SQL text: {why}"),
+            );
+        }
     };
     // A revision that has handed over never runs again.
     let may_run_again = match &draft.standing {
         Standing::Runs { revision } | Standing::Stopped { revision } => *revision == current,
-        Standing::Unknown { .. } | Standing::Nothing | Standing::Foreign { .. } | Standing::HandingOver { .. } | Standing::Completed { .. } | Standing::Released { .. } => false,
+        Standing::Unknown { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. } => false,
     };
-    let to = if same && may_run_again { current } else { draft.allot() };
+    let to = if same && may_run_again {
+        current
+    } else {
+        draft.allot()
+    };
     draft.begin(TransitionKind::Resume, Some(current), Some(to));
     Verdict::Reconciling(Reconciling::Resuming, format!("going on as revision {to}"))
 }
@@ -147,7 +218,11 @@ fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
 /// What the spec asks for that is not so, if anything.
 fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
     if let (Wanted::Known(wanted), Some(held)) = (draft.wanted.clone(), draft.current_record()) {
-        let rejected = draft.status.rejected.as_ref().is_some_and(|rejected| rejected.hash == wanted.content.hash());
+        let rejected = draft
+            .status
+            .rejected
+            .as_ref()
+            .is_some_and(|rejected| rejected.hash == wanted.content.hash());
         match classify(&wanted.content, held) {
             Change::None => draft.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
@@ -157,13 +232,21 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
                 let to = draft.allot();
                 draft.begin(TransitionKind::Upgrade, Some(current), Some(to));
                 let what = parts.join(", ");
-                draft.tell(EventKind::Normal, "UpgradeStarted", format!("{what} changed: preparing revision {to} beside revision {current}"));
-                return Some(Verdict::Reconciling(Reconciling::Preparing, format!("{what} changed: preparing revision {to} beside revision {current}")));
+                draft.tell(
+                    EventKind::Normal,
+                    "UpgradeStarted",
+                    format!("{what} changed: preparing revision {to} beside revision {current}"),
+                );
+                return Some(Verdict::Reconciling(
+                    Reconciling::Preparing,
+                    format!("{what} changed: preparing revision {to} beside revision {current}"),
+                ));
             }
         }
     }
     let report = draft.input.report(current)?;
-    if draft.standing != (Standing::Runs { revision: current }) || report.phase != JobPhase::Running {
+    if draft.standing != (Standing::Runs { revision: current }) || report.phase != JobPhase::Running
+    {
         return None;
     }
     let (target, active) = (draft.replicas(), draft.input.active_workers(current)?);
@@ -171,15 +254,26 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
         return Some(rescale::begin(draft, current, active));
     }
     // The pods do not follow the job: a crash between the two, or somebody else's hand.
-    if draft.input.revision(current).stateful_set.is_some_and(|set| set.replicas != target) {
-        draft.act(Action::ScaleRevision { revision: current, replicas: target });
+    if draft
+        .input
+        .revision(current)
+        .stateful_set
+        .is_some_and(|set| set.replicas != target)
+    {
+        draft.act(Action::ScaleRevision {
+            revision: current,
+            replicas: target,
+        });
     }
     None
 }
 
 /// How the running revision does.
 fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
-    let crash = draft.input.ailment(current, Timestamp::UNIX_EPOCH).filter(|ailment| ailment.settled);
+    let crash = draft
+        .input
+        .ailment(current, Timestamp::UNIX_EPOCH)
+        .filter(|ailment| ailment.settled);
     let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
     let Some(report) = draft.input.report(current) else {
         let why = match &draft.input.revision(current).report {
@@ -188,41 +282,77 @@ fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
         };
         return match crash {
             Some(ailment) => Verdict::Stalled(ailment.reason, ailment.message),
-            None => restoring(format!("the coordinator of revision {current} does not answer: {why}")),
+            None => restoring(format!(
+                "the coordinator of revision {current} does not answer: {why}"
+            )),
         };
     };
-    let failure = report.last_failure.as_ref().map_or(String::new(), |failure| format!(": {}", failure.message));
+    let failure = report
+        .last_failure
+        .as_ref()
+        .map_or(String::new(), |failure| format!(": {}", failure.message));
     match report.phase {
         JobPhase::Running => running(draft, report),
-        JobPhase::Completed => Verdict::Completed("all input was read and its output committed".to_owned()),
+        JobPhase::Completed => {
+            Verdict::Completed("all input was read and its output committed".to_owned())
+        }
         JobPhase::Failed => failed(report),
-        JobPhase::BackingOff | JobPhase::WaitingForWorkers | JobPhase::Restoring | JobPhase::Standby | JobPhase::Fenced | JobPhase::Stopped => match (crash, &report.error) {
+        JobPhase::BackingOff
+        | JobPhase::WaitingForWorkers
+        | JobPhase::Restoring
+        | JobPhase::Standby
+        | JobPhase::Fenced
+        | JobPhase::Stopped => match (crash, &report.error) {
             (Some(ailment), _) => Verdict::Stalled(ailment.reason, ailment.message),
             (None, Some(_)) => failed(report),
             (None, None) => restoring(describe(report, &failure)),
         },
-        JobPhase::Rescaling => Verdict::Reconciling(Reconciling::Rescaling, "the job moves to another number of workers".to_owned()),
-        JobPhase::Stopping => restoring("the coordinator is ending; its successor goes on".to_owned()),
+        JobPhase::Rescaling => Verdict::Reconciling(
+            Reconciling::Rescaling,
+            "the job moves to another number of workers".to_owned(),
+        ),
+        JobPhase::Stopping => {
+            restoring("the coordinator is ending; its successor goes on".to_owned())
+        }
     }
 }
 
 fn describe(report: &Report, failure: &str) -> String {
-    let missing: Vec<String> = report.workers.iter().filter(|worker| !worker.registered).map(|worker| worker.index.to_string()).collect();
+    let missing: Vec<String> = report
+        .workers
+        .iter()
+        .filter(|worker| !worker.registered)
+        .map(|worker| worker.index.to_string())
+        .collect();
     match report.phase {
         JobPhase::BackingOff => format!("the job failed and is restarted after a pause{failure}"),
-        JobPhase::WaitingForWorkers if !missing.is_empty() => format!("waiting for workers {}{failure}", missing.join(", ")),
+        JobPhase::WaitingForWorkers if !missing.is_empty() => {
+            format!("waiting for workers {}{failure}", missing.join(", "))
+        }
         JobPhase::WaitingForWorkers => format!("waiting for the workers{failure}"),
         JobPhase::Restoring => format!("restoring the last checkpoint{failure}"),
-        JobPhase::Standby | JobPhase::Fenced | JobPhase::Stopped => "the coordinator has not taken the job back yet".to_owned(),
-        JobPhase::Running | JobPhase::Rescaling | JobPhase::Stopping | JobPhase::Completed | JobPhase::Failed => "the job runs".to_owned(),
+        JobPhase::Standby | JobPhase::Fenced | JobPhase::Stopped => {
+            "the coordinator has not taken the job back yet".to_owned()
+        }
+        JobPhase::Running
+        | JobPhase::Rescaling
+        | JobPhase::Stopping
+        | JobPhase::Completed
+        | JobPhase::Failed => "the job runs".to_owned(),
     }
 }
 
 fn failed(report: &Report) -> Verdict {
     let Some(error) = &report.error else {
-        return Verdict::Stalled(Stalled::RestoreFailed, "the job cannot go on; read the log of its first pod".to_owned());
+        return Verdict::Stalled(
+            Stalled::RestoreFailed,
+            "the job cannot go on; read the log of its first pod".to_owned(),
+        );
     };
-    Verdict::Stalled(Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed), error.message.clone())
+    Verdict::Stalled(
+        Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed),
+        error.message.clone(),
+    )
 }
 
 fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
@@ -231,8 +361,13 @@ fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
         return Verdict::Stalled(reason, rejected.message.clone());
     }
     match &draft.wanted {
-        Wanted::Invalid(why) => Verdict::Stalled(Stalled::InvalidSpec, format!("{why}; revision {} runs on", report.revision)),
-        Wanted::Known(_) | Wanted::Unknown(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
+        Wanted::Invalid(why) => Verdict::Stalled(
+            Stalled::InvalidSpec,
+            format!("{why}; revision {} runs on", report.revision),
+        ),
+        Wanted::Known(_) | Wanted::Unknown(_) => {
+            Verdict::Ready(format!("revision {} runs", report.revision))
+        }
     }
 }
 
@@ -242,8 +377,14 @@ fn forget_old_revisions(draft: &mut Draft<'_>) {
         Some(transition) => vec![transition.from, transition.to, draft.current()],
         None => vec![draft.current()],
     };
-    let bare: Vec<u64> =
-        draft.input.observed.revisions.iter().filter(|(number, facts)| facts.is_gone() && !keep.contains(&Some(**number))).map(|(&number, _)| number).collect();
+    let bare: Vec<u64> = draft
+        .input
+        .observed
+        .revisions
+        .iter()
+        .filter(|(number, facts)| facts.is_gone() && !keep.contains(&Some(**number)))
+        .map(|(&number, _)| number)
+        .collect();
     for &revision in bare.iter().rev().skip(REVISIONS_KEPT) {
         draft.act(Action::ForgetRevision { revision });
     }

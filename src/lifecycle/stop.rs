@@ -20,14 +20,25 @@ pub(super) fn suspend(draft: &mut Draft<'_>, transition: &Transition) -> Verdict
     match transition.step {
         Step::Stopping => suspend_stopping(draft, transition),
         Step::Removing => suspend_removing(draft, transition),
-        Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Scaling | Step::Moving | Step::Shrinking => draft.start_over(transition, Reconciling::Suspending),
+        Step::Preparing
+        | Step::HandingOver
+        | Step::Promoting
+        | Step::Verifying
+        | Step::Retiring
+        | Step::Scaling
+        | Step::Moving
+        | Step::Shrinking => draft.start_over(transition, Reconciling::Suspending),
     }
 }
 
 fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     let suspending = |message: String| Verdict::Reconciling(Reconciling::Suspending, message);
     match draft.standing.clone() {
-        Standing::Stopped { .. } | Standing::Completed { .. } | Standing::Released { .. } | Standing::Nothing | Standing::Foreign { .. } => {
+        Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. } => {
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
@@ -35,20 +46,39 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
-        Standing::HandingOver { to, .. } => suspending(format!("waiting for revision {to} to take over first")),
-        Standing::Unknown { why, .. } => suspending(format!("waiting to find out who runs the job: {why}")),
+        Standing::HandingOver { to, .. } => {
+            suspending(format!("waiting for revision {to} to take over first"))
+        }
+        Standing::Unknown { why, .. } => {
+            suspending(format!("waiting to find out who runs the job: {why}"))
+        }
         Standing::Runs { revision } => {
             if let Some(why) = cannot_stop(draft, transition, revision) {
                 draft.go(transition, Step::Removing);
-                return suspending(format!("revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"));
+                return suspending(format!(
+                    "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
+                ));
             }
-            suspending(stop(draft, transition, revision, StopMode::Savepoint, false))
+            suspending(stop(
+                draft,
+                transition,
+                revision,
+                StopMode::Savepoint,
+                false,
+            ))
         }
     }
 }
 
 fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
-    let left: Vec<u64> = draft.input.observed.revisions.iter().filter(|(_, facts)| !facts.is_gone()).map(|(&number, _)| number).collect();
+    let left: Vec<u64> = draft
+        .input
+        .observed
+        .revisions
+        .iter()
+        .filter(|(_, facts)| !facts.is_gone())
+        .map(|(&number, _)| number)
+        .collect();
     for &revision in &left {
         if draft.input.revision(revision).is_deletable() {
             draft.act(Action::DeleteRevision { revision });
@@ -56,7 +86,11 @@ fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     }
     if left.is_empty() {
         draft.finish(transition, Outcome::Succeeded, "");
-        draft.tell(EventKind::Normal, "JobSuspended", "its state is kept; set spec.suspend to false to go on");
+        draft.tell(
+            EventKind::Normal,
+            "JobSuspended",
+            "its state is kept; set spec.suspend to false to go on",
+        );
         return Verdict::Reconciling(Reconciling::Suspending, "the pods are gone".to_owned());
     }
     Verdict::Reconciling(Reconciling::Suspending, "removing the pods".to_owned())
@@ -65,41 +99,85 @@ fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once when there is nobody to ask.
 pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
-    let nobody = draft.input.observed.revisions.values().all(|facts| facts.pods.is_empty());
-    let late = draft.input.passed(transition.since.0, draft.input.settings.delete_timeout);
+    let nobody = draft
+        .input
+        .observed
+        .revisions
+        .values()
+        .all(|facts| facts.pods.is_empty());
+    let late = draft
+        .input
+        .passed(transition.since.0, draft.input.settings.delete_timeout);
     match transition.step {
         Step::Removing => {
             draft.act(Action::RemoveFinalizer);
             return deleting("the state is released; the pods go with the StreamJob".to_owned());
         }
         Step::Stopping => {}
-        Step::Preparing | Step::HandingOver | Step::Promoting | Step::Verifying | Step::Retiring | Step::Scaling | Step::Moving | Step::Shrinking => {
+        Step::Preparing
+        | Step::HandingOver
+        | Step::Promoting
+        | Step::Verifying
+        | Step::Retiring
+        | Step::Scaling
+        | Step::Moving
+        | Step::Shrinking => {
             draft.begin(TransitionKind::Delete, None, None);
             return deleting("stopping the job".to_owned());
         }
     }
     let released = match &draft.standing {
-        Standing::Stopped { .. } | Standing::Completed { .. } | Standing::Released { .. } | Standing::Nothing | Standing::Foreign { .. } => true,
+        Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. } => true,
         Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Unknown { .. } => false,
     };
     if released || nobody || late {
         if !released && late {
-            draft.tell(EventKind::Warning, "StateNotReleased", "the job did not stop in time; its last checkpoint stays in the storage");
+            draft.tell(
+                EventKind::Warning,
+                "StateNotReleased",
+                "the job did not stop in time; its last checkpoint stays in the storage",
+            );
         }
         draft.go(transition, Step::Removing);
         return deleting("the state is released; the pods go with the StreamJob".to_owned());
     }
     match draft.standing.clone() {
-        Standing::Runs { revision } => deleting(stop(draft, transition, revision, StopMode::Checkpoint, true)),
-        Standing::HandingOver { to, .. } => deleting(format!("waiting for revision {to} to take over first")),
-        Standing::Unknown { why, .. } => deleting(format!("waiting to find out who runs the job: {why}")),
-        Standing::Stopped { .. } | Standing::Completed { .. } | Standing::Released { .. } | Standing::Nothing | Standing::Foreign { .. } => deleting("the job has stopped".to_owned()),
+        Standing::Runs { revision } => deleting(stop(
+            draft,
+            transition,
+            revision,
+            StopMode::Checkpoint,
+            true,
+        )),
+        Standing::HandingOver { to, .. } => {
+            deleting(format!("waiting for revision {to} to take over first"))
+        }
+        Standing::Unknown { why, .. } => {
+            deleting(format!("waiting to find out who runs the job: {why}"))
+        }
+        Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. } => deleting("the job has stopped".to_owned()),
     }
 }
 
 /// Asks a revision to stop, and says what is waited for.
-fn stop(draft: &mut Draft<'_>, transition: &Transition, revision: u64, mode: StopMode, release: bool) -> String {
-    let failed = transition.last_error.as_ref().map_or(String::new(), |why| format!(" (the last try failed: {why})"));
+fn stop(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    revision: u64,
+    mode: StopMode,
+    release: bool,
+) -> String {
+    let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
+        format!(" (the last try failed: {why})")
+    });
     if !draft.may_call(transition) {
         let wait = back_off(transition.retries).as_secs();
         return format!("the job could not be stopped{failed}; trying again after {wait} s");
@@ -126,8 +204,17 @@ fn cannot_stop(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Opt
         return Some("its pods are gone".to_owned());
     }
     match draft.input.report(revision) {
-        Some(report) if report.phase == JobPhase::Failed => Some(report.error.as_ref().map_or_else(|| "it failed".to_owned(), |error| error.message.clone())),
+        Some(report) if report.phase == JobPhase::Failed => Some(
+            report
+                .error
+                .as_ref()
+                .map_or_else(|| "it failed".to_owned(), |error| error.message.clone()),
+        ),
         Some(_) => None,
-        None => draft.input.ailment(revision, transition.since.0).filter(|ailment| ailment.settled).map(|ailment| ailment.message),
+        None => draft
+            .input
+            .ailment(revision, transition.since.0)
+            .filter(|ailment| ailment.settled)
+            .map(|ailment| ailment.message),
     }
 }

@@ -35,15 +35,25 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         Step::Promoting => promoting(draft, transition, to),
         Step::Verifying => verifying(draft, transition, from, to),
         Step::Retiring => retiring(draft, transition, to),
-        Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing => draft.start_over(transition, Reconciling::Preparing),
+        Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing => {
+            draft.start_over(transition, Reconciling::Preparing)
+        }
     }
 }
 
 /// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision is sure to run on.
-fn reconsider(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Option<Verdict> {
+fn reconsider(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    from: u64,
+    to: u64,
+) -> Option<Verdict> {
     let cancel = |draft: &mut Draft<'_>, why: &str| {
         draft.finish(transition, Outcome::Cancelled, why);
-        Some(Verdict::Reconciling(Reconciling::Preparing, format!("the upgrade to revision {to} was cancelled: {why}")))
+        Some(Verdict::Reconciling(
+            Reconciling::Preparing,
+            format!("the upgrade to revision {to} was cancelled: {why}"),
+        ))
     };
     if draft.input.job.spec.suspend {
         return cancel(draft, "spec.suspend was set");
@@ -51,8 +61,16 @@ fn reconsider(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64
     if let Standing::Completed { .. } = draft.standing {
         return cancel(draft, "the job completed first");
     }
-    let Wanted::Known(wanted) = &draft.wanted else { return None };
-    if draft.input.revision(from).record.as_ref().is_some_and(|held| held.content == wanted.content) {
+    let Wanted::Known(wanted) = &draft.wanted else {
+        return None;
+    };
+    if draft
+        .input
+        .revision(from)
+        .record
+        .as_ref()
+        .is_some_and(|held| held.content == wanted.content)
+    {
         return cancel(draft, "the spec is again what runs");
     }
     let prepared = draft.input.revision(to).record.as_ref()?;
@@ -63,23 +81,44 @@ fn reconsider(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64
     let mut replaced = draft.go(transition, Step::Preparing);
     replaced.to = Some(next);
     draft.place(replaced);
-    Some(Verdict::Reconciling(Reconciling::Preparing, format!("the spec changed: preparing revision {next} instead of {to}")))
+    Some(Verdict::Reconciling(
+        Reconciling::Preparing,
+        format!("the spec changed: preparing revision {next} instead of {to}"),
+    ))
 }
 
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     if let Some(verdict) = reconsider(draft, transition, from, to) {
         return verdict;
     }
-    let workers = draft.input.active_workers(from).or(draft.input.revision(from).stateful_set.map(|set| set.replicas)).unwrap_or_else(|| draft.replicas());
+    let workers = draft
+        .input
+        .active_workers(from)
+        .or(draft
+            .input
+            .revision(from)
+            .stateful_set
+            .map(|set| set.replicas))
+        .unwrap_or_else(|| draft.replicas());
     match draft.prepare(transition, workers.max(1)) {
-        Preparation::Missing => Verdict::Reconciling(Reconciling::Preparing, format!("creating revision {to} beside revision {from}, which runs on")),
-        Preparation::Waiting { message, .. } => Verdict::Reconciling(Reconciling::Preparing, format!("revision {to} is being prepared: {message}")),
+        Preparation::Missing => Verdict::Reconciling(
+            Reconciling::Preparing,
+            format!("creating revision {to} beside revision {from}, which runs on"),
+        ),
+        Preparation::Waiting { message, .. } => Verdict::Reconciling(
+            Reconciling::Preparing,
+            format!("revision {to} is being prepared: {message}"),
+        ),
         Preparation::Ready => {
             draft.go(transition, Step::HandingOver);
-            Verdict::Reconciling(Reconciling::HandingOver, format!("revision {to} is ready to take over"))
+            Verdict::Reconciling(
+                Reconciling::HandingOver,
+                format!("revision {to} is ready to take over"),
+            )
         }
         Preparation::Broken { reason, message } => {
-            let message = format!("revision {to} was given up: {message}. Revision {from} was not touched");
+            let message =
+                format!("revision {to} was given up: {message}. Revision {from} was not touched");
             draft.reject(to, reason, &message);
             draft.finish(transition, Outcome::Failed, message.clone());
             draft.tell(EventKind::Warning, event_of(reason), message.clone());
@@ -111,14 +150,22 @@ const fn event_of(reason: Stalled) -> &'static str {
 fn handing_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     let waiting = |message: String| Verdict::Reconciling(Reconciling::HandingOver, message);
     match draft.standing.clone() {
-        Standing::Runs { revision } | Standing::HandingOver { to: revision, .. } | Standing::Completed { revision } if revision == to => {
+        Standing::Runs { revision }
+        | Standing::HandingOver { to: revision, .. }
+        | Standing::Completed { revision }
+            if revision == to =>
+        {
             draft.go(transition, Step::Verifying);
-            waiting(format!("revision {from} took its savepoint and gave the job to revision {to}"))
+            waiting(format!(
+                "revision {from} took its savepoint and gave the job to revision {to}"
+            ))
         }
         Standing::Runs { revision } => {
             if let Some(why) = cannot_hand_over(draft, revision) {
                 draft.go(transition, Step::Promoting);
-                return waiting(format!("revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"));
+                return waiting(format!(
+                    "revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"
+                ));
             }
             ask_to_hand_over(draft, transition, revision, to)
         }
@@ -126,11 +173,19 @@ fn handing_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u
             draft.finish(transition, Outcome::Cancelled, "the job completed first");
             waiting("the job completed before it was handed over".to_owned())
         }
-        Standing::Stopped { .. } | Standing::Released { .. } | Standing::HandingOver { .. } | Standing::Foreign { .. } | Standing::Nothing => {
+        Standing::Stopped { .. }
+        | Standing::Released { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Foreign { .. }
+        | Standing::Nothing => {
             draft.go(transition, Step::Promoting);
-            waiting(format!("revision {from} does not run any more: revision {to} goes on from the last checkpoint"))
+            waiting(format!(
+                "revision {from} does not run any more: revision {to} goes on from the last checkpoint"
+            ))
         }
-        Standing::Unknown { why, .. } => waiting(format!("waiting to find out who runs the job: {why}")),
+        Standing::Unknown { why, .. } => {
+            waiting(format!("waiting to find out who runs the job: {why}"))
+        }
     }
 }
 
@@ -138,16 +193,25 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
     let verdict = |transition: &Transition, message: String| match &transition.last_error {
         Some(why) if transition.retries >= SAVEPOINT_FAILURES => Verdict::Stalled(
             Stalled::SavepointFailed,
-            format!("the savepoint before the upgrade failed {} times: {why}. Revision {from} runs on, and it is tried again; change the spec back to cancel", transition.retries),
+            format!(
+                "the savepoint before the upgrade failed {} times: {why}. Revision {from} runs on, and it is tried again; change the spec back to cancel",
+                transition.retries
+            ),
         ),
-        Some(why) => Verdict::Reconciling(Reconciling::HandingOver, format!("{message} (the last try failed: {why})")),
+        Some(why) => Verdict::Reconciling(
+            Reconciling::HandingOver,
+            format!("{message} (the last try failed: {why})"),
+        ),
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
     if !draft.may_call(transition) {
         // The last try failed for good and the next has not begun: the old revision is sure to run on.
         return match reconsider(draft, transition, from, to) {
             Some(verdict) => verdict,
-            None => verdict(transition, format!("waiting before the next try to hand over to revision {to}")),
+            None => verdict(
+                transition,
+                format!("waiting before the next try to hand over to revision {to}"),
+            ),
         };
     }
     let key = call_key(transition, "handover");
@@ -159,16 +223,40 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         return verdict(&transition, format!("revision {from} runs on"));
     }
     if draft.input.report(from).is_none() {
-        return verdict(transition, format!("waiting for the coordinator of revision {from} to answer"));
+        return verdict(
+            transition,
+            format!("waiting for the coordinator of revision {from} to answer"),
+        );
     }
-    let refusal = draft.input.observed.refusal.as_ref().filter(|refusal| refusal.key == key).map(|refusal| refusal.message.clone());
+    let refusal = draft
+        .input
+        .observed
+        .refusal
+        .as_ref()
+        .filter(|refusal| refusal.key == key)
+        .map(|refusal| refusal.message.clone());
     let job = draft.input.job;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-    let to_address = Some(format!("{}:{JOB_API_PORT}", pod_address(name, namespace, to, 0)));
-    draft.call(from, JobCall::HandOver(HandOverRequest { key, to_revision: to, to_address }));
+    let to_address = Some(format!(
+        "{}:{JOB_API_PORT}",
+        pod_address(name, namespace, to, 0)
+    ));
+    draft.call(
+        from,
+        JobCall::HandOver(HandOverRequest {
+            key,
+            to_revision: to,
+            to_address,
+        }),
+    );
     let asked = format!("revision {from} takes a savepoint and hands over to revision {to}");
-    verdict(transition, refusal.map_or(asked, |why| format!("revision {from} does not hand over yet: {why}")))
+    verdict(
+        transition,
+        refusal.map_or(asked, |why| {
+            format!("revision {from} does not hand over yet: {why}")
+        }),
+    )
 }
 
 /// Why a revision cannot take a savepoint, if it cannot.
@@ -181,7 +269,10 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
         let error = report.error.as_ref().map(|error| error.message.clone());
         return match report.phase {
             JobPhase::Failed => Some(error.unwrap_or_else(|| "it failed".to_owned())),
-            JobPhase::BackingOff => report.last_failure.as_ref().map(|failure| failure.message.clone()),
+            JobPhase::BackingOff => report
+                .last_failure
+                .as_ref()
+                .map(|failure| failure.message.clone()),
             JobPhase::Standby
             | JobPhase::WaitingForWorkers
             | JobPhase::Restoring
@@ -193,8 +284,16 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
             | JobPhase::Fenced => None,
         };
     }
-    let since = draft.status.transition.as_ref().map_or(draft.input.now, |transition| transition.since.0);
-    draft.input.ailment(revision, since).filter(|ailment| ailment.settled).map(|ailment| ailment.message)
+    let since = draft
+        .status
+        .transition
+        .as_ref()
+        .map_or(draft.input.now, |transition| transition.since.0);
+    draft
+        .input
+        .ailment(revision, since)
+        .filter(|ailment| ailment.settled)
+        .map(|ailment| ailment.message)
 }
 
 /// The old revision could not hand over: the new one takes the job from the last checkpoint.
@@ -203,7 +302,11 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
         draft.go(transition, Step::Verifying);
         return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"));
     }
-    let workers = draft.input.revision(to).stateful_set.map_or(1, |set| set.replicas.max(1));
+    let workers = draft
+        .input
+        .revision(to)
+        .stateful_set
+        .map_or(1, |set| set.replicas.max(1));
     match draft.promote(transition, to, workers) {
         Promotion::Done => {
             draft.go(transition, Step::Verifying);
@@ -212,7 +315,11 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
         Promotion::Pending(verdict) => verdict,
         // Nobody can have the job as things are, with this revision or another: what was wrong decides what comes next.
         Promotion::Refused(verdict) => {
-            draft.finish(transition, Outcome::Failed, format!("revision {to} could not take the job"));
+            draft.finish(
+                transition,
+                Outcome::Failed,
+                format!("revision {to} could not take the job"),
+            );
             verdict
         }
     }
@@ -228,19 +335,42 @@ fn verifying(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
         }
         Standing::Runs { revision } if revision == to => proving(draft, transition, from, to),
         Standing::HandingOver { to: successor, .. } if successor == to => {
-            if draft.input.passed(since, draft.input.settings.hand_over_timeout) {
-                let message = draft.input.ailment(to, since).map_or_else(|| format!("it did not claim the job within {} s", draft.input.settings.hand_over_timeout.as_secs()), |ailment| ailment.message);
+            if draft
+                .input
+                .passed(since, draft.input.settings.hand_over_timeout)
+            {
+                let message = draft.input.ailment(to, since).map_or_else(
+                    || {
+                        format!(
+                            "it did not claim the job within {} s",
+                            draft.input.settings.hand_over_timeout.as_secs()
+                        )
+                    },
+                    |ailment| ailment.message,
+                );
                 return rollback::begin(draft, transition, from, to, &message);
             }
             waiting(format!("revision {to} takes over"))
         }
         // Somebody stopped it or took it; the end of this transition lets the facts speak.
-        Standing::Stopped { .. } | Standing::Released { .. } | Standing::Foreign { .. } | Standing::Nothing | Standing::Completed { .. } => {
-            draft.finish(transition, Outcome::Failed, format!("revision {to} does not run any more"));
+        Standing::Stopped { .. }
+        | Standing::Released { .. }
+        | Standing::Foreign { .. }
+        | Standing::Nothing
+        | Standing::Completed { .. } => {
+            draft.finish(
+                transition,
+                Outcome::Failed,
+                format!("revision {to} does not run any more"),
+            );
             waiting(format!("revision {to} does not run any more"))
         }
-        Standing::Runs { revision } | Standing::HandingOver { from: revision, .. } => waiting(format!("revision {revision} has the job; waiting for revision {to}")),
-        Standing::Unknown { why, .. } => waiting(format!("waiting to find out how revision {to} does: {why}")),
+        Standing::Runs { revision } | Standing::HandingOver { from: revision, .. } => waiting(
+            format!("revision {revision} has the job; waiting for revision {to}"),
+        ),
+        Standing::Unknown { why, .. } => {
+            waiting(format!("waiting to find out how revision {to} does: {why}"))
+        }
     }
 }
 
@@ -255,10 +385,17 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
         // A source may be silent for hours: at the deadline a checkpoint and a quiet run are proof enough.
         if checkpointed && (report.records_in_attempt > 0 || (late && steady)) {
             draft.go(transition, Step::Retiring);
-            return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} reads input and completed a checkpoint"));
+            return Verdict::Reconciling(
+                Reconciling::Verifying,
+                format!("revision {to} reads input and completed a checkpoint"),
+            );
         }
         if report.phase == JobPhase::Failed {
-            let why = report.error.as_ref().map_or("it failed", |error| error.message.as_str()).to_owned();
+            let why = report
+                .error
+                .as_ref()
+                .map_or("it failed", |error| error.message.as_str())
+                .to_owned();
             return rollback::begin(draft, transition, from, to, &why);
         }
         if checkpointed {
@@ -275,16 +412,35 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
     }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
     if late && draft.input.observed.head.known().is_some() {
-        return rollback::begin(draft, transition, from, to, &format!("within {deadline} it did not show {missing}"));
+        return rollback::begin(
+            draft,
+            transition,
+            from,
+            to,
+            &format!("within {deadline} it did not show {missing}"),
+        );
     }
-    Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs; waiting for {missing}"))
+    Verdict::Reconciling(
+        Reconciling::Verifying,
+        format!("revision {to} runs; waiting for {missing}"),
+    )
 }
 
 fn retiring(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     if draft.others_gone(to) {
         draft.finish(transition, Outcome::Succeeded, "");
-        draft.tell(EventKind::Normal, "UpgradeCompleted", format!("revision {to} runs"));
-        return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs; the old pods are gone"));
+        draft.tell(
+            EventKind::Normal,
+            "UpgradeCompleted",
+            format!("revision {to} runs"),
+        );
+        return Verdict::Reconciling(
+            Reconciling::Verifying,
+            format!("revision {to} runs; the old pods are gone"),
+        );
     }
-    Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs; removing the old pods"))
+    Verdict::Reconciling(
+        Reconciling::Verifying,
+        format!("revision {to} runs; removing the old pods"),
+    )
 }

@@ -46,7 +46,13 @@ pub struct Children {
 }
 
 /// The objects of a revision.
-pub fn children(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32, settings: &PodSettings) -> Children {
+pub fn children(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+    replicas: u32,
+    settings: &PodSettings,
+) -> Children {
     Children {
         controller_revision: objects::controller_revision(owner, revision, record),
         config_map: objects::config_map(owner, revision, record),

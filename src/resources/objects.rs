@@ -18,7 +18,11 @@ use crate::{
 };
 
 /// The content of a revision, kept when its pods are gone: rollback and comparison read it.
-pub fn controller_revision(owner: &Owner, revision: u64, record: &RevisionRecord) -> ControllerRevision {
+pub fn controller_revision(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+) -> ControllerRevision {
     // A record consists of strings, numbers and maps keyed by strings: it always serialises.
     let data = serde_json::to_value(record).unwrap_or_default();
     ControllerRevision {
@@ -32,7 +36,10 @@ pub fn controller_revision(owner: &Owner, revision: u64, record: &RevisionRecord
 pub fn config_map(owner: &Owner, revision: u64, record: &RevisionRecord) -> ConfigMap {
     ConfigMap {
         metadata: owner.metadata(revision),
-        data: Some(BTreeMap::from([(SQL_KEY.to_owned(), record.content.sql.clone())])),
+        data: Some(BTreeMap::from([(
+            SQL_KEY.to_owned(),
+            record.content.sql.clone(),
+        )])),
         immutable: Some(true),
         ..ConfigMap::default()
     }
@@ -53,7 +60,11 @@ pub fn service(owner: &Owner, revision: u64) -> Service {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
             selector: Some(revision_selector(&owner.name, revision)),
-            ports: Some(vec![port("api", JOB_API_PORT), port("data", DATA_PORT), port("control", CONTROL_PORT)]),
+            ports: Some(vec![
+                port("api", JOB_API_PORT),
+                port("data", DATA_PORT),
+                port("control", CONTROL_PORT),
+            ]),
             ..ServiceSpec::default()
         }),
         ..Service::default()

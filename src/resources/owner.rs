@@ -37,7 +37,11 @@ impl Owner {
         ObjectMeta {
             name: Some(revision_name(&self.name, revision)),
             namespace: Some(self.namespace.clone()),
-            labels: Some(child_labels(&self.name, revision, env!("CARGO_PKG_VERSION"))),
+            labels: Some(child_labels(
+                &self.name,
+                revision,
+                env!("CARGO_PKG_VERSION"),
+            )),
             owner_references: Some(vec![self.reference.clone()]),
             ..ObjectMeta::default()
         }

@@ -2,9 +2,11 @@
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvFromSource,
-        EnvVar, EnvVarSource, HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, ResourceRequirements,
-        SeccompProfile, SecretEnvSource, SecretKeySelector, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+        Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
+        EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
+        LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecretEnvSource, SecretKeySelector, SecurityContext,
+        Toleration, TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -26,10 +28,19 @@ const GRACE_SECONDS: i64 = 60;
 /// Folder of the SQL text.
 const SQL_FOLDER: &str = "/etc/streamjob";
 /// Taints of a lost node.
-const LOST: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+const LOST: [&str; 2] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+];
 
 /// The pod of a worker.
-pub fn spec(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32, settings: &PodSettings) -> PodSpec {
+pub fn spec(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+    replicas: u32,
+    settings: &PodSettings,
+) -> PodSpec {
     let template = record.content.pod_template.clone().unwrap_or_default();
     PodSpec {
         service_account_name: record.content.service_account_name.clone(),
@@ -41,61 +52,114 @@ pub fn spec(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32
             run_as_user: Some(NOBODY),
             run_as_group: Some(NOBODY),
             fs_group: Some(NOBODY),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(owner, revision, record, replicas, settings)],
         volumes: Some(vec![
             Volume {
                 name: "sql".to_owned(),
-                config_map: Some(ConfigMapVolumeSource { name: revision_name(&owner.name, revision), ..ConfigMapVolumeSource::default() }),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: revision_name(&owner.name, revision),
+                    ..ConfigMapVolumeSource::default()
+                }),
                 ..Volume::default()
             },
-            Volume { name: "tmp".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
+            Volume {
+                name: "tmp".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
         ]),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
             topology_key: "kubernetes.io/hostname".to_owned(),
             // A job that has to squeeze is better than one that waits.
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
-            label_selector: Some(LabelSelector { match_labels: Some(revision_selector(&owner.name, revision)), ..LabelSelector::default() }),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(revision_selector(&owner.name, revision)),
+                ..LabelSelector::default()
+            }),
             ..TopologySpreadConstraint::default()
         }]),
         node_selector: (!template.node_selector.is_empty()).then_some(template.node_selector),
         priority_class_name: template.priority_class_name,
-        image_pull_secrets: (!template.image_pull_secrets.is_empty())
-            .then(|| template.image_pull_secrets.into_iter().map(|name| LocalObjectReference { name }).collect()),
-        tolerations: Some(tolerations(&template.tolerations, settings.node_toleration_seconds)),
+        image_pull_secrets: (!template.image_pull_secrets.is_empty()).then(|| {
+            template
+                .image_pull_secrets
+                .into_iter()
+                .map(|name| LocalObjectReference { name })
+                .collect()
+        }),
+        tolerations: Some(tolerations(
+            &template.tolerations,
+            settings.node_toleration_seconds,
+        )),
         ..PodSpec::default()
     }
 }
 
-fn container(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32, settings: &PodSettings) -> Container {
-    let port = |name: &str, port: u16| ContainerPort { name: Some(name.to_owned()), container_port: i32::from(port), protocol: Some("TCP".to_owned()), ..ContainerPort::default() };
-    let mount = |name: &str, path: &str, read_only: bool| VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only: read_only.then_some(true), ..VolumeMount::default() };
+fn container(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+    replicas: u32,
+    settings: &PodSettings,
+) -> Container {
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    };
+    let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(record.image.clone()),
         image_pull_policy: settings.image_pull_policy.clone(),
         args: Some(arguments(owner, revision, record, replicas)),
         env: Some(environment(record, settings)),
-        env_from: settings.credentials_secret.as_ref().map(|secret| vec![credentials(secret)]),
-        ports: Some(vec![port("api", JOB_API_PORT), port("data", DATA_PORT), port("control", CONTROL_PORT)]),
+        env_from: settings
+            .credentials_secret
+            .as_ref()
+            .map(|secret| vec![credentials(secret)]),
+        ports: Some(vec![
+            port("api", JOB_API_PORT),
+            port("data", DATA_PORT),
+            port("control", CONTROL_PORT),
+        ]),
         readiness_probe: Some(probe("/readyz", 1, 3)),
         liveness_probe: Some(probe("/healthz", 5, 6)),
-        resources: record.resources.as_ref().map(|resources| ResourceRequirements {
-            requests: (!resources.requests.is_empty()).then(|| resources.requests.clone()),
-            limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
-            ..ResourceRequirements::default()
-        }),
+        resources: record
+            .resources
+            .as_ref()
+            .map(|resources| ResourceRequirements {
+                requests: (!resources.requests.is_empty()).then(|| resources.requests.clone()),
+                limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
+                ..ResourceRequirements::default()
+            }),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![mount("sql", SQL_FOLDER, true), mount("tmp", "/tmp", false)]),
+        volume_mounts: Some(vec![
+            mount("sql", SQL_FOLDER, true),
+            mount("tmp", "/tmp", false),
+        ]),
         ..Container::default()
     }
 }
@@ -103,7 +167,10 @@ fn container(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
 /// Flags of `streamjob-runtime node`.
 fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32) -> Vec<String> {
     let content = &record.content;
-    let coordinator = format!("{}:{CONTROL_PORT}", pod_address(&owner.name, &owner.namespace, revision, 0));
+    let coordinator = format!(
+        "{}:{CONTROL_PORT}",
+        pod_address(&owner.name, &owner.namespace, revision, 0)
+    );
     let mut flags = vec![
         ("job-namespace", owner.namespace.clone()),
         ("job-name", owner.name.clone()),
@@ -114,26 +181,61 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
         ("max-parallelism", content.max_parallelism.to_string()),
         ("storage-uri", record.storage.uri.clone()),
         ("sql-file", format!("{SQL_FOLDER}/{SQL_KEY}")),
-        ("checkpoint-interval", content.checkpoints.interval.to_string()),
-        ("checkpoint-timeout", content.checkpoints.timeout.to_string()),
+        (
+            "checkpoint-interval",
+            content.checkpoints.interval.to_string(),
+        ),
+        (
+            "checkpoint-timeout",
+            content.checkpoints.timeout.to_string(),
+        ),
         ("retain", content.checkpoints.retain.to_string()),
         ("coordinator", coordinator),
         ("grace", format!("{GRACE_SECONDS}s")),
     ];
-    flags.extend(record.storage.endpoint.clone().map(|endpoint| ("endpoint", endpoint)));
-    flags.extend(record.storage.region.clone().map(|region| ("region", region)));
-    std::iter::once("node".to_owned()).chain(flags.into_iter().map(|(flag, value)| format!("--{flag}={value}"))).collect()
+    flags.extend(
+        record
+            .storage
+            .endpoint
+            .clone()
+            .map(|endpoint| ("endpoint", endpoint)),
+    );
+    flags.extend(
+        record
+            .storage
+            .region
+            .clone()
+            .map(|region| ("region", region)),
+    );
+    std::iter::once("node".to_owned())
+        .chain(
+            flags
+                .into_iter()
+                .map(|(flag, value)| format!("--{flag}={value}")),
+        )
+        .collect()
 }
 
 fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {
     let address = EnvVarSource {
-        field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".to_owned(), ..ObjectFieldSelector::default() }),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: "status.podIP".to_owned(),
+            ..ObjectFieldSelector::default()
+        }),
         ..EnvVarSource::default()
     };
-    let mut variables = vec![EnvVar { name: "STREAMKEEPER_ADVERTISE_ADDRESS".to_owned(), value_from: Some(address), ..EnvVar::default() }];
+    let mut variables = vec![EnvVar {
+        name: "STREAMKEEPER_ADVERTISE_ADDRESS".to_owned(),
+        value_from: Some(address),
+        ..EnvVar::default()
+    }];
     let user = &record.content.env;
     if !settings.log_level.is_empty() && user.iter().all(|variable| variable.name != "RUST_LOG") {
-        variables.push(EnvVar { name: "RUST_LOG".to_owned(), value: Some(settings.log_level.clone()), ..EnvVar::default() });
+        variables.push(EnvVar {
+            name: "RUST_LOG".to_owned(),
+            value: Some(settings.log_level.clone()),
+            ..EnvVar::default()
+        });
     }
     variables.extend(user.iter().map(variable));
     variables
@@ -141,21 +243,46 @@ fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {
 
 fn variable(variable: &v1alpha1::EnvVar) -> EnvVar {
     let source = variable.value_from.as_ref().map(|source| EnvVarSource {
-        secret_key_ref: source.secret_key_ref.as_ref().map(|key| SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: key.optional }),
-        config_map_key_ref: source.config_map_key_ref.as_ref().map(|key| ConfigMapKeySelector { name: key.name.clone(), key: key.key.clone(), optional: key.optional }),
+        secret_key_ref: source.secret_key_ref.as_ref().map(|key| SecretKeySelector {
+            name: key.name.clone(),
+            key: key.key.clone(),
+            optional: key.optional,
+        }),
+        config_map_key_ref: source
+            .config_map_key_ref
+            .as_ref()
+            .map(|key| ConfigMapKeySelector {
+                name: key.name.clone(),
+                key: key.key.clone(),
+                optional: key.optional,
+            }),
         ..EnvVarSource::default()
     });
-    EnvVar { name: variable.name.clone(), value: variable.value.clone(), value_from: source }
+    EnvVar {
+        name: variable.name.clone(),
+        value: variable.value.clone(),
+        value_from: source,
+    }
 }
 
 /// The kubelet reads the Secret; the operator only names it.
 fn credentials(secret: &str) -> EnvFromSource {
-    EnvFromSource { secret_ref: Some(SecretEnvSource { name: secret.to_owned(), optional: Some(true) }), ..EnvFromSource::default() }
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource {
+            name: secret.to_owned(),
+            optional: Some(true),
+        }),
+        ..EnvFromSource::default()
+    }
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
-        http_get: Some(HTTPGetAction { path: Some(path.to_owned()), port: IntOrString::String("api".to_owned()), ..HTTPGetAction::default() }),
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("api".to_owned()),
+            ..HTTPGetAction::default()
+        }),
         period_seconds: Some(period),
         timeout_seconds: Some(2),
         failure_threshold: Some(failures),
@@ -166,14 +293,20 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
 /// Kubernetes evicts pods from a lost node after 300 s by default, but nothing confirms their end there, so they would only hang. The operator removes them by force
 /// much earlier, because HEAD fences them; these tolerations keep Kubernetes from getting in its way whatever its timeout is set to.
 fn tolerations(user: &[v1alpha1::Toleration], seconds: i64) -> Vec<Toleration> {
-    let tolerated = |taint: &str| user.iter().any(|toleration| toleration.key.as_deref() == Some(taint));
-    let lost = LOST.into_iter().filter(|taint| !tolerated(taint)).map(|taint| Toleration {
-        key: Some(taint.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(seconds),
-        ..Toleration::default()
-    });
+    let tolerated = |taint: &str| {
+        user.iter()
+            .any(|toleration| toleration.key.as_deref() == Some(taint))
+    };
+    let lost = LOST
+        .into_iter()
+        .filter(|taint| !tolerated(taint))
+        .map(|taint| Toleration {
+            key: Some(taint.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some("NoExecute".to_owned()),
+            toleration_seconds: Some(seconds),
+            ..Toleration::default()
+        });
     let user = user.iter().map(|toleration| Toleration {
         key: toleration.key.clone(),
         operator: toleration.operator.clone(),

@@ -15,10 +15,20 @@ use crate::{
 };
 
 /// The StatefulSet with so many workers.
-pub fn build(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32, settings: &PodSettings) -> StatefulSet {
+pub fn build(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+    replicas: u32,
+    settings: &PodSettings,
+) -> StatefulSet {
     let template = record.content.pod_template.clone().unwrap_or_default();
     let mut labels = template.labels.clone();
-    labels.extend(child_labels(&owner.name, revision, env!("CARGO_PKG_VERSION")));
+    labels.extend(child_labels(
+        &owner.name,
+        revision,
+        env!("CARGO_PKG_VERSION"),
+    ));
     StatefulSet {
         metadata: owner.metadata(revision),
         spec: Some(StatefulSetSpec {
@@ -26,9 +36,15 @@ pub fn build(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
             service_name: Some(revision_name(&owner.name, revision)),
             // All workers at once, in any order: none of them waits for another.
             pod_management_policy: Some("Parallel".to_owned()),
-            update_strategy: Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), ..StatefulSetUpdateStrategy::default() }),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".to_owned()),
+                ..StatefulSetUpdateStrategy::default()
+            }),
             revision_history_limit: Some(1),
-            selector: LabelSelector { match_labels: Some(revision_selector(&owner.name, revision)), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(revision_selector(&owner.name, revision)),
+                ..LabelSelector::default()
+            },
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),

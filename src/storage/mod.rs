@@ -10,7 +10,12 @@ use crate::lifecycle::{Fact, ResolvedStorage};
 /// Reads HEAD records.
 pub trait Heads: Send + Sync {
     /// HEAD of job `name` in `namespace`; `Known(None)` only when the store said that there is none.
-    fn head<'a>(&'a self, storage: &'a ResolvedStorage, namespace: &'a str, name: &'a str) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>>;
+    fn head<'a>(
+        &'a self,
+        storage: &'a ResolvedStorage,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>>;
 }
 
 /// HEAD records on S3, read with the operator's own credentials.
@@ -18,9 +23,17 @@ pub trait Heads: Send + Sync {
 pub struct S3Heads;
 
 impl Heads for S3Heads {
-    fn head<'a>(&'a self, storage: &'a ResolvedStorage, namespace: &'a str, name: &'a str) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
+    fn head<'a>(
+        &'a self,
+        storage: &'a ResolvedStorage,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
         Box::pin(async move {
-            let config = StorageConfig { endpoint: storage.endpoint.clone(), region: storage.region.clone() };
+            let config = StorageConfig {
+                endpoint: storage.endpoint.clone(),
+                region: storage.region.clone(),
+            };
             let opened = open(&storage.uri, &config);
             let (store, prefix) = match opened {
                 Ok(opened) => opened,
@@ -37,7 +50,9 @@ impl Heads for S3Heads {
 
 fn refused_or_down<T>(error: &StorageError) -> Fact<T> {
     match error {
-        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } | StorageError::Invalid { .. } => Fact::denied(error.to_string()),
+        StorageError::AccessDenied { .. }
+        | StorageError::NoSuchBucket { .. }
+        | StorageError::Invalid { .. } => Fact::denied(error.to_string()),
         StorageError::NotFound { .. }
         | StorageError::Precondition { .. }
         | StorageError::Conflict { .. }

@@ -23,16 +23,25 @@ impl End {
     fn of(story: &Story) -> Self {
         let history = story.status("delays").history;
         Self {
-            head: story.head("delays").map(|head| (head.revision, head.attempt, head.workers, head.state)),
+            head: story
+                .head("delays")
+                .map(|head| (head.revision, head.attempt, head.workers, head.state)),
             pods: story.pods(),
-            history: history.iter().map(|entry| (entry.kind, entry.result)).collect(),
+            history: history
+                .iter()
+                .map(|entry| (entry.kind, entry.result))
+                .collect(),
             gone: story.find("delays").is_none(),
         }
     }
 }
 
 /// Tells a story again and again, the operator ending at another call each time.
-fn survives(before: impl AsyncFn(&mut Story), change: impl Fn(&mut Story), arrive: impl AsyncFn(&mut Story)) {
+fn survives(
+    before: impl AsyncFn(&mut Story),
+    change: impl Fn(&mut Story),
+    arrive: impl AsyncFn(&mut Story),
+) {
     let (undisturbed, effects) = tell(async |story| {
         before(story).await;
         story.world().effects.clear();
@@ -51,7 +60,10 @@ fn survives(before: impl AsyncFn(&mut Story), change: impl Fn(&mut Story), arriv
                 assert_eq!(story.crashes, 1, "{fate:?} of call {n} ({effect})");
                 End::of(story)
             });
-            assert_eq!(end, undisturbed, "{fate:?} of call {n} ({effect}) changed the end; all calls: {effects:#?}");
+            assert_eq!(
+                end, undisturbed,
+                "{fate:?} of call {n} ({effect}) changed the end; all calls: {effects:#?}"
+            );
         }
     }
 }
@@ -64,7 +76,12 @@ async fn ready(story: &mut Story) {
 
 #[test]
 fn an_operator_that_ends_anywhere_in_a_first_start_is_replaced_without_a_trace() {
-    let create = |story: &mut Story| story.create("delays", json!({ "sql": { "text": "SELECT 1" }, "workers": { "replicas": 2 } }));
+    let create = |story: &mut Story| {
+        story.create(
+            "delays",
+            json!({ "sql": { "text": "SELECT 1" }, "workers": { "replicas": 2 } }),
+        )
+    };
     survives(nothing, create, ready);
 }
 
@@ -72,7 +89,11 @@ fn an_operator_that_ends_anywhere_in_a_first_start_is_replaced_without_a_trace()
 fn an_operator_that_ends_anywhere_in_an_upgrade_is_replaced_without_a_trace() {
     let upgrade = |story: &mut Story| story.edit("delays", json!({ "image": "runtime:2" }));
     survives(running, upgrade, async |story| {
-        story.until("the new revision runs", |story| story.runner("delays") == Some(2)).await;
+        story
+            .until("the new revision runs", |story| {
+                story.runner("delays") == Some(2)
+            })
+            .await;
         story.ready("delays").await;
     });
 }
@@ -80,7 +101,9 @@ fn an_operator_that_ends_anywhere_in_an_upgrade_is_replaced_without_a_trace() {
 #[test]
 fn an_operator_that_ends_anywhere_in_a_rescale_is_replaced_without_a_trace() {
     for replicas in [1, 3] {
-        let rescale = |story: &mut Story| story.edit("delays", json!({ "workers": { "replicas": replicas } }));
+        let rescale = |story: &mut Story| {
+            story.edit("delays", json!({ "workers": { "replicas": replicas } }))
+        };
         survives(running, rescale, ready);
     }
 }
@@ -89,7 +112,11 @@ fn an_operator_that_ends_anywhere_in_a_rescale_is_replaced_without_a_trace() {
 fn an_operator_that_ends_anywhere_in_a_suspension_is_replaced_without_a_trace() {
     let suspend = |story: &mut Story| story.edit("delays", json!({ "suspend": true }));
     survives(running, suspend, async |story| {
-        story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
+        story
+            .until("it is suspended", |story| {
+                story.condition("delays", "Suspended").0 == "True"
+            })
+            .await;
     });
 }
 
@@ -98,7 +125,11 @@ fn an_operator_that_ends_anywhere_in_a_resumption_is_replaced_without_a_trace() 
     let suspended = async |story: &mut Story| {
         running(story).await;
         story.edit("delays", json!({ "suspend": true }));
-        story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
+        story
+            .until("it is suspended", |story| {
+                story.condition("delays", "Suspended").0 == "True"
+            })
+            .await;
     };
     let resume = |story: &mut Story| story.edit("delays", json!({ "suspend": false }));
     survives(suspended, resume, ready);
@@ -110,7 +141,13 @@ fn an_operator_that_ends_anywhere_in_a_deletion_is_replaced_without_a_trace() {
         running,
         |story| story.delete("delays"),
         async |story| {
-            story.until("everything of it is gone", |story| story.find("delays").is_none() && story.pods().is_empty() && story.running_sets().is_empty()).await;
+            story
+                .until("everything of it is gone", |story| {
+                    story.find("delays").is_none()
+                        && story.pods().is_empty()
+                        && story.running_sets().is_empty()
+                })
+                .await;
         },
     );
 }
@@ -119,19 +156,37 @@ fn an_operator_that_ends_anywhere_in_a_deletion_is_replaced_without_a_trace() {
 fn an_operator_that_ends_anywhere_in_a_rollback_is_replaced_without_a_trace() {
     use crate::support::{kubelet::Exit, script::Script};
     let before = async |story: &mut Story| {
-        story.script("runtime:2", Script { crash_once_running: Some(Exit::error("panicked")), ..Script::default() });
+        story.script(
+            "runtime:2",
+            Script {
+                crash_once_running: Some(Exit::error("panicked")),
+                ..Script::default()
+            },
+        );
         running(story).await;
     };
     let upgrade = |story: &mut Story| story.edit("delays", json!({ "image": "runtime:2" }));
     // How often the failing revision restarts depends on when the operator looks: attempts are not compared.
     survives_but_for_attempts(before, upgrade, async |story| {
         story.stalled("delays", "UpgradeRolledBack").await;
-        story.until("only the third revision is left", |story| story.runner("delays") == Some(3) && story.pods() == ["delays-r3-0", "delays-r3-1"]).await;
-        story.until("nothing is in progress", |story| story.status("delays").transition.is_none()).await;
+        story
+            .until("only the third revision is left", |story| {
+                story.runner("delays") == Some(3) && story.pods() == ["delays-r3-0", "delays-r3-1"]
+            })
+            .await;
+        story
+            .until("nothing is in progress", |story| {
+                story.status("delays").transition.is_none()
+            })
+            .await;
     });
 }
 
-fn survives_but_for_attempts(before: impl AsyncFn(&mut Story), change: impl Fn(&mut Story), arrive: impl AsyncFn(&mut Story)) {
+fn survives_but_for_attempts(
+    before: impl AsyncFn(&mut Story),
+    change: impl Fn(&mut Story),
+    arrive: impl AsyncFn(&mut Story),
+) {
     survives(before, change, async |story| {
         arrive(story).await;
         story.world().jobs.forget_attempts();

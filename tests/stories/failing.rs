@@ -18,22 +18,43 @@ use crate::support::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere(story: &mut Story) {
+async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere(
+    story: &mut Story,
+) {
     running(story).await;
     let node = text(&story.pod("delays-r1-0"), "/spec/nodeName").to_owned();
     let uid = story.pod_uids("delays", 1, 1);
     story.lose_node(&node);
     let grace = story.settings.node_lost_timeout;
-    story.stays("nothing is done before the grace is over", grace / 2, |story| story.pod_uids("delays", 1, 1) == uid).await;
-    story.until("the pod runs elsewhere", |story| story.pods().contains(&"delays-r1-0".to_owned()) && text(&story.pod("delays-r1-0"), "/spec/nodeName") != node).await;
-    story.until("the job runs again, under a new attempt", |story| {
-        story.head("delays").is_some_and(|head| head.state == RunState::Running && head.attempt > 1) && story.condition("delays", "Running").0 == "True"
-    })
-    .await;
+    story
+        .stays(
+            "nothing is done before the grace is over",
+            grace / 2,
+            |story| story.pod_uids("delays", 1, 1) == uid,
+        )
+        .await;
+    story
+        .until("the pod runs elsewhere", |story| {
+            story.pods().contains(&"delays-r1-0".to_owned())
+                && text(&story.pod("delays-r1-0"), "/spec/nodeName") != node
+        })
+        .await;
+    story
+        .until("the job runs again, under a new attempt", |story| {
+            story
+                .head("delays")
+                .is_some_and(|head| head.state == RunState::Running && head.attempt > 1)
+                && story.condition("delays", "Running").0 == "True"
+        })
+        .await;
     story.ready("delays").await;
     story.next_checkpoint("delays").await;
     let status = story.status("delays");
-    assert_eq!(status.revision.expect("revisions").current, Some(1), "a failure makes no revision");
+    assert_eq!(
+        status.revision.expect("revisions").current,
+        Some(1),
+        "a failure makes no revision"
+    );
     assert!(status.restarts.is_some_and(|restarts| restarts.count > 0));
     assert!(status.last_restore.is_some());
 }
@@ -41,21 +62,42 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
 async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     running(story).await;
     story.kill("delays-r1-1", Exit::out_of_memory());
-    story.until("the failure is in the status", |story| story.status("delays").last_failure.is_some()).await;
-    story.until("the job runs again", |story| story.head("delays").is_some_and(|head| head.attempt == 2) && story.is_ready("delays")).await;
+    story
+        .until("the failure is in the status", |story| {
+            story.status("delays").last_failure.is_some()
+        })
+        .await;
+    story
+        .until("the job runs again", |story| {
+            story.head("delays").is_some_and(|head| head.attempt == 2) && story.is_ready("delays")
+        })
+        .await;
     let failure = story.status("delays").last_failure.expect("a failure");
-    assert_eq!((failure.reason.as_str(), failure.worker.as_deref()), ("OOMKilled", Some("delays-r1-1")), "{failure:?}");
+    assert_eq!(
+        (failure.reason.as_str(), failure.worker.as_deref()),
+        ("OOMKilled", Some("delays-r1-1")),
+        "{failure:?}"
+    );
     assert_eq!(story.status("delays").restarts.expect("restarts").count, 1);
 }
 
 async fn a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state(story: &mut Story) {
     running(story).await;
-    let before = story.head("delays").and_then(|head| head.last).expect("a checkpoint");
-    let crash = Script { crash_once_running: Some(Exit::error("row 7: cannot parse '2013-02-30' as DATE")), ..Script::default() };
+    let before = story
+        .head("delays")
+        .and_then(|head| head.last)
+        .expect("a checkpoint");
+    let crash = Script {
+        crash_once_running: Some(Exit::error("row 7: cannot parse '2013-02-30' as DATE")),
+        ..Script::default()
+    };
     story.world().jobs.rewrite("delays", &crash);
     story.script("runtime:1", crash);
     let message = story.stalled("delays", "CrashLooping").await;
-    assert!(message.contains("delays-r1-0") && message.contains("2013-02-30"), "{message}");
+    assert!(
+        message.contains("delays-r1-0") && message.contains("2013-02-30"),
+        "{message}"
+    );
     let head = story.head("delays").expect("a HEAD");
     assert!(head.last.expect("a checkpoint").checkpoint >= before.checkpoint);
 
@@ -63,15 +105,29 @@ async fn a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state(s
     story.ready("delays").await;
 }
 
-async fn with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late(story: &mut Story) {
+async fn with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late(
+    story: &mut Story,
+) {
     running(story).await;
     let before = story.pod_uids("delays", 1, 2);
     story.storage(HeadStore::Down);
-    story.until("checkpoints are not healthy", |story| story.condition("delays", "CheckpointsHealthy").0 == "False").await;
-    story.stays("nothing is stopped", 20 * MINUTE, |story| story.pod_uids("delays", 1, 2) == before).await;
+    story
+        .until("checkpoints are not healthy", |story| {
+            story.condition("delays", "CheckpointsHealthy").0 == "False"
+        })
+        .await;
+    story
+        .stays("nothing is stopped", 20 * MINUTE, |story| {
+            story.pod_uids("delays", 1, 2) == before
+        })
+        .await;
     assert_eq!(story.condition("delays", "Running").0, "True");
     story.storage(HeadStore::Fine);
-    story.until("checkpoints are healthy", |story| story.condition("delays", "CheckpointsHealthy").0 == "True").await;
+    story
+        .until("checkpoints are healthy", |story| {
+            story.condition("delays", "CheckpointsHealthy").0 == "True"
+        })
+        .await;
     story.ready("delays").await;
 }
 
@@ -80,29 +136,61 @@ async fn without_an_operator_the_job_takes_checkpoints_and_restores(story: &mut 
     story.stop_operator();
     story.next_checkpoint("delays").await;
     story.kill("delays-r1-1", Exit::error("killed"));
-    story.until("the job runs again", |story| story.head("delays").is_some_and(|head| head.attempt == 2)).await;
+    story
+        .until("the job runs again", |story| {
+            story.head("delays").is_some_and(|head| head.attempt == 2)
+        })
+        .await;
     story.next_checkpoint("delays").await;
     story.start_operator();
     story.ready("delays").await;
-    assert_eq!(story.status("delays").restarts.expect("restarts").count, 1, "what happened meanwhile is counted");
+    assert_eq!(
+        story.status("delays").restarts.expect("restarts").count,
+        1,
+        "what happened meanwhile is counted"
+    );
 }
 
 async fn an_api_server_that_fails_now_and_then_is_survived(story: &mut Story) {
     for (calls, fate) in [
-        ("patch streamkeeper.dev/streamjobs", Fate::Refused(Refusal::internal_error())),
+        (
+            "patch streamkeeper.dev/streamjobs",
+            Fate::Refused(Refusal::internal_error()),
+        ),
         ("create apps/controllerrevisions", Fate::AnswerLost),
-        ("create configmaps", Fate::Refused(Refusal::too_many_requests())),
+        (
+            "create configmaps",
+            Fate::Refused(Refusal::too_many_requests()),
+        ),
         ("create apps/statefulsets", Fate::AnswerLost),
         ("create services", Fate::RequestLost),
-        ("update streamkeeper.dev/streamjobs/status", Fate::AnswerLost),
-        ("update streamkeeper.dev/streamjobs/status", Fate::Refused(Refusal::conflict("streamjobs", "the object has been modified"))),
+        (
+            "update streamkeeper.dev/streamjobs/status",
+            Fate::AnswerLost,
+        ),
+        (
+            "update streamkeeper.dev/streamjobs/status",
+            Fate::Refused(Refusal::conflict(
+                "streamjobs",
+                "the object has been modified",
+            )),
+        ),
         ("call promote", Fate::AnswerLost),
-        ("create events.k8s.io/events", Fate::Refused(Refusal::internal_error())),
+        (
+            "create events.k8s.io/events",
+            Fate::Refused(Refusal::internal_error()),
+        ),
     ] {
         story.interfere(Interference::next(2, calls, fate));
     }
     running(story).await;
-    assert_eq!(story.head("delays").map(|head| (head.revision, head.attempt)), Some((1, 1)), "a lost answer starts nothing twice");
+    assert_eq!(
+        story
+            .head("delays")
+            .map(|head| (head.revision, head.attempt)),
+        Some((1, 1)),
+        "a lost answer starts nothing twice"
+    );
     assert_eq!(story.pods(), ["delays-r1-0", "delays-r1-1"]);
 }
 
@@ -113,7 +201,11 @@ async fn watches_that_must_start_over_lose_nothing(story: &mut Story) {
     story.pass(11 * MINUTE).await;
     story.world().forgotten = 0;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story.until("the new revision runs", |story| story.runner("delays") == Some(2)).await;
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.ready("delays").await;
 }
 
@@ -124,11 +216,24 @@ async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: 
     story.pass(30 * MINUTE).await;
     let effects = story.effects();
     let kinds: BTreeSet<&str> = effects.iter().map(String::as_str).collect();
-    assert!(kinds.iter().all(|effect| *effect == "update streamkeeper.dev/streamjobs/status delays"), "{kinds:?}");
-    assert!(effects.len() <= 31, "{} writes in 30 minutes", effects.len());
+    assert!(
+        kinds
+            .iter()
+            .all(|effect| *effect == "update streamkeeper.dev/streamjobs/status delays"),
+        "{kinds:?}"
+    );
+    assert!(
+        effects.len() <= 31,
+        "{} writes in 30 minutes",
+        effects.len()
+    );
 
     story.edit("delays", json!({ "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
     story.pass(2 * MINUTE).await;
     story.world().effects.clear();
     story.pass(30 * MINUTE).await;
@@ -139,10 +244,18 @@ async fn objects_that_somebody_deleted_come_back(story: &mut Story) {
     running(story).await;
     let before = story.pod_uids("delays", 1, 2);
     story.remove_service("delays-r1");
-    story.until("the service is back", |story| story.has_service("delays-r1")).await;
+    story
+        .until("the service is back", |story| {
+            story.has_service("delays-r1")
+        })
+        .await;
     assert_eq!(story.pod_uids("delays", 1, 2), before);
     story.remove_stateful_set("delays-r1");
-    story.until("the pods are new", |story| story.pods().len() == 2 && story.pod_uids("delays", 1, 2) != before).await;
+    story
+        .until("the pods are new", |story| {
+            story.pods().len() == 2 && story.pod_uids("delays", 1, 2) != before
+        })
+        .await;
     story.ready("delays").await;
     assert!(story.head("delays").is_some_and(|head| head.attempt > 1));
 }
@@ -151,12 +264,21 @@ async fn two_operators_at_once_do_no_harm(story: &mut Story) {
     running(story).await;
     story.start_another_operator();
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story.until("the new revision runs", |story| story.runner("delays") == Some(2)).await;
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.attempt), (2, 2), "one hand-over");
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
-    assert_eq!(story.status("delays").history.len(), 2, "{:?}", story.status("delays").history);
+    assert_eq!(
+        story.status("delays").history.len(),
+        2,
+        "{:?}",
+        story.status("delays").history
+    );
 }
 
 stories![

@@ -6,7 +6,14 @@
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //!
 //! `STORY_LOG=debug cargo test --test stories NAME -- --nocapture` shows what the operator thinks.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, missing_debug_implementations, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -43,5 +50,12 @@ mod upgrading;
 
 /// Every story but those about crashes, which ask for nothing else.
 fn all() -> Vec<Entry> {
-    [starting::all(), upgrading::all(), scaling::all(), stopping::all(), failing::all()].concat()
+    [
+        starting::all(),
+        upgrading::all(),
+        scaling::all(),
+        stopping::all(),
+        failing::all(),
+    ]
+    .concat()
 }

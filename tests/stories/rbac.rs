@@ -13,11 +13,25 @@ use crate::support::{
 /// Reads are granted together: a client that lists also watches, and gets what it has seen.
 fn normalised(uses: BTreeSet<Use>) -> BTreeSet<Use> {
     let read = |verb: &str| ["get", "list", "watch"].contains(&verb);
-    uses.into_iter().map(|(group, resource, verb)| (group, resource, if read(&verb) { "read".to_owned() } else { verb })).collect()
+    uses.into_iter()
+        .map(|(group, resource, verb)| {
+            (
+                group,
+                resource,
+                if read(&verb) { "read".to_owned() } else { verb },
+            )
+        })
+        .collect()
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Everything that the rendered roles allow. Wildcards and names would make them say more or less than they seem to.
@@ -25,8 +39,14 @@ fn granted(values: &[&str]) -> BTreeSet<Use> {
     let objects = render(values);
     let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
     let mut all = BTreeSet::new();
-    for rule in roles.iter().flat_map(|role| role["rules"].as_array().into_iter().flatten()) {
-        assert!(rule["resourceNames"].is_null() && rule["nonResourceURLs"].is_null(), "{rule}");
+    for rule in roles
+        .iter()
+        .flat_map(|role| role["rules"].as_array().into_iter().flatten())
+    {
+        assert!(
+            rule["resourceNames"].is_null() && rule["nonResourceURLs"].is_null(),
+            "{rule}"
+        );
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
                 for verb in strings(&rule["verbs"]) {
@@ -41,7 +61,11 @@ fn granted(values: &[&str]) -> BTreeSet<Use> {
 
 /// What the operator needs though no story shows it: with OwnerReferencesPermissionEnforcement, setting blockOwnerDeletion takes the right to finalize the owner.
 fn unseen() -> BTreeSet<Use> {
-    BTreeSet::from([("streamkeeper.dev".to_owned(), "streamjobs/finalizers".to_owned(), "update".to_owned())])
+    BTreeSet::from([(
+        "streamkeeper.dev".to_owned(),
+        "streamjobs/finalizers".to_owned(),
+        "update".to_owned(),
+    )])
 }
 
 #[test]
@@ -58,7 +82,10 @@ fn what_all_stories_need_is_what_the_chart_grants() {
     let (needed, granted) = (normalised(needed), normalised(granted(&[])));
     let missing: Vec<&Use> = needed.difference(&granted).collect();
     let extra: Vec<&Use> = granted.difference(&needed).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "missing in charts/streamkeeper/templates/rbac.yaml: {missing:#?}\ngranted, but no story needs it: {extra:#?}");
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "missing in charts/streamkeeper/templates/rbac.yaml: {missing:#?}\ngranted, but no story needs it: {extra:#?}"
+    );
 }
 
 #[test]

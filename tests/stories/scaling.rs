@@ -15,13 +15,24 @@ async fn scaling_up_adds_workers_before_the_job_moves(story: &mut Story) {
     let before = story.pod_uids("delays", 1, 2);
     story.edit("delays", json!({ "workers": { "replicas": 4 } }));
     story.effect("call rescale").await;
-    assert_eq!(story.pods().len(), 4, "the pods are there before the job is asked to move");
+    assert_eq!(
+        story.pods().len(),
+        4,
+        "the pods are there before the job is asked to move"
+    );
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.workers, head.attempt), (1, 4, 2));
-    assert_eq!(story.pod_uids("delays", 1, 2), before, "no pod is restarted");
+    assert_eq!(
+        story.pod_uids("delays", 1, 2),
+        before,
+        "no pod is restarted"
+    );
     let status = story.status("delays");
-    assert_eq!((status.history[0].kind, status.history[0].result), (TransitionKind::Rescale, Outcome::Succeeded));
+    assert_eq!(
+        (status.history[0].kind, status.history[0].result),
+        (TransitionKind::Rescale, Outcome::Succeeded)
+    );
     assert_eq!(status.effective.expect("what it runs with").parallelism, 4);
     assert_eq!(status.workers.expect("workers").summary, "4/4");
 }
@@ -30,10 +41,19 @@ async fn scaling_down_removes_workers_after_the_job_moved(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "workers": { "replicas": 1 } }));
     story.effect("call rescale").await;
-    assert_eq!(story.pods().len(), 2, "the pods stay until the job has moved");
+    assert_eq!(
+        story.pods().len(),
+        2,
+        "the pods stay until the job has moved"
+    );
     story.ready("delays").await;
     assert_eq!(story.pods(), ["delays-r1-0"]);
-    assert_eq!(story.head("delays").map(|head| (head.workers, head.attempt)), Some((1, 2)));
+    assert_eq!(
+        story
+            .head("delays")
+            .map(|head| (head.workers, head.attempt)),
+        Some((1, 2))
+    );
 }
 
 async fn scaling_up_without_room_leaves_the_job_running(story: &mut Story) {
@@ -43,7 +63,11 @@ async fn scaling_up_without_room_leaves_the_job_running(story: &mut Story) {
     let message = story.stalled("delays", "Unschedulable").await;
     assert!(message.contains("Insufficient cpu"), "{message}");
     let head = story.head("delays").expect("a HEAD");
-    assert_eq!((head.workers, head.attempt), (2, 1), "the job runs on as it was");
+    assert_eq!(
+        (head.workers, head.attempt),
+        (2, 1),
+        "the job runs on as it was"
+    );
     assert_eq!(story.condition("delays", "Running").0, "True");
 
     story.world().cluster.full = None;
@@ -52,14 +76,30 @@ async fn scaling_up_without_room_leaves_the_job_running(story: &mut Story) {
 }
 
 async fn a_failed_move_leaves_the_job_running(story: &mut Story) {
-    story.script("runtime:1", Script { final_checkpoint_fails: Some("the store does not answer".to_owned()), ..Script::default() });
+    story.script(
+        "runtime:1",
+        Script {
+            final_checkpoint_fails: Some("the store does not answer".to_owned()),
+            ..Script::default()
+        },
+    );
     running(story).await;
     story.edit("delays", json!({ "workers": { "replicas": 3 } }));
     story.effect("call rescale").await;
-    story.stays("it runs as before", 10 * MINUTE, |story| story.head("delays").is_some_and(|head| (head.workers, head.attempt) == (2, 1))).await;
+    story
+        .stays("it runs as before", 10 * MINUTE, |story| {
+            story
+                .head("delays")
+                .is_some_and(|head| (head.workers, head.attempt) == (2, 1))
+        })
+        .await;
     story.edit("delays", json!({ "workers": { "replicas": 2 } }));
     story.ready("delays").await;
-    story.until("the additional pod is removed", |story| story.pods() == ["delays-r1-0", "delays-r1-1"]).await;
+    story
+        .until("the additional pod is removed", |story| {
+            story.pods() == ["delays-r1-0", "delays-r1-1"]
+        })
+        .await;
 }
 
 async fn a_rescaled_job_keeps_its_workers_through_an_upgrade(story: &mut Story) {
@@ -67,7 +107,11 @@ async fn a_rescaled_job_keeps_its_workers_through_an_upgrade(story: &mut Story) 
     story.edit("delays", json!({ "workers": { "replicas": 3 } }));
     story.ready("delays").await;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story.until("the new revision runs", |story| story.runner("delays") == Some(2)).await;
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.ready("delays").await;
     assert_eq!(story.head("delays").map(|head| head.workers), Some(3));
     assert_eq!(story.pods().len(), 3);
@@ -75,8 +119,17 @@ async fn a_rescaled_job_keeps_its_workers_through_an_upgrade(story: &mut Story) 
 
 async fn an_upgrade_and_a_rescale_at_once_both_happen(story: &mut Story) {
     running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2", "workers": { "replicas": 3 } }));
-    story.until("both are so", |story| story.head("delays").is_some_and(|head| head.revision == 2 && head.workers == 3)).await;
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "workers": { "replicas": 3 } }),
+    );
+    story
+        .until("both are so", |story| {
+            story
+                .head("delays")
+                .is_some_and(|head| head.revision == 2 && head.workers == 3)
+        })
+        .await;
     story.ready("delays").await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1", "delays-r2-2"]);
 }

@@ -19,24 +19,51 @@ async fn a_new_job_runs_and_says_so(story: &mut Story) {
 
     assert_eq!(story.pods(), ["delays-r1-0", "delays-r1-1"]);
     let head = story.head("delays").expect("a HEAD");
-    assert_eq!((head.revision, head.attempt, head.workers, head.state), (1, 1, 2, RunState::Running));
+    assert_eq!(
+        (head.revision, head.attempt, head.workers, head.state),
+        (1, 1, 2, RunState::Running)
+    );
     assert_eq!(head.job_uid, story.job("delays").metadata.uid.unwrap());
 
     let status = story.status("delays");
     assert_eq!(story.condition("delays", "Running").0, "True");
     let workers = status.workers.expect("workers");
-    assert_eq!((workers.desired, workers.ready, workers.summary.as_str()), (2, 2, "2/2"));
+    assert_eq!(
+        (workers.desired, workers.ready, workers.summary.as_str()),
+        (2, 2, "2/2")
+    );
     assert_eq!(status.revision.expect("revisions").current, Some(1));
     let effective = status.effective.expect("what it runs with");
-    assert_eq!((effective.image.as_str(), effective.storage_uri.as_str(), effective.parallelism), ("runtime:1", "s3://streams/prod", 2));
-    assert!(story.events().contains(&"JobStarted".to_owned()), "{:?}", story.events());
+    assert_eq!(
+        (
+            effective.image.as_str(),
+            effective.storage_uri.as_str(),
+            effective.parallelism
+        ),
+        ("runtime:1", "s3://streams/prod", 2)
+    );
+    assert!(
+        story.events().contains(&"JobStarted".to_owned()),
+        "{:?}",
+        story.events()
+    );
 
     story.next_checkpoint("delays").await;
-    story.until("the checkpoint is in the status", |story| story.status("delays").last_checkpoint.is_some()).await;
-    story.until("checkpoints are healthy", |story| story.condition("delays", "CheckpointsHealthy").0 == "True").await;
+    story
+        .until("the checkpoint is in the status", |story| {
+            story.status("delays").last_checkpoint.is_some()
+        })
+        .await;
+    story
+        .until("checkpoints are healthy", |story| {
+            story.condition("delays", "CheckpointsHealthy").0 == "True"
+        })
+        .await;
 }
 
-async fn a_job_without_storage_is_stalled_and_runs_once_the_operator_has_a_default(story: &mut Story) {
+async fn a_job_without_storage_is_stalled_and_runs_once_the_operator_has_a_default(
+    story: &mut Story,
+) {
     story.restart_operator(|settings| settings.storage = None);
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     let message = story.stalled("delays", "InvalidSpec").await;
@@ -48,40 +75,82 @@ async fn a_job_without_storage_is_stalled_and_runs_once_the_operator_has_a_defau
     story.ready("delays").await;
 }
 
-async fn sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_corrected(story: &mut Story) {
-    story.script("SELEC ", Script::invalid_sql("line 1, column 18: expected SELECT, found SELEC"));
-    story.create("delays", json!({ "sql": { "text": "INSERT INTO late SELEC * FROM flights" } }));
+async fn sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_corrected(
+    story: &mut Story,
+) {
+    story.script(
+        "SELEC ",
+        Script::invalid_sql("line 1, column 18: expected SELECT, found SELEC"),
+    );
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "INSERT INTO late SELEC * FROM flights" } }),
+    );
     let message = story.stalled("delays", "InvalidSQL").await;
     assert!(message.contains("line 1, column 18"), "{message}");
-    assert!(story.head("delays").is_none(), "nothing may run before the query compiles");
+    assert!(
+        story.head("delays").is_none(),
+        "nothing may run before the query compiles"
+    );
 
-    story.edit("delays", json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights" } }));
+    story.edit(
+        "delays",
+        json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights" } }),
+    );
     story.ready("delays").await;
     let runner = story.runner("delays").expect("a runner");
-    story.until("only the corrected revision is left", |story| story.pods() == [format!("delays-r{runner}-0")]).await;
+    story
+        .until("only the corrected revision is left", |story| {
+            story.pods() == [format!("delays-r{runner}-0")]
+        })
+        .await;
 }
 
 async fn sql_in_a_config_map_that_comes_later_starts_the_job(story: &mut Story) {
-    story.create("delays", json!({ "sql": { "configMapKeyRef": { "name": "queries", "key": "delays.sql" } } }));
+    story.create(
+        "delays",
+        json!({ "sql": { "configMapKeyRef": { "name": "queries", "key": "delays.sql" } } }),
+    );
     let message = story.stalled("delays", "InvalidSpec").await;
     assert!(message.contains("ConfigMap queries"), "{message}");
     story.config_map("queries", "other.sql", "SELECT 1");
-    story.until("the missing key is named", |story| story.message("delays", "Stalled").contains("delays.sql")).await;
+    story
+        .until("the missing key is named", |story| {
+            story.message("delays", "Stalled").contains("delays.sql")
+        })
+        .await;
 
-    story.config_map("queries", "delays.sql", "INSERT INTO late SELECT * FROM flights");
+    story.config_map(
+        "queries",
+        "delays.sql",
+        "INSERT INTO late SELECT * FROM flights",
+    );
     story.ready("delays").await;
     story.next_checkpoint("delays").await;
 
-    story.config_map("queries", "delays.sql", "INSERT INTO late SELECT * FROM flights WHERE delay > 10");
-    story.until("the changed text is rolled out", |story| story.runner("delays") == Some(2)).await;
+    story.config_map(
+        "queries",
+        "delays.sql",
+        "INSERT INTO late SELECT * FROM flights WHERE delay > 10",
+    );
+    story
+        .until("the changed text is rolled out", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.ready("delays").await;
 }
 
-async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves(story: &mut Story) {
+async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves(
+    story: &mut Story,
+) {
     story.storage(HeadStore::Denied);
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     let message = story.stalled("delays", "StorageAccessDenied").await;
-    assert!(message.contains("s3://streams/prod") && message.contains("GetObject"), "{message}");
+    assert!(
+        message.contains("s3://streams/prod") && message.contains("GetObject"),
+        "{message}"
+    );
     assert!(story.head("delays").is_none());
 
     story.storage(HeadStore::Fine);
@@ -91,7 +160,14 @@ async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_the
 async fn an_unknown_head_never_starts_a_job_empty(story: &mut Story) {
     story.storage(HeadStore::Down);
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
-    story.stays("nobody is promoted", 20 * MINUTE, |story| !story.effects().iter().any(|effect| effect.starts_with("call promote"))).await;
+    story
+        .stays("nobody is promoted", 20 * MINUTE, |story| {
+            !story
+                .effects()
+                .iter()
+                .any(|effect| effect.starts_with("call promote"))
+        })
+        .await;
     assert!(!story.is_ready("delays"));
 
     story.storage(HeadStore::Fine);
@@ -105,13 +181,24 @@ async fn a_job_whose_state_is_gone_is_not_started_empty(story: &mut Story) {
     story.edit("delays", json!({ "suspend": true }));
     story.ready("delays").await;
 
-    let lost = story.world().jobs.heads.remove(&(NAMESPACE.to_owned(), "delays".to_owned()));
+    let lost = story
+        .world()
+        .jobs
+        .heads
+        .remove(&(NAMESPACE.to_owned(), "delays".to_owned()));
     story.edit("delays", json!({ "suspend": false }));
     let message = story.stalled("delays", "RestoreFailed").await;
     assert!(message.contains("s3://streams/prod"), "{message}");
-    story.stays("it does not run", 10 * MINUTE, |story| story.head("delays").is_none()).await;
+    story
+        .stays("it does not run", 10 * MINUTE, |story| {
+            story.head("delays").is_none()
+        })
+        .await;
 
-    story.world().jobs.heads.insert((NAMESPACE.to_owned(), "delays".to_owned()), lost.expect("a HEAD"));
+    story.world().jobs.heads.insert(
+        (NAMESPACE.to_owned(), "delays".to_owned()),
+        lost.expect("a HEAD"),
+    );
     story.ready("delays").await;
     assert!(story.head("delays").and_then(|head| head.last).is_some());
 }
@@ -122,16 +209,25 @@ async fn state_that_a_deleted_job_left_is_gone_on_from(story: &mut Story) {
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!(head.job_uid, story.job("delays").metadata.uid.unwrap());
-    assert_eq!(head.lineage, before.lineage, "sinks recognise the job by it");
+    assert_eq!(
+        head.lineage, before.lineage,
+        "sinks recognise the job by it"
+    );
     assert!(head.attempt > before.attempt);
-    let (was, is) = (before.last.expect("a checkpoint").checkpoint, head.last.expect("a checkpoint").checkpoint);
+    let (was, is) = (
+        before.last.expect("a checkpoint").checkpoint,
+        head.last.expect("a checkpoint").checkpoint,
+    );
     assert!(is >= was, "{is} after {was}");
 }
 
 async fn state_that_a_deleted_job_left_is_refused_if_asked(story: &mut Story) {
     let before = run_and_delete(story).await;
     let storage = json!({ "s3": { "uri": "s3://streams/prod" }, "onExistingState": "Fail" });
-    story.create("delays", json!({ "sql": { "text": "SELECT 1" }, "storage": storage }));
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "storage": storage }),
+    );
     let message = story.stalled("delays", "StateInUse").await;
     assert!(message.contains("onExistingState"), "{message}");
     assert_eq!(story.head("delays"), Some(before));
@@ -140,11 +236,19 @@ async fn state_that_a_deleted_job_left_is_refused_if_asked(story: &mut Story) {
 async fn state_of_a_job_that_runs_is_refused(story: &mut Story) {
     let mut foreign = run_and_delete(story).await;
     foreign.state = RunState::Running;
-    story.world().jobs.heads.insert((NAMESPACE.to_owned(), "delays".to_owned()), foreign.clone());
+    story
+        .world()
+        .jobs
+        .heads
+        .insert((NAMESPACE.to_owned(), "delays".to_owned()), foreign.clone());
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     let message = story.stalled("delays", "StateInUse").await;
     assert!(message.contains(&foreign.job_uid), "{message}");
-    story.stays("HEAD is left alone", 5 * MINUTE, |story| story.head("delays").as_ref() == Some(&foreign)).await;
+    story
+        .stays("HEAD is left alone", 5 * MINUTE, |story| {
+            story.head("delays").as_ref() == Some(&foreign)
+        })
+        .await;
 }
 
 /// Leaves the state of a deleted job behind; answers its HEAD.
@@ -153,7 +257,11 @@ async fn run_and_delete(story: &mut Story) -> streamkeeper_protocol::head::Head 
     story.ready("delays").await;
     story.next_checkpoint("delays").await;
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none() && story.pods().is_empty()).await;
+    story
+        .until("the job is gone", |story| {
+            story.find("delays").is_none() && story.pods().is_empty()
+        })
+        .await;
     story.head("delays").expect("its state stays")
 }
 

@@ -18,7 +18,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
     assert!(story.pods().is_empty() && story.running_sets().is_empty());
     let stopped = story.head("delays").expect("a HEAD");
     assert_eq!(stopped.state, RunState::Stopped);
@@ -26,33 +30,62 @@ async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Sto
     assert!(story.is_ready("delays"), "suspended as asked is as asked");
 
     story.edit("delays", json!({ "suspend": false }));
-    story.until("it runs again", |story| story.runner("delays").is_some()).await;
+    story
+        .until("it runs again", |story| story.runner("delays").is_some())
+        .await;
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!(head.attempt, stopped.attempt + 1);
     assert_eq!(story.condition("delays", "Suspended").0, "False");
     let events = story.events();
-    assert!(events.contains(&"JobSuspended".to_owned()) && events.contains(&"JobResumed".to_owned()), "{events:?}");
+    assert!(
+        events.contains(&"JobSuspended".to_owned()) && events.contains(&"JobResumed".to_owned()),
+        "{events:?}"
+    );
 }
 
 async fn a_spec_changed_while_suspended_is_what_resumes(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
-    let stopped = story.head("delays").and_then(|head| head.last).expect("a checkpoint");
-    story.edit("delays", json!({ "image": "runtime:2", "workers": { "replicas": 3 }, "suspend": false }));
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
+    let stopped = story
+        .head("delays")
+        .and_then(|head| head.last)
+        .expect("a checkpoint");
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "workers": { "replicas": 3 }, "suspend": false }),
+    );
     story.ready("delays").await;
     let status = story.status("delays");
-    assert_eq!(status.effective.expect("what it runs with").image, "runtime:2");
+    assert_eq!(
+        status.effective.expect("what it runs with").image,
+        "runtime:2"
+    );
     let head = story.head("delays").expect("a HEAD");
     assert_eq!(head.workers, 3);
     assert!(head.last.expect("a checkpoint").checkpoint >= stopped.checkpoint);
 }
 
 async fn a_job_that_is_born_suspended_starts_when_told(story: &mut Story) {
-    story.create("delays", json!({ "sql": { "text": "SELECT 1" }, "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
-    story.stays("nothing is started", 5 * MINUTE, |story| story.pods().is_empty() && story.head("delays").is_none()).await;
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "suspend": true }),
+    );
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
+    story
+        .stays("nothing is started", 5 * MINUTE, |story| {
+            story.pods().is_empty() && story.head("delays").is_none()
+        })
+        .await;
     story.edit("delays", json!({ "suspend": false }));
     story.ready("delays").await;
     assert_eq!(story.runner("delays"), Some(1));
@@ -60,14 +93,29 @@ async fn a_job_that_is_born_suspended_starts_when_told(story: &mut Story) {
 
 async fn deletion_releases_the_state_and_removes_the_finalizer(story: &mut Story) {
     running(story).await;
-    assert_eq!(story.job("delays").metadata.finalizers, Some(vec![FINALIZER.to_owned()]));
-    let before = story.head("delays").and_then(|head| head.last).expect("a checkpoint");
+    assert_eq!(
+        story.job("delays").metadata.finalizers,
+        Some(vec![FINALIZER.to_owned()])
+    );
+    let before = story
+        .head("delays")
+        .and_then(|head| head.last)
+        .expect("a checkpoint");
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none()).await;
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
     let head = story.head("delays").expect("the state stays");
     assert_eq!(head.state, RunState::Released);
-    assert!(head.last.expect("a checkpoint").checkpoint > before.checkpoint, "a last checkpoint was taken");
-    story.until("everything of it is gone", |story| story.pods().is_empty() && story.running_sets().is_empty()).await;
+    assert!(
+        head.last.expect("a checkpoint").checkpoint > before.checkpoint,
+        "a last checkpoint was taken"
+    );
+    story
+        .until("everything of it is gone", |story| {
+            story.pods().is_empty() && story.running_sets().is_empty()
+        })
+        .await;
 }
 
 async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story) {
@@ -75,46 +123,84 @@ async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story
     running(story).await;
     story.world().jobs.silence("delays");
     story.delete("delays");
-    story.stays("it waits for an answer", MINUTE, |story| story.find("delays").is_some()).await;
+    story
+        .stays("it waits for an answer", MINUTE, |story| {
+            story.find("delays").is_some()
+        })
+        .await;
     let limit = story.settings.delete_timeout;
     let began = story.now();
-    story.until("the job is gone", |story| story.find("delays").is_none()).await;
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
     let took = story.now().as_millisecond() - began.as_millisecond();
-    assert!(u128::try_from(took).unwrap() < limit.as_millis(), "{took} ms");
-    assert_eq!(story.head("delays").map(|head| head.state), Some(RunState::Running), "nobody could release it");
+    assert!(
+        u128::try_from(took).unwrap() < limit.as_millis(),
+        "{took} ms"
+    );
+    assert_eq!(
+        story.head("delays").map(|head| head.state),
+        Some(RunState::Running),
+        "nobody could release it"
+    );
 }
 
 async fn deletion_with_the_storage_down_ends_after_the_timeout(story: &mut Story) {
     running(story).await;
     story.storage(HeadStore::Down);
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none()).await;
-    story.until("its pods too", |story| story.pods().is_empty()).await;
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    story
+        .until("its pods too", |story| story.pods().is_empty())
+        .await;
 }
 
 async fn deletion_of_a_job_that_never_ran_ends(story: &mut Story) {
-    story.script("SELEC ", Script::invalid_sql("line 1, column 1: expected a statement"));
+    story.script(
+        "SELEC ",
+        Script::invalid_sql("line 1, column 1: expected a statement"),
+    );
     story.create("delays", json!({ "sql": { "text": "SELEC 1" } }));
     story.stalled("delays", "InvalidSQL").await;
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none() && story.pods().is_empty()).await;
+    story
+        .until("the job is gone", |story| {
+            story.find("delays").is_none() && story.pods().is_empty()
+        })
+        .await;
     assert!(story.head("delays").is_none());
 }
 
 async fn deletion_of_a_suspended_job_ends(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none()).await;
-    assert!(story.head("delays").is_some_and(|head| head.state != RunState::Running));
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    assert!(
+        story
+            .head("delays")
+            .is_some_and(|head| head.state != RunState::Running)
+    );
 }
 
 async fn deletion_with_its_namespace_ends(story: &mut Story) {
     running(story).await;
     story.world().terminating.insert(NAMESPACE.to_owned());
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none() && story.pods().is_empty()).await;
+    story
+        .until("the job is gone", |story| {
+            story.find("delays").is_none() && story.pods().is_empty()
+        })
+        .await;
 }
 
 async fn deletion_in_the_middle_of_an_upgrade_ends_with_everything_gone(story: &mut Story) {
@@ -122,9 +208,18 @@ async fn deletion_in_the_middle_of_an_upgrade_ends_with_everything_gone(story: &
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.delete("delays");
-    story.until("the job is gone", |story| story.find("delays").is_none()).await;
-    assert_eq!(story.head("delays").map(|head| head.state), Some(RunState::Released));
-    story.until("everything of it is gone", |story| story.pods().is_empty() && story.running_sets().is_empty()).await;
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    assert_eq!(
+        story.head("delays").map(|head| head.state),
+        Some(RunState::Released)
+    );
+    story
+        .until("everything of it is gone", |story| {
+            story.pods().is_empty() && story.running_sets().is_empty()
+        })
+        .await;
 }
 
 async fn suspending_in_the_middle_of_an_upgrade_keeps_the_state(story: &mut Story) {
@@ -132,12 +227,26 @@ async fn suspending_in_the_middle_of_an_upgrade_keeps_the_state(story: &mut Stor
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.edit("delays", json!({ "suspend": true }));
-    story.until("it is suspended", |story| story.condition("delays", "Suspended").0 == "True").await;
-    assert_eq!(story.head("delays").map(|head| head.state), Some(RunState::Stopped));
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
+    assert_eq!(
+        story.head("delays").map(|head| head.state),
+        Some(RunState::Stopped)
+    );
     assert!(story.pods().is_empty());
     story.edit("delays", json!({ "suspend": false }));
     story.ready("delays").await;
-    assert_eq!(story.status("delays").effective.expect("what it runs with").image, "runtime:2");
+    assert_eq!(
+        story
+            .status("delays")
+            .effective
+            .expect("what it runs with")
+            .image,
+        "runtime:2"
+    );
 }
 
 stories![

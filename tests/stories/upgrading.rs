@@ -20,47 +20,106 @@ pub async fn running(story: &mut Story) {
 /// What must not change while nobody may touch the running revision.
 fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
     let head = story.head("delays").expect("a HEAD");
-    (story.pod_uids("delays", head.revision, 2), head.revision, head.attempt)
+    (
+        story.pod_uids("delays", head.revision, 2),
+        head.revision,
+        head.attempt,
+    )
 }
 
 async fn an_upgrade_hands_over_and_retires_the_old_revision(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
-    assert_eq!(story.pods(), ["delays-r1-0", "delays-r1-1", "delays-r2-0", "delays-r2-1"], "the new revision is up before the old one is asked to stop");
+    assert_eq!(
+        story.pods(),
+        ["delays-r1-0", "delays-r1-1", "delays-r2-0", "delays-r2-1"],
+        "the new revision is up before the old one is asked to stop"
+    );
 
-    story.until("the new revision runs", |story| story.runner("delays") == Some(2)).await;
-    assert!(story.pods().contains(&"delays-r1-0".to_owned()), "the old pods stay until the new ones have proved themselves");
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
+    assert!(
+        story.pods().contains(&"delays-r1-0".to_owned()),
+        "the old pods stay until the new ones have proved themselves"
+    );
     story.ready("delays").await;
 
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
     let head = story.head("delays").expect("a HEAD");
-    assert_eq!((head.revision, head.attempt, head.workers), (2, 2, 2), "one hand-over, no other restart");
+    assert_eq!(
+        (head.revision, head.attempt, head.workers),
+        (2, 2, 2),
+        "one hand-over, no other restart"
+    );
     let status = story.status("delays");
     let last = &status.history[0];
-    assert_eq!((last.kind, last.result, last.revision), (TransitionKind::Upgrade, Outcome::Succeeded, Some(2)));
-    assert!(last.restored_from.is_some() && last.pause.is_some(), "{last:?}");
-    assert_eq!(status.effective.expect("what it runs with").image, "runtime:2");
-    assert_eq!(status.restarts.map_or(0, |restarts| restarts.count), 0, "an upgrade is no failure");
+    assert_eq!(
+        (last.kind, last.result, last.revision),
+        (TransitionKind::Upgrade, Outcome::Succeeded, Some(2))
+    );
+    assert!(
+        last.restored_from.is_some() && last.pause.is_some(),
+        "{last:?}"
+    );
+    assert_eq!(
+        status.effective.expect("what it runs with").image,
+        "runtime:2"
+    );
+    assert_eq!(
+        status.restarts.map_or(0, |restarts| restarts.count),
+        0,
+        "an upgrade is no failure"
+    );
     let events = story.events();
-    assert!(events.contains(&"UpgradeStarted".to_owned()) && events.contains(&"UpgradeCompleted".to_owned()), "{events:?}");
+    assert!(
+        events.contains(&"UpgradeStarted".to_owned())
+            && events.contains(&"UpgradeCompleted".to_owned()),
+        "{events:?}"
+    );
 }
 
 async fn an_upgrade_to_a_missing_image_never_touches_the_running_revision(story: &mut Story) {
-    story.script("runtime:none", Script { missing_image: true, ..Script::default() });
+    story.script(
+        "runtime:none",
+        Script {
+            missing_image: true,
+            ..Script::default()
+        },
+    );
     running(story).await;
     let before = untouched(story);
     story.edit("delays", json!({ "image": "runtime:none" }));
     let message = story.stalled("delays", "ImagePullFailed").await;
     assert!(message.contains("runtime:none"), "{message}");
-    story.until("the failed revision is removed", |story| story.pods().len() == 2).await;
-    story.stays("it is not tried again, and the job runs on", 10 * MINUTE, |story| untouched(story) == before && story.pods().len() == 2).await;
+    story
+        .until("the failed revision is removed", |story| {
+            story.pods().len() == 2
+        })
+        .await;
+    story
+        .stays(
+            "it is not tried again, and the job runs on",
+            10 * MINUTE,
+            |story| untouched(story) == before && story.pods().len() == 2,
+        )
+        .await;
     assert_eq!(story.condition("delays", "Running").0, "True");
     assert_eq!(story.condition("delays", "Stalled").1, "ImagePullFailed");
 
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.ready("delays").await;
-    assert_eq!(story.status("delays").effective.expect("what it runs with").image, "runtime:2");
+    assert_eq!(
+        story
+            .status("delays")
+            .effective
+            .expect("what it runs with")
+            .image,
+        "runtime:2"
+    );
 }
 
 async fn an_upgrade_with_incompatible_state_is_refused_with_the_reason(story: &mut Story) {
@@ -68,49 +127,107 @@ async fn an_upgrade_with_incompatible_state_is_refused_with_the_reason(story: &m
     story.script("GROUP BY carrier", Script::incompatible(why));
     running(story).await;
     let before = untouched(story);
-    story.edit("delays", json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights GROUP BY carrier" } }));
+    story.edit(
+        "delays",
+        json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights GROUP BY carrier" } }),
+    );
     let message = story.stalled("delays", "StateIncompatible").await;
     assert!(message.contains(why), "{message}");
-    story.stays("the job runs on", 5 * MINUTE, |story| untouched(story) == before).await;
-    assert!(story.events().contains(&"StateIncompatible".to_owned()), "{:?}", story.events());
+    story
+        .stays("the job runs on", 5 * MINUTE, |story| {
+            untouched(story) == before
+        })
+        .await;
+    assert!(
+        story.events().contains(&"StateIncompatible".to_owned()),
+        "{:?}",
+        story.events()
+    );
 }
 
-async fn an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_revision(story: &mut Story) {
-    story.script("SELEC ", Script::invalid_sql("line 1, column 18: expected SELECT, found SELEC"));
+async fn an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_revision(
+    story: &mut Story,
+) {
+    story.script(
+        "SELEC ",
+        Script::invalid_sql("line 1, column 18: expected SELECT, found SELEC"),
+    );
     running(story).await;
     let before = untouched(story);
-    story.edit("delays", json!({ "sql": { "text": "INSERT INTO late SELEC * FROM flights" } }));
+    story.edit(
+        "delays",
+        json!({ "sql": { "text": "INSERT INTO late SELEC * FROM flights" } }),
+    );
     let message = story.stalled("delays", "InvalidSQL").await;
     assert!(message.contains("line 1, column 18"), "{message}");
-    story.stays("the job runs on", 5 * MINUTE, |story| untouched(story) == before).await;
+    story
+        .stays("the job runs on", 5 * MINUTE, |story| {
+            untouched(story) == before
+        })
+        .await;
 
-    story.edit("delays", json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights" } }));
+    story.edit(
+        "delays",
+        json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights" } }),
+    );
     story.ready("delays").await;
-    assert_eq!(untouched(story), before, "what runs already is not upgraded to");
+    assert_eq!(
+        untouched(story),
+        before,
+        "what runs already is not upgraded to"
+    );
 }
 
 async fn editing_back_cancels_an_upgrade_without_a_restart(story: &mut Story) {
-    story.script("runtime:2", Script { preflight_takes: 5 * MINUTE, ..Script::default() });
+    story.script(
+        "runtime:2",
+        Script {
+            preflight_takes: 5 * MINUTE,
+            ..Script::default()
+        },
+    );
     running(story).await;
     let before = untouched(story);
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story.until("the new revision stands by", |story| story.pods().contains(&"delays-r2-0".to_owned())).await;
+    story
+        .until("the new revision stands by", |story| {
+            story.pods().contains(&"delays-r2-0".to_owned())
+        })
+        .await;
     story.edit("delays", json!({ "image": "runtime:1" }));
     story.ready("delays").await;
-    story.until("the prepared revision is removed", |story| story.pods().len() == 2).await;
+    story
+        .until("the prepared revision is removed", |story| {
+            story.pods().len() == 2
+        })
+        .await;
     assert_eq!(untouched(story), before);
     assert_eq!(story.status("delays").history[0].result, Outcome::Cancelled);
 }
 
 async fn the_newest_edit_wins_while_a_revision_is_prepared(story: &mut Story) {
-    story.script("runtime:2", Script { preflight_takes: 5 * MINUTE, ..Script::default() });
+    story.script(
+        "runtime:2",
+        Script {
+            preflight_takes: 5 * MINUTE,
+            ..Script::default()
+        },
+    );
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story.until("the new revision stands by", |story| story.pods().contains(&"delays-r2-0".to_owned())).await;
+    story
+        .until("the new revision stands by", |story| {
+            story.pods().contains(&"delays-r2-0".to_owned())
+        })
+        .await;
     story.edit("delays", json!({ "image": "runtime:3" }));
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
-    assert_eq!((head.revision, head.attempt), (3, 2), "the second revision never ran");
+    assert_eq!(
+        (head.revision, head.attempt),
+        (3, 2),
+        "the second revision never ran"
+    );
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 
@@ -119,24 +236,64 @@ async fn an_edit_during_the_hand_over_is_rolled_out_after_it(story: &mut Story) 
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.edit("delays", json!({ "image": "runtime:3" }));
-    story.until("the newest image runs", |story| story.runner("delays") == Some(3)).await;
+    story
+        .until("the newest image runs", |story| {
+            story.runner("delays") == Some(3)
+        })
+        .await;
     story.ready("delays").await;
-    assert_eq!(story.status("delays").effective.expect("what it runs with").image, "runtime:3");
+    assert_eq!(
+        story
+            .status("delays")
+            .effective
+            .expect("what it runs with")
+            .image,
+        "runtime:3"
+    );
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 
 async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(story: &mut Story) {
-    story.script("runtime:2", Script { crash_once_running: Some(Exit::error("thread panicked: index out of bounds")), ..Script::default() });
+    story.script(
+        "runtime:2",
+        Script {
+            crash_once_running: Some(Exit::error("thread panicked: index out of bounds")),
+            ..Script::default()
+        },
+    );
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
     let message = story.stalled("delays", "UpgradeRolledBack").await;
     assert!(message.contains("index out of bounds"), "{message}");
-    story.until("the job runs as a third revision", |story| story.runner("delays") == Some(3)).await;
-    story.until("only that is left", |story| story.pods() == ["delays-r3-0", "delays-r3-1"]).await;
-    assert_eq!(story.status("delays").effective.expect("what it runs with").image, "runtime:1");
+    story
+        .until("the job runs as a third revision", |story| {
+            story.runner("delays") == Some(3)
+        })
+        .await;
+    story
+        .until("only that is left", |story| {
+            story.pods() == ["delays-r3-0", "delays-r3-1"]
+        })
+        .await;
+    assert_eq!(
+        story
+            .status("delays")
+            .effective
+            .expect("what it runs with")
+            .image,
+        "runtime:1"
+    );
     assert_eq!(story.condition("delays", "Running").0, "True");
-    assert!(story.events().contains(&"UpgradeRolledBack".to_owned()), "{:?}", story.events());
-    story.stays("it is not tried again", 10 * MINUTE, |story| story.runner("delays") == Some(3) && story.pods().len() == 2).await;
+    assert!(
+        story.events().contains(&"UpgradeRolledBack".to_owned()),
+        "{:?}",
+        story.events()
+    );
+    story
+        .stays("it is not tried again", 10 * MINUTE, |story| {
+            story.runner("delays") == Some(3) && story.pods().len() == 2
+        })
+        .await;
     story.next_checkpoint("delays").await;
 
     story.edit("delays", json!({ "image": "runtime:4" }));
@@ -145,22 +302,52 @@ async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(stor
 }
 
 async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
-    story.script("runtime:2", Script { no_checkpoints: true, no_input: true, ..Script::default() });
+    story.script(
+        "runtime:2",
+        Script {
+            no_checkpoints: true,
+            no_input: true,
+            ..Script::default()
+        },
+    );
     running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2", "upgrade": { "progressDeadline": "2m" } }));
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "upgrade": { "progressDeadline": "2m" } }),
+    );
     story.stalled("delays", "UpgradeRolledBack").await;
-    story.until("the job runs as a third revision", |story| story.runner("delays") == Some(3)).await;
-    story.until("only that is left", |story| story.pods() == ["delays-r3-0", "delays-r3-1"]).await;
+    story
+        .until("the job runs as a third revision", |story| {
+            story.runner("delays") == Some(3)
+        })
+        .await;
+    story
+        .until("only that is left", |story| {
+            story.pods() == ["delays-r3-0", "delays-r3-1"]
+        })
+        .await;
 }
 
 async fn a_failed_savepoint_keeps_the_old_job_running(story: &mut Story) {
-    story.script("runtime:1", Script { final_checkpoint_fails: Some("PutObject s3://streams/prod: the store does not answer".to_owned()), ..Script::default() });
+    story.script(
+        "runtime:1",
+        Script {
+            final_checkpoint_fails: Some(
+                "PutObject s3://streams/prod: the store does not answer".to_owned(),
+            ),
+            ..Script::default()
+        },
+    );
     running(story).await;
     let before = untouched(story);
     story.edit("delays", json!({ "image": "runtime:2" }));
     let message = story.stalled("delays", "SavepointFailed").await;
     assert!(message.contains("the store does not answer"), "{message}");
-    story.stays("the job runs on", 10 * MINUTE, |story| untouched(story) == before).await;
+    story
+        .stays("the job runs on", 10 * MINUTE, |story| {
+            untouched(story) == before
+        })
+        .await;
 
     story.edit("delays", json!({ "image": "runtime:1" }));
     story.ready("delays").await;
@@ -172,9 +359,18 @@ async fn a_hand_over_that_was_begun_ends_without_the_operator(story: &mut Story)
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.stop_operator();
-    story.until("the successor runs", |story| story.runner("delays") == Some(2)).await;
+    story
+        .until("the successor runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.pass(10 * MINUTE).await;
-    assert_eq!(story.head("delays").map(|head| (head.revision, head.attempt, head.state)), Some((2, 2, RunState::Running)));
+    assert_eq!(
+        story
+            .head("delays")
+            .map(|head| (head.revision, head.attempt, head.state)),
+        Some((2, 2, RunState::Running))
+    );
     story.start_operator();
     story.ready("delays").await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
@@ -183,7 +379,11 @@ async fn a_hand_over_that_was_begun_ends_without_the_operator(story: &mut Story)
 async fn a_restart_is_an_upgrade_to_the_same_content(story: &mut Story) {
     running(story).await;
     story.ask_for_restart("delays");
-    story.until("another revision runs", |story| story.runner("delays") == Some(2)).await;
+    story
+        .until("another revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
     story.ready("delays").await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
 }
@@ -192,8 +392,14 @@ async fn what_needs_no_pod_touches_no_pod(story: &mut Story) {
     running(story).await;
     let before = untouched(story);
     story.edit("delays", json!({ "upgrade": { "progressDeadline": "3m" } }));
-    story.until("the change is seen", |story| story.is_ready("delays")).await;
-    story.stays("nothing happens", 5 * MINUTE, |story| untouched(story) == before && story.pods().len() == 2).await;
+    story
+        .until("the change is seen", |story| story.is_ready("delays"))
+        .await;
+    story
+        .stays("nothing happens", 5 * MINUTE, |story| {
+            untouched(story) == before && story.pods().len() == 2
+        })
+        .await;
 }
 
 stories![

@@ -13,21 +13,37 @@ pub fn binary() -> PathBuf {
     if let Some(given) = env::var_os("HELM") {
         return given.into();
     }
-    let cache = env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map_or_else(
-        || Path::new(&env::var_os("HOME").expect("HOME is set")).join(".cache"),
-        PathBuf::from,
-    );
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .filter(|path| !path.is_empty())
+        .map_or_else(
+            || Path::new(&env::var_os("HOME").expect("HOME is set")).join(".cache"),
+            PathBuf::from,
+        );
     let clusters = cache.join("streamkeeper/cluster");
     let entries = fs::read_dir(&clusters).into_iter().flatten().flatten();
-    let found = entries.map(|entry| entry.path().join("helm")).filter(|path| path.is_file());
-    let modified = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    found.max_by_key(modified).unwrap_or_else(|| panic!("no helm in {}/*: build it with `make setup`, or set HELM", clusters.display()))
+    let found = entries
+        .map(|entry| entry.path().join("helm"))
+        .filter(|path| path.is_file());
+    let modified = |path: &PathBuf| {
+        fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    found.max_by_key(modified).unwrap_or_else(|| {
+        panic!(
+            "no helm in {}/*: build it with `make setup`, or set HELM",
+            clusters.display()
+        )
+    })
 }
 
 /// Runs Helm.
 pub fn helm(arguments: &[&str]) -> Output {
     let binary = binary();
-    Command::new(&binary).args(arguments).output().unwrap_or_else(|error| panic!("cannot run {}: {error}", binary.display()))
+    Command::new(&binary)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", binary.display()))
 }
 
 /// Folder of the chart.
@@ -38,18 +54,40 @@ pub fn chart() -> String {
 /// The objects that the chart makes with these values (`--set` each).
 pub fn render(values: &[&str]) -> Vec<Value> {
     let chart = chart();
-    let mut arguments = vec!["template", "streamkeeper", &chart, "--namespace", "streamkeeper-system"];
+    let mut arguments = vec![
+        "template",
+        "streamkeeper",
+        &chart,
+        "--namespace",
+        "streamkeeper-system",
+    ];
     for value in values {
         arguments.extend(["--set", value]);
     }
     let output = helm(&arguments);
-    assert!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "helm template: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).expect("manifests are text");
-    let documents = text.split("\n---").filter(|document| document.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#') && line != "---"));
-    documents.map(|document| serde_yaml::from_str(document.trim_start_matches("---")).unwrap_or_else(|error| panic!("{error} in:\n{document}"))).collect()
+    let documents = text.split("\n---").filter(|document| {
+        document
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.starts_with('#') && line != "---")
+    });
+    documents
+        .map(|document| {
+            serde_yaml::from_str(document.trim_start_matches("---"))
+                .unwrap_or_else(|error| panic!("{error} in:\n{document}"))
+        })
+        .collect()
 }
 
 /// The objects of a kind.
 pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    objects.iter().filter(|object| object["kind"] == kind).collect()
+    objects
+        .iter()
+        .filter(|object| object["kind"] == kind)
+        .collect()
 }

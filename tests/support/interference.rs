@@ -42,12 +42,22 @@ pub struct Interference {
 impl Interference {
     /// The fate of the next `times` calls whose name begins with `calls`.
     pub fn next(times: usize, calls: &str, fate: Fate) -> Self {
-        Self { calls: calls.to_owned(), spare: 0, times, fate }
+        Self {
+            calls: calls.to_owned(),
+            spare: 0,
+            times,
+            fate,
+        }
     }
 
     /// The fate of the `n`th call from now on, whatever it is; the first is 0.
     pub fn nth(n: usize, fate: Fate) -> Self {
-        Self { calls: String::new(), spare: n, times: 1, fate }
+        Self {
+            calls: String::new(),
+            spare: n,
+            times: 1,
+            fate,
+        }
     }
 
     /// Whether this call is meant.

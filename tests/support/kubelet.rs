@@ -29,12 +29,20 @@ pub struct Exit {
 impl Exit {
     /// Ended by itself with an error.
     pub fn error(message: &str) -> Self {
-        Self { code: 1, reason: "Error".to_owned(), message: message.to_owned() }
+        Self {
+            code: 1,
+            reason: "Error".to_owned(),
+            message: message.to_owned(),
+        }
     }
 
     /// Killed for using too much memory.
     pub fn out_of_memory() -> Self {
-        Self { code: 137, reason: "OOMKilled".to_owned(), message: String::new() }
+        Self {
+            code: 137,
+            reason: "OOMKilled".to_owned(),
+            message: String::new(),
+        }
     }
 }
 
@@ -66,7 +74,9 @@ pub struct Kubelets {
 impl Kubelets {
     /// The container of a pod, if it runs.
     pub fn running(&self, pod_uid: &str) -> Option<&Container> {
-        self.containers.get(pod_uid).filter(|container| container.state == State::Running)
+        self.containers
+            .get(pod_uid)
+            .filter(|container| container.state == State::Running)
     }
 }
 
@@ -74,7 +84,10 @@ impl Kubelets {
 pub fn run(world: &mut World) {
     let now = world.now();
     for pod in world.store.all(&PODS) {
-        let (namespace, name) = (text(&pod, "/metadata/namespace").to_owned(), text(&pod, "/metadata/name").to_owned());
+        let (namespace, name) = (
+            text(&pod, "/metadata/namespace").to_owned(),
+            text(&pod, "/metadata/name").to_owned(),
+        );
         let Some(node) = pod["spec"]["nodeName"].as_str() else {
             schedule(world, pod.clone(), &namespace, &name);
             continue;
@@ -94,11 +107,19 @@ pub fn run(world: &mut World) {
         next["status"] = status(&world.kubelets.containers[&uid], &pod, now);
         world.store.put(&PODS, &namespace, &name, Some(next));
     }
-    let alive: Vec<String> = world.store.all(&PODS).iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
+    let alive: Vec<String> = world
+        .store
+        .all(&PODS)
+        .iter()
+        .map(|pod| text(pod, "/metadata/uid").to_owned())
+        .collect();
     let unreachable = &world.cluster.lost;
     // What runs on a lost node runs on, whatever the API server holds.
     if unreachable.is_empty() {
-        world.kubelets.containers.retain(|uid, _| alive.contains(uid));
+        world
+            .kubelets
+            .containers
+            .retain(|uid, _| alive.contains(uid));
     }
 }
 
@@ -114,8 +135,13 @@ fn schedule(world: &mut World, mut pod: Value, namespace: &str, name: &str) {
             pod["status"] = json!({ "phase": "Pending", "conditions": [condition] });
         }
     } else {
-        let up: Vec<&str> = NODE_NAMES.into_iter().filter(|node| !world.cluster.lost.contains(*node)).collect();
-        let Some(node) = up.get(world.kubelets.placed % up.len().max(1)) else { return };
+        let up: Vec<&str> = NODE_NAMES
+            .into_iter()
+            .filter(|node| !world.cluster.lost.contains(*node))
+            .collect();
+        let Some(node) = up.get(world.kubelets.placed % up.len().max(1)) else {
+            return;
+        };
         pod["spec"]["nodeName"] = json!(node);
         world.kubelets.placed += 1;
     }
@@ -124,15 +150,26 @@ fn schedule(world: &mut World, mut pod: Value, namespace: &str, name: &str) {
 
 /// One step of one container.
 fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
-    let missing = world.jobs.script_of(text(pod, "/spec/containers/0/image"), "").missing_image;
+    let missing = world
+        .jobs
+        .script_of(text(pod, "/spec/containers/0/image"), "")
+        .missing_image;
     let refused = unmet(world, pod);
     let exit = world.jobs.take_exit(uid);
     let kubelets = &mut world.kubelets;
     let addresses = &mut kubelets.addresses;
-    let container = kubelets.containers.entry(uid.to_owned()).or_insert_with(|| {
-        *addresses += 1;
-        Container { state: State::Created, restarts: 0, last: None, ip: format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1) }
-    });
+    let container = kubelets
+        .containers
+        .entry(uid.to_owned())
+        .or_insert_with(|| {
+            *addresses += 1;
+            Container {
+                state: State::Created,
+                restarts: 0,
+                last: None,
+                ip: format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1),
+            }
+        });
     assert!(refused.is_none(), "{}", refused.unwrap_or_default());
     container.state = match container.state.clone() {
         State::Created | State::NoImage if missing => State::NoImage,
@@ -146,7 +183,9 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
                     0 => Duration::ZERO,
                     again => Duration::from_secs(10 << (again - 1).min(6)).min(LONGEST_WAIT),
                 };
-                State::Waiting { until: now.checked_add(wait).expect("a near time") }
+                State::Waiting {
+                    until: now.checked_add(wait).expect("a near time"),
+                }
             }
         },
         State::Waiting { until } if until > now => State::Waiting { until },
@@ -160,10 +199,24 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
 /// What keeps a kubelet from starting the pod at all: a volume whose source is missing. A defect of the operator's objects, so it fails the test.
 fn unmet(world: &World, pod: &Value) -> Option<String> {
     let namespace = text(pod, "/metadata/namespace");
-    let volumes = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-    let mut maps = volumes.iter().map(|volume| text(volume, "/configMap/name")).filter(|name| !name.is_empty());
-    let name = maps.find(|name| world.store.get(&CONFIG_MAPS, namespace, name).is_none_or(|map| map["data"][SQL_KEY].is_null()))?;
-    Some(format!("pod {} mounts ConfigMap {name}, which does not exist or has no {SQL_KEY}", text(pod, "/metadata/name")))
+    let volumes = pod["spec"]["volumes"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let mut maps = volumes
+        .iter()
+        .map(|volume| text(volume, "/configMap/name"))
+        .filter(|name| !name.is_empty());
+    let name = maps.find(|name| {
+        world
+            .store
+            .get(&CONFIG_MAPS, namespace, name)
+            .is_none_or(|map| map["data"][SQL_KEY].is_null())
+    })?;
+    Some(format!(
+        "pod {} mounts ConfigMap {name}, which does not exist or has no {SQL_KEY}",
+        text(pod, "/metadata/name")
+    ))
 }
 
 fn status(container: &Container, pod: &Value, now: Timestamp) -> Value {
@@ -171,18 +224,28 @@ fn status(container: &Container, pod: &Value, now: Timestamp) -> Value {
     let image = text(pod, "/spec/containers/0/image");
     let state = match &container.state {
         State::Created => json!({ "waiting": { "reason": "ContainerCreating" } }),
-        State::NoImage => json!({ "waiting": { "reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"{image}\": not found") } }),
+        State::NoImage => {
+            json!({ "waiting": { "reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"{image}\": not found") } })
+        }
         State::Running => json!({ "running": {} }),
-        State::Waiting { .. } => json!({ "waiting": { "reason": "CrashLoopBackOff", "message": format!("back-off restarting failed container {CONTAINER}") } }),
+        State::Waiting { .. } => {
+            json!({ "waiting": { "reason": "CrashLoopBackOff", "message": format!("back-off restarting failed container {CONTAINER}") } })
+        }
     };
     let last = container.last.as_ref().map(|exit| json!({ "terminated": { "exitCode": exit.code, "reason": exit.reason, "message": exit.message } }));
-    let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let mut conditions = pod["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let ready = if running { "True" } else { "False" };
     for (kind, value) in [("PodScheduled", "True"), ("Ready", ready)] {
-        let known = conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == value);
+        let known = conditions
+            .iter()
+            .any(|condition| condition["type"] == kind && condition["status"] == value);
         if !known {
             conditions.retain(|condition| condition["type"] != kind);
-            conditions.push(json!({ "type": kind, "status": value, "lastTransitionTime": rfc3339(now) }));
+            conditions
+                .push(json!({ "type": kind, "status": value, "lastTransitionTime": rfc3339(now) }));
         }
     }
     json!({

@@ -34,11 +34,17 @@ pub struct Script {
 impl Script {
     /// SQL that does not compile.
     pub fn invalid_sql(message: &str) -> Self {
-        Self { preflight: Some((PreflightVerdict::InvalidSql, message.to_owned())), ..Self::default() }
+        Self {
+            preflight: Some((PreflightVerdict::InvalidSql, message.to_owned())),
+            ..Self::default()
+        }
     }
 
     /// State that does not fit.
     pub fn incompatible(message: &str) -> Self {
-        Self { preflight: Some((PreflightVerdict::Incompatible, message.to_owned())), ..Self::default() }
+        Self {
+            preflight: Some((PreflightVerdict::Incompatible, message.to_owned())),
+            ..Self::default()
+        }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use streamkeeper::{
     api::{
         condition,
-        names::{REVISION_LABEL, RESTARTED_AT, pod_name},
+        names::{RESTARTED_AT, REVISION_LABEL, pod_name},
         v1alpha1::{S3, StreamJob, StreamJobStatus},
     },
     clock::Clock,
@@ -71,7 +71,11 @@ pub struct Story {
 /// Runs a story from an empty cluster with an operator.
 pub fn tell<R>(story: impl AsyncFnOnce(&mut Story) -> R) -> R {
     let _log = log();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let mut told = Story::new();
         told.start_operator();
@@ -84,7 +88,11 @@ pub fn tell<R>(story: impl AsyncFnOnce(&mut Story) -> R) -> R {
 /// With STORY_LOG set (to a filter like `debug`), the operator's log is printed.
 fn log() -> Option<tracing::subscriber::DefaultGuard> {
     let filter = std::env::var("STORY_LOG").ok()?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().without_time().finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer()
+        .without_time()
+        .finish();
     Some(tracing::subscriber::set_default(subscriber))
 }
 
@@ -92,18 +100,33 @@ impl Story {
     fn new() -> Self {
         let began = Instant::now();
         let epoch: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
-        let clock = Clock::new(move || epoch.checked_add(began.elapsed()).expect("a story of less than centuries"));
+        let clock = Clock::new(move || {
+            epoch
+                .checked_add(began.elapsed())
+                .expect("a story of less than centuries")
+        });
         let settings = Settings {
             image: "runtime:1".to_owned(),
             storage: Some(Self::default_storage()),
             ..Settings::default()
         };
-        Self { world: World::new(clock.clone()), clock, settings, operator: None, another: None, crashes: 0 }
+        Self {
+            world: World::new(clock.clone()),
+            clock,
+            settings,
+            operator: None,
+            another: None,
+            crashes: 0,
+        }
     }
 
     /// The storage of jobs that name none.
     pub fn default_storage() -> S3 {
-        S3 { uri: "s3://streams/prod".to_owned(), region: None, endpoint: None }
+        S3 {
+            uri: "s3://streams/prod".to_owned(),
+            region: None,
+            endpoint: None,
+        }
     }
 
     /// The world, to look at or to change.
@@ -129,23 +152,57 @@ impl Story {
 
     fn operator(&self, identity: &str) -> Operator {
         let (life, stop) = (Life::default(), CancellationToken::new());
-        let client = Client::new(ApiServer { world: self.world.clone(), life: life.clone() }, NAMESPACE);
-        let port = Arc::new(JobPort { world: self.world.clone(), life: life.clone() });
-        let ports = Ports { jobs: port.clone(), heads: port };
+        let client = Client::new(
+            ApiServer {
+                world: self.world.clone(),
+                life: life.clone(),
+            },
+            NAMESPACE,
+        );
+        let port = Arc::new(JobPort {
+            world: self.world.clone(),
+            life: life.clone(),
+        });
+        let ports = Ports {
+            jobs: port.clone(),
+            heads: port,
+        };
         let events = Events::new(client.clone(), identity.to_owned());
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
-        let pod_settings = PodSettings { log_level: "info".to_owned(), node_toleration_seconds: 320, ..PodSettings::default() };
+        let pod_settings = PodSettings {
+            log_level: "info".to_owned(),
+            node_toleration_seconds: 320,
+            ..PodSettings::default()
+        };
         let context = {
             let client = client.clone();
-            move |caches| Context::new(client, ports, events, Metrics::default(), settings, pod_settings, caches).with_clock(clock)
+            move |caches| {
+                Context::new(
+                    client,
+                    ports,
+                    events,
+                    Metrics::default(),
+                    settings,
+                    pod_settings,
+                    caches,
+                )
+                .with_clock(clock)
+            }
         };
         let running = run(client, None, Readiness::default(), stop.clone(), context);
-        Operator { task: tokio::spawn(running), life, stop }
+        Operator {
+            task: tokio::spawn(running),
+            life,
+            stop,
+        }
     }
 
     /// Ends the operator as a crash does.
     pub fn stop_operator(&mut self) {
-        for operator in [self.operator.take(), self.another.take()].into_iter().flatten() {
+        for operator in [self.operator.take(), self.another.take()]
+            .into_iter()
+            .flatten()
+        {
             operator.stop.cancel();
             operator.task.abort();
         }
@@ -159,13 +216,21 @@ impl Story {
     }
 
     fn revive(&mut self) {
-        if self.operator.as_ref().is_some_and(|operator| operator.life.has_ended()) {
+        if self
+            .operator
+            .as_ref()
+            .is_some_and(|operator| operator.life.has_ended())
+        {
             self.stop_operator();
             self.crashes += 1;
             self.start_operator();
         }
         if let Some(operator) = &self.operator {
-            assert!(!operator.task.is_finished(), "the controller ended by itself\n{}", self.describe());
+            assert!(
+                !operator.task.is_finished(),
+                "the controller ended by itself\n{}",
+                self.describe()
+            );
         }
     }
 
@@ -182,12 +247,22 @@ impl Story {
             if is_so(self) {
                 return;
             }
-            assert!(Instant::now() < end, "waited {} min for: {what}\n{}", PATIENCE.as_secs() / 60, self.describe());
+            assert!(
+                Instant::now() < end,
+                "waited {} min for: {what}\n{}",
+                PATIENCE.as_secs() / 60,
+                self.describe()
+            );
         }
     }
 
     /// Lets the world go on for a while, during which something stays so.
-    pub async fn stays(&mut self, what: &str, long: Duration, mut is_so: impl FnMut(&Self) -> bool) {
+    pub async fn stays(
+        &mut self,
+        what: &str,
+        long: Duration,
+        mut is_so: impl FnMut(&Self) -> bool,
+    ) {
         let end = Instant::now() + long;
         while Instant::now() < end {
             self.revive();
@@ -212,7 +287,10 @@ impl Story {
         .expect("a StreamJob");
         let now = self.now();
         let object = serde_json::to_value(job).expect("JSON");
-        self.world().store.create(&STREAM_JOBS, NAMESPACE, object, now).expect("a valid StreamJob");
+        self.world()
+            .store
+            .create(&STREAM_JOBS, NAMESPACE, object, now)
+            .expect("a valid StreamJob");
     }
 
     /// Merges a change into the spec of a job.
@@ -223,18 +301,27 @@ impl Story {
     /// Asks for a restart, as `kubectl rollout restart` would.
     pub fn ask_for_restart(&mut self, name: &str) {
         let at = self.now().to_string();
-        self.patch(name, &json!({ "metadata": { "annotations": { RESTARTED_AT: at } } }));
+        self.patch(
+            name,
+            &json!({ "metadata": { "annotations": { RESTARTED_AT: at } } }),
+        );
     }
 
     fn patch(&mut self, name: &str, patch: &Value) {
         let now = self.now();
-        self.world().store.merge(&STREAM_JOBS, NAMESPACE, name, patch, now).expect("a valid change");
+        self.world()
+            .store
+            .merge(&STREAM_JOBS, NAMESPACE, name, patch, now)
+            .expect("a valid change");
     }
 
     /// Deletes a job.
     pub fn delete(&mut self, name: &str) {
         let now = self.now();
-        self.world().store.delete(&STREAM_JOBS, NAMESPACE, name, &Deletion::default(), now).expect("a job");
+        self.world()
+            .store
+            .delete(&STREAM_JOBS, NAMESPACE, name, &Deletion::default(), now)
+            .expect("a job");
     }
 
     /// Creates or replaces a ConfigMap.
@@ -243,9 +330,20 @@ impl Story {
         let data = json!({ key: value });
         let mut world = self.world();
         if world.store.get(&CONFIG_MAPS, NAMESPACE, name).is_some() {
-            world.store.merge(&CONFIG_MAPS, NAMESPACE, name, &json!({ "data": data }), now).expect("a ConfigMap");
+            world
+                .store
+                .merge(&CONFIG_MAPS, NAMESPACE, name, &json!({ "data": data }), now)
+                .expect("a ConfigMap");
         } else {
-            world.store.create(&CONFIG_MAPS, NAMESPACE, json!({ "metadata": { "name": name }, "data": data }), now).expect("a ConfigMap");
+            world
+                .store
+                .create(
+                    &CONFIG_MAPS,
+                    NAMESPACE,
+                    json!({ "metadata": { "name": name }, "data": data }),
+                    now,
+                )
+                .expect("a ConfigMap");
         }
     }
 
@@ -292,7 +390,10 @@ impl Story {
 
     fn remove(&mut self, kind: &'static Kind, name: &str) {
         let now = self.now();
-        self.world().store.delete(kind, NAMESPACE, name, &Deletion::default(), now).expect("an object to delete");
+        self.world()
+            .store
+            .delete(kind, NAMESPACE, name, &Deletion::default(), now)
+            .expect("an object to delete");
     }
 
     // What one sees.
@@ -304,7 +405,11 @@ impl Story {
 
     /// The job, unless it is gone.
     pub fn find(&self, name: &str) -> Option<StreamJob> {
-        let object = self.world().store.get(&STREAM_JOBS, NAMESPACE, name).cloned()?;
+        let object = self
+            .world()
+            .store
+            .get(&STREAM_JOBS, NAMESPACE, name)
+            .cloned()?;
         Some(serde_json::from_value(object).expect("a StreamJob"))
     }
 
@@ -313,50 +418,87 @@ impl Story {
     }
 
     pub fn status(&self, name: &str) -> StreamJobStatus {
-        self.find(name).and_then(|job| job.status).unwrap_or_default()
+        self.find(name)
+            .and_then(|job| job.status)
+            .unwrap_or_default()
     }
 
     /// Status and reason of a condition; empty when it is absent.
     pub fn condition(&self, name: &str, kind: &str) -> (String, String) {
         let status = self.status(name);
-        condition::get(&status.conditions, kind).map(|found| (found.status.clone(), found.reason.clone())).unwrap_or_default()
+        condition::get(&status.conditions, kind)
+            .map(|found| (found.status.clone(), found.reason.clone()))
+            .unwrap_or_default()
     }
 
     /// Message of a condition.
     pub fn message(&self, name: &str, kind: &str) -> String {
         let status = self.status(name);
-        condition::get(&status.conditions, kind).map(|found| found.message.clone()).unwrap_or_default()
+        condition::get(&status.conditions, kind)
+            .map(|found| found.message.clone())
+            .unwrap_or_default()
     }
 
     /// HEAD of a job.
     pub fn head(&self, name: &str) -> Option<Head> {
-        self.world().jobs.heads.get(&(NAMESPACE.to_owned(), name.to_owned())).cloned()
+        self.world()
+            .jobs
+            .heads
+            .get(&(NAMESPACE.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// Revision that runs a job, as HEAD says.
     pub fn runner(&self, name: &str) -> Option<u64> {
-        self.head(name).filter(|head| head.state == RunState::Running).map(|head| head.revision)
+        self.head(name)
+            .filter(|head| head.state == RunState::Running)
+            .map(|head| head.revision)
     }
 
     pub fn pod(&self, name: &str) -> Value {
-        self.world().store.get(&PODS, NAMESPACE, name).cloned().unwrap_or_else(|| panic!("no pod {name}\n{}", self.describe_objects()))
+        self.world()
+            .store
+            .get(&PODS, NAMESPACE, name)
+            .cloned()
+            .unwrap_or_else(|| panic!("no pod {name}\n{}", self.describe_objects()))
     }
 
     /// Names of all pods.
     pub fn pods(&self) -> Vec<String> {
-        self.world().store.all(&PODS).iter().map(|pod| text(pod, "/metadata/name").to_owned()).collect()
+        self.world()
+            .store
+            .all(&PODS)
+            .iter()
+            .map(|pod| text(pod, "/metadata/name").to_owned())
+            .collect()
     }
 
     /// Revisions that have a StatefulSet, with its replicas.
     pub fn running_sets(&self) -> BTreeMap<u64, u64> {
         let sets = self.world().store.all(&STATEFUL_SETS);
-        let entry = |set: &Value| Some((set["metadata"]["labels"][REVISION_LABEL].as_str()?.parse().ok()?, set["spec"]["replicas"].as_u64()?));
+        let entry = |set: &Value| {
+            Some((
+                set["metadata"]["labels"][REVISION_LABEL]
+                    .as_str()?
+                    .parse()
+                    .ok()?,
+                set["spec"]["replicas"].as_u64()?,
+            ))
+        };
         sets.iter().filter_map(entry).collect()
     }
 
     /// Uids of the pods of a revision, in order: as long as these stay, no pod was touched.
     pub fn pod_uids(&self, job: &str, revision: u64, workers: u32) -> Vec<String> {
-        (0..workers).map(|ordinal| text(&self.pod(&pod_name(job, revision, ordinal)), "/metadata/uid").to_owned()).collect()
+        (0..workers)
+            .map(|ordinal| {
+                text(
+                    &self.pod(&pod_name(job, revision, ordinal)),
+                    "/metadata/uid",
+                )
+                .to_owned()
+            })
+            .collect()
     }
 
     /// Reasons of all events, oldest first.
@@ -367,8 +509,20 @@ impl Story {
     /// Reasons and notes of all events.
     pub fn noted(&self) -> Vec<(String, String)> {
         let mut events = self.world().store.all(&EVENTS);
-        events.sort_by_key(|event| text(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or(0));
-        events.iter().map(|event| (text(event, "/reason").to_owned(), text(event, "/note").to_owned())).collect()
+        events.sort_by_key(|event| {
+            text(event, "/metadata/resourceVersion")
+                .parse::<u64>()
+                .unwrap_or(0)
+        });
+        events
+            .iter()
+            .map(|event| {
+                (
+                    text(event, "/reason").to_owned(),
+                    text(event, "/note").to_owned(),
+                )
+            })
+            .collect()
     }
 
     /// What the operator did so far that changes something.
@@ -385,12 +539,15 @@ impl Story {
 
     /// Waits until the job is what its spec says.
     pub async fn ready(&mut self, name: &str) {
-        self.until(&format!("{name} is Ready"), |story| story.is_ready(name)).await;
+        self.until(&format!("{name} is Ready"), |story| story.is_ready(name))
+            .await;
     }
 
     /// Whether the job is what its spec says, and the operator has nothing left to do.
     pub fn is_ready(&self, name: &str) -> bool {
-        let Some(job) = self.find(name) else { return false };
+        let Some(job) = self.find(name) else {
+            return false;
+        };
         let status = job.status.unwrap_or_default();
         let is = |kind| condition::is_true(&status.conditions, kind);
         status.observed_generation == job.metadata.generation
@@ -403,21 +560,40 @@ impl Story {
     /// Waits until the job is Stalled for a reason; answers the message.
     pub async fn stalled(&mut self, name: &str, reason: &str) -> String {
         let wanted = ("True".to_owned(), reason.to_owned());
-        self.until(&format!("{name} is Stalled: {reason}"), |story| story.condition(name, condition::kind::STALLED) == wanted).await;
+        self.until(&format!("{name} is Stalled: {reason}"), |story| {
+            story.condition(name, condition::kind::STALLED) == wanted
+        })
+        .await;
         self.message(name, condition::kind::STALLED)
     }
 
     /// Waits until the job took a checkpoint of its own since now.
     pub async fn next_checkpoint(&mut self, name: &str) {
-        let newest = |story: &Self| story.head(name).and_then(|head| head.last).map(|last| last.checkpoint);
+        let newest = |story: &Self| {
+            story
+                .head(name)
+                .and_then(|head| head.last)
+                .map(|last| last.checkpoint)
+        };
         let before = newest(self);
-        self.until("another checkpoint", |story| newest(story) > before).await;
+        self.until("another checkpoint", |story| newest(story) > before)
+            .await;
     }
 
     /// Waits until an effect was asked for whose name begins like this; answers its name.
     pub async fn effect(&mut self, prefix: &str) -> String {
-        let find = |story: &Self| story.world().effects.iter().find(|effect| effect.starts_with(prefix)).cloned();
-        self.until(&format!("the operator asks for: {prefix}"), |story| find(story).is_some()).await;
+        let find = |story: &Self| {
+            story
+                .world()
+                .effects
+                .iter()
+                .find(|effect| effect.starts_with(prefix))
+                .cloned()
+        };
+        self.until(&format!("the operator asks for: {prefix}"), |story| {
+            find(story).is_some()
+        })
+        .await;
         find(self).unwrap_or_default()
     }
 
@@ -426,7 +602,12 @@ impl Story {
     /// Everything that helps to see why a story failed.
     pub fn describe(&self) -> String {
         let mut out = String::new();
-        let _ = writeln!(out, "--- at {} ({} crashes of the operator)", self.now(), self.crashes);
+        let _ = writeln!(
+            out,
+            "--- at {} ({} crashes of the operator)",
+            self.now(),
+            self.crashes
+        );
         let _ = write!(out, "{}", self.describe_objects());
         let _ = writeln!(out, "--- events");
         for (reason, note) in self.noted() {
@@ -448,7 +629,12 @@ impl Story {
             let _ = writeln!(out, "--- StreamJob\n{shown:#}");
         }
         for set in world.store.all(&STATEFUL_SETS) {
-            let _ = writeln!(out, "--- StatefulSet {} replicas {}", text(&set, "/metadata/name"), set["spec"]["replicas"]);
+            let _ = writeln!(
+                out,
+                "--- StatefulSet {} replicas {}",
+                text(&set, "/metadata/name"),
+                set["spec"]["replicas"]
+            );
         }
         for pod in world.store.all(&PODS) {
             let container = &pod["status"]["containerStatuses"][0];

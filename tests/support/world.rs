@@ -72,15 +72,32 @@ impl World {
 
     /// What becomes of a call of the API.
     pub fn fate_of_call(&mut self, call: &Call) -> Fate {
-        let subresource = if call.subresource.is_some() { "/status" } else { "" };
-        self.uses.insert((call.kind.group.to_owned(), format!("{}{subresource}", call.kind.plural), call.verb.as_str().to_owned()));
-        if call.writes() { self.fate(call.to_string()) } else { Fate::Served }
+        let subresource = if call.subresource.is_some() {
+            "/status"
+        } else {
+            ""
+        };
+        self.uses.insert((
+            call.kind.group.to_owned(),
+            format!("{}{subresource}", call.kind.plural),
+            call.verb.as_str().to_owned(),
+        ));
+        if call.writes() {
+            self.fate(call.to_string())
+        } else {
+            Fate::Served
+        }
     }
 
     /// What becomes of something that the operator asks for.
     pub fn fate(&mut self, effect: String) -> Fate {
-        let fate = self.interferences.iter_mut().find_map(|interference| interference.takes(&effect).then(|| interference.fate.clone()));
-        self.interferences.retain(|interference| !interference.is_over());
+        let fate = self.interferences.iter_mut().find_map(|interference| {
+            interference
+                .takes(&effect)
+                .then(|| interference.fate.clone())
+        });
+        self.interferences
+            .retain(|interference| !interference.is_over());
         self.effects.push(effect);
         fate.unwrap_or(Fate::Served)
     }
@@ -89,7 +106,9 @@ impl World {
     pub fn admit(&self, call: &Call) -> Result<(), Refusal> {
         let namespace = call.namespace.as_deref().unwrap_or_default();
         if self.terminating.contains(namespace) {
-            let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
             return Err(Refusal::forbidden(&call.to_string(), &why));
         }
         Ok(())

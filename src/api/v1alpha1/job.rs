@@ -223,7 +223,11 @@ const fn default_retain() -> u32 {
 
 impl Default for Checkpoints {
     fn default() -> Self {
-        Self { interval: default_interval(), timeout: default_timeout(), retain: default_retain() }
+        Self {
+            interval: default_interval(),
+            timeout: default_timeout(),
+            retain: default_retain(),
+        }
     }
 }
 
@@ -243,6 +247,8 @@ const fn default_progress_deadline() -> Duration {
 
 impl Default for Upgrade {
     fn default() -> Self {
-        Self { progress_deadline: default_progress_deadline() }
+        Self {
+            progress_deadline: default_progress_deadline(),
+        }
     }
 }

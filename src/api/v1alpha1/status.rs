@@ -222,7 +222,9 @@ pub struct Transition {
 }
 
 /// Kinds of transitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum TransitionKind {
     /// First start.
     Deploy,
@@ -243,7 +245,9 @@ pub enum TransitionKind {
 }
 
 /// Steps of transitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Step {
     /// The new revision starts in standby and is checked.
     Preparing,

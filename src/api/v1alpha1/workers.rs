@@ -33,7 +33,12 @@ const fn one() -> u32 {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { replicas: one(), slots: one(), resources: None, pod_template: None }
+        Self {
+            replicas: one(),
+            slots: one(),
+            resources: None,
+            pod_template: None,
+        }
     }
 }
 

@@ -22,28 +22,73 @@ pub struct Kind {
 impl Kind {
     /// `apiVersion` of its objects.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// `pods`, `apps/statefulsets`: how calls name it.
     pub fn resource(&self) -> String {
-        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}/{}", self.group, self.plural) }
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.plural)
+        }
     }
 }
 
-const fn kind(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str) -> Kind {
-    Kind { group, version, plural, kind, namespaced: true, status: false, generation: false }
+const fn kind(
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+) -> Kind {
+    Kind {
+        group,
+        version,
+        plural,
+        kind,
+        namespaced: true,
+        status: false,
+        generation: false,
+    }
 }
 
-pub static STREAM_JOBS: Kind = Kind { status: true, generation: true, ..kind("streamkeeper.dev", "v1alpha1", "streamjobs", "StreamJob") };
-pub static PODS: Kind = Kind { status: true, ..kind("", "v1", "pods", "Pod") };
-pub static NODES: Kind = Kind { status: true, namespaced: false, ..kind("", "v1", "nodes", "Node") };
+pub static STREAM_JOBS: Kind = Kind {
+    status: true,
+    generation: true,
+    ..kind("streamkeeper.dev", "v1alpha1", "streamjobs", "StreamJob")
+};
+pub static PODS: Kind = Kind {
+    status: true,
+    ..kind("", "v1", "pods", "Pod")
+};
+pub static NODES: Kind = Kind {
+    status: true,
+    namespaced: false,
+    ..kind("", "v1", "nodes", "Node")
+};
 pub static SERVICES: Kind = kind("", "v1", "services", "Service");
 pub static CONFIG_MAPS: Kind = kind("", "v1", "configmaps", "ConfigMap");
-pub static STATEFUL_SETS: Kind = Kind { status: true, generation: true, ..kind("apps", "v1", "statefulsets", "StatefulSet") };
-pub static CONTROLLER_REVISIONS: Kind = kind("apps", "v1", "controllerrevisions", "ControllerRevision");
+pub static STATEFUL_SETS: Kind = Kind {
+    status: true,
+    generation: true,
+    ..kind("apps", "v1", "statefulsets", "StatefulSet")
+};
+pub static CONTROLLER_REVISIONS: Kind =
+    kind("apps", "v1", "controllerrevisions", "ControllerRevision");
 pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 
 /// Every served kind.
-pub static KINDS: [&Kind; 8] =
-    [&STREAM_JOBS, &PODS, &NODES, &SERVICES, &CONFIG_MAPS, &STATEFUL_SETS, &CONTROLLER_REVISIONS, &EVENTS];
+pub static KINDS: [&Kind; 8] = [
+    &STREAM_JOBS,
+    &PODS,
+    &NODES,
+    &SERVICES,
+    &CONFIG_MAPS,
+    &STATEFUL_SETS,
+    &CONTROLLER_REVISIONS,
+    &EVENTS,
+];

@@ -71,7 +71,11 @@ impl tower::Service<Request<Body>> for ApiServer {
                 Err(refusal) => return Ok(refused(&refusal)),
             };
             server.life.alive().await;
-            let fate = server.world.lock().expect("no panic while locked").fate_of_call(&call);
+            let fate = server
+                .world
+                .lock()
+                .expect("no panic while locked")
+                .fate_of_call(&call);
             server.suffer(call, fate).await
         })
     }
@@ -103,13 +107,24 @@ impl ApiServer {
 }
 
 fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
-    let (kind, namespace, name) = (call.kind, call.namespace.as_deref().unwrap_or_default(), call.name.as_deref().unwrap_or_default());
+    let (kind, namespace, name) = (
+        call.kind,
+        call.namespace.as_deref().unwrap_or_default(),
+        call.name.as_deref().unwrap_or_default(),
+    );
     let now = world.now();
-    let filter = || Filter { kind, namespace: call.namespace.clone(), selector: call.selector.clone() };
+    let filter = || Filter {
+        kind,
+        namespace: call.namespace.clone(),
+        selector: call.selector.clone(),
+    };
     match (call.verb, call.subresource) {
         (Verb::Get, None) => {
             let found = world.store.get(kind, namespace, name);
-            found.cloned().map(|object| answer(200, &object)).ok_or_else(|| Refusal::not_found(&format!("{} \"{name}\"", kind.plural)))
+            found
+                .cloned()
+                .map(|object| answer(200, &object))
+                .ok_or_else(|| Refusal::not_found(&format!("{} \"{name}\"", kind.plural)))
         }
         (Verb::List, None) => {
             let (items, version) = world.store.list(&filter());
@@ -123,26 +138,46 @@ fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
             if world.has_forgotten(call.version) {
                 return Ok(watch_expired());
             }
-            Ok(watch(world.store.watch(filter(), call.version), call.timeout))
+            Ok(watch(
+                world.store.watch(filter(), call.version),
+                call.timeout,
+            ))
         }
         (Verb::Create, None) => {
             world.admit(call)?;
-            world.store.create(kind, namespace, call.body.clone(), now).map(|object| answer(201, &object))
+            world
+                .store
+                .create(kind, namespace, call.body.clone(), now)
+                .map(|object| answer(201, &object))
         }
-        (Verb::Patch, None) => world.store.merge(kind, namespace, name, &call.body, now).map(|object| answer(200, &object)),
-        (Verb::Update, Some(Subresource::Status)) => {
-            world.store.replace_status(kind, namespace, name, &call.body).map(|object| answer(200, &object))
-        }
+        (Verb::Patch, None) => world
+            .store
+            .merge(kind, namespace, name, &call.body, now)
+            .map(|object| answer(200, &object)),
+        (Verb::Update, Some(Subresource::Status)) => world
+            .store
+            .replace_status(kind, namespace, name, &call.body)
+            .map(|object| answer(200, &object)),
         (Verb::Delete, None) => {
-            let how = Deletion::of(&call.body).map_err(|why| Refusal::invalid("DeleteOptions", &why))?;
-            world.store.delete(kind, namespace, name, &how, now).map(|object| answer(200, &object))
+            let how =
+                Deletion::of(&call.body).map_err(|why| Refusal::invalid("DeleteOptions", &why))?;
+            world
+                .store
+                .delete(kind, namespace, name, &how, now)
+                .map(|object| answer(200, &object))
         }
-        (verb, subresource) => Err(Refusal::invalid(&call.to_string(), &format!("{verb:?} of {subresource:?} is not simulated"))),
+        (verb, subresource) => Err(Refusal::invalid(
+            &call.to_string(),
+            &format!("{verb:?} of {subresource:?} is not simulated"),
+        )),
     }
 }
 
 fn answer(code: u16, body: &Value) -> Answer {
-    respond(code, Full::new(Bytes::from(body.to_string())).boxed_unsync())
+    respond(
+        code,
+        Full::new(Bytes::from(body.to_string())).boxed_unsync(),
+    )
 }
 
 fn refused(refusal: &Refusal) -> Answer {
@@ -152,18 +187,28 @@ fn refused(refusal: &Refusal) -> Answer {
 fn respond(code: u16, body: AnswerBody) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(code).expect("codes are written by hand");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 /// One line per change, until the server's time-out.
 fn watch(lines: mpsc::UnboundedReceiver<String>, timeout: Duration) -> Answer {
-    let lines = stream::unfold(lines, |mut lines| async move { lines.recv().await.map(|line| (line, lines)) });
-    let frames = lines.take_until(Box::pin(tokio::time::sleep(timeout))).map(|line| Ok(Frame::data(Bytes::from(line))));
+    let lines = stream::unfold(lines, |mut lines| async move {
+        lines.recv().await.map(|line| (line, lines))
+    });
+    let frames = lines
+        .take_until(Box::pin(tokio::time::sleep(timeout)))
+        .map(|line| Ok(Frame::data(Bytes::from(line))));
     respond(200, StreamBody::new(frames).boxed_unsync())
 }
 
 fn watch_expired() -> Answer {
     let line = json!({ "type": "ERROR", "object": Refusal::expired().body() });
-    respond(200, Full::new(Bytes::from(format!("{line}\n"))).boxed_unsync())
+    respond(
+        200,
+        Full::new(Bytes::from(format!("{line}\n"))).boxed_unsync(),
+    )
 }

@@ -15,35 +15,67 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn not_found(what: &str) -> Self {
-        Self { code: 404, reason: "NotFound", message: format!("{what} not found") }
+        Self {
+            code: 404,
+            reason: "NotFound",
+            message: format!("{what} not found"),
+        }
     }
 
     pub fn already_exists(what: &str) -> Self {
-        Self { code: 409, reason: "AlreadyExists", message: format!("{what} already exists") }
+        Self {
+            code: 409,
+            reason: "AlreadyExists",
+            message: format!("{what} already exists"),
+        }
     }
 
     pub fn conflict(what: &str, why: &str) -> Self {
-        Self { code: 409, reason: "Conflict", message: format!("Operation cannot be fulfilled on {what}: {why}") }
+        Self {
+            code: 409,
+            reason: "Conflict",
+            message: format!("Operation cannot be fulfilled on {what}: {why}"),
+        }
     }
 
     pub fn forbidden(what: &str, why: &str) -> Self {
-        Self { code: 403, reason: "Forbidden", message: format!("{what} is forbidden: {why}") }
+        Self {
+            code: 403,
+            reason: "Forbidden",
+            message: format!("{what} is forbidden: {why}"),
+        }
     }
 
     pub fn invalid(what: &str, why: &str) -> Self {
-        Self { code: 422, reason: "Invalid", message: format!("{what} is invalid: {why}") }
+        Self {
+            code: 422,
+            reason: "Invalid",
+            message: format!("{what} is invalid: {why}"),
+        }
     }
 
     pub fn expired() -> Self {
-        Self { code: 410, reason: "Expired", message: "too old resource version".to_owned() }
+        Self {
+            code: 410,
+            reason: "Expired",
+            message: "too old resource version".to_owned(),
+        }
     }
 
     pub fn too_many_requests() -> Self {
-        Self { code: 429, reason: "TooManyRequests", message: "the server is currently overloaded".to_owned() }
+        Self {
+            code: 429,
+            reason: "TooManyRequests",
+            message: "the server is currently overloaded".to_owned(),
+        }
     }
 
     pub fn internal_error() -> Self {
-        Self { code: 500, reason: "InternalError", message: "an error on the server has prevented the request from succeeding".to_owned() }
+        Self {
+            code: 500,
+            reason: "InternalError",
+            message: "an error on the server has prevented the request from succeeding".to_owned(),
+        }
     }
 
     /// The body of the answer.

@@ -64,29 +64,43 @@ impl Call {
     /// Reads a request; what is not simulated is refused by name.
     pub fn parse(parts: &Parts, body: &[u8]) -> Result<Self, Refusal> {
         let path = parts.uri.path();
-        let unknown = || Refusal::not_found(&format!("the server could not find the requested resource {path}"));
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let unknown = || {
+            Refusal::not_found(&format!(
+                "the server could not find the requested resource {path}"
+            ))
+        };
+        let segments: Vec<&str> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .collect();
         let (group, version, rest) = match segments.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return Err(unknown()),
         };
         let (namespace, rest) = match rest {
-            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => {
+                (Some((*namespace).to_owned()), rest)
+            }
             rest => (None, rest),
         };
         let (plural, name, subresource) = match rest {
             [plural] => (plural, None, None),
             [plural, name] => (plural, Some((*name).to_owned()), None),
-            [plural, name, "status"] => (plural, Some((*name).to_owned()), Some(Subresource::Status)),
+            [plural, name, "status"] => {
+                (plural, Some((*name).to_owned()), Some(Subresource::Status))
+            }
             _ => return Err(unknown()),
         };
-        let served = |kind: &&&Kind| kind.group == group && kind.version == version && kind.plural == *plural;
+        let served = |kind: &&&Kind| {
+            kind.group == group && kind.version == version && kind.plural == *plural
+        };
         let kind = KINDS.iter().find(served).copied().ok_or_else(unknown)?;
         let body = if body.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(body).map_err(|error| Refusal::invalid(path, &error.to_string()))?
+            serde_json::from_slice(body)
+                .map_err(|error| Refusal::invalid(path, &error.to_string()))?
         };
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let verb = match (&parts.method, &name) {
@@ -99,12 +113,31 @@ impl Call {
             (&Method::DELETE, Some(_)) => Verb::Delete,
             _ => return Err(unknown()),
         };
-        let content = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content = parts
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         if verb == Verb::Patch && content != "application/merge-patch+json" {
-            return Err(Refusal { code: 415, reason: "UnsupportedMediaType", message: format!("patches of type {content} are not simulated") });
+            return Err(Refusal {
+                code: 415,
+                reason: "UnsupportedMediaType",
+                message: format!("patches of type {content} are not simulated"),
+            });
         }
-        let selector = Selector::parse(&query.selector).map_err(|why| Refusal::invalid(path, &why))?;
-        Ok(Self { verb, kind, subresource, namespace, name, selector, version: query.version, timeout: query.timeout, body })
+        let selector =
+            Selector::parse(&query.selector).map_err(|why| Refusal::invalid(path, &why))?;
+        Ok(Self {
+            verb,
+            kind,
+            subresource,
+            namespace,
+            name,
+            selector,
+            version: query.version,
+            timeout: query.timeout,
+            body,
+        })
     }
 
     /// Whether it changes anything.
@@ -114,15 +147,27 @@ impl Call {
 
     /// `apps/statefulsets`, `streamkeeper.dev/streamjobs/status`: as RBAC names it, behind its group.
     pub fn resource(&self) -> String {
-        let subresource = if self.subresource.is_some() { "/status" } else { "" };
+        let subresource = if self.subresource.is_some() {
+            "/status"
+        } else {
+            ""
+        };
         format!("{}{subresource}", self.kind.resource())
     }
 }
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.as_deref().or(self.body["metadata"]["name"].as_str()).unwrap_or_default();
-        let name = if self.kind.kind == "Event" { self.body["reason"].as_str().unwrap_or(name) } else { name };
+        let name = self
+            .name
+            .as_deref()
+            .or(self.body["metadata"]["name"].as_str())
+            .unwrap_or_default();
+        let name = if self.kind.kind == "Event" {
+            self.body["reason"].as_str().unwrap_or(name)
+        } else {
+            name
+        };
         write!(f, "{} {} {name}", self.verb.as_str(), self.resource())
     }
 }
@@ -136,14 +181,21 @@ struct Query {
 
 impl Query {
     fn parse(text: &str) -> Self {
-        let mut query = Self { watch: false, selector: String::new(), version: 0, timeout: Duration::from_secs(290) };
+        let mut query = Self {
+            watch: false,
+            selector: String::new(),
+            version: 0,
+            timeout: Duration::from_secs(290),
+        };
         for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
             let value = decoded(value);
             match name {
                 "watch" => query.watch = value == "true",
                 "labelSelector" => query.selector = value,
                 "resourceVersion" => query.version = value.parse().unwrap_or(0),
-                "timeoutSeconds" => query.timeout = Duration::from_secs(value.parse().unwrap_or(290)),
+                "timeoutSeconds" => {
+                    query.timeout = Duration::from_secs(value.parse().unwrap_or(290))
+                }
                 _ => {}
             }
         }

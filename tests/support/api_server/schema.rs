@@ -19,7 +19,8 @@ pub fn check(kind: &Kind, called: &str, object: &Value) -> Result<(), Refusal> {
     }
     for part in ["spec", "status"] {
         if let Some(value) = object.get(part) {
-            fits(&STREAM_JOB["properties"][part], value, part).map_err(|why| Refusal::invalid(called, &why))?;
+            fits(&STREAM_JOB["properties"][part], value, part)
+                .map_err(|why| Refusal::invalid(called, &why))?;
         }
     }
     Ok(())
@@ -27,7 +28,11 @@ pub fn check(kind: &Kind, called: &str, object: &Value) -> Result<(), Refusal> {
 
 fn fits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     if value.is_null() {
-        return if schema["nullable"] == true { Ok(()) } else { Err(format!("{path}: must not be null")) };
+        return if schema["nullable"] == true {
+            Ok(())
+        } else {
+            Err(format!("{path}: must not be null"))
+        };
     }
     let typed = match schema["type"].as_str() {
         Some("object") => value.is_object(),
@@ -57,7 +62,12 @@ fn fits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     {
         return Err(format!("{path}: {number} is less than {least}"));
     }
-    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for required in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if value.get(required).is_none() {
             return Err(format!("{path}.{required}: Required value"));
         }
@@ -67,7 +77,10 @@ fn fits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     }
     for (name, field) in value.as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
-        match (schema["properties"].get(name), schema.get("additionalProperties")) {
+        match (
+            schema["properties"].get(name),
+            schema.get("additionalProperties"),
+        ) {
             (Some(known), _) => fits(known, field, &path)?,
             (None, Some(rest)) => fits(rest, field, &path)?,
             (None, None) if schema["x-kubernetes-preserve-unknown-fields"] == true => {}

@@ -12,10 +12,14 @@ impl Selector {
         let terms = text.split(',').filter(|term| !term.is_empty()).map(|term| {
             let (key, value, wanted) = if let Some((key, value)) = term.split_once("!=") {
                 (key, value, false)
-            } else if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+            } else if let Some((key, value)) =
+                term.split_once("==").or_else(|| term.split_once('='))
+            {
                 (key, value, true)
             } else {
-                return Err(format!("label selector `{term}` is not simulated: only equalities are"));
+                return Err(format!(
+                    "label selector `{term}` is not simulated: only equalities are"
+                ));
             };
             Ok((key.to_owned(), value.to_owned(), wanted))
         });
@@ -24,7 +28,13 @@ impl Selector {
 
     /// Whether an object is selected.
     pub fn matches(&self, object: &Value) -> bool {
-        let label = |key: &str| object["metadata"]["labels"].get(key).and_then(Value::as_str);
-        self.0.iter().all(|(key, value, wanted)| (label(key) == Some(value)) == *wanted)
+        let label = |key: &str| {
+            object["metadata"]["labels"]
+                .get(key)
+                .and_then(Value::as_str)
+        };
+        self.0
+            .iter()
+            .all(|(key, value, wanted)| (label(key) == Some(value)) == *wanted)
     }
 }

@@ -18,7 +18,11 @@ pub struct Key {
 
 impl Key {
     pub fn new(kind: &Kind, namespace: &str, name: &str) -> Self {
-        Self { plural: kind.plural, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            plural: kind.plural,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -72,12 +76,21 @@ pub struct Filter {
 
 impl Filter {
     fn admits(&self, key: &Key, object: &Value) -> bool {
-        self.kind.plural == key.plural && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace) && self.selector.matches(object)
+        self.kind.plural == key.plural
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == key.namespace)
+            && self.selector.matches(object)
     }
 
     /// The line that tells a watcher of a change, if it concerns it.
     fn line(&self, change: &Change) -> Option<String> {
-        let seen = |object: &Option<Value>| object.clone().filter(|object| self.admits(&change.key, object));
+        let seen = |object: &Option<Value>| {
+            object
+                .clone()
+                .filter(|object| self.admits(&change.key, object))
+        };
         let (kind, mut object) = match (seen(&change.before), seen(&change.after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
@@ -102,7 +115,13 @@ pub struct Store {
 impl Default for Store {
     fn default() -> Self {
         // Zero means "any version" to an API server.
-        Self { version: 1, uids: 0, objects: BTreeMap::new(), changes: Vec::new(), watchers: Vec::new() }
+        Self {
+            version: 1,
+            uids: 0,
+            objects: BTreeMap::new(),
+            changes: Vec::new(),
+            watchers: Vec::new(),
+        }
     }
 }
 
@@ -113,19 +132,32 @@ impl Store {
 
     /// All objects that a filter admits, and the version of that list.
     pub fn list(&self, filter: &Filter) -> (Vec<Value>, u64) {
-        let found = self.objects.iter().filter(|(key, object)| filter.admits(key, object)).map(|(_, object)| object.clone());
+        let found = self
+            .objects
+            .iter()
+            .filter(|(key, object)| filter.admits(key, object))
+            .map(|(_, object)| object.clone());
         (found.collect(), self.version)
     }
 
     /// All objects of a kind.
     pub fn all(&self, kind: &'static Kind) -> Vec<Value> {
-        self.list(&Filter { kind, namespace: None, selector: Selector::default() }).0
+        self.list(&Filter {
+            kind,
+            namespace: None,
+            selector: Selector::default(),
+        })
+        .0
     }
 
     /// Every change of a filter's objects after `version`, as lines, for as long as the receiver lives.
     pub fn watch(&mut self, filter: Filter, version: u64) -> mpsc::UnboundedReceiver<String> {
         let (lines, receiver) = mpsc::unbounded_channel();
-        for change in self.changes.iter().filter(|change| change.version > version) {
+        for change in self
+            .changes
+            .iter()
+            .filter(|change| change.version > version)
+        {
             if let Some(line) = filter.line(change) {
                 let _ = lines.send(line);
             }
@@ -134,14 +166,29 @@ impl Store {
         receiver
     }
 
-    pub fn create(&mut self, kind: &'static Kind, namespace: &str, mut object: Value, now: Timestamp) -> Result<Value, Refusal> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    pub fn create(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        mut object: Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let called = called(kind, &name);
         if name.is_empty() {
             return Err(Refusal::invalid(&called, "metadata.name: Required value"));
         }
-        if object["metadata"]["namespace"].as_str().is_some_and(|given| given != namespace) {
-            return Err(Refusal::invalid(&called, "the namespace of the object does not match the request"));
+        if object["metadata"]["namespace"]
+            .as_str()
+            .is_some_and(|given| given != namespace)
+        {
+            return Err(Refusal::invalid(
+                &called,
+                "the namespace of the object does not match the request",
+            ));
         }
         let key = Key::new(kind, namespace, &name);
         if self.objects.contains_key(&key) {
@@ -167,10 +214,20 @@ impl Store {
     }
 
     /// Replaces the status of exactly the version that the caller saw; anything else in `next` is ignored.
-    pub fn replace_status(&mut self, kind: &'static Kind, namespace: &str, name: &str, next: &Value) -> Result<Value, Refusal> {
+    pub fn replace_status(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        next: &Value,
+    ) -> Result<Value, Refusal> {
         let called = called(kind, name);
         let key = Key::new(kind, namespace, name);
-        let current = self.objects.get(&key).filter(|_| kind.status).ok_or_else(|| Refusal::not_found(&called))?;
+        let current = self
+            .objects
+            .get(&key)
+            .filter(|_| kind.status)
+            .ok_or_else(|| Refusal::not_found(&called))?;
         same_version(&called, current, &next["metadata"]["resourceVersion"])?;
         let mut after = current.clone();
         match next.get("status") {
@@ -182,14 +239,34 @@ impl Store {
     }
 
     /// Merges a patch (RFC 7386) into everything but status.
-    pub fn merge(&mut self, kind: &'static Kind, namespace: &str, name: &str, patch: &Value, now: Timestamp) -> Result<Value, Refusal> {
+    pub fn merge(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         let called = called(kind, name);
         let key = Key::new(kind, namespace, name);
-        let before = self.objects.get(&key).cloned().ok_or_else(|| Refusal::not_found(&called))?;
+        let before = self
+            .objects
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(&called))?;
         same_version(&called, &before, &patch["metadata"]["resourceVersion"])?;
         let mut after = before.clone();
         merge(&mut after, patch);
-        for field in ["uid", "name", "namespace", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+        for field in [
+            "uid",
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "resourceVersion",
+        ] {
             after["metadata"][field] = before["metadata"][field].clone();
             if after["metadata"][field].is_null() {
                 remove(&mut after["metadata"], field);
@@ -202,12 +279,20 @@ impl Store {
             }
         }
         if kind.kind == "ControllerRevision" && after["data"] != before["data"] {
-            return Err(Refusal::invalid(&called, "data: Forbidden: field is immutable"));
+            return Err(Refusal::invalid(
+                &called,
+                "data: Forbidden: field is immutable",
+            ));
         }
         let deleting = !before["metadata"]["deletionTimestamp"].is_null();
-        let added = finalizers(&after).iter().any(|finalizer| !finalizers(&before).contains(finalizer));
+        let added = finalizers(&after)
+            .iter()
+            .any(|finalizer| !finalizers(&before).contains(finalizer));
         if deleting && added {
-            return Err(Refusal::forbidden(&called, "no new finalizers can be added if the object is being deleted"));
+            return Err(Refusal::forbidden(
+                &called,
+                "no new finalizers can be added if the object is being deleted",
+            ));
         }
         if kind.generation && body(&after) != body(&before) {
             after["metadata"]["generation"] = json!(generation(&before) + 1);
@@ -221,26 +306,48 @@ impl Store {
     }
 
     /// Deletes, or marks as being deleted what has finalizers or a kubelet that must stop it first.
-    pub fn delete(&mut self, kind: &'static Kind, namespace: &str, name: &str, how: &Deletion, now: Timestamp) -> Result<Value, Refusal> {
+    pub fn delete(
+        &mut self,
+        kind: &'static Kind,
+        namespace: &str,
+        name: &str,
+        how: &Deletion,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
         let called = called(kind, name);
         let key = Key::new(kind, namespace, name);
-        let current = self.objects.get(&key).cloned().ok_or_else(|| Refusal::not_found(&called))?;
+        let current = self
+            .objects
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(&called))?;
         let meta = &current["metadata"];
         if how.uid.as_deref().is_some_and(|uid| meta["uid"] != uid) {
-            return Err(Refusal::conflict(&called, "the UID in the precondition does not match the UID in record"));
+            return Err(Refusal::conflict(
+                &called,
+                "the UID in the precondition does not match the UID in record",
+            ));
         }
         if let Some(version) = &how.version {
             same_version(&called, &current, &json!(version))?;
         }
         let scheduled = kind.kind == "Pod" && current["spec"]["nodeName"].is_string();
-        let grace = if scheduled { how.grace_seconds.or(current["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30) } else { 0 };
+        let grace = if scheduled {
+            how.grace_seconds
+                .or(current["spec"]["terminationGracePeriodSeconds"].as_i64())
+                .unwrap_or(30)
+        } else {
+            0
+        };
         if grace == 0 && finalizers(&current).is_empty() {
             self.write(key, None);
             return Ok(current);
         }
         let mut marked = current.clone();
         if marked["metadata"]["deletionTimestamp"].is_null() {
-            let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+            let end = now
+                .checked_add(SignedDuration::from_secs(grace))
+                .unwrap_or(now);
             marked["metadata"]["deletionTimestamp"] = json!(rfc3339(end));
             marked["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
             if kind.generation {
@@ -270,11 +377,17 @@ impl Store {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
             None => self.objects.remove(&key),
         };
-        let change = Change { version: self.version, key, before, after: after.clone() };
-        self.watchers.retain(|watcher| match watcher.filter.line(&change) {
-            Some(line) => watcher.lines.send(line).is_ok(),
-            None => !watcher.lines.is_closed(),
-        });
+        let change = Change {
+            version: self.version,
+            key,
+            before,
+            after: after.clone(),
+        };
+        self.watchers
+            .retain(|watcher| match watcher.filter.line(&change) {
+                Some(line) => watcher.lines.send(line).is_ok(),
+                None => !watcher.lines.is_closed(),
+            });
         self.changes.push(change);
         after.unwrap_or_default()
     }
@@ -282,21 +395,35 @@ impl Store {
 
 /// A time as API servers write it: to the second.
 pub fn rfc3339(at: Timestamp) -> String {
-    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+    Timestamp::from_second(at.as_second())
+        .unwrap_or(at)
+        .to_string()
 }
 
 /// Finalizers of an object.
 fn finalizers(object: &Value) -> Vec<String> {
-    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    object["metadata"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn waits_for_kubelet(object: &Value, now: Timestamp) -> bool {
-    let end = object["metadata"]["deletionTimestamp"].as_str().and_then(|end| end.parse::<Timestamp>().ok());
+    let end = object["metadata"]["deletionTimestamp"]
+        .as_str()
+        .and_then(|end| end.parse::<Timestamp>().ok());
     object["kind"] == "Pod" && end.is_some_and(|end| end > now)
 }
 
 fn called(kind: &Kind, name: &str) -> String {
-    let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
+    let group = if kind.group.is_empty() {
+        String::new()
+    } else {
+        format!(".{}", kind.group)
+    };
     format!("{}{group} \"{name}\"", kind.plural)
 }
 
@@ -305,7 +432,10 @@ fn same_version(called: &str, current: &Value, given: &Value) -> Result<(), Refu
     if given.is_null() || *given == current["metadata"]["resourceVersion"] {
         return Ok(());
     }
-    Err(Refusal::conflict(called, "the object has been modified; please apply your changes to the latest version and try again"))
+    Err(Refusal::conflict(
+        called,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    ))
 }
 
 fn generation(object: &Value) -> i64 {
@@ -315,7 +445,10 @@ fn generation(object: &Value) -> i64 {
 /// What `metadata.generation` counts changes of.
 fn body(object: &Value) -> Map<String, Value> {
     let fields = object.as_object().cloned().unwrap_or_default();
-    fields.into_iter().filter(|(name, _)| !["metadata", "status", "apiVersion", "kind"].contains(&name.as_str())).collect()
+    fields
+        .into_iter()
+        .filter(|(name, _)| !["metadata", "status", "apiVersion", "kind"].contains(&name.as_str()))
+        .collect()
 }
 
 fn remove(object: &mut Value, field: &str) {

@@ -79,7 +79,9 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 impl Process {
     /// A step of the owner of HEAD; answers how the process ended, if it did.
     pub(super) fn lead(&mut self, around: &mut Surroundings<'_>) -> Option<Exit> {
-        let Role::Leading(lead) = &mut self.role else { return None };
+        let Role::Leading(lead) = &mut self.role else {
+            return None;
+        };
         if around.storage.trouble().is_some() {
             // It cannot write HEAD: it runs on, and its checkpoints age.
             self.failures.consecutive += 1;
@@ -88,19 +90,27 @@ impl Process {
         }
         let head = around.heads.get(&self.job).cloned();
         let Some(head) = head.filter(|head| head.is_owned_by(lead.attempt, &lead.token)) else {
-            return Some(Exit::error("fenced: somebody else owns HEAD; this process ends"));
+            return Some(Exit::error(
+                "fenced: somebody else owns HEAD; this process ends",
+            ));
         };
         match lead.phase {
             JobPhase::WaitingForWorkers => {
                 if (0..lead.workers).all(|worker| self.registered.contains_key(&worker)) {
-                    lead.runs_on = self.registered.iter().filter(|(worker, _)| **worker < lead.workers).map(|(worker, life)| (*worker, life.clone())).collect();
+                    lead.runs_on = self
+                        .registered
+                        .iter()
+                        .filter(|(worker, _)| **worker < lead.workers)
+                        .map(|(worker, life)| (*worker, life.clone()))
+                        .collect();
                     (lead.phase, lead.since) = (JobPhase::Restoring, around.now);
                 } else if !self.asked.is_empty() {
                     self.end_or_move(around, &head, false);
                 }
             }
             JobPhase::Restoring if passed(lead.since, RESTORE, around.now) == Passed::Yes => {
-                (lead.phase, lead.next_checkpoint) = (JobPhase::Running, later(around.now, INTERVAL));
+                (lead.phase, lead.next_checkpoint) =
+                    (JobPhase::Running, later(around.now, INTERVAL));
                 let pause = Pause {
                     reason: lead.reason,
                     last_before_ms: lead.since.as_millisecond(),
@@ -120,11 +130,17 @@ impl Process {
     }
 
     fn flow(&mut self, around: &mut Surroundings<'_>, head: &Head) -> Option<Exit> {
-        let Role::Leading(lead) = &mut self.role else { return None };
+        let Role::Leading(lead) = &mut self.role else {
+            return None;
+        };
         if let Some(exit) = &self.script.crash_once_running {
             return Some(exit.clone());
         }
-        let lost = lead.runs_on.iter().find(|(worker, life)| self.registered.get(worker) != Some(life)).map(|(worker, _)| *worker);
+        let lost = lead
+            .runs_on
+            .iter()
+            .find(|(worker, life)| self.registered.get(worker) != Some(life))
+            .map(|(worker, _)| *worker);
         if let Some(worker) = lost {
             self.restart(around, head, worker);
             return None;
@@ -138,9 +154,12 @@ impl Process {
             lead.next_checkpoint = later(around.now, INTERVAL);
             if self.script.no_checkpoints {
                 self.failures.consecutive += 1;
-                self.failures.last = Some("it took longer than spec.checkpoints.timeout".to_owned());
+                self.failures.last =
+                    Some("it took longer than spec.checkpoints.timeout".to_owned());
             } else {
-                let change = self.checkpoint(head.change(), around.now).expect("the owner of a running HEAD may publish");
+                let change = self
+                    .checkpoint(head.change(), around.now)
+                    .expect("the owner of a running HEAD may publish");
                 self.write(around, change);
                 self.failures = Default::default();
             }
@@ -151,7 +170,10 @@ impl Process {
     /// The graph goes back to the last checkpoint under a new attempt.
     fn restart(&mut self, around: &mut Surroundings<'_>, head: &Head, worker: u32) {
         let token = around.roll();
-        let change = head.change().new_attempt(&token).expect("the owner of a running HEAD may start another attempt");
+        let change = head
+            .change()
+            .new_attempt(&token)
+            .expect("the owner of a running HEAD may start another attempt");
         self.graph_restarts += 1;
         self.last_failure = Some(Failure {
             at_ms: around.now.as_millisecond(),
@@ -160,22 +182,38 @@ impl Process {
             restored_from: head.last.as_ref().map(|last| last.checkpoint),
         });
         let written = self.write(around, change);
-        self.role = Role::Leading(Box::new(Lead::new(&written, PauseReason::Failure, around.now)));
+        self.role = Role::Leading(Box::new(Lead::new(
+            &written,
+            PauseReason::Failure,
+            around.now,
+        )));
     }
 
     /// Carries out what was asked for.
     fn end_or_move(&mut self, around: &mut Surroundings<'_>, head: &Head, flowing: bool) {
-        let Some(call) = self.asked.front().cloned() else { return };
+        let Some(call) = self.asked.front().cloned() else {
+            return;
+        };
         let failed = |why: String| OperationResult::Failed { why };
-        if let Some(why) = self.script.final_checkpoint_fails.clone().filter(|_| flowing) {
+        if let Some(why) = self
+            .script
+            .final_checkpoint_fails
+            .clone()
+            .filter(|_| flowing)
+        {
             self.give_up(&call, failed(why));
             return;
         }
         if let JobCall::Rescale(request) = &call {
-            let missing: Vec<u32> = (0..request.workers).filter(|worker| !self.registered.contains_key(worker)).collect();
+            let missing: Vec<u32> = (0..request.workers)
+                .filter(|worker| !self.registered.contains_key(worker))
+                .collect();
             if !missing.is_empty() {
                 if passed(self.asked_at, RESCALE, around.now) == Passed::Yes {
-                    self.give_up(&call, failed(format!("workers {missing:?} did not register within 60 s")));
+                    self.give_up(
+                        &call,
+                        failed(format!("workers {missing:?} did not register within 60 s")),
+                    );
                 }
                 return;
             }
@@ -185,10 +223,19 @@ impl Process {
             Ok(change) => {
                 let written = self.write(around, change);
                 self.asked.pop_front();
-                let result = OperationResult::Done { checkpoint: written.last.as_ref().map(|last| last.checkpoint), uri: None };
+                let result = OperationResult::Done {
+                    checkpoint: written.last.as_ref().map(|last| last.checkpoint),
+                    uri: None,
+                };
                 self.note(call.key(), kind_of(&call), result);
                 match call {
-                    JobCall::Rescale(_) => self.role = Role::Leading(Box::new(Lead::new(&written, PauseReason::Rescale, around.now))),
+                    JobCall::Rescale(_) => {
+                        self.role = Role::Leading(Box::new(Lead::new(
+                            &written,
+                            PauseReason::Rescale,
+                            around.now,
+                        )))
+                    }
                     JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Promote(_) => {
                         self.epitaph = Some(self.report());
                         self.role = Role::Idle(JobPhase::Stopped);
@@ -200,7 +247,14 @@ impl Process {
     }
 
     /// The one write that makes an operation true, with its result.
-    fn ending(&mut self, head: &Head, call: &JobCall, flowing: bool, token: &str, now: Timestamp) -> Result<HeadChange, HeadError> {
+    fn ending(
+        &mut self,
+        head: &Head,
+        call: &JobCall,
+        flowing: bool,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<HeadChange, HeadError> {
         let mut change = head.change();
         if flowing {
             change = self.checkpoint(change, now)?;
@@ -214,9 +268,20 @@ impl Process {
         };
         let change = match change.begin_operation(call.key(), kind_of(call))? {
             Begun::New(change) => change,
-            Begun::Known(known) => return Err(HeadError::KeyReused { key: known.key, kind: known.kind }),
+            Begun::Known(known) => {
+                return Err(HeadError::KeyReused {
+                    key: known.key,
+                    kind: known.kind,
+                });
+            }
         };
-        change.finish_operation(call.key(), OperationResult::Done { checkpoint, uri: None })
+        change.finish_operation(
+            call.key(),
+            OperationResult::Done {
+                checkpoint,
+                uri: None,
+            },
+        )
     }
 
     fn give_up(&mut self, call: &JobCall, result: OperationResult) {
@@ -254,14 +319,32 @@ impl Process {
     }
 
     /// The pod is stopped from outside: one more checkpoint if records flow; HEAD goes on saying Running.
-    pub fn terminate(&mut self, heads: &mut BTreeMap<JobName, Head>, dice: &mut u64, now: Timestamp) {
-        let Role::Leading(lead) = &self.role else { return };
-        let Some(head) = heads.get(&self.job).filter(|head| head.is_owned_by(lead.attempt, &lead.token)).cloned() else { return };
+    pub fn terminate(
+        &mut self,
+        heads: &mut BTreeMap<JobName, Head>,
+        dice: &mut u64,
+        now: Timestamp,
+    ) {
+        let Role::Leading(lead) = &self.role else {
+            return;
+        };
+        let Some(head) = heads
+            .get(&self.job)
+            .filter(|head| head.is_owned_by(lead.attempt, &lead.token))
+            .cloned()
+        else {
+            return;
+        };
         if lead.phase != JobPhase::Running || self.script.no_checkpoints {
             return;
         }
         *dice += 1;
-        let change = self.checkpoint(head.change(), now).and_then(|change| change.seal(&format!("last-{dice}")));
-        heads.insert(self.job.clone(), change.expect("the owner of a running HEAD may publish"));
+        let change = self
+            .checkpoint(head.change(), now)
+            .and_then(|change| change.seal(&format!("last-{dice}")));
+        heads.insert(
+            self.job.clone(),
+            change.expect("the owner of a running HEAD may publish"),
+        );
     }
 }

@@ -53,7 +53,11 @@ impl Coordinators {
     /// The script for a pod.
     pub fn script_of(&self, image: &str, sql: &str) -> Script {
         let fits = |key: &str| image == key || (!sql.is_empty() && sql.contains(key));
-        self.scripts.iter().find(|(key, _)| fits(key)).map(|(_, script)| script.clone()).unwrap_or_default()
+        self.scripts
+            .iter()
+            .find(|(key, _)| fits(key))
+            .map(|(_, script)| script.clone())
+            .unwrap_or_default()
     }
 
     /// The process of this pod ends like this, whatever it was doing.
@@ -78,14 +82,22 @@ impl Coordinators {
 
     /// The Job API of a job is not answered any more.
     pub fn silence(&mut self, job: &str) {
-        for process in self.processes.values_mut().filter(|process| process.job.1 == job) {
+        for process in self
+            .processes
+            .values_mut()
+            .filter(|process| process.job.1 == job)
+        {
             process.script.deaf = true;
         }
     }
 
     /// The processes of a job behave like this from now on.
     pub fn rewrite(&mut self, job: &str, script: &Script) {
-        for process in self.processes.values_mut().filter(|process| process.job.1 == job) {
+        for process in self
+            .processes
+            .values_mut()
+            .filter(|process| process.job.1 == job)
+        {
             process.script = script.clone();
         }
     }
@@ -99,12 +111,25 @@ impl Coordinators {
 
     /// What every process does, for people.
     pub fn describe(&self) -> Vec<(String, String)> {
-        let line = |process: &Process| format!("{} {:?} {:?} {:?}", process.address, process.report(), process.operations.keys(), process.asked);
-        self.processes.iter().map(|(uid, process)| (uid.clone(), line(process))).collect()
+        let line = |process: &Process| {
+            format!(
+                "{} {:?} {:?} {:?}",
+                process.address,
+                process.report(),
+                process.operations.keys(),
+                process.asked
+            )
+        };
+        self.processes
+            .iter()
+            .map(|(uid, process)| (uid.clone(), line(process)))
+            .collect()
     }
 
     fn at(&mut self, address: &str) -> Option<&mut Process> {
-        self.processes.values_mut().find(|process| process.address == address && process.reachable)
+        self.processes
+            .values_mut()
+            .find(|process| process.address == address && process.reachable)
     }
 }
 
@@ -112,21 +137,36 @@ impl Coordinators {
 pub fn run(world: &mut World) {
     let now = world.now();
     let pods = world.store.all(&PODS);
-    for pod in pods.iter().filter(|pod| ordinal(text(pod, "/metadata/name")) == 0) {
+    for pod in pods
+        .iter()
+        .filter(|pod| ordinal(text(pod, "/metadata/name")) == 0)
+    {
         start(world, pod);
     }
     // What lost its container is gone; what lost its pod object but not its container, on a lost node, runs on.
     let kubelets = &world.kubelets;
-    world.jobs.processes.retain(|uid, process| kubelets.running(uid).is_some_and(|container| container.restarts == process.restarts));
+    world.jobs.processes.retain(|uid, process| {
+        kubelets
+            .running(uid)
+            .is_some_and(|container| container.restarts == process.restarts)
+    });
 
     let uids: Vec<String> = world.jobs.processes.keys().cloned().collect();
     for uid in uids {
-        let Some(mut process) = world.jobs.processes.remove(&uid) else { continue };
+        let Some(mut process) = world.jobs.processes.remove(&uid) else {
+            continue;
+        };
         let lost = world.cluster.lost.contains(&process.node);
         process.reachable = !lost;
         let crew = crew(world, &pods, &process, lost);
         let jobs = &mut world.jobs;
-        let mut surroundings = Surroundings { now, crew: &crew, storage: &jobs.storage, heads: &mut jobs.heads, dice: &mut jobs.dice };
+        let mut surroundings = Surroundings {
+            now,
+            crew: &crew,
+            storage: &jobs.storage,
+            heads: &mut jobs.heads,
+            dice: &mut jobs.dice,
+        };
         match process.step(&mut surroundings) {
             None => {
                 jobs.processes.insert(uid, process);
@@ -140,28 +180,59 @@ pub fn run(world: &mut World) {
 
 fn start(world: &mut World, pod: &Value) {
     let uid = text(pod, "/metadata/uid");
-    let Some(container) = world.kubelets.running(uid).filter(|_| !world.jobs.processes.contains_key(uid)) else { return };
+    let Some(container) = world
+        .kubelets
+        .running(uid)
+        .filter(|_| !world.jobs.processes.contains_key(uid))
+    else {
+        return;
+    };
     if world.jobs.exits.contains_key(uid) {
         return;
     }
     let namespace = text(pod, "/metadata/namespace");
     let labels = &pod["metadata"]["labels"];
-    let (Some(job), Some(Ok(revision))) = (labels[JOB_LABEL].as_str(), labels[REVISION_LABEL].as_str().map(str::parse)) else {
-        panic!("pod {} does not say which job and revision it belongs to: {labels}", pod["metadata"]["name"]);
+    let (Some(job), Some(Ok(revision))) = (
+        labels[JOB_LABEL].as_str(),
+        labels[REVISION_LABEL].as_str().map(str::parse),
+    ) else {
+        panic!(
+            "pod {} does not say which job and revision it belongs to: {labels}",
+            pod["metadata"]["name"]
+        );
     };
     let name = revision_name(job, revision);
-    let Some(set) = world.store.get(&STATEFUL_SETS, namespace, &name) else { return };
-    let sql = world.store.get(&CONFIG_MAPS, namespace, &name).map(|map| text(map, &format!("/data/{SQL_KEY}")).to_owned()).unwrap_or_default();
+    let Some(set) = world.store.get(&STATEFUL_SETS, namespace, &name) else {
+        return;
+    };
+    let sql = world
+        .store
+        .get(&CONFIG_MAPS, namespace, &name)
+        .map(|map| text(map, &format!("/data/{SQL_KEY}")).to_owned())
+        .unwrap_or_default();
     let process = Process {
         job: (namespace.to_owned(), job.to_owned()),
         job_uid: text(set, "/metadata/ownerReferences/0/uid").to_owned(),
         revision,
-        workers: variable(pod, "STREAMJOB_WORKERS").and_then(|text| text.parse().ok()).or(set["spec"]["replicas"].as_u64().and_then(|n| u32::try_from(n).ok())).unwrap_or(1),
-        max_parallelism: variable(pod, "STREAMJOB_MAX_PARALLELISM").and_then(|text| text.parse().ok()).unwrap_or(128),
-        address: format!("{}:{}", text(pod, "/status/podIP"), streamkeeper_protocol::job_api::JOB_API_PORT),
+        workers: variable(pod, "STREAMJOB_WORKERS")
+            .and_then(|text| text.parse().ok())
+            .or(set["spec"]["replicas"]
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok()))
+            .unwrap_or(1),
+        max_parallelism: variable(pod, "STREAMJOB_MAX_PARALLELISM")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(128),
+        address: format!(
+            "{}:{}",
+            text(pod, "/status/podIP"),
+            streamkeeper_protocol::job_api::JOB_API_PORT
+        ),
         node: text(pod, "/spec/nodeName").to_owned(),
         restarts: container.restarts,
-        script: world.jobs.script_of(text(pod, "/spec/containers/0/image"), &sql),
+        script: world
+            .jobs
+            .script_of(text(pod, "/spec/containers/0/image"), &sql),
         plan_hash: format!("plan-of-{}-bytes", sql.len()),
         ..Process::new(world.now())
     };
@@ -175,20 +246,38 @@ fn variable<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// The workers that a process can talk to: ordinal, and which life of which pod it is.
-fn crew(world: &World, pods: &[Value], process: &Process, lost: bool) -> BTreeMap<u32, (String, i32)> {
+fn crew(
+    world: &World,
+    pods: &[Value],
+    process: &Process,
+    lost: bool,
+) -> BTreeMap<u32, (String, i32)> {
     let (namespace, job) = &process.job;
     let of_revision = |pod: &&Value| {
         let labels = &pod["metadata"]["labels"];
-        pod["metadata"]["namespace"] == **namespace && labels[JOB_LABEL] == **job && labels[REVISION_LABEL] == process.revision.to_string()
+        pod["metadata"]["namespace"] == **namespace
+            && labels[JOB_LABEL] == **job
+            && labels[REVISION_LABEL] == process.revision.to_string()
     };
     let together = |pod: &&Value| {
         let node = text(pod, "/spec/nodeName");
-        if lost { node == process.node } else { !world.cluster.lost.contains(node) }
+        if lost {
+            node == process.node
+        } else {
+            !world.cluster.lost.contains(node)
+        }
     };
     let life = |pod: &Value| {
         let uid = text(pod, "/metadata/uid");
         let restarts = world.kubelets.running(uid)?.restarts;
-        Some((u32::try_from(ordinal(text(pod, "/metadata/name"))).ok()?, (uid.to_owned(), restarts)))
+        Some((
+            u32::try_from(ordinal(text(pod, "/metadata/name"))).ok()?,
+            (uid.to_owned(), restarts),
+        ))
     };
-    pods.iter().filter(of_revision).filter(together).filter_map(life).collect()
+    pods.iter()
+        .filter(of_revision)
+        .filter(together)
+        .filter_map(life)
+        .collect()
 }

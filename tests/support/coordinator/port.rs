@@ -39,17 +39,30 @@ impl Store {
     /// What a coordinator says about it.
     pub fn trouble(&self) -> Option<JobError> {
         let error = self.error("s3://streams/prod/flights/delays/HEAD.json")?;
-        let reason = if matches!(self, Self::Denied) { "StorageAccessDenied" } else { "StorageUnreachable" };
-        Some(JobError { reason: reason.to_owned(), message: format!("reading HEAD: {error}") })
+        let reason = if matches!(self, Self::Denied) {
+            "StorageAccessDenied"
+        } else {
+            "StorageUnreachable"
+        };
+        Some(JobError {
+            reason: reason.to_owned(),
+            message: format!("reading HEAD: {error}"),
+        })
     }
 
     fn error(&self, at: &str) -> Option<StorageError> {
         match self {
             Self::Fine => None,
-            Self::Denied => {
-                Some(StorageError::AccessDenied { action: "GetObject", at: at.to_owned(), detail: "InvalidAccessKeyId".to_owned() })
-            }
-            Self::Down => Some(StorageError::Unavailable { action: "GetObject", at: at.to_owned(), detail: "connection refused".to_owned() }),
+            Self::Denied => Some(StorageError::AccessDenied {
+                action: "GetObject",
+                at: at.to_owned(),
+                detail: "InvalidAccessKeyId".to_owned(),
+            }),
+            Self::Down => Some(StorageError::Unavailable {
+                action: "GetObject",
+                at: at.to_owned(),
+                detail: "connection refused".to_owned(),
+            }),
         }
     }
 }
@@ -63,16 +76,40 @@ pub struct JobPort {
 
 impl JobPort {
     /// Asks the coordinator at an address.
-    fn ask<T>(&self, address: &str, question: impl FnOnce(&mut Process, &mut Surroundings<'_>) -> Result<T, CallError>) -> Result<T, CallError> {
+    fn ask<T>(
+        &self,
+        address: &str,
+        question: impl FnOnce(&mut Process, &mut Surroundings<'_>) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let mut world = self.world.lock().expect("no panic while locked");
         let now = world.now();
         let jobs = &mut world.jobs;
-        let nobody = || CallError::NoAnswer { address: address.to_owned(), detail: "connection refused".to_owned() };
-        let found = jobs.at(address).filter(|process| !process.script.deaf).map(|process| process.address.clone()).ok_or_else(nobody)?;
-        let uid = jobs.processes.iter().find(|(_, process)| process.address == found).map(|(uid, _)| uid.clone()).ok_or_else(nobody)?;
-        let Some(mut process) = jobs.processes.remove(&uid) else { return Err(nobody()) };
+        let nobody = || CallError::NoAnswer {
+            address: address.to_owned(),
+            detail: "connection refused".to_owned(),
+        };
+        let found = jobs
+            .at(address)
+            .filter(|process| !process.script.deaf)
+            .map(|process| process.address.clone())
+            .ok_or_else(nobody)?;
+        let uid = jobs
+            .processes
+            .iter()
+            .find(|(_, process)| process.address == found)
+            .map(|(uid, _)| uid.clone())
+            .ok_or_else(nobody)?;
+        let Some(mut process) = jobs.processes.remove(&uid) else {
+            return Err(nobody());
+        };
         let crew = process.registered.clone();
-        let mut around = Surroundings { now, crew: &crew, storage: &jobs.storage, heads: &mut jobs.heads, dice: &mut jobs.dice };
+        let mut around = Surroundings {
+            now,
+            crew: &crew,
+            storage: &jobs.storage,
+            heads: &mut jobs.heads,
+            dice: &mut jobs.dice,
+        };
         let answer = question(&mut process, &mut around);
         jobs.processes.insert(uid, process);
         answer
@@ -80,12 +117,22 @@ impl JobPort {
 
     async fn tell(&self, address: &str, call: &JobCall) -> Result<Operation, CallError> {
         self.life.alive().await;
-        let lost = || CallError::NoAnswer { address: address.to_owned(), detail: "connection reset".to_owned() };
+        let lost = || CallError::NoAnswer {
+            address: address.to_owned(),
+            detail: "connection reset".to_owned(),
+        };
         let serve = || self.ask(address, |process, around| process.command(around, call));
-        let fate = self.world.lock().expect("no panic while locked").fate(format!("call {} {}", verb(call), call.key()));
+        let fate = self
+            .world
+            .lock()
+            .expect("no panic while locked")
+            .fate(format!("call {} {}", verb(call), call.key()));
         match fate {
             Fate::Served => serve(),
-            Fate::Refused(refusal) => Err(CallError::Refused { code: "Busy".to_owned(), message: refusal.message }),
+            Fate::Refused(refusal) => Err(CallError::Refused {
+                code: "Busy".to_owned(),
+                message: refusal.message,
+            }),
             Fate::RequestLost => Err(lost()),
             Fate::AnswerLost => serve().and(Err(lost())),
             Fate::CrashBefore => self.life.end().await,
@@ -117,14 +164,18 @@ impl JobApi for JobPort {
     fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(address, |process, around| Ok(process.preflight(around.storage, around.heads.get(&process.job), around.now)))
+            self.ask(address, |process, around| {
+                Ok(process.preflight(around.storage, around.heads.get(&process.job), around.now))
+            })
         })
     }
 
     fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(address, |process, _| Ok(process.operations.get(key).cloned()))
+            self.ask(address, |process, _| {
+                Ok(process.operations.get(key).cloned())
+            })
         })
     }
 
@@ -134,7 +185,12 @@ impl JobApi for JobPort {
 }
 
 impl Heads for JobPort {
-    fn head<'a>(&'a self, storage: &'a ResolvedStorage, namespace: &'a str, name: &'a str) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
+    fn head<'a>(
+        &'a self,
+        storage: &'a ResolvedStorage,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
         Box::pin(async move {
             self.life.alive().await;
             let world = self.world.lock().expect("no panic while locked");
@@ -142,7 +198,13 @@ impl Heads for JobPort {
             match (&world.jobs.storage, world.jobs.storage.error(&at)) {
                 (Store::Denied, Some(error)) => Fact::denied(error.to_string()),
                 (_, Some(error)) => Fact::unknown(error.to_string()),
-                (_, None) => Fact::Known(world.jobs.heads.get(&(namespace.to_owned(), name.to_owned())).cloned()),
+                (_, None) => Fact::Known(
+                    world
+                        .jobs
+                        .heads
+                        .get(&(namespace.to_owned(), name.to_owned()))
+                        .cloned(),
+                ),
             }
         })
     }

@@ -10,7 +10,8 @@ use streamkeeper::{engine::CallError, lifecycle::JobCall};
 use streamkeeper_protocol::{
     head::{ClaimDecision, Claimant, Head, Ids, OperationKind, OperationResult, Order, claim},
     job_api::{
-        CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight, PreflightVerdict, PromoteRequest, Report, WorkerReport,
+        CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
+        PreflightVerdict, PromoteRequest, Report, WorkerReport,
     },
 };
 
@@ -113,7 +114,10 @@ impl Process {
         if self.has_invalid_sql() {
             return None;
         }
-        self.error = around.storage.trouble().or_else(|| self.script.error.clone());
+        self.error = around
+            .storage
+            .trouble()
+            .or_else(|| self.script.error.clone());
         match &self.role {
             Role::Idle(_) => {
                 self.look(around);
@@ -124,7 +128,10 @@ impl Process {
     }
 
     pub fn has_invalid_sql(&self) -> bool {
-        matches!(&self.script.preflight, Some((PreflightVerdict::InvalidSql, _)))
+        matches!(
+            &self.script.preflight,
+            Some((PreflightVerdict::InvalidSql, _))
+        )
     }
 
     /// Claims HEAD if it is given to this process.
@@ -132,30 +139,61 @@ impl Process {
         if around.storage.trouble().is_some() {
             return;
         }
-        let Some(head) = around.heads.get(&self.job).cloned() else { return };
+        let Some(head) = around.heads.get(&self.job).cloned() else {
+            return;
+        };
         for known in &head.operations {
-            let operation = Operation { key: known.key.clone(), kind: known.kind, result: known.result.clone() };
+            let operation = Operation {
+                key: known.key.clone(),
+                kind: known.kind,
+                result: known.result.clone(),
+            };
             self.operations.insert(known.key.clone(), operation);
         }
         let workers = self.workers;
         if let Err((code, message)) = self.try_claim(around, Some(&head), Order::None, workers)
             && code == "StateIncompatible"
         {
-            self.error = Some(JobError { reason: code, message });
+            self.error = Some(JobError {
+                reason: code,
+                message,
+            });
         }
     }
 
     /// Asks the rules of HEAD, and takes what they give.
-    fn try_claim(&mut self, around: &mut Surroundings<'_>, head: Option<&Head>, order: Order<'_>, workers: u32) -> Result<bool, (String, String)> {
+    fn try_claim(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        head: Option<&Head>,
+        order: Order<'_>,
+        workers: u32,
+    ) -> Result<bool, (String, String)> {
         let (nonce, token, lineage) = (around.roll(), around.roll(), around.roll());
-        let claimant =
-            Claimant { job_uid: &self.job_uid, revision: self.revision, plan_hash: &self.plan_hash, max_parallelism: self.max_parallelism, workers };
-        let next = match claim(head, &claimant, order, Ids { nonce: &nonce, token: &token, lineage: &lineage }) {
+        let claimant = Claimant {
+            job_uid: &self.job_uid,
+            revision: self.revision,
+            plan_hash: &self.plan_hash,
+            max_parallelism: self.max_parallelism,
+            workers,
+        };
+        let next = match claim(
+            head,
+            &claimant,
+            order,
+            Ids {
+                nonce: &nonce,
+                token: &token,
+                lineage: &lineage,
+            },
+        ) {
             ClaimDecision::Create(next) | ClaimDecision::Replace(next) => next,
             ClaimDecision::StandBy { .. } => return Ok(false),
             ClaimDecision::Refuse { code, why } => return Err((code.to_owned(), why)),
         };
-        if let (Some((PreflightVerdict::Incompatible, why)), Some(_)) = (&self.script.preflight, &next.last) {
+        if let (Some((PreflightVerdict::Incompatible, why)), Some(_)) =
+            (&self.script.preflight, &next.last)
+        {
             return Err(("StateIncompatible".to_owned(), why.clone()));
         }
         let reason = match head {
@@ -169,31 +207,74 @@ impl Process {
     }
 
     /// Answers a mutating call.
-    pub fn command(&mut self, around: &mut Surroundings<'_>, call: &JobCall) -> Result<Operation, CallError> {
-        let refused = |code: &str, message: String| Err(CallError::Refused { code: code.to_owned(), message });
+    pub fn command(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        call: &JobCall,
+    ) -> Result<Operation, CallError> {
+        let refused = |code: &str, message: String| {
+            Err(CallError::Refused {
+                code: code.to_owned(),
+                message,
+            })
+        };
         let kind = kind_of(call);
         if let Some(known) = self.operations.get(call.key()) {
-            return if known.kind == kind { Ok(known.clone()) } else { refused("KeyReused", format!("key {} was used for another call", call.key())) };
+            return if known.kind == kind {
+                Ok(known.clone())
+            } else {
+                refused(
+                    "KeyReused",
+                    format!("key {} was used for another call", call.key()),
+                )
+            };
         }
         if self.has_invalid_sql() {
             return refused("InvalidSql", "the SQL does not compile".to_owned());
         }
         match (call, &self.role) {
-            (JobCall::Promote(request), _) if request.revision != self.revision => {
-                refused("WrongRevision", format!("this is revision {}, not revision {}", self.revision, request.revision))
-            }
+            (JobCall::Promote(request), _) if request.revision != self.revision => refused(
+                "WrongRevision",
+                format!(
+                    "this is revision {}, not revision {}",
+                    self.revision, request.revision
+                ),
+            ),
             (JobCall::Promote(request), Role::Idle(_)) => self.promote(around, request),
             (JobCall::Promote(request), Role::Leading(_)) => {
                 if request.from == streamkeeper_protocol::job_api::PromoteFrom::Empty {
-                    return refused("HeadExists", "this revision runs the job already".to_owned());
+                    return refused(
+                        "HeadExists",
+                        "this revision runs the job already".to_owned(),
+                    );
                 }
-                Ok(self.note(&request.key, kind, OperationResult::Done { checkpoint: None, uri: None }))
+                Ok(self.note(
+                    &request.key,
+                    kind,
+                    OperationResult::Done {
+                        checkpoint: None,
+                        uri: None,
+                    },
+                ))
             }
-            (_, Role::Idle(_)) => refused("NotRunning", format!("revision {} stands by", self.revision)),
-            (JobCall::HandOver(request), Role::Leading(_)) if request.to_revision <= self.revision => {
-                refused("WrongRevision", format!("revision {} cannot follow revision {}", request.to_revision, self.revision))
+            (_, Role::Idle(_)) => refused(
+                "NotRunning",
+                format!("revision {} stands by", self.revision),
+            ),
+            (JobCall::HandOver(request), Role::Leading(_))
+                if request.to_revision <= self.revision =>
+            {
+                refused(
+                    "WrongRevision",
+                    format!(
+                        "revision {} cannot follow revision {}",
+                        request.to_revision, self.revision
+                    ),
+                )
             }
-            (_, Role::Leading(_)) if !self.asked.is_empty() => refused("Busy", "another operation is in progress".to_owned()),
+            (_, Role::Leading(_)) if !self.asked.is_empty() => {
+                refused("Busy", "another operation is in progress".to_owned())
+            }
             (call, Role::Leading(_)) => {
                 self.asked.push_back(call.clone());
                 self.asked_at = around.now;
@@ -202,34 +283,68 @@ impl Process {
         }
     }
 
-    fn promote(&mut self, around: &mut Surroundings<'_>, request: &PromoteRequest) -> Result<Operation, CallError> {
+    fn promote(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: &PromoteRequest,
+    ) -> Result<Operation, CallError> {
         let refused = |code: String, message: String| Err(CallError::Refused { code, message });
         if let Some(trouble) = around.storage.trouble() {
             return refused("StorageUnavailable".to_owned(), trouble.message);
         }
         let head = around.heads.get(&self.job).cloned();
-        let order = Order::Promoted { key: &request.key, from: &request.from };
-        match self.try_claim(around, head.as_ref(), order, request.workers.unwrap_or(self.workers)) {
+        let order = Order::Promoted {
+            key: &request.key,
+            from: &request.from,
+        };
+        match self.try_claim(
+            around,
+            head.as_ref(),
+            order,
+            request.workers.unwrap_or(self.workers),
+        ) {
             Ok(true) => {
                 let checkpoint = head.and_then(|head| head.last).map(|last| last.checkpoint);
-                Ok(self.note(&request.key, OperationKind::Promote, OperationResult::Done { checkpoint, uri: None }))
+                Ok(self.note(
+                    &request.key,
+                    OperationKind::Promote,
+                    OperationResult::Done {
+                        checkpoint,
+                        uri: None,
+                    },
+                ))
             }
-            Ok(false) => refused("NotRunning".to_owned(), "HEAD gives the job to somebody else".to_owned()),
+            Ok(false) => refused(
+                "NotRunning".to_owned(),
+                "HEAD gives the job to somebody else".to_owned(),
+            ),
             Err((code, message)) => refused(code, message),
         }
     }
 
     /// Remembers how an operation stands.
     pub fn note(&mut self, key: &str, kind: OperationKind, result: OperationResult) -> Operation {
-        let operation = Operation { key: key.to_owned(), kind, result };
+        let operation = Operation {
+            key: key.to_owned(),
+            kind,
+            result,
+        };
         self.operations.insert(key.to_owned(), operation.clone());
         operation
     }
 
     /// Whether this process could take over.
     pub fn preflight(&self, storage: &Store, head: Option<&Head>, now: Timestamp) -> Preflight {
-        let checked_against = head.and_then(|head| head.last.as_ref()).map(|last| last.checkpoint);
-        let answer = |verdict, message: String| Preflight { verdict, revision: self.revision, message, checked_against, states: Vec::new() };
+        let checked_against = head
+            .and_then(|head| head.last.as_ref())
+            .map(|last| last.checkpoint);
+        let answer = |verdict, message: String| Preflight {
+            verdict,
+            revision: self.revision,
+            message,
+            checked_against,
+            states: Vec::new(),
+        };
         if let Some((PreflightVerdict::InvalidSql, message)) = &self.script.preflight {
             return answer(PreflightVerdict::InvalidSql, message.clone());
         }
@@ -242,11 +357,19 @@ impl Process {
         if let Some((verdict, message)) = &self.script.preflight {
             return answer(*verdict, message.clone());
         }
-        let missing: Vec<u32> = (0..self.workers).filter(|worker| !self.registered.contains_key(worker)).collect();
+        let missing: Vec<u32> = (0..self.workers)
+            .filter(|worker| !self.registered.contains_key(worker))
+            .collect();
         if missing.is_empty() {
-            answer(PreflightVerdict::Compatible, "the plan fits, all workers are registered".to_owned())
+            answer(
+                PreflightVerdict::Compatible,
+                "the plan fits, all workers are registered".to_owned(),
+            )
         } else {
-            answer(PreflightVerdict::Pending, format!("waiting for workers {missing:?} to register"))
+            answer(
+                PreflightVerdict::Pending,
+                format!("waiting for workers {missing:?} to register"),
+            )
         }
     }
 
@@ -261,16 +384,29 @@ impl Process {
             Role::Leading(_) => JobPhase::Standby,
         };
         if let (None, Some(epitaph)) = (lead, &self.epitaph) {
-            return Report { phase: idle, ..epitaph.clone() };
+            return Report {
+                phase: idle,
+                ..epitaph.clone()
+            };
         }
         let workers = lead.map_or(self.workers, |lead| lead.workers);
         Report {
             job_uid: self.job_uid.clone(),
             revision: self.revision,
             attempt: lead.map(|lead| lead.attempt),
-            phase: if self.has_invalid_sql() { JobPhase::Failed } else { lead.map_or(idle, |lead| lead.phase) },
+            phase: if self.has_invalid_sql() {
+                JobPhase::Failed
+            } else {
+                lead.map_or(idle, |lead| lead.phase)
+            },
             parallelism: workers,
-            workers: (0..workers).map(|index| WorkerReport { index, registered: self.registered.contains_key(&index), memory_bytes: 64 << 20 }).collect(),
+            workers: (0..workers)
+                .map(|index| WorkerReport {
+                    index,
+                    registered: self.registered.contains_key(&index),
+                    memory_bytes: 64 << 20,
+                })
+                .collect(),
             last_checkpoint: lead.and_then(|lead| lead.last_checkpoint.clone()),
             checkpoint_failures: self.failures.clone(),
             restored_from: lead.and_then(|lead| lead.restored_from),
@@ -282,7 +418,10 @@ impl Process {
             records_in_attempt: lead.map_or(0, |lead| lead.records),
             checkpoints_in_attempt: lead.map_or(0, |lead| lead.checkpoints),
             error: match &self.script.preflight {
-                Some((PreflightVerdict::InvalidSql, message)) => Some(JobError { reason: "InvalidSQL".to_owned(), message: message.clone() }),
+                Some((PreflightVerdict::InvalidSql, message)) => Some(JobError {
+                    reason: "InvalidSQL".to_owned(),
+                    message: message.clone(),
+                }),
                 _ => self.error.clone(),
             },
             plan_hash: Some(self.plan_hash.clone()),
@@ -301,7 +440,11 @@ pub enum Passed {
 /// Whether `long` went by since `since`.
 pub fn passed(since: Timestamp, long: Duration, now: Timestamp) -> Passed {
     let elapsed = now.as_millisecond() - since.as_millisecond();
-    if u128::try_from(elapsed).unwrap_or(0) >= long.as_millis() { Passed::Yes } else { Passed::No }
+    if u128::try_from(elapsed).unwrap_or(0) >= long.as_millis() {
+        Passed::Yes
+    } else {
+        Passed::No
+    }
 }
 
 pub fn kind_of(call: &JobCall) -> OperationKind {
