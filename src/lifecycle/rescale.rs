@@ -99,19 +99,12 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
                 .any(|pod| pod.ordinal == *ordinal && pod.ready && !pod.deleting)
         })
         .count();
-    let registered = draft.input.report(revision).map_or(0, |report| {
-        report
-            .workers
-            .iter()
-            .filter(|worker| worker.index < target && worker.registered)
-            .count()
-    });
-    let enough = |count: usize| u32::try_from(count).is_ok_and(|count| count >= target);
-    if enough(up) && enough(registered) {
+    // They register on their own once they are up; the coordinator waits for that.
+    if u32::try_from(up).is_ok_and(|up| up >= target) {
         draft.go(transition, Step::Moving);
         return Verdict::Reconciling(
             Reconciling::Rescaling,
-            format!("all {target} workers are there"),
+            format!("all {target} workers are up"),
         );
     }
     if let Some(ailment) = draft
@@ -127,7 +120,7 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
     }
     Verdict::Reconciling(
         Reconciling::Rescaling,
-        format!("{registered} of {target} workers are there"),
+        format!("{up} of {target} workers are up"),
     )
 }
 

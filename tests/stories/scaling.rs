@@ -47,7 +47,11 @@ async fn scaling_down_removes_workers_after_the_job_moved(story: &mut Story) {
         "the pods stay until the job has moved"
     );
     story.ready("delays").await;
-    assert_eq!(story.pods(), ["delays-r1-0"]);
+    story
+        .until("the pod that is not needed is gone", |story| {
+            story.pods() == ["delays-r1-0"]
+        })
+        .await;
     assert_eq!(
         story
             .head("delays")

@@ -170,7 +170,9 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
                 ip: format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1),
             }
         });
-    assert!(refused.is_none(), "{}", refused.unwrap_or_default());
+    if let (State::Created, Some(refused)) = (&container.state, refused) {
+        panic!("{refused}");
+    }
     container.state = match container.state.clone() {
         State::Created | State::NoImage if missing => State::NoImage,
         State::Created | State::NoImage => State::Running,
