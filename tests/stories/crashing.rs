@@ -1,5 +1,7 @@
 //! The operator ends before and after every call that changes something; whoever comes next finishes what it began, and nobody can tell from the result.
 
+use std::time::Duration;
+
 use serde_json::json;
 use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
 use streamkeeper_protocol::head::RunState;
@@ -36,6 +38,12 @@ impl End {
     }
 }
 
+/// The end, once whoever was on its way has arrived: pods that terminate, an operator that ended with the last call.
+async fn settled(story: &mut Story) -> End {
+    story.pass(Duration::from_secs(5)).await;
+    End::of(story)
+}
+
 /// Tells a story again and again, the operator ending at another call each time.
 fn survives(
     before: impl AsyncFn(&mut Story),
@@ -47,7 +55,8 @@ fn survives(
         story.world().effects.clear();
         change(story);
         arrive(story).await;
-        (End::of(story), story.effects())
+        let effects = story.effects();
+        (settled(story).await, effects)
     });
     assert!(!effects.is_empty(), "nothing was done");
     for (n, effect) in effects.iter().enumerate() {
@@ -57,8 +66,9 @@ fn survives(
                 story.interfere(Interference::nth(n, fate.clone()));
                 change(story);
                 arrive(story).await;
+                let end = settled(story).await;
                 assert_eq!(story.crashes, 1, "{fate:?} of call {n} ({effect})");
-                End::of(story)
+                end
             });
             assert_eq!(
                 end, undisturbed,

@@ -188,7 +188,10 @@ async fn a_job_whose_state_is_gone_is_not_started_empty(story: &mut Story) {
         .remove(&(NAMESPACE.to_owned(), "delays".to_owned()));
     story.edit("delays", json!({ "suspend": false }));
     let message = story.stalled("delays", "RestoreFailed").await;
-    assert!(message.contains("s3://streams/prod"), "{message}");
+    assert!(
+        message.contains("HEAD.json") && message.contains("the last checkpoint known is 2"),
+        "{message}"
+    );
     story
         .stays("it does not run", 10 * MINUTE, |story| {
             story.head("delays").is_none()

@@ -402,6 +402,25 @@ async fn what_needs_no_pod_touches_no_pod(story: &mut Story) {
         .await;
 }
 
+async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
+    running(story).await;
+    for version in 2..=13 {
+        story.edit("delays", json!({ "image": format!("runtime:{version}") }));
+        story
+            .until("the new revision runs", |story| {
+                story.runner("delays") == Some(version)
+            })
+            .await;
+        story.ready("delays").await;
+    }
+    story
+        .until("the oldest are forgotten", |story| {
+            story.revisions() == (3..=13).collect()
+        })
+        .await;
+    assert_eq!(story.status("delays").history.len(), 10);
+}
+
 stories![
     an_upgrade_hands_over_and_retires_the_old_revision,
     an_upgrade_to_a_missing_image_never_touches_the_running_revision,
@@ -416,4 +435,5 @@ stories![
     a_hand_over_that_was_begun_ends_without_the_operator,
     a_restart_is_an_upgrade_to_the_same_content,
     what_needs_no_pod_touches_no_pod,
+    of_old_revisions_only_the_newest_are_remembered,
 ];

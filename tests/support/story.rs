@@ -32,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     api_server::{
         ApiServer, Kind,
-        kinds::{CONFIG_MAPS, EVENTS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS},
+        kinds::{
+            CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
+        },
         store::Deletion,
     },
     cluster::{self, text},
@@ -486,6 +488,19 @@ impl Story {
             ))
         };
         sets.iter().filter_map(entry).collect()
+    }
+
+    /// Revisions whose content is kept.
+    pub fn revisions(&self) -> BTreeSet<u64> {
+        let kept = self.world().store.all(&CONTROLLER_REVISIONS);
+        kept.iter()
+            .filter_map(|object| {
+                object["metadata"]["labels"][REVISION_LABEL]
+                    .as_str()?
+                    .parse()
+                    .ok()
+            })
+            .collect()
     }
 
     /// Uids of the pods of a revision, in order: as long as these stay, no pod was touched.
