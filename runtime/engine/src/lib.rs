@@ -6,7 +6,15 @@
 //! * [`expr`]: scalar expressions over batches.
 //! * [`aggregate`]: accumulators.
 //! * [`operators`]: the nodes of a plan between sources and sinks.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
 pub mod aggregate;
 pub mod exchange;

@@ -23,7 +23,12 @@ pub struct Place {
 /// One node of the plan in one subtask (all but sources and sinks).
 pub trait Operator: Send {
     /// Takes rows of input `input` (position in the node's `inputs`).
-    fn process(&mut self, input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError>;
+    fn process(
+        &mut self,
+        input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError>;
 
     /// Takes a watermark (epoch milliseconds, already combined over all inputs and larger than the last). The subtask forwards it after `out`, unless the operator
     /// makes its own watermarks ([`Operator::own_watermark`]).
@@ -45,7 +50,12 @@ pub trait Operator: Send {
     }
 
     /// Takes entries of state `name` back, before any row; `written` is their shape when they were written, which [`streamkeeper_protocol::compatibility`] found fit.
-    fn restore(&mut self, _name: &str, _written: &StateDescriptor, _entries: Vec<Entry>) -> Result<(), EngineError> {
+    fn restore(
+        &mut self,
+        _name: &str,
+        _written: &StateDescriptor,
+        _entries: Vec<Entry>,
+    ) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -49,7 +49,10 @@ impl AggregateCall {
     /// Types of the accumulator columns that a local aggregation emits for this call, in order: COUNT a BIGINT; SUM the widened sum (BIGINT for integers,
     /// DOUBLE for floats, DECIMAL(38, s)); AVG the widened sum and a BIGINT count; MIN and MAX the value.
     pub fn partial_types(&self) -> Vec<LogicalType> {
-        let arg = self.arg_type.as_ref().map_or(DataType::BigInt, |ty| ty.data.clone());
+        let arg = self
+            .arg_type
+            .as_ref()
+            .map_or(DataType::BigInt, |ty| ty.data.clone());
         let sum = LogicalType::nullable(widened(&arg));
         let count = LogicalType::not_null(DataType::BigInt);
         match self.function {
@@ -65,7 +68,10 @@ impl AggregateCall {
 pub fn widened(data: &DataType) -> DataType {
     match data {
         DataType::Float | DataType::Double => DataType::Double,
-        DataType::Decimal { scale, .. } => DataType::Decimal { precision: 38, scale: *scale },
+        DataType::Decimal { scale, .. } => DataType::Decimal {
+            precision: 38,
+            scale: *scale,
+        },
         _ => DataType::BigInt,
     }
 }

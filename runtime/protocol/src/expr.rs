@@ -22,12 +22,18 @@ pub struct Expr {
 impl Expr {
     /// A reference to column `index` of the input.
     pub fn column(index: usize, ty: LogicalType) -> Self {
-        Self { kind: ExprKind::Column(index), ty }
+        Self {
+            kind: ExprKind::Column(index),
+            ty,
+        }
     }
 
     /// A constant.
     pub fn literal(value: Literal, ty: LogicalType) -> Self {
-        Self { kind: ExprKind::Literal(value), ty }
+        Self {
+            kind: ExprKind::Literal(value),
+            ty,
+        }
     }
 }
 

@@ -26,7 +26,9 @@ impl Assignment {
     pub fn even(max_parallelism: u16, parallelism: u32) -> Self {
         let groups = u64::from(max_parallelism);
         let subtasks = u64::from(parallelism.max(1));
-        let owner = (0..groups).map(|group| u32::try_from(group * subtasks / groups).unwrap_or(0)).collect();
+        let owner = (0..groups)
+            .map(|group| u32::try_from(group * subtasks / groups).unwrap_or(0))
+            .collect();
         Self { owner }
     }
 
@@ -58,11 +60,13 @@ impl Assignment {
                 owner[group] = Some(old);
             }
         }
-        let mut takers = room
-            .iter()
-            .enumerate()
-            .flat_map(|(subtask, &left)| std::iter::repeat_n(u32::try_from(subtask).unwrap_or(0), left));
-        let owner = owner.into_iter().map(|kept| kept.or_else(|| takers.next()).unwrap_or(0)).collect();
+        let mut takers = room.iter().enumerate().flat_map(|(subtask, &left)| {
+            std::iter::repeat_n(u32::try_from(subtask).unwrap_or(0), left)
+        });
+        let owner = owner
+            .into_iter()
+            .map(|kept| kept.or_else(|| takers.next()).unwrap_or(0))
+            .collect();
         Self { owner }
     }
 
@@ -105,7 +109,13 @@ mod tests {
 
     #[test]
     fn the_key_hash_is_frozen() {
-        assert_eq!(key_group(b"", 128), (0x2d06_8005_38d3_94c2_u64 % 128) as u16);
-        assert_eq!(key_group(b"AA", 128), (xxhash_rust::xxh3::xxh3_64(b"AA") % 128) as u16);
+        assert_eq!(
+            key_group(b"", 128),
+            (0x2d06_8005_38d3_94c2_u64 % 128) as u16
+        );
+        assert_eq!(
+            key_group(b"AA", 128),
+            (xxhash_rust::xxh3::xxh3_64(b"AA") % 128) as u16
+        );
     }
 }

@@ -11,7 +11,15 @@
 //!
 //! This crate depends on serde and a hash function; it may never name a client, a clock or a random source.
 #![deny(missing_docs)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
 pub mod aggregate;
 pub mod compatibility;

@@ -250,14 +250,27 @@ impl Manifest {
     pub fn ranges(&self) -> impl Iterator<Item = &ObjectRange> {
         let runs = self.operators.iter().flat_map(|operator| &operator.states);
         let runs = runs.flat_map(|state| &state.runs).map(|run| &run.at);
-        runs.chain(self.committables.iter().filter_map(|committable| committable.staged.as_ref()))
+        runs.chain(
+            self.committables
+                .iter()
+                .filter_map(|committable| committable.staged.as_ref()),
+        )
     }
 
     /// The same ranges, to move them to other objects.
     pub fn ranges_mut(&mut self) -> impl Iterator<Item = &mut ObjectRange> {
-        let runs = self.operators.iter_mut().flat_map(|operator| &mut operator.states);
-        let runs = runs.flat_map(|state| &mut state.runs).map(|run| &mut run.at);
-        runs.chain(self.committables.iter_mut().filter_map(|committable| committable.staged.as_mut()))
+        let runs = self
+            .operators
+            .iter_mut()
+            .flat_map(|operator| &mut operator.states);
+        let runs = runs
+            .flat_map(|state| &mut state.runs)
+            .map(|run| &mut run.at);
+        runs.chain(
+            self.committables
+                .iter_mut()
+                .filter_map(|committable| committable.staged.as_mut()),
+        )
     }
 
     /// Keys of the objects this manifest needs, sorted, each once.

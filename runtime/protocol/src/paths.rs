@@ -10,13 +10,19 @@ impl StatePaths {
     /// Paths of a job below a storage prefix (no leading or trailing slash; may be empty).
     pub fn new(prefix: &str, namespace: &str, job: &str) -> Self {
         let prefix = prefix.trim_matches('/');
-        let root = if prefix.is_empty() { format!("{namespace}/{job}") } else { format!("{prefix}/{namespace}/{job}") };
+        let root = if prefix.is_empty() {
+            format!("{namespace}/{job}")
+        } else {
+            format!("{prefix}/{namespace}/{job}")
+        };
         Self { root }
     }
 
     /// Paths below exactly this root, as for a local run.
     pub fn at(root: &str) -> Self {
-        Self { root: root.trim_matches('/').to_owned() }
+        Self {
+            root: root.trim_matches('/').to_owned(),
+        }
     }
 
     /// The job's root.
@@ -25,7 +31,11 @@ impl StatePaths {
     }
 
     fn below(&self, rest: &str) -> String {
-        if self.root.is_empty() { rest.to_owned() } else { format!("{}/{rest}", self.root) }
+        if self.root.is_empty() {
+            rest.to_owned()
+        } else {
+            format!("{}/{rest}", self.root)
+        }
     }
 
     /// The authority; changed only by compare-and-swap.
@@ -45,7 +55,9 @@ impl StatePaths {
 
     /// Runs of one worker in one checkpoint; `unique` is a ULID, so that nothing is ever overwritten.
     pub fn data(&self, checkpoint: u64, attempt: u64, worker: u32, unique: &str) -> String {
-        self.below(&format!("data/{checkpoint:012}-{attempt}-{worker}-{unique}"))
+        self.below(&format!(
+            "data/{checkpoint:012}-{attempt}-{worker}-{unique}"
+        ))
     }
 
     /// Prefix of all data objects.
@@ -87,9 +99,18 @@ mod tests {
     fn the_layout_is_frozen() {
         let paths = StatePaths::new("/state/", "flights", "delays");
         assert_eq!(paths.head(), "state/flights/delays/HEAD.json");
-        assert_eq!(paths.manifest(7, 3), "state/flights/delays/chk/000000000007/3/manifest.json");
-        assert_eq!(paths.data(7, 3, 1, "01J"), "state/flights/delays/data/000000000007-3-1-01J");
-        assert_eq!(paths.checkpoint_of(&paths.data(7, 3, 1, "01J")), Some((7, 3)));
+        assert_eq!(
+            paths.manifest(7, 3),
+            "state/flights/delays/chk/000000000007/3/manifest.json"
+        );
+        assert_eq!(
+            paths.data(7, 3, 1, "01J"),
+            "state/flights/delays/data/000000000007-3-1-01J"
+        );
+        assert_eq!(
+            paths.checkpoint_of(&paths.data(7, 3, 1, "01J")),
+            Some((7, 3))
+        );
         assert_eq!(paths.checkpoint_of(&paths.manifest(7, 3)), Some((7, 3)));
         assert_eq!(paths.checkpoint_of(&paths.head()), None);
         assert_eq!(StatePaths::at("").head(), "HEAD.json");

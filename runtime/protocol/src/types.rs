@@ -69,7 +69,10 @@ impl DataType {
 
     /// Whether this is one of the four integer types.
     pub fn is_integer(&self) -> bool {
-        matches!(self, Self::TinyInt | Self::SmallInt | Self::Int | Self::BigInt)
+        matches!(
+            self,
+            Self::TinyInt | Self::SmallInt | Self::Int | Self::BigInt
+        )
     }
 
     /// Whether arithmetic applies: integers, decimals, floats.
@@ -102,7 +105,9 @@ impl fmt::Display for DataType {
             Self::Decimal { precision, scale } => write!(f, "DECIMAL({precision}, {scale})"),
             Self::Char { length } => write!(f, "CHAR({length})"),
             Self::Varchar { length: None } => f.write_str("STRING"),
-            Self::Varchar { length: Some(length) } => write!(f, "VARCHAR({length})"),
+            Self::Varchar {
+                length: Some(length),
+            } => write!(f, "VARCHAR({length})"),
             Self::Bytes => f.write_str("BYTES"),
             Self::Date => f.write_str("DATE"),
             Self::Time => f.write_str("TIME(0)"),
@@ -126,18 +131,29 @@ pub struct LogicalType {
 impl LogicalType {
     /// A type that admits NULL.
     pub fn nullable(data: DataType) -> Self {
-        Self { data, nullable: true }
+        Self {
+            data,
+            nullable: true,
+        }
     }
 
     /// A type that does not.
     pub fn not_null(data: DataType) -> Self {
-        Self { data, nullable: false }
+        Self {
+            data,
+            nullable: false,
+        }
     }
 }
 
 impl fmt::Display for LogicalType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.data, if self.nullable { "" } else { " NOT NULL" })
+        write!(
+            f,
+            "{}{}",
+            self.data,
+            if self.nullable { "" } else { " NOT NULL" }
+        )
     }
 }
 
@@ -153,7 +169,10 @@ pub struct Field {
 impl Field {
     /// A column.
     pub fn new(name: impl Into<String>, ty: LogicalType) -> Self {
-        Self { name: name.into(), ty }
+        Self {
+            name: name.into(),
+            ty,
+        }
     }
 }
 

@@ -20,7 +20,13 @@ impl Rows<'_> {
         self.groups
             .iter()
             .enumerate()
-            .map(move |(row, &group)| (row, group as usize, weights.map_or(1, |weights| i64::from(weights[row]))))
+            .map(move |(row, &group)| {
+                (
+                    row,
+                    group as usize,
+                    weights.map_or(1, |weights| i64::from(weights[row])),
+                )
+            })
             .filter(|(_, _, weight)| *weight != 0)
     }
 }
@@ -53,7 +59,12 @@ pub trait Accumulator: Send + std::fmt::Debug {
     fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String>;
 
     /// Adds groups of another accumulator of the same call: `theirs[i]` to `own[i]`.
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String>;
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String>;
 
     /// Columns of [`streamkeeper_protocol::aggregate::AggregateCall::partial_types`] for these groups.
     fn partial(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String>;
@@ -73,7 +84,10 @@ pub trait Accumulator: Send + std::fmt::Debug {
 
 /// The other accumulator, if it is of the same kind.
 pub(super) fn same<A: 'static>(other: &dyn Accumulator) -> Result<&A, String> {
-    other.as_any().downcast_ref::<A>().ok_or_else(|| "accumulators of different kinds cannot be added".to_owned())
+    other
+        .as_any()
+        .downcast_ref::<A>()
+        .ok_or_else(|| "accumulators of different kinds cannot be added".to_owned())
 }
 
 /// Why stored bytes cannot be read.

@@ -14,7 +14,14 @@ pub(super) struct Count {
 
 impl Count {
     fn column(&self, groups: &[u32]) -> ArrayRef {
-        Arc::new(groups.iter().map(|&group| self.counts[group as usize]).collect::<Vec<i64>>().into_iter().collect::<Int64Array>())
+        Arc::new(
+            groups
+                .iter()
+                .map(|&group| self.counts[group as usize])
+                .collect::<Vec<i64>>()
+                .into_iter()
+                .collect::<Int64Array>(),
+        )
     }
 }
 
@@ -32,23 +39,42 @@ impl Accumulator for Count {
     }
 
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
-        match arg.and_then(Array::logical_nulls).filter(|nulls| nulls.null_count() > 0) {
-            None if rows.weights.is_none() => rows.groups.iter().for_each(|&group| self.counts[group as usize] += 1),
-            None => rows.iter().for_each(|(_, group, weight)| self.counts[group] += weight),
-            Some(nulls) => rows.iter().filter(|(row, ..)| nulls.is_valid(*row)).for_each(|(_, group, weight)| self.counts[group] += weight),
+        match arg
+            .and_then(Array::logical_nulls)
+            .filter(|nulls| nulls.null_count() > 0)
+        {
+            None if rows.weights.is_none() => rows
+                .groups
+                .iter()
+                .for_each(|&group| self.counts[group as usize] += 1),
+            None => rows
+                .iter()
+                .for_each(|(_, group, weight)| self.counts[group] += weight),
+            Some(nulls) => rows
+                .iter()
+                .filter(|(row, ..)| nulls.is_valid(*row))
+                .for_each(|(_, group, weight)| self.counts[group] += weight),
         }
         Ok(())
     }
 
     fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String> {
-        let counts = partial.first().and_then(|array| array.as_primitive_opt::<Int64Type>()).ok_or("COUNT needs a partial BIGINT")?;
+        let counts = partial
+            .first()
+            .and_then(|array| array.as_primitive_opt::<Int64Type>())
+            .ok_or("COUNT needs a partial BIGINT")?;
         for (&group, count) in groups.iter().zip(counts) {
             self.counts[group as usize] += count.unwrap_or(0);
         }
         Ok(())
     }
 
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         for (&to, &from) in own.iter().zip(theirs) {
             self.counts[to as usize] += other.counts[from as usize];

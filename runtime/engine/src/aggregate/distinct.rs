@@ -28,7 +28,11 @@ struct News<V> {
 
 impl<V> News<V> {
     fn new() -> Self {
-        Self { groups: Vec::new(), weights: Vec::new(), values: Vec::new() }
+        Self {
+            groups: Vec::new(),
+            weights: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Notes what a change of a value's count means.
@@ -47,7 +51,11 @@ impl<V> News<V> {
 impl<D: Domain> Distinct<D> {
     /// In front of `inner`, for values of type `data`.
     pub(super) fn new(inner: Box<dyn Accumulator>, data: DataType) -> Self {
-        Self { seen: Vec::new(), inner, data }
+        Self {
+            seen: Vec::new(),
+            inner,
+            data,
+        }
     }
 
     fn tell(&mut self, news: &News<D::Value>) -> Result<(), String> {
@@ -55,13 +63,20 @@ impl<D: Domain> Distinct<D> {
             return Ok(());
         }
         let values = D::array(news.values.iter().map(Some), &self.data)?;
-        self.inner.update(Rows { groups: &news.groups, weights: Some(&news.weights) }, Some(&values))
+        self.inner.update(
+            Rows {
+                groups: &news.groups,
+                weights: Some(&news.weights),
+            },
+            Some(&values),
+        )
     }
 }
 
 impl<D: Domain> Accumulator for Distinct<D> {
     fn grow(&mut self, groups: usize) {
-        self.seen.resize(groups.max(self.seen.len()), Multiset::new());
+        self.seen
+            .resize(groups.max(self.seen.len()), Multiset::new());
         self.inner.grow(groups);
     }
 
@@ -82,20 +97,34 @@ impl<D: Domain> Accumulator for Distinct<D> {
         for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
             let counts = change(&mut self.seen[group], D::value(&column, row), weight);
             // A row number fits 32 bits: batches are small.
-            news.note(rows.groups[row], counts, || u32::try_from(row).unwrap_or(u32::MAX));
+            news.note(rows.groups[row], counts, || {
+                u32::try_from(row).unwrap_or(u32::MAX)
+            });
         }
         if news.groups.is_empty() {
             return Ok(());
         }
-        let values = arrow_select::take::take(arg, &UInt32Array::from(news.values), None).map_err(|error| error.to_string())?;
-        self.inner.update(Rows { groups: &news.groups, weights: Some(&news.weights) }, Some(&values))
+        let values = arrow_select::take::take(arg, &UInt32Array::from(news.values), None)
+            .map_err(|error| error.to_string())?;
+        self.inner.update(
+            Rows {
+                groups: &news.groups,
+                weights: Some(&news.weights),
+            },
+            Some(&values),
+        )
     }
 
     fn merge(&mut self, _: &[u32], _: &[ArrayRef]) -> Result<(), String> {
         Err("DISTINCT has no partial results".to_owned())
     }
 
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         let mut news = News::new();
         for (&to, &from) in own.iter().zip(theirs) {

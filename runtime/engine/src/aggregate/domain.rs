@@ -3,7 +3,8 @@
 use std::{cmp::Ordering, fmt::Debug, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int64Array,
+    StringArray,
     cast::AsArray,
     types::{Decimal128Type, Float32Type, Float64Type, Int64Type},
 };
@@ -30,7 +31,10 @@ pub trait Domain: Debug + Send + Sync + 'static {
     fn compare(column: &Self::Column, row: usize, other: &Self::Value) -> Ordering;
 
     /// Values as a column of type `data`.
-    fn array<'a>(values: impl Iterator<Item = Option<&'a Self::Value>>, data: &DataType) -> Result<ArrayRef, String>;
+    fn array<'a>(
+        values: impl Iterator<Item = Option<&'a Self::Value>>,
+        data: &DataType,
+    ) -> Result<ArrayRef, String>;
 
     /// Appends the stored form of a value.
     fn write(value: &Self::Value, out: &mut Vec<u8>);
@@ -107,9 +111,16 @@ impl Domain for Whole {
         column.value(row).cmp(other)
     }
 
-    fn array<'a>(values: impl Iterator<Item = Option<&'a i64>>, data: &DataType) -> Result<ArrayRef, String> {
+    fn array<'a>(
+        values: impl Iterator<Item = Option<&'a i64>>,
+        data: &DataType,
+    ) -> Result<ArrayRef, String> {
         if *data == DataType::Boolean {
-            return Ok(Arc::new(values.map(|value| value.map(|value| *value != 0)).collect::<BooleanArray>()));
+            return Ok(Arc::new(
+                values
+                    .map(|value| value.map(|value| *value != 0))
+                    .collect::<BooleanArray>(),
+            ));
         }
         let wide: Int64Array = values.map(Option::<&i64>::copied).collect();
         conversion::from_i64(Arc::new(wide), &arrow_type(data)).map_err(|error| error.to_string())
@@ -144,11 +155,21 @@ impl Domain for Real {
         column.value(row).total_cmp(&other.0)
     }
 
-    fn array<'a>(values: impl Iterator<Item = Option<&'a Total>>, data: &DataType) -> Result<ArrayRef, String> {
+    fn array<'a>(
+        values: impl Iterator<Item = Option<&'a Total>>,
+        data: &DataType,
+    ) -> Result<ArrayRef, String> {
         let values = values.map(|value| value.map(|value| value.0));
-        #[expect(clippy::cast_possible_truncation, reason = "FLOAT is narrower by definition")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "FLOAT is narrower by definition"
+        )]
         match data {
-            DataType::Float => Ok(Arc::new(values.map(|value| value.map(|value| value as f32)).collect::<arrow_array::Float32Array>())),
+            DataType::Float => Ok(Arc::new(
+                values
+                    .map(|value| value.map(|value| value as f32))
+                    .collect::<arrow_array::Float32Array>(),
+            )),
             DataType::Double => Ok(Arc::new(values.collect::<Float64Array>())),
             _ => Err(format!("floats are not a {data}")),
         }
@@ -168,7 +189,10 @@ impl Domain for Exact {
     type Value = i128;
 
     fn column(array: &ArrayRef) -> Result<Decimal128Array, String> {
-        array.as_primitive_opt::<Decimal128Type>().cloned().ok_or_else(|| cannot(array, "a decimal"))
+        array
+            .as_primitive_opt::<Decimal128Type>()
+            .cloned()
+            .ok_or_else(|| cannot(array, "a decimal"))
     }
 
     fn value(column: &Decimal128Array, row: usize) -> i128 {
@@ -179,8 +203,13 @@ impl Domain for Exact {
         column.value(row).cmp(other)
     }
 
-    fn array<'a>(values: impl Iterator<Item = Option<&'a i128>>, data: &DataType) -> Result<ArrayRef, String> {
-        let DataType::Decimal { .. } = data else { return Err(format!("decimals are not a {data}")) };
+    fn array<'a>(
+        values: impl Iterator<Item = Option<&'a i128>>,
+        data: &DataType,
+    ) -> Result<ArrayRef, String> {
+        let DataType::Decimal { .. } = data else {
+            return Err(format!("decimals are not a {data}"));
+        };
         let digits: Decimal128Array = values.map(Option::<&i128>::copied).collect();
         Ok(Arc::new(digits.with_data_type(arrow_type(data))))
     }
@@ -214,12 +243,23 @@ impl Domain for Bytes {
         column.value(row).cmp(other)
     }
 
-    fn array<'a>(values: impl Iterator<Item = Option<&'a Box<[u8]>>>, data: &DataType) -> Result<ArrayRef, String> {
+    fn array<'a>(
+        values: impl Iterator<Item = Option<&'a Box<[u8]>>>,
+        data: &DataType,
+    ) -> Result<ArrayRef, String> {
         if *data == DataType::Bytes {
-            return Ok(Arc::new(values.map(|value| value.map(AsRef::<[u8]>::as_ref)).collect::<BinaryArray>()));
+            return Ok(Arc::new(
+                values
+                    .map(|value| value.map(AsRef::<[u8]>::as_ref))
+                    .collect::<BinaryArray>(),
+            ));
         }
-        let texts = values.map(|value| value.map(|value| std::str::from_utf8(value)).transpose()).collect::<Result<StringArray, _>>();
-        Ok(Arc::new(texts.map_err(|_| "a stored text is not UTF-8".to_owned())?))
+        let texts = values
+            .map(|value| value.map(|value| std::str::from_utf8(value)).transpose())
+            .collect::<Result<StringArray, _>>();
+        Ok(Arc::new(
+            texts.map_err(|_| "a stored text is not UTF-8".to_owned())?,
+        ))
     }
 
     fn write(value: &Box<[u8]>, out: &mut Vec<u8>) {

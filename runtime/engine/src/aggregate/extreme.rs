@@ -22,12 +22,23 @@ pub(super) struct Extreme<D: Domain> {
 impl<D: Domain> Extreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
-        Self { best: Vec::new(), better: if largest { Ordering::Greater } else { Ordering::Less }, data }
+        Self {
+            best: Vec::new(),
+            better: if largest {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            },
+            data,
+        }
     }
 
     fn take(&mut self, group: usize, column: &D::Column, row: usize) {
         let best = &mut self.best[group];
-        if best.as_ref().is_none_or(|best| D::compare(column, row, best) == self.better) {
+        if best
+            .as_ref()
+            .is_none_or(|best| D::compare(column, row, best) == self.better)
+        {
             *best = Some(D::value(column, row));
         }
     }
@@ -50,7 +61,10 @@ impl<D: Domain> Accumulator for Extreme<D> {
         let column = D::column(arg.ok_or("MIN and MAX need an argument")?)?;
         for (row, group, weight) in rows.iter() {
             if weight < 0 {
-                return Err("a retraction reached a MIN or MAX that was planned for inserts only".to_owned());
+                return Err(
+                    "a retraction reached a MIN or MAX that was planned for inserts only"
+                        .to_owned(),
+                );
             }
             if column.is_valid(row) {
                 self.take(group, &column, row);
@@ -60,15 +74,31 @@ impl<D: Domain> Accumulator for Extreme<D> {
     }
 
     fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String> {
-        self.update(Rows { groups, weights: None }, partial.first())
+        self.update(
+            Rows {
+                groups,
+                weights: None,
+            },
+            partial.first(),
+        )
     }
 
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         for (&to, &from) in own.iter().zip(theirs) {
-            let Some(theirs) = &other.best[from as usize] else { continue };
+            let Some(theirs) = &other.best[from as usize] else {
+                continue;
+            };
             let best = &mut self.best[to as usize];
-            if best.as_ref().is_none_or(|best| theirs.cmp(best) == self.better) {
+            if best
+                .as_ref()
+                .is_none_or(|best| theirs.cmp(best) == self.better)
+            {
                 *best = Some(theirs.clone());
             }
         }
@@ -80,7 +110,12 @@ impl<D: Domain> Accumulator for Extreme<D> {
     }
 
     fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
-        D::array(groups.iter().map(|&group| self.best[group as usize].as_ref()), &self.data)
+        D::array(
+            groups
+                .iter()
+                .map(|&group| self.best[group as usize].as_ref()),
+            &self.data,
+        )
     }
 
     fn encode(&self, group: usize, out: &mut Vec<u8>) {
@@ -96,7 +131,11 @@ impl<D: Domain> Accumulator for Extreme<D> {
             Some([1]) => Some(D::read(&mut bytes).ok_or_else(corrupt)?),
             _ => return Err(corrupt()),
         };
-        if bytes.is_empty() { Ok(()) } else { Err(corrupt()) }
+        if bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(corrupt())
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -110,7 +149,11 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 /// Appends the stored form of a multiset.
 pub(super) fn write_multiset<D: Domain>(values: &Multiset<D::Value>, out: &mut Vec<u8>) {
     // Four billion values of one group do not fit into a worker's memory.
-    out.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend_from_slice(
+        &u32::try_from(values.len())
+            .unwrap_or(u32::MAX)
+            .to_le_bytes(),
+    );
     for (value, count) in values {
         D::write(value, out);
         out.extend_from_slice(&count.to_le_bytes());
@@ -119,13 +162,24 @@ pub(super) fn write_multiset<D: Domain>(values: &Multiset<D::Value>, out: &mut V
 
 /// Reads a whole multiset.
 pub(super) fn read_multiset<D: Domain>(mut bytes: &[u8]) -> Result<Multiset<D::Value>, String> {
-    let count = take(&mut bytes).map(u32::from_le_bytes).ok_or_else(corrupt)?;
+    let count = take(&mut bytes)
+        .map(u32::from_le_bytes)
+        .ok_or_else(corrupt)?;
     let mut values = Multiset::new();
     for _ in 0..count {
         let value = D::read(&mut bytes).ok_or_else(corrupt)?;
-        values.insert(value, take(&mut bytes).map(i64::from_le_bytes).ok_or_else(corrupt)?);
+        values.insert(
+            value,
+            take(&mut bytes)
+                .map(i64::from_le_bytes)
+                .ok_or_else(corrupt)?,
+        );
     }
-    if bytes.is_empty() { Ok(values) } else { Err(corrupt()) }
+    if bytes.is_empty() {
+        Ok(values)
+    } else {
+        Err(corrupt())
+    }
 }
 
 /// Changes the count of a value; answers it before and after.
@@ -162,18 +216,30 @@ pub(super) struct RetractableExtreme<D: Domain> {
 impl<D: Domain> RetractableExtreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
-        Self { values: Vec::new(), largest, data }
+        Self {
+            values: Vec::new(),
+            largest,
+            data,
+        }
     }
 
     fn best(&self, group: usize) -> Option<&D::Value> {
-        let mut present = self.values[group].iter().filter(|(_, count)| **count > 0).map(|(value, _)| value);
-        if self.largest { present.next_back() } else { present.next() }
+        let mut present = self.values[group]
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(value, _)| value);
+        if self.largest {
+            present.next_back()
+        } else {
+            present.next()
+        }
     }
 }
 
 impl<D: Domain> Accumulator for RetractableExtreme<D> {
     fn grow(&mut self, groups: usize) {
-        self.values.resize(groups.max(self.values.len()), Multiset::new());
+        self.values
+            .resize(groups.max(self.values.len()), Multiset::new());
     }
 
     fn clear(&mut self, group: usize) {
@@ -196,7 +262,12 @@ impl<D: Domain> Accumulator for RetractableExtreme<D> {
         Err("MIN and MAX of changes have no partial results".to_owned())
     }
 
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         for (&to, &from) in own.iter().zip(theirs) {
             for (value, count) in &other.values[from as usize] {
@@ -211,7 +282,10 @@ impl<D: Domain> Accumulator for RetractableExtreme<D> {
     }
 
     fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
-        D::array(groups.iter().map(|&group| self.best(group as usize)), &self.data)
+        D::array(
+            groups.iter().map(|&group| self.best(group as usize)),
+            &self.data,
+        )
     }
 
     fn encode(&self, group: usize, out: &mut Vec<u8>) {

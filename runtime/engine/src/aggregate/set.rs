@@ -34,8 +34,16 @@ pub struct Accumulators {
 impl Accumulators {
     /// For these calls; `input` says whether rows may be retracted. Fails on types that a function does not take.
     pub fn new(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
-        let cells = calls.iter().map(|call| accumulator(call, input)).collect::<Result<_, _>>()?;
-        Ok(Self { calls: calls.to_vec(), cells, groups: 0, free: Vec::new() })
+        let cells = calls
+            .iter()
+            .map(|call| accumulator(call, input))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            calls: calls.to_vec(),
+            cells,
+            groups: 0,
+            free: Vec::new(),
+        })
     }
 
     /// Number of groups, with the free ones.
@@ -88,17 +96,37 @@ impl Accumulators {
     }
 
     /// Takes rows of the operator's input: `weights` as in [`Rows`].
-    pub fn update(&mut self, groups: &[u32], batch: &RecordBatch, weights: Option<&[i8]>) -> Result<(), String> {
+    pub fn update(
+        &mut self,
+        groups: &[u32],
+        batch: &RecordBatch,
+        weights: Option<&[i8]>,
+    ) -> Result<(), String> {
         let mut filtered: Vec<i8> = Vec::new();
         for (call, cell) in self.calls.iter().zip(&mut self.cells) {
-            let column = |index: usize| batch.columns().get(index).ok_or_else(|| format!("an aggregate names column {index} of {}", batch.num_columns()));
+            let column = |index: usize| {
+                batch.columns().get(index).ok_or_else(|| {
+                    format!(
+                        "an aggregate names column {index} of {}",
+                        batch.num_columns()
+                    )
+                })
+            };
             let arg = call.arg.map(column).transpose()?;
             let weights = match call.filter {
                 None => weights,
                 Some(filter) => {
-                    let filter = column(filter)?.as_boolean_opt().ok_or("FILTER needs a BOOLEAN")?;
+                    let filter = column(filter)?
+                        .as_boolean_opt()
+                        .ok_or("FILTER needs a BOOLEAN")?;
                     filtered.clear();
-                    filtered.extend((0..groups.len()).map(|row| if filter.is_valid(row) && filter.value(row) { weights.map_or(1, |weights| weights[row]) } else { 0 }));
+                    filtered.extend((0..groups.len()).map(|row| {
+                        if filter.is_valid(row) && filter.value(row) {
+                            weights.map_or(1, |weights| weights[row])
+                        } else {
+                            0
+                        }
+                    }));
                     Some(filtered.as_slice())
                 }
             };
@@ -111,7 +139,9 @@ impl Accumulators {
     pub fn merge(&mut self, groups: &[u32], partials: &[ArrayRef]) -> Result<(), String> {
         let mut rest = partials;
         for (call, cell) in self.calls.iter().zip(&mut self.cells) {
-            let (own, after) = rest.split_at_checked(call.partial_types().len()).ok_or("there are too few columns of partial results")?;
+            let (own, after) = rest
+                .split_at_checked(call.partial_types().len())
+                .ok_or("there are too few columns of partial results")?;
             cell.merge(groups, own)?;
             rest = after;
         }
@@ -120,12 +150,19 @@ impl Accumulators {
 
     /// Adds groups of other accumulators of the same calls: `theirs[i]` to `own[i]`.
     pub fn absorb(&mut self, own: &[u32], other: &Self, theirs: &[u32]) -> Result<(), String> {
-        self.cells.iter_mut().zip(&other.cells).try_for_each(|(cell, other)| cell.absorb(own, other.as_ref(), theirs))
+        self.cells
+            .iter_mut()
+            .zip(&other.cells)
+            .try_for_each(|(cell, other)| cell.absorb(own, other.as_ref(), theirs))
     }
 
     /// Partial results of these groups: for every call its columns, one call after the other.
     pub fn partials(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String> {
-        let columns = self.cells.iter().map(|cell| cell.partial(groups)).collect::<Result<Vec<_>, _>>()?;
+        let columns = self
+            .cells
+            .iter()
+            .map(|cell| cell.partial(groups))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(columns.into_iter().flatten().collect())
     }
 
@@ -147,26 +184,52 @@ impl Accumulators {
 
     /// Where each call's accumulator stands among those that were `written`; a call that is not there starts from no rows.
     pub fn mapping(&self, written: &[AccumulatorDescriptor]) -> Vec<Option<usize>> {
-        self.calls.iter().map(|call| written.iter().position(|descriptor| descriptor.uid == call.uid)).collect()
+        self.calls
+            .iter()
+            .map(|call| {
+                written
+                    .iter()
+                    .position(|descriptor| descriptor.uid == call.uid)
+            })
+            .collect()
     }
 
     /// Puts a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the `count` accumulators that were written.
-    pub fn decode(&mut self, group: u32, mut bytes: &[u8], mapping: &[Option<usize>], count: usize) -> Result<(), String> {
+    pub fn decode(
+        &mut self,
+        group: u32,
+        mut bytes: &[u8],
+        mapping: &[Option<usize>],
+        count: usize,
+    ) -> Result<(), String> {
         let mut stored = Vec::with_capacity(count);
         for _ in 0..count {
-            let length = take(&mut bytes).map(u32::from_le_bytes).ok_or_else(corrupt)?;
-            let (own, rest) = bytes.split_at_checked(length as usize).ok_or_else(corrupt)?;
+            let length = take(&mut bytes)
+                .map(u32::from_le_bytes)
+                .ok_or_else(corrupt)?;
+            let (own, rest) = bytes
+                .split_at_checked(length as usize)
+                .ok_or_else(corrupt)?;
             stored.push(own);
             bytes = rest;
         }
         if !bytes.is_empty() {
-            return Err(format!("{} bytes stand behind the last accumulator", bytes.len()));
+            return Err(format!(
+                "{} bytes stand behind the last accumulator",
+                bytes.len()
+            ));
         }
         for (cell, position) in self.cells.iter_mut().zip(mapping) {
-            let Some(own) = position.and_then(|position| stored.get(position)) else { continue };
+            let Some(own) = position.and_then(|position| stored.get(position)) else {
+                continue;
+            };
             match own.split_first() {
                 Some((&VERSION, own)) => cell.decode(group as usize, own)?,
-                Some((version, _)) => return Err(format!("version {version} of a stored accumulator is unknown, the newest known is {VERSION}")),
+                Some((version, _)) => {
+                    return Err(format!(
+                        "version {version} of a stored accumulator is unknown, the newest known is {VERSION}"
+                    ));
+                }
                 None => return Err(corrupt()),
             }
         }
@@ -193,10 +256,14 @@ fn accumulator(call: &AggregateCall, input: Input) -> Result<Box<dyn Accumulator
         | DataType::Timestamp { .. }
         | DataType::TimestampLtz { .. }
         | DataType::IntervalDayTime
-        | DataType::IntervalYearMonth => over::<Whole>(call, &arg, input, arg.is_integer().then_some(sum::<Whole>)),
+        | DataType::IntervalYearMonth => {
+            over::<Whole>(call, &arg, input, arg.is_integer().then_some(sum::<Whole>))
+        }
         DataType::Float | DataType::Double => over::<Real>(call, &arg, input, Some(sum::<Real>)),
         DataType::Decimal { .. } => over::<Exact>(call, &arg, input, Some(sum::<Exact>)),
-        DataType::Char { .. } | DataType::Varchar { .. } | DataType::Bytes => over::<Bytes>(call, &arg, input, None),
+        DataType::Char { .. } | DataType::Varchar { .. } | DataType::Bytes => {
+            over::<Bytes>(call, &arg, input, None)
+        }
         DataType::Null => Err("an argument of type NULL".to_owned()),
     }
 }
@@ -207,7 +274,12 @@ fn sum<D: Summable>(average: bool, arg: DataType, ty: LogicalType) -> Box<dyn Ac
     Box::new(Sum::<D>::new(average, arg, ty))
 }
 
-fn over<D: Domain>(call: &AggregateCall, arg: &DataType, input: Input, sum: Option<MakeSum>) -> Result<Box<dyn Accumulator>, String> {
+fn over<D: Domain>(
+    call: &AggregateCall,
+    arg: &DataType,
+    input: Input,
+    sum: Option<MakeSum>,
+) -> Result<Box<dyn Accumulator>, String> {
     let average = call.function == AggregateFunction::Avg;
     let largest = call.function == AggregateFunction::Max;
     let plain: Box<dyn Accumulator> = match call.function {
@@ -217,8 +289,16 @@ fn over<D: Domain>(call: &AggregateCall, arg: &DataType, input: Input, sum: Opti
             None => return Err(format!("{:?}({arg}) is not implemented", call.function)),
         },
         // DISTINCT changes nothing here.
-        AggregateFunction::Min | AggregateFunction::Max if input == Input::InsertOnly => return Ok(Box::new(Extreme::<D>::new(largest, arg.clone()))),
-        AggregateFunction::Min | AggregateFunction::Max => return Ok(Box::new(RetractableExtreme::<D>::new(largest, arg.clone()))),
+        AggregateFunction::Min | AggregateFunction::Max if input == Input::InsertOnly => {
+            return Ok(Box::new(Extreme::<D>::new(largest, arg.clone())));
+        }
+        AggregateFunction::Min | AggregateFunction::Max => {
+            return Ok(Box::new(RetractableExtreme::<D>::new(largest, arg.clone())));
+        }
     };
-    Ok(if call.distinct { Box::new(Distinct::<D>::new(plain, arg.clone())) } else { plain })
+    Ok(if call.distinct {
+        Box::new(Distinct::<D>::new(plain, arg.clone()))
+    } else {
+        plain
+    })
 }

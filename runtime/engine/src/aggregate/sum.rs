@@ -27,7 +27,8 @@ pub(super) trait Summable: Domain {
     }
 
     /// The average, in the type of the result; none if it overflows.
-    fn average(sum: &Self::Value, count: i64, arg: &DataType, ty: &DataType) -> Option<Self::Value>;
+    fn average(sum: &Self::Value, count: i64, arg: &DataType, ty: &DataType)
+    -> Option<Self::Value>;
 }
 
 impl Summable for Whole {
@@ -53,7 +54,10 @@ impl Summable for Real {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "as Java divides a double by a long")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "as Java divides a double by a long"
+    )]
     fn average(sum: &Total, count: i64, _: &DataType, _: &DataType) -> Option<Total> {
         Some(Total(sum.0 / count as f64))
     }
@@ -71,9 +75,29 @@ impl Summable for Exact {
     }
 
     fn average(sum: &i128, count: i64, arg: &DataType, ty: &DataType) -> Option<i128> {
-        let (DataType::Decimal { scale: from, .. }, DataType::Decimal { precision, scale }) = (arg, ty) else { return None };
-        let (sum, count) = (Operand { digits: *sum, scale: *from }, Operand { digits: i128::from(count), scale: 0 });
-        conversion::divide(sum, count, Target { precision: *precision, scale: *scale })
+        let (DataType::Decimal { scale: from, .. }, DataType::Decimal { precision, scale }) =
+            (arg, ty)
+        else {
+            return None;
+        };
+        let (sum, count) = (
+            Operand {
+                digits: *sum,
+                scale: *from,
+            },
+            Operand {
+                digits: i128::from(count),
+                scale: 0,
+            },
+        );
+        conversion::divide(
+            sum,
+            count,
+            Target {
+                precision: *precision,
+                scale: *scale,
+            },
+        )
     }
 }
 
@@ -90,7 +114,13 @@ pub(super) struct Sum<D: Summable> {
 impl<D: Summable> Sum<D> {
     /// Of values of type `arg`, with a result of type `ty`.
     pub(super) fn new(average: bool, arg: DataType, ty: LogicalType) -> Self {
-        Self { sums: Vec::new(), counts: Vec::new(), average, arg, ty }
+        Self {
+            sums: Vec::new(),
+            counts: Vec::new(),
+            average,
+            arg,
+            ty,
+        }
     }
 
     fn sum(&self, group: usize) -> Option<&D::Value> {
@@ -123,9 +153,15 @@ impl<D: Summable> Accumulator for Sum<D> {
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let column = D::column(arg.ok_or("SUM and AVG need an argument")?)?;
         if column.null_count() == 0 {
-            rows.iter().for_each(|(row, group, weight)| self.take(group, &D::value(&column, row), weight, weight));
+            rows.iter().for_each(|(row, group, weight)| {
+                self.take(group, &D::value(&column, row), weight, weight)
+            });
         } else {
-            rows.iter().filter(|(row, ..)| column.is_valid(*row)).for_each(|(row, group, weight)| self.take(group, &D::value(&column, row), weight, weight));
+            rows.iter()
+                .filter(|(row, ..)| column.is_valid(*row))
+                .for_each(|(row, group, weight)| {
+                    self.take(group, &D::value(&column, row), weight, weight)
+                });
         }
         Ok(())
     }
@@ -133,7 +169,11 @@ impl<D: Summable> Accumulator for Sum<D> {
     fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String> {
         let sums = D::column(partial.first().ok_or("SUM and AVG need a partial sum")?)?;
         let counts = match partial.get(1) {
-            Some(counts) => Some(counts.as_primitive_opt::<Int64Type>().ok_or("AVG needs a partial BIGINT")?),
+            Some(counts) => Some(
+                counts
+                    .as_primitive_opt::<Int64Type>()
+                    .ok_or("AVG needs a partial BIGINT")?,
+            ),
             None => None,
         };
         for (row, &group) in groups.iter().enumerate() {
@@ -146,7 +186,12 @@ impl<D: Summable> Accumulator for Sum<D> {
         Ok(())
     }
 
-    fn absorb(&mut self, own: &[u32], other: &dyn Accumulator, theirs: &[u32]) -> Result<(), String> {
+    fn absorb(
+        &mut self,
+        own: &[u32],
+        other: &dyn Accumulator,
+        theirs: &[u32],
+    ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         for (&to, &from) in own.iter().zip(theirs) {
             let from = from as usize;
@@ -156,21 +201,34 @@ impl<D: Summable> Accumulator for Sum<D> {
     }
 
     fn partial(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String> {
-        let sums = D::array(groups.iter().map(|&group| self.sum(group as usize)), &widened(&self.arg))?;
+        let sums = D::array(
+            groups.iter().map(|&group| self.sum(group as usize)),
+            &widened(&self.arg),
+        )?;
         if !self.average {
             return Ok(vec![sums]);
         }
-        let counts: Int64Array = groups.iter().map(|&group| Some(self.counts[group as usize])).collect();
+        let counts: Int64Array = groups
+            .iter()
+            .map(|&group| Some(self.counts[group as usize]))
+            .collect();
         Ok(vec![sums, Arc::new(counts)])
     }
 
     fn result(&self, groups: &[u32]) -> Result<ArrayRef, String> {
         if !self.average {
-            return D::array(groups.iter().map(|&group| self.sum(group as usize)), &self.ty.data);
+            return D::array(
+                groups.iter().map(|&group| self.sum(group as usize)),
+                &self.ty.data,
+            );
         }
         let averages: Vec<Option<D::Value>> = groups
             .iter()
-            .map(|&group| self.sum(group as usize).and_then(|sum| D::average(sum, self.counts[group as usize], &self.arg, &self.ty.data)))
+            .map(|&group| {
+                self.sum(group as usize).and_then(|sum| {
+                    D::average(sum, self.counts[group as usize], &self.arg, &self.ty.data)
+                })
+            })
             .collect();
         D::array(averages.iter().map(Option::as_ref), &self.ty.data)
     }
@@ -181,8 +239,12 @@ impl<D: Summable> Accumulator for Sum<D> {
     }
 
     fn decode(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
-        let count = take(&mut bytes).map(i64::from_le_bytes).ok_or_else(corrupt)?;
-        let sum = D::read(&mut bytes).filter(|_| bytes.is_empty()).ok_or_else(corrupt)?;
+        let count = take(&mut bytes)
+            .map(i64::from_le_bytes)
+            .ok_or_else(corrupt)?;
+        let sum = D::read(&mut bytes)
+            .filter(|_| bytes.is_empty())
+            .ok_or_else(corrupt)?;
         (self.sums[group], self.counts[group]) = (sum, count);
         Ok(())
     }

@@ -22,14 +22,19 @@ pub struct Credit {
 
 impl fmt::Debug for Credit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credit").field("available", &self.available).finish_non_exhaustive()
+        f.debug_struct("Credit")
+            .field("available", &self.available)
+            .finish_non_exhaustive()
     }
 }
 
 impl Credit {
     /// An allowance of `bytes`; `wake` is called when an exhausted one becomes positive again.
     pub fn new(bytes: u32, wake: Wake) -> Self {
-        Self { available: AtomicI64::new(i64::from(bytes)), wake }
+        Self {
+            available: AtomicI64::new(i64::from(bytes)),
+            wake,
+        }
     }
 
     /// Whether more may be sent.

@@ -46,7 +46,10 @@ pub struct Header {
 /// Kinds of frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-#[expect(missing_docs, reason = "named after the messages; Kinded rows carry a column of change kinds, Credit goes against the channel's direction")]
+#[expect(
+    missing_docs,
+    reason = "named after the messages; Kinded rows carry a column of change kinds, Credit goes against the channel's direction"
+)]
 pub enum FrameKind {
     Batch = 0,
     KindedBatch = 1,
@@ -73,10 +76,14 @@ impl Header {
 
     /// Reads a header.
     pub fn parse(bytes: &[u8; HEADER]) -> Result<Self, FrameError> {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let payload = word(0);
         if payload > PAYLOAD_LIMIT {
-            return Err(FrameError(format!("it announces {payload} bytes, more than the limit of {PAYLOAD_LIMIT}")));
+            return Err(FrameError(format!(
+                "it announces {payload} bytes, more than the limit of {PAYLOAD_LIMIT}"
+            )));
         }
         let kind = match bytes[4] {
             0 => FrameKind::Batch,
@@ -89,7 +96,14 @@ impl Header {
             7 => FrameKind::Credit,
             other => return Err(FrameError(format!("kind {other} is unknown"))),
         };
-        Ok(Self { payload, kind, edge: u16::from_le_bytes([bytes[6], bytes[7]]), from: word(8), to: word(12), cost: word(16) })
+        Ok(Self {
+            payload,
+            kind,
+            edge: u16::from_le_bytes([bytes[6], bytes[7]]),
+            from: word(8),
+            to: word(12),
+            cost: word(16),
+        })
     }
 }
 
@@ -132,7 +146,12 @@ impl FrameEncoder {
         Ok(frame)
     }
 
-    fn encode_batch(&mut self, envelope: &Envelope, batch: &Batch, to: u32) -> Result<Vec<u8>, ArrowError> {
+    fn encode_batch(
+        &mut self,
+        envelope: &Envelope,
+        batch: &Batch,
+        to: u32,
+    ) -> Result<Vec<u8>, ArrowError> {
         let (kind, encoded) = match &batch.kinds {
             None => (FrameKind::Batch, self.encode_rows(&batch.rows)?),
             Some(kinds) => {
@@ -147,7 +166,11 @@ impl FrameEncoder {
         let payload = before_body + body.len();
         let mut frame = Vec::with_capacity(HEADER + payload);
         frame.extend_from_slice(&header(envelope, to, kind, payload)?.to_bytes());
-        frame.extend_from_slice(&u32::try_from(metadata.len()).unwrap_or(u32::MAX).to_le_bytes());
+        frame.extend_from_slice(
+            &u32::try_from(metadata.len())
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
         frame.extend_from_slice(&metadata);
         frame.resize(HEADER + before_body, 0);
         frame.extend_from_slice(&body);
@@ -156,38 +179,82 @@ impl FrameEncoder {
 
     fn encode_rows(&mut self, rows: &RecordBatch) -> Result<(Vec<u8>, Vec<u8>), ArrowError> {
         let mut no_dictionaries = DictionaryTracker::new(true);
-        let (_, encoded) = self.generator.encode(rows, &mut no_dictionaries, &self.options, &mut self.context)?;
+        let (_, encoded) =
+            self.generator
+                .encode(rows, &mut no_dictionaries, &self.options, &mut self.context)?;
         Ok((encoded.ipc_message, encoded.arrow_data))
     }
 }
 
-fn header(envelope: &Envelope, to: u32, kind: FrameKind, payload: usize) -> Result<Header, ArrowError> {
-    let payload = u32::try_from(payload).ok().filter(|&bytes| bytes <= PAYLOAD_LIMIT);
-    let payload = payload.ok_or_else(|| ArrowError::IpcError(format!("a batch exceeds {PAYLOAD_LIMIT} bytes; are its rows very long?")))?;
-    let edge = u16::try_from(envelope.edge).map_err(|_| ArrowError::IpcError("more than 65,535 exchanges".to_owned()))?;
-    Ok(Header { payload, kind, edge, from: envelope.from, to, cost: envelope.cost })
+fn header(
+    envelope: &Envelope,
+    to: u32,
+    kind: FrameKind,
+    payload: usize,
+) -> Result<Header, ArrowError> {
+    let payload = u32::try_from(payload)
+        .ok()
+        .filter(|&bytes| bytes <= PAYLOAD_LIMIT);
+    let payload = payload.ok_or_else(|| {
+        ArrowError::IpcError(format!(
+            "a batch exceeds {PAYLOAD_LIMIT} bytes; are its rows very long?"
+        ))
+    })?;
+    let edge = u16::try_from(envelope.edge)
+        .map_err(|_| ArrowError::IpcError("more than 65,535 exchanges".to_owned()))?;
+    Ok(Header {
+        payload,
+        kind,
+        edge,
+        from: envelope.from,
+        to,
+        cost: envelope.cost,
+    })
 }
 
 /// The frame that returns credit of the channel (edge, from, to) to its sender.
 pub fn credit_frame(edge: usize, from: u32, to: u32, bytes: u32) -> [u8; HEADER] {
     let edge = u16::try_from(edge).unwrap_or(u16::MAX);
-    Header { payload: 0, kind: FrameKind::Credit, edge, from, to, cost: bytes }.to_bytes()
+    Header {
+        payload: 0,
+        kind: FrameKind::Credit,
+        edge,
+        from,
+        to,
+        cost: bytes,
+    }
+    .to_bytes()
 }
 
 fn with_kinds(schema: &SchemaRef) -> SchemaRef {
     let kinds = Arc::new(Field::new("kind", DataType::Int8, false));
-    Arc::new(Schema::new(schema.fields().iter().cloned().chain([kinds]).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema
+            .fields()
+            .iter()
+            .cloned()
+            .chain([kinds])
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// The message of a frame (any kind but credit), whose rows have `schema`.
 pub fn decode(header: &Header, payload: &Buffer, schema: &SchemaRef) -> Result<Msg, FrameError> {
     match header.kind {
-        FrameKind::Batch => Ok(Msg::Batch(Batch::inserts(decode_rows(payload, schema.clone())?))),
+        FrameKind::Batch => Ok(Msg::Batch(Batch::inserts(decode_rows(
+            payload,
+            schema.clone(),
+        )?))),
         FrameKind::KindedBatch => {
             let rows = decode_rows(payload, with_kinds(schema))?;
-            let kinds = rows.columns().last().and_then(|column| column.as_any().downcast_ref::<Int8Array>()).cloned();
+            let kinds = rows
+                .columns()
+                .last()
+                .and_then(|column| column.as_any().downcast_ref::<Int8Array>())
+                .cloned();
             let columns = rows.columns()[..schema.fields().len()].to_vec();
-            let rows = RecordBatch::try_new(schema.clone(), columns).map_err(|error| FrameError(error.to_string()))?;
+            let rows = RecordBatch::try_new(schema.clone(), columns)
+                .map_err(|error| FrameError(error.to_string()))?;
             Ok(Msg::Batch(Batch { rows, kinds }))
         }
         FrameKind::Watermark => Ok(Msg::Watermark(i64::from_le_bytes(exactly(payload)?))),
@@ -203,31 +270,53 @@ pub fn decode(header: &Header, payload: &Buffer, schema: &SchemaRef) -> Result<M
             };
             let mut checkpoint = [0; 8];
             checkpoint.copy_from_slice(&bytes[..8]);
-            Ok(Msg::Barrier(Barrier { checkpoint: u64::from_le_bytes(checkpoint), kind }))
+            Ok(Msg::Barrier(Barrier {
+                checkpoint: u64::from_le_bytes(checkpoint),
+                kind,
+            }))
         }
         FrameKind::End => Ok(Msg::End),
-        FrameKind::Credit => Err(FrameError("a credit where a message was expected".to_owned())),
+        FrameKind::Credit => Err(FrameError(
+            "a credit where a message was expected".to_owned(),
+        )),
     }
 }
 
 fn exactly<const N: usize>(payload: &Buffer) -> Result<[u8; N], FrameError> {
-    payload.as_slice().try_into().map_err(|_| FrameError(format!("{} bytes where {N} were expected", payload.len())))
+    payload
+        .as_slice()
+        .try_into()
+        .map_err(|_| FrameError(format!("{} bytes where {N} were expected", payload.len())))
 }
 
 fn decode_rows(payload: &Buffer, schema: SchemaRef) -> Result<RecordBatch, FrameError> {
     let short = || FrameError("the payload ends early".to_owned());
     let bytes = payload.as_slice();
-    let length = bytes.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes).ok_or_else(short)? as usize;
+    let length = bytes
+        .get(..4)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u32::from_le_bytes)
+        .ok_or_else(short)? as usize;
     let metadata = bytes.get(4..4 + length).ok_or_else(short)?;
     let body_start = (4 + length).next_multiple_of(ALIGN);
     if body_start > bytes.len() {
         return Err(short());
     }
     let body = payload.slice(body_start);
-    let message = arrow_ipc::root_as_message(metadata).map_err(|error| FrameError(error.to_string()))?;
-    let batch = message.header_as_record_batch().ok_or_else(|| FrameError("it holds no record batch".to_owned()))?;
-    arrow_ipc::reader::read_record_batch(&body, batch, schema, &HashMap::new(), None, &message.version())
-        .map_err(|error| FrameError(error.to_string()))
+    let message =
+        arrow_ipc::root_as_message(metadata).map_err(|error| FrameError(error.to_string()))?;
+    let batch = message
+        .header_as_record_batch()
+        .ok_or_else(|| FrameError("it holds no record batch".to_owned()))?;
+    arrow_ipc::reader::read_record_batch(
+        &body,
+        batch,
+        schema,
+        &HashMap::new(),
+        None,
+        &message.version(),
+    )
+    .map_err(|error| FrameError(error.to_string()))
 }
 
 #[cfg(test)]
@@ -238,9 +327,22 @@ mod tests {
     use super::*;
 
     fn through_the_wire(msg: Msg, schema: &SchemaRef) -> Msg {
-        let frame = FrameEncoder::default().encode(&Envelope { edge: 3, from: 1, cost: 77, msg }, 2).unwrap();
+        let frame = FrameEncoder::default()
+            .encode(
+                &Envelope {
+                    edge: 3,
+                    from: 1,
+                    cost: 77,
+                    msg,
+                },
+                2,
+            )
+            .unwrap();
         let header = Header::parse(frame[..HEADER].try_into().unwrap()).unwrap();
-        assert_eq!((header.edge, header.from, header.to, header.cost), (3, 1, 2, 77));
+        assert_eq!(
+            (header.edge, header.from, header.to, header.cost),
+            (3, 1, 2, 77)
+        );
         assert_eq!(header.payload as usize, frame.len() - HEADER);
         decode(&header, &Buffer::from(&frame[HEADER..]), schema).unwrap()
     }
@@ -276,11 +378,22 @@ mod tests {
     #[test]
     fn control_messages_survive_the_wire() {
         let schema: SchemaRef = Arc::new(Schema::empty());
-        assert!(matches!(through_the_wire(Msg::Watermark(-5), &schema), Msg::Watermark(-5)));
+        assert!(matches!(
+            through_the_wire(Msg::Watermark(-5), &schema),
+            Msg::Watermark(-5)
+        ));
         assert!(matches!(through_the_wire(Msg::Idle, &schema), Msg::Idle));
-        assert!(matches!(through_the_wire(Msg::Active, &schema), Msg::Active));
+        assert!(matches!(
+            through_the_wire(Msg::Active, &schema),
+            Msg::Active
+        ));
         assert!(matches!(through_the_wire(Msg::End, &schema), Msg::End));
-        let barrier = Barrier { checkpoint: 1 << 40, kind: CheckpointKind::Final };
-        assert!(matches!(through_the_wire(Msg::Barrier(barrier), &schema), Msg::Barrier(back) if back == barrier));
+        let barrier = Barrier {
+            checkpoint: 1 << 40,
+            kind: CheckpointKind::Final,
+        };
+        assert!(
+            matches!(through_the_wire(Msg::Barrier(barrier), &schema), Msg::Barrier(back) if back == barrier)
+        );
     }
 }

@@ -47,14 +47,19 @@ struct Content<C> {
 
 impl<C> fmt::Debug for Inbox<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("dirty", &self.dirty).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("dirty", &self.dirty)
+            .finish_non_exhaustive()
     }
 }
 
 impl<C> Default for Inbox<C> {
     fn default() -> Self {
         Self {
-            content: Mutex::new(Content { commands: VecDeque::new(), messages: Vec::new() }),
+            content: Mutex::new(Content {
+                commands: VecDeque::new(),
+                messages: Vec::new(),
+            }),
             arrived: Condvar::new(),
             dirty: AtomicBool::new(false),
         }
@@ -104,7 +109,11 @@ impl<C> Inbox<C> {
     pub fn park(&self, at_most: Duration) {
         let content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.dirty.load(Ordering::Acquire) {
-            drop(self.arrived.wait_timeout(content, at_most).unwrap_or_else(PoisonError::into_inner));
+            drop(
+                self.arrived
+                    .wait_timeout(content, at_most)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
         }
     }
 }

@@ -25,7 +25,9 @@ pub struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("credit", &self.credit).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("credit", &self.credit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,7 +49,16 @@ pub struct Outlet {
 impl Outlet {
     /// The end of `edge` in subtask `from`; `links[s]` leads to subtask `s`.
     pub fn new(edge: usize, from: u32, partition: Partition, links: Vec<Link>) -> Self {
-        Self { edge, from, partition, links, rows: Vec::new(), row_count: 0, watermark: None, since_ms: None }
+        Self {
+            edge,
+            from,
+            partition,
+            links,
+            rows: Vec::new(),
+            row_count: 0,
+            watermark: None,
+            since_ms: None,
+        }
     }
 
     /// Whether every channel may take more.
@@ -62,7 +73,8 @@ impl Outlet {
 
     /// Whether something was held back for longer than it should.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        self.since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= LINGER_MS)
+        self.since_ms
+            .is_some_and(|since| now_ms.saturating_sub(since) >= LINGER_MS)
     }
 
     /// Takes rows.
@@ -70,7 +82,11 @@ impl Outlet {
         self.row_count += batch.len();
         self.rows.push(batch);
         self.since_ms.get_or_insert(now_ms);
-        if self.row_count >= BATCH_ROWS { self.send_rows().map(|()| self.settle()) } else { Ok(()) }
+        if self.row_count >= BATCH_ROWS {
+            self.send_rows().map(|()| self.settle())
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes a watermark; it follows the rows taken so far, and a later one may overtake it.
@@ -105,7 +121,14 @@ impl Outlet {
     }
 
     fn broadcast(&self, msg: &Msg) -> Result<(), ArrowError> {
-        self.links.iter().try_for_each(|link| link.to.deliver(Envelope { edge: self.edge, from: self.from, cost: 0, msg: msg.clone() }))
+        self.links.iter().try_for_each(|link| {
+            link.to.deliver(Envelope {
+                edge: self.edge,
+                from: self.from,
+                cost: 0,
+                msg: msg.clone(),
+            })
+        })
     }
 
     fn send_rows(&mut self) -> Result<(), ArrowError> {
@@ -113,17 +136,34 @@ impl Outlet {
         self.row_count = 0;
         let Some(batch) = batch else { return Ok(()) };
         let parts = self.partition.split(batch)?;
-        let bytes: usize = parts.batch.rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        let bytes: usize = parts
+            .batch
+            .rows
+            .columns()
+            .iter()
+            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+            .sum();
         let total = parts.batch.len().max(1);
         for (link, range) in self.links.iter().zip(&parts.ranges) {
             let mut start = range.start;
             while start < range.end {
                 let rows = (range.end - start).min(BATCH_ROWS);
-                let cost = u32::try_from(bytes * rows / total).unwrap_or(u32::MAX / 2).saturating_add(OVERHEAD);
+                let cost = u32::try_from(bytes * rows / total)
+                    .unwrap_or(u32::MAX / 2)
+                    .saturating_add(OVERHEAD);
                 let whole = rows == parts.batch.len();
-                let batch = if whole { parts.batch.clone() } else { slice(&parts.batch, start, rows) };
+                let batch = if whole {
+                    parts.batch.clone()
+                } else {
+                    slice(&parts.batch, start, rows)
+                };
                 link.credit.take(cost);
-                link.to.deliver(Envelope { edge: self.edge, from: self.from, cost, msg: Msg::Batch(batch) })?;
+                link.to.deliver(Envelope {
+                    edge: self.edge,
+                    from: self.from,
+                    cost,
+                    msg: Msg::Batch(batch),
+                })?;
                 start += rows;
             }
         }
@@ -132,20 +172,34 @@ impl Outlet {
 }
 
 fn slice(batch: &Batch, start: usize, rows: usize) -> Batch {
-    Batch { rows: batch.rows.slice(start, rows), kinds: batch.kinds.as_ref().map(|kinds| kinds.slice(start, rows)) }
+    Batch {
+        rows: batch.rows.slice(start, rows),
+        kinds: batch.kinds.as_ref().map(|kinds| kinds.slice(start, rows)),
+    }
 }
 
 fn join(mut batches: Vec<Batch>) -> Result<Option<Batch>, ArrowError> {
     if batches.len() < 2 {
         return Ok(batches.pop());
     }
-    let rows: RecordBatch = concat_batches(batches[0].rows.schema_ref(), batches.iter().map(|batch| &batch.rows))?;
+    let rows: RecordBatch = concat_batches(
+        batches[0].rows.schema_ref(),
+        batches.iter().map(|batch| &batch.rows),
+    )?;
     let kinds = if batches.iter().any(|batch| batch.kinds.is_some()) {
         let kinds: Vec<Int8Array> = batches
             .iter()
-            .map(|batch| batch.kinds.clone().unwrap_or_else(|| Int8Array::from_value(INSERT, batch.len())))
+            .map(|batch| {
+                batch
+                    .kinds
+                    .clone()
+                    .unwrap_or_else(|| Int8Array::from_value(INSERT, batch.len()))
+            })
             .collect();
-        let kinds: Vec<&dyn arrow_array::Array> = kinds.iter().map(|kinds| kinds as &dyn arrow_array::Array).collect();
+        let kinds: Vec<&dyn arrow_array::Array> = kinds
+            .iter()
+            .map(|kinds| kinds as &dyn arrow_array::Array)
+            .collect();
         Some(Int8Array::from(concat(&kinds)?.to_data()))
     } else {
         None

@@ -35,8 +35,20 @@ pub struct Parts {
 
 impl Partition {
     /// By the columns `keys` (positions, with their types) among `subtasks`; no keys means that the owner of the empty key's group takes all.
-    pub fn new(keys: Vec<usize>, types: &[DataType], assignment: Arc<Assignment>, subtasks: usize) -> Self {
-        Self { keys, encoder: KeyEncoder::new(types), assignment, subtasks, owners: Vec::new(), encoded: KeyBatch::default() }
+    pub fn new(
+        keys: Vec<usize>,
+        types: &[DataType],
+        assignment: Arc<Assignment>,
+        subtasks: usize,
+    ) -> Self {
+        Self {
+            keys,
+            encoder: KeyEncoder::new(types),
+            assignment,
+            subtasks,
+            owners: Vec::new(),
+            encoded: KeyBatch::default(),
+        }
     }
 
     /// Sorts a batch by receiver; copies rows at most once.
@@ -67,8 +79,15 @@ impl Partition {
         }
         let order = UInt32Array::from(order);
         let rows = take_record_batch(&batch.rows, &order)?;
-        let kinds = batch.kinds.map(|kinds| take(&kinds, &order, None)).transpose()?.map(|kinds| Int8Array::from(kinds.to_data()));
-        Ok(Parts { batch: Batch { rows, kinds }, ranges })
+        let kinds = batch
+            .kinds
+            .map(|kinds| take(&kinds, &order, None))
+            .transpose()?
+            .map(|kinds| Int8Array::from(kinds.to_data()));
+        Ok(Parts {
+            batch: Batch { rows, kinds },
+            ranges,
+        })
     }
 
     fn find_owners(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
@@ -76,18 +95,39 @@ impl Partition {
         self.owners.clear();
         let last = u32::try_from(self.subtasks.saturating_sub(1)).unwrap_or(0);
         if self.keys.is_empty() {
-            let owner = self.assignment.owner.get(usize::from(key_group(&[], groups))).copied().unwrap_or(0).min(last);
+            let owner = self
+                .assignment
+                .owner
+                .get(usize::from(key_group(&[], groups)))
+                .copied()
+                .unwrap_or(0)
+                .min(last);
             self.owners.resize(rows.num_rows(), owner);
             return Ok(());
         }
-        let columns: Vec<ArrayRef> = self.keys.iter().map(|&key| rows.columns().get(key).cloned()).collect::<Option<_>>().ok_or_else(|| {
-            ArrowError::SchemaError(format!("an exchange by columns {:?} over rows of {} columns", self.keys, rows.num_columns()))
-        })?;
-        self.encoder.encode_into(&columns, rows.num_rows(), &mut self.encoded).map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+        let columns: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&key| rows.columns().get(key).cloned())
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                ArrowError::SchemaError(format!(
+                    "an exchange by columns {:?} over rows of {} columns",
+                    self.keys,
+                    rows.num_columns()
+                ))
+            })?;
+        self.encoder
+            .encode_into(&columns, rows.num_rows(), &mut self.encoded)
+            .map_err(|error| ArrowError::ComputeError(error.to_string()))?;
         let owner_of = &self.assignment.owner;
         self.owners.extend((0..rows.num_rows()).map(|row| {
             let group = self.encoded.key(row).key_group(groups);
-            owner_of.get(usize::from(group)).copied().unwrap_or(0).min(last)
+            owner_of
+                .get(usize::from(group))
+                .copied()
+                .unwrap_or(0)
+                .min(last)
         }));
         Ok(())
     }
@@ -97,5 +137,9 @@ impl Partition {
 #[cfg(test)]
 pub(crate) fn encoded_key(key: i64) -> Vec<u8> {
     let column: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![key]));
-    KeyEncoder::new(&[DataType::BigInt]).encode(&[column], 1).unwrap().bytes(0).to_vec()
+    KeyEncoder::new(&[DataType::BigInt])
+        .encode(&[column], 1)
+        .unwrap()
+        .bytes(0)
+        .to_vec()
 }

@@ -17,7 +17,10 @@ enum Form {
     /// One text column: itself.
     Text,
     /// Anything else: the encoded key.
-    Encoded { encoder: KeyEncoder, batch: KeyBatch },
+    Encoded {
+        encoder: KeyEncoder,
+        batch: KeyBatch,
+    },
 }
 
 /// Numbers of groups by slice and key.
@@ -48,11 +51,25 @@ fn mix(value: u64) -> u64 {
 impl GroupIndex {
     pub(super) fn new(keys: &[DataType]) -> Self {
         let form = match keys {
-            [data] if data.is_integer() || data.is_timestamp() || matches!(data, DataType::Date | DataType::Time) => Form::Whole(data.clone()),
+            [data]
+                if data.is_integer()
+                    || data.is_timestamp()
+                    || matches!(data, DataType::Date | DataType::Time) =>
+            {
+                Form::Whole(data.clone())
+            }
             [data] if data.is_string() => Form::Text,
-            _ => Form::Encoded { encoder: KeyEncoder::new(keys), batch: KeyBatch::default() },
+            _ => Form::Encoded {
+                encoder: KeyEncoder::new(keys),
+                batch: KeyBatch::default(),
+            },
         };
-        Self { form, table: HashTable::new(), groups: Vec::new(), bytes: Vec::new() }
+        Self {
+            form,
+            table: HashTable::new(),
+            groups: Vec::new(),
+            bytes: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -60,29 +77,50 @@ impl GroupIndex {
     }
 
     /// Appends the group of every row to `into`; new groups get the next numbers.
-    pub(super) fn find(&mut self, slices: &[i64], keys: &[ArrayRef], into: &mut Vec<u32>) -> Result<(), String> {
+    pub(super) fn find(
+        &mut self,
+        slices: &[i64],
+        keys: &[ArrayRef],
+        into: &mut Vec<u32>,
+    ) -> Result<(), String> {
         let rows = slices.len();
-        let mut store = Store { table: &mut self.table, groups: &mut self.groups, bytes: &mut self.bytes };
-        let column = || keys.first().ok_or_else(|| "a key column is missing".to_owned());
+        let mut store = Store {
+            table: &mut self.table,
+            groups: &mut self.groups,
+            bytes: &mut self.bytes,
+        };
+        let column = || {
+            keys.first()
+                .ok_or_else(|| "a key column is missing".to_owned())
+        };
         match &mut self.form {
             Form::Whole(_) => {
-                let wide = conversion::array_as_i64(column()?).map_err(|error| error.to_string())?;
+                let wide =
+                    conversion::array_as_i64(column()?).map_err(|error| error.to_string())?;
                 let wide = wide.as_primitive::<Int64Type>();
                 for (row, &slice) in slices.iter().enumerate() {
                     let key = wide.value(row);
-                    let key = wide.is_valid(row).then(|| (key.to_le_bytes(), mix(key.cast_unsigned())));
-                    into.push(store.group(slice, key.as_ref().map(|(key, hash)| (key.as_slice(), *hash))));
+                    let key = wide
+                        .is_valid(row)
+                        .then(|| (key.to_le_bytes(), mix(key.cast_unsigned())));
+                    into.push(store.group(
+                        slice,
+                        key.as_ref().map(|(key, hash)| (key.as_slice(), *hash)),
+                    ));
                 }
             }
             Form::Text => {
-                let texts: &StringArray = column()?.as_string_opt().ok_or("a text key is no text")?;
+                let texts: &StringArray =
+                    column()?.as_string_opt().ok_or("a text key is no text")?;
                 for (row, &slice) in slices.iter().enumerate() {
                     let key = texts.is_valid(row).then(|| texts.value(row).as_bytes());
                     into.push(store.group(slice, key.map(|key| (key, xxh3_64(key)))));
                 }
             }
             Form::Encoded { encoder, batch } => {
-                encoder.encode_into(keys, rows, batch).map_err(|error| error.to_string())?;
+                encoder
+                    .encode_into(keys, rows, batch)
+                    .map_err(|error| error.to_string())?;
                 for (row, &slice) in slices.iter().enumerate() {
                     let key = batch.key(row);
                     into.push(store.group(slice, Some((key.bytes, key.hash))));
@@ -93,21 +131,43 @@ impl GroupIndex {
     }
 
     /// Key columns and slices of the groups `from..to`.
-    pub(super) fn columns(&self, from: usize, to: usize) -> Result<(Vec<ArrayRef>, Vec<i64>), String> {
+    pub(super) fn columns(
+        &self,
+        from: usize,
+        to: usize,
+    ) -> Result<(Vec<ArrayRef>, Vec<i64>), String> {
         let groups = &self.groups[from..to];
         let bytes = |group: &Group| &self.bytes[group.start..group.end];
         let keys: Vec<ArrayRef> = match &self.form {
             Form::Whole(data) => {
-                let key = |group: &Group| (!group.null).then(|| i64::from_le_bytes(bytes(group).try_into().unwrap_or_default()));
+                let key = |group: &Group| {
+                    (!group.null)
+                        .then(|| i64::from_le_bytes(bytes(group).try_into().unwrap_or_default()))
+                };
                 let wide: Int64Array = groups.iter().map(key).collect();
-                vec![conversion::from_i64(std::sync::Arc::new(wide), &arrow_type(data)).map_err(|error| error.to_string())?]
+                vec![
+                    conversion::from_i64(std::sync::Arc::new(wide), &arrow_type(data))
+                        .map_err(|error| error.to_string())?,
+                ]
             }
             Form::Text => {
-                let key = |group: &Group| if group.null { Ok(None) } else { std::str::from_utf8(bytes(group)).map(Some) };
-                let texts = groups.iter().map(key).collect::<Result<StringArray, _>>().map_err(|error| error.to_string())?;
+                let key = |group: &Group| {
+                    if group.null {
+                        Ok(None)
+                    } else {
+                        std::str::from_utf8(bytes(group)).map(Some)
+                    }
+                };
+                let texts = groups
+                    .iter()
+                    .map(key)
+                    .collect::<Result<StringArray, _>>()
+                    .map_err(|error| error.to_string())?;
                 vec![std::sync::Arc::new(texts)]
             }
-            Form::Encoded { encoder, .. } => encoder.decode(groups.iter().map(bytes)).map_err(|error| error.to_string())?,
+            Form::Encoded { encoder, .. } => encoder
+                .decode(groups.iter().map(bytes))
+                .map_err(|error| error.to_string())?,
         };
         Ok((keys, groups.iter().map(|group| group.slice).collect()))
     }
@@ -136,7 +196,10 @@ impl Store<'_> {
         let (groups, bytes) = (&*self.groups, &*self.bytes);
         let same = |number: &u32| {
             let group = &groups[*number as usize];
-            group.hash == hash && group.slice == slice && group.null == null && bytes[group.start..group.end] == *key
+            group.hash == hash
+                && group.slice == slice
+                && group.null == null
+                && bytes[group.start..group.end] == *key
         };
         if let Some(number) = self.table.find(hash, same) {
             return *number;
@@ -145,9 +208,16 @@ impl Store<'_> {
         self.bytes.extend_from_slice(key);
         // The operator flushes long before there are four billion groups.
         let number = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
-        self.groups.push(Group { slice, hash, start, end: self.bytes.len(), null });
+        self.groups.push(Group {
+            slice,
+            hash,
+            start,
+            end: self.bytes.len(),
+            null,
+        });
         let groups = &*self.groups;
-        self.table.insert_unique(hash, number, |number| groups[*number as usize].hash);
+        self.table
+            .insert_unique(hash, number, |number| groups[*number as usize].hash);
         number
     }
 }

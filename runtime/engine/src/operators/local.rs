@@ -39,19 +39,41 @@ pub(super) struct LocalWindows {
 }
 
 impl LocalWindows {
-    pub(super) fn new(site: Site, node: &PlanNode, plan: &StreamPlan, window: &WindowAggregate) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        site: Site,
+        node: &PlanNode,
+        plan: &StreamPlan,
+        window: &WindowAggregate,
+    ) -> Result<Self, EngineError> {
         let input = input_of(&site, node, plan)?;
         if input.changelog != ChangelogMode::InsertOnly {
-            return Err(site.refused("a window aggregation takes inserts only, and its input may update or delete"));
+            return Err(site.refused(
+                "a window aggregation takes inserts only, and its input may update or delete",
+            ));
         }
         if let Some(call) = window.aggregates.iter().find(|call| !call.is_splittable()) {
-            return Err(site.refused(format!("{:?} DISTINCT cannot be split around a shuffle", call.function)));
+            return Err(site.refused(format!(
+                "{:?} DISTINCT cannot be split around a shuffle",
+                call.function
+            )));
         }
-        let field = |&column: &usize| input.schema.fields.get(column).ok_or_else(|| site.refused(format!("column {column} is not in its input")));
+        let field = |&column: &usize| {
+            input
+                .schema
+                .fields
+                .get(column)
+                .ok_or_else(|| site.refused(format!("column {column} is not in its input")))
+        };
         let zoned = matches!(field(&window.time)?.ty.data, DataType::TimestampLtz { .. });
-        let slicing = Slicing::new(window.window, if zoned { site.zone.offset_ms() } else { 0 }).map_err(|detail| site.refused(detail))?;
-        let types = window.keys.iter().map(|column| field(column).map(|field| field.ty.data.clone())).collect::<Result<Vec<_>, _>>()?;
-        let accumulators = Accumulators::new(&window.aggregates, Input::InsertOnly).map_err(|detail| site.refused(detail))?;
+        let slicing = Slicing::new(window.window, if zoned { site.zone.offset_ms() } else { 0 })
+            .map_err(|detail| site.refused(detail))?;
+        let types = window
+            .keys
+            .iter()
+            .map(|column| field(column).map(|field| field.ty.data.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let accumulators = Accumulators::new(&window.aggregates, Input::InsertOnly)
+            .map_err(|detail| site.refused(detail))?;
         Ok(Self {
             output: Output::new(node),
             slicing,
@@ -71,11 +93,17 @@ impl LocalWindows {
         let refused = |detail: String| self.site.refused(detail);
         for from in (0..count).step_by(BATCH_ROWS) {
             let to = (from + BATCH_ROWS).min(count);
-            let groups: Vec<u32> = (from..to).filter_map(|group| u32::try_from(group).ok()).collect();
+            let groups: Vec<u32> = (from..to)
+                .filter_map(|group| u32::try_from(group).ok())
+                .collect();
             let (mut columns, slices) = self.index.columns(from, to).map_err(refused)?;
             columns.extend(self.accumulators.partials(&groups).map_err(refused)?);
             columns.push(Arc::new(Int64Array::from(slices)));
-            out.push(Batch::inserts(self.output.rows(&self.site, columns, to - from)?));
+            out.push(Batch::inserts(self.output.rows(
+                &self.site,
+                columns,
+                to - from,
+            )?));
         }
         self.index.clear();
         self.accumulators.reset();
@@ -85,25 +113,55 @@ impl LocalWindows {
 }
 
 impl Operator for LocalWindows {
-    fn process(&mut self, _: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         if batch.is_empty() {
             return Ok(());
         }
         let millis = windows::times(&self.site, batch, self.time)?;
         self.slices.clear();
-        self.slices.extend(millis.as_primitive::<Int64Type>().values().iter().map(|time| self.slicing.slice_end(*time)));
-        self.earliest = self.slices.iter().fold(self.earliest, |earliest, slice| earliest.min(*slice));
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|&key| ArrayRef::clone(batch.rows.column(key))).collect();
+        self.slices.extend(
+            millis
+                .as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .map(|time| self.slicing.slice_end(*time)),
+        );
+        self.earliest = self
+            .slices
+            .iter()
+            .fold(self.earliest, |earliest, slice| earliest.min(*slice));
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&key| ArrayRef::clone(batch.rows.column(key)))
+            .collect();
         self.groups.clear();
         let refused = |detail: String| self.site.refused(detail);
-        self.index.find(&self.slices, &keys, &mut self.groups).map_err(refused)?;
+        self.index
+            .find(&self.slices, &keys, &mut self.groups)
+            .map_err(refused)?;
         self.accumulators.settle_at(self.index.len());
-        self.accumulators.update(&self.groups, &batch.rows, None).map_err(refused)?;
-        if self.index.len() >= HELD_GROUPS { self.send(out) } else { Ok(()) }
+        self.accumulators
+            .update(&self.groups, &batch.rows, None)
+            .map_err(refused)?;
+        if self.index.len() >= HELD_GROUPS {
+            self.send(out)
+        } else {
+            Ok(())
+        }
     }
 
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        if self.earliest.saturating_sub(1) <= watermark { self.send(out) } else { Ok(()) }
+        if self.earliest.saturating_sub(1) <= watermark {
+            self.send(out)
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {

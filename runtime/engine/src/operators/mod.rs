@@ -39,40 +39,84 @@ struct Site {
 
 impl Site {
     fn failed(&self, error: &ExprError) -> EngineError {
-        EngineError::Expression { operator: self.label.clone(), detail: error.to_string() }
+        EngineError::Expression {
+            operator: self.label.clone(),
+            detail: error.to_string(),
+        }
     }
 
     fn refused(&self, detail: impl std::fmt::Display) -> EngineError {
-        EngineError::Internal { operator: self.label.clone(), detail: detail.to_string() }
+        EngineError::Internal {
+            operator: self.label.clone(),
+            detail: detail.to_string(),
+        }
     }
 
     fn unreadable(&self, state: &str, detail: impl std::fmt::Display) -> EngineError {
-        EngineError::State { operator: self.label.clone(), state: state.to_owned(), detail: detail.to_string() }
+        EngineError::State {
+            operator: self.label.clone(),
+            state: state.to_owned(),
+            detail: detail.to_string(),
+        }
     }
 }
 
 /// The operator of `node` at `place`. Sources and sinks are not operators; what the engine cannot do is refused here, before any row.
-pub fn build(node: &PlanNode, plan: &StreamPlan, place: &Place) -> Result<Box<dyn Operator>, EngineError> {
-    let unzoned = Site { label: node.label.clone(), zone: Zone::UTC };
-    let zone = plan.settings.time_zone.as_deref().map_or(Ok(Zone::UTC), Zone::parse).map_err(|error| unzoned.refused(error))?;
+pub fn build(
+    node: &PlanNode,
+    plan: &StreamPlan,
+    place: &Place,
+) -> Result<Box<dyn Operator>, EngineError> {
+    let unzoned = Site {
+        label: node.label.clone(),
+        zone: Zone::UTC,
+    };
+    let zone = plan
+        .settings
+        .time_zone
+        .as_deref()
+        .map_or(Ok(Zone::UTC), Zone::parse)
+        .map_err(|error| unzoned.refused(error))?;
     let site = Site { zone, ..unzoned };
     Ok(match &node.operator {
-        Planned::Calc { filter, project } => Box::new(calc::Calc::new(site, node, filter.as_ref(), project)?),
-        Planned::WatermarkAssigner { column, expr } => Box::new(watermarks::WatermarkAssigner::new(site, *column, expr)?),
+        Planned::Calc { filter, project } => {
+            Box::new(calc::Calc::new(site, node, filter.as_ref(), project)?)
+        }
+        Planned::WatermarkAssigner { column, expr } => {
+            Box::new(watermarks::WatermarkAssigner::new(site, *column, expr)?)
+        }
         Planned::Union => Box::new(union::Union::new(site, node)),
         Planned::WindowAggregate(window) => match window.phase {
             Phase::Local => Box::new(local::LocalWindows::new(site, node, plan, window)?),
-            Phase::Global | Phase::Single => Box::new(windows::Windows::new(site, node, plan, place, window)?),
+            Phase::Global | Phase::Single => {
+                Box::new(windows::Windows::new(site, node, plan, place, window)?)
+            }
         },
-        Planned::GroupAggregate { keys, aggregates } => Box::new(groups::Groups::new(site, node, plan, place, keys, aggregates)?),
-        Planned::Source(_) | Planned::Sink(_) => return Err(site.refused("sources and sinks are run by the subtask, not built as operators")),
+        Planned::GroupAggregate { keys, aggregates } => Box::new(groups::Groups::new(
+            site, node, plan, place, keys, aggregates,
+        )?),
+        Planned::Source(_) | Planned::Sink(_) => {
+            return Err(
+                site.refused("sources and sinks are run by the subtask, not built as operators")
+            );
+        }
     })
 }
 
 /// Output schema of the only input of `node`.
-fn input_of<'a>(site: &Site, node: &PlanNode, plan: &'a StreamPlan) -> Result<&'a PlanNode, EngineError> {
+fn input_of<'a>(
+    site: &Site,
+    node: &PlanNode,
+    plan: &'a StreamPlan,
+) -> Result<&'a PlanNode, EngineError> {
     match node.inputs[..] {
-        [ref input] => plan.nodes.get(input.node).ok_or_else(|| site.refused(format!("its input {} is not in the plan", input.node))),
-        _ => Err(site.refused(format!("it has {} inputs instead of one", node.inputs.len()))),
+        [ref input] => plan
+            .nodes
+            .get(input.node)
+            .ok_or_else(|| site.refused(format!("its input {} is not in the plan", input.node))),
+        _ => Err(site.refused(format!(
+            "it has {} inputs instead of one",
+            node.inputs.len()
+        ))),
     }
 }

@@ -17,23 +17,38 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(node: &PlanNode) -> Self {
-        Self { schema: arrow_schema(&node.schema) }
+        Self {
+            schema: arrow_schema(&node.schema),
+        }
     }
 
     /// Arrow types of the columns.
     pub(super) fn types(&self) -> Vec<arrow_schema::DataType> {
-        self.schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        self.schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect()
     }
 
     /// Rows of these columns, which must have the schema's types.
-    pub(super) fn rows(&self, site: &Site, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, EngineError> {
+    pub(super) fn rows(
+        &self,
+        site: &Site,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<RecordBatch, EngineError> {
         for (field, column) in self.schema.fields().iter().zip(&columns) {
             if !field.is_nullable() && column.null_count() > 0 {
-                return Err(EngineError::Expression { operator: site.label.clone(), detail: format!("column '{}' is NOT NULL but got a NULL", field.name()) });
+                return Err(EngineError::Expression {
+                    operator: site.label.clone(),
+                    detail: format!("column '{}' is NOT NULL but got a NULL", field.name()),
+                });
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(|error| site.refused(error))
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| site.refused(error))
     }
 
     /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch may start at a row.
@@ -57,7 +72,10 @@ impl Output {
                 end -= 1;
             }
             let part = |array: &Int8Array| array.slice(start, end - start);
-            out.push(Batch { rows: all.slice(start, end - start), kinds: kinds.as_ref().map(part) });
+            out.push(Batch {
+                rows: all.slice(start, end - start),
+                kinds: kinds.as_ref().map(part),
+            });
             start = end;
         }
         Ok(())

@@ -16,13 +16,22 @@ pub(super) const GROUPS: &str = "groups";
 pub(super) const SLICES: &str = "slices";
 
 /// Shape of state `name` of `node`.
-pub(super) fn descriptor(site: &Site, node: &PlanNode, plan: &StreamPlan, name: &str) -> Result<StateDescriptor, EngineError> {
+pub(super) fn descriptor(
+    site: &Site,
+    node: &PlanNode,
+    plan: &StreamPlan,
+    name: &str,
+) -> Result<StateDescriptor, EngineError> {
     let entries = catalog(plan).into_iter();
-    let mut own = entries.filter(|entry| entry.state_uid == node.state_uid && entry.descriptor.name == name);
+    let mut own =
+        entries.filter(|entry| entry.state_uid == node.state_uid && entry.descriptor.name == name);
     match (own.next(), own.next()) {
         (Some(entry), None) => Ok(entry.descriptor),
         (None, _) => Err(site.refused(format!("the plan's catalog has no state '{name}' for it"))),
-        (Some(_), Some(_)) => Err(site.refused(format!("two operators have the identity {}", node.state_uid))),
+        (Some(_), Some(_)) => Err(site.refused(format!(
+            "two operators have the identity {}",
+            node.state_uid
+        ))),
     }
 }
 

@@ -29,27 +29,45 @@ impl Slicing {
     pub(super) fn new(window: Window, zone_ms: i64) -> Result<Self, String> {
         let (size, slide, offset) = match window {
             Window::Tumble { size, offset } => (size, size, offset),
-            Window::Hop { slide, size, offset } => (size, slide, offset),
+            Window::Hop {
+                slide,
+                size,
+                offset,
+            } => (size, slide, offset),
         };
         if size <= 0 || slide <= 0 || size % slide != 0 {
-            return Err(format!("a window of {size} ms every {slide} ms: both must be positive, and the size a multiple of the slide"));
+            return Err(format!(
+                "a window of {size} ms every {slide} ms: both must be positive, and the size a multiple of the slide"
+            ));
         }
-        Ok(Self { slice: gcd(size, slide), size, slide, offset: offset.wrapping_sub(zone_ms) })
+        Ok(Self {
+            slice: gcd(size, slide),
+            size,
+            slide,
+            offset: offset.wrapping_sub(zone_ms),
+        })
     }
 
     /// End of the slice that holds a time.
     pub(super) fn slice_end(self, time: i64) -> i64 {
-        time.wrapping_sub(time.wrapping_sub(self.offset).rem_euclid(self.slice)).wrapping_add(self.slice)
+        time.wrapping_sub(time.wrapping_sub(self.offset).rem_euclid(self.slice))
+            .wrapping_add(self.slice)
     }
 
     /// End of the first window with this slice.
     pub(super) fn first_window(self, slice_end: i64) -> i64 {
-        slice_end.wrapping_add(self.offset.wrapping_add(self.size).wrapping_sub(slice_end).rem_euclid(self.slide))
+        slice_end.wrapping_add(
+            self.offset
+                .wrapping_add(self.size)
+                .wrapping_sub(slice_end)
+                .rem_euclid(self.slide),
+        )
     }
 
     /// End of the last window with this slice.
     pub(super) fn last_window(self, slice_end: i64) -> i64 {
-        self.first_window(slice_end).wrapping_add(self.size - self.slide)
+        self.first_window(slice_end)
+            .wrapping_add(self.size - self.slide)
     }
 
     /// End of the first window with this slice that fires after `watermark`.
@@ -82,7 +100,10 @@ impl Slicing {
 pub(super) fn epoch_millis(array: &ArrayRef) -> Result<ArrayRef, String> {
     let wide = conversion::array_as_i64(array).map_err(|error| error.to_string())?;
     Ok(match array.data_type() {
-        Arrow::Timestamp(TimeUnit::Microsecond, _) => Arc::new(wide.as_primitive::<Int64Type>().unary::<_, Int64Type>(|micros| micros.div_euclid(1000))),
+        Arrow::Timestamp(TimeUnit::Microsecond, _) => Arc::new(
+            wide.as_primitive::<Int64Type>()
+                .unary::<_, Int64Type>(|micros| micros.div_euclid(1000)),
+        ),
         _ => wide,
     })
 }
@@ -90,7 +111,10 @@ pub(super) fn epoch_millis(array: &ArrayRef) -> Result<ArrayRef, String> {
 /// Epoch milliseconds as a timestamp of Arrow type `to`.
 pub(super) fn timestamps(millis: &[i64], to: &Arrow) -> Result<ArrayRef, String> {
     let values: Int64Array = match to {
-        Arrow::Timestamp(TimeUnit::Microsecond, _) => millis.iter().map(|ms| Some(ms.wrapping_mul(1000))).collect(),
+        Arrow::Timestamp(TimeUnit::Microsecond, _) => millis
+            .iter()
+            .map(|ms| Some(ms.wrapping_mul(1000)))
+            .collect(),
         _ => millis.iter().map(|ms| Some(*ms)).collect(),
     };
     conversion::from_i64(Arc::new(values), to).map_err(|error| error.to_string())
@@ -125,9 +149,26 @@ mod tests {
     #[test]
     fn windows_follow_the_clock_of_the_zone() {
         let day = 86_400_000;
-        let slicing = Slicing::new(Window::Tumble { size: day, offset: 0 }, 2 * 3_600_000).unwrap();
+        let slicing = Slicing::new(
+            Window::Tumble {
+                size: day,
+                offset: 0,
+            },
+            2 * 3_600_000,
+        )
+        .unwrap();
         assert_eq!(slicing.slice_end(0), day - 2 * 3_600_000);
-        assert!(Slicing::new(Window::Hop { slide: 7, size: 10, offset: 0 }, 0).is_err());
+        assert!(
+            Slicing::new(
+                Window::Hop {
+                    slide: 7,
+                    size: 10,
+                    offset: 0
+                },
+                0
+            )
+            .is_err()
+        );
         assert!(Slicing::new(Window::Tumble { size: 0, offset: 0 }, 0).is_err());
     }
 }

@@ -15,14 +15,27 @@ pub(super) struct Union {
 
 impl Union {
     pub(super) fn new(site: Site, node: &PlanNode) -> Self {
-        Self { site, output: Output::new(node) }
+        Self {
+            site,
+            output: Output::new(node),
+        }
     }
 }
 
 impl Operator for Union {
-    fn process(&mut self, _: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        let rows = self.output.rows(&self.site, batch.rows.columns().to_vec(), batch.len())?;
-        out.push(Batch { rows, kinds: batch.kinds.clone() });
+    fn process(
+        &mut self,
+        _: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
+        let rows = self
+            .output
+            .rows(&self.site, batch.rows.columns().to_vec(), batch.len())?;
+        out.push(Batch {
+            rows,
+            kinds: batch.kinds.clone(),
+        });
         Ok(())
     }
 

@@ -20,37 +20,78 @@ pub(super) struct WatermarkAssigner {
 impl WatermarkAssigner {
     pub(super) fn new(site: Site, column: usize, expr: &Expr) -> Result<Self, EngineError> {
         if !expr.ty.data.is_timestamp() {
-            return Err(site.refused(format!("the watermark is of type {}, not a timestamp", expr.ty)));
+            return Err(site.refused(format!(
+                "the watermark is of type {}, not a timestamp",
+                expr.ty
+            )));
         }
         let expr = CompiledExpr::in_zone(expr, site.zone).map_err(|error| site.refused(error))?;
-        Ok(Self { site, column, expr, watermark: None })
+        Ok(Self {
+            site,
+            column,
+            expr,
+            watermark: None,
+        })
     }
 }
 
 /// `name=value, …` of a row, for messages.
 pub(super) fn describe(batch: &RecordBatch, row: usize) -> String {
-    let value = |index: usize| array_value_to_string(batch.column(index), row).unwrap_or_else(|error| error.to_string());
+    let value = |index: usize| {
+        array_value_to_string(batch.column(index), row).unwrap_or_else(|error| error.to_string())
+    };
     let columns = batch.schema_ref().fields().iter().enumerate();
     let parts: Vec<String> = columns
-        .map(|(index, field)| if batch.column(index).is_null(row) { format!("{}=NULL", field.name()) } else { format!("{}={}", field.name(), value(index)) })
+        .map(|(index, field)| {
+            if batch.column(index).is_null(row) {
+                format!("{}=NULL", field.name())
+            } else {
+                format!("{}={}", field.name(), value(index))
+            }
+        })
         .collect();
     parts.join(", ")
 }
 
 impl Operator for WatermarkAssigner {
-    fn process(&mut self, _: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let time = batch.rows.columns().get(self.column).ok_or_else(|| self.site.refused(format!("the time column {} is not in its input", self.column)))?;
-        if let Some(row) = (time.null_count() > 0).then(|| (0..batch.len()).find(|&row| time.is_null(row))).flatten() {
+        let time = batch.rows.columns().get(self.column).ok_or_else(|| {
+            self.site.refused(format!(
+                "the time column {} is not in its input",
+                self.column
+            ))
+        })?;
+        if let Some(row) = (time.null_count() > 0)
+            .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
+            .flatten()
+        {
             let name = batch.rows.schema_ref().field(self.column).name();
-            let detail = format!("the time column '{name}' is NULL in row ({}); filter such rows out before the watermark, or give it a value", describe(&batch.rows, row));
-            return Err(EngineError::Expression { operator: self.site.label.clone(), detail });
+            let detail = format!(
+                "the time column '{name}' is NULL in row ({}); filter such rows out before the watermark, or give it a value",
+                describe(&batch.rows, row)
+            );
+            return Err(EngineError::Expression {
+                operator: self.site.label.clone(),
+                detail,
+            });
         }
-        let watermarks = self.expr.evaluate(&batch.rows).map_err(|error| self.site.failed(&error))?;
-        let millis = slices::epoch_millis(&watermarks).map_err(|detail| self.site.refused(detail))?;
-        self.watermark = self.watermark.max(arrow_arith::aggregate::max::<Int64Type>(millis.as_primitive()));
+        let watermarks = self
+            .expr
+            .evaluate(&batch.rows)
+            .map_err(|error| self.site.failed(&error))?;
+        let millis =
+            slices::epoch_millis(&watermarks).map_err(|detail| self.site.refused(detail))?;
+        self.watermark = self.watermark.max(arrow_arith::aggregate::max::<Int64Type>(
+            millis.as_primitive(),
+        ));
         out.push(batch.clone());
         Ok(())
     }

@@ -19,7 +19,13 @@ pub(crate) struct Alignment {
 
 impl Alignment {
     pub(crate) fn new(channels: usize, sources: bool) -> Self {
-        Self { arrived: vec![false; channels], missing: channels, current: None, sources, triggers: VecDeque::new() }
+        Self {
+            arrived: vec![false; channels],
+            missing: channels,
+            current: None,
+            sources,
+            triggers: VecDeque::new(),
+        }
     }
 
     /// A barrier for the stage's sources.
@@ -56,7 +62,11 @@ impl Alignment {
         if self.missing > 0 || (self.sources && self.triggers.is_empty()) {
             return None;
         }
-        let barrier = if self.sources { self.triggers.pop_front() } else { self.current };
+        let barrier = if self.sources {
+            self.triggers.pop_front()
+        } else {
+            self.current
+        };
         self.current = None;
         self.missing = self.arrived.len();
         self.arrived.fill(false);
@@ -71,7 +81,10 @@ mod tests {
     use super::*;
 
     fn barrier(checkpoint: u64) -> Barrier {
-        Barrier { checkpoint, kind: CheckpointKind::Periodic }
+        Barrier {
+            checkpoint,
+            kind: CheckpointKind::Periodic,
+        }
     }
 
     #[test]
@@ -94,7 +107,10 @@ mod tests {
         alignment.trigger(barrier(1));
         alignment.trigger(barrier(2));
         assert_eq!(alignment.complete(), Some(barrier(1)));
-        assert!(alignment.blocks_sources(), "the second barrier waits for the channel");
+        assert!(
+            alignment.blocks_sources(),
+            "the second barrier waits for the channel"
+        );
         assert_eq!(alignment.complete(), None);
         assert!(alignment.arrive(0, barrier(2)));
         assert_eq!(alignment.complete(), Some(barrier(2)));

@@ -16,13 +16,15 @@ use crate::{
 impl Subtask {
     pub(super) fn partial(&mut self, checkpoint: u64) -> &mut Partial {
         let stages_left = self.stages.len();
-        self.checkpoints.entry(checkpoint).or_insert_with(|| Partial {
-            full: None,
-            stages_left,
-            nodes: Vec::new(),
-            ended: true,
-            freeze: Duration::ZERO,
-        })
+        self.checkpoints
+            .entry(checkpoint)
+            .or_insert_with(|| Partial {
+                full: None,
+                stages_left,
+                nodes: Vec::new(),
+                ended: true,
+                freeze: Duration::ZERO,
+            })
     }
 
     /// Lets a stage's barrier through if every input delivered it.
@@ -35,7 +37,11 @@ impl Subtask {
         Ok(passed)
     }
 
-    pub(super) fn pass_barrier(&mut self, stage: usize, barrier: Barrier) -> Result<(), EngineError> {
+    pub(super) fn pass_barrier(
+        &mut self,
+        stage: usize,
+        barrier: Barrier,
+    ) -> Result<(), EngineError> {
         let topology = self.topology.clone();
         let wiring = &topology.stages[stage];
         let began = self.clock.monotonic();
@@ -43,7 +49,9 @@ impl Subtask {
             self.flush_node(node)?;
         }
         for &edge in &wiring.outputs {
-            self.outlets[edge].control(&Msg::Barrier(barrier)).map_err(|error| self.refused(topology.edges[edge].from, &error))?;
+            self.outlets[edge]
+                .control(&Msg::Barrier(barrier))
+                .map_err(|error| self.refused(topology.edges[edge].from, &error))?;
         }
         if barrier.kind == CheckpointKind::Final && !wiring.sources.is_empty() {
             self.stages[stage].stopped = true;
@@ -55,7 +63,10 @@ impl Subtask {
             let full = full.as_ref().is_none_or(|full| full.contains(&node));
             frozen.push(self.freeze(node, barrier.checkpoint, full)?);
         }
-        let ended = wiring.nodes.iter().all(|&node| self.nodes[node].has_ended());
+        let ended = wiring
+            .nodes
+            .iter()
+            .all(|&node| self.nodes[node].has_ended());
         let took = self.clock.monotonic().saturating_sub(began);
         let partial = self.partial(barrier.checkpoint);
         partial.nodes.append(&mut frozen);
@@ -63,21 +74,44 @@ impl Subtask {
         partial.freeze += took;
         partial.stages_left -= 1;
         if partial.stages_left == 0
-            && let Some(Partial { nodes, ended, freeze, .. }) = self.checkpoints.remove(&barrier.checkpoint)
+            && let Some(Partial {
+                nodes,
+                ended,
+                freeze,
+                ..
+            }) = self.checkpoints.remove(&barrier.checkpoint)
         {
             self.publish_counters();
-            self.report(Event::Frozen(Snapshot { barrier, nodes, ended, freeze }));
+            self.report(Event::Frozen(Snapshot {
+                barrier,
+                nodes,
+                ended,
+                freeze,
+            }));
         }
         Ok(())
     }
 
-    pub(super) fn freeze(&mut self, id: NodeId, checkpoint: u64, full: bool) -> Result<NodeSnapshot, EngineError> {
+    pub(super) fn freeze(
+        &mut self,
+        id: NodeId,
+        checkpoint: u64,
+        full: bool,
+    ) -> Result<NodeSnapshot, EngineError> {
         let node = &mut self.nodes[id];
-        let mut snapshot =
-            NodeSnapshot { node: id, watermark: node.own_watermark.max(node.progress.combined()), states: Vec::new(), committable: None, rows: self.counters.rows(id) };
+        let mut snapshot = NodeSnapshot {
+            node: id,
+            watermark: node.own_watermark.max(node.progress.combined()),
+            states: Vec::new(),
+            committable: None,
+            rows: self.counters.rows(id),
+        };
         match &mut node.work {
             Work::Source(source) => snapshot.states.push(source.freeze(full)),
-            Work::Operator { operator, makes_watermarks } => {
+            Work::Operator {
+                operator,
+                makes_watermarks,
+            } => {
                 if *makes_watermarks && !node.progress.has_ended() {
                     snapshot.watermark = node.own_watermark;
                 }

@@ -22,9 +22,29 @@ use crate::{
 impl Subtask {
     /// Puts a subtask together. Nothing moves before [`Command::Start`].
     pub fn new(parts: SubtaskParts) -> Result<Self, EngineError> {
-        let SubtaskParts { plan, topology, subtask, assignment, nodes, watermarks, inbox, links, credits, credit_bytes, clock, counters, report } = parts;
-        let defect = |detail: &str| EngineError::Internal { operator: format!("subtask {subtask}"), detail: detail.to_owned() };
-        if nodes.len() != plan.nodes.len() || links.len() != topology.edges.len() || credits.len() != topology.edges.len() {
+        let SubtaskParts {
+            plan,
+            topology,
+            subtask,
+            assignment,
+            nodes,
+            watermarks,
+            inbox,
+            links,
+            credits,
+            credit_bytes,
+            clock,
+            counters,
+            report,
+        } = parts;
+        let defect = |detail: &str| EngineError::Internal {
+            operator: format!("subtask {subtask}"),
+            detail: detail.to_owned(),
+        };
+        if nodes.len() != plan.nodes.len()
+            || links.len() != topology.edges.len()
+            || credits.len() != topology.edges.len()
+        {
             return Err(defect("its parts do not match the plan"));
         }
         let now = now_ms(&*clock);
@@ -34,13 +54,23 @@ impl Subtask {
             let mut count = 0;
             for input in &wiring.inputs {
                 lanes.push(count);
-                count += if input.is_some() { topology.parallelism as usize } else { 1 };
+                count += if input.is_some() {
+                    topology.parallelism as usize
+                } else {
+                    1
+                };
             }
             let mut progress = Progress::new(count);
             let watermark = watermarks.get(node.id).copied().flatten();
             let mut own_watermark = None;
             let work = match part {
-                NodePart::Source(source, splits) => Work::Source(SourceTask::new(source, splits, &plan.settings, topology.parallelism, now)),
+                NodePart::Source(source, splits) => Work::Source(SourceTask::new(
+                    source,
+                    splits,
+                    &plan.settings,
+                    topology.parallelism,
+                    now,
+                )),
                 NodePart::Operator(mut operator) => {
                     let makes_watermarks = operator.own_watermark().is_some();
                     if let Some(watermark) = watermark {
@@ -49,17 +79,28 @@ impl Subtask {
                             own_watermark = Some(watermark);
                         }
                     }
-                    Work::Operator { operator, makes_watermarks }
+                    Work::Operator {
+                        operator,
+                        makes_watermarks,
+                    }
                 }
                 NodePart::Sink(sink) => Work::Sink(sink),
             };
             if let Some(watermark) = watermark.filter(|_| own_watermark.is_none()) {
                 progress.restore(watermark);
             }
-            built.push(Node { work, progress, lanes, own_watermark, label: node.label.clone(), scratch: Vec::new() });
+            built.push(Node {
+                work,
+                progress,
+                lanes,
+                own_watermark,
+                label: node.label.clone(),
+                scratch: Vec::new(),
+            });
         }
         let mut first_channel = vec![0; topology.edges.len()];
-        let mut credits: Vec<Option<Vec<Arc<dyn ReturnCredit>>>> = credits.into_iter().map(Some).collect();
+        let mut credits: Vec<Option<Vec<Arc<dyn ReturnCredit>>>> =
+            credits.into_iter().map(Some).collect();
         let mut stages = Vec::with_capacity(topology.stages.len());
         for stage in &topology.stages {
             let mut channels = Vec::new();
@@ -67,12 +108,29 @@ impl Subtask {
                 first_channel[edge] = channels.len();
                 let call = topology.edges[edge].to;
                 let lane = built[call.node].lanes[call.input];
-                let returns = credits[edge].take().filter(|returns| returns.len() == topology.parallelism as usize);
-                for (from, credit) in returns.ok_or_else(|| defect("an edge has not one channel per subtask"))?.into_iter().enumerate() {
-                    channels.push(Channel { call, lane: lane + from, queue: VecDeque::new(), owed: 0, credit });
+                let returns = credits[edge]
+                    .take()
+                    .filter(|returns| returns.len() == topology.parallelism as usize);
+                for (from, credit) in returns
+                    .ok_or_else(|| defect("an edge has not one channel per subtask"))?
+                    .into_iter()
+                    .enumerate()
+                {
+                    channels.push(Channel {
+                        call,
+                        lane: lane + from,
+                        queue: VecDeque::new(),
+                        owed: 0,
+                        credit,
+                    });
                 }
             }
-            stages.push(StageState { alignment: Alignment::new(channels.len(), !stage.sources.is_empty()), channels, turn: 0, stopped: false });
+            stages.push(StageState {
+                alignment: Alignment::new(channels.len(), !stage.sources.is_empty()),
+                channels,
+                turn: 0,
+                stopped: false,
+            });
         }
         let mut outlets = Vec::with_capacity(topology.edges.len());
         for (number, (edge, links)) in topology.edges.iter().zip(links).enumerate() {
@@ -80,8 +138,14 @@ impl Subtask {
                 return Err(defect("an edge has not one link per subtask"));
             }
             let fields = &plan.nodes[edge.from].schema.fields;
-            let types: Vec<DataType> = edge.keys.iter().filter_map(|&key| fields.get(key)).map(|field| field.ty.data.clone()).collect();
-            let partition = Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
+            let types: Vec<DataType> = edge
+                .keys
+                .iter()
+                .filter_map(|&key| fields.get(key))
+                .map(|field| field.ty.data.clone())
+                .collect();
+            let partition =
+                Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
             outlets.push(Outlet::new(number, subtask, partition, links));
         }
         Ok(Self {

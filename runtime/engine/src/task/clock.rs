@@ -17,15 +17,23 @@ pub struct SystemClock {
     start: std::time::Instant,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the engine's one clock; everything else takes it as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine's one clock; everything else takes it as an argument"
+)]
 impl SystemClock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { start: std::time::Instant::now() }
+        Self {
+            start: std::time::Instant::now(),
+        }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the engine's one clock; everything else takes it as an argument")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine's one clock; everything else takes it as an argument"
+)]
 impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
         std::time::Instant::now().saturating_duration_since(self.start)
@@ -34,7 +42,9 @@ impl Clock for SystemClock {
     fn wall_ms(&self) -> i64 {
         std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+            .map_or(0, |since| {
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            })
     }
 }
 

@@ -63,7 +63,8 @@ impl Counters {
     }
 
     pub(crate) fn set_sink_watermark(&self, watermark: Option<i64>) {
-        self.sink_watermark.store(watermark.unwrap_or(i64::MIN), Relaxed);
+        self.sink_watermark
+            .store(watermark.unwrap_or(i64::MIN), Relaxed);
     }
 
     /// Rows handed out by all sources and taken by all sinks of a plan.

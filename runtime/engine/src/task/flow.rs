@@ -15,27 +15,39 @@ impl Subtask {
     pub(super) fn process(&mut self, call: Call, batch: Batch) -> Result<(), EngineError> {
         let node = &mut self.nodes[call.node];
         match &mut node.work {
-            Work::Operator { operator, makes_watermarks } => {
+            Work::Operator {
+                operator,
+                makes_watermarks,
+            } => {
                 let makes_watermarks = *makes_watermarks;
                 let mut out = std::mem::take(&mut node.scratch);
                 let done = operator.process(call.input, &batch, &mut out);
                 drop(batch);
                 done?;
                 self.emit_all(call.node, out)?;
-                if makes_watermarks { self.pass_own_watermark(call.node) } else { Ok(()) }
+                if makes_watermarks {
+                    self.pass_own_watermark(call.node)
+                } else {
+                    Ok(())
+                }
             }
             Work::Sink(sink) => {
                 sink.write(&batch)?;
                 self.counters.add_rows(call.node, batch.len());
                 Ok(())
             }
-            Work::Source(_) => Err(EngineError::Internal { operator: node.label.clone(), detail: "a source got rows".to_owned() }),
+            Work::Source(_) => Err(EngineError::Internal {
+                operator: node.label.clone(),
+                detail: "a source got rows".to_owned(),
+            }),
         }
     }
 
     pub(super) fn pass_own_watermark(&mut self, id: NodeId) -> Result<(), EngineError> {
         let node = &mut self.nodes[id];
-        let Work::Operator { operator, .. } = &node.work else { return Ok(()) };
+        let Work::Operator { operator, .. } = &node.work else {
+            return Ok(());
+        };
         match operator.own_watermark().flatten() {
             Some(watermark) if node.own_watermark < Some(watermark) => {
                 node.own_watermark = Some(watermark);
@@ -46,7 +58,11 @@ impl Subtask {
     }
 
     /// Sends an operator's output on and keeps the emptied list for its next call.
-    pub(super) fn emit_all(&mut self, node: NodeId, mut out: Vec<Batch>) -> Result<(), EngineError> {
+    pub(super) fn emit_all(
+        &mut self,
+        node: NodeId,
+        mut out: Vec<Batch>,
+    ) -> Result<(), EngineError> {
         for batch in out.drain(..) {
             self.emit(node, batch)?;
         }
@@ -62,36 +78,53 @@ impl Subtask {
         let receivers = calls + self.topology.nodes[node].edges.len();
         let mut batch = Some(batch);
         for receiver in 0..receivers {
-            let rows = if receiver + 1 == receivers { batch.take() } else { batch.clone() };
+            let rows = if receiver + 1 == receivers {
+                batch.take()
+            } else {
+                batch.clone()
+            };
             let Some(rows) = rows else { break };
             if receiver < calls {
                 self.process(self.topology.nodes[node].calls[receiver], rows)?;
             } else {
                 let edge = self.topology.nodes[node].edges[receiver - calls];
-                self.outlets[edge].rows(rows, self.now_ms).map_err(|error| self.refused(node, &error))?;
+                self.outlets[edge]
+                    .rows(rows, self.now_ms)
+                    .map_err(|error| self.refused(node, &error))?;
             }
         }
         Ok(())
     }
 
     pub(super) fn refused(&self, node: NodeId, error: &ArrowError) -> EngineError {
-        EngineError::Internal { operator: self.nodes[node].label.clone(), detail: format!("its output cannot be sent on: {error}") }
+        EngineError::Internal {
+            operator: self.nodes[node].label.clone(),
+            detail: format!("its output cannot be sent on: {error}"),
+        }
     }
 
     pub(super) fn flush_outlet(&mut self, edge: usize) -> Result<(), EngineError> {
-        self.outlets[edge].flush().map_err(|error| self.refused(self.topology.edges[edge].from, &error))
+        self.outlets[edge]
+            .flush()
+            .map_err(|error| self.refused(self.topology.edges[edge].from, &error))
     }
 
     pub(super) fn forward_control(&mut self, node: NodeId, msg: &Msg) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].edges.len() {
             let edge = self.topology.nodes[node].edges[index];
-            self.outlets[edge].control(msg).map_err(|error| self.refused(node, &error))?;
+            self.outlets[edge]
+                .control(msg)
+                .map_err(|error| self.refused(node, &error))?;
         }
         Ok(())
     }
 
     /// Tells every directly called node of a change on its lane.
-    pub(super) fn forward_change(&mut self, node: NodeId, change: impl Fn(&mut Progress, usize) -> Change) -> Result<(), EngineError> {
+    pub(super) fn forward_change(
+        &mut self,
+        node: NodeId,
+        change: impl Fn(&mut Progress, usize) -> Change,
+    ) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].calls.len() {
             let call = self.topology.nodes[node].calls[index];
             let called = &mut self.nodes[call.node];
@@ -102,7 +135,11 @@ impl Subtask {
         Ok(())
     }
 
-    pub(super) fn forward_watermark(&mut self, node: NodeId, watermark: i64) -> Result<(), EngineError> {
+    pub(super) fn forward_watermark(
+        &mut self,
+        node: NodeId,
+        watermark: i64,
+    ) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].edges.len() {
             let edge = self.topology.nodes[node].edges[index];
             self.outlets[edge].watermark(watermark, self.now_ms);
@@ -134,7 +171,11 @@ impl Subtask {
         if let Some(watermark) = change.watermark {
             let node = &mut self.nodes[id];
             let mut passes = true;
-            if let Work::Operator { operator, makes_watermarks } = &mut node.work {
+            if let Work::Operator {
+                operator,
+                makes_watermarks,
+            } = &mut node.work
+            {
                 passes = !*makes_watermarks || watermark == i64::MAX;
                 if passes {
                     let mut out = std::mem::take(&mut node.scratch);
@@ -158,7 +199,9 @@ impl Subtask {
 
     pub(super) fn flush_node(&mut self, id: NodeId) -> Result<(), EngineError> {
         let node = &mut self.nodes[id];
-        let Work::Operator { operator, .. } = &mut node.work else { return Ok(()) };
+        let Work::Operator { operator, .. } = &mut node.work else {
+            return Ok(());
+        };
         let mut out = std::mem::take(&mut node.scratch);
         operator.flush(&mut out)?;
         self.emit_all(id, out)

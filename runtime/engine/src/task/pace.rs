@@ -12,18 +12,33 @@ pub(crate) struct Pace {
 impl Pace {
     /// This subtask's even share of `rows_per_second` over `subtasks`.
     pub(crate) fn share_of(rows_per_second: u64, subtasks: u32, now_ms: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a rate beyond 2^53 rows a second is no limit")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a rate beyond 2^53 rows a second is no limit"
+        )]
         let rows_per_ms = rows_per_second as f64 / f64::from(subtasks.max(1)) / 1000.0;
-        Self { rows_per_ms, tokens: 0.0, burst: (rows_per_ms * 100.0).max(1.0), filled_ms: now_ms }
+        Self {
+            rows_per_ms,
+            tokens: 0.0,
+            burst: (rows_per_ms * 100.0).max(1.0),
+            filled_ms: now_ms,
+        }
     }
 
     /// Rows that may be read now.
     pub(crate) fn allowance(&mut self, now_ms: u64) -> usize {
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds since the process started")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds since the process started"
+        )]
         let passed = now_ms.saturating_sub(self.filled_ms) as f64;
         self.filled_ms = now_ms;
         self.tokens = (self.tokens + passed * self.rows_per_ms).min(self.burst);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, and floats saturate")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "never negative, and floats saturate"
+        )]
         let rows = self.tokens.max(0.0) as usize;
         rows
     }
@@ -38,7 +53,11 @@ impl Pace {
     /// When the next row may be read.
     pub(crate) fn next_ms(&self, now_ms: u64) -> u64 {
         let missing = (1.0 - self.tokens).max(0.0) / self.rows_per_ms.max(f64::MIN_POSITIVE);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and bounded")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive and bounded"
+        )]
         let wait = missing.ceil().min(1000.0) as u64;
         now_ms + wait.max(1)
     }

@@ -33,7 +33,12 @@ pub(crate) struct Change {
 
 impl Progress {
     pub(crate) fn new(lanes: usize) -> Self {
-        Self { lanes: vec![Lane::default(); lanes], watermark: None, idle: false, ended: false }
+        Self {
+            lanes: vec![Lane::default(); lanes],
+            watermark: None,
+            idle: false,
+            ended: false,
+        }
     }
 
     /// The combined watermark.
@@ -87,7 +92,14 @@ impl Progress {
         }
         let open = || self.lanes.iter().filter(|lane| !lane.ended);
         let idle = open().all(|lane| lane.idle);
-        let combined = if idle { open().map(|lane| lane.watermark).max() } else { open().filter(|lane| !lane.idle).map(|lane| lane.watermark).min() };
+        let combined = if idle {
+            open().map(|lane| lane.watermark).max()
+        } else {
+            open()
+                .filter(|lane| !lane.idle)
+                .map(|lane| lane.watermark)
+                .min()
+        };
         change.active = self.idle && !idle;
         change.idle = !self.idle && idle;
         self.idle = idle;

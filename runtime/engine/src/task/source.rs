@@ -24,7 +24,11 @@ pub fn splits_of(operator: &str, entries: Vec<Entry>) -> Result<Vec<SplitState>,
                 state: "splits".to_owned(),
                 detail: format!("the name of a split is not UTF-8: {error}"),
             })?;
-            Ok(SplitState { split, key_group, position: position.into_vec() })
+            Ok(SplitState {
+                split,
+                key_group,
+                position: position.into_vec(),
+            })
         })
         .collect()
 }
@@ -58,13 +62,25 @@ pub(super) struct SourceTask {
 }
 
 impl SourceTask {
-    pub(super) fn new(source: Box<dyn Source>, restored: Vec<SplitState>, settings: &Settings, subtasks: u32, now_ms: u64) -> Self {
-        let splits = restored.into_iter().map(|split| ((split.key_group, split.split), split.position)).collect();
+    pub(super) fn new(
+        source: Box<dyn Source>,
+        restored: Vec<SplitState>,
+        settings: &Settings,
+        subtasks: u32,
+        now_ms: u64,
+    ) -> Self {
+        let splits = restored
+            .into_iter()
+            .map(|split| ((split.key_group, split.split), split.position))
+            .collect();
         Self {
             source,
             splits,
             dirty: BTreeSet::new(),
-            pace: settings.source_rows_per_second.filter(|rows| *rows > 0).map(|rows| Pace::share_of(rows, subtasks, now_ms)),
+            pace: settings
+                .source_rows_per_second
+                .filter(|rows| *rows > 0)
+                .map(|rows| Pace::share_of(rows, subtasks, now_ms)),
             idle_after_ms: settings.source_idle_timeout_ms.filter(|after| *after > 0),
             quiet_since_ms: None,
             idle: false,
@@ -74,7 +90,10 @@ impl SourceTask {
 
     /// Reads once.
     pub(super) fn draw(&mut self, now_ms: u64) -> Result<Drawn, ConnectorError> {
-        let rows = self.pace.as_mut().map_or(BATCH_ROWS, |pace| pace.allowance(now_ms).min(BATCH_ROWS));
+        let rows = self
+            .pace
+            .as_mut()
+            .map_or(BATCH_ROWS, |pace| pace.allowance(now_ms).min(BATCH_ROWS));
         if rows == 0 {
             return Ok(Drawn::Nothing);
         }
@@ -95,7 +114,14 @@ impl SourceTask {
 
     fn quiet(&mut self, now_ms: u64) -> Drawn {
         let since = *self.quiet_since_ms.get_or_insert(now_ms);
-        if self.idle_after_ms.is_some_and(|after| now_ms.saturating_sub(since) >= after) { Drawn::Idle } else { Drawn::Nothing }
+        if self
+            .idle_after_ms
+            .is_some_and(|after| now_ms.saturating_sub(since) >= after)
+        {
+            Drawn::Idle
+        } else {
+            Drawn::Nothing
+        }
     }
 
     /// When to try again, if not before something wakes the subtask.
@@ -104,7 +130,11 @@ impl SourceTask {
             return None;
         }
         let paced = self.pace.as_ref().map(|pace| pace.next_ms(now_ms));
-        let falls_idle = self.quiet_since_ms.zip(self.idle_after_ms).filter(|_| !self.idle).map(|(since, after)| since + after);
+        let falls_idle = self
+            .quiet_since_ms
+            .zip(self.idle_after_ms)
+            .filter(|_| !self.idle)
+            .map(|(since, after)| since + after);
         paced.into_iter().chain(falls_idle).min()
     }
 
@@ -126,11 +156,21 @@ impl SourceTask {
             value: Some(position.as_slice().into()),
         };
         let entries = if full {
-            self.splits.iter().map(|(key, position)| entry(key, position)).collect()
+            self.splits
+                .iter()
+                .map(|(key, position)| entry(key, position))
+                .collect()
         } else {
-            self.dirty.iter().filter_map(|key| self.splits.get(key).map(|position| entry(key, position))).collect()
+            self.dirty
+                .iter()
+                .filter_map(|key| self.splits.get(key).map(|position| entry(key, position)))
+                .collect()
         };
         self.dirty.clear();
-        FrozenState { descriptor: splits_descriptor(), kind: if full { RunKind::Base } else { RunKind::Delta }, entries }
+        FrozenState {
+            descriptor: splits_descriptor(),
+            kind: if full { RunKind::Base } else { RunKind::Delta },
+            entries,
+        }
     }
 }

@@ -85,7 +85,9 @@ pub struct SubtaskParts {
 
 impl fmt::Debug for SubtaskParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubtaskParts").field("subtask", &self.subtask).finish_non_exhaustive()
+        f.debug_struct("SubtaskParts")
+            .field("subtask", &self.subtask)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +109,10 @@ pub enum Step {
 
 pub(super) enum Work {
     Source(SourceTask),
-    Operator { operator: Box<dyn Operator>, makes_watermarks: bool },
+    Operator {
+        operator: Box<dyn Operator>,
+        makes_watermarks: bool,
+    },
     Sink(Box<dyn Sink>),
 }
 
@@ -175,7 +180,10 @@ pub struct Subtask {
 
 impl fmt::Debug for Subtask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subtask").field("started", &self.started).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Subtask")
+            .field("started", &self.started)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,7 +224,10 @@ impl Subtask {
             return Ok(Step::Worked);
         }
         self.publish_counters();
-        Ok(Step::Waiting { until_ms: self.next_ms(), back_pressured })
+        Ok(Step::Waiting {
+            until_ms: self.next_ms(),
+            back_pressured,
+        })
     }
 
     /// Sends an event to the owner.
@@ -239,10 +250,20 @@ impl Subtask {
     fn receive(&mut self) -> bool {
         let news = self.inbox.take(&mut self.commands, &mut self.arrivals);
         for envelope in self.arrivals.drain(..) {
-            let channel = self.first_channel.get(envelope.edge).map(|first| first + envelope.from as usize);
-            let stage = self.topology.edges.get(envelope.edge).map(|edge| self.topology.nodes[edge.to.node].stage);
+            let channel = self
+                .first_channel
+                .get(envelope.edge)
+                .map(|first| first + envelope.from as usize);
+            let stage = self
+                .topology
+                .edges
+                .get(envelope.edge)
+                .map(|edge| self.topology.nodes[edge.to.node].stage);
             // The data plane checks edge and subtask against the plan, so that nothing is lost here.
-            if let Some(channel) = stage.zip(channel).and_then(|(stage, channel)| self.stages[stage].channels.get_mut(channel)) {
+            if let Some(channel) = stage
+                .zip(channel)
+                .and_then(|(stage, channel)| self.stages[stage].channels.get_mut(channel))
+            {
                 channel.queue.push_back(envelope);
             }
         }
@@ -270,7 +291,10 @@ impl Subtask {
     }
 
     fn has_room(&self, stage: usize) -> bool {
-        self.topology.stages[stage].outputs.iter().all(|&edge| self.outlets[edge].has_room())
+        self.topology.stages[stage]
+            .outputs
+            .iter()
+            .all(|&edge| self.outlets[edge].has_room())
     }
 
     /// Takes messages from the stage's channels, in turn.
@@ -289,7 +313,9 @@ impl Subtask {
                 *back_pressured = true;
                 break;
             }
-            let Some(envelope) = self.stages[stage].channels[channel].queue.pop_front() else { continue };
+            let Some(envelope) = self.stages[stage].channels[channel].queue.pop_front() else {
+                continue;
+            };
             taken += 1;
             skipped = 0;
             self.accept(stage, channel, envelope)?;
@@ -297,7 +323,12 @@ impl Subtask {
         Ok(taken > 0)
     }
 
-    fn accept(&mut self, stage: usize, channel: usize, envelope: Envelope) -> Result<(), EngineError> {
+    fn accept(
+        &mut self,
+        stage: usize,
+        channel: usize,
+        envelope: Envelope,
+    ) -> Result<(), EngineError> {
         let state = &mut self.stages[stage].channels[channel];
         let (call, lane) = (state.call, state.lane);
         match envelope.msg {
@@ -319,7 +350,10 @@ impl Subtask {
                 if !self.stages[stage].alignment.arrive(channel, barrier) {
                     return Err(EngineError::Internal {
                         operator: self.nodes[call.node].label.clone(),
-                        detail: format!("barrier {} from subtask {} came out of turn", barrier.checkpoint, envelope.from),
+                        detail: format!(
+                            "barrier {} from subtask {} came out of turn",
+                            barrier.checkpoint, envelope.from
+                        ),
                     });
                 }
                 self.pass_barriers(stage)?;
@@ -339,11 +373,17 @@ impl Subtask {
         for index in 0..self.topology.stages[stage].sources.len() {
             let node = self.topology.stages[stage].sources[index];
             let state = &self.stages[stage];
-            let Work::Source(source) = &mut self.nodes[node].work else { continue };
+            let Work::Source(source) = &mut self.nodes[node].work else {
+                continue;
+            };
             if !self.started || source.ended || state.stopped || state.alignment.blocks_sources() {
                 continue;
             }
-            if !self.topology.stages[stage].outputs.iter().all(|&edge| self.outlets[edge].has_room()) {
+            if !self.topology.stages[stage]
+                .outputs
+                .iter()
+                .all(|&edge| self.outlets[edge].has_room())
+            {
                 *back_pressured = true;
                 continue;
             }
@@ -384,7 +424,13 @@ impl Subtask {
     }
 
     fn next_ms(&self) -> Option<u64> {
-        let sources = self.topology.stages.iter().zip(&self.stages).filter(|(_, state)| self.started && !state.stopped).flat_map(|(stage, _)| &stage.sources);
+        let sources = self
+            .topology
+            .stages
+            .iter()
+            .zip(&self.stages)
+            .filter(|(_, state)| self.started && !state.stopped)
+            .flat_map(|(stage, _)| &stage.sources);
         sources
             .filter_map(|&node| match &self.nodes[node].work {
                 Work::Source(source) => source.next_ms(self.now_ms),

@@ -34,7 +34,10 @@ impl SubtaskThread {
             };
             subtask.report(Event::Exited(exit));
         })?;
-        Ok(Self { inbox, thread: Some(thread) })
+        Ok(Self {
+            inbox,
+            thread: Some(thread),
+        })
     }
 
     /// Tells the subtask something.
@@ -60,7 +63,8 @@ impl Drop for SubtaskThread {
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 fn run(subtask: &mut Subtask) -> Result<(), EngineError> {
@@ -74,23 +78,34 @@ fn run(subtask: &mut Subtask) -> Result<(), EngineError> {
                 // A subtask that never waits shows that it is busy, too.
                 if steps.is_multiple_of(256) {
                     let now = clock.monotonic();
-                    counters.busy_us.fetch_add(micros(now.saturating_sub(since)), Relaxed);
+                    counters
+                        .busy_us
+                        .fetch_add(micros(now.saturating_sub(since)), Relaxed);
                     since = now;
                 }
                 continue;
             }
             Step::Stopped => return Ok(()),
-            Step::Waiting { until_ms, back_pressured } => (until_ms, back_pressured),
+            Step::Waiting {
+                until_ms,
+                back_pressured,
+            } => (until_ms, back_pressured),
         };
         let began = clock.monotonic();
-        counters.busy_us.fetch_add(micros(began.saturating_sub(since)), Relaxed);
-        let wait = until_ms.map_or(LONGEST_WAIT, |until| Duration::from_millis(until.saturating_sub(now_ms(&*clock))).min(LONGEST_WAIT));
+        counters
+            .busy_us
+            .fetch_add(micros(began.saturating_sub(since)), Relaxed);
+        let wait = until_ms.map_or(LONGEST_WAIT, |until| {
+            Duration::from_millis(until.saturating_sub(now_ms(&*clock))).min(LONGEST_WAIT)
+        });
         if !wait.is_zero() {
             inbox.park(wait);
         }
         since = clock.monotonic();
         if back_pressured {
-            counters.back_pressured_us.fetch_add(micros(since.saturating_sub(began)), Relaxed);
+            counters
+                .back_pressured_us
+                .fetch_add(micros(since.saturating_sub(began)), Relaxed);
         }
     }
 }

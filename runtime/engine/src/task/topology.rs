@@ -78,7 +78,11 @@ impl Topology {
                     Exchange::Hash { keys } if parallelism > 1 => {
                         nodes[upstream.node].edges.push(edges.len());
                         nodes[id].inputs.push(Some(edges.len()));
-                        edges.push(Edge { from: upstream.node, to: call, keys: keys.clone() });
+                        edges.push(Edge {
+                            from: upstream.node,
+                            to: call,
+                            keys: keys.clone(),
+                        });
                     }
                     Exchange::Hash { .. } | Exchange::Forward => {
                         nodes[upstream.node].calls.push(call);
@@ -107,7 +111,12 @@ impl Topology {
             stages[nodes[edge.to.node].stage].inputs.push(number);
             stages[nodes[edge.from].stage].outputs.push(number);
         }
-        Ok(Self { nodes, edges, stages, parallelism })
+        Ok(Self {
+            nodes,
+            edges,
+            stages,
+            parallelism,
+        })
     }
 }
 
@@ -120,9 +129,17 @@ fn find(root: &[NodeId], mut node: NodeId) -> NodeId {
 
 fn check(plan: &StreamPlan, id: NodeId) -> Result<(), EngineError> {
     let node = &plan.nodes[id];
-    let fail = |detail: String| Err(EngineError::Internal { operator: node.label.clone(), detail });
+    let fail = |detail: String| {
+        Err(EngineError::Internal {
+            operator: node.label.clone(),
+            detail,
+        })
+    };
     if node.id != id {
-        return fail(format!("node {} stands at position {id} of the plan", node.id));
+        return fail(format!(
+            "node {} stands at position {id} of the plan",
+            node.id
+        ));
     }
     let expected = match node.operator {
         Operator::Source(_) => 0..=0,
@@ -134,15 +151,23 @@ fn check(plan: &StreamPlan, id: NodeId) -> Result<(), EngineError> {
     }
     for input in &node.inputs {
         let Some(upstream) = plan.nodes.get(input.node).filter(|_| input.node < id) else {
-            return fail(format!("its input is node {}, which does not come before it", input.node));
+            return fail(format!(
+                "its input is node {}, which does not come before it",
+                input.node
+            ));
         };
         if matches!(upstream.operator, Operator::Sink(_)) {
             return fail(format!("its input is the sink '{}'", upstream.label));
         }
         if let Exchange::Hash { keys } = &input.exchange
-            && let Some(key) = keys.iter().find(|key| **key >= upstream.schema.fields.len())
+            && let Some(key) = keys
+                .iter()
+                .find(|key| **key >= upstream.schema.fields.len())
         {
-            return fail(format!("it is partitioned by column {key} of {}", upstream.schema.fields.len()));
+            return fail(format!(
+                "it is partitioned by column {key} of {}",
+                upstream.schema.fields.len()
+            ));
         }
     }
     Ok(())

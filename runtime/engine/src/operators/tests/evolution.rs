@@ -12,7 +12,16 @@ use super::{
 };
 
 fn at(value: i64) -> Row {
-    Row { time: 1, name: Some("a".to_owned()), number: None, value: Some(value), text: Some(format!("t{value}")), money: None, real: None, flag: None }
+    Row {
+        time: 1,
+        name: Some("a".to_owned()),
+        number: None,
+        value: Some(value),
+        text: Some(format!("t{value}")),
+        money: None,
+        real: None,
+        flag: None,
+    }
 }
 
 fn columns(machine: &mut Machine, rows: &[Row], watermark: Option<i64>) -> Vec<Vec<String>> {
@@ -25,24 +34,55 @@ fn columns(machine: &mut Machine, rows: &[Row], watermark: Option<i64>) -> Vec<V
 
 #[test]
 fn an_added_aggregate_starts_from_no_rows_and_a_dropped_one_is_skipped() {
-    let plan = |calls: &[_]| grouped(&[NAME], calls, ChangelogMode::InsertOnly, ChangelogMode::Upsert);
-    let before = plan(&[call(Count, None), call(Sum, Some(VALUE)), distinct(call(Count, Some(TEXT)))]);
-    let after = plan(&[distinct(call(Count, Some(TEXT))), call(Max, Some(VALUE)), call(Count, None)]);
+    let plan = |calls: &[_]| {
+        grouped(
+            &[NAME],
+            calls,
+            ChangelogMode::InsertOnly,
+            ChangelogMode::Upsert,
+        )
+    };
+    let before = plan(&[
+        call(Count, None),
+        call(Sum, Some(VALUE)),
+        distinct(call(Count, Some(TEXT))),
+    ]);
+    let after = plan(&[
+        distinct(call(Count, Some(TEXT))),
+        call(Max, Some(VALUE)),
+        call(Count, None),
+    ]);
     let mut machine = Machine::new(&before, 1, 2);
-    assert_eq!(columns(&mut machine, &[at(1), at(2)], None), [["a", "2", "3", "2"]]);
+    assert_eq!(
+        columns(&mut machine, &[at(1), at(2)], None),
+        [["a", "2", "3", "2"]]
+    );
     machine.checkpoint(false);
     machine.restore(&after, 3);
-    assert_eq!(columns(&mut machine, &[at(2)], None), [["a", "2", "2", "3"]]);
+    assert_eq!(
+        columns(&mut machine, &[at(2)], None),
+        [["a", "2", "2", "3"]]
+    );
     machine.checkpoint(true);
     machine.restore(&before, 1);
-    assert_eq!(columns(&mut machine, &[at(5)], None), [["a", "4", "5", "3"]]);
+    assert_eq!(
+        columns(&mut machine, &[at(5)], None),
+        [["a", "4", "5", "3"]]
+    );
 }
 
 #[test]
 fn windows_evolve_too() {
-    let window = Window::Tumble { size: 10, offset: 0 };
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
     let before = single(window, &[NAME], &[call(Sum, Some(VALUE))]);
-    let after = single(window, &[NAME], &[call(Count, None), call(Sum, Some(VALUE))]);
+    let after = single(
+        window,
+        &[NAME],
+        &[call(Count, None), call(Sum, Some(VALUE))],
+    );
     let mut machine = Machine::new(&before, 1, 1);
     assert!(columns(&mut machine, &[at(1), at(2)], None).is_empty());
     machine.checkpoint(false);
@@ -53,29 +93,61 @@ fn windows_evolve_too() {
 
 #[test]
 fn bytes_of_another_shape_are_refused() {
-    let plan: StreamPlan = grouped(&[NAME], &[call(Count, None)], ChangelogMode::InsertOnly, ChangelogMode::Upsert);
+    let plan: StreamPlan = grouped(
+        &[NAME],
+        &[call(Count, None)],
+        ChangelogMode::InsertOnly,
+        ChangelogMode::Upsert,
+    );
     let mut machine = Machine::new(&plan, 1, 1);
     columns(&mut machine, &[at(1)], None);
     machine.checkpoint(true);
     let written = machine.store.written.clone().unwrap();
     let entry = machine.store.entries.values().next().unwrap().clone();
-    for bytes in [vec![], vec![1, 0, 0], [entry.value.as_ref().unwrap().as_ref(), &[0]].concat(), {
-        let mut bytes = entry.value.as_ref().unwrap().to_vec();
-        bytes[12] = 9;
-        bytes
-    }] {
+    for bytes in [
+        vec![],
+        vec![1, 0, 0],
+        [entry.value.as_ref().unwrap().as_ref(), &[0]].concat(),
+        {
+            let mut bytes = entry.value.as_ref().unwrap().to_vec();
+            bytes[12] = 9;
+            bytes
+        },
+    ] {
         let mut machine = Machine::new(&plan, 1, 1);
-        let broken = streamkeeper_state::Entry { value: Some(bytes.into()), ..entry.clone() };
-        assert!(machine.subtasks[0].restore("groups", &written, vec![broken]).is_err());
+        let broken = streamkeeper_state::Entry {
+            value: Some(bytes.into()),
+            ..entry.clone()
+        };
+        assert!(
+            machine.subtasks[0]
+                .restore("groups", &written, vec![broken])
+                .is_err()
+        );
     }
-    assert!(machine.subtasks[0].restore("slices", &written, Vec::new()).is_err());
+    assert!(
+        machine.subtasks[0]
+            .restore("slices", &written, Vec::new())
+            .is_err()
+    );
 }
 
 /// The verdicts of the compatibility check speak of the same evolution.
 #[test]
 fn the_check_calls_it_an_evolution() {
-    let of = |calls: &[_]| catalog(&grouped(&[NAME], calls, ChangelogMode::InsertOnly, ChangelogMode::Upsert)).remove(0);
-    let (before, after) = (of(&[call(Count, None)]), of(&[call(Count, None), call(Sum, Some(VALUE))]));
+    let of = |calls: &[_]| {
+        catalog(&grouped(
+            &[NAME],
+            calls,
+            ChangelogMode::InsertOnly,
+            ChangelogMode::Upsert,
+        ))
+        .remove(0)
+    };
+    let (before, after) = (
+        of(&[call(Count, None)]),
+        of(&[call(Count, None), call(Sum, Some(VALUE))]),
+    );
     let manifest = streamkeeper_protocol::manifest::Manifest {
         format: 1,
         min_reader: 1,
@@ -95,13 +167,26 @@ fn the_check_calls_it_an_evolution() {
             state_uid: before.state_uid.clone(),
             label: before.label.clone(),
             watermark: None,
-            states: vec![streamkeeper_protocol::manifest::StateRef { descriptor: before.descriptor, runs: Vec::new() }],
+            states: vec![streamkeeper_protocol::manifest::StateRef {
+                descriptor: before.descriptor,
+                runs: Vec::new(),
+            }],
         }],
         committables: Vec::new(),
         records_in: 0,
         records_out: 0,
         last_record_ms: None,
     };
-    let verdicts: Vec<StateVerdict> = streamkeeper_protocol::compatibility::check(&[after], 16, &manifest);
-    assert!(matches!(&verdicts[..], [StateVerdict { fit: Fit::Evolve { .. }, .. }]), "{verdicts:?}");
+    let verdicts: Vec<StateVerdict> =
+        streamkeeper_protocol::compatibility::check(&[after], 16, &manifest);
+    assert!(
+        matches!(
+            &verdicts[..],
+            [StateVerdict {
+                fit: Fit::Evolve { .. },
+                ..
+            }]
+        ),
+        "{verdicts:?}"
+    );
 }

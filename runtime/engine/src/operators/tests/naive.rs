@@ -30,7 +30,12 @@ fn value(row: &Row, column: usize) -> Option<Value> {
 
 fn hundredths(value: i128, scale: usize) -> String {
     let power = 10_u128.pow(u32::try_from(scale).unwrap());
-    format!("{}{}.{:0scale$}", if value < 0 { "-" } else { "" }, value.unsigned_abs() / power, value.unsigned_abs() % power)
+    format!(
+        "{}{}.{:0scale$}",
+        if value < 0 { "-" } else { "" },
+        value.unsigned_abs() / power,
+        value.unsigned_abs() % power
+    )
 }
 
 fn show(value: &Value, column: usize) -> String {
@@ -46,18 +51,39 @@ fn show(value: &Value, column: usize) -> String {
 
 /// Key columns of a row.
 pub(super) fn key(row: &Row, keys: &[usize]) -> Vec<String> {
-    keys.iter().map(|&column| value(row, column).map_or("NULL".to_owned(), |value| show(&value, column))).collect()
+    keys.iter()
+        .map(|&column| value(row, column).map_or("NULL".to_owned(), |value| show(&value, column)))
+        .collect()
 }
 
 /// The result of a call over rows.
 fn result(call: &AggregateCall, rows: &[&Row]) -> String {
-    let rows = rows.iter().filter(|row| call.filter.is_none_or(|_| row.flag == Some(true)));
-    let Some(column) = call.arg else { return rows.count().to_string() };
+    let rows = rows
+        .iter()
+        .filter(|row| call.filter.is_none_or(|_| row.flag == Some(true)));
+    let Some(column) = call.arg else {
+        return rows.count().to_string();
+    };
     let mut values: Vec<Value> = rows.filter_map(|row| value(row, column)).collect();
     if call.distinct {
-        values = values.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        values = values
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
     }
-    let sum = || values.iter().map(|value| if let Value::Whole(number) = value { *number } else { 0 }).sum::<i64>();
+    let sum = || {
+        values
+            .iter()
+            .map(|value| {
+                if let Value::Whole(number) = value {
+                    *number
+                } else {
+                    0
+                }
+            })
+            .sum::<i64>()
+    };
     let count = i64::try_from(values.len()).unwrap();
     match call.function {
         AggregateFunction::Count => count.to_string(),
@@ -66,7 +92,20 @@ fn result(call: &AggregateCall, rows: &[&Row]) -> String {
         AggregateFunction::Max => show(values.iter().max().unwrap(), column),
         AggregateFunction::Sum => show(&Value::Whole(sum()), column),
         AggregateFunction::Avg if column == MONEY => {
-            let quotient = divide(Operand { digits: sum().into(), scale: 2 }, Operand { digits: count.into(), scale: 0 }, Target { precision: 38, scale: 6 });
+            let quotient = divide(
+                Operand {
+                    digits: sum().into(),
+                    scale: 2,
+                },
+                Operand {
+                    digits: count.into(),
+                    scale: 0,
+                },
+                Target {
+                    precision: 38,
+                    scale: 6,
+                },
+            );
             hundredths(quotient.unwrap(), 6)
         }
         #[expect(clippy::cast_precision_loss, reason = "small")]
@@ -76,7 +115,11 @@ fn result(call: &AggregateCall, rows: &[&Row]) -> String {
 }
 
 /// Keys and results by key.
-pub(super) fn results(rows: &[&Row], keys: &[usize], calls: &[AggregateCall]) -> BTreeMap<Vec<String>, Vec<String>> {
+pub(super) fn results(
+    rows: &[&Row],
+    keys: &[usize],
+    calls: &[AggregateCall],
+) -> BTreeMap<Vec<String>, Vec<String>> {
     let mut groups: BTreeMap<Vec<String>, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         groups.entry(key(row, keys)).or_default().push(row);

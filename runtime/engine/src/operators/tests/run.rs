@@ -30,7 +30,11 @@ pub(super) struct Emitted {
 }
 
 fn cell(array: &ArrayRef, row: usize) -> String {
-    if array.is_null(row) { "NULL".to_owned() } else { array_value_to_string(array, row).unwrap() }
+    if array.is_null(row) {
+        "NULL".to_owned()
+    } else {
+        array_value_to_string(array, row).unwrap()
+    }
 }
 
 /// A TIMESTAMP(3) as it prints.
@@ -42,7 +46,15 @@ pub(super) fn show_time(ms: i64) -> String {
 pub(super) fn emitted(batches: &[Batch]) -> Vec<Emitted> {
     let rows = batches.iter().flat_map(|batch| {
         assert!(!batch.is_empty() && batch.len() <= BATCH_ROWS);
-        (0..batch.len()).map(move |row| Emitted { kind: batch.kind(row), columns: batch.rows.columns().iter().map(|column| cell(column, row)).collect() })
+        (0..batch.len()).map(move |row| Emitted {
+            kind: batch.kind(row),
+            columns: batch
+                .rows
+                .columns()
+                .iter()
+                .map(|column| cell(column, row))
+                .collect(),
+        })
     });
     rows.collect()
 }
@@ -67,34 +79,81 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn new(plan: &StreamPlan, node: usize, parallelism: u32) -> Self {
         let assignment = Arc::new(Assignment::even(GROUPS, parallelism));
-        let mut machine = Self { plan: plan.clone(), node, subtasks: Vec::new(), assignment, store: Store::default(), watermark: None };
+        let mut machine = Self {
+            plan: plan.clone(),
+            node,
+            subtasks: Vec::new(),
+            assignment,
+            store: Store::default(),
+            watermark: None,
+        };
         machine.build(parallelism);
         machine
     }
 
     fn build(&mut self, parallelism: u32) {
         let node = &self.plan.nodes[self.node];
-        self.subtasks = (0..parallelism).map(|subtask| build(node, &self.plan, &Place { subtask, assignment: Arc::clone(&self.assignment) }).unwrap()).collect();
+        self.subtasks = (0..parallelism)
+            .map(|subtask| {
+                build(
+                    node,
+                    &self.plan,
+                    &Place {
+                        subtask,
+                        assignment: Arc::clone(&self.assignment),
+                    },
+                )
+                .unwrap()
+            })
+            .collect();
         let catalog = catalog(&self.plan);
-        let states: Vec<StateDescriptor> = catalog.into_iter().filter(|entry| entry.state_uid == node.state_uid).map(|entry| entry.descriptor).collect();
+        let states: Vec<StateDescriptor> = catalog
+            .into_iter()
+            .filter(|entry| entry.state_uid == node.state_uid)
+            .map(|entry| entry.descriptor)
+            .collect();
         for subtask in &self.subtasks {
-            assert_eq!(subtask.states(), states, "the descriptors are those of the catalog");
+            assert_eq!(
+                subtask.states(),
+                states,
+                "the descriptors are those of the catalog"
+            );
         }
     }
 
     /// Rows of `batch` for each subtask.
     fn shuffle(&self, batch: &Batch) -> Vec<Batch> {
-        let Exchange::Hash { keys } = &self.plan.nodes[self.node].inputs[0].exchange else { return vec![batch.clone()] };
+        let Exchange::Hash { keys } = &self.plan.nodes[self.node].inputs[0].exchange else {
+            return vec![batch.clone()];
+        };
         let input = &self.plan.nodes[self.plan.nodes[self.node].inputs[0].node].schema;
-        let types: Vec<DataType> = keys.iter().map(|&key| input.fields[key].ty.data.clone()).collect();
-        let columns: Vec<ArrayRef> = keys.iter().map(|&key| ArrayRef::clone(batch.rows.column(key))).collect();
-        let encoded = KeyEncoder::new(&types).encode(&columns, batch.len()).unwrap();
-        let owner = |row: usize| self.assignment.owner[usize::from(encoded.key(row).key_group(GROUPS))];
+        let types: Vec<DataType> = keys
+            .iter()
+            .map(|&key| input.fields[key].ty.data.clone())
+            .collect();
+        let columns: Vec<ArrayRef> = keys
+            .iter()
+            .map(|&key| ArrayRef::clone(batch.rows.column(key)))
+            .collect();
+        let encoded = KeyEncoder::new(&types)
+            .encode(&columns, batch.len())
+            .unwrap();
+        let owner =
+            |row: usize| self.assignment.owner[usize::from(encoded.key(row).key_group(GROUPS))];
         (0..u32::try_from(self.subtasks.len()).unwrap())
             .map(|subtask| {
-                let rows: UInt32Array = (0..batch.len()).filter(|row| owner(*row) == subtask).map(|row| u32::try_from(row).ok()).collect();
-                let kinds = batch.kinds.as_ref().map(|kinds| take(kinds, &rows, None).unwrap().to_data().into());
-                Batch { rows: take_record_batch(&batch.rows, &rows).unwrap(), kinds }
+                let rows: UInt32Array = (0..batch.len())
+                    .filter(|row| owner(*row) == subtask)
+                    .map(|row| u32::try_from(row).ok())
+                    .collect();
+                let kinds = batch
+                    .kinds
+                    .as_ref()
+                    .map(|kinds| take(kinds, &rows, None).unwrap().to_data().into());
+                Batch {
+                    rows: take_record_batch(&batch.rows, &rows).unwrap(),
+                    kinds,
+                }
             })
             .collect()
     }
@@ -125,7 +184,10 @@ impl Machine {
     }
 
     pub(super) fn late(&self) -> u64 {
-        self.subtasks.iter().map(|subtask| subtask.late_records()).sum()
+        self.subtasks
+            .iter()
+            .map(|subtask| subtask.late_records())
+            .sum()
     }
 
     /// Takes a checkpoint into the store; answers how many entries were written.
@@ -136,11 +198,18 @@ impl Machine {
         }
         for (subtask, number) in self.subtasks.iter_mut().zip(0_u32..) {
             for frozen in subtask.freeze(full).unwrap() {
-                assert_eq!(frozen.kind, if full { RunKind::Base } else { RunKind::Delta });
+                assert_eq!(
+                    frozen.kind,
+                    if full { RunKind::Base } else { RunKind::Delta }
+                );
                 self.store.written = Some(frozen.descriptor);
                 for entry in frozen.entries {
                     written += 1;
-                    assert_eq!(self.assignment.owner[usize::from(entry.key_group)], number, "an entry belongs to its writer's groups");
+                    assert_eq!(
+                        self.assignment.owner[usize::from(entry.key_group)],
+                        number,
+                        "an entry belongs to its writer's groups"
+                    );
                     if entry.value.is_some() {
                         self.store.entries.insert(entry.key.to_vec(), entry);
                     } else {
@@ -160,7 +229,13 @@ impl Machine {
         self.build(parallelism);
         for (subtask, number) in self.subtasks.iter_mut().zip(0_u32..) {
             if let Some(written) = &self.store.written {
-                let own = self.store.entries.values().filter(|entry| self.assignment.owner[usize::from(entry.key_group)] == number).cloned().collect();
+                let own = self
+                    .store
+                    .entries
+                    .values()
+                    .filter(|entry| self.assignment.owner[usize::from(entry.key_group)] == number)
+                    .cloned()
+                    .collect();
                 subtask.restore(&written.name, written, own).unwrap();
             }
             if let Some(watermark) = self.watermark {
@@ -173,5 +248,11 @@ impl Machine {
 /// All rows of several batches in one.
 pub(super) fn concat(batches: &[Batch]) -> Option<RecordBatch> {
     let first = batches.first()?;
-    Some(arrow_select::concat::concat_batches(&first.rows.schema(), batches.iter().map(|batch| &batch.rows)).unwrap())
+    Some(
+        arrow_select::concat::concat_batches(
+            &first.rows.schema(),
+            batches.iter().map(|batch| &batch.rows),
+        )
+        .unwrap(),
+    )
 }

@@ -26,84 +26,227 @@ fn long(index: usize) -> Expr {
 }
 
 fn number(value: i64) -> Expr {
-    Expr::literal(Literal::Integer(value), LogicalType::not_null(DataType::BigInt))
+    Expr::literal(
+        Literal::Integer(value),
+        LogicalType::not_null(DataType::BigInt),
+    )
 }
 
 fn call(function: Function, args: Vec<Expr>, data: DataType) -> Expr {
-    Expr { kind: ExprKind::Call { function, args }, ty: LogicalType::nullable(data) }
+    Expr {
+        kind: ExprKind::Call { function, args },
+        ty: LogicalType::nullable(data),
+    }
 }
 
 fn node(operator: Planned, schema: Schema) -> StreamPlan {
-    let input = Schema::new(vec![Field::new("a", LogicalType::nullable(DataType::BigInt)), Field::new("t", LogicalType::nullable(TIMESTAMP))]);
-    let make = |id, operator, inputs, schema| PlanNode { id, state_uid: format!("{id:016x}"), label: format!("node {id}"), operator, inputs, schema, changelog: ChangelogMode::Retract };
-    let inputs = vec![Input { node: 0, exchange: Exchange::Forward }];
-    plan(vec![make(0, Planned::Union, Vec::new(), input), make(1, operator, inputs, schema)])
+    let input = Schema::new(vec![
+        Field::new("a", LogicalType::nullable(DataType::BigInt)),
+        Field::new("t", LogicalType::nullable(TIMESTAMP)),
+    ]);
+    let make = |id, operator, inputs, schema| PlanNode {
+        id,
+        state_uid: format!("{id:016x}"),
+        label: format!("node {id}"),
+        operator,
+        inputs,
+        schema,
+        changelog: ChangelogMode::Retract,
+    };
+    let inputs = vec![Input {
+        node: 0,
+        exchange: Exchange::Forward,
+    }];
+    plan(vec![
+        make(0, Planned::Union, Vec::new(), input),
+        make(1, operator, inputs, schema),
+    ])
 }
 
 fn built(plan: &StreamPlan) -> Result<Box<dyn Operator>, EngineError> {
-    build(&plan.nodes[1], plan, &Place { subtask: 0, assignment: Arc::new(Assignment::even(4, 1)) })
+    build(
+        &plan.nodes[1],
+        plan,
+        &Place {
+            subtask: 0,
+            assignment: Arc::new(Assignment::even(4, 1)),
+        },
+    )
 }
 
 fn batch(values: &[Option<i64>], times: &[Option<i64>], kinds: Option<Vec<i8>>) -> Batch {
-    let columns: Vec<(&str, ArrayRef, bool)> =
-        vec![("a", Arc::new(values.iter().copied().collect::<Int64Array>()), true), ("t", Arc::new(times.iter().copied().collect::<TimestampMillisecondArray>()), true)];
-    Batch { rows: RecordBatch::try_from_iter_with_nullable(columns).unwrap(), kinds: kinds.map(Into::into) }
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        (
+            "a",
+            Arc::new(values.iter().copied().collect::<Int64Array>()),
+            true,
+        ),
+        (
+            "t",
+            Arc::new(times.iter().copied().collect::<TimestampMillisecondArray>()),
+            true,
+        ),
+    ];
+    Batch {
+        rows: RecordBatch::try_from_iter_with_nullable(columns).unwrap(),
+        kinds: kinds.map(Into::into),
+    }
 }
 
 fn bigints(names: &[&str]) -> Schema {
-    Schema::new(names.iter().map(|name| Field::new(*name, LogicalType::nullable(DataType::BigInt))).collect())
+    Schema::new(
+        names
+            .iter()
+            .map(|name| Field::new(*name, LogicalType::nullable(DataType::BigInt)))
+            .collect(),
+    )
 }
 
 #[test]
 fn calc_drops_rows_that_are_false_or_null_and_keeps_kinds() {
-    let filter = call(Function::Greater, vec![long(0), number(1)], DataType::Boolean);
-    let project = vec![call(Function::Multiply, vec![long(0), number(10)], DataType::BigInt), long(0)];
-    let mut calc = built(&node(Planned::Calc { filter: Some(filter), project }, bigints(&["x", "y"]))).unwrap();
+    let filter = call(
+        Function::Greater,
+        vec![long(0), number(1)],
+        DataType::Boolean,
+    );
+    let project = vec![
+        call(
+            Function::Multiply,
+            vec![long(0), number(10)],
+            DataType::BigInt,
+        ),
+        long(0),
+    ];
+    let mut calc = built(&node(
+        Planned::Calc {
+            filter: Some(filter),
+            project,
+        },
+        bigints(&["x", "y"]),
+    ))
+    .unwrap();
     let mut out = Vec::new();
-    calc.process(0, &batch(&[Some(1), Some(2), None, Some(3)], &[None; 4], Some(vec![INSERT, UPDATE_BEFORE, UPDATE_AFTER, DELETE])), &mut out).unwrap();
-    let rows: Vec<_> = emitted(&out).into_iter().map(|row| (row.kind, row.columns.join(" "))).collect();
-    assert_eq!(rows, [(UPDATE_BEFORE, "20 2".to_owned()), (DELETE, "30 3".to_owned())]);
+    calc.process(
+        0,
+        &batch(
+            &[Some(1), Some(2), None, Some(3)],
+            &[None; 4],
+            Some(vec![INSERT, UPDATE_BEFORE, UPDATE_AFTER, DELETE]),
+        ),
+        &mut out,
+    )
+    .unwrap();
+    let rows: Vec<_> = emitted(&out)
+        .into_iter()
+        .map(|row| (row.kind, row.columns.join(" ")))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (UPDATE_BEFORE, "20 2".to_owned()),
+            (DELETE, "30 3".to_owned())
+        ]
+    );
     out.clear();
-    calc.process(0, &batch(&[Some(0)], &[None], None), &mut out).unwrap();
+    calc.process(0, &batch(&[Some(0)], &[None], None), &mut out)
+        .unwrap();
     assert!(out.is_empty());
-    calc.process(0, &batch(&[Some(5)], &[None], None), &mut out).unwrap();
+    calc.process(0, &batch(&[Some(5)], &[None], None), &mut out)
+        .unwrap();
     assert!(out[0].kinds.is_none());
     assert_eq!(concat(&out).unwrap().num_rows(), 1);
 }
 
 #[test]
 fn a_projection_runs_only_on_rows_that_pass_the_filter() {
-    let filter = call(Function::NotEqual, vec![long(0), number(0)], DataType::Boolean);
-    let project = vec![call(Function::Divide, vec![number(10), long(0)], DataType::BigInt)];
-    let mut calc = built(&node(Planned::Calc { filter: Some(filter), project: project.clone() }, bigints(&["x"]))).unwrap();
+    let filter = call(
+        Function::NotEqual,
+        vec![long(0), number(0)],
+        DataType::Boolean,
+    );
+    let project = vec![call(
+        Function::Divide,
+        vec![number(10), long(0)],
+        DataType::BigInt,
+    )];
+    let mut calc = built(&node(
+        Planned::Calc {
+            filter: Some(filter),
+            project: project.clone(),
+        },
+        bigints(&["x"]),
+    ))
+    .unwrap();
     let mut out = Vec::new();
-    calc.process(0, &batch(&[Some(0), Some(5)], &[None; 2], None), &mut out).unwrap();
+    calc.process(0, &batch(&[Some(0), Some(5)], &[None; 2], None), &mut out)
+        .unwrap();
     assert_eq!(emitted(&out)[0].columns, ["2"]);
-    let mut calc = built(&node(Planned::Calc { filter: None, project }, bigints(&["x"]))).unwrap();
-    let error = calc.process(0, &batch(&[Some(0)], &[None], None), &mut out).unwrap_err();
+    let mut calc = built(&node(
+        Planned::Calc {
+            filter: None,
+            project,
+        },
+        bigints(&["x"]),
+    ))
+    .unwrap();
+    let error = calc
+        .process(0, &batch(&[Some(0)], &[None], None), &mut out)
+        .unwrap_err();
     assert_eq!(error.to_string(), "node 1: /: division of 10 by zero");
 }
 
 #[test]
 fn a_projection_of_no_columns_keeps_the_number_of_rows() {
-    let mut calc = built(&node(Planned::Calc { filter: None, project: Vec::new() }, Schema::default())).unwrap();
+    let mut calc = built(&node(
+        Planned::Calc {
+            filter: None,
+            project: Vec::new(),
+        },
+        Schema::default(),
+    ))
+    .unwrap();
     let mut out = Vec::new();
-    calc.process(0, &batch(&[Some(0), Some(5)], &[None; 2], None), &mut out).unwrap();
+    calc.process(0, &batch(&[Some(0), Some(5)], &[None; 2], None), &mut out)
+        .unwrap();
     assert_eq!(out[0].len(), 2);
 }
 
 #[test]
 fn a_null_in_a_column_that_is_not_null_names_the_column() {
-    let schema = Schema::new(vec![Field::new("x", LogicalType::not_null(DataType::BigInt))]);
-    let mut calc = built(&node(Planned::Calc { filter: None, project: vec![long(0)] }, schema)).unwrap();
-    let error = calc.process(0, &batch(&[None], &[None], None), &mut Vec::new()).unwrap_err();
-    assert_eq!(error.to_string(), "node 1: column 'x' is NOT NULL but got a NULL");
+    let schema = Schema::new(vec![Field::new(
+        "x",
+        LogicalType::not_null(DataType::BigInt),
+    )]);
+    let mut calc = built(&node(
+        Planned::Calc {
+            filter: None,
+            project: vec![long(0)],
+        },
+        schema,
+    ))
+    .unwrap();
+    let error = calc
+        .process(0, &batch(&[None], &[None], None), &mut Vec::new())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node 1: column 'x' is NOT NULL but got a NULL"
+    );
 }
 
 fn assigner() -> StreamPlan {
     let time = Expr::column(1, LogicalType::nullable(TIMESTAMP));
-    let interval = Expr::literal(Literal::IntervalMillis(5), LogicalType::not_null(DataType::IntervalDayTime));
-    node(Planned::WatermarkAssigner { column: 1, expr: call(Function::Subtract, vec![time, interval], TIMESTAMP) }, bigints(&["a"]))
+    let interval = Expr::literal(
+        Literal::IntervalMillis(5),
+        LogicalType::not_null(DataType::IntervalDayTime),
+    );
+    node(
+        Planned::WatermarkAssigner {
+            column: 1,
+            expr: call(Function::Subtract, vec![time, interval], TIMESTAMP),
+        },
+        bigints(&["a"]),
+    )
 }
 
 #[test]
@@ -111,43 +254,89 @@ fn watermarks_only_grow() {
     let mut operator = built(&assigner()).unwrap();
     assert_eq!(operator.own_watermark(), Some(None));
     let mut out = Vec::new();
-    for (times, expected) in [([Some(20), Some(30)], 25), ([Some(10), Some(12)], 25), ([Some(31), Some(1)], 26)] {
-        operator.process(0, &batch(&[None; 2], &times, None), &mut out).unwrap();
+    for (times, expected) in [
+        ([Some(20), Some(30)], 25),
+        ([Some(10), Some(12)], 25),
+        ([Some(31), Some(1)], 26),
+    ] {
+        operator
+            .process(0, &batch(&[None; 2], &times, None), &mut out)
+            .unwrap();
         assert_eq!(operator.own_watermark(), Some(Some(expected)));
     }
     assert_eq!(out.len(), 3);
     let mut operator = built(&assigner()).unwrap();
     operator.restore_watermark(100);
-    operator.process(0, &batch(&[None], &[Some(20)], None), &mut out).unwrap();
+    operator
+        .process(0, &batch(&[None], &[Some(20)], None), &mut out)
+        .unwrap();
     assert_eq!(operator.own_watermark(), Some(Some(100)));
 }
 
 #[test]
 fn a_null_time_fails_with_the_row() {
     let mut operator = built(&assigner()).unwrap();
-    let error = operator.process(0, &batch(&[Some(1), Some(7)], &[Some(3), None], None), &mut Vec::new()).unwrap_err();
-    assert!(error.to_string().contains("the time column 't' is NULL in row (a=7, t=NULL)"), "{error}");
+    let error = operator
+        .process(
+            0,
+            &batch(&[Some(1), Some(7)], &[Some(3), None], None),
+            &mut Vec::new(),
+        )
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the time column 't' is NULL in row (a=7, t=NULL)"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_union_passes_rows_under_its_own_names() {
-    let schema = Schema::new(vec![Field::new("x", LogicalType::nullable(DataType::BigInt)), Field::new("y", LogicalType::nullable(TIMESTAMP))]);
+    let schema = Schema::new(vec![
+        Field::new("x", LogicalType::nullable(DataType::BigInt)),
+        Field::new("y", LogicalType::nullable(TIMESTAMP)),
+    ]);
     let mut union = built(&node(Planned::Union, schema)).unwrap();
     let mut out = Vec::new();
-    union.process(1, &batch(&[Some(1)], &[None], Some(vec![DELETE])), &mut out).unwrap();
+    union
+        .process(1, &batch(&[Some(1)], &[None], Some(vec![DELETE])), &mut out)
+        .unwrap();
     assert_eq!(out[0].rows.schema().field(0).name(), "x");
     assert_eq!(out[0].kind(0), DELETE);
 }
 
 #[test]
 fn what_cannot_run_is_refused_before_any_row() {
-    let pattern = Expr::literal(Literal::String("EEE".to_owned()), LogicalType::not_null(DataType::STRING));
+    let pattern = Expr::literal(
+        Literal::String("EEE".to_owned()),
+        LogicalType::not_null(DataType::STRING),
+    );
     let time = Expr::column(1, LogicalType::nullable(TIMESTAMP));
-    let project = vec![call(Function::DateFormat, vec![time, pattern], DataType::STRING)];
-    let Err(error) = built(&node(Planned::Calc { filter: None, project }, Schema::default())) else { panic!("built") };
-    assert!(error.to_string().starts_with("node 1: DATE_FORMAT: pattern 'EEE'"), "{error}");
+    let project = vec![call(
+        Function::DateFormat,
+        vec![time, pattern],
+        DataType::STRING,
+    )];
+    let Err(error) = built(&node(
+        Planned::Calc {
+            filter: None,
+            project,
+        },
+        Schema::default(),
+    )) else {
+        panic!("built")
+    };
+    assert!(
+        error
+            .to_string()
+            .starts_with("node 1: DATE_FORMAT: pattern 'EEE'"),
+        "{error}"
+    );
     let mut plan = assigner();
     plan.settings.time_zone = Some("Europe/Berlin".to_owned());
-    let Err(error) = built(&plan) else { panic!("built") };
+    let Err(error) = built(&plan) else {
+        panic!("built")
+    };
     assert!(error.to_string().contains("Europe/Berlin"), "{error}");
 }

@@ -6,7 +6,9 @@ use streamkeeper_protocol::{
 
 use super::{
     naive,
-    plans::{NAME, NUMBER, Row, TIME, VALUE, all, batch, call, distinct, row, single, split, splittable},
+    plans::{
+        NAME, NUMBER, Row, TIME, VALUE, all, batch, call, distinct, row, single, split, splittable,
+    },
     run::{Emitted, Machine, emitted, show_time},
 };
 
@@ -28,21 +30,31 @@ fn step() -> impl Strategy<Value = Step> {
 fn window() -> impl Strategy<Value = Window> {
     prop_oneof![
         (1_i64..20, -5_i64..5).prop_map(|(size, offset)| Window::Tumble { size, offset }),
-        (1_i64..8, 1_i64..5, -5_i64..5).prop_map(|(slide, times, offset)| Window::Hop { slide, size: slide * times, offset }),
+        (1_i64..8, 1_i64..5, -5_i64..5).prop_map(|(slide, times, offset)| Window::Hop {
+            slide,
+            size: slide * times,
+            offset
+        }),
     ]
 }
 
 fn parts(window: Window) -> (i64, i64, i64) {
     match window {
         Window::Tumble { size, offset } => (size, size, offset),
-        Window::Hop { slide, size, offset } => (size, slide, offset),
+        Window::Hop {
+            slide,
+            size,
+            offset,
+        } => (size, slide, offset),
     }
 }
 
 /// Ends of the windows that hold a time.
 fn ends(window: Window, time: i64) -> Vec<i64> {
     let (size, slide, offset) = parts(window);
-    (time + 1..=time + size).filter(|end| (end - size - offset).rem_euclid(slide) == 0).collect()
+    (time + 1..=time + size)
+        .filter(|end| (end - size - offset).rem_euclid(slide) == 0)
+        .collect()
 }
 
 /// Rows in time, and what every watermark fires.
@@ -58,7 +70,10 @@ struct Model {
 impl Model {
     fn take(&mut self, rows: &[Row]) {
         for row in rows {
-            if ends(self.window, row.time).iter().all(|end| end - 1 <= self.watermark) {
+            if ends(self.window, row.time)
+                .iter()
+                .all(|end| end - 1 <= self.watermark)
+            {
                 self.late += 1;
             } else {
                 self.rows.push(row.clone());
@@ -69,7 +84,11 @@ impl Model {
     fn fire(&mut self, watermark: i64) -> Vec<Emitted> {
         let mut fired = Vec::new();
         for end in self.watermark.max(-100) + 2..=watermark + 1 {
-            let inside: Vec<&Row> = self.rows.iter().filter(|row| ends(self.window, row.time).contains(&end)).collect();
+            let inside: Vec<&Row> = self
+                .rows
+                .iter()
+                .filter(|row| ends(self.window, row.time).contains(&end))
+                .collect();
             for (_, mut columns) in naive::results(&inside, &self.keys, &self.calls) {
                 columns.extend([end - parts(self.window).0, end, end - 1].map(show_time));
                 fired.push(Emitted { kind: 0, columns });
@@ -81,31 +100,56 @@ impl Model {
 }
 
 /// Runs the steps; with a split plan, rows pass two local subtasks first.
-fn compare(plan: &StreamPlan, window: Window, keys: &[usize], calls: &[AggregateCall], steps: Vec<Step>) {
+fn compare(
+    plan: &StreamPlan,
+    window: Window,
+    keys: &[usize],
+    calls: &[AggregateCall],
+    steps: Vec<Step>,
+) {
     let is_split = plan.nodes.len() == 3;
-    let mut locals = if is_split { vec![Machine::new(plan, 1, 1), Machine::new(plan, 1, 1)] } else { Vec::new() };
-    let mut machine = Machine::new(plan, plan.nodes.len() - 1, 2);
-    let mut model = Model { window, keys: keys.to_vec(), calls: calls.to_vec(), rows: Vec::new(), watermark: i64::MIN, late: 0 };
-    let (mut late, mut watermark) = (0, 0);
-    let check_watermark = |machine: &mut Machine, locals: &mut Vec<Machine>, model: &mut Model, watermark: i64| {
-        for local in locals.iter_mut() {
-            let flushed = local.watermark(watermark);
-            flushed.iter().for_each(|batch| assert!(machine.process(batch).is_empty()));
-        }
-        let out = machine.watermark(watermark);
-        let got = emitted(&out);
-        let last = model.rows.iter().map(|row| row.time + 50).max().unwrap_or(0);
-        let mut expected = model.fire(watermark.min(last));
-        model.watermark = watermark;
-        if machine.subtasks.len() == 1 {
-            let end = |row: &Emitted| row.columns[row.columns.len() - 2].clone();
-            assert!(got.iter().map(end).is_sorted(), "windows fire in order");
-        }
-        let mut got = got;
-        got.sort();
-        expected.sort();
-        assert_eq!(got, expected);
+    let mut locals = if is_split {
+        vec![Machine::new(plan, 1, 1), Machine::new(plan, 1, 1)]
+    } else {
+        Vec::new()
     };
+    let mut machine = Machine::new(plan, plan.nodes.len() - 1, 2);
+    let mut model = Model {
+        window,
+        keys: keys.to_vec(),
+        calls: calls.to_vec(),
+        rows: Vec::new(),
+        watermark: i64::MIN,
+        late: 0,
+    };
+    let (mut late, mut watermark) = (0, 0);
+    let check_watermark =
+        |machine: &mut Machine, locals: &mut Vec<Machine>, model: &mut Model, watermark: i64| {
+            for local in locals.iter_mut() {
+                let flushed = local.watermark(watermark);
+                flushed
+                    .iter()
+                    .for_each(|batch| assert!(machine.process(batch).is_empty()));
+            }
+            let out = machine.watermark(watermark);
+            let got = emitted(&out);
+            let last = model
+                .rows
+                .iter()
+                .map(|row| row.time + 50)
+                .max()
+                .unwrap_or(0);
+            let mut expected = model.fire(watermark.min(last));
+            model.watermark = watermark;
+            if machine.subtasks.len() == 1 {
+                let end = |row: &Emitted| row.columns[row.columns.len() - 2].clone();
+                assert!(got.iter().map(end).is_sorted(), "windows fire in order");
+            }
+            let mut got = got;
+            got.sort();
+            expected.sort();
+            assert_eq!(got, expected);
+        };
     for step in steps {
         match step {
             Step::Rows(rows) => {
@@ -114,7 +158,8 @@ fn compare(plan: &StreamPlan, window: Window, keys: &[usize], calls: &[Aggregate
                 if is_split {
                     let local = rows.len() % 2;
                     let sent = locals[local].process(&batch);
-                    sent.iter().for_each(|batch| assert!(machine.process(batch).is_empty()));
+                    sent.iter()
+                        .for_each(|batch| assert!(machine.process(batch).is_empty()));
                 } else {
                     assert!(machine.process(&batch).is_empty());
                 }
@@ -126,7 +171,9 @@ fn compare(plan: &StreamPlan, window: Window, keys: &[usize], calls: &[Aggregate
             Step::Checkpoint { full, restore } => {
                 for local in &mut locals {
                     let flushed = local.flush();
-                    flushed.iter().for_each(|batch| assert!(machine.process(batch).is_empty()));
+                    flushed
+                        .iter()
+                        .for_each(|batch| assert!(machine.process(batch).is_empty()));
                 }
                 machine.checkpoint(full);
                 if let Some(parallelism) = restore {
@@ -145,7 +192,10 @@ fn compare(plan: &StreamPlan, window: Window, keys: &[usize], calls: &[Aggregate
         assert_eq!(late, model.late);
     }
     machine.checkpoint(false);
-    assert!(machine.store.entries.is_empty(), "nothing is left after the last window");
+    assert!(
+        machine.store.entries.is_empty(),
+        "nothing is left after the last window"
+    );
 }
 
 proptest! {
@@ -170,50 +220,102 @@ proptest! {
 }
 
 fn at(time: i64, value: i64) -> Row {
-    Row { time, name: Some("a".to_owned()), number: None, value: Some(value), text: None, money: None, real: None, flag: None }
+    Row {
+        time,
+        name: Some("a".to_owned()),
+        number: None,
+        value: Some(value),
+        text: None,
+        money: None,
+        real: None,
+        flag: None,
+    }
 }
 
 #[test]
 fn a_local_slice_is_held_until_the_watermark_reaches_it() {
-    let window = Window::Tumble { size: 10, offset: 0 };
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
     let calls = [call(AggregateFunction::Sum, Some(VALUE))];
     let mut local = Machine::new(&split(window, &[NAME], &calls), 1, 1);
     assert!(local.process(&batch(&[at(12, 1)], None)).is_empty());
     assert!(local.watermark(5).is_empty());
     assert!(local.process(&batch(&[at(13, 2)], None)).is_empty());
     let sent = emitted(&local.watermark(19));
-    assert_eq!(sent, [Emitted { kind: 0, columns: vec!["a".into(), "3".into(), "20".into()] }]);
+    assert_eq!(
+        sent,
+        [Emitted {
+            kind: 0,
+            columns: vec!["a".into(), "3".into(), "20".into()]
+        }]
+    );
     assert!(local.flush().is_empty());
 }
 
 #[test]
 fn a_late_row_waits_in_no_local_aggregate() {
-    let window = Window::Tumble { size: 10, offset: 0 };
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
     let calls = [call(AggregateFunction::Count, None)];
     let mut local = Machine::new(&split(window, &[NAME], &calls), 1, 1);
     local.watermark(30);
     local.process(&batch(&[at(1, 1)], None));
-    assert_eq!(local.watermark(31).len(), 1, "whoever decides that it is late hears of it");
+    assert_eq!(
+        local.watermark(31).len(),
+        1,
+        "whoever decides that it is late hears of it"
+    );
 }
 
 #[test]
 fn many_keys_leave_in_batches_of_limited_size() {
-    let window = Window::Tumble { size: 10, offset: 0 };
-    let calls = [call(AggregateFunction::Count, None), distinct(call(AggregateFunction::Count, Some(VALUE)))];
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
+    let calls = [
+        call(AggregateFunction::Count, None),
+        distinct(call(AggregateFunction::Count, Some(VALUE))),
+    ];
     let mut machine = Machine::new(&single(window, &[VALUE], &calls), 1, 1);
     let rows: Vec<Row> = (0..10_000).map(|value| at(1, value)).collect();
-    rows.chunks(4096).for_each(|rows| assert!(machine.process(&batch(rows, None)).is_empty()));
+    rows.chunks(4096)
+        .for_each(|rows| assert!(machine.process(&batch(rows, None)).is_empty()));
     let out = machine.watermark(9);
-    assert_eq!(out.iter().map(streamkeeper_connectors::batch::Batch::len).collect::<Vec<_>>(), [4096, 4096, 1808]);
+    assert_eq!(
+        out.iter()
+            .map(streamkeeper_connectors::batch::Batch::len)
+            .collect::<Vec<_>>(),
+        [4096, 4096, 1808]
+    );
     let mut local = Machine::new(&split(window, &[VALUE], &calls[..1]), 1, 1);
     let rows: Vec<Row> = (0..40_000).map(|value| at(1, value)).collect();
-    let early: usize = rows.chunks(4096).map(|rows| local.process(&batch(rows, None)).iter().map(streamkeeper_connectors::batch::Batch::len).sum::<usize>()).sum();
-    assert!(early >= 32 * 1024, "a local aggregation does not grow without bound");
+    let early: usize = rows
+        .chunks(4096)
+        .map(|rows| {
+            local
+                .process(&batch(rows, None))
+                .iter()
+                .map(streamkeeper_connectors::batch::Batch::len)
+                .sum::<usize>()
+        })
+        .sum();
+    assert!(
+        early >= 32 * 1024,
+        "a local aggregation does not grow without bound"
+    );
 }
 
 #[test]
 fn a_checkpoint_writes_only_what_changed() {
-    let window = Window::Tumble { size: 10, offset: 0 };
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
     let calls = [call(AggregateFunction::Count, None)];
     let mut machine = Machine::new(&single(window, &[VALUE], &calls), 1, 1);
     machine.process(&batch(&[at(1, 1), at(1, 2), at(11, 1)], None));
@@ -222,15 +324,27 @@ fn a_checkpoint_writes_only_what_changed() {
     assert_eq!(machine.checkpoint(false), 1);
     assert_eq!(machine.checkpoint(false), 0);
     machine.watermark(9);
-    assert_eq!(machine.checkpoint(false), 2, "the removal of a fired window is written");
+    assert_eq!(
+        machine.checkpoint(false),
+        2,
+        "the removal of a fired window is written"
+    );
     machine.process(&batch(&[at(12, 7)], None));
     machine.watermark(19);
-    assert_eq!(machine.checkpoint(false), 1, "what lived between two checkpoints leaves no trace");
+    assert_eq!(
+        machine.checkpoint(false),
+        1,
+        "what lived between two checkpoints leaves no trace"
+    );
 }
 
 #[test]
 fn a_restored_window_does_not_fire_again() {
-    let window = Window::Hop { slide: 5, size: 10, offset: 0 };
+    let window = Window::Hop {
+        slide: 5,
+        size: 10,
+        offset: 0,
+    };
     let calls = [call(AggregateFunction::Count, None)];
     let plan = single(window, &[NAME], &calls);
     let mut machine = Machine::new(&plan, 1, 1);

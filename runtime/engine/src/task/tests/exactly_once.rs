@@ -10,7 +10,10 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    parts::{Assigner, HoldBack, Row, RunningCount, TestSink, TestSource, WINDOW, WindowCount, plan, table},
+    parts::{
+        Assigner, HoldBack, Row, RunningCount, TestSink, TestSource, WINDOW, WindowCount, plan,
+        table,
+    },
     rig::{Rig, Stored},
 };
 use crate::{
@@ -35,16 +38,32 @@ fn job() -> StreamPlan {
     ])
 }
 
-fn build(splits: &[Vec<Row>], seed: u64) -> impl Fn(u32, &Arc<Assignment>, &Stored) -> Vec<NodePart> {
+fn build(
+    splits: &[Vec<Row>],
+    seed: u64,
+) -> impl Fn(u32, &Arc<Assignment>, &Stored) -> Vec<NodePart> {
     move |subtask, assignment, stored| {
         let owns = {
             let assignment = assignment.clone();
             move |group: u16| assignment.owner[usize::from(group)] == subtask
         };
         let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
-        let source = TestSource::open(splits, &owns, GROUPS, &restored, seed + u64::from(subtask), true);
+        let source = TestSource::open(
+            splits,
+            &owns,
+            GROUPS,
+            &restored,
+            seed + u64::from(subtask),
+            true,
+        );
         let keyed = |node: usize, mut operator: Box<dyn Operator>| {
-            operator.restore("values", &RunningCount::new(GROUPS, owns.clone()).states()[0], stored.of(node, "values", &owns)).unwrap();
+            operator
+                .restore(
+                    "values",
+                    &RunningCount::new(GROUPS, owns.clone()).states()[0],
+                    stored.of(node, "values", &owns),
+                )
+                .unwrap();
             NodePart::Operator(operator)
         };
         vec![
@@ -68,7 +87,10 @@ fn expected(splits: &[Vec<Row>]) -> (Vec<Row>, Vec<Row>) {
         *windows.entry((key, time / WINDOW)).or_default() += 1;
     }
     let runs = |counts: BTreeMap<i64, i64>| -> Vec<Row> {
-        counts.into_iter().flat_map(|(key, count)| (1..=count).map(move |number| (0, key, number))).collect()
+        counts
+            .into_iter()
+            .flat_map(|(key, count)| (1..=count).map(move |number| (0, key, number)))
+            .collect()
     };
     let mut windows_per_key: BTreeMap<i64, i64> = BTreeMap::new();
     for (key, _) in windows.keys() {
@@ -86,7 +108,9 @@ fn sorted(rows: Option<&Vec<Row>>) -> Vec<Row> {
 fn splits() -> impl Strategy<Value = Vec<Vec<Row>>> {
     let split = prop::collection::vec((0_i64..200, 0_i64..9), 0..120).prop_map(|mut rows| {
         rows.sort_unstable();
-        rows.into_iter().map(|(time, key)| (time, key, 1)).collect::<Vec<Row>>()
+        rows.into_iter()
+            .map(|(time, key)| (time, key, 1))
+            .collect::<Vec<Row>>()
     });
     prop::collection::vec(split, 1..6)
 }

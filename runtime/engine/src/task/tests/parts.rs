@@ -15,7 +15,10 @@ use streamkeeper_connectors::{
 use streamkeeper_protocol::{
     key_group::key_group,
     manifest::{RunKind, StateDescriptor, StateKind},
-    plan::{ChangelogMode, Exchange, Input, Operator as PlanOperator, PlanNode, Settings, StreamPlan, TableRef},
+    plan::{
+        ChangelogMode, Exchange, Input, Operator as PlanOperator, PlanNode, Settings, StreamPlan,
+        TableRef,
+    },
     types::{DataType, Field, LogicalType, Schema},
 };
 use streamkeeper_state::{Entry, FrozenState};
@@ -31,14 +34,37 @@ pub(super) fn schema() -> Schema {
 }
 
 pub(super) fn batch(rows: &[Row]) -> Batch {
-    let column = |pick: fn(&Row) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(pick))) as Arc<dyn Array>;
-    Batch::inserts(RecordBatch::try_new(arrow_schema(&schema()), vec![column(|row| row.0), column(|row| row.1), column(|row| row.2)]).unwrap())
+    let column = |pick: fn(&Row) -> i64| {
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(pick))) as Arc<dyn Array>
+    };
+    Batch::inserts(
+        RecordBatch::try_new(
+            arrow_schema(&schema()),
+            vec![
+                column(|row| row.0),
+                column(|row| row.1),
+                column(|row| row.2),
+            ],
+        )
+        .unwrap(),
+    )
 }
 
 pub(super) fn rows(batch: &Batch) -> Vec<Row> {
-    let column = |index: usize| batch.rows.column(index).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
+    let column = |index: usize| {
+        batch
+            .rows
+            .column(index)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .unwrap()
+            .values()
+            .to_vec()
+    };
     let (times, keys, values) = (column(0), column(1), column(2));
-    (0..batch.len()).map(|row| (times[row], keys[row], values[row])).collect()
+    (0..batch.len())
+        .map(|row| (times[row], keys[row], values[row]))
+        .collect()
 }
 
 /// A plan of nodes (operator, inputs as (node, key columns or forward)).
@@ -53,17 +79,30 @@ pub(super) fn plan(nodes: Vec<(PlanOperator, Vec<(usize, Option<Vec<usize>>)>)>)
             operator,
             inputs: inputs
                 .into_iter()
-                .map(|(node, keys)| Input { node, exchange: keys.map_or(Exchange::Forward, |keys| Exchange::Hash { keys }) })
+                .map(|(node, keys)| Input {
+                    node,
+                    exchange: keys.map_or(Exchange::Forward, |keys| Exchange::Hash { keys }),
+                })
                 .collect(),
             schema: schema(),
             changelog: ChangelogMode::InsertOnly,
         })
         .collect();
-    StreamPlan { format: 1, nodes, settings: Settings::default() }
+    StreamPlan {
+        format: 1,
+        nodes,
+        settings: Settings::default(),
+    }
 }
 
 pub(super) fn table(name: &str) -> TableRef {
-    TableRef { name: name.to_owned(), connector: "test".to_owned(), options: BTreeMap::new(), schema: schema(), primary_key: Vec::new() }
+    TableRef {
+        name: name.to_owned(),
+        connector: "test".to_owned(),
+        options: BTreeMap::new(),
+        schema: schema(),
+        primary_key: Vec::new(),
+    }
 }
 
 /// A repeatable source of chance.
@@ -72,7 +111,10 @@ pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit.max(1)
     }
 
@@ -91,7 +133,14 @@ pub(super) struct TestSource {
 
 impl TestSource {
     /// The splits that belong to this subtask, at the positions that were restored.
-    pub(super) fn open(splits: &[Vec<Row>], owns: impl Fn(u16) -> bool, groups: u16, restored: &[SplitState], seed: u64, bounded: bool) -> Self {
+    pub(super) fn open(
+        splits: &[Vec<Row>],
+        owns: impl Fn(u16) -> bool,
+        groups: u16,
+        restored: &[SplitState],
+        seed: u64,
+        bounded: bool,
+    ) -> Self {
         let splits = splits
             .iter()
             .enumerate()
@@ -100,11 +149,18 @@ impl TestSource {
             .filter(|(group, ..)| owns(*group))
             .map(|(group, name, rows)| {
                 let known = restored.iter().find(|split| split.split == name);
-                let position = known.map_or(0, |split| usize::from_le_bytes(split.position.clone().try_into().unwrap()));
+                let position = known.map_or(0, |split| {
+                    usize::from_le_bytes(split.position.clone().try_into().unwrap())
+                });
                 (name, group, rows.clone(), position)
             })
             .collect();
-        Self { splits, changed: BTreeSet::new(), dice: Dice(seed), bounded }
+        Self {
+            splits,
+            changed: BTreeSet::new(),
+            dice: Dice(seed),
+            bounded,
+        }
     }
 }
 
@@ -116,10 +172,12 @@ impl Source for TestSource {
         let mut out = Vec::new();
         let wanted = 1 + usize::try_from(self.dice.below(7)).unwrap();
         while out.len() < wanted.min(max_rows) {
-            let next = (0..self.splits.len()).filter(|&split| self.splits[split].3 < self.splits[split].2.len()).min_by_key(|&split| {
-                let (_, _, rows, position) = &self.splits[split];
-                rows[*position].0
-            });
+            let next = (0..self.splits.len())
+                .filter(|&split| self.splits[split].3 < self.splits[split].2.len())
+                .min_by_key(|&split| {
+                    let (_, _, rows, position) = &self.splits[split];
+                    rows[*position].0
+                });
             let Some(split) = next else { break };
             let (_, _, rows, position) = &mut self.splits[split];
             out.push(rows[*position]);
@@ -129,7 +187,11 @@ impl Source for TestSource {
         if !out.is_empty() {
             return Ok(Polled::Rows(batch(&out)));
         }
-        Ok(if self.bounded { Polled::End } else { Polled::Idle })
+        Ok(if self.bounded {
+            Polled::End
+        } else {
+            Polled::Idle
+        })
     }
 
     fn changed_splits(&mut self) -> Vec<SplitState> {
@@ -138,7 +200,11 @@ impl Source for TestSource {
             .into_iter()
             .map(|split| {
                 let (name, group, _, position) = &splits[split];
-                SplitState { split: name.clone(), key_group: *group, position: position.to_le_bytes().to_vec() }
+                SplitState {
+                    split: name.clone(),
+                    key_group: *group,
+                    position: position.to_le_bytes().to_vec(),
+                }
             })
             .collect()
     }
@@ -158,7 +224,10 @@ impl Sink for TestSink {
 
     fn prepare(&mut self, _checkpoint: u64) -> Result<Option<Committable>, ConnectorError> {
         let rows = std::mem::take(&mut self.rows);
-        Ok((!rows.is_empty()).then(|| Committable { meta: serde_json::to_value(rows).unwrap(), staged: None }))
+        Ok((!rows.is_empty()).then(|| Committable {
+            meta: serde_json::to_value(rows).unwrap(),
+            staged: None,
+        }))
     }
 }
 
@@ -169,14 +238,25 @@ pub(super) struct Assigner {
 }
 
 impl Operator for Assigner {
-    fn process(&mut self, _input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        self.largest = self.largest.max(rows(batch).iter().map(|row| row.0 - 1).max());
+    fn process(
+        &mut self,
+        _input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
+        self.largest = self
+            .largest
+            .max(rows(batch).iter().map(|row| row.0 - 1).max());
         out.push(batch.clone());
         Ok(())
     }
 
     fn watermark(&mut self, watermark: i64, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        assert_eq!(watermark, i64::MAX, "upstream watermarks stop at an assigner");
+        assert_eq!(
+            watermark,
+            i64::MAX,
+            "upstream watermarks stop at an assigner"
+        );
         Ok(())
     }
 
@@ -199,11 +279,19 @@ struct Keyed {
 
 impl Keyed {
     fn new(groups: u16, owned: impl Fn(u16) -> bool + Send + 'static) -> Self {
-        Self { groups, owned: Box::new(owned), values: BTreeMap::new(), changed: BTreeSet::new() }
+        Self {
+            groups,
+            owned: Box::new(owned),
+            values: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }
     }
 
     fn group(&self, key: i64) -> u16 {
-        key_group(&super::super::super::exchange::encoded_key(key), self.groups)
+        key_group(
+            &super::super::super::exchange::encoded_key(key),
+            self.groups,
+        )
     }
 
     fn descriptor() -> StateDescriptor {
@@ -219,21 +307,36 @@ impl Keyed {
     }
 
     fn freeze(&mut self, full: bool) -> FrozenState {
-        let keys: Vec<i64> = if full { self.values.keys().copied().collect() } else { self.changed.iter().copied().collect() };
+        let keys: Vec<i64> = if full {
+            self.values.keys().copied().collect()
+        } else {
+            self.changed.iter().copied().collect()
+        };
         self.changed.clear();
         let entries = keys.into_iter().map(|key| Entry {
             key_group: self.group(key / 1000),
             key: key.to_le_bytes().into(),
-            value: self.values.get(&key).map(|value| value.to_le_bytes().into()),
+            value: self
+                .values
+                .get(&key)
+                .map(|value| value.to_le_bytes().into()),
         });
-        FrozenState { descriptor: Self::descriptor(), kind: if full { RunKind::Base } else { RunKind::Delta }, entries: entries.collect() }
+        FrozenState {
+            descriptor: Self::descriptor(),
+            kind: if full { RunKind::Base } else { RunKind::Delta },
+            entries: entries.collect(),
+        }
     }
 
     fn restore(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            assert!((self.owned)(entry.key_group), "state of a foreign key group");
+            assert!(
+                (self.owned)(entry.key_group),
+                "state of a foreign key group"
+            );
             let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().unwrap());
-            self.values.insert(number(&entry.key), number(&entry.value.unwrap()));
+            self.values
+                .insert(number(&entry.key), number(&entry.value.unwrap()));
         }
     }
 }
@@ -248,10 +351,18 @@ impl RunningCount {
 }
 
 impl Operator for RunningCount {
-    fn process(&mut self, _input: usize, input: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _input: usize,
+        input: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         let mut counted = Vec::new();
         for (time, key, _) in rows(input) {
-            assert!((self.0.owned)(self.0.group(key)), "a row of a foreign key group");
+            assert!(
+                (self.0.owned)(self.0.group(key)),
+                "a row of a foreign key group"
+            );
             // Keys of the state are multiples of 1000, so that window keys (below) find their group the same way.
             let count = self.0.values.entry(key * 1000).or_default();
             *count += 1;
@@ -259,7 +370,12 @@ impl Operator for RunningCount {
             counted.push((time, key, *count));
         }
         // Times differ between runs; the count per key does not.
-        out.push(batch(&counted.iter().map(|row| (0, row.1, row.2)).collect::<Vec<_>>()));
+        out.push(batch(
+            &counted
+                .iter()
+                .map(|row| (0, row.1, row.2))
+                .collect::<Vec<_>>(),
+        ));
         Ok(())
     }
 
@@ -271,7 +387,12 @@ impl Operator for RunningCount {
         vec![Keyed::descriptor()]
     }
 
-    fn restore(&mut self, _name: &str, _written: &StateDescriptor, entries: Vec<Entry>) -> Result<(), EngineError> {
+    fn restore(
+        &mut self,
+        _name: &str,
+        _written: &StateDescriptor,
+        entries: Vec<Entry>,
+    ) -> Result<(), EngineError> {
         self.0.restore(entries);
         Ok(())
     }
@@ -293,12 +414,21 @@ pub(super) struct WindowCount {
 
 impl WindowCount {
     pub(super) fn new(groups: u16, owned: impl Fn(u16) -> bool + Send + 'static) -> Self {
-        Self { state: Keyed::new(groups, owned), watermark: i64::MIN, late: 0 }
+        Self {
+            state: Keyed::new(groups, owned),
+            watermark: i64::MIN,
+            late: 0,
+        }
     }
 }
 
 impl Operator for WindowCount {
-    fn process(&mut self, _input: usize, input: &Batch, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _input: usize,
+        input: &Batch,
+        _out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         for (time, key, _) in rows(input) {
             let window = time / WINDOW;
             if (window + 1) * WINDOW - 1 <= self.watermark {
@@ -314,7 +444,13 @@ impl Operator for WindowCount {
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
         assert!(watermark > self.watermark, "watermarks grow");
         self.watermark = watermark;
-        let closed: Vec<i64> = self.state.values.keys().copied().filter(|key| (key % 1000 + 1) * WINDOW - 1 <= watermark).collect();
+        let closed: Vec<i64> = self
+            .state
+            .values
+            .keys()
+            .copied()
+            .filter(|key| (key % 1000 + 1) * WINDOW - 1 <= watermark)
+            .collect();
         let mut fired = Vec::new();
         for key in closed {
             let count = self.state.values.remove(&key).unwrap();
@@ -325,7 +461,12 @@ impl Operator for WindowCount {
         Ok(())
     }
 
-    fn restore(&mut self, _name: &str, _written: &StateDescriptor, entries: Vec<Entry>) -> Result<(), EngineError> {
+    fn restore(
+        &mut self,
+        _name: &str,
+        _written: &StateDescriptor,
+        entries: Vec<Entry>,
+    ) -> Result<(), EngineError> {
         self.state.restore(entries);
         Ok(())
     }
@@ -348,7 +489,12 @@ impl Operator for WindowCount {
 pub(super) struct HoldBack(Vec<Batch>);
 
 impl Operator for HoldBack {
-    fn process(&mut self, _input: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _input: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         self.0.push(batch.clone());
         if self.0.len() > 2 {
             out.append(&mut self.0);

@@ -20,7 +20,9 @@ use streamkeeper_state::Entry;
 use super::parts::{Dice, Row};
 use crate::{
     exchange::{Barrier, Credit, Deliver, Envelope, Inbox, Link, ReturnCredit},
-    task::{Clock, Command, Counters, Event, NodePart, Snapshot, Step, Subtask, SubtaskParts, Topology},
+    task::{
+        Clock, Command, Counters, Event, NodePart, Snapshot, Step, Subtask, SubtaskParts, Topology,
+    },
 };
 
 /// Time that tests move.
@@ -61,7 +63,13 @@ struct Wire {
 
 impl Deliver for Wire {
     fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError> {
-        self.wires.0.lock().unwrap().entry((self.from, self.to)).or_default().push_back(Parcel::Message(envelope));
+        self.wires
+            .0
+            .lock()
+            .unwrap()
+            .entry((self.from, self.to))
+            .or_default()
+            .push_back(Parcel::Message(envelope));
         Ok(())
     }
 }
@@ -74,7 +82,14 @@ struct ReturnWire {
 impl ReturnCredit for ReturnWire {
     fn give(&self, bytes: u32) {
         let parcel = Parcel::Credit(self.credit.clone(), bytes);
-        self.wire.wires.0.lock().unwrap().entry((self.wire.from, self.wire.to)).or_default().push_back(parcel);
+        self.wire
+            .wires
+            .0
+            .lock()
+            .unwrap()
+            .entry((self.wire.from, self.wire.to))
+            .or_default()
+            .push_back(parcel);
     }
 }
 
@@ -89,10 +104,18 @@ pub(super) struct Stored {
 impl Stored {
     /// Entries of a node's state in the groups that pass.
     pub(super) fn of(&self, node: NodeId, state: &str, owns: impl Fn(u16) -> bool) -> Vec<Entry> {
-        let entries = self.entries.get(&(node, state.to_owned())).into_iter().flatten();
+        let entries = self
+            .entries
+            .get(&(node, state.to_owned()))
+            .into_iter()
+            .flatten();
         entries
             .filter(|((group, _), _)| owns(*group))
-            .map(|((group, key), value)| Entry { key_group: *group, key: key.clone().into(), value: Some(value.clone().into()) })
+            .map(|((group, key), value)| Entry {
+                key_group: *group,
+                key: key.clone().into(),
+                value: Some(value.clone().into()),
+            })
             .collect()
     }
 }
@@ -123,7 +146,15 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    pub(super) fn start(plan: &StreamPlan, parallelism: u32, groups: u16, credit_bytes: u32, seed: u64, stored: Stored, build: Build<'_>) -> Self {
+    pub(super) fn start(
+        plan: &StreamPlan,
+        parallelism: u32,
+        groups: u16,
+        credit_bytes: u32,
+        seed: u64,
+        stored: Stored,
+        build: Build<'_>,
+    ) -> Self {
         let plan = Arc::new(plan.clone());
         let topology = Arc::new(Topology::of(&plan, parallelism).unwrap());
         let assignment = Arc::new(Assignment::even(groups, parallelism));
@@ -131,21 +162,44 @@ impl Rig {
         let wires = Arc::new(Wires::default());
         let events: Arc<Mutex<Vec<(u32, Event)>>> = Arc::default();
         let inboxes: Vec<Arc<Inbox<Command>>> = (0..parallelism).map(|_| Arc::default()).collect();
-        let counters: Vec<Arc<Counters>> = (0..parallelism).map(|_| Arc::new(Counters::new(&plan))).collect();
+        let counters: Vec<Arc<Counters>> = (0..parallelism)
+            .map(|_| Arc::new(Counters::new(&plan)))
+            .collect();
         // Credits by edge, sender, receiver.
         let credits: Vec<Vec<Vec<Arc<Credit>>>> = topology
             .edges
             .iter()
-            .map(|_| inboxes.iter().map(|inbox| inboxes.iter().map(|_| Arc::new(Credit::new(credit_bytes, inbox.waker()))).collect()).collect())
+            .map(|_| {
+                inboxes
+                    .iter()
+                    .map(|inbox| {
+                        inboxes
+                            .iter()
+                            .map(|_| Arc::new(Credit::new(credit_bytes, inbox.waker())))
+                            .collect()
+                    })
+                    .collect()
+            })
             .collect();
-        let wire = |from, to| Wire { wires: wires.clone(), from, to };
+        let wire = |from, to| Wire {
+            wires: wires.clone(),
+            from,
+            to,
+        };
         let subtasks = (0..parallelism)
             .map(|subtask| {
                 let links = credits.iter().map(|edge| {
                     (0..parallelism)
                         .map(|to| {
                             let local: Arc<dyn Deliver> = inboxes[to as usize].clone();
-                            Link { to: if to == subtask { local } else { Arc::new(wire(subtask, to)) }, credit: edge[subtask as usize][to as usize].clone() }
+                            Link {
+                                to: if to == subtask {
+                                    local
+                                } else {
+                                    Arc::new(wire(subtask, to))
+                                },
+                                credit: edge[subtask as usize][to as usize].clone(),
+                            }
                         })
                         .collect()
                 });
@@ -153,12 +207,21 @@ impl Rig {
                     (0..parallelism)
                         .map(|from| {
                             let credit = edge[from as usize][subtask as usize].clone();
-                            if from == subtask { credit as Arc<dyn ReturnCredit> } else { Arc::new(ReturnWire { wire: wire(subtask, from), credit }) }
+                            if from == subtask {
+                                credit as Arc<dyn ReturnCredit>
+                            } else {
+                                Arc::new(ReturnWire {
+                                    wire: wire(subtask, from),
+                                    credit,
+                                })
+                            }
                         })
                         .collect()
                 });
                 let events = events.clone();
-                let watermarks = (0..plan.nodes.len()).map(|node| stored.watermarks.get(&node).copied().flatten()).collect();
+                let watermarks = (0..plan.nodes.len())
+                    .map(|node| stored.watermarks.get(&node).copied().flatten())
+                    .collect();
                 Subtask::new(SubtaskParts {
                     plan: plan.clone(),
                     topology: topology.clone(),
@@ -204,8 +267,13 @@ impl Rig {
         let checkpoint = self.next_checkpoint;
         self.next_checkpoint += 1;
         for inbox in &self.inboxes {
-            let full = (0..self.plan.nodes.len()).filter(|_| self.dice.one_in(3)).collect();
-            inbox.command(Command::Trigger { barrier: Barrier { checkpoint, kind }, full });
+            let full = (0..self.plan.nodes.len())
+                .filter(|_| self.dice.one_in(3))
+                .collect();
+            inbox.command(Command::Trigger {
+                barrier: Barrier { checkpoint, kind },
+                full,
+            });
         }
         checkpoint
     }
@@ -238,7 +306,11 @@ impl Rig {
 
     fn deliver(&mut self) -> bool {
         let mut wires = self.wires.0.lock().unwrap();
-        let full: Vec<(u32, u32)> = wires.iter().filter(|(_, queue)| !queue.is_empty()).map(|(pair, _)| *pair).collect();
+        let full: Vec<(u32, u32)> = wires
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(pair, _)| *pair)
+            .collect();
         if full.is_empty() {
             return false;
         }
@@ -246,7 +318,9 @@ impl Rig {
         let parcel = wires.get_mut(&pair).and_then(VecDeque::pop_front);
         drop(wires);
         match parcel {
-            Some(Parcel::Message(envelope)) => self.inboxes[pair.1 as usize].deliver(envelope).unwrap(),
+            Some(Parcel::Message(envelope)) => {
+                self.inboxes[pair.1 as usize].deliver(envelope).unwrap()
+            }
             Some(Parcel::Credit(credit, bytes)) => credit.give(bytes),
             None => {}
         }
@@ -258,8 +332,15 @@ impl Rig {
         for (subtask, event) in events {
             match event {
                 Event::Frozen(snapshot) => {
-                    assert_eq!(snapshot.nodes.len(), self.plan.nodes.len(), "every node is in the snapshot once");
-                    self.frozen.entry(snapshot.barrier.checkpoint).or_default().push((subtask, snapshot));
+                    assert_eq!(
+                        snapshot.nodes.len(),
+                        self.plan.nodes.len(),
+                        "every node is in the snapshot once"
+                    );
+                    self.frozen
+                        .entry(snapshot.barrier.checkpoint)
+                        .or_default()
+                        .push((subtask, snapshot));
                 }
                 Event::Ended => self.ended += 1,
                 Event::FirstRecord { .. } | Event::Exited(_) => {}
@@ -269,12 +350,15 @@ impl Rig {
 
     /// Whether every subtask froze a checkpoint.
     pub(super) fn is_frozen(&self, checkpoint: u64) -> bool {
-        self.frozen.get(&checkpoint).is_some_and(|snapshots| snapshots.len() == self.subtasks.len())
+        self.frozen
+            .get(&checkpoint)
+            .is_some_and(|snapshots| snapshots.len() == self.subtasks.len())
     }
 
     /// Gives a frozen checkpoint up: its content goes into the next one.
     pub(super) fn abort(&mut self, checkpoint: u64) {
-        self.carried.extend(self.frozen.remove(&checkpoint).unwrap());
+        self.carried
+            .extend(self.frozen.remove(&checkpoint).unwrap());
     }
 
     /// Completes a frozen checkpoint: stores its state, commits its output. Answers whether the input had ended.
@@ -284,7 +368,11 @@ impl Rig {
         let ended = fresh.iter().all(|(_, snapshot)| snapshot.ended);
         self.stored.watermarks.clear();
         for node in fresh.iter().flat_map(|(_, snapshot)| &snapshot.nodes) {
-            let known = self.stored.watermarks.entry(node.node).or_insert(node.watermark);
+            let known = self
+                .stored
+                .watermarks
+                .entry(node.node)
+                .or_insert(node.watermark);
             *known = (*known).min(node.watermark);
         }
         snapshots.extend(fresh);
@@ -295,14 +383,22 @@ impl Rig {
                     self.committed.entry(node.node).or_default().extend(rows);
                 }
                 for state in node.states {
-                    let stored = self.stored.entries.entry((node.node, state.descriptor.name.clone())).or_default();
+                    let stored = self
+                        .stored
+                        .entries
+                        .entry((node.node, state.descriptor.name.clone()))
+                        .or_default();
                     if state.kind == RunKind::Base {
-                        stored.retain(|(group, _), _| self.assignment.owner[usize::from(*group)] != subtask);
+                        stored.retain(|(group, _), _| {
+                            self.assignment.owner[usize::from(*group)] != subtask
+                        });
                     }
                     for entry in state.entries {
                         assert_eq!(self.assignment.owner[usize::from(entry.key_group)], subtask);
                         match entry.value {
-                            Some(value) => stored.insert((entry.key_group, entry.key.into()), value.into()),
+                            Some(value) => {
+                                stored.insert((entry.key_group, entry.key.into()), value.into())
+                            }
                             None => stored.remove(&(entry.key_group, entry.key.into())),
                         };
                     }
