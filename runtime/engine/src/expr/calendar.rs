@@ -9,7 +9,10 @@ pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Days since the epoch of a civil date; the month may be anything, the day too.
 pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = (year + (month - 1).div_euclid(12), (month - 1).rem_euclid(12) + 1);
+    let (year, month) = (
+        year + (month - 1).div_euclid(12),
+        (month - 1).rem_euclid(12) + 1,
+    );
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
     let year_of_era = shifted.rem_euclid(400);
@@ -22,11 +25,16 @@ pub(crate) fn civil_of(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -83,16 +91,36 @@ mod tests {
 
     #[test]
     fn weeks_follow_iso_8601() {
-        for ((year, month, day), week) in [((2021, 1, 1), 53), ((2021, 1, 4), 1), ((2020, 12, 31), 53), ((2019, 12, 30), 1), ((2022, 1, 2), 52), ((2026, 11, 23), 48)] {
-            assert_eq!(iso_week(days_of(year, month, day)), week, "{year}-{month}-{day}");
+        for ((year, month, day), week) in [
+            ((2021, 1, 1), 53),
+            ((2021, 1, 4), 1),
+            ((2020, 12, 31), 53),
+            ((2019, 12, 30), 1),
+            ((2022, 1, 2), 52),
+            ((2026, 11, 23), 48),
+        ] {
+            assert_eq!(
+                iso_week(days_of(year, month, day)),
+                week,
+                "{year}-{month}-{day}"
+            );
         }
     }
 
     #[test]
     fn months_are_added_up_to_the_last_day() {
         assert_eq!(civil_of(add_months(days_of(2024, 1, 31), 1)), (2024, 2, 29));
-        assert_eq!(civil_of(add_months(days_of(2024, 3, 31), -1)), (2024, 2, 29));
-        assert_eq!(civil_of(add_months(days_of(2023, 11, 30), 3)), (2024, 2, 29));
-        assert_eq!(civil_of(add_months(days_of(2024, 5, 15), -17)), (2022, 12, 15));
+        assert_eq!(
+            civil_of(add_months(days_of(2024, 3, 31), -1)),
+            (2024, 2, 29)
+        );
+        assert_eq!(
+            civil_of(add_months(days_of(2023, 11, 30), 3)),
+            (2024, 2, 29)
+        );
+        assert_eq!(
+            civil_of(add_months(days_of(2024, 5, 15), -17)),
+            (2022, 12, 15)
+        );
     }
 }

@@ -12,35 +12,62 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
-    compile::Site,
     decimal::{self, Operand},
     node::Kernel,
+    site::Site,
     value::{Value, any_null, compare2},
+    wide,
 };
 
 /// The kernel for a site.
 pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
     match site.function {
-        Function::Equal | Function::NotEqual | Function::Less | Function::LessOrEqual | Function::Greater | Function::GreaterOrEqual => {
-            let compare = comparison(site.function, site.args[0], site.args[1]).ok_or_else(|| site.unsupported())?;
-            Ok(Box::new(move |args, rows| Ok(Arc::new(compare(&args[0], &args[1], rows)?))))
+        Function::Equal
+        | Function::NotEqual
+        | Function::Less
+        | Function::LessOrEqual
+        | Function::Greater
+        | Function::GreaterOrEqual => {
+            let compare = comparison(site.function, site.args[0], site.args[1])
+                .ok_or_else(|| site.unsupported())?;
+            Ok(Box::new(move |args, rows| {
+                Ok(Arc::new(compare(&args[0], &args[1], rows)?))
+            }))
         }
         Function::IsNotDistinctFrom => {
-            let equal = comparison(Function::Equal, site.args[0], site.args[1]).ok_or_else(|| site.unsupported())?;
-            Ok(Box::new(move |args, rows| Ok(Arc::new(not_distinct(&equal, &args[0], &args[1], rows)?))))
+            let equal = comparison(Function::Equal, site.args[0], site.args[1])
+                .ok_or_else(|| site.unsupported())?;
+            Ok(Box::new(move |args, rows| {
+                Ok(Arc::new(not_distinct(&equal, &args[0], &args[1], rows)?))
+            }))
         }
-        Function::Not => Ok(Box::new(|args, rows| Ok(Arc::new(arrow_arith::boolean::not(&args[0].booleans(rows)?)?)))),
-        Function::IsNull => Ok(Box::new(|args, _| Ok(Arc::new(arrow_arith::boolean::is_null(args[0].array())?)))),
-        Function::IsNotNull => Ok(Box::new(|args, _| Ok(Arc::new(arrow_arith::boolean::is_not_null(args[0].array())?)))),
-        Function::IsTrue => Ok(Box::new(|args, rows| Ok(Arc::new(is_exactly(true, &args[0], rows)?)))),
-        Function::IsFalse => Ok(Box::new(|args, rows| Ok(Arc::new(is_exactly(false, &args[0], rows)?)))),
+        Function::Not => Ok(Box::new(|args, rows| {
+            Ok(Arc::new(arrow_arith::boolean::not(
+                &args[0].booleans(rows)?,
+            )?))
+        })),
+        Function::IsNull => Ok(Box::new(|args, _| {
+            Ok(Arc::new(arrow_arith::boolean::is_null(args[0].array())?))
+        })),
+        Function::IsNotNull => Ok(Box::new(|args, _| {
+            Ok(Arc::new(arrow_arith::boolean::is_not_null(
+                args[0].array(),
+            )?))
+        })),
+        Function::IsTrue => Ok(Box::new(|args, rows| {
+            Ok(Arc::new(is_exactly(true, &args[0], rows)?))
+        })),
+        Function::IsFalse => Ok(Box::new(|args, rows| {
+            Ok(Arc::new(is_exactly(false, &args[0], rows)?))
+        })),
         Function::InList => in_list(site),
         Function::Greatest | Function::Least => extreme(site),
         _ => Err(site.unsupported()),
     }
 }
 
-type Comparison = Box<dyn Fn(&Value, &Value, usize) -> Result<BooleanArray, ExprError> + Send + Sync>;
+type Comparison =
+    Box<dyn Fn(&Value, &Value, usize) -> Result<BooleanArray, ExprError> + Send + Sync>;
 
 /// `left ? right`; none if these types do not compare.
 fn comparison(function: Function, left: &DataType, right: &DataType) -> Option<Comparison> {
@@ -53,33 +80,56 @@ fn comparison(function: Function, left: &DataType, right: &DataType) -> Option<C
         _ => |order| matches!(order, Some(Ordering::Greater | Ordering::Equal)),
     };
     match (left, right) {
-        (DataType::Float, DataType::Float) => Some(Box::new(move |a, b, rows| compare2::<Float32Type>(a, b, rows, |a, b| holds(a.partial_cmp(&b))))),
-        (DataType::Double, DataType::Double) => Some(Box::new(move |a, b, rows| compare2::<Float64Type>(a, b, rows, |a, b| holds(a.partial_cmp(&b))))),
+        (DataType::Float, DataType::Float) => Some(Box::new(move |a, b, rows| {
+            compare2::<Float32Type>(a, b, rows, |a, b| holds(a.partial_cmp(&b)))
+        })),
+        (DataType::Double, DataType::Double) => Some(Box::new(move |a, b, rows| {
+            compare2::<Float64Type>(a, b, rows, |a, b| holds(a.partial_cmp(&b)))
+        })),
         (DataType::Decimal { scale: left, .. }, DataType::Decimal { scale: right, .. }) => {
             let (left, right) = (*left, *right);
             Some(Box::new(move |a, b, rows| {
-                compare2::<Decimal128Type>(a, b, rows, |a, b| holds(Some(decimal::compare(Operand { digits: a, scale: left }, Operand { digits: b, scale: right }))))
+                compare2::<Decimal128Type>(a, b, rows, |a, b| {
+                    holds(Some(decimal::compare(
+                        Operand {
+                            digits: a,
+                            scale: left,
+                        },
+                        Operand {
+                            digits: b,
+                            scale: right,
+                        },
+                    )))
+                })
             }))
         }
         (left, right) if left == right || left.is_string() && right.is_string() => {
-            let operate: fn(&dyn Datum, &dyn Datum) -> Result<BooleanArray, ArrowError> = match function {
-                Function::Equal => arrow_ord::cmp::eq,
-                Function::NotEqual => arrow_ord::cmp::neq,
-                Function::Less => arrow_ord::cmp::lt,
-                Function::LessOrEqual => arrow_ord::cmp::lt_eq,
-                Function::Greater => arrow_ord::cmp::gt,
-                _ => arrow_ord::cmp::gt_eq,
-            };
+            let operate: fn(&dyn Datum, &dyn Datum) -> Result<BooleanArray, ArrowError> =
+                match function {
+                    Function::Equal => arrow_ord::cmp::eq,
+                    Function::NotEqual => arrow_ord::cmp::neq,
+                    Function::Less => arrow_ord::cmp::lt,
+                    Function::LessOrEqual => arrow_ord::cmp::lt_eq,
+                    Function::Greater => arrow_ord::cmp::gt,
+                    _ => arrow_ord::cmp::gt_eq,
+                };
             Some(Box::new(move |a, b, _| Ok(operate(a, b)?)))
         }
-        (left, right) if left.is_timestamp() && right.is_timestamp() && std::mem::discriminant(left) == std::mem::discriminant(right) => {
+        (left, right)
+            if left.is_timestamp()
+                && right.is_timestamp()
+                && std::mem::discriminant(left) == std::mem::discriminant(right) =>
+        {
             // Precisions may differ below the same unit; above it both are lifted to microseconds.
-            let lift = |data: &DataType| 1000 / super::arithmetic::units_per_ms(data);
+            let lift = |data: &DataType| 1000 / wide::units_per_ms(data);
             let (left, right) = (lift(left), lift(right));
             Some(Box::new(move |a, b, rows| {
-                let (a, b) = (super::arithmetic::as_i64(a)?, super::arithmetic::as_i64(b)?);
+                let (a, b) = (wide::as_i64(a)?, wide::as_i64(b)?);
                 compare2::<arrow_array::types::Int64Type>(&a, &b, rows, |a, b| {
-                    holds(Some((i128::from(a) * i128::from(left)).cmp(&(i128::from(b) * i128::from(right)))))
+                    holds(Some(
+                        (i128::from(a) * i128::from(left))
+                            .cmp(&(i128::from(b) * i128::from(right))),
+                    ))
                 })
             }))
         }
@@ -87,9 +137,18 @@ fn comparison(function: Function, left: &DataType, right: &DataType) -> Option<C
     }
 }
 
-fn not_distinct(equal: &Comparison, a: &Value, b: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
+fn not_distinct(
+    equal: &Comparison,
+    a: &Value,
+    b: &Value,
+    rows: usize,
+) -> Result<BooleanArray, ExprError> {
     let equal = equal(a, b, rows)?;
-    let is_null = |value: &Value| -> Result<BooleanArray, ExprError> { value.with_array(Arc::new(arrow_arith::boolean::is_null(value.array())?)).booleans(rows) };
+    let is_null = |value: &Value| -> Result<BooleanArray, ExprError> {
+        value
+            .with_array(Arc::new(arrow_arith::boolean::is_null(value.array())?))
+            .booleans(rows)
+    };
     let both_null = arrow_arith::boolean::and(&is_null(a)?, &is_null(b)?)?;
     let equal = is_exactly(true, &Value::Array(Arc::new(equal)), rows)?;
     Ok(arrow_arith::boolean::or(&equal, &both_null)?)
@@ -97,15 +156,24 @@ fn not_distinct(equal: &Comparison, a: &Value, b: &Value, rows: usize) -> Result
 
 fn is_exactly(wanted: bool, value: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
     let array = value.booleans(rows)?;
-    let values = if wanted { array.values().clone() } else { !array.values() };
-    let valid = array.nulls().map_or_else(|| BooleanBuffer::new_set(array.len()), |nulls| nulls.inner().clone());
+    let values = if wanted {
+        array.values().clone()
+    } else {
+        !array.values()
+    };
+    let valid = array.nulls().map_or_else(
+        || BooleanBuffer::new_set(array.len()),
+        |nulls| nulls.inner().clone(),
+    );
     Ok(BooleanArray::new(&values & &valid, None))
 }
 
 fn in_list(site: &Site<'_>) -> Result<Kernel, ExprError> {
     let comparisons = site.args[1..]
         .iter()
-        .map(|item| comparison(Function::Equal, site.args[0], item).ok_or_else(|| site.unsupported()))
+        .map(|item| {
+            comparison(Function::Equal, site.args[0], item).ok_or_else(|| site.unsupported())
+        })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |args, rows| {
         let mut found = BooleanArray::from(vec![false; rows]);
@@ -127,7 +195,11 @@ fn broadcast(array: BooleanArray, rows: usize) -> BooleanArray {
 }
 
 fn extreme(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let replaces = if site.function == Function::Greatest { Function::Greater } else { Function::Less };
+    let replaces = if site.function == Function::Greatest {
+        Function::Greater
+    } else {
+        Function::Less
+    };
     let better = comparison(replaces, site.ty, site.ty).ok_or_else(|| site.unsupported())?;
     Ok(Box::new(move |args, rows| {
         let mut best = args[0].clone();

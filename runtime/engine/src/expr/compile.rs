@@ -1,108 +1,50 @@
 //! From the plan's expression to the tree of kernels.
 
-use std::sync::Arc;
-
-use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
-    Time32MillisecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, new_null_array,
-};
+use arrow_array::{ArrayRef, new_null_array};
 use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::{
-    expr::{Expr, ExprKind, Function, Literal},
+    expr::{Expr, ExprKind, Function},
     types::{DataType, LogicalType},
 };
 
 use super::{
-    ExprError, Zone, arithmetic, cast, compare, math,
+    ExprError, Zone, arithmetic, cast, compare, literal, math,
     node::{Kernel, Node},
+    site::{Site, sql_name},
     temporal, text,
 };
-
-/// What a family of functions needs to make a kernel.
-pub(crate) struct Site<'a> {
-    /// The function.
-    pub(crate) function: Function,
-    /// Types of the arguments.
-    pub(crate) args: Vec<&'a DataType>,
-    /// Constant arguments, where they are.
-    pub(crate) constants: Vec<Option<ArrayRef>>,
-    /// Type of the result.
-    pub(crate) ty: &'a DataType,
-    /// Local time zone of the job.
-    pub(crate) zone: Zone,
-}
-
-impl Site<'_> {
-    /// Refuses this combination of types.
-    pub(crate) fn unsupported(&self) -> ExprError {
-        let args: Vec<_> = self.args.iter().map(ToString::to_string).collect();
-        ExprError::new(sql_name(self.function), format!("is not implemented for ({}) -> {}", args.join(", "), self.ty))
-    }
-
-    /// The constant text of argument `index`.
-    pub(crate) fn constant_text(&self, index: usize) -> Result<String, ExprError> {
-        use arrow_array::cast::AsArray;
-        let constant = self.constants.get(index).and_then(Option::as_ref).and_then(|array| array.as_string_opt::<i32>());
-        constant
-            .filter(|array| !array.is_null(0))
-            .map(|array| array.value(0).to_owned())
-            .ok_or_else(|| ExprError::new(sql_name(self.function), format!("argument {} must be a constant text", index + 1)))
-    }
-}
-
-/// The function as people know it.
-pub(crate) fn sql_name(function: Function) -> String {
-    let name = match function {
-        Function::Add => "+",
-        Function::Subtract | Function::Negate => "-",
-        Function::Multiply => "*",
-        Function::Divide => "/",
-        Function::Modulo => "MOD",
-        Function::Equal => "=",
-        Function::NotEqual => "<>",
-        Function::Less => "<",
-        Function::LessOrEqual => "<=",
-        Function::Greater => ">",
-        Function::GreaterOrEqual => ">=",
-        Function::InList => "IN",
-        Function::TrimLeading => "LTRIM",
-        Function::TrimTrailing => "RTRIM",
-        Function::FloorTo(unit) => return format!("FLOOR TO {}", shouting(&format!("{unit:?}"))),
-        Function::CeilTo(unit) => return format!("CEIL TO {}", shouting(&format!("{unit:?}"))),
-        Function::Extract(unit) => return format!("EXTRACT {}", shouting(&format!("{unit:?}"))),
-        other => return shouting(&format!("{other:?}")),
-    };
-    name.to_owned()
-}
-
-fn shouting(camel: &str) -> String {
-    let mut out = String::new();
-    for letter in camel.chars() {
-        if letter.is_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.extend(letter.to_uppercase());
-    }
-    out
-}
 
 /// Compiles `expr`.
 pub(crate) fn compile(expr: &Expr, zone: Zone) -> Result<Node, ExprError> {
     let node = match &expr.kind {
         ExprKind::Column(index) => Node::Column(*index),
-        ExprKind::Literal(literal) => Node::Constant(constant(literal, &expr.ty.data)?),
-        ExprKind::Cast { input, tolerant } => cast_node(compile(input, zone)?, &input.ty, &expr.ty, *tolerant, zone)?,
-        ExprKind::Case { branches, otherwise } => {
+        ExprKind::Literal(literal) => Node::Constant(literal::array(literal, &expr.ty.data)?),
+        ExprKind::Cast { input, tolerant } => {
+            cast_node(compile(input, zone)?, &input.ty, &expr.ty, *tolerant, zone)?
+        }
+        ExprKind::Case {
+            branches,
+            otherwise,
+        } => {
             let branches = branches
                 .iter()
-                .map(|(when, then)| Ok((compile_as(when, &DataType::Boolean, zone)?, compile_as(then, &expr.ty.data, zone)?)))
+                .map(|(when, then)| {
+                    Ok((
+                        compile_as(when, &DataType::Boolean, zone)?,
+                        compile_as(then, &expr.ty.data, zone)?,
+                    ))
+                })
                 .collect::<Result<Vec<_>, ExprError>>()?;
             let ty = arrow_type(&expr.ty.data);
             let otherwise = match otherwise {
                 Some(otherwise) => compile_as(otherwise, &expr.ty.data, zone)?,
                 None => Node::Constant(new_null_array(&ty, 1)),
             };
-            Node::Case { branches, otherwise: Box::new(otherwise), ty }
+            Node::Case {
+                branches,
+                otherwise: Box::new(otherwise),
+                ty,
+            }
         }
         ExprKind::Call { function, args } => call(*function, args, &expr.ty, zone)?,
     };
@@ -122,7 +64,13 @@ fn compile_as(expr: &Expr, data: &DataType, zone: Zone) -> Result<Node, ExprErro
     Ok(fold(cast_node(node, &expr.ty, &target, false, zone)?))
 }
 
-fn cast_node(input: Node, from: &LogicalType, to: &LogicalType, tolerant: bool, zone: Zone) -> Result<Node, ExprError> {
+fn cast_node(
+    input: Node,
+    from: &LogicalType,
+    to: &LogicalType,
+    tolerant: bool,
+    zone: Zone,
+) -> Result<Node, ExprError> {
     if from.data == DataType::Null {
         return Ok(Node::Constant(new_null_array(&arrow_type(&to.data), 1)));
     }
@@ -130,16 +78,29 @@ fn cast_node(input: Node, from: &LogicalType, to: &LogicalType, tolerant: bool, 
         return Ok(input);
     }
     let (kernel, fallible) = cast::kernel(&from.data, &to.data, tolerant, zone)?;
-    Ok(Node::Call { kernel, args: vec![input], fallible: fallible && !tolerant })
+    Ok(Node::Call {
+        kernel,
+        args: vec![input],
+        fallible: fallible && !tolerant,
+    })
 }
 
 /// Evaluates what depends on no column; what fails stays, to fail when it is reached.
 fn fold(node: Node) -> Node {
     let foldable = match &node {
         Node::Column(_) | Node::Constant(_) => false,
-        Node::Call { args, .. } | Node::Junction { args, .. } | Node::Coalesce(args) => args.iter().all(|arg| matches!(arg, Node::Constant(_))),
-        Node::Case { branches, otherwise, .. } => {
-            matches!(**otherwise, Node::Constant(_)) && branches.iter().all(|(when, then)| matches!((when, then), (Node::Constant(_), Node::Constant(_))))
+        Node::Call { args, .. } | Node::Junction { args, .. } | Node::Coalesce(args) => {
+            args.iter().all(|arg| matches!(arg, Node::Constant(_)))
+        }
+        Node::Case {
+            branches,
+            otherwise,
+            ..
+        } => {
+            matches!(**otherwise, Node::Constant(_))
+                && branches.iter().all(|(when, then)| {
+                    matches!((when, then), (Node::Constant(_), Node::Constant(_)))
+                })
         }
     };
     if !foldable {
@@ -151,22 +112,42 @@ fn fold(node: Node) -> Node {
     }
 }
 
-fn call(function: Function, args: &[Expr], ty: &LogicalType, zone: Zone) -> Result<Node, ExprError> {
+fn call(
+    function: Function,
+    args: &[Expr],
+    ty: &LogicalType,
+    zone: Zone,
+) -> Result<Node, ExprError> {
     arity(function, args.len())?;
     match function {
         Function::And | Function::Or => {
-            let args = args.iter().map(|arg| compile_as(arg, &DataType::Boolean, zone)).collect::<Result<_, _>>()?;
-            return Ok(Node::Junction { all: function == Function::And, args });
+            let args = args
+                .iter()
+                .map(|arg| compile_as(arg, &DataType::Boolean, zone))
+                .collect::<Result<_, _>>()?;
+            return Ok(Node::Junction {
+                all: function == Function::And,
+                args,
+            });
         }
         Function::Coalesce => {
-            let args = args.iter().map(|arg| compile_as(arg, &ty.data, zone)).collect::<Result<_, _>>()?;
+            let args = args
+                .iter()
+                .map(|arg| compile_as(arg, &ty.data, zone))
+                .collect::<Result<_, _>>()?;
             return Ok(Node::Coalesce(args));
         }
         _ => {}
     }
     let strict = !matches!(
         function,
-        Function::IsNull | Function::IsNotNull | Function::IsTrue | Function::IsFalse | Function::IsNotDistinctFrom | Function::InList | Function::ConcatWs
+        Function::IsNull
+            | Function::IsNotNull
+            | Function::IsTrue
+            | Function::IsFalse
+            | Function::IsNotDistinctFrom
+            | Function::InList
+            | Function::ConcatWs
     );
     let untyped_null = |arg: &Expr| arg.ty.data == DataType::Null;
     if strict && args.iter().any(untyped_null) {
@@ -177,20 +158,33 @@ fn call(function: Function, args: &[Expr], ty: &LogicalType, zone: Zone) -> Resu
         Function::Greatest | Function::Least => Some(ty.data.clone()),
         Function::ConcatWs => Some(DataType::STRING),
         Function::IsTrue | Function::IsFalse | Function::Not => Some(DataType::Boolean),
-        Function::InList | Function::IsNotDistinctFrom if args.iter().any(untyped_null) => args.iter().find(|arg| !untyped_null(arg)).map(|arg| arg.ty.data.clone()),
+        Function::InList | Function::IsNotDistinctFrom if args.iter().any(untyped_null) => args
+            .iter()
+            .find(|arg| !untyped_null(arg))
+            .map(|arg| arg.ty.data.clone()),
         _ => None,
     };
     let nodes = args
         .iter()
         .map(|arg| match &common {
-            Some(data) if untyped_null(arg) || matches!(function, Function::Greatest | Function::Least) => compile_as(arg, data, zone),
+            Some(data)
+                if untyped_null(arg)
+                    || matches!(function, Function::Greatest | Function::Least) =>
+            {
+                compile_as(arg, data, zone)
+            }
             _ => compile(arg, zone),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let types: Vec<&DataType> = args
         .iter()
         .map(|arg| match &common {
-            Some(data) if untyped_null(arg) || matches!(function, Function::Greatest | Function::Least) => data,
+            Some(data)
+                if untyped_null(arg)
+                    || matches!(function, Function::Greatest | Function::Least) =>
+            {
+                data
+            }
             _ => &arg.ty.data,
         })
         .collect();
@@ -201,16 +195,28 @@ fn call(function: Function, args: &[Expr], ty: &LogicalType, zone: Zone) -> Resu
             _ => None,
         })
         .collect();
-    let site = Site { function, args: types, constants, ty: &ty.data, zone };
+    let site = Site {
+        function,
+        args: types,
+        constants,
+        ty: &ty.data,
+        zone,
+    };
     let (kernel, fallible) = kernel(&site)?;
-    Ok(Node::Call { kernel, args: nodes, fallible })
+    Ok(Node::Call {
+        kernel,
+        args: nodes,
+        fallible,
+    })
 }
 
 /// The kernel of a function and whether it may fail on some values.
 fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
     use Function as F;
     match site.function {
-        F::Add | F::Subtract | F::Multiply | F::Divide | F::Modulo | F::Negate => arithmetic::kernel(site),
+        F::Add | F::Subtract | F::Multiply | F::Divide | F::Modulo | F::Negate => {
+            arithmetic::kernel(site)
+        }
         F::Equal
         | F::NotEqual
         | F::Less
@@ -226,7 +232,9 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
         | F::InList
         | F::Greatest
         | F::Least => compare::kernel(site).map(|kernel| (kernel, false)),
-        F::Abs | F::Ceil | F::Floor | F::Round | F::Power | F::Sqrt | F::Exp | F::Ln | F::Sign => math::kernel(site).map(|kernel| (kernel, false)),
+        F::Abs | F::Ceil | F::Floor | F::Round | F::Power | F::Sqrt | F::Exp | F::Ln | F::Sign => {
+            math::kernel(site).map(|kernel| (kernel, false))
+        }
         F::Like => text::like_kernel(site),
         F::CharLength
         | F::Upper
@@ -240,9 +248,14 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
         | F::Position
         | F::Replace
         | F::SplitIndex => text::kernel(site).map(|kernel| (kernel, false)),
-        F::Extract(_) | F::FloorTo(_) | F::CeilTo(_) | F::DateFormat | F::ToTimestamp | F::ToDate | F::ToTimestampLtz | F::EpochMillis => {
-            temporal::kernel(site).map(|kernel| (kernel, false))
-        }
+        F::Extract(_)
+        | F::FloorTo(_)
+        | F::CeilTo(_)
+        | F::DateFormat
+        | F::ToTimestamp
+        | F::ToDate
+        | F::ToTimestampLtz
+        | F::EpochMillis => temporal::kernel(site).map(|kernel| (kernel, false)),
         F::And | F::Or | F::Coalesce => Err(site.unsupported()),
     }
 }
@@ -254,7 +267,13 @@ fn arity(function: Function, count: usize) -> Result<(), ExprError> {
         F::Coalesce | F::Greatest | F::Least | F::Concat | F::ConcatWs => (1, usize::MAX),
         F::InList => (2, usize::MAX),
         F::Like | F::Substring => (2, 3),
-        F::Round | F::ToTimestamp | F::ToDate | F::ToTimestampLtz | F::Trim | F::TrimLeading | F::TrimTrailing => (1, 2),
+        F::Round
+        | F::ToTimestamp
+        | F::ToDate
+        | F::ToTimestampLtz
+        | F::Trim
+        | F::TrimLeading
+        | F::TrimTrailing => (1, 2),
         F::Replace | F::SplitIndex => (3, 3),
         F::Add
         | F::Subtract
@@ -273,47 +292,12 @@ fn arity(function: Function, count: usize) -> Result<(), ExprError> {
         | F::DateFormat => (2, 2),
         _ => (1, 1),
     };
-    if (least..=most).contains(&count) { Ok(()) } else { Err(ExprError::new(sql_name(function), format!("got {count} arguments"))) }
-}
-
-/// A constant as an array of length 1.
-fn constant(literal: &Literal, data: &DataType) -> Result<ArrayRef, ExprError> {
-    let wrong = || ExprError::new("literal", format!("{literal:?} is not a {data}"));
-    let integer = |value: &i64| -> Option<ArrayRef> {
-        Some(match data {
-            DataType::TinyInt => Arc::new(Int8Array::from(vec![i8::try_from(*value).ok()?])) as ArrayRef,
-            DataType::SmallInt => Arc::new(Int16Array::from(vec![i16::try_from(*value).ok()?])),
-            DataType::Int => Arc::new(Int32Array::from(vec![i32::try_from(*value).ok()?])),
-            DataType::BigInt => Arc::new(Int64Array::from(vec![*value])),
-            _ => return None,
-        })
-    };
-    let array: ArrayRef = match (literal, data) {
-        (Literal::Null, _) => new_null_array(&arrow_type(data), 1),
-        (Literal::Boolean(value), DataType::Boolean) => Arc::new(BooleanArray::from(vec![*value])),
-        (Literal::Integer(value), _) => integer(value).ok_or_else(wrong)?,
-        #[expect(clippy::cast_possible_truncation, reason = "FLOAT is narrower by definition")]
-        (Literal::Double(value), DataType::Float) => Arc::new(Float32Array::from(vec![*value as f32])),
-        (Literal::Double(value), DataType::Double) => Arc::new(Float64Array::from(vec![*value])),
-        (Literal::Decimal(digits), DataType::Decimal { .. }) => {
-            let unscaled: i128 = digits.parse().map_err(|_| wrong())?;
-            Arc::new(Decimal128Array::from(vec![unscaled]).with_data_type(arrow_type(data)))
-        }
-        (Literal::String(value), data) if data.is_string() => Arc::new(StringArray::from(vec![value.as_str()])),
-        (Literal::Bytes(value), DataType::Bytes) => Arc::new(BinaryArray::from(vec![value.as_slice()])),
-        (Literal::Date(value), DataType::Date) => Arc::new(Date32Array::from(vec![*value])),
-        (Literal::Time(value), DataType::Time) => Arc::new(Time32MillisecondArray::from(vec![*value])),
-        (Literal::TimestampMicros(value), DataType::Timestamp { precision } | DataType::TimestampLtz { precision }) => {
-            let array: ArrayRef = if *precision <= 3 {
-                Arc::new(TimestampMillisecondArray::from(vec![value.div_euclid(1000)]).with_data_type(arrow_type(data)))
-            } else {
-                Arc::new(TimestampMicrosecondArray::from(vec![*value]).with_data_type(arrow_type(data)))
-            };
-            array
-        }
-        (Literal::IntervalMillis(value), DataType::IntervalDayTime) => Arc::new(Int64Array::from(vec![*value])),
-        (Literal::IntervalMonths(value), DataType::IntervalYearMonth) => Arc::new(Int32Array::from(vec![*value])),
-        _ => return Err(wrong()),
-    };
-    Ok(array)
+    if (least..=most).contains(&count) {
+        Ok(())
+    } else {
+        Err(ExprError::new(
+            sql_name(function),
+            format!("got {count} arguments"),
+        ))
+    }
 }

@@ -48,7 +48,11 @@ pub(crate) fn rescale(value: i256, from: i32, to: i32) -> Option<i256> {
                 return Some(value);
             }
             let up = to.abs_diff(from);
-            if up > 76 { None } else { value.checked_mul(power(up)) }
+            if up > 76 {
+                None
+            } else {
+                value.checked_mul(power(up))
+            }
         }
         Ordering::Greater => {
             let down = from.abs_diff(to);
@@ -57,7 +61,10 @@ pub(crate) fn rescale(value: i256, from: i32, to: i32) -> Option<i256> {
                 return Some(i256::ZERO);
             }
             if down == 77 {
-                return Some(divide_half_up(divide_towards_zero(value, power(1)), power(76)));
+                return Some(divide_half_up(
+                    divide_towards_zero(value, power(1)),
+                    power(76),
+                ));
             }
             Some(divide_half_up(value, power(down)))
         }
@@ -73,7 +80,8 @@ pub(crate) fn convert(value: i128, from: u8, precision: u8, to: u8) -> Option<i1
     if from == to {
         return fit_i128(value, precision);
     }
-    rescale(i256::from_i128(value), i32::from(from), i32::from(to)).and_then(|value| fit(value, precision))
+    rescale(i256::from_i128(value), i32::from(from), i32::from(to))
+        .and_then(|value| fit(value, precision))
 }
 
 /// An operand: digits and scale.
@@ -96,7 +104,9 @@ pub(crate) struct Target {
 
 fn aligned(a: Operand, b: Operand) -> (i256, i256, i32) {
     let scale = a.scale.max(b.scale);
-    let lift = |operand: Operand| i256::from_i128(operand.digits).wrapping_mul(power(u32::from(scale - operand.scale)));
+    let lift = |operand: Operand| {
+        i256::from_i128(operand.digits).wrapping_mul(power(u32::from(scale - operand.scale)))
+    };
     (lift(a), lift(b), i32::from(scale))
 }
 
@@ -107,7 +117,10 @@ fn finish(value: i256, scale: i32, to: Target) -> Option<i128> {
 /// `a + b`.
 pub(crate) fn add(a: Operand, b: Operand, to: Target) -> Option<i128> {
     if a.scale == b.scale && a.scale == to.scale {
-        return a.digits.checked_add(b.digits).and_then(|sum| fit_i128(sum, to.precision));
+        return a
+            .digits
+            .checked_add(b.digits)
+            .and_then(|sum| fit_i128(sum, to.precision));
     }
     let (left, right, scale) = aligned(a, b);
     finish(left.wrapping_add(right), scale, to)
@@ -115,7 +128,14 @@ pub(crate) fn add(a: Operand, b: Operand, to: Target) -> Option<i128> {
 
 /// `a - b`.
 pub(crate) fn subtract(a: Operand, b: Operand, to: Target) -> Option<i128> {
-    add(a, Operand { digits: -b.digits, scale: b.scale }, to)
+    add(
+        a,
+        Operand {
+            digits: -b.digits,
+            scale: b.scale,
+        },
+        to,
+    )
 }
 
 /// `a * b`.
@@ -125,7 +145,11 @@ pub(crate) fn multiply(a: Operand, b: Operand, to: Target) -> Option<i128> {
     {
         return fit_i128(product, to.precision);
     }
-    finish(i256::from_i128(a.digits).wrapping_mul(i256::from_i128(b.digits)), i32::from(a.scale) + i32::from(b.scale), to)
+    finish(
+        i256::from_i128(a.digits).wrapping_mul(i256::from_i128(b.digits)),
+        i32::from(a.scale) + i32::from(b.scale),
+        to,
+    )
 }
 
 /// Digits of a number, 1 for zero.
@@ -152,7 +176,15 @@ pub(crate) fn divide(a: Operand, b: Operand, to: Target) -> Option<i128> {
         divide_half_up(dividend, divisor)
     };
     let negative = (a.digits < 0) != (b.digits < 0);
-    finish(if negative { rounded.wrapping_neg() } else { rounded }, scale, to)
+    finish(
+        if negative {
+            rounded.wrapping_neg()
+        } else {
+            rounded
+        },
+        scale,
+        to,
+    )
 }
 
 /// `a % b` with the sign of `a`, `b` not zero.
@@ -207,7 +239,12 @@ pub(crate) fn parse(text: &str, to: Target) -> Result<i128, BadDecimal> {
         None => (unsigned, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.is_empty() && fraction.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+    if whole.is_empty() && fraction.is_empty()
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|byte| byte.is_ascii_digit())
+    {
         return Err(BadDecimal::Syntax);
     }
     let mut value = i256::ZERO;
@@ -217,7 +254,9 @@ pub(crate) fn parse(text: &str, to: Target) -> Result<i128, BadDecimal> {
         let is_fraction = index >= whole.len();
         // 75 digits decide; later ones only move the scale of what stands before the point.
         if significant < 75 {
-            value = value.wrapping_mul(power(1)).wrapping_add(i256::from_i128(i128::from(byte - b'0')));
+            value = value
+                .wrapping_mul(power(1))
+                .wrapping_add(i256::from_i128(i128::from(byte - b'0')));
             significant += u32::from(significant > 0 || byte != b'0');
             scale += i64::from(is_fraction);
         } else if !is_fraction {
@@ -237,17 +276,27 @@ fn parse_exponent(text: &str) -> Result<i64, BadDecimal> {
         return Err(BadDecimal::Syntax);
     }
     let magnitude: i64 = digits.parse().unwrap_or(i64::MAX).min(1_000_000);
-    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+    Ok(if text.starts_with('-') {
+        -magnitude
+    } else {
+        magnitude
+    })
 }
 
 /// The decimal that `value` prints as; none for NaN, infinities and overflow.
 pub(crate) fn from_f64(value: f64, to: Target) -> Option<i128> {
-    value.is_finite().then(|| format!("{value:e}")).and_then(|text| parse(&text, to).ok())
+    value
+        .is_finite()
+        .then(|| format!("{value:e}"))
+        .and_then(|text| parse(&text, to).ok())
 }
 
 /// Like [`from_f64`], with the digits of a single.
 pub(crate) fn from_f32(value: f32, to: Target) -> Option<i128> {
-    value.is_finite().then(|| format!("{value:e}")).and_then(|text| parse(&text, to).ok())
+    value
+        .is_finite()
+        .then(|| format!("{value:e}"))
+        .and_then(|text| parse(&text, to).ok())
 }
 
 /// The nearest double.
@@ -264,8 +313,20 @@ mod tests {
     use super::*;
 
     fn op(text: &str) -> Operand {
-        let scale = text.split_once('.').map_or(0, |(_, fraction)| u8::try_from(fraction.len()).unwrap());
-        Operand { digits: parse(text, Target { precision: 38, scale }).unwrap(), scale }
+        let scale = text
+            .split_once('.')
+            .map_or(0, |(_, fraction)| u8::try_from(fraction.len()).unwrap());
+        Operand {
+            digits: parse(
+                text,
+                Target {
+                    precision: 38,
+                    scale,
+                },
+            )
+            .unwrap(),
+            scale,
+        }
     }
 
     fn to(precision: u8, scale: u8) -> Target {
@@ -275,12 +336,53 @@ mod tests {
     #[test]
     fn quotients_round_half_up_at_the_scale_of_the_result() {
         let show = |value: Option<i128>, scale| value.map(|digits| to_text(digits, scale));
-        assert_eq!(show(divide(op("1"), op("3"), to(38, 6)), 6).as_deref(), Some("0.333333"));
-        assert_eq!(show(divide(op("2"), op("3"), to(38, 6)), 6).as_deref(), Some("0.666667"));
-        assert_eq!(show(divide(op("-2.00"), op("3.0"), to(10, 3)), 3).as_deref(), Some("-0.667"));
-        assert_eq!(show(divide(op("99999999999999999999999999999999999999"), op("0.1"), to(38, 6)), 6), None);
-        assert_eq!(show(divide(op("1"), op("99999999999999999999999999999999999999"), to(38, 37)), 37).as_deref(), Some("0.0000000000000000000000000000000000000"));
-        assert_eq!(show(divide(op("0.00000000000000000000000000000000000001"), op("8"), to(38, 38)), 38).map(|text| text.ends_with("00")), Some(true));
+        assert_eq!(
+            show(divide(op("1"), op("3"), to(38, 6)), 6).as_deref(),
+            Some("0.333333")
+        );
+        assert_eq!(
+            show(divide(op("2"), op("3"), to(38, 6)), 6).as_deref(),
+            Some("0.666667")
+        );
+        assert_eq!(
+            show(divide(op("-2.00"), op("3.0"), to(10, 3)), 3).as_deref(),
+            Some("-0.667")
+        );
+        assert_eq!(
+            show(
+                divide(
+                    op("99999999999999999999999999999999999999"),
+                    op("0.1"),
+                    to(38, 6)
+                ),
+                6
+            ),
+            None
+        );
+        assert_eq!(
+            show(
+                divide(
+                    op("1"),
+                    op("99999999999999999999999999999999999999"),
+                    to(38, 37)
+                ),
+                37
+            )
+            .as_deref(),
+            Some("0.0000000000000000000000000000000000000")
+        );
+        assert_eq!(
+            show(
+                divide(
+                    op("0.00000000000000000000000000000000000001"),
+                    op("8"),
+                    to(38, 38)
+                ),
+                38
+            )
+            .map(|text| text.ends_with("00")),
+            Some(true)
+        );
     }
 
     #[test]
@@ -288,7 +390,14 @@ mod tests {
         assert_eq!(add(op("1.5"), op("2.25"), to(10, 2)), Some(375));
         assert_eq!(subtract(op("1.5"), op("2.25"), to(10, 2)), Some(-75));
         assert_eq!(add(op("99"), op("1"), to(2, 0)), None);
-        assert_eq!(multiply(op("99999999999999999999"), op("99999999999999999999"), to(38, 0)), None);
+        assert_eq!(
+            multiply(
+                op("99999999999999999999"),
+                op("99999999999999999999"),
+                to(38, 0)
+            ),
+            None
+        );
         assert_eq!(multiply(op("1.25"), op("0.5"), to(10, 2)), Some(63));
         assert_eq!(multiply(op("-1.25"), op("0.5"), to(10, 2)), Some(-63));
         assert_eq!(modulo(op("-7.5"), op("2"), to(10, 1)), Some(-15));
@@ -302,7 +411,10 @@ mod tests {
         assert_eq!(parse("123E-4", to(10, 4)), Ok(123));
         assert_eq!(parse(".5", to(10, 1)), Ok(5));
         assert_eq!(parse("5.", to(10, 1)), Ok(50));
-        assert_eq!(parse("1e999999999999", to(10, 1)), Err(BadDecimal::Overflow));
+        assert_eq!(
+            parse("1e999999999999", to(10, 1)),
+            Err(BadDecimal::Overflow)
+        );
         assert_eq!(parse("1e-999999999999", to(10, 1)), Ok(0));
         for bad in ["", ".", "e5", "1e", "1x", "--1", "1 2", "0x1", "NaN"] {
             assert_eq!(parse(bad, to(10, 1)), Err(BadDecimal::Syntax), "{bad}");
@@ -310,6 +422,9 @@ mod tests {
         assert_eq!(to_text(-5, 3), "-0.005");
         assert_eq!(from_f64(3.123_456, to(8, 4)), Some(31_235));
         assert_eq!(from_f64(f64::MAX, to(38, 32)), None);
-        assert!((to_f64(123_456_789_123_456_789_123_456_789, 18) - 1.234_567_891_234_567_9E8).abs() < f64::EPSILON);
+        assert!(
+            (to_f64(123_456_789_123_456_789_123_456_789, 18) - 1.234_567_891_234_567_9E8).abs()
+                < f64::EPSILON
+        );
     }
 }

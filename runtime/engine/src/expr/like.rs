@@ -34,8 +34,14 @@ impl Pattern {
         while let Some(letter) = letters.next() {
             let token = match letter {
                 letter if Some(letter) == escape => match letters.next() {
-                    Some(next) if next == '%' || next == '_' || Some(next) == escape => Token::Char(next),
-                    _ => return Err(format!("the escape character '{letter}' in pattern '{pattern}' must stand before %, _ or itself")),
+                    Some(next) if next == '%' || next == '_' || Some(next) == escape => {
+                        Token::Char(next)
+                    }
+                    _ => {
+                        return Err(format!(
+                            "the escape character '{letter}' in pattern '{pattern}' must stand before %, _ or itself"
+                        ));
+                    }
                 },
                 '%' => Token::Any,
                 '_' => Token::One,
@@ -50,7 +56,8 @@ impl Pattern {
 
     fn simplest(tokens: Vec<Token>) -> Self {
         let starts_open = tokens.first() == Some(&Token::Any);
-        let ends_open = tokens.len() > usize::from(starts_open) && tokens.last() == Some(&Token::Any);
+        let ends_open =
+            tokens.len() > usize::from(starts_open) && tokens.last() == Some(&Token::Any);
         let inner = &tokens[usize::from(starts_open)..tokens.len() - usize::from(ends_open)];
         let text: Option<String> = inner
             .iter()
@@ -105,8 +112,12 @@ fn matches_tokens(tokens: &[Token], text: &str) -> bool {
             (None, None) => return true,
             _ => {}
         }
-        let Some((after, from)) = retry else { return false };
-        let Some(skipped) = from.chars().next() else { return false };
+        let Some((after, from)) = retry else {
+            return false;
+        };
+        let Some(skipped) = from.chars().next() else {
+            return false;
+        };
         let from = &from[skipped.len_utf8()..];
         retry = Some((after, from));
         (token, rest) = (after, from);
@@ -141,7 +152,11 @@ mod tests {
             ("a\\b", "a\\b", true),
             ("abc", "%%", true),
         ] {
-            assert_eq!(Pattern::parse(pattern, None).unwrap().matches(text), expected, "{text:?} LIKE {pattern:?}");
+            assert_eq!(
+                Pattern::parse(pattern, None).unwrap().matches(text),
+                expected,
+                "{text:?} LIKE {pattern:?}"
+            );
         }
     }
 

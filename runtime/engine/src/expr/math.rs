@@ -12,10 +12,11 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
-    compile::Site,
     decimal::{self, Target},
     node::Kernel,
+    site::Site,
     value::{Value, map1, map2},
+    wide,
 };
 
 /// The kernel for a site.
@@ -32,24 +33,41 @@ pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
 
 fn doubles(site: &Site<'_>, f: fn(f64) -> f64) -> Result<Kernel, ExprError> {
     match (site.args[0], site.ty) {
-        (DataType::Double, DataType::Double) => {
-            Ok(Box::new(move |args, rows| Ok(Arc::new(map1::<Float64Type, Float64Type>(&args[0], rows, |value| Ok(Some(f(value))))?))))
-        }
+        (DataType::Double, DataType::Double) => Ok(Box::new(move |args, rows| {
+            Ok(Arc::new(map1::<Float64Type, Float64Type>(
+                &args[0],
+                rows,
+                |value| Ok(Some(f(value))),
+            )?))
+        })),
         _ => Err(site.unsupported()),
     }
 }
 
 fn doubles2(site: &Site<'_>, f: fn(f64, f64) -> f64) -> Result<Kernel, ExprError> {
     match (site.args[0], site.args[1], site.ty) {
-        (DataType::Double, DataType::Double, DataType::Double) => Ok(Box::new(move |args, rows| {
-            Ok(Arc::new(map2::<Float64Type, Float64Type, Float64Type>(&args[0], &args[1], rows, |a, b| Ok(Some(f(a, b))))?))
-        })),
+        (DataType::Double, DataType::Double, DataType::Double) => {
+            Ok(Box::new(move |args, rows| {
+                Ok(Arc::new(map2::<Float64Type, Float64Type, Float64Type>(
+                    &args[0],
+                    &args[1],
+                    rows,
+                    |a, b| Ok(Some(f(a, b))),
+                )?))
+            }))
+        }
         _ => Err(site.unsupported()),
     }
 }
 
-fn unary<T: ArrowPrimitiveType>(f: impl Fn(T::Native) -> T::Native + Send + Sync + 'static) -> Kernel {
-    Box::new(move |args, rows| Ok(Arc::new(map1::<T, T>(&args[0], rows, |value| Ok(Some(f(value))))?)))
+fn unary<T: ArrowPrimitiveType>(
+    f: impl Fn(T::Native) -> T::Native + Send + Sync + 'static,
+) -> Kernel {
+    Box::new(move |args, rows| {
+        Ok(Arc::new(map1::<T, T>(&args[0], rows, |value| {
+            Ok(Some(f(value)))
+        })?))
+    })
 }
 
 fn identity() -> Kernel {
@@ -58,8 +76,23 @@ fn identity() -> Kernel {
 
 /// ABS, CEIL, FLOOR and SIGN.
 fn elementwise(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    if let (DataType::Decimal { scale, .. }, DataType::Decimal { precision, scale: to }) = (site.args[0], site.ty) {
-        return Ok(decimal_elementwise(site.function, *scale, Target { precision: *precision, scale: *to }, site.ty));
+    if let (
+        DataType::Decimal { scale, .. },
+        DataType::Decimal {
+            precision,
+            scale: to,
+        },
+    ) = (site.args[0], site.ty)
+    {
+        return Ok(decimal_elementwise(
+            site.function,
+            *scale,
+            Target {
+                precision: *precision,
+                scale: *to,
+            },
+            site.ty,
+        ));
     }
     if site.args[0] != site.ty {
         return Err(site.unsupported());
@@ -78,7 +111,13 @@ fn elementwise(site: &Site<'_>) -> Result<Kernel, ExprError> {
             match site.function {
                 Function::Abs => unary::<$ty>(|value| value.abs()),
                 // Java's signum keeps zeros and NaN.
-                Function::Sign => unary::<$ty>(|value| if value == 0.0 || value.is_nan() { value } else { value.signum() }),
+                Function::Sign => unary::<$ty>(|value| {
+                    if value == 0.0 || value.is_nan() {
+                        value
+                    } else {
+                        value.signum()
+                    }
+                }),
                 Function::Ceil => unary::<$ty>(|value| value.ceil()),
                 _ => unary::<$ty>(|value| value.floor()),
             }
@@ -125,37 +164,88 @@ fn round(site: &Site<'_>) -> Result<Kernel, ExprError> {
     if site.args.get(1).is_some_and(|data| **data != DataType::Int) {
         return Err(site.unsupported());
     }
-    let digits_of = |args: &[Value]| args.get(1).cloned().unwrap_or_else(|| Value::Scalar(Arc::new(arrow_array::Int32Array::from(vec![0]))));
+    let digits_of = |args: &[Value]| {
+        args.get(1)
+            .cloned()
+            .unwrap_or_else(|| Value::Scalar(Arc::new(arrow_array::Int32Array::from(vec![0]))))
+    };
     match (site.args[0], site.ty) {
-        (DataType::Decimal { scale, .. }, DataType::Decimal { precision, scale: to }) => {
-            let (scale, to, out) = (*scale, Target { precision: *precision, scale: *to }, arrow_type(site.ty));
+        (
+            DataType::Decimal { scale, .. },
+            DataType::Decimal {
+                precision,
+                scale: to,
+            },
+        ) => {
+            let (scale, to, out) = (
+                *scale,
+                Target {
+                    precision: *precision,
+                    scale: *to,
+                },
+                arrow_type(site.ty),
+            );
             Ok(Box::new(move |args, rows| {
-                let rounded = map2::<Decimal128Type, Int32Type, Decimal128Type>(&args[0], &digits_of(args), rows, |value, digits| {
-                    let rounded = round_digits(i256::from_i128(value), i32::from(scale), digits);
-                    Ok(rounded.and_then(|value| decimal::rescale(value, i32::from(scale), i32::from(to.scale))).and_then(|value| decimal::fit(value, to.precision)))
-                })?;
+                let rounded = map2::<Decimal128Type, Int32Type, Decimal128Type>(
+                    &args[0],
+                    &digits_of(args),
+                    rows,
+                    |value, digits| {
+                        let rounded =
+                            round_digits(i256::from_i128(value), i32::from(scale), digits);
+                        Ok(rounded
+                            .and_then(|value| {
+                                decimal::rescale(value, i32::from(scale), i32::from(to.scale))
+                            })
+                            .and_then(|value| decimal::fit(value, to.precision)))
+                    },
+                )?;
                 Ok(Arc::new(rounded.with_data_type(out.clone())))
             }))
         }
         (DataType::Double, DataType::Double) => Ok(Box::new(move |args, rows| {
-            Ok(Arc::new(map2::<Float64Type, Int32Type, Float64Type>(&args[0], &digits_of(args), rows, |value, digits| Ok(Some(round_f64(value, &format!("{value:e}"), digits))))?))
+            Ok(Arc::new(map2::<Float64Type, Int32Type, Float64Type>(
+                &args[0],
+                &digits_of(args),
+                rows,
+                |value, digits| Ok(Some(round_f64(value, &format!("{value:e}"), digits))),
+            )?))
         })),
-        #[expect(clippy::cast_possible_truncation, reason = "the digits are those of a FLOAT")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the digits are those of a FLOAT"
+        )]
         (DataType::Float, DataType::Float) => Ok(Box::new(move |args, rows| {
-            Ok(Arc::new(map2::<Float32Type, Int32Type, Float32Type>(&args[0], &digits_of(args), rows, |value, digits| {
-                Ok(Some(round_f64(f64::from(value), &format!("{value:e}"), digits) as f32))
-            })?))
+            Ok(Arc::new(map2::<Float32Type, Int32Type, Float32Type>(
+                &args[0],
+                &digits_of(args),
+                rows,
+                |value, digits| {
+                    Ok(Some(
+                        round_f64(f64::from(value), &format!("{value:e}"), digits) as f32,
+                    ))
+                },
+            )?))
         })),
         (from, to) if from == to && from.is_integer() => {
             let out = arrow_type(to);
             Ok(Box::new(move |args, rows| {
-                let wide = super::arithmetic::as_i64(&args[0])?;
-                let rounded = map2::<Int64Type, Int32Type, Int64Type>(&wide, &digits_of(args), rows, |value, digits| {
-                    let rounded = round_digits(i256::from_i128(i128::from(value)), 0, digits.max(-20));
-                    #[expect(clippy::cast_possible_truncation, reason = "wraps as BigDecimal.longValue does")]
-                    Ok(rounded.map(|value| value.as_i128() as i64))
-                })?;
-                super::arithmetic::from_i64(Arc::new(rounded), &out)
+                let wide = wide::as_i64(&args[0])?;
+                let rounded = map2::<Int64Type, Int32Type, Int64Type>(
+                    &wide,
+                    &digits_of(args),
+                    rows,
+                    |value, digits| {
+                        let rounded =
+                            round_digits(i256::from_i128(i128::from(value)), 0, digits.max(-20));
+                        #[expect(
+                            clippy::cast_possible_truncation,
+                            reason = "wraps as BigDecimal.longValue does"
+                        )]
+                        Ok(rounded.map(|value| value.as_i128() as i64))
+                    },
+                )?;
+                wide::from_i64(Arc::new(rounded), &out)
             }))
         }
         _ => Err(site.unsupported()),
@@ -164,13 +254,21 @@ fn round(site: &Site<'_>) -> Result<Kernel, ExprError> {
 
 /// Rounds the number that a float prints as (`-1.25e3`), as `BigDecimal.valueOf(x).setScale(digits, HALF_UP)` does.
 fn round_f64(value: f64, printed: &str, digits: i32) -> f64 {
-    let Some((mantissa, exponent)) = printed.split_once('e') else { return value };
+    let Some((mantissa, exponent)) = printed.split_once('e') else {
+        return value;
+    };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let (Ok(unscaled), Ok(exponent)) = (format!("{whole}{fraction}").parse::<i128>(), exponent.parse::<i32>()) else { return value };
+    let (Ok(unscaled), Ok(exponent)) = (
+        format!("{whole}{fraction}").parse::<i128>(),
+        exponent.parse::<i32>(),
+    ) else {
+        return value;
+    };
     let scale = i32::try_from(fraction.len()).unwrap_or(0) - exponent;
     if digits >= scale {
         return value;
     }
-    let rounded = decimal::rescale(i256::from_i128(unscaled), scale, digits).map_or(0, i256::as_i128);
+    let rounded =
+        decimal::rescale(i256::from_i128(unscaled), scale, digits).map_or(0, i256::as_i128);
     format!("{rounded}e{}", -digits).parse().unwrap_or(value)
 }

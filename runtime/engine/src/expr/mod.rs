@@ -2,11 +2,11 @@
 //!
 //! [`CompiledExpr::new`] turns the plan's [`Expr`] into a tree of kernels once; [`CompiledExpr::evaluate`] runs it over a batch, column at a time. Constants stay
 //! scalars as long as the kernels allow. In reading order:
-//! * `value`: a column or a scalar, and loops over them.
+//! * `value`: a column or a scalar, and loops over them; `wide`: whole numbers and times as 64-bit integers.
 //! * `node`: the compiled tree; what is evaluated on which rows.
-//! * `compile`: from the plan's expression to the tree, with constant folding.
-//! * One module per family of functions: `arithmetic`, `decimal`, `compare`, `math`, `text`, `like`, `temporal`, `pattern`, `cast`.
-//! * `calendar`: days, months and their names' numbers.
+//! * `compile`, `site`, `literal`: from the plan's expression to the tree, with constant folding.
+//! * A module per family of functions: `arithmetic`, `interval`, `compare`, `math`, `text`, `temporal`, `cast`.
+//! * What those stand on: `decimal`, `like`, `calendar` (days), `moment` (dates and clocks as texts), `pattern` (Java's date patterns), `zone`.
 
 mod arithmetic;
 mod calendar;
@@ -14,13 +14,18 @@ mod cast;
 mod compare;
 mod compile;
 mod decimal;
+mod interval;
 mod like;
+mod literal;
 mod math;
+mod moment;
 mod node;
 mod pattern;
+mod site;
 mod temporal;
 mod text;
 mod value;
+mod wide;
 mod zone;
 
 #[cfg(test)]
@@ -32,15 +37,15 @@ use arrow_array::{ArrayRef, RecordBatch, new_empty_array};
 use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::{expr::Expr, types::LogicalType};
 
-pub use self::zone::Zone;
 use self::node::Node;
+pub use self::zone::Zone;
 
 /// Conversions that accumulators share with expressions.
 pub(crate) mod conversion {
     pub(crate) use super::{
-        arithmetic::{array_as_i64, from_i64},
         compare::differ,
         decimal::{Operand, Target, divide, fit_i128},
+        wide::{array_as_i64, from_i64},
     };
 }
 
@@ -57,7 +62,10 @@ pub struct ExprError {
 impl ExprError {
     /// A failure of `function`.
     pub fn new(function: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { function: function.into(), detail: detail.into() }
+        Self {
+            function: function.into(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -75,7 +83,9 @@ pub struct CompiledExpr {
 
 impl std::fmt::Debug for CompiledExpr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CompiledExpr").field("ty", &self.ty).finish_non_exhaustive()
+        f.debug_struct("CompiledExpr")
+            .field("ty", &self.ty)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +97,10 @@ impl CompiledExpr {
 
     /// Compiles `expr` for a job with this local time zone.
     pub fn in_zone(expr: &Expr, zone: Zone) -> Result<Self, ExprError> {
-        Ok(Self { node: compile::compile(expr, zone)?, ty: expr.ty.clone() })
+        Ok(Self {
+            node: compile::compile(expr, zone)?,
+            ty: expr.ty.clone(),
+        })
     }
 
     /// Type of the result.
@@ -114,7 +127,11 @@ impl CompiledExpr {
     }
 
     /// The same for `rows` rows of columns, of which only those of [`Self::columns`] must have that length.
-    pub fn evaluate_columns(&self, columns: &[ArrayRef], rows: usize) -> Result<ArrayRef, ExprError> {
+    pub fn evaluate_columns(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+    ) -> Result<ArrayRef, ExprError> {
         if rows == 0 {
             return Ok(new_empty_array(&arrow_type(&self.ty.data)));
         }

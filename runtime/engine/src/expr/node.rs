@@ -54,8 +54,19 @@ impl Node {
         match self {
             Self::Column(_) | Self::Constant(_) => false,
             Self::Call { args, fallible, .. } => *fallible || args.iter().any(Self::is_fallible),
-            Self::Junction { args, .. } | Self::Coalesce(args) => args.iter().any(Self::is_fallible),
-            Self::Case { branches, otherwise, .. } => branches.iter().any(|(when, then)| when.is_fallible() || then.is_fallible()) || otherwise.is_fallible(),
+            Self::Junction { args, .. } | Self::Coalesce(args) => {
+                args.iter().any(Self::is_fallible)
+            }
+            Self::Case {
+                branches,
+                otherwise,
+                ..
+            } => {
+                branches
+                    .iter()
+                    .any(|(when, then)| when.is_fallible() || then.is_fallible())
+                    || otherwise.is_fallible()
+            }
         }
     }
 
@@ -66,8 +77,14 @@ impl Node {
                 into.insert(*index);
             }
             Self::Constant(_) => {}
-            Self::Call { args, .. } | Self::Junction { args, .. } | Self::Coalesce(args) => args.iter().for_each(|arg| arg.columns(into)),
-            Self::Case { branches, otherwise, .. } => {
+            Self::Call { args, .. } | Self::Junction { args, .. } | Self::Coalesce(args) => {
+                args.iter().for_each(|arg| arg.columns(into))
+            }
+            Self::Case {
+                branches,
+                otherwise,
+                ..
+            } => {
                 for (when, then) in branches {
                     when.columns(into);
                     then.columns(into);
@@ -83,21 +100,42 @@ impl Node {
             Self::Column(index) => columns
                 .get(*index)
                 .map(|column| Value::Array(ArrayRef::clone(column)))
-                .ok_or_else(|| ExprError::new("column", format!("the plan names column {index} of {}", columns.len()))),
+                .ok_or_else(|| {
+                    ExprError::new(
+                        "column",
+                        format!("the plan names column {index} of {}", columns.len()),
+                    )
+                }),
             Self::Constant(array) => Ok(Value::Scalar(ArrayRef::clone(array))),
             Self::Call { kernel, args, .. } => {
-                let args = args.iter().map(|arg| arg.evaluate(columns, rows)).collect::<Result<Vec<_>, _>>()?;
+                let args = args
+                    .iter()
+                    .map(|arg| arg.evaluate(columns, rows))
+                    .collect::<Result<Vec<_>, _>>()?;
                 // A function without arguments does not exist, so all-scalar means constant.
-                if rows > 0 && args.iter().all(Value::is_scalar) { kernel(&args, 1).map(Value::Scalar) } else { kernel(&args, rows).map(Value::Array) }
+                if rows > 0 && args.iter().all(Value::is_scalar) {
+                    kernel(&args, 1).map(Value::Scalar)
+                } else {
+                    kernel(&args, rows).map(Value::Array)
+                }
             }
             Self::Junction { all, args } => junction(*all, args, columns, rows),
-            Self::Case { branches, otherwise, ty } => case(branches, otherwise, ty, columns, rows),
+            Self::Case {
+                branches,
+                otherwise,
+                ty,
+            } => case(branches, otherwise, ty, columns, rows),
             Self::Coalesce(args) => coalesce(args, columns, rows),
         }
     }
 
     /// Like [`Self::evaluate`], but what other rows than `selected` get is unspecified, and they cannot fail.
-    fn evaluate_on(&self, selected: &BooleanArray, columns: &[ArrayRef], rows: usize) -> Result<Value, ExprError> {
+    fn evaluate_on(
+        &self,
+        selected: &BooleanArray,
+        columns: &[ArrayRef],
+        rows: usize,
+    ) -> Result<Value, ExprError> {
         let count = selected.true_count();
         if count == rows || !self.is_fallible() {
             return self.evaluate(columns, rows);
@@ -107,7 +145,13 @@ impl Node {
         let picked = columns
             .iter()
             .enumerate()
-            .map(|(index, column)| if used.contains(&index) { arrow_select::filter::filter(column, selected) } else { Ok(ArrayRef::clone(column)) })
+            .map(|(index, column)| {
+                if used.contains(&index) {
+                    arrow_select::filter::filter(column, selected)
+                } else {
+                    Ok(ArrayRef::clone(column))
+                }
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if count == 0 {
             // Nothing is evaluated, so the type comes from a run over no rows.
@@ -128,7 +172,9 @@ impl Node {
                         })
                     })
                     .collect();
-                Ok(Value::Array(arrow_select::take::take(&dense, &positions, None)?))
+                Ok(Value::Array(arrow_select::take::take(
+                    &dense, &positions, None,
+                )?))
             }
         }
     }
@@ -137,24 +183,49 @@ impl Node {
 /// Rows of a boolean value that are TRUE.
 fn is_true(value: &Value, rows: usize) -> Result<BooleanArray, ExprError> {
     let array = value.booleans(rows)?;
-    Ok(if array.null_count() == 0 { array } else { arrow_select::filter::prep_null_mask_filter(&array) })
+    Ok(if array.null_count() == 0 {
+        array
+    } else {
+        arrow_select::filter::prep_null_mask_filter(&array)
+    })
 }
 
-fn junction(all: bool, args: &[Node], columns: &[ArrayRef], rows: usize) -> Result<Value, ExprError> {
+fn junction(
+    all: bool,
+    args: &[Node],
+    columns: &[ArrayRef],
+    rows: usize,
+) -> Result<Value, ExprError> {
     let Some((first, rest)) = args.split_first() else {
-        return Err(ExprError::new(if all { "AND" } else { "OR" }, "has no operands"));
+        return Err(ExprError::new(
+            if all { "AND" } else { "OR" },
+            "has no operands",
+        ));
     };
     let mut so_far = first.evaluate(columns, rows)?.booleans(rows)?;
     for arg in rest {
         // A FALSE decides an AND, a TRUE decides an OR.
-        let undecided: BooleanArray = so_far.iter().map(|value| Some(value != Some(!all))).collect();
+        let undecided: BooleanArray = so_far
+            .iter()
+            .map(|value| Some(value != Some(!all)))
+            .collect();
         let next = arg.evaluate_on(&undecided, columns, rows)?.booleans(rows)?;
-        so_far = if all { arrow_arith::boolean::and_kleene(&so_far, &next)? } else { arrow_arith::boolean::or_kleene(&so_far, &next)? };
+        so_far = if all {
+            arrow_arith::boolean::and_kleene(&so_far, &next)?
+        } else {
+            arrow_arith::boolean::or_kleene(&so_far, &next)?
+        };
     }
     Ok(Value::Array(std::sync::Arc::new(so_far)))
 }
 
-fn case(branches: &[(Node, Node)], otherwise: &Node, ty: &Arrow, columns: &[ArrayRef], rows: usize) -> Result<Value, ExprError> {
+fn case(
+    branches: &[(Node, Node)],
+    otherwise: &Node,
+    ty: &Arrow,
+    columns: &[ArrayRef],
+    rows: usize,
+) -> Result<Value, ExprError> {
     let mut sources: Vec<Value> = Vec::with_capacity(branches.len() + 1);
     let mut source_of = vec![branches.len(); rows];
     let mut open = BooleanArray::from(vec![true; rows]);
@@ -171,9 +242,18 @@ fn case(branches: &[(Node, Node)], otherwise: &Node, ty: &Arrow, columns: &[Arra
     if rows == 0 {
         return Ok(Value::Array(arrow_array::new_empty_array(ty)));
     }
-    let arrays: Vec<&dyn Array> = sources.iter().map(|source| source.array().as_ref()).collect();
-    let picks: Vec<(usize, usize)> = source_of.iter().enumerate().map(|(row, &source)| (source, sources[source].at(row))).collect();
-    Ok(Value::Array(arrow_select::interleave::interleave(&arrays, &picks)?))
+    let arrays: Vec<&dyn Array> = sources
+        .iter()
+        .map(|source| source.array().as_ref())
+        .collect();
+    let picks: Vec<(usize, usize)> = source_of
+        .iter()
+        .enumerate()
+        .map(|(row, &source)| (source, sources[source].at(row)))
+        .collect();
+    Ok(Value::Array(arrow_select::interleave::interleave(
+        &arrays, &picks,
+    )?))
 }
 
 fn coalesce(args: &[Node], columns: &[ArrayRef], rows: usize) -> Result<Value, ExprError> {
@@ -188,7 +268,11 @@ fn coalesce(args: &[Node], columns: &[ArrayRef], rows: usize) -> Result<Value, E
         let array = so_far.into_array(rows)?;
         let missing = arrow_arith::boolean::is_null(&array)?;
         let fill = arg.evaluate_on(&missing, columns, rows)?;
-        so_far = Value::Array(arrow_select::zip::zip(&missing, &fill, &Value::Array(array))?);
+        so_far = Value::Array(arrow_select::zip::zip(
+            &missing,
+            &fill,
+            &Value::Array(array),
+        )?);
     }
     Ok(so_far)
 }

@@ -13,12 +13,14 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    ExprError, arithmetic,
+    ExprError,
     calendar::{self, DAY_MICROS},
-    compile::{Site, sql_name},
+    moment::{self, Local},
     node::Kernel,
-    pattern::{self, Local, Pattern},
+    pattern::Pattern,
+    site::{Site, sql_name},
     value::{Value, build_strings, map1},
+    wide,
 };
 
 /// The kernel for a site.
@@ -39,8 +41,10 @@ pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
 /// How the 64-bit integers of a time type become local microseconds: multiply, then add. None if it is no time.
 fn to_local(site: &Site<'_>, data: &DataType) -> Option<(i64, i64)> {
     match data {
-        DataType::Timestamp { .. } => Some((1000 / arithmetic::units_per_ms(data), 0)),
-        DataType::TimestampLtz { .. } => Some((1000 / arithmetic::units_per_ms(data), site.zone.offset_micros())),
+        DataType::Timestamp { .. } => Some((1000 / wide::units_per_ms(data), 0)),
+        DataType::TimestampLtz { .. } => {
+            Some((1000 / wide::units_per_ms(data), site.zone.offset_micros()))
+        }
         DataType::Date => Some((DAY_MICROS, 0)),
         DataType::Time => Some((1000, 0)),
         _ => None,
@@ -49,15 +53,31 @@ fn to_local(site: &Site<'_>, data: &DataType) -> Option<(i64, i64)> {
 
 fn extract(site: &Site<'_>, unit: TimeUnit) -> Result<Kernel, ExprError> {
     let (scale, offset) = to_local(site, site.args[0]).ok_or_else(|| site.unsupported())?;
-    let is_clock = matches!(unit, TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond);
+    let is_clock = matches!(
+        unit,
+        TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond
+    );
     if *site.args[0] == DataType::Time && !is_clock || *site.ty != DataType::BigInt {
         return Err(site.unsupported());
     }
     // The epoch of an instant is the instant's; everything else is read off the local clock.
-    let offset = if unit == TimeUnit::Epoch && !matches!(site.args[0], DataType::Timestamp { .. }) { 0 } else { offset };
+    let offset = if unit == TimeUnit::Epoch && !matches!(site.args[0], DataType::Timestamp { .. }) {
+        0
+    } else {
+        offset
+    };
     Ok(Box::new(move |args, rows| {
-        let times = arithmetic::as_i64(&args[0])?;
-        Ok(Arc::new(map1::<Int64Type, Int64Type>(&times, rows, |time| Ok(Some(field(unit, time.wrapping_mul(scale).wrapping_add(offset)))))?))
+        let times = wide::as_i64(&args[0])?;
+        Ok(Arc::new(map1::<Int64Type, Int64Type>(
+            &times,
+            rows,
+            |time| {
+                Ok(Some(field(
+                    unit,
+                    time.wrapping_mul(scale).wrapping_add(offset),
+                )))
+            },
+        )?))
     }))
 }
 
@@ -84,26 +104,39 @@ fn field(unit: TimeUnit, micros: i64) -> i64 {
 fn round_to(site: &Site<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprError> {
     let data = site.args[0];
     let (scale, offset) = to_local(site, data).ok_or_else(|| site.unsupported())?;
-    let is_known = !matches!(unit, TimeUnit::DayOfWeek | TimeUnit::DayOfYear | TimeUnit::Epoch);
-    let is_clock = matches!(unit, TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond);
-    if !is_known || data != site.ty && arrow_type(data) != arrow_type(site.ty) || *data == DataType::Time && !is_clock {
+    let is_known = !matches!(
+        unit,
+        TimeUnit::DayOfWeek | TimeUnit::DayOfYear | TimeUnit::Epoch
+    );
+    let is_clock = matches!(
+        unit,
+        TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond
+    );
+    if !is_known
+        || data != site.ty && arrow_type(data) != arrow_type(site.ty)
+        || *data == DataType::Time && !is_clock
+    {
         return Err(site.unsupported());
     }
     let out = arrow_type(site.ty);
     Ok(Box::new(move |args, rows| {
-        let times = arithmetic::as_i64(&args[0])?;
+        let times = wide::as_i64(&args[0])?;
         let rounded = map1::<Int64Type, Int64Type>(&times, rows, |time| {
             let micros = round_micros(unit, up, time.wrapping_mul(scale).wrapping_add(offset));
             Ok(Some((micros - offset).div_euclid(scale)))
         })?;
-        arithmetic::from_i64(Arc::new(rounded), &out)
+        wide::from_i64(Arc::new(rounded), &out)
     }))
 }
 
 fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
     let to_multiple = |of: i64| {
         let floor = micros - micros.rem_euclid(of);
-        if up && floor != micros { floor + of } else { floor }
+        if up && floor != micros {
+            floor + of
+        } else {
+            floor
+        }
     };
     let days = micros.div_euclid(DAY_MICROS);
     let (year, month, day) = calendar::civil_of(days);
@@ -116,10 +149,19 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
         TimeUnit::Hour => to_multiple(3_600_000_000),
         TimeUnit::Week => {
             let since_sunday = calendar::weekday(days);
-            (days - if up && since_sunday > 0 { since_sunday - 7 } else { since_sunday }) * DAY_MICROS
+            (days
+                - if up && since_sunday > 0 {
+                    since_sunday - 7
+                } else {
+                    since_sunday
+                })
+                * DAY_MICROS
         }
         TimeUnit::Month => first(year, month + i64::from(up && day > 1)),
-        TimeUnit::Quarter => first(year, ((month + 2) / 3 + i64::from(up && (month > 1 || day > 1))) * 3 - 2),
+        TimeUnit::Quarter => first(
+            year,
+            ((month + 2) / 3 + i64::from(up && (month > 1 || day > 1))) * 3 - 2,
+        ),
         TimeUnit::Year => first(year + i64::from(up && (month > 1 || day > 1)), 1),
         _ => to_multiple(DAY_MICROS),
     }
@@ -130,15 +172,24 @@ fn date_format(site: &Site<'_>) -> Result<Kernel, ExprError> {
     if site.args[0].is_string() {
         return Ok(Box::new(move |args, rows| {
             let texts = args[0].strings()?;
-            Ok(Arc::new(build_strings(rows, |row| Ok(texts.get(row).and_then(pattern::parse_timestamp).map(|local| pattern.format(local))))?))
+            Ok(Arc::new(build_strings(rows, |row| {
+                Ok(texts
+                    .get(row)
+                    .and_then(moment::parse_timestamp)
+                    .map(|local| pattern.format(local)))
+            })?))
         }));
     }
     let (scale, offset) = to_local(site, site.args[0]).ok_or_else(|| site.unsupported())?;
     Ok(Box::new(move |args, rows| {
-        let times = arithmetic::as_i64(&args[0])?;
+        let times = wide::as_i64(&args[0])?;
         let times = times.primitive::<Int64Type>()?;
         Ok(Arc::new(build_strings(rows, |row| {
-            Ok(times.get(row).map(|time| pattern.format(Local::from_micros(time.wrapping_mul(scale).wrapping_add(offset)))))
+            Ok(times.get(row).map(|time| {
+                pattern.format(Local::from_micros(
+                    time.wrapping_mul(scale).wrapping_add(offset),
+                ))
+            }))
         })?))
     }))
 }
@@ -149,22 +200,28 @@ fn parser(site: &Site<'_>) -> Result<Box<dyn Fn(&str) -> Option<Local> + Send + 
         return Err(site.unsupported());
     }
     if site.args.len() < 2 {
-        return Ok(Box::new(pattern::parse_timestamp));
+        return Ok(Box::new(moment::parse_timestamp));
     }
     let pattern = Pattern::compile(&site.constant_text(1)?, &sql_name(site.function))?;
-    Ok(Box::new(move |text| pattern.parse(text).or_else(|| pattern::parse_timestamp(text.trim()))))
+    Ok(Box::new(move |text| {
+        pattern
+            .parse(text)
+            .or_else(|| moment::parse_timestamp(text.trim()))
+    }))
 }
 
 fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
     let parse = parser(site)?;
     let (scale, out) = match site.ty {
-        data @ DataType::Timestamp { .. } => (1000 / arithmetic::units_per_ms(data), arrow_type(data)),
+        data @ DataType::Timestamp { .. } => (1000 / wide::units_per_ms(data), arrow_type(data)),
         _ => return Err(site.unsupported()),
     };
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
-        let parsed: Int64Array = (0..rows).map(|row| parse(texts.get(row)?).map(|local| local.to_micros().div_euclid(scale))).collect();
-        arithmetic::from_i64(Arc::new(parsed), &out)
+        let parsed: Int64Array = (0..rows)
+            .map(|row| parse(texts.get(row)?).map(|local| local.to_micros().div_euclid(scale)))
+            .collect();
+        wide::from_i64(Arc::new(parsed), &out)
     }))
 }
 
@@ -173,7 +230,7 @@ fn to_date(site: &Site<'_>) -> Result<Kernel, ExprError> {
         if !site.args[0].is_string() {
             return Err(site.unsupported());
         }
-        Box::new(pattern::parse_date)
+        Box::new(moment::parse_date)
     } else {
         let parse = parser(site)?;
         Box::new(move |text| parse(text).map(|local| local.days))
@@ -185,7 +242,7 @@ fn to_date(site: &Site<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
         let parsed: Int64Array = (0..rows).map(|row| parse(texts.get(row)?)).collect();
-        arithmetic::from_i64(Arc::new(parsed), &out)
+        wide::from_i64(Arc::new(parsed), &out)
     }))
 }
 
@@ -197,30 +254,47 @@ fn to_timestamp_ltz(site: &Site<'_>) -> Result<Kernel, ExprError> {
         None => 3,
         Some(Some(constant)) if constant.is_valid(0) => {
             let value = Value::Scalar(Arc::clone(constant));
-            arithmetic::as_i64(&value)?.primitive::<Int64Type>()?.get(0).unwrap_or(-1)
+            wide::as_i64(&value)?
+                .primitive::<Int64Type>()?
+                .get(0)
+                .unwrap_or(-1)
         }
         Some(_) => -1,
     };
     let per_unit: i64 = match precision {
         0 => 1000,
         3 => 1,
-        _ => return Err(ExprError::new(sql_name(site.function), "the precision must be the constant 0 (seconds) or 3 (milliseconds)")),
+        _ => {
+            return Err(ExprError::new(
+                sql_name(site.function),
+                "the precision must be the constant 0 (seconds) or 3 (milliseconds)",
+            ));
+        }
     };
     let (scale, out) = match site.ty {
-        data @ DataType::TimestampLtz { .. } => (arithmetic::units_per_ms(data), arrow_type(data)),
+        data @ DataType::TimestampLtz { .. } => (wide::units_per_ms(data), arrow_type(data)),
         _ => return Err(site.unsupported()),
     };
-    let in_range = move |ms: Option<i64>| ms.filter(|ms| RANGE_MS.contains(ms)).map(|ms| ms * scale);
+    let in_range =
+        move |ms: Option<i64>| ms.filter(|ms| RANGE_MS.contains(ms)).map(|ms| ms * scale);
     match site.args[0] {
         data if data.is_integer() => Ok(Box::new(move |args, rows| {
-            let numbers = arithmetic::as_i64(&args[0])?;
-            let times = map1::<Int64Type, Int64Type>(&numbers, rows, |number| Ok(in_range(number.checked_mul(per_unit))))?;
-            arithmetic::from_i64(Arc::new(times), &out)
+            let numbers = wide::as_i64(&args[0])?;
+            let times = map1::<Int64Type, Int64Type>(&numbers, rows, |number| {
+                Ok(in_range(number.checked_mul(per_unit)))
+            })?;
+            wide::from_i64(Arc::new(times), &out)
         })),
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "as Java casts a double to a long")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "as Java casts a double to a long"
+        )]
         DataType::Double => Ok(Box::new(move |args, rows| {
-            let times = map1::<Float64Type, Int64Type>(&args[0], rows, |number| Ok(in_range(Some((number * per_unit as f64) as i64))))?;
-            arithmetic::from_i64(Arc::new(times), &out)
+            let times = map1::<Float64Type, Int64Type>(&args[0], rows, |number| {
+                Ok(in_range(Some((number * per_unit as f64) as i64)))
+            })?;
+            wide::from_i64(Arc::new(times), &out)
         })),
         _ => Err(site.unsupported()),
     }
@@ -230,9 +304,13 @@ fn epoch_millis(site: &Site<'_>) -> Result<Kernel, ExprError> {
     if !site.args[0].is_timestamp() {
         return Err(site.unsupported());
     }
-    let divisor = arithmetic::units_per_ms(site.args[0]);
+    let divisor = wide::units_per_ms(site.args[0]);
     Ok(Box::new(move |args, rows| {
-        let times = arithmetic::as_i64(&args[0])?;
-        Ok(Arc::new(map1::<Int64Type, Int64Type>(&times, rows, |time| Ok(Some(time.div_euclid(divisor))))?))
+        let times = wide::as_i64(&args[0])?;
+        Ok(Arc::new(map1::<Int64Type, Int64Type>(
+            &times,
+            rows,
+            |time| Ok(Some(time.div_euclid(divisor))),
+        )?))
     }))
 }

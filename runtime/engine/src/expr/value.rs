@@ -1,7 +1,8 @@
 //! A column of values, or one value for all rows.
 
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Datum, PrimitiveArray, StringArray, UInt32Array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Datum, PrimitiveArray, StringArray,
+    UInt32Array,
     builder::{PrimitiveBuilder, StringBuilder},
     cast::AsArray,
 };
@@ -44,7 +45,11 @@ impl Value {
         match self {
             Self::Array(array) => Ok(array),
             Self::Scalar(array) if rows == 1 => Ok(array),
-            Self::Scalar(array) => Ok(arrow_select::take::take(&array, &UInt32Array::from(vec![0; rows]), None)?),
+            Self::Scalar(array) => Ok(arrow_select::take::take(
+                &array,
+                &UInt32Array::from(vec![0; rows]),
+                None,
+            )?),
         }
     }
 
@@ -62,23 +67,44 @@ impl Value {
     }
 
     pub(crate) fn primitive<T: ArrowPrimitiveType>(&self) -> Result<Reader<'_, T>, ExprError> {
-        let array = self.array().as_primitive_opt::<T>().ok_or_else(|| wrong_type(self.array(), &T::DATA_TYPE.to_string()))?;
-        Ok(Reader { array, step: usize::from(!self.is_scalar()) })
+        let array = self
+            .array()
+            .as_primitive_opt::<T>()
+            .ok_or_else(|| wrong_type(self.array(), &T::DATA_TYPE.to_string()))?;
+        Ok(Reader {
+            array,
+            step: usize::from(!self.is_scalar()),
+        })
     }
 
     pub(crate) fn strings(&self) -> Result<Strings<'_>, ExprError> {
-        let array = self.array().as_string_opt::<i32>().ok_or_else(|| wrong_type(self.array(), "Utf8"))?;
-        Ok(Strings { array, step: usize::from(!self.is_scalar()) })
+        let array = self
+            .array()
+            .as_string_opt::<i32>()
+            .ok_or_else(|| wrong_type(self.array(), "Utf8"))?;
+        Ok(Strings {
+            array,
+            step: usize::from(!self.is_scalar()),
+        })
     }
 
     pub(crate) fn booleans(&self, rows: usize) -> Result<BooleanArray, ExprError> {
         let array = self.clone().into_array(rows)?;
-        array.as_boolean_opt().cloned().ok_or_else(|| wrong_type(&array, "Boolean"))
+        array
+            .as_boolean_opt()
+            .cloned()
+            .ok_or_else(|| wrong_type(&array, "Boolean"))
     }
 }
 
 fn wrong_type(array: &ArrayRef, wanted: &str) -> ExprError {
-    ExprError::new("expression", format!("a column has Arrow type {} where the plan says {wanted}", array.data_type()))
+    ExprError::new(
+        "expression",
+        format!(
+            "a column has Arrow type {} where the plan says {wanted}",
+            array.data_type()
+        ),
+    )
 }
 
 /// Values of a primitive type by row.
@@ -92,7 +118,11 @@ impl<T: ArrowPrimitiveType> Reader<'_, T> {
     #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<T::Native> {
         let at = row * self.step;
-        if self.array.is_null(at) { None } else { Some(self.array.value(at)) }
+        if self.array.is_null(at) {
+            None
+        } else {
+            Some(self.array.value(at))
+        }
     }
 }
 
@@ -107,12 +137,20 @@ impl<'a> Strings<'a> {
     #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
         let at = row * self.step;
-        if self.array.is_null(at) { None } else { Some(self.array.value(at)) }
+        if self.array.is_null(at) {
+            None
+        } else {
+            Some(self.array.value(at))
+        }
     }
 }
 
 /// `f` of every value; NULL stays NULL, and `f` may answer NULL.
-pub(crate) fn map1<A, O>(a: &Value, rows: usize, f: impl Fn(A::Native) -> Result<Option<O::Native>, ExprError>) -> Result<PrimitiveArray<O>, ExprError>
+pub(crate) fn map1<A, O>(
+    a: &Value,
+    rows: usize,
+    f: impl Fn(A::Native) -> Result<Option<O::Native>, ExprError>,
+) -> Result<PrimitiveArray<O>, ExprError>
 where
     A: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
@@ -129,7 +167,12 @@ where
 }
 
 /// `f` of every pair of values; NULL if either is, and `f` may answer NULL.
-pub(crate) fn map2<A, B, O>(a: &Value, b: &Value, rows: usize, f: impl Fn(A::Native, B::Native) -> Result<Option<O::Native>, ExprError>) -> Result<PrimitiveArray<O>, ExprError>
+pub(crate) fn map2<A, B, O>(
+    a: &Value,
+    b: &Value,
+    rows: usize,
+    f: impl Fn(A::Native, B::Native) -> Result<Option<O::Native>, ExprError>,
+) -> Result<PrimitiveArray<O>, ExprError>
 where
     A: ArrowPrimitiveType,
     B: ArrowPrimitiveType,
@@ -147,13 +190,23 @@ where
 }
 
 /// `f` of every pair of values; NULL if either is.
-pub(crate) fn compare2<T: ArrowPrimitiveType>(a: &Value, b: &Value, rows: usize, f: impl Fn(T::Native, T::Native) -> bool) -> Result<BooleanArray, ExprError> {
+pub(crate) fn compare2<T: ArrowPrimitiveType>(
+    a: &Value,
+    b: &Value,
+    rows: usize,
+    f: impl Fn(T::Native, T::Native) -> bool,
+) -> Result<BooleanArray, ExprError> {
     let (a, b) = (a.primitive::<T>()?, b.primitive::<T>()?);
-    Ok((0..rows).map(|row| Some(f(a.get(row)?, b.get(row)?))).collect())
+    Ok((0..rows)
+        .map(|row| Some(f(a.get(row)?, b.get(row)?)))
+        .collect())
 }
 
 /// Texts from `f` of every row.
-pub(crate) fn build_strings<'a, S: AsRef<str>>(rows: usize, f: impl Fn(usize) -> Result<Option<S>, ExprError> + 'a) -> Result<StringArray, ExprError> {
+pub(crate) fn build_strings<'a, S: AsRef<str>>(
+    rows: usize,
+    f: impl Fn(usize) -> Result<Option<S>, ExprError> + 'a,
+) -> Result<StringArray, ExprError> {
     let mut out = StringBuilder::with_capacity(rows, rows * 8);
     for row in 0..rows {
         out.append_option(f(row)?);

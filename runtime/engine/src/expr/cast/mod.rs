@@ -22,8 +22,18 @@ struct Cast<'a> {
 }
 
 /// The kernel that converts `from` to `to`, and whether it fails on some values when it is not tolerant.
-pub(super) fn kernel(from: &DataType, to: &DataType, tolerant: bool, zone: Zone) -> Result<(Kernel, bool), ExprError> {
-    let cast = Cast { from, to, tolerant, zone };
+pub(super) fn kernel(
+    from: &DataType,
+    to: &DataType,
+    tolerant: bool,
+    zone: Zone,
+) -> Result<(Kernel, bool), ExprError> {
+    let cast = Cast {
+        from,
+        to,
+        tolerant,
+        zone,
+    };
     let found = if from.is_string() {
         parse::kernel(&cast).map(|kernel| (kernel, true))
     } else if to.is_string() {

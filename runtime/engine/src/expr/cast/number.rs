@@ -11,10 +11,11 @@ use streamkeeper_protocol::types::DataType;
 
 use super::Cast;
 use crate::expr::{
-    ExprError, arithmetic, decimal,
+    ExprError, decimal,
     decimal::Target,
     node::Kernel,
     value::{Value, map1},
+    wide,
 };
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
@@ -23,30 +24,50 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
         (DataType::Boolean, to) if to.is_numeric() => {
             let target = target(to);
             Some(Box::new(move |args, rows| {
-                let bits: Int64Array = args[0].booleans(rows)?.iter().map(|bit| bit.map(i64::from)).collect();
+                let bits: Int64Array = args[0]
+                    .booleans(rows)?
+                    .iter()
+                    .map(|bit| bit.map(i64::from))
+                    .collect();
                 from_whole(&Value::Array(Arc::new(bits)), rows, &out, target)
             }))
         }
         (from, DataType::Boolean) if from.is_integer() => Some(Box::new(|args, rows| {
-            let wide = arithmetic::as_i64(&args[0])?;
+            let wide = wide::as_i64(&args[0])?;
             let wide = wide.primitive::<Int64Type>()?;
-            Ok(Arc::new((0..rows).map(|row| wide.get(row).map(|value| value != 0)).collect::<BooleanArray>()))
+            Ok(Arc::new(
+                (0..rows)
+                    .map(|row| wide.get(row).map(|value| value != 0))
+                    .collect::<BooleanArray>(),
+            ))
         })),
         (from, to) if from.is_integer() && to.is_numeric() => {
             let target = target(to);
-            Some(Box::new(move |args, rows| from_whole(&arithmetic::as_i64(&args[0])?, rows, &out, target)))
+            Some(Box::new(move |args, rows| {
+                from_whole(&wide::as_i64(&args[0])?, rows, &out, target)
+            }))
         }
         (DataType::Float, to) if to.is_numeric() => {
             let target = target(to);
-            Some(Box::new(move |args, rows| from_real::<Float32Type>(&args[0], rows, &out, |value| decimal::from_f32(value, target))))
+            Some(Box::new(move |args, rows| {
+                from_real::<Float32Type>(&args[0], rows, &out, |value| {
+                    decimal::from_f32(value, target)
+                })
+            }))
         }
         (DataType::Double, to) if to.is_numeric() => {
             let target = target(to);
-            Some(Box::new(move |args, rows| from_real::<Float64Type>(&args[0], rows, &out, |value| decimal::from_f64(value, target))))
+            Some(Box::new(move |args, rows| {
+                from_real::<Float64Type>(&args[0], rows, &out, |value| {
+                    decimal::from_f64(value, target)
+                })
+            }))
         }
         (DataType::Decimal { scale, .. }, to) if to.is_numeric() => {
             let (scale, target) = (*scale, target(to));
-            Some(Box::new(move |args, rows| from_decimal(&args[0], rows, scale, &out, target)))
+            Some(Box::new(move |args, rows| {
+                from_decimal(&args[0], rows, scale, &out, target)
+            }))
         }
         _ => None,
     }
@@ -54,52 +75,125 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
 
 fn target(to: &DataType) -> Target {
     match to {
-        DataType::Decimal { precision, scale } => Target { precision: *precision, scale: *scale },
-        _ => Target { precision: 38, scale: 0 },
+        DataType::Decimal { precision, scale } => Target {
+            precision: *precision,
+            scale: *scale,
+        },
+        _ => Target {
+            precision: 38,
+            scale: 0,
+        },
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "as Java widens a long")]
-fn from_whole(value: &Value, rows: usize, out: &arrow_schema::DataType, target: Target) -> Result<ArrayRef, ExprError> {
+fn from_whole(
+    value: &Value,
+    rows: usize,
+    out: &arrow_schema::DataType,
+    target: Target,
+) -> Result<ArrayRef, ExprError> {
     use arrow_schema::DataType as Arrow;
     Ok(match out {
-        Arrow::Float32 => Arc::new(map1::<Int64Type, Float32Type>(value, rows, |value| Ok(Some(value as f32)))?),
-        Arrow::Float64 => Arc::new(map1::<Int64Type, Float64Type>(value, rows, |value| Ok(Some(value as f64)))?),
+        Arrow::Float32 => Arc::new(map1::<Int64Type, Float32Type>(value, rows, |value| {
+            Ok(Some(value as f32))
+        })?),
+        Arrow::Float64 => Arc::new(map1::<Int64Type, Float64Type>(value, rows, |value| {
+            Ok(Some(value as f64))
+        })?),
         Arrow::Decimal128(..) => {
-            let digits = map1::<Int64Type, Decimal128Type>(value, rows, |value| Ok(decimal::convert(i128::from(value), 0, target.precision, target.scale)))?;
+            let digits = map1::<Int64Type, Decimal128Type>(value, rows, |value| {
+                Ok(decimal::convert(
+                    i128::from(value),
+                    0,
+                    target.precision,
+                    target.scale,
+                ))
+            })?;
             Arc::new(digits.with_data_type(out.clone()))
         }
-        _ => arithmetic::from_i64(ArrayRef::clone(value.array()), out)?,
+        _ => wide::from_i64(ArrayRef::clone(value.array()), out)?,
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "as Java narrows a double: saturating to int and long, then wrapping")]
-fn from_real<T>(value: &Value, rows: usize, out: &arrow_schema::DataType, to_decimal: impl Fn(T::Native) -> Option<i128>) -> Result<ArrayRef, ExprError>
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "as Java narrows a double: saturating to int and long, then wrapping"
+)]
+fn from_real<T>(
+    value: &Value,
+    rows: usize,
+    out: &arrow_schema::DataType,
+    to_decimal: impl Fn(T::Native) -> Option<i128>,
+) -> Result<ArrayRef, ExprError>
 where
     T: ArrowPrimitiveType,
     T::Native: Into<f64>,
 {
     use arrow_schema::DataType as Arrow;
     Ok(match out {
-        Arrow::Float32 => Arc::new(map1::<T, Float32Type>(value, rows, |value| Ok(Some(value.into() as f32)))?),
-        Arrow::Float64 => Arc::new(map1::<T, Float64Type>(value, rows, |value| Ok(Some(value.into())))?),
-        Arrow::Decimal128(..) => Arc::new(map1::<T, Decimal128Type>(value, rows, |value| Ok(to_decimal(value)))?.with_data_type(out.clone())),
-        Arrow::Int64 => Arc::new(map1::<T, Int64Type>(value, rows, |value| Ok(Some(value.into() as i64)))?),
-        _ => arithmetic::from_i64(Arc::new(map1::<T, Int64Type>(value, rows, |value| Ok(Some(i64::from(value.into() as i32))))?), out)?,
+        Arrow::Float32 => Arc::new(map1::<T, Float32Type>(value, rows, |value| {
+            Ok(Some(value.into() as f32))
+        })?),
+        Arrow::Float64 => Arc::new(map1::<T, Float64Type>(value, rows, |value| {
+            Ok(Some(value.into()))
+        })?),
+        Arrow::Decimal128(..) => Arc::new(
+            map1::<T, Decimal128Type>(value, rows, |value| Ok(to_decimal(value)))?
+                .with_data_type(out.clone()),
+        ),
+        Arrow::Int64 => Arc::new(map1::<T, Int64Type>(value, rows, |value| {
+            Ok(Some(value.into() as i64))
+        })?),
+        _ => wide::from_i64(
+            Arc::new(map1::<T, Int64Type>(value, rows, |value| {
+                Ok(Some(i64::from(value.into() as i32)))
+            })?),
+            out,
+        )?,
     })
 }
 
-fn from_decimal(value: &Value, rows: usize, scale: u8, out: &arrow_schema::DataType, target: Target) -> Result<ArrayRef, ExprError> {
+fn from_decimal(
+    value: &Value,
+    rows: usize,
+    scale: u8,
+    out: &arrow_schema::DataType,
+    target: Target,
+) -> Result<ArrayRef, ExprError> {
     use arrow_schema::DataType as Arrow;
     let one = decimal::power_i128(u32::from(scale));
-    #[expect(clippy::cast_possible_truncation, reason = "wraps as BigInteger.longValue does; FLOAT is narrower")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "wraps as BigInteger.longValue does; FLOAT is narrower"
+    )]
     Ok(match out {
-        Arrow::Float32 => Arc::new(map1::<Decimal128Type, Float32Type>(value, rows, |digits| Ok(decimal::to_text(digits, scale).parse().ok()))?),
-        Arrow::Float64 => Arc::new(map1::<Decimal128Type, Float64Type>(value, rows, |digits| Ok(Some(decimal::to_f64(digits, scale))))?),
+        Arrow::Float32 => Arc::new(map1::<Decimal128Type, Float32Type>(
+            value,
+            rows,
+            |digits| Ok(decimal::to_text(digits, scale).parse().ok()),
+        )?),
+        Arrow::Float64 => Arc::new(map1::<Decimal128Type, Float64Type>(
+            value,
+            rows,
+            |digits| Ok(Some(decimal::to_f64(digits, scale))),
+        )?),
         Arrow::Decimal128(..) => {
-            let digits = map1::<Decimal128Type, Decimal128Type>(value, rows, |digits| Ok(decimal::convert(digits, scale, target.precision, target.scale)))?;
+            let digits = map1::<Decimal128Type, Decimal128Type>(value, rows, |digits| {
+                Ok(decimal::convert(
+                    digits,
+                    scale,
+                    target.precision,
+                    target.scale,
+                ))
+            })?;
             Arc::new(digits.with_data_type(out.clone()))
         }
-        _ => arithmetic::from_i64(Arc::new(map1::<Decimal128Type, Int64Type>(value, rows, |digits| Ok(Some((digits / one) as i64)))?), out)?,
+        _ => wide::from_i64(
+            Arc::new(map1::<Decimal128Type, Int64Type>(value, rows, |digits| {
+                Ok(Some((digits / one) as i64))
+            })?),
+            out,
+        )?,
     })
 }

@@ -11,10 +11,11 @@ use streamkeeper_protocol::types::DataType;
 
 use super::Cast;
 use crate::expr::{
-    ExprError, arithmetic, calendar, decimal,
+    ExprError, calendar, decimal,
+    moment::{self, Local},
     node::Kernel,
-    pattern::{self, Local},
     value::build_strings,
+    wide,
 };
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
@@ -24,42 +25,68 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
         DataType::Boolean => Some(Box::new(move |args, rows| {
             let bits = args[0].booleans(rows)?;
             let text = |bit: bool| if bit { "TRUE" } else { "FALSE" };
-            Ok(Arc::new(build_strings(rows, |row| Ok(bits.is_valid(row).then(|| fit(text(bits.value(row)), &to))))?))
+            Ok(Arc::new(build_strings(rows, |row| {
+                Ok(bits.is_valid(row).then(|| fit(text(bits.value(row)), &to)))
+            })?))
         })),
         DataType::Float => Some(Box::new(move |args, rows| {
             let values = args[0].primitive::<Float32Type>()?;
-            Ok(Arc::new(build_strings(rows, |row| Ok(values.get(row).map(|value| fit(&java_float(&format!("{value:e}"), value.into()), &to))))?))
+            Ok(Arc::new(build_strings(rows, |row| {
+                Ok(values
+                    .get(row)
+                    .map(|value| fit(&java_float(&format!("{value:e}"), value.into()), &to)))
+            })?))
         })),
         DataType::Double => Some(Box::new(move |args, rows| {
             let values = args[0].primitive::<Float64Type>()?;
-            Ok(Arc::new(build_strings(rows, |row| Ok(values.get(row).map(|value| fit(&java_float(&format!("{value:e}"), value), &to))))?))
+            Ok(Arc::new(build_strings(rows, |row| {
+                Ok(values
+                    .get(row)
+                    .map(|value| fit(&java_float(&format!("{value:e}"), value), &to)))
+            })?))
         })),
         DataType::Decimal { scale, .. } => {
             let scale = *scale;
             Some(Box::new(move |args, rows| {
                 let values = args[0].primitive::<Decimal128Type>()?;
-                Ok(Arc::new(build_strings(rows, |row| Ok(values.get(row).map(|digits| fit(&decimal::to_text(digits, scale), &to))))?))
+                Ok(Arc::new(build_strings(rows, |row| {
+                    Ok(values
+                        .get(row)
+                        .map(|digits| fit(&decimal::to_text(digits, scale), &to)))
+                })?))
             }))
         }
         DataType::Bytes => {
             let tolerant = cast.tolerant;
             Some(Box::new(move |args, rows| {
                 let array = args[0].clone().into_array(rows)?;
-                let values = array.as_binary_opt::<i32>().ok_or_else(|| ExprError::new("CAST", "a BYTES column is not binary"))?;
-                Ok(Arc::new(build_strings(rows, |row| match values.is_valid(row).then(|| std::str::from_utf8(values.value(row))) {
-                    None => Ok(None),
-                    Some(Ok(text)) => Ok(Some(fit(text, &to))),
-                    Some(Err(_)) if tolerant => Ok(None),
-                    Some(Err(_)) => Err(ExprError::new("CAST", format!("BYTES {:02x?} to {to}: it is not UTF-8", values.value(row)))),
+                let values = array
+                    .as_binary_opt::<i32>()
+                    .ok_or_else(|| ExprError::new("CAST", "a BYTES column is not binary"))?;
+                Ok(Arc::new(build_strings(rows, |row| {
+                    match values
+                        .is_valid(row)
+                        .then(|| std::str::from_utf8(values.value(row)))
+                    {
+                        None => Ok(None),
+                        Some(Ok(text)) => Ok(Some(fit(text, &to))),
+                        Some(Err(_)) if tolerant => Ok(None),
+                        Some(Err(_)) => Err(ExprError::new(
+                            "CAST",
+                            format!("BYTES {:02x?} to {to}: it is not UTF-8", values.value(row)),
+                        )),
+                    }
                 })?))
             }))
         }
         from => {
             let text = printer(from, offset)?;
             Some(Box::new(move |args, rows| {
-                let values = arithmetic::as_i64(&args[0])?;
+                let values = wide::as_i64(&args[0])?;
                 let values = values.primitive::<Int64Type>()?;
-                Ok(Arc::new(build_strings(rows, |row| Ok(values.get(row).map(|value| fit(&text(value), &to))))?))
+                Ok(Arc::new(build_strings(rows, |row| {
+                    Ok(values.get(row).map(|value| fit(&text(value), &to)))
+                })?))
             }))
         }
     }
@@ -67,23 +94,45 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
 
 /// Prints the 64-bit form of a type.
 fn printer(from: &DataType, offset: i64) -> Option<Box<dyn Fn(i64) -> String + Send + Sync>> {
-    let scale = 1000 / arithmetic::units_per_ms(from);
+    let scale = 1000 / wide::units_per_ms(from);
     Some(match from {
-        DataType::TinyInt | DataType::SmallInt | DataType::Int | DataType::BigInt => Box::new(|value| value.to_string()),
-        DataType::Date => Box::new(pattern::format_date),
-        DataType::Time => Box::new(pattern::format_time),
+        DataType::TinyInt | DataType::SmallInt | DataType::Int | DataType::BigInt => {
+            Box::new(|value| value.to_string())
+        }
+        DataType::Date => Box::new(moment::format_date),
+        DataType::Time => Box::new(moment::format_time),
         DataType::Timestamp { precision } => {
             let precision = *precision;
-            Box::new(move |value| pattern::format_timestamp(Local::from_micros(value.wrapping_mul(scale)), precision))
+            Box::new(move |value| {
+                moment::format_timestamp(Local::from_micros(value.wrapping_mul(scale)), precision)
+            })
         }
         DataType::TimestampLtz { precision } => {
             let precision = *precision;
-            Box::new(move |value| pattern::format_timestamp(Local::from_micros(value.wrapping_mul(scale).wrapping_add(offset)), precision))
+            Box::new(move |value| {
+                moment::format_timestamp(
+                    Local::from_micros(value.wrapping_mul(scale).wrapping_add(offset)),
+                    precision,
+                )
+            })
         }
-        DataType::IntervalYearMonth => Box::new(|months| format!("{}{}-{:02}", sign(months), months.abs() / 12, months.abs() % 12)),
+        DataType::IntervalYearMonth => Box::new(|months| {
+            format!(
+                "{}{}-{:02}",
+                sign(months),
+                months.abs() / 12,
+                months.abs() % 12
+            )
+        }),
         DataType::IntervalDayTime => Box::new(|ms| {
             let rest = ms.abs() % calendar::DAY_MS;
-            format!("{}{} {}.{:03}", sign(ms), ms.abs() / calendar::DAY_MS, pattern::format_time(rest), rest % 1000)
+            format!(
+                "{}{} {}.{:03}",
+                sign(ms),
+                ms.abs() / calendar::DAY_MS,
+                moment::format_time(rest),
+                rest % 1000
+            )
         }),
         _ => return None,
     })
@@ -97,7 +146,9 @@ fn sign(value: i64) -> char {
 pub(super) fn fit(text: &str, to: &DataType) -> String {
     let (length, fill) = match to {
         DataType::Char { length } => (*length, true),
-        DataType::Varchar { length: Some(length) } => (*length, false),
+        DataType::Varchar {
+            length: Some(length),
+        } => (*length, false),
         _ => return text.to_owned(),
     };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -119,9 +170,17 @@ fn java_float(shortest: &str, value: f64) -> String {
     }
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (minus, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (minus, mantissa) = mantissa
+        .strip_prefix('-')
+        .map_or(("", mantissa), |rest| ("-", rest));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let or_zero = |text: &str| if text.is_empty() { "0".to_owned() } else { text.to_owned() };
+    let or_zero = |text: &str| {
+        if text.is_empty() {
+            "0".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let mut out = minus.to_owned();
     // Writing to a string cannot fail.
     let _ = match usize::try_from(exponent) {
@@ -131,7 +190,11 @@ fn java_float(shortest: &str, value: f64) -> String {
             let (whole, fraction) = padded.split_at(exponent + 1);
             write!(out, "{whole}.{}", or_zero(fraction))
         }
-        Err(_) if exponent >= -3 => write!(out, "0.{}{digits}", "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0))),
+        Err(_) if exponent >= -3 => write!(
+            out,
+            "0.{}{digits}",
+            "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0))
+        ),
         _ => {
             let (first, rest) = digits.split_at(1);
             write!(out, "{first}.{}E{exponent}", or_zero(rest))

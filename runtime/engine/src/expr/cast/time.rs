@@ -7,12 +7,7 @@ use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::types::DataType;
 
 use super::Cast;
-use crate::expr::{
-    arithmetic,
-    calendar::DAY_MICROS,
-    node::Kernel,
-    value::map1,
-};
+use crate::expr::{calendar::DAY_MICROS, node::Kernel, value::map1, wide};
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     let zone = cast.zone.offset_micros();
@@ -22,15 +17,22 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     let (scale, shift) = match cast.from {
         DataType::Date => (DAY_MICROS, 0),
         DataType::Time => (1000, 0),
-        from if from.is_timestamp() => (1000 / arithmetic::units_per_ms(from), if is_ltz(from) && cross { zone } else { 0 }),
+        from if from.is_timestamp() => (
+            1000 / wide::units_per_ms(from),
+            if is_ltz(from) && cross { zone } else { 0 },
+        ),
         _ => return None,
     };
     let finish: Box<dyn Fn(i64) -> i64 + Send + Sync> = match (cast.from, cast.to) {
-        (from, DataType::Date) if from.is_timestamp() => Box::new(|micros| micros.div_euclid(DAY_MICROS)),
+        (from, DataType::Date) if from.is_timestamp() => {
+            Box::new(|micros| micros.div_euclid(DAY_MICROS))
+        }
         // TIME has whole seconds.
-        (from, DataType::Time) if from.is_timestamp() => Box::new(|micros| micros.rem_euclid(DAY_MICROS) / 1_000_000 * 1000),
+        (from, DataType::Time) if from.is_timestamp() => {
+            Box::new(|micros| micros.rem_euclid(DAY_MICROS) / 1_000_000 * 1000)
+        }
         (_, to @ (DataType::Timestamp { precision } | DataType::TimestampLtz { precision })) => {
-            let unit = 1000 / arithmetic::units_per_ms(to);
+            let unit = 1000 / wide::units_per_ms(to);
             let step = 10_i64.pow(u32::from(6_u8.saturating_sub(*precision)));
             let back = if is_ltz(to) && cross { zone } else { 0 };
             Box::new(move |micros| ((micros - back).div_euclid(step) * step).div_euclid(unit))
@@ -39,8 +41,10 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     };
     let out = arrow_type(cast.to);
     Some(Box::new(move |args, rows| {
-        let times = arithmetic::as_i64(&args[0])?;
-        let moved = map1::<Int64Type, Int64Type>(&times, rows, |time| Ok(Some(finish(time.wrapping_mul(scale).wrapping_add(shift)))))?;
-        arithmetic::from_i64(Arc::new(moved), &out)
+        let times = wide::as_i64(&args[0])?;
+        let moved = map1::<Int64Type, Int64Type>(&times, rows, |time| {
+            Ok(Some(finish(time.wrapping_mul(scale).wrapping_add(shift))))
+        })?;
+        wide::from_i64(Arc::new(moved), &out)
     }))
 }

@@ -1,4 +1,6 @@
-use streamkeeper_protocol::types::DataType::{BigInt, Boolean, Bytes, Date, Double, Float, Int, SmallInt, Time, TinyInt};
+use streamkeeper_protocol::types::DataType::{
+    BigInt, Boolean, Bytes, Date, Double, Float, Int, SmallInt, Time, TinyInt,
+};
 
 use super::*;
 
@@ -14,7 +16,10 @@ fn texts_become_numbers_as_in_flink() {
         (cast(text("+7"), TinyInt), "7"),
         (cast(text("1.234"), Int), "1"),
         (cast(text("-1.999"), BigInt), "-1"),
-        (cast(text("-9223372036854775808"), BigInt), "-9223372036854775808"),
+        (
+            cast(text("-9223372036854775808"), BigInt),
+            "-9223372036854775808",
+        ),
         (cast(text(" 1.5e3 "), Double), "1500.0"),
         (cast(text("-3276913443134"), Float), "-3276913500000.0"),
         (cast(text("NaN"), Double), "NaN"),
@@ -49,8 +54,18 @@ fn a_text_that_does_not_parse_fails_cast_and_is_null_in_try_cast() {
             (text("Flink"), Time, "HH:mm:ss"),
         ]
     };
-    check_fails(bad().into_iter().map(|(input, to, part)| (cast(input, to), part)).collect());
-    check(bad().into_iter().map(|(input, to, _)| (try_cast(input, to), NULL)).collect());
+    check_fails(
+        bad()
+            .into_iter()
+            .map(|(input, to, part)| (cast(input, to), part))
+            .collect(),
+    );
+    check(
+        bad()
+            .into_iter()
+            .map(|(input, to, _)| (try_cast(input, to), NULL))
+            .collect(),
+    );
 }
 
 #[test]
@@ -91,7 +106,12 @@ fn decimals_round_or_become_null() {
 
 #[test]
 fn everything_prints_as_in_flink() {
-    let micros = |value: &str| literal(Literal::TimestampMicros(pattern::parse_timestamp(value).unwrap().to_micros()), DataType::Timestamp { precision: 6 });
+    let micros = |value: &str| {
+        literal(
+            Literal::TimestampMicros(moment::parse_timestamp(value).unwrap().to_micros()),
+            DataType::Timestamp { precision: 6 },
+        )
+    };
     check(vec![
         (cast(boolean(true), STRING), "TRUE"),
         (cast(int(-12), STRING), "-12"),
@@ -101,14 +121,53 @@ fn everything_prints_as_in_flink() {
         (cast(dec("9.87", 4, 3), STRING), "9.870"),
         (cast(dec("-0.5", 4, 3), STRING), "-0.500"),
         (cast(date("2021-09-24"), STRING), "2021-09-24"),
-        (cast(literal(Literal::Time(45_296_000), Time), STRING), "12:34:56"),
-        (cast(stamp("2021-09-24 12:34:56.1"), STRING), "2021-09-24 12:34:56.100"),
-        (cast(micros("2021-09-24 12:34:56.1234"), STRING), "2021-09-24 12:34:56.123400"),
-        (cast(literal(Literal::TimestampMicros(0), DataType::Timestamp { precision: 0 }), STRING), "1970-01-01 00:00:00"),
-        (cast(literal(Literal::TimestampMicros(-1000), TIMESTAMP3), STRING), "1969-12-31 23:59:59.999"),
-        (cast(literal(Literal::IntervalMonths(123), DataType::IntervalYearMonth), STRING), "+10-03"),
-        (cast(literal(Literal::IntervalMillis(123_456_789), DataType::IntervalDayTime), STRING), "+1 10:17:36.789"),
-        (cast(literal(Literal::Bytes(b"abc".to_vec()), Bytes), STRING), "abc"),
+        (
+            cast(literal(Literal::Time(45_296_000), Time), STRING),
+            "12:34:56",
+        ),
+        (
+            cast(stamp("2021-09-24 12:34:56.1"), STRING),
+            "2021-09-24 12:34:56.100",
+        ),
+        (
+            cast(micros("2021-09-24 12:34:56.1234"), STRING),
+            "2021-09-24 12:34:56.123400",
+        ),
+        (
+            cast(
+                literal(
+                    Literal::TimestampMicros(0),
+                    DataType::Timestamp { precision: 0 },
+                ),
+                STRING,
+            ),
+            "1970-01-01 00:00:00",
+        ),
+        (
+            cast(literal(Literal::TimestampMicros(-1000), TIMESTAMP3), STRING),
+            "1969-12-31 23:59:59.999",
+        ),
+        (
+            cast(
+                literal(Literal::IntervalMonths(123), DataType::IntervalYearMonth),
+                STRING,
+            ),
+            "+10-03",
+        ),
+        (
+            cast(
+                literal(
+                    Literal::IntervalMillis(123_456_789),
+                    DataType::IntervalDayTime,
+                ),
+                STRING,
+            ),
+            "+1 10:17:36.789",
+        ),
+        (
+            cast(literal(Literal::Bytes(b"abc".to_vec()), Bytes), STRING),
+            "abc",
+        ),
         (cast(date("2021-09-24"), VARCHAR3), "202"),
         (cast(text("abcdef"), VARCHAR3), "abc"),
         (cast(text("größer"), VARCHAR3), "grö"),
@@ -122,16 +181,46 @@ fn everything_prints_as_in_flink() {
 fn times_become_each_other() {
     check(vec![
         (cast(text("2021-09-27"), TIMESTAMP3), "2021-09-27T00:00:00"),
-        (cast(text("2021-09-27 12:34:56.123456789"), TIMESTAMP3), "2021-09-27T12:34:56.123"),
-        (cast(text("2021-09-27T12:34:56.5"), DataType::Timestamp { precision: 6 }), "2021-09-27T12:34:56.500"),
-        (cast(text("2021-09-27 12:34:56.9"), DataType::Timestamp { precision: 0 }), "2021-09-27T12:34:56"),
-        (cast(text("2021-09-27 12:34:56.123456789"), Date), "2021-09-27"),
+        (
+            cast(text("2021-09-27 12:34:56.123456789"), TIMESTAMP3),
+            "2021-09-27T12:34:56.123",
+        ),
+        (
+            cast(
+                text("2021-09-27T12:34:56.5"),
+                DataType::Timestamp { precision: 6 },
+            ),
+            "2021-09-27T12:34:56.500",
+        ),
+        (
+            cast(
+                text("2021-09-27 12:34:56.9"),
+                DataType::Timestamp { precision: 0 },
+            ),
+            "2021-09-27T12:34:56",
+        ),
+        (
+            cast(text("2021-09-27 12:34:56.123456789"), Date),
+            "2021-09-27",
+        ),
         (cast(text("12:34:56.789"), Time), "12:34:56"),
         (cast(date("2021-09-24"), TIMESTAMP3), "2021-09-24T00:00:00"),
         (cast(stamp("1969-12-31 23:59:59.999"), Date), "1969-12-31"),
         (cast(stamp("2021-09-24 12:34:56.789"), Time), "12:34:56"),
-        (cast(literal(Literal::TimestampMicros(1_234_567), DataType::Timestamp { precision: 6 }), TIMESTAMP3), "1970-01-01T00:00:01.234"),
-        (cast(stamp("2021-09-24 12:34:56.789"), LTZ3), "2021-09-24T12:34:56.789Z"),
+        (
+            cast(
+                literal(
+                    Literal::TimestampMicros(1_234_567),
+                    DataType::Timestamp { precision: 6 },
+                ),
+                TIMESTAMP3,
+            ),
+            "1970-01-01T00:00:01.234",
+        ),
+        (
+            cast(stamp("2021-09-24 12:34:56.789"), LTZ3),
+            "2021-09-24T12:34:56.789Z",
+        ),
     ]);
 }
 
@@ -142,12 +231,45 @@ fn instants_are_read_and_printed_on_the_local_clock() {
     for (expr, expected) in [
         (cast(instant.clone(), STRING), "1970-01-01 02:00:00.000"),
         (cast(instant.clone(), TIMESTAMP3), "1970-01-01T02:00:00"),
-        (cast(stamp("1970-01-01 02:00:00"), LTZ3), "1970-01-01T00:00:00Z"),
-        (cast(text("1970-01-01 02:00:00"), LTZ3), "1970-01-01T00:00:00Z"),
-        (cast(literal(Literal::TimestampMicros(-3_600_000_000), LTZ3), Date), "1970-01-01"),
-        (call(Function::DateFormat, &[instant.clone(), text("HH:mm")], STRING), "02:00"),
-        (call(Function::Extract(streamkeeper_protocol::expr::TimeUnit::Hour), &[instant.clone()], BigInt), "2"),
-        (call(Function::FloorTo(streamkeeper_protocol::expr::TimeUnit::Day), &[instant], LTZ3), "1969-12-31T22:00:00Z"),
+        (
+            cast(stamp("1970-01-01 02:00:00"), LTZ3),
+            "1970-01-01T00:00:00Z",
+        ),
+        (
+            cast(text("1970-01-01 02:00:00"), LTZ3),
+            "1970-01-01T00:00:00Z",
+        ),
+        (
+            cast(
+                literal(Literal::TimestampMicros(-3_600_000_000), LTZ3),
+                Date,
+            ),
+            "1970-01-01",
+        ),
+        (
+            call(
+                Function::DateFormat,
+                &[instant.clone(), text("HH:mm")],
+                STRING,
+            ),
+            "02:00",
+        ),
+        (
+            call(
+                Function::Extract(streamkeeper_protocol::expr::TimeUnit::Hour),
+                &[instant.clone()],
+                BigInt,
+            ),
+            "2",
+        ),
+        (
+            call(
+                Function::FloorTo(streamkeeper_protocol::expr::TimeUnit::Day),
+                &[instant],
+                LTZ3,
+            ),
+            "1969-12-31T22:00:00Z",
+        ),
     ] {
         for answer in answers_in(&expr, zone) {
             assert_eq!(answer.as_deref(), Ok(expected), "{expr:?}");
@@ -158,9 +280,21 @@ fn instants_are_read_and_printed_on_the_local_clock() {
 #[test]
 fn casts_that_flink_lacks_are_refused_when_compiled() {
     check_fails(vec![
-        (cast(int(1), TIMESTAMP3), "INT to TIMESTAMP(3) is not supported"),
-        (cast(double(1.0), Boolean), "DOUBLE to BOOLEAN is not supported"),
-        (cast(date("2021-09-24"), Int), "DATE to INT is not supported"),
-        (cast(boolean(true), Date), "BOOLEAN to DATE is not supported"),
+        (
+            cast(int(1), TIMESTAMP3),
+            "INT to TIMESTAMP(3) is not supported",
+        ),
+        (
+            cast(double(1.0), Boolean),
+            "DOUBLE to BOOLEAN is not supported",
+        ),
+        (
+            cast(date("2021-09-24"), Int),
+            "DATE to INT is not supported",
+        ),
+        (
+            cast(boolean(true), Date),
+            "BOOLEAN to DATE is not supported",
+        ),
     ]);
 }

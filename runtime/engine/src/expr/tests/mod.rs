@@ -15,7 +15,7 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{CompiledExpr, ExprError, Zone, pattern};
+use super::{CompiledExpr, ExprError, Zone, moment};
 
 pub(super) const NULL: &str = "NULL";
 
@@ -58,7 +58,10 @@ pub(super) fn dec_type(precision: u8, scale: u8) -> DataType {
 /// A decimal from its text, in DECIMAL(precision, scale).
 pub(super) fn dec(value: &str, precision: u8, scale: u8) -> Expr {
     let digits = super::decimal::parse(value, super::decimal::Target { precision, scale }).unwrap();
-    literal(Literal::Decimal(digits.to_string()), dec_type(precision, scale))
+    literal(
+        Literal::Decimal(digits.to_string()),
+        dec_type(precision, scale),
+    )
 }
 
 pub(super) const TIMESTAMP3: DataType = DataType::Timestamp { precision: 3 };
@@ -66,66 +69,138 @@ pub(super) const LTZ3: DataType = DataType::TimestampLtz { precision: 3 };
 
 /// A TIMESTAMP(3).
 pub(super) fn stamp(value: &str) -> Expr {
-    literal(Literal::TimestampMicros(pattern::parse_timestamp(value).unwrap().to_micros()), TIMESTAMP3)
+    literal(
+        Literal::TimestampMicros(moment::parse_timestamp(value).unwrap().to_micros()),
+        TIMESTAMP3,
+    )
 }
 
 pub(super) fn date(value: &str) -> Expr {
-    literal(Literal::Date(i32::try_from(pattern::parse_date(value).unwrap()).unwrap()), DataType::Date)
+    literal(
+        Literal::Date(i32::try_from(moment::parse_date(value).unwrap()).unwrap()),
+        DataType::Date,
+    )
 }
 
 pub(super) fn call(function: Function, args: &[Expr], ty: DataType) -> Expr {
-    Expr { kind: ExprKind::Call { function, args: args.to_vec() }, ty: LogicalType::nullable(ty) }
+    Expr {
+        kind: ExprKind::Call {
+            function,
+            args: args.to_vec(),
+        },
+        ty: LogicalType::nullable(ty),
+    }
 }
 
 pub(super) fn cast(input: Expr, ty: DataType) -> Expr {
-    Expr { kind: ExprKind::Cast { input: Box::new(input), tolerant: false }, ty: LogicalType::nullable(ty) }
+    Expr {
+        kind: ExprKind::Cast {
+            input: Box::new(input),
+            tolerant: false,
+        },
+        ty: LogicalType::nullable(ty),
+    }
 }
 
 pub(super) fn try_cast(input: Expr, ty: DataType) -> Expr {
-    Expr { kind: ExprKind::Cast { input: Box::new(input), tolerant: true }, ty: LogicalType::nullable(ty) }
+    Expr {
+        kind: ExprKind::Cast {
+            input: Box::new(input),
+            tolerant: true,
+        },
+        ty: LogicalType::nullable(ty),
+    }
 }
 
 /// A batch without columns.
 pub(super) fn nothing(rows: usize) -> RecordBatch {
     let schema = Arc::new(arrow_schema::Schema::empty());
-    RecordBatch::try_new_with_options(schema, Vec::new(), &RecordBatchOptions::new().with_row_count(Some(rows))).unwrap()
+    RecordBatch::try_new_with_options(
+        schema,
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(rows)),
+    )
+    .unwrap()
 }
 
 pub(super) fn show(array: &ArrayRef, row: usize) -> String {
-    if array.is_null(row) { NULL.to_owned() } else { array_value_to_string(array, row).unwrap() }
+    if array.is_null(row) {
+        NULL.to_owned()
+    } else {
+        array_value_to_string(array, row).unwrap()
+    }
 }
 
 /// Puts every constant that need not be one into a column.
 fn lift(expr: &Expr, columns: &mut Vec<ArrayRef>) -> Expr {
     let kind = match &expr.kind {
         ExprKind::Literal(_) if expr.ty.data != DataType::Null => {
-            let column = CompiledExpr::new(expr).unwrap().evaluate(&nothing(3)).unwrap();
+            let column = CompiledExpr::new(expr)
+                .unwrap()
+                .evaluate(&nothing(3))
+                .unwrap();
             columns.push(column);
             ExprKind::Column(columns.len() - 1)
         }
         ExprKind::Column(_) | ExprKind::Literal(_) => expr.kind.clone(),
         ExprKind::Call { function, args } => {
             let lifted = match function {
-                Function::DateFormat | Function::ToTimestamp | Function::ToDate | Function::ToTimestampLtz => 1,
+                Function::DateFormat
+                | Function::ToTimestamp
+                | Function::ToDate
+                | Function::ToTimestampLtz => 1,
                 _ => args.len(),
             };
-            let args = args.iter().enumerate().map(|(index, arg)| if index < lifted { lift(arg, columns) } else { arg.clone() }).collect();
-            ExprKind::Call { function: *function, args }
+            let args = args
+                .iter()
+                .enumerate()
+                .map(|(index, arg)| {
+                    if index < lifted {
+                        lift(arg, columns)
+                    } else {
+                        arg.clone()
+                    }
+                })
+                .collect();
+            ExprKind::Call {
+                function: *function,
+                args,
+            }
         }
-        ExprKind::Cast { input, tolerant } => ExprKind::Cast { input: Box::new(lift(input, columns)), tolerant: *tolerant },
-        ExprKind::Case { branches, otherwise } => ExprKind::Case {
-            branches: branches.iter().map(|(when, then)| (lift(when, columns), lift(then, columns))).collect(),
-            otherwise: otherwise.as_ref().map(|otherwise| Box::new(lift(otherwise, columns))),
+        ExprKind::Cast { input, tolerant } => ExprKind::Cast {
+            input: Box::new(lift(input, columns)),
+            tolerant: *tolerant,
+        },
+        ExprKind::Case {
+            branches,
+            otherwise,
+        } => ExprKind::Case {
+            branches: branches
+                .iter()
+                .map(|(when, then)| (lift(when, columns), lift(then, columns)))
+                .collect(),
+            otherwise: otherwise
+                .as_ref()
+                .map(|otherwise| Box::new(lift(otherwise, columns))),
         },
     };
-    Expr { kind, ty: expr.ty.clone() }
+    Expr {
+        kind,
+        ty: expr.ty.clone(),
+    }
 }
 
 pub(super) fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
     if columns.is_empty() {
         return nothing(3);
     }
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().enumerate().map(|(index, column)| (format!("c{index}"), column, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(
+        columns
+            .into_iter()
+            .enumerate()
+            .map(|(index, column)| (format!("c{index}"), column, true)),
+    )
+    .unwrap()
 }
 
 /// What an expression answers, from constants and from columns, in a zone.
@@ -133,7 +208,11 @@ pub(super) fn answers_in(expr: &Expr, zone: Zone) -> [Result<String, ExprError>;
     let run = |expr: &Expr, batch: &RecordBatch| {
         let array = CompiledExpr::in_zone(expr, zone)?.evaluate(batch)?;
         assert_eq!(array.len(), 3);
-        assert_eq!(array.data_type(), &streamkeeper_connectors::batch::arrow_type(&expr.ty.data), "{expr:?}");
+        assert_eq!(
+            array.data_type(),
+            &streamkeeper_connectors::batch::arrow_type(&expr.ty.data),
+            "{expr:?}"
+        );
         let shown: Vec<String> = (0..3).map(|row| show(&array, row)).collect();
         assert!(shown.iter().all(|text| *text == shown[0]), "{shown:?}");
         Ok(shown[0].clone())

@@ -24,8 +24,17 @@ fn texts_are_cut_and_joined_as_in_flink() {
         (of(F::Substring, &[text("größe"), int(3), int(2)]), "öß"),
         (of(F::Concat, &[text("a"), text("b"), text("c")]), "abc"),
         (of(F::Concat, &[text("a"), null(STRING)]), NULL),
-        (of(F::ConcatWs, &[text(","), text("a"), null(STRING), text("c")]), "a,c"),
-        (of(F::ConcatWs, &[text(","), text("a"), null(DataType::Null)]), "a"),
+        (
+            of(
+                F::ConcatWs,
+                &[text(","), text("a"), null(STRING), text("c")],
+            ),
+            "a,c",
+        ),
+        (
+            of(F::ConcatWs, &[text(","), text("a"), null(DataType::Null)]),
+            "a",
+        ),
         (of(F::ConcatWs, &[null(STRING), text("a")]), NULL),
         (of(F::Upper, &[text("größe")]), "GRÖSSE"),
         (of(F::Lower, &[text("ABC")]), "abc"),
@@ -33,7 +42,10 @@ fn texts_are_cut_and_joined_as_in_flink() {
         (of(F::Trim, &[text("xxaxyx"), text("xy")]), "a"),
         (of(F::TrimLeading, &[text("xxax"), text("x")]), "ax"),
         (of(F::TrimTrailing, &[text("xxax"), text("x")]), "xxa"),
-        (of(F::Replace, &[text("banana"), text("an"), text("x")]), "bxxa"),
+        (
+            of(F::Replace, &[text("banana"), text("an"), text("x")]),
+            "bxxa",
+        ),
         (of(F::SplitIndex, &[text("a,b,,c"), text(","), int(2)]), ""),
         (of(F::SplitIndex, &[text("a,b,,c"), text(","), int(3)]), "c"),
         (of(F::SplitIndex, &[text("a,b"), text(","), int(2)]), NULL),
@@ -54,13 +66,25 @@ fn like_knows_only_percent_and_underscore() {
         (call(F::Like, &[text("abc"), text("_b_")], Boolean), "true"),
         (call(F::Like, &[text("abc"), text("b%")], Boolean), "false"),
         (call(F::Like, &[text("a.c"), text("a.c")], Boolean), "true"),
-        (call(F::Like, &[text("50%"), text("50#%"), text("#")], Boolean), "true"),
-        (call(F::Like, &[text("500"), text("50#%"), text("#")], Boolean), "false"),
+        (
+            call(F::Like, &[text("50%"), text("50#%"), text("#")], Boolean),
+            "true",
+        ),
+        (
+            call(F::Like, &[text("500"), text("50#%"), text("#")], Boolean),
+            "false",
+        ),
         (call(F::Like, &[null(STRING), text("a%")], Boolean), NULL),
         (call(F::Like, &[text("a"), null(STRING)], Boolean), NULL),
     ]);
     check_fails(vec![
-        (call(F::Like, &[text("a"), text("#a"), text("#")], Boolean), "must stand before"),
-        (call(F::Like, &[text("a"), text("a"), text("##")], Boolean), "must be one character"),
+        (
+            call(F::Like, &[text("a"), text("#a"), text("#")], Boolean),
+            "must stand before",
+        ),
+        (
+            call(F::Like, &[text("a"), text("a"), text("##")], Boolean),
+            "must be one character",
+        ),
     ]);
 }

@@ -17,17 +17,78 @@ fn months(value: i32) -> Expr {
 fn times_move_by_intervals() {
     let micros = DataType::Timestamp { precision: 6 };
     check(vec![
-        (call(F::Subtract, &[stamp("2024-01-01 00:00:03"), millis(5000)], TIMESTAMP3), "2023-12-31T23:59:58"),
-        (call(F::Add, &[millis(1500), stamp("2024-01-01")], TIMESTAMP3), "2024-01-01T00:00:01.500"),
-        (call(F::Add, &[stamp("2024-01-31 10:00:00"), months(1)], TIMESTAMP3), "2024-02-29T10:00:00"),
-        (call(F::Subtract, &[stamp("2024-03-31 10:00:00"), months(13)], TIMESTAMP3), "2023-02-28T10:00:00"),
-        (call(F::Add, &[literal(Literal::TimestampMicros(1), micros.clone()), millis(1)], micros), "1970-01-01T00:00:00.001001"),
-        (call(F::Add, &[date("2024-02-28"), millis(2 * 86_400_000)], Date), "2024-03-01"),
-        (call(F::Add, &[date("2024-02-29"), months(12)], Date), "2025-02-28"),
-        (call(F::Add, &[literal(Literal::Time(86_399_000), Time), millis(2000)], Time), "00:00:01"),
-        (call(F::Subtract, &[stamp("2024-01-02"), stamp("2024-01-01")], IntervalDayTime), "86400000"),
+        (
+            call(
+                F::Subtract,
+                &[stamp("2024-01-01 00:00:03"), millis(5000)],
+                TIMESTAMP3,
+            ),
+            "2023-12-31T23:59:58",
+        ),
+        (
+            call(F::Add, &[millis(1500), stamp("2024-01-01")], TIMESTAMP3),
+            "2024-01-01T00:00:01.500",
+        ),
+        (
+            call(
+                F::Add,
+                &[stamp("2024-01-31 10:00:00"), months(1)],
+                TIMESTAMP3,
+            ),
+            "2024-02-29T10:00:00",
+        ),
+        (
+            call(
+                F::Subtract,
+                &[stamp("2024-03-31 10:00:00"), months(13)],
+                TIMESTAMP3,
+            ),
+            "2023-02-28T10:00:00",
+        ),
+        (
+            call(
+                F::Add,
+                &[
+                    literal(Literal::TimestampMicros(1), micros.clone()),
+                    millis(1),
+                ],
+                micros,
+            ),
+            "1970-01-01T00:00:00.001001",
+        ),
+        (
+            call(F::Add, &[date("2024-02-28"), millis(2 * 86_400_000)], Date),
+            "2024-03-01",
+        ),
+        (
+            call(F::Add, &[date("2024-02-29"), months(12)], Date),
+            "2025-02-28",
+        ),
+        (
+            call(
+                F::Add,
+                &[literal(Literal::Time(86_399_000), Time), millis(2000)],
+                Time,
+            ),
+            "00:00:01",
+        ),
+        (
+            call(
+                F::Subtract,
+                &[stamp("2024-01-02"), stamp("2024-01-01")],
+                IntervalDayTime,
+            ),
+            "86400000",
+        ),
         (call(F::Add, &[millis(1), millis(2)], IntervalDayTime), "3"),
-        (call(F::Add, &[stamp("2024-01-02"), null(IntervalDayTime)], TIMESTAMP3), NULL),
+        (
+            call(
+                F::Add,
+                &[stamp("2024-01-02"), null(IntervalDayTime)],
+                TIMESTAMP3,
+            ),
+            NULL,
+        ),
     ]);
 }
 
@@ -61,51 +122,126 @@ fn times_round_to_units() {
     let floor = |unit, time: &str| call(F::FloorTo(unit), &[stamp(time)], TIMESTAMP3);
     let ceil = |unit, time: &str| call(F::CeilTo(unit), &[stamp(time)], TIMESTAMP3);
     check(vec![
-        (floor(U::Second, "2021-09-05 12:34:56.789"), "2021-09-05T12:34:56"),
-        (floor(U::Minute, "2021-09-05 12:34:56.789"), "2021-09-05T12:34:00"),
-        (floor(U::Hour, "2021-09-05 12:34:56.789"), "2021-09-05T12:00:00"),
-        (floor(U::Day, "2021-09-05 12:34:56.789"), "2021-09-05T00:00:00"),
-        (floor(U::Week, "2021-09-08 12:34:56.789"), "2021-09-05T00:00:00"),
-        (floor(U::Month, "2021-09-05 12:34:56.789"), "2021-09-01T00:00:00"),
-        (floor(U::Quarter, "2021-09-05 12:34:56.789"), "2021-07-01T00:00:00"),
-        (floor(U::Year, "2021-09-05 12:34:56.789"), "2021-01-01T00:00:00"),
+        (
+            floor(U::Second, "2021-09-05 12:34:56.789"),
+            "2021-09-05T12:34:56",
+        ),
+        (
+            floor(U::Minute, "2021-09-05 12:34:56.789"),
+            "2021-09-05T12:34:00",
+        ),
+        (
+            floor(U::Hour, "2021-09-05 12:34:56.789"),
+            "2021-09-05T12:00:00",
+        ),
+        (
+            floor(U::Day, "2021-09-05 12:34:56.789"),
+            "2021-09-05T00:00:00",
+        ),
+        (
+            floor(U::Week, "2021-09-08 12:34:56.789"),
+            "2021-09-05T00:00:00",
+        ),
+        (
+            floor(U::Month, "2021-09-05 12:34:56.789"),
+            "2021-09-01T00:00:00",
+        ),
+        (
+            floor(U::Quarter, "2021-09-05 12:34:56.789"),
+            "2021-07-01T00:00:00",
+        ),
+        (
+            floor(U::Year, "2021-09-05 12:34:56.789"),
+            "2021-01-01T00:00:00",
+        ),
         (floor(U::Hour, "1969-12-31 23:30:00"), "1969-12-31T23:00:00"),
-        (ceil(U::Hour, "2021-09-05 12:34:56.789"), "2021-09-05T13:00:00"),
+        (
+            ceil(U::Hour, "2021-09-05 12:34:56.789"),
+            "2021-09-05T13:00:00",
+        ),
         (ceil(U::Hour, "2021-09-05 12:00:00"), "2021-09-05T12:00:00"),
-        (ceil(U::Day, "2021-09-05 12:34:56.789"), "2021-09-06T00:00:00"),
+        (
+            ceil(U::Day, "2021-09-05 12:34:56.789"),
+            "2021-09-06T00:00:00",
+        ),
         (ceil(U::Week, "2021-09-08"), "2021-09-12T00:00:00"),
         (ceil(U::Month, "2021-09-05"), "2021-10-01T00:00:00"),
         (ceil(U::Year, "2021-09-05"), "2022-01-01T00:00:00"),
-        (call(F::FloorTo(U::Month), &[date("2021-09-05")], Date), "2021-09-01"),
+        (
+            call(F::FloorTo(U::Month), &[date("2021-09-05")], Date),
+            "2021-09-01",
+        ),
     ]);
 }
 
 #[test]
 fn patterns_are_those_of_java() {
     let string = DataType::STRING;
-    let format = |pattern: &str| call(F::DateFormat, &[stamp("2021-09-05 02:04:06.078"), text(pattern)], DataType::STRING);
-    let parse = |args: &[&str]| call(F::ToTimestamp, &args.iter().map(|arg| text(arg)).collect::<Vec<_>>(), TIMESTAMP3);
+    let format = |pattern: &str| {
+        call(
+            F::DateFormat,
+            &[stamp("2021-09-05 02:04:06.078"), text(pattern)],
+            DataType::STRING,
+        )
+    };
+    let parse = |args: &[&str]| {
+        call(
+            F::ToTimestamp,
+            &args.iter().map(|arg| text(arg)).collect::<Vec<_>>(),
+            TIMESTAMP3,
+        )
+    };
     check(vec![
         (format("yyyy-MM-dd HH:mm"), "2021-09-05 02:04"),
         (format("yyyyMMdd'T'HHmmss.SSS"), "20210905T020406.078"),
         (format("d.M.yy H:m:s"), "5.9.21 2:4:6"),
-        (call(F::DateFormat, &[null(TIMESTAMP3), text("yyyy")], string), NULL),
+        (
+            call(F::DateFormat, &[null(TIMESTAMP3), text("yyyy")], string),
+            NULL,
+        ),
         (parse(&["2021-09-05 12:34:56"]), "2021-09-05T12:34:56"),
         (parse(&["2021-09-05"]), "2021-09-05T00:00:00"),
         (parse(&["no"]), NULL),
-        (parse(&["05/09/2021 12.34", "dd/MM/yyyy HH.mm"]), "2021-09-05T12:34:00"),
-        (parse(&["1999-9-10 05:20:10", "yyyy-MM-dd HH:mm:ss"]), "1999-09-10T05:20:10"),
+        (
+            parse(&["05/09/2021 12.34", "dd/MM/yyyy HH.mm"]),
+            "2021-09-05T12:34:00",
+        ),
+        (
+            parse(&["1999-9-10 05:20:10", "yyyy-MM-dd HH:mm:ss"]),
+            "1999-09-10T05:20:10",
+        ),
         (parse(&["05-09", "dd/MM"]), NULL),
         (call(F::ToDate, &[text("2021-09-05")], Date), "2021-09-05"),
-        (call(F::ToDate, &[text("20210905"), text("yyyyMMdd")], Date), "2021-09-05"),
+        (
+            call(F::ToDate, &[text("20210905"), text("yyyyMMdd")], Date),
+            "2021-09-05",
+        ),
         (call(F::ToDate, &[text("x")], Date), NULL),
-        (call(F::ToTimestampLtz, &[long(1_630_845_296), int(0)], LTZ3), "2021-09-05T12:34:56Z"),
-        (call(F::ToTimestampLtz, &[long(1_630_845_296_789), int(3)], LTZ3), "2021-09-05T12:34:56.789Z"),
-        (call(F::ToTimestampLtz, &[long(i64::MAX), int(0)], LTZ3), NULL),
-        (call(F::ToTimestampLtz, &[double(1.5), int(0)], LTZ3), "1970-01-01T00:00:01.500Z"),
+        (
+            call(F::ToTimestampLtz, &[long(1_630_845_296), int(0)], LTZ3),
+            "2021-09-05T12:34:56Z",
+        ),
+        (
+            call(F::ToTimestampLtz, &[long(1_630_845_296_789), int(3)], LTZ3),
+            "2021-09-05T12:34:56.789Z",
+        ),
+        (
+            call(F::ToTimestampLtz, &[long(i64::MAX), int(0)], LTZ3),
+            NULL,
+        ),
+        (
+            call(F::ToTimestampLtz, &[double(1.5), int(0)], LTZ3),
+            "1970-01-01T00:00:01.500Z",
+        ),
     ]);
     check_fails(vec![
-        (format("EEE"), "DATE_FORMAT: pattern 'EEE': 'EEE' is not supported"),
-        (call(F::ToTimestampLtz, &[long(1), int(6)], LTZ3), "TO_TIMESTAMP_LTZ: the precision must be"),
+        (
+            format("EEE"),
+            "DATE_FORMAT: pattern 'EEE': 'EEE' is not supported",
+        ),
+        (
+            call(F::ToTimestampLtz, &[long(1), int(6)], LTZ3),
+            "TO_TIMESTAMP_LTZ: the precision must be",
+        ),
     ]);
 }
