@@ -59,20 +59,30 @@ struct Touched {
 type Change = (i8, usize, usize);
 
 impl Groups {
-    pub(super) fn new(site: Site, node: &PlanNode, plan: &StreamPlan, place: &Place, keys: &[usize], calls: &[AggregateCall]) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        site: Site,
+        node: &PlanNode,
+        plan: &StreamPlan,
+        place: &Place,
+        keys: &[usize],
+        calls: &[AggregateCall],
+    ) -> Result<Self, EngineError> {
         if let Some(ttl) = plan.settings.state_ttl_ms.filter(|ttl| *ttl > 0) {
             return Err(site.refused(format!("table.exec.state.ttl = {ttl} ms is not implemented: state of an unbounded GROUP BY is kept for ever; remove the setting, or group by a window")));
         }
         let input = match input_of(&site, node, plan)?.changelog {
             ChangelogMode::InsertOnly => Input::InsertOnly,
             ChangelogMode::Retract => Input::Changes,
-            ChangelogMode::Upsert => return Err(site.refused("its input has updates without the rows they replace")),
+            ChangelogMode::Upsert => {
+                return Err(site.refused("its input has updates without the rows they replace"));
+            }
         };
         if node.changelog == ChangelogMode::InsertOnly {
             return Err(site.refused("its output has updates, and the plan says inserts only"));
         }
         let descriptor = shape::descriptor(&site, node, plan, GROUPS)?;
-        let key_groups = u16::try_from(place.assignment.owner.len()).map_err(|_| site.refused("there are more than 65,535 key groups"))?;
+        let key_groups = u16::try_from(place.assignment.owner.len())
+            .map_err(|_| site.refused("there are more than 65,535 key groups"))?;
         Ok(Self {
             output: Output::new(node),
             keys: keys.to_vec(),
@@ -90,9 +100,16 @@ impl Groups {
     }
 
     fn touch(&mut self, batch: &Batch, keys: &[ArrayRef]) -> Result<Touched, EngineError> {
-        self.encoder.encode_into(keys, batch.len(), &mut self.encoded).map_err(|error| self.site.refused(error))?;
+        self.encoder
+            .encode_into(keys, batch.len(), &mut self.encoded)
+            .map_err(|error| self.site.refused(error))?;
         self.batch += 1;
-        let mut touched = Touched { of_rows: Vec::with_capacity(batch.len()), weights: None, groups: Vec::new(), first: Vec::new() };
+        let mut touched = Touched {
+            of_rows: Vec::with_capacity(batch.len()),
+            weights: None,
+            groups: Vec::new(),
+            first: Vec::new(),
+        };
         let mut weights = Vec::with_capacity(batch.len());
         for row in 0..batch.len() {
             let key = self.encoded.key(row);
@@ -107,12 +124,12 @@ impl Groups {
                 None => {
                     let group = self.accumulators.add();
                     self.table.insert(key, group);
+                    self.rows.resize(self.accumulators.len(), 0);
+                    self.position.resize(self.accumulators.len(), 0);
+                    self.batch_of.resize(self.accumulators.len(), 0);
                     group
                 }
             };
-            self.rows.resize(self.accumulators.len(), 0);
-            self.position.resize(self.accumulators.len(), 0);
-            self.batch_of.resize(self.accumulators.len(), 0);
             if self.batch_of[group as usize] != self.batch {
                 self.batch_of[group as usize] = self.batch;
                 self.position[group as usize] = touched.groups.len();
@@ -128,14 +145,35 @@ impl Groups {
     }
 
     /// Takes the rows, and answers what the results and numbers of rows were before.
-    fn apply(&mut self, batch: &Batch, touched: &Touched) -> Result<(Vec<ArrayRef>, Vec<i64>), EngineError> {
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        touched: &Touched,
+    ) -> Result<(Vec<ArrayRef>, Vec<i64>), EngineError> {
         let refused = |detail: String| self.site.refused(detail);
-        let results = self.accumulators.results(&touched.groups).map_err(refused)?;
-        let rows: Vec<i64> = touched.groups.iter().map(|&group| self.rows[group as usize]).collect();
-        self.accumulators.update(&touched.of_rows, &batch.rows, touched.weights.as_deref()).map_err(refused)?;
+        let results = self
+            .accumulators
+            .results(&touched.groups)
+            .map_err(refused)?;
+        let rows: Vec<i64> = touched
+            .groups
+            .iter()
+            .map(|&group| self.rows[group as usize])
+            .collect();
+        self.accumulators
+            .update(&touched.of_rows, &batch.rows, touched.weights.as_deref())
+            .map_err(refused)?;
         match &touched.weights {
-            None => touched.of_rows.iter().for_each(|&group| self.rows[group as usize] += 1),
-            Some(weights) => touched.of_rows.iter().zip(weights).filter(|(_, weight)| **weight != 0).for_each(|(&group, &weight)| self.rows[group as usize] += i64::from(weight)),
+            None => touched
+                .of_rows
+                .iter()
+                .for_each(|&group| self.rows[group as usize] += 1),
+            Some(weights) => touched
+                .of_rows
+                .iter()
+                .zip(weights)
+                .filter(|(_, weight)| **weight != 0)
+                .for_each(|(&group, &weight)| self.rows[group as usize] += i64::from(weight)),
         }
         Ok((results, rows))
     }
@@ -158,21 +196,46 @@ impl Groups {
         changes
     }
 
-    fn emit(&self, touched: &Touched, keys: &[ArrayRef], old: &[ArrayRef], new: &[ArrayRef], changes: &[Change], out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn emit(
+        &self,
+        touched: &Touched,
+        keys: &[ArrayRef],
+        old: &[ArrayRef],
+        new: &[ArrayRef],
+        changes: &[Change],
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         if changes.is_empty() {
             return Ok(());
         }
         let refused = |error: arrow_schema::ArrowError| self.site.refused(error);
         // A row number fits 32 bits: batches are small.
-        let first: UInt32Array = changes.iter().map(|(_, _, position)| u32::try_from(touched.first[*position]).ok()).collect();
-        let mut columns = keys.iter().map(|key| take(key, &first, None)).collect::<Result<Vec<_>, _>>().map_err(refused)?;
-        let picks: Vec<(usize, usize)> = changes.iter().map(|(_, side, position)| (*side, *position)).collect();
+        let first: UInt32Array = changes
+            .iter()
+            .map(|(_, _, position)| u32::try_from(touched.first[*position]).ok())
+            .collect();
+        let mut columns = keys
+            .iter()
+            .map(|key| take(key, &first, None))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(refused)?;
+        let picks: Vec<(usize, usize)> = changes
+            .iter()
+            .map(|(_, side, position)| (*side, *position))
+            .collect();
         for (old, new) in old.iter().zip(new) {
             columns.push(interleave(&[old.as_ref(), new.as_ref()], &picks).map_err(refused)?);
         }
         let kinds: Int8Array = changes.iter().map(|(kind, ..)| Some(*kind)).collect();
         let starts_pair = |row: usize| self.upsert || changes[row].0 != UPDATE_AFTER;
-        self.output.emit(&self.site, columns, Some(kinds), changes.len(), starts_pair, out)
+        self.output.emit(
+            &self.site,
+            columns,
+            Some(kinds),
+            changes.len(),
+            starts_pair,
+            out,
+        )
     }
 
     /// Forgets the groups that have no rows left.
@@ -191,7 +254,8 @@ impl Groups {
 fn differences(old: &[ArrayRef], new: &[ArrayRef], count: usize) -> Result<Vec<bool>, String> {
     let mut changed = vec![false; count];
     for (old, new) in old.iter().zip(new) {
-        let differ: BooleanArray = conversion::differ(old, new).map_err(|error| error.to_string())?;
+        let differ: BooleanArray =
+            conversion::differ(old, new).map_err(|error| error.to_string())?;
         for row in differ.values().set_indices() {
             changed[row] = true;
         }
@@ -200,16 +264,30 @@ fn differences(old: &[ArrayRef], new: &[ArrayRef], count: usize) -> Result<Vec<b
 }
 
 impl Operator for Groups {
-    fn process(&mut self, _: usize, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), EngineError> {
+    fn process(
+        &mut self,
+        _: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
         if batch.is_empty() {
             return Ok(());
         }
-        let columns = self.keys.iter().map(|&key| batch.rows.columns().get(key).cloned());
-        let keys: Vec<ArrayRef> = columns.collect::<Option<_>>().ok_or_else(|| self.site.refused("a key column is not in its input"))?;
+        let columns = self
+            .keys
+            .iter()
+            .map(|&key| batch.rows.columns().get(key).cloned());
+        let keys: Vec<ArrayRef> = columns
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.site.refused("a key column is not in its input"))?;
         let touched = self.touch(batch, &keys)?;
         let (old, before) = self.apply(batch, &touched)?;
-        let new = self.accumulators.results(&touched.groups).map_err(|detail| self.site.refused(detail))?;
-        let changed = differences(&old, &new, touched.groups.len()).map_err(|detail| self.site.refused(detail))?;
+        let new = self
+            .accumulators
+            .results(&touched.groups)
+            .map_err(|detail| self.site.refused(detail))?;
+        let changed = differences(&old, &new, touched.groups.len())
+            .map_err(|detail| self.site.refused(detail))?;
         let changes = self.changes(&touched, &before, &changed);
         self.emit(&touched, &keys, &old, &new, &changes, out)?;
         self.forget(&touched);
@@ -224,14 +302,24 @@ impl Operator for Groups {
         vec![self.table.descriptor().clone()]
     }
 
-    fn restore(&mut self, name: &str, written: &StateDescriptor, entries: Vec<Entry>) -> Result<(), EngineError> {
+    fn restore(
+        &mut self,
+        name: &str,
+        written: &StateDescriptor,
+        entries: Vec<Entry>,
+    ) -> Result<(), EngineError> {
         if name != GROUPS {
             return Err(self.site.unreadable(name, "a GROUP BY keeps no such state"));
         }
-        let (mapping, count) = (self.accumulators.mapping(&written.accumulators), written.accumulators.len());
+        let (mapping, count) = (
+            self.accumulators.mapping(&written.accumulators),
+            written.accumulators.len(),
+        );
         let (accumulators, rows) = (&mut self.accumulators, &mut self.rows);
         let load = |bytes: &[u8]| {
-            let (number, stored) = bytes.split_first_chunk().ok_or("the number of rows is cut short")?;
+            let (number, stored) = bytes
+                .split_first_chunk()
+                .ok_or("the number of rows is cut short")?;
             let group = accumulators.add();
             accumulators.settle();
             accumulators.decode(group, stored, &mapping, count)?;
@@ -239,7 +327,9 @@ impl Operator for Groups {
             rows[group as usize] = i64::from_le_bytes(*number);
             Ok(group)
         };
-        self.table.load_with(entries, load).map_err(|error| self.site.unreadable(name, error))?;
+        self.table
+            .load_with(entries, load)
+            .map_err(|error| self.site.unreadable(name, error))?;
         self.position.resize(self.accumulators.len(), 0);
         self.batch_of.resize(self.accumulators.len(), 0);
         Ok(())
