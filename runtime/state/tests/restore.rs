@@ -192,7 +192,7 @@ async fn damage_is_named_and_neither_used_nor_kept() {
         .unwrap();
     store.fail(Rule::once(
         Action::GetRange,
-        "data/delta",
+        "data/base",
         Fault::Unavailable,
     ));
     assert!(
