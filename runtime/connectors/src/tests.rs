@@ -338,3 +338,36 @@ fn a_value_with_a_variable_is_not_judged_before_it_is_expanded() {
     let table = with(gen_table(&[]), "rows-per-second", "${RATE}");
     assert!(check(&table, TableUse::Source).is_ok());
 }
+
+#[test]
+fn the_reference_names_every_option() {
+    let reference = include_str!("../../../docs/connectors.md");
+    let sink = |connector| table(connector, &[("a", DataType::STRING)], &[]);
+    let tables = [
+        (files("json"), TableUse::Source),
+        (files("csv"), TableUse::Source),
+        (
+            with(with(sink("filesystem"), "path", "/d"), "format", "raw"),
+            TableUse::Source,
+        ),
+        (files("debezium-json"), TableUse::Sink),
+        (gen_table(&[]), TableUse::Source),
+        (sink("print"), TableUse::Sink),
+    ];
+    for (table, table_use) in tables {
+        let error = check(&with(table, "no-such", "x"), table_use)
+            .unwrap_err()
+            .to_string();
+        let (_, known) = error.split_once("known options: ").unwrap();
+        for option in known.split(", ") {
+            // Options of one column may share a line: `fields.<column>.min`, `.max`.
+            let short = option.rsplit_once('.').map_or("", |(_, last)| last);
+            let shared =
+                option.starts_with("fields.") && reference.contains(&format!("`.{short}`"));
+            assert!(
+                shared || reference.contains(&format!("`{option}`")),
+                "{option}"
+            );
+        }
+    }
+}
