@@ -1,0 +1,79 @@
+//! What the tokenizer and parser must know about Flink's lexical rules.
+
+use sqlparser::{
+    ast::{DataType, Ident, ObjectName, TypeModifier},
+    dialect::Dialect,
+    keywords::Keyword,
+    parser::{Parser, ParserError},
+    tokenizer::Token,
+};
+
+/// Backticks quote names, names keep their case, strings know no escapes but `''`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlinkDialect;
+
+impl Dialect for FlinkDialect {
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        ch == '`'
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        ch.is_alphabetic() || ch == '_'
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    /// Read so that it can be refused with its place.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
+    /// Read so that it can be refused with its place.
+    fn supports_match_recognize(&self) -> bool {
+        true
+    }
+
+    fn parse_data_type(&self, parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
+        with_local_time_zone(parser)
+    }
+}
+
+/// `TIMESTAMP [(p)] WITH LOCAL TIME ZONE` is another name of `TIMESTAMP_LTZ(p)`; everything else is left to the parser.
+fn with_local_time_zone(parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
+    const TAIL: [&str; 4] = ["WITH", "LOCAL", "TIME", "ZONE"];
+    let Token::Word(word) = parser.peek_token().token else {
+        return None;
+    };
+    if word.keyword != Keyword::TIMESTAMP {
+        return None;
+    }
+    let mut length = 1;
+    let mut precision = Vec::new();
+    if parser.peek_nth_token(1).token == Token::LParen {
+        if let Token::Number(digits, _) = parser.peek_nth_token(2).token {
+            precision.push(TypeModifier::Number(digits, false));
+        }
+        length = 4;
+    }
+    for (index, expected) in TAIL.iter().enumerate() {
+        match parser.peek_nth_token(length + index).token {
+            Token::Word(word) if word.value.eq_ignore_ascii_case(expected) => {}
+            _ => return None,
+        }
+    }
+    for _ in 0..length + TAIL.len() {
+        parser.next_token();
+    }
+    let name = ObjectName::from(vec![Ident::new("TIMESTAMP_LTZ")]);
+    Some(Ok(DataType::Custom(name, precision)))
+}

@@ -1,0 +1,568 @@
+//! Scalar functions by name.
+
+use sqlparser::ast;
+use streamkeeper_protocol::{
+    expr::{Expr, ExprKind, Function, Literal, TimeUnit},
+    types::{DataType, LogicalType},
+};
+
+use super::{Analyzer, Result, aggregate::is_aggregate, build, temporal::whole};
+use crate::{
+    coercion::{self, as_decimal, cast},
+    error::{Position, SqlError},
+    suggest::nearest,
+};
+
+/// Names that a misspelt one is compared with, and the number of arguments each takes.
+const KNOWN: &[(&str, usize, usize)] = &[
+    ("ABS", 1, 1),
+    ("AVG", 1, 1),
+    ("BTRIM", 1, 2),
+    ("CEIL", 1, 1),
+    ("CEILING", 1, 1),
+    ("CHARACTER_LENGTH", 1, 1),
+    ("CHAR_LENGTH", 1, 1),
+    ("COALESCE", 1, usize::MAX),
+    ("CONCAT", 1, usize::MAX),
+    ("CONCAT_WS", 1, usize::MAX),
+    ("COUNT", 1, 1),
+    ("DATE_FORMAT", 2, 2),
+    ("DAYOFMONTH", 1, 1),
+    ("DAYOFWEEK", 1, 1),
+    ("DAYOFYEAR", 1, 1),
+    ("EXP", 1, 1),
+    ("EXTRACT", 1, 1),
+    ("FLOOR", 1, 1),
+    ("GREATEST", 1, usize::MAX),
+    ("HOUR", 1, 1),
+    ("IF", 3, 3),
+    ("IFNULL", 2, 2),
+    ("LEAST", 1, usize::MAX),
+    ("LN", 1, 1),
+    ("LOCATE", 2, 2),
+    ("LOWER", 1, 1),
+    ("LTRIM", 1, 2),
+    ("MAX", 1, 1),
+    ("MIN", 1, 1),
+    ("MINUTE", 1, 1),
+    ("MOD", 2, 2),
+    ("MONTH", 1, 1),
+    ("NULLIF", 2, 2),
+    ("POSITION", 2, 2),
+    ("POWER", 2, 2),
+    ("QUARTER", 1, 1),
+    ("REPLACE", 3, 3),
+    ("ROUND", 1, 2),
+    ("RTRIM", 1, 2),
+    ("SECOND", 1, 1),
+    ("SIGN", 1, 1),
+    ("SPLIT_INDEX", 3, 3),
+    ("SQRT", 1, 1),
+    ("SUBSTR", 2, 3),
+    ("SUBSTRING", 2, 3),
+    ("SUM", 1, 1),
+    ("TO_DATE", 1, 2),
+    ("TO_TIMESTAMP", 1, 2),
+    ("TO_TIMESTAMP_LTZ", 1, 2),
+    ("TRIM", 1, 2),
+    ("UPPER", 1, 1),
+    ("WEEK", 1, 1),
+    ("YEAR", 1, 1),
+];
+
+/// Functions whose value is not the row's alone. A restored job would compute other values than the first run.
+const UNREPEATABLE: &[&str] = &[
+    "CURRENT_DATE",
+    "CURRENT_ROW_TIMESTAMP",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_WATERMARK",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "NOW",
+    "PROCTIME",
+    "RAND",
+    "RAND_INTEGER",
+    "UNIX_TIMESTAMP",
+    "UUID",
+];
+
+/// Aggregates and window functions of Flink that do not exist here.
+const OTHER_AGGREGATES: &[&str] = &[
+    "APPROX_COUNT_DISTINCT",
+    "ARRAY_AGG",
+    "COLLECT",
+    "CUME_DIST",
+    "DENSE_RANK",
+    "FIRST_VALUE",
+    "JSON_ARRAYAGG",
+    "JSON_OBJECTAGG",
+    "LAG",
+    "LAST_VALUE",
+    "LEAD",
+    "LISTAGG",
+    "NTILE",
+    "PERCENTILE",
+    "PERCENT_RANK",
+    "RANK",
+    "ROW_NUMBER",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "VARIANCE",
+    "VAR_POP",
+    "VAR_SAMP",
+];
+
+const GROUP_WINDOWS: &[&str] = &[
+    "CUMULATE",
+    "HOP",
+    "HOP_END",
+    "HOP_ROWTIME",
+    "HOP_START",
+    "SESSION",
+    "SESSION_END",
+    "SESSION_ROWTIME",
+    "SESSION_START",
+    "TUMBLE",
+    "TUMBLE_END",
+    "TUMBLE_ROWTIME",
+    "TUMBLE_START",
+];
+
+/// The arguments of a call that are plain expressions, or an error for everything else.
+pub(super) fn plain_arguments<'e>(
+    call: &'e ast::Function,
+    position: Position,
+) -> Result<Vec<&'e ast::Expr>> {
+    let list = match &call.args {
+        ast::FunctionArguments::None => return Ok(Vec::new()),
+        ast::FunctionArguments::Subquery(_) => {
+            return Err(SqlError::at(
+                position,
+                "a subquery as an argument is not supported",
+            ));
+        }
+        ast::FunctionArguments::List(list) => list,
+    };
+    if !list.clauses.is_empty() {
+        return Err(SqlError::at(
+            position,
+            "clauses inside the arguments of a function are not supported",
+        ));
+    }
+    let arguments = list.args.iter().map(|arg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
+        ast::FunctionArg::Unnamed(_) => {
+            Err(SqlError::at(position, "* is an argument of COUNT only"))
+        }
+        _ => Err(SqlError::at(
+            position,
+            "named arguments are supported in window functions only",
+        )),
+    });
+    arguments.collect()
+}
+
+impl Analyzer<'_> {
+    pub(super) fn function(&mut self, call: &ast::Function, position: Position) -> Result<Expr> {
+        let name = call.name.to_string().to_ascii_uppercase();
+        if call.over.is_some() {
+            let at = self.places.find("OVER", position);
+            return Err(SqlError::at(at, "OVER is not supported").hint("aggregate with GROUP BY"));
+        }
+        if !matches!(call.parameters, ast::FunctionArguments::None)
+            || !call.within_group.is_empty()
+            || call.null_treatment.is_some()
+            || call.uses_odbc_syntax
+        {
+            return Err(SqlError::at(
+                position,
+                format!("this form of calling {name} is not supported"),
+            ));
+        }
+        if is_aggregate(&name) {
+            return self.aggregate(&name, call, position);
+        }
+        if call.filter.is_some() {
+            return Err(SqlError::at(
+                position,
+                format!("FILTER belongs to an aggregate function, {name} is none"),
+            ));
+        }
+        if let ast::FunctionArguments::List(list) = &call.args
+            && list.duplicate_treatment.is_some()
+        {
+            return Err(SqlError::at(
+                position,
+                format!("DISTINCT and ALL belong to aggregate functions, {name} is none"),
+            ));
+        }
+        let Some((_, least, most)) = KNOWN.iter().find(|(known, ..)| *known == name) else {
+            return Err(unknown(&name, position));
+        };
+        let args = plain_arguments(call, position)?;
+        if !(*least..=*most).contains(&args.len()) {
+            let takes = match (*least, *most) {
+                (least, usize::MAX) => format!("at least {least}"),
+                (least, most) if least == most => least.to_string(),
+                (least, most) => format!("{least} to {most}"),
+            };
+            return Err(SqlError::at(
+                position,
+                format!("{name} takes {takes} arguments, it got {}", args.len()),
+            ));
+        }
+        self.call_known(&name, position, &args)
+    }
+
+    fn call_known(&mut self, name: &str, position: Position, args: &[&ast::Expr]) -> Result<Expr> {
+        match name {
+            "ABS" => self.same_number(Function::Abs, name, args[0]),
+            "SIGN" => self.same_number(Function::Sign, name, args[0]),
+            "CEIL" | "CEILING" | "FLOOR" => {
+                let value = self.analyze(args[0])?;
+                self.require_numeric(&value, args[0], name)?;
+                Ok(whole(value, name != "FLOOR"))
+            }
+            "ROUND" => self.round(args),
+            "MOD" => {
+                let (l, r) = (self.analyze(args[0])?, self.analyze(args[1])?);
+                let modulo = self.combine(Function::Modulo, l, r);
+                modulo.map_err(|(message, hint)| SqlError::at(position, message).hint(hint))
+            }
+            "POWER" => self.doubles(Function::Power, name, args),
+            "SQRT" => self.doubles(Function::Sqrt, name, args),
+            "EXP" => self.doubles(Function::Exp, name, args),
+            "LN" => self.doubles(Function::Ln, name, args),
+            "CHAR_LENGTH" | "CHARACTER_LENGTH" => {
+                let text = self.text(args[0], name)?;
+                Ok(build::strict(
+                    Function::CharLength,
+                    vec![text],
+                    DataType::Int,
+                ))
+            }
+            "UPPER" => self.same_text(Function::Upper, name, args[0]),
+            "LOWER" => self.same_text(Function::Lower, name, args[0]),
+            "TRIM" | "BTRIM" => self.trimmed(Function::Trim, name, args),
+            "LTRIM" => self.trimmed(Function::TrimLeading, name, args),
+            "RTRIM" => self.trimmed(Function::TrimTrailing, name, args),
+            "SUBSTRING" | "SUBSTR" => self.substring(
+                position,
+                args[0],
+                args.get(1).copied(),
+                args.get(2).copied(),
+            ),
+            "CONCAT" => self.strings(Function::Concat, name, args),
+            "CONCAT_WS" => self.strings(Function::ConcatWs, name, args),
+            "REPLACE" => self.strings(Function::Replace, name, args),
+            "POSITION" | "LOCATE" => self.position_in(args[0], args[1]),
+            "SPLIT_INDEX" => self.split_index(args),
+            "DATE_FORMAT" => self.date_format(args),
+            "TO_TIMESTAMP" => self.parse(
+                Function::ToTimestamp,
+                name,
+                args,
+                DataType::Timestamp { precision: 3 },
+            ),
+            "TO_DATE" => self.parse(Function::ToDate, name, args, DataType::Date),
+            "TO_TIMESTAMP_LTZ" => self.to_timestamp_ltz(args),
+            "COALESCE" | "IFNULL" => self.coalesce(position, name, args),
+            "NULLIF" => self.null_if(position, args),
+            "IF" => self.if_else(position, args),
+            "GREATEST" => self.extreme(position, Function::Greatest, args),
+            "LEAST" => self.extreme(position, Function::Least, args),
+            "YEAR" => self.extract_unit(TimeUnit::Year, args[0]),
+            "QUARTER" => self.extract_unit(TimeUnit::Quarter, args[0]),
+            "MONTH" => self.extract_unit(TimeUnit::Month, args[0]),
+            "WEEK" => self.extract_unit(TimeUnit::Week, args[0]),
+            "DAYOFYEAR" => self.extract_unit(TimeUnit::DayOfYear, args[0]),
+            "DAYOFMONTH" => self.extract_unit(TimeUnit::Day, args[0]),
+            "DAYOFWEEK" => self.extract_unit(TimeUnit::DayOfWeek, args[0]),
+            "HOUR" => self.extract_unit(TimeUnit::Hour, args[0]),
+            "MINUTE" => self.extract_unit(TimeUnit::Minute, args[0]),
+            "SECOND" => self.extract_unit(TimeUnit::Second, args[0]),
+            _ => Err(unknown(name, position)),
+        }
+    }
+
+    fn same_number(&mut self, function: Function, name: &str, arg: &ast::Expr) -> Result<Expr> {
+        let value = self.analyze(arg)?;
+        self.require_numeric(&value, arg, name)?;
+        let data = value.ty.data.clone();
+        Ok(build::strict(function, vec![value], data))
+    }
+
+    fn doubles(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
+        let mut values = Vec::new();
+        for arg in args {
+            let value = self.analyze(arg)?;
+            self.require_numeric(&value, arg, name)?;
+            values.push(cast(value, &DataType::Double));
+        }
+        Ok(build::strict(function, values, DataType::Double))
+    }
+
+    fn round(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.analyze(args[0])?;
+        self.require_numeric(&value, args[0], "ROUND")?;
+        let digits = match args.get(1) {
+            Some(digits) => {
+                let typed = self.analyze(digits)?;
+                if !matches!(
+                    typed.ty.data,
+                    DataType::TinyInt | DataType::SmallInt | DataType::Int
+                ) {
+                    return Err(SqlError::at(
+                        self.position(digits),
+                        "ROUND takes its number of digits as an INT",
+                    ));
+                }
+                Some(cast(typed, &DataType::Int))
+            }
+            None => None,
+        };
+        let constant = match digits.as_ref().map(|digits| &digits.kind) {
+            None => Some(0),
+            Some(ExprKind::Literal(Literal::Integer(digits))) => i32::try_from(*digits).ok(),
+            Some(_) => None,
+        };
+        let data = match (&value.ty.data, as_decimal(&value.ty.data), constant) {
+            (DataType::Decimal { .. }, Some(decimal), Some(digits)) => {
+                coercion::round(decimal, digits)
+            }
+            (other, ..) => other.clone(),
+        };
+        Ok(build::strict(
+            Function::Round,
+            [Some(value), digits].into_iter().flatten().collect(),
+            data,
+        ))
+    }
+
+    /// An argument that must be a text.
+    pub(super) fn text(&mut self, arg: &ast::Expr, name: &str) -> Result<Expr> {
+        let value = self.analyze(arg)?;
+        if value.ty.data.is_string() {
+            return Ok(value);
+        }
+        let error = SqlError::at(
+            self.position(arg),
+            format!("{name} needs a text, it got {}", value.ty.data),
+        );
+        Err(error.hint("CAST it to STRING"))
+    }
+
+    fn int(&mut self, arg: &ast::Expr, name: &str) -> Result<Expr> {
+        let value = self.analyze(arg)?;
+        if value.ty.data.is_integer() {
+            return Ok(cast(value, &DataType::Int));
+        }
+        Err(SqlError::at(
+            self.position(arg),
+            format!("{name} needs a whole number, it got {}", value.ty.data),
+        ))
+    }
+
+    fn same_text(&mut self, function: Function, name: &str, arg: &ast::Expr) -> Result<Expr> {
+        let value = self.text(arg, name)?;
+        let data = value.ty.data.clone();
+        Ok(build::strict(function, vec![value], data))
+    }
+
+    fn strings(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
+        let mut values = Vec::new();
+        for arg in args {
+            values.push(self.text(arg, name)?);
+        }
+        Ok(build::strict(function, values, DataType::STRING))
+    }
+
+    /// `a || b || …`, as one call.
+    pub(super) fn concatenation(&mut self, whole: &ast::Expr) -> Result<Expr> {
+        let mut values = Vec::new();
+        for operand in super::operands(whole, &ast::BinaryOperator::StringConcat) {
+            values.push(self.text(operand, "||")?);
+        }
+        let fixed = values
+            .iter()
+            .all(|value| matches!(value.ty.data, DataType::Char { .. }));
+        let length = values
+            .iter()
+            .try_fold(0_u32, |sum, value| match value.ty.data {
+                DataType::Char { length }
+                | DataType::Varchar {
+                    length: Some(length),
+                } => sum.checked_add(length),
+                _ => None,
+            });
+        let data = match length {
+            Some(length) if fixed => DataType::Char { length },
+            length => DataType::Varchar { length },
+        };
+        Ok(build::strict(Function::Concat, values, data))
+    }
+
+    pub(super) fn trim(
+        &mut self,
+        side: Option<ast::TrimWhereField>,
+        what: Option<&ast::Expr>,
+        value: &ast::Expr,
+    ) -> Result<Expr> {
+        let function = match side {
+            None | Some(ast::TrimWhereField::Both) => Function::Trim,
+            Some(ast::TrimWhereField::Leading) => Function::TrimLeading,
+            Some(ast::TrimWhereField::Trailing) => Function::TrimTrailing,
+        };
+        let args: Vec<&ast::Expr> = std::iter::once(value).chain(what).collect();
+        self.trimmed(function, "TRIM", &args)
+    }
+
+    fn trimmed(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.text(args[0], name)?;
+        let characters = match args.get(1) {
+            Some(characters) => self.text(characters, name)?,
+            None => build::string(" "),
+        };
+        let data = varying(&value.ty.data);
+        Ok(build::strict(function, vec![value, characters], data))
+    }
+
+    pub(super) fn substring(
+        &mut self,
+        position: Position,
+        value: &ast::Expr,
+        from: Option<&ast::Expr>,
+        length: Option<&ast::Expr>,
+    ) -> Result<Expr> {
+        let value = self.text(value, "SUBSTRING")?;
+        let Some(from) = from else {
+            return Err(SqlError::at(position, "SUBSTRING needs a start")
+                .hint("write SUBSTRING(text FROM 1 FOR 3)"));
+        };
+        let ty = LogicalType::nullable(varying(&value.ty.data));
+        let mut args = vec![value, self.int(from, "SUBSTRING")?];
+        if let Some(length) = length {
+            args.push(self.int(length, "SUBSTRING")?);
+        }
+        Ok(build::call(Function::Substring, args, ty))
+    }
+
+    pub(super) fn position_in(&mut self, part: &ast::Expr, whole: &ast::Expr) -> Result<Expr> {
+        let args = vec![self.text(part, "POSITION")?, self.text(whole, "POSITION")?];
+        Ok(build::strict(Function::Position, args, DataType::Int))
+    }
+
+    fn split_index(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let args = vec![
+            self.text(args[0], "SPLIT_INDEX")?,
+            self.text(args[1], "SPLIT_INDEX")?,
+            self.int(args[2], "SPLIT_INDEX")?,
+        ];
+        Ok(build::call(
+            Function::SplitIndex,
+            args,
+            LogicalType::nullable(DataType::STRING),
+        ))
+    }
+
+    fn date_format(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.analyze(args[0])?;
+        let value = match &value.ty.data {
+            ty if ty.is_timestamp() => value,
+            ty if ty.is_string() => cast(value, &DataType::Timestamp { precision: 3 }),
+            other => {
+                let error = SqlError::at(
+                    self.position(args[0]),
+                    format!("DATE_FORMAT cannot be applied to {other}"),
+                );
+                return Err(error.hint("CAST it to TIMESTAMP(3)"));
+            }
+        };
+        let pattern = self.text(args[1], "DATE_FORMAT")?;
+        Ok(build::call(
+            Function::DateFormat,
+            vec![value, pattern],
+            LogicalType::nullable(DataType::STRING),
+        ))
+    }
+
+    fn parse(
+        &mut self,
+        function: Function,
+        name: &str,
+        args: &[&ast::Expr],
+        data: DataType,
+    ) -> Result<Expr> {
+        let mut texts = Vec::new();
+        for arg in args {
+            texts.push(self.text(arg, name)?);
+        }
+        Ok(build::call(function, texts, LogicalType::nullable(data)))
+    }
+
+    fn to_timestamp_ltz(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.analyze(args[0])?;
+        if !value.ty.data.is_integer() {
+            let what = format!("TO_TIMESTAMP_LTZ of {} is not supported", value.ty.data);
+            return Err(SqlError::at(self.position(args[0]), what).hint(
+                "give it a whole number: milliseconds since 1970 with precision 3, seconds with 0",
+            ));
+        }
+        let precision = match args.get(1) {
+            Some(precision) => self.analyze(precision)?,
+            None => build::integer(3),
+        };
+        if !matches!(precision.kind, ExprKind::Literal(Literal::Integer(0 | 3))) {
+            let at = args
+                .get(1)
+                .map_or(self.places.start, |arg| self.position(arg));
+            return Err(SqlError::at(
+                at,
+                "the precision must be the constant 0 (seconds) or 3 (milliseconds)",
+            ));
+        }
+        let ty = LogicalType::nullable(DataType::TimestampLtz { precision: 3 });
+        Ok(build::call(
+            Function::ToTimestampLtz,
+            vec![cast(value, &DataType::BigInt), precision],
+            ty,
+        ))
+    }
+}
+
+fn varying(ty: &DataType) -> DataType {
+    match ty {
+        DataType::Char { length } => DataType::Varchar {
+            length: Some(*length),
+        },
+        other => other.clone(),
+    }
+}
+
+fn unknown(name: &str, position: Position) -> SqlError {
+    if UNREPEATABLE.contains(&name) {
+        return SqlError::at(
+            position,
+            format!("{name} is not supported: after a failure it would give other values"),
+        )
+        .hint("use a time column of the record");
+    }
+    if OTHER_AGGREGATES.contains(&name) {
+        return SqlError::at(
+            position,
+            format!("the aggregate function {name} is not supported yet"),
+        )
+        .hint("supported are COUNT, SUM, AVG, MIN and MAX");
+    }
+    if GROUP_WINDOWS.contains(&name) {
+        return SqlError::at(position, format!("{name} cannot stand here")).hint(
+            "window a table in FROM: TABLE(TUMBLE(TABLE t, DESCRIPTOR(time), INTERVAL '1' HOUR))",
+        );
+    }
+    let error = SqlError::at(position, format!("the function {name} is not known"));
+    match nearest(name, KNOWN.iter().map(|(known, ..)| *known)).as_slice() {
+        [] => error.hint("docs/sql.md lists the functions"),
+        near => error.hint(format!("did you mean {}?", near.join(" or "))),
+    }
+}

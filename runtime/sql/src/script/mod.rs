@@ -1,0 +1,329 @@
+//! The statements of a SQL text: what is written, before anything is looked up.
+//!
+//! The text is cut at semicolons, so that a mistake in one statement does not hide those in the next.
+
+mod create;
+mod cursor;
+mod insert;
+mod refusal;
+
+use std::rc::Rc;
+
+use sqlparser::{
+    ast,
+    parser::Parser,
+    tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace},
+};
+use streamkeeper_protocol::types::DataType;
+
+use crate::{
+    dialect::FlinkDialect,
+    error::{Position, SqlError},
+};
+
+/// Longest statement. Deeper trees than this allows could exhaust the stack.
+const MAX_TOKENS: usize = 20_000;
+/// Most operators (`+`, `AND`, `UNION`, …) in a statement, for the same reason.
+const MAX_OPERATORS: usize = 2_000;
+/// Levels of nesting the parser follows.
+const MAX_NESTING: usize = 60;
+
+/// A statement that Streamkeeper runs.
+#[derive(Debug)]
+pub(crate) enum Statement {
+    CreateTable(CreateTable),
+    CreateView(CreateView),
+    Set(SetOption),
+    Insert(Insert),
+}
+
+/// A name and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Name {
+    pub(crate) text: String,
+    pub(crate) position: Position,
+}
+
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) name: Name,
+    pub(crate) if_not_exists: bool,
+    pub(crate) columns: Vec<ColumnDef>,
+    pub(crate) watermark: Option<WatermarkDef>,
+    pub(crate) primary_key: Vec<Name>,
+    pub(crate) options: Vec<TableOption>,
+    pub(crate) places: Places,
+}
+
+#[derive(Debug)]
+pub(crate) struct ColumnDef {
+    pub(crate) name: Name,
+    pub(crate) kind: ColumnKind,
+}
+
+#[derive(Debug)]
+pub(crate) enum ColumnKind {
+    Physical { data: DataType, nullable: bool },
+    Computed(ast::Expr),
+}
+
+#[derive(Debug)]
+pub(crate) struct WatermarkDef {
+    pub(crate) column: Name,
+    pub(crate) expr: ast::Expr,
+}
+
+#[derive(Debug)]
+pub(crate) struct TableOption {
+    pub(crate) key: Name,
+    pub(crate) value: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct CreateView {
+    pub(crate) name: Name,
+    pub(crate) if_not_exists: bool,
+    pub(crate) columns: Vec<Name>,
+    pub(crate) query: Rc<ast::Query>,
+    pub(crate) places: Places,
+}
+
+#[derive(Debug)]
+pub(crate) struct SetOption {
+    pub(crate) key: Name,
+    pub(crate) value: Name,
+}
+
+#[derive(Debug)]
+pub(crate) struct Insert {
+    pub(crate) table: Name,
+    pub(crate) columns: Vec<Name>,
+    pub(crate) query: Rc<ast::Query>,
+    pub(crate) places: Places,
+    /// Whether it stands in a STATEMENT SET.
+    pub(crate) in_set: bool,
+}
+
+/// Where the words of a statement stand. The syntax tree does not know the place of every clause; a refused one is found here by its first word.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    words: Rc<[(String, Position)]>,
+    /// Start of the statement.
+    pub(crate) start: Position,
+}
+
+impl Places {
+    fn of(tokens: &[TokenWithSpan]) -> Self {
+        let words = tokens.iter().filter_map(|token| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => {
+                Some((word.value.to_ascii_uppercase(), token.span.start.into()))
+            }
+            _ => None,
+        });
+        let start = tokens
+            .first()
+            .map_or(Position::START, |token| token.span.start.into());
+        Self {
+            words: words.collect(),
+            start,
+        }
+    }
+
+    /// First occurrence of `word` at or after `from`, or the place `from` itself.
+    pub(crate) fn find(&self, word: &str, from: Position) -> Position {
+        let from = from.or(self.start);
+        let mut found = self
+            .words
+            .iter()
+            .filter(|(text, at)| text == word && *at >= from);
+        found.next().map_or(from, |(_, at)| *at)
+    }
+}
+
+/// Reads all statements; every one that cannot be read adds an error.
+pub(crate) fn read(text: &str) -> (Vec<Statement>, Vec<SqlError>) {
+    let tokens = match Tokenizer::new(&FlinkDialect, text).tokenize_with_location() {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            return (
+                Vec::new(),
+                vec![SqlError::at(
+                    error.location.into(),
+                    error.message.to_lowercase(),
+                )],
+            );
+        }
+    };
+    let mut reader = Reader {
+        set: None,
+        statements: Vec::new(),
+        errors: Vec::new(),
+    };
+    let mut chunk = Vec::new();
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(Whitespace::MultiLineComment(comment))
+                if comment.starts_with('+') =>
+            {
+                reader.errors.push(
+                    SqlError::at(token.span.start.into(), "hints are not supported")
+                        .hint("write the options into the table's WITH clause"),
+                );
+            }
+            Token::Whitespace(_) => {}
+            Token::SemiColon => {
+                reader.read_chunk(std::mem::take(&mut chunk), token.span.start.into())
+            }
+            _ => chunk.push(token),
+        }
+    }
+    let end = chunk
+        .last()
+        .map_or(Position::START, |token| token.span.end.into());
+    reader.read_chunk(chunk, end);
+    if let Some(open) = reader.set {
+        reader
+            .errors
+            .push(SqlError::at(open, "the STATEMENT SET is not closed").hint("end it with END;"));
+    }
+    (reader.statements, reader.errors)
+}
+
+struct Reader {
+    /// Where the open STATEMENT SET began.
+    set: Option<Position>,
+    statements: Vec<Statement>,
+    errors: Vec<SqlError>,
+}
+
+impl Reader {
+    fn read_chunk(&mut self, mut tokens: Vec<TokenWithSpan>, end: Position) {
+        let Some(start) = tokens.first().map(|token| Position::from(token.span.start)) else {
+            return;
+        };
+        if let Err(error) = limit_size(&tokens, start) {
+            self.errors.push(error);
+            return;
+        }
+        for opening in [
+            &["EXECUTE", "STATEMENT", "SET", "BEGIN"][..],
+            &["BEGIN", "STATEMENT", "SET"][..],
+        ] {
+            if starts_with(&tokens, opening) {
+                if self.set.replace(start).is_some() {
+                    self.errors.push(SqlError::at(
+                        start,
+                        "a STATEMENT SET cannot stand in another one",
+                    ));
+                }
+                tokens.drain(..opening.len());
+            }
+        }
+        if self.set.is_some() && tokens.len() == 1 && starts_with(&tokens, &["END"]) {
+            self.set = None;
+            return;
+        }
+        if tokens.is_empty() {
+            return;
+        }
+        match self.read_statement(tokens, end) {
+            Ok(statement) => self.statements.push(statement),
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    fn read_statement(
+        &self,
+        tokens: Vec<TokenWithSpan>,
+        end: Position,
+    ) -> Result<Statement, SqlError> {
+        let places = Places::of(&tokens);
+        let in_set = self.set.is_some();
+        let first = |words: &[&str]| starts_with(&tokens, words);
+        if in_set && !first(&["INSERT"]) {
+            return Err(SqlError::at(
+                places.start,
+                "only INSERT INTO can stand in a STATEMENT SET",
+            )
+            .hint("move the statement before the set, or close the set with END;"));
+        }
+        let read: fn(&mut cursor::Cursor<'_>) -> Result<Statement, SqlError> = if first(&["INSERT"])
+        {
+            insert::read_insert
+        } else if first(&["SET"]) {
+            insert::read_set
+        } else if first(&["CREATE", "TABLE"]) || first(&["CREATE", "TEMPORARY", "TABLE"]) {
+            create::read_table
+        } else if first(&["CREATE", "VIEW"]) || first(&["CREATE", "TEMPORARY", "VIEW"]) {
+            create::read_view
+        } else {
+            return Err(refusal::statement(&tokens, places.start));
+        };
+        let parser = Parser::new(&FlinkDialect)
+            .with_recursion_limit(MAX_NESTING)
+            .with_tokens_with_locations(without_table_keyword(tokens));
+        let mut cursor = cursor::Cursor {
+            parser,
+            places,
+            end,
+            in_set,
+        };
+        let statement = read(&mut cursor)?;
+        cursor.expect_end()?;
+        Ok(statement)
+    }
+}
+
+fn starts_with(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
+    tokens.len() >= words.len()
+        && tokens
+            .iter()
+            .zip(words)
+            .all(|(token, word)| is_word(&token.token, word))
+}
+
+fn is_word(token: &Token, expected: &str) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+}
+
+fn limit_size(tokens: &[TokenWithSpan], start: Position) -> Result<(), SqlError> {
+    let is_operator = |token: &&TokenWithSpan| match &token.token {
+        Token::Word(word) => ["AND", "OR", "UNION", "NOT", "IS", "BETWEEN", "LIKE", "IN"]
+            .iter()
+            .any(|operator| word.value.eq_ignore_ascii_case(operator)),
+        Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::Number(..)
+        | Token::SingleQuotedString(_) => false,
+        _ => true,
+    };
+    if tokens.len() > MAX_TOKENS || tokens.iter().filter(is_operator).count() > MAX_OPERATORS {
+        return Err(SqlError::at(
+            start,
+            format!("the statement is too large: at most {MAX_TOKENS} words and signs, {MAX_OPERATORS} of them operators"),
+        )
+        .hint("split it with CREATE TEMPORARY VIEW"));
+    }
+    Ok(())
+}
+
+/// Drops the `TABLE` of `TUMBLE(TABLE t, …)` and `DATA => TABLE t`, which the parser does not know.
+fn without_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is_marker = |index: usize| {
+        let before = index.checked_sub(1).and_then(|before| tokens.get(before));
+        let after = tokens.get(index + 1);
+        is_word(&tokens[index].token, "TABLE")
+            && matches!(
+                before.map(|t| &t.token),
+                Some(Token::LParen | Token::Comma | Token::RArrow)
+            )
+            && matches!(after.map(|t| &t.token), Some(Token::Word(_)))
+    };
+    let keep: Vec<bool> = (0..tokens.len()).map(|index| !is_marker(index)).collect();
+    tokens
+        .into_iter()
+        .zip(keep)
+        .filter_map(|(token, keep)| keep.then_some(token))
+        .collect()
+}

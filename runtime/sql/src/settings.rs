@@ -1,0 +1,142 @@
+//! `SET` statements and the durations in them.
+
+use streamkeeper_protocol::plan::Settings;
+
+/// What became of a `SET`.
+pub(crate) enum Applied {
+    /// It changes the job.
+    Known,
+    /// It changes nothing; the text says why and where the matter is set instead.
+    Ignored(String),
+}
+
+/// Puts one `SET 'key' = 'value'` into the settings. The error is a sentence about the value.
+pub(crate) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<Applied, String> {
+    match key {
+        "table.local-time-zone" => settings.time_zone = time_zone(value)?,
+        "streamkeeper.source.rows-per-second" => {
+            let rate = value.trim().parse().ok().filter(|rate: &u64| *rate > 0);
+            settings.source_rows_per_second = Some(rate.ok_or_else(|| {
+                format!("'{value}' is not a rate: write a whole number of rows above 0")
+            })?);
+        }
+        "table.exec.source.idle-timeout" => settings.source_idle_timeout_ms = positive(value)?,
+        "table.exec.state.ttl" => settings.state_ttl_ms = positive(value)?,
+        "execution.runtime-mode" if value.eq_ignore_ascii_case("streaming") => {}
+        "execution.runtime-mode" => {
+            return Err(format!(
+                "'{value}' is not supported: only the 'streaming' mode exists"
+            ));
+        }
+        _ => return Ok(Applied::Ignored(advice(key))),
+    }
+    Ok(Applied::Known)
+}
+
+fn advice(key: &str) -> String {
+    const ELSEWHERE: [(&str, &str); 5] = [
+        (
+            "parallelism.default",
+            "the parallelism is set in the StreamJob, not in the SQL text",
+        ),
+        (
+            "execution.checkpointing.",
+            "checkpoints are set in the StreamJob, not in the SQL text",
+        ),
+        (
+            "state.",
+            "state and its storage are set in the StreamJob, not in the SQL text",
+        ),
+        (
+            "table.exec.mini-batch.",
+            "the engine always works on batches",
+        ),
+        ("pipeline.name", "the job is named by the StreamJob"),
+    ];
+    let reason = ELSEWHERE.iter().find(|(prefix, _)| key.starts_with(prefix));
+    reason.map_or_else(
+        || format!("the setting '{key}' is not known and has no effect"),
+        |(_, reason)| format!("the setting '{key}' has no effect: {reason}"),
+    )
+}
+
+fn positive(value: &str) -> Result<Option<u64>, String> {
+    Ok(Some(duration_ms(value)?).filter(|ms| *ms > 0))
+}
+
+/// An IANA name or `GMT±hh:mm`; `default` is UTC. Whether the zone exists is known only where the job runs.
+fn time_zone(value: &str) -> Result<Option<String>, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "/_+-:".contains(c);
+    match value {
+        "default" => Ok(None),
+        _ if !value.is_empty() && value.chars().all(fits) => Ok(Some(value.to_owned())),
+        _ => Err(format!(
+            "'{value}' is not a time zone: write a name like 'Europe/Berlin' or 'UTC'"
+        )),
+    }
+}
+
+/// A duration as Flink writes it ('5 s', '1 min', '500ms', a bare number for milliseconds), in milliseconds, rounded down.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let refuse = || {
+        format!(
+            "'{text}' is not a duration: write a number and one of ms, s, min, h, d, like '5 s'"
+        )
+    };
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let scaled = match unit.as_str() {
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => Some(number),
+        "s" | "sec" | "secs" | "second" | "seconds" => number.checked_mul(1_000),
+        "m" | "min" | "minute" | "minutes" => number.checked_mul(60_000),
+        "h" | "hour" | "hours" => number.checked_mul(3_600_000),
+        "d" | "day" | "days" => number.checked_mul(86_400_000),
+        "us" | "µs" | "micro" | "micros" | "microsecond" | "microseconds" => Some(number / 1_000),
+        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => Some(number / 1_000_000),
+        _ => None,
+    };
+    scaled.ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_in_flink() {
+        assert_eq!(duration_ms("5 s"), Ok(5_000));
+        assert_eq!(duration_ms("1min"), Ok(60_000));
+        assert_eq!(duration_ms(" 250 ms "), Ok(250));
+        assert_eq!(duration_ms("10"), Ok(10));
+        assert_eq!(duration_ms("2 Days"), Ok(172_800_000));
+        for wrong in [
+            "",
+            "s",
+            "5 parsecs",
+            "-1 s",
+            "1.5 h",
+            "99999999999999999999 s",
+            "9999999999999999 d",
+        ] {
+            assert!(duration_ms(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_known_key_with_a_bad_value_is_an_error_and_an_unknown_key_is_not() {
+        let mut settings = Settings::default();
+        assert!(apply(&mut settings, "table.exec.state.ttl", "soon").is_err());
+        assert!(apply(&mut settings, "streamkeeper.source.rows-per-second", "0").is_err());
+        assert!(apply(&mut settings, "execution.runtime-mode", "batch").is_err());
+        assert!(matches!(
+            apply(&mut settings, "no.such.key", "1"),
+            Ok(Applied::Ignored(_))
+        ));
+        assert_eq!(settings, Settings::default());
+    }
+}
