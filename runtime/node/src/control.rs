@@ -315,13 +315,20 @@ pub struct Restore {
 pub fn merge_operators(shares: impl IntoIterator<Item = Vec<OperatorState>>) -> Vec<OperatorState> {
     let mut merged: Vec<OperatorState> = Vec::new();
     for share in shares.into_iter().flatten() {
-        let Some(known) = merged.iter_mut().find(|operator| operator.state_uid == share.state_uid) else {
+        let Some(known) = merged
+            .iter_mut()
+            .find(|operator| operator.state_uid == share.state_uid)
+        else {
             merged.push(share);
             continue;
         };
         known.watermark = known.watermark.min(share.watermark);
         for state in share.states {
-            match known.states.iter_mut().find(|other| other.descriptor.name == state.descriptor.name) {
+            match known
+                .states
+                .iter_mut()
+                .find(|other| other.descriptor.name == state.descriptor.name)
+            {
                 Some(other) => other.runs.extend(state.runs),
                 None => known.states.push(state),
             }
@@ -331,10 +338,20 @@ pub fn merge_operators(shares: impl IntoIterator<Item = Vec<OperatorState>>) -> 
 }
 
 /// Writes one message.
-pub async fn write_message<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {
+pub async fn write_message<T: Serialize>(
+    to: &mut (impl AsyncWrite + Unpin),
+    message: &T,
+) -> io::Result<()> {
     let body = serde_json::to_vec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= FRAME_LIMIT);
-    let length = length.ok_or_else(|| io::Error::other(format!("a control message of {} bytes exceeds the limit of {FRAME_LIMIT}", body.len())))?;
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|_| body.len() <= FRAME_LIMIT);
+    let length = length.ok_or_else(|| {
+        io::Error::other(format!(
+            "a control message of {} bytes exceeds the limit of {FRAME_LIMIT}",
+            body.len()
+        ))
+    })?;
     let mut frame = Vec::with_capacity(body.len() + 4);
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&body);
@@ -343,7 +360,9 @@ pub async fn write_message<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), mes
 }
 
 /// Reads one message; none at a clean end of the stream. Not safe to cancel between bytes: give it a task of its own.
-pub async fn read_message<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<T>> {
+pub async fn read_message<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<T>> {
     let mut length = [0_u8; 4];
     match from.read_exact(&mut length).await {
         Ok(_) => {}
@@ -352,11 +371,15 @@ pub async fn read_message<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpi
     }
     let length = u32::from_be_bytes(length) as usize;
     if length > FRAME_LIMIT {
-        return Err(io::Error::other(format!("a control message announces {length} bytes, more than the limit of {FRAME_LIMIT}: not a peer of ours")));
+        return Err(io::Error::other(format!(
+            "a control message announces {length} bytes, more than the limit of {FRAME_LIMIT}: not a peer of ours"
+        )));
     }
     let mut body = vec![0_u8; length];
     from.read_exact(&mut body).await?;
-    serde_json::from_slice(&body).map(Some).map_err(|error| io::Error::other(format!("cannot read a control message: {error}")))
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|error| io::Error::other(format!("cannot read a control message: {error}")))
 }
 
 #[cfg(test)]
@@ -368,15 +391,24 @@ mod tests {
         let mut wire = Vec::new();
         let messages = [
             ToWorker::Ping,
-            ToWorker::TriggerCheckpoint { attempt: 3, checkpoint: 7, kind: CheckpointKind::Final },
-            ToWorker::Refused { why: "revision 4 runs here".to_owned() },
+            ToWorker::TriggerCheckpoint {
+                attempt: 3,
+                checkpoint: 7,
+                kind: CheckpointKind::Final,
+            },
+            ToWorker::Refused {
+                why: "revision 4 runs here".to_owned(),
+            },
         ];
         for message in &messages {
             write_message(&mut wire, message).await.unwrap();
         }
         let mut rest = wire.as_slice();
         for message in &messages {
-            assert_eq!(read_message::<ToWorker>(&mut rest).await.unwrap().as_ref(), Some(message));
+            assert_eq!(
+                read_message::<ToWorker>(&mut rest).await.unwrap().as_ref(),
+                Some(message)
+            );
         }
         assert_eq!(read_message::<ToWorker>(&mut rest).await.unwrap(), None);
     }
@@ -390,10 +422,18 @@ mod tests {
 
     #[test]
     fn shares_of_one_state_become_one_entry_with_the_smallest_watermark() {
-        let share = |watermark| OperatorState { state_uid: "a".to_owned(), label: "A".to_owned(), watermark, states: Vec::new() };
+        let share = |watermark| OperatorState {
+            state_uid: "a".to_owned(),
+            label: "A".to_owned(),
+            watermark,
+            states: Vec::new(),
+        };
         let merged = merge_operators([vec![share(Some(7))], vec![share(Some(5))]]);
         assert_eq!(merged.len(), 1);
         assert_eq!(merged[0].watermark, Some(5));
-        assert_eq!(merge_operators([vec![share(Some(7))], vec![share(None)]])[0].watermark, None);
+        assert_eq!(
+            merge_operators([vec![share(Some(7))], vec![share(None)]])[0].watermark,
+            None
+        );
     }
 }

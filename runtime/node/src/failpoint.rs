@@ -20,6 +20,18 @@ pub const COMMIT_ASKED: &str = "commit-asked";
 pub const COMMIT_HALF: &str = "commit-half";
 /// A worker has committed everything; the coordinator does not know.
 pub const COMMIT_DONE: &str = "commit-done";
+/// The coordinator has the shares of all workers; no manifest is written.
+pub const SHARES_COMPLETE: &str = "shares-complete";
+/// The manifest is written; HEAD does not name it.
+pub const MANIFEST_WRITTEN: &str = "manifest-written";
+/// HEAD names the checkpoint; no worker was told to commit.
+pub const HEAD_WRITTEN: &str = "head-written";
+/// All workers have committed; HEAD does not say so.
+pub const COMMITS_CONFIRMED: &str = "commits-confirmed";
+/// The final checkpoint is complete and committed; HEAD names no successor.
+pub const HAND_OVER_READY: &str = "hand-over-ready";
+/// HEAD names the successor; the successor was not told.
+pub const HANDED_OVER: &str = "handed-over";
 
 struct Armed {
     name: String,
@@ -30,7 +42,9 @@ struct Armed {
 pub fn pass(name: &str) {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| std::env::var(VARIABLE).ok().and_then(|value| parse(&value)));
-    let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else { return };
+    let Some(armed) = armed.as_ref().filter(|armed| armed.name == name) else {
+        return;
+    };
     if armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
         tracing::error!(step = name, "dying, as {VARIABLE} says");
         std::process::abort();
@@ -40,7 +54,10 @@ pub fn pass(name: &str) {
 fn parse(value: &str) -> Option<Armed> {
     let (name, count) = value.split_once(':').unwrap_or((value, "1"));
     let count = count.parse().ok().filter(|count| *count > 0)?;
-    Some(Armed { name: name.to_owned(), left: AtomicU64::new(count) })
+    Some(Armed {
+        name: name.to_owned(),
+        left: AtomicU64::new(count),
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +67,10 @@ mod tests {
     #[test]
     fn a_count_may_follow_the_name() {
         let armed = parse("commit-asked:3").unwrap();
-        assert_eq!((armed.name.as_str(), armed.left.into_inner()), ("commit-asked", 3));
+        assert_eq!(
+            (armed.name.as_str(), armed.left.into_inner()),
+            ("commit-asked", 3)
+        );
         assert_eq!(parse("commit-asked").unwrap().left.into_inner(), 1);
         assert!(parse("commit-asked:0").is_none() && parse("commit-asked:x").is_none());
         pass("a step that nobody armed");

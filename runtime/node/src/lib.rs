@@ -10,7 +10,15 @@
 //! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
 //!
 //! It may depend on every other crate of `runtime/`; nothing depends on it.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )
+)]
 
 pub mod cli;
 pub mod clock;

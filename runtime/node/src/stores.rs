@@ -19,20 +19,27 @@ pub struct UriStores {
 impl UriStores {
     /// Opens nothing yet.
     pub fn new(config: StorageConfig) -> Self {
-        Self { config, opened: Mutex::default() }
+        Self {
+            config,
+            opened: Mutex::default(),
+        }
     }
 }
 
 impl fmt::Debug for UriStores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UriStores").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("UriStores")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl Stores for UriStores {
     fn open(&self, uri: &str) -> Result<(Arc<dyn ObjectStore>, String), ConnectorError> {
-        let (store, key) = open(uri, &self.config)
-            .map_err(|source| ConnectorError::Storage { table: String::new(), source })?;
+        let (store, key) = open(uri, &self.config).map_err(|source| ConnectorError::Storage {
+            table: String::new(),
+            source,
+        })?;
         let name = store.describe();
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((opened.entry(name).or_insert(store).clone(), key))

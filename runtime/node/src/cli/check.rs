@@ -3,13 +3,16 @@
 use std::{fs, io::Read, path::PathBuf, process::ExitCode};
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::fail;
-use crate::coordinator::compile;
+use crate::coordinator::{CompileError, CompiledJob, compile};
 
 /// Compiles a SQL file without touching any table, and prints its plan, or each error with the line it is in.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  streamjob-runtime check job.sql\n  streamjob-runtime check - --format json < job.sql")]
+#[command(
+    after_help = "Examples:\n  streamjob-runtime check job.sql\n  streamjob-runtime check - --format json < job.sql\n\nExit codes: 0 it compiles, 1 it does not, 2 wrong command line."
+)]
 pub(super) struct CheckArgs {
     /// File with the SQL text; `-` reads standard input.
     file: PathBuf,
@@ -20,9 +23,9 @@ pub(super) struct CheckArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    /// For people: the plan on standard output, errors on standard error.
     Text,
-    /// For programs: one object.
+    /// For programs: one object on standard output.
     Json,
 }
 
@@ -32,9 +35,52 @@ pub(super) fn main(args: &CheckArgs) -> ExitCode {
         Ok(text) => text,
         Err(error) => return fail(format!("cannot read {name}: {error}")),
     };
-    match compile(&text) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => fail(error),
+    let compiled = compile(&text);
+    if args.format == Format::Json {
+        println!("{}", answer(&compiled));
+        return match compiled {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    match compiled {
+        Ok(job) => {
+            for warning in &job.warnings {
+                eprintln!("{name}: {warning}");
+            }
+            print!("{}", streamkeeper_sql::explain(&job.plan));
+            ExitCode::SUCCESS
+        }
+        Err(error) => refuse(&name, &error),
+    }
+}
+
+/// Prints every error, one a line, as compilers do.
+pub(super) fn refuse(name: &str, error: &CompileError) -> ExitCode {
+    for error in &error.0 {
+        eprintln!("{name}: {error}");
+    }
+    ExitCode::FAILURE
+}
+
+fn answer(compiled: &Result<CompiledJob, CompileError>) -> serde_json::Value {
+    match compiled {
+        Ok(job) => json!({
+            "compiles": true,
+            "planHash": job.plan_hash,
+            "plan": streamkeeper_sql::explain(&job.plan),
+            "states": job.catalog.iter().map(|state| json!({
+                "uid": state.state_uid, "name": state.descriptor.name, "operator": state.label,
+            })).collect::<Vec<_>>(),
+            "warnings": job.warnings,
+        }),
+        Err(error) => json!({
+            "compiles": false,
+            "errors": error.0.iter().map(|error| json!({
+                "line": error.line, "column": error.column,
+                "message": error.message, "hint": error.hint,
+            })).collect::<Vec<_>>(),
+        }),
     }
 }
 

@@ -1,13 +1,16 @@
 //! The commands of the binary.
 //!
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
-//! * [`state`]: what stands on a store. [`bench`]: events per CPU-second.
-//! * [`args`]: values that several of them take.
+//! * [`bench`]: events per CPU-second. [`solo`]: a whole job in one process, for both.
+//! * [`args`], [`signals`]: what several of them take and wait for.
 
 mod args;
+mod bench;
 mod check;
 mod node;
+mod run;
 mod signals;
+mod solo;
 
 use std::process::ExitCode;
 
@@ -15,7 +18,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Runs streaming SQL: as a pod of a StreamJob, or by itself.
 #[derive(Debug, Parser)]
-#[command(name = "streamjob-runtime", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "streamjob-runtime",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,9 +35,15 @@ enum Command {
     Node(Box<node::NodeArgs>),
     /// Compiles SQL and prints its plan, or what is wrong with it.
     Check(check::CheckArgs),
-    /// Prints a completion script for a shell.
-    #[command(hide = true)]
-    MarkdownHelp,
+    /// Runs the job of a SQL file in this process, without Kubernetes.
+    Run(run::RunArgs),
+    /// Measures events per CPU-second, and what checkpoints cost.
+    Bench(bench::BenchArgs),
+    /// Prints a completion script: `source <(streamjob-runtime completions bash)`.
+    Completions {
+        /// Shell it is for.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Exit code of a process that lost HEAD to another one.
@@ -45,8 +59,16 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Node(args) => node::main(*args),
         Command::Check(args) => check::main(&args),
-        Command::MarkdownHelp => {
-            println!("{}", Cli::command().render_long_help());
+        Command::Run(args) => run::main(&args),
+        Command::Bench(args) => bench::main(&args),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "streamjob-runtime",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
     }

@@ -1,6 +1,6 @@
 //! `node`: a pod's process.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::Future, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use streamkeeper_protocol::{
@@ -8,7 +8,6 @@ use streamkeeper_protocol::{
     paths::StatePaths,
 };
 use streamkeeper_storage::{ObjectStore, StorageConfig};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,17 +18,26 @@ use super::{
 };
 use crate::{
     coordinator::{
-        BackOff, Board, CheckpointPolicy, CoordinatorConfig, CoordinatorEnd, Event, JobIdentity, StartMode, Welcome,
-        accept, coordinate,
+        BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, Event,
+        JobIdentity, JobText, StartMode,
     },
     http::{self, CoordinatorApi, Vitals},
     metrics::Metrics,
+    stores::UriStores,
     telemetry::{self, LogFormat},
+    worker::{self, WorkerConfig},
 };
+
+/// A deployment that takes longer has failed: state is read back in it.
+const DEPLOY_TIMEOUT: Duration = Duration::from_secs(300);
+/// What is left of the grace period after the final checkpoint, for the exit itself.
+const EXIT_MARGIN: Duration = Duration::from_secs(5);
 
 /// Runs a pod of a StreamJob. Every pod starts in standby; pod 0 runs the coordinator beside its worker. Every flag may be given by its environment variable.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:\n  streamjob-runtime node --job-namespace flights --job-name delays --job-uid 4c1f --revision 1 --workers 2 \\\n    --storage-uri s3://bucket/state --sql-file /etc/streamjob/job.sql --coordinator delays-r1-0.delays-r1:7001\n\nExit codes: 0 asked to end, 1 cannot start, 2 wrong command line, 3 lost HEAD to another process.")]
+#[command(
+    after_help = "Example:\n  streamjob-runtime node --job-namespace flights --job-name delays --job-uid 4c1f --revision 1 --workers 2 \\\n    --storage-uri s3://bucket/state --sql-file /etc/streamjob/job.sql --coordinator delays-r1-0.delays-r1:7001\n\nExit codes: 0 asked to end, 1 cannot start, 2 wrong command line, 3 lost HEAD to another process."
+)]
 pub(super) struct NodeArgs {
     /// Namespace of the StreamJob.
     #[arg(long, env = "STREAMKEEPER_JOB_NAMESPACE")]
@@ -77,7 +85,12 @@ pub(super) struct NodeArgs {
     #[arg(long, env = "STREAMKEEPER_RETAIN", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=10))]
     retain: u16,
     /// What brings the job to life.
-    #[arg(long, env = "STREAMKEEPER_START", value_enum, default_value = "standby")]
+    #[arg(
+        long,
+        env = "STREAMKEEPER_START",
+        value_enum,
+        default_value = "standby"
+    )]
     start: Start,
     /// Control address of pod 0, `host:port`; by default this host (right only in pod 0).
     #[arg(long, env = "STREAMKEEPER_COORDINATOR")]
@@ -104,7 +117,13 @@ pub(super) struct NodeArgs {
     #[arg(long, env = "STREAMKEEPER_RESTART_MAX", default_value = "5m", value_parser = duration)]
     restart_max: Duration,
     /// What happens to state that the SQL does not have any more.
-    #[arg(long, env = "STREAMKEEPER_DROPPED_STATE", value_enum, default_value = "reject", ignore_case = true)]
+    #[arg(
+        long,
+        env = "STREAMKEEPER_DROPPED_STATE",
+        value_enum,
+        default_value = "reject",
+        ignore_case = true
+    )]
     dropped_state: DroppedState,
     /// A worker silent for longer is lost.
     #[arg(long, env = "STREAMKEEPER_WORKER_SILENCE", default_value = "3s", value_parser = duration)]
@@ -116,7 +135,12 @@ pub(super) struct NodeArgs {
     #[arg(long, env = "STREAMKEEPER_RESCALE_TIMEOUT", default_value = "5m", value_parser = duration)]
     rescale_timeout: Duration,
     /// How logs are written.
-    #[arg(long, env = "STREAMKEEPER_LOG_FORMAT", value_enum, default_value = "json")]
+    #[arg(
+        long,
+        env = "STREAMKEEPER_LOG_FORMAT",
+        value_enum,
+        default_value = "json"
+    )]
     log_format: LogStyle,
 }
 
@@ -144,4 +168,298 @@ enum LogStyle {
     Text,
 }
 
-pub(super) fn main(_args: NodeArgs) -> ExitCode { ExitCode::SUCCESS }
+pub(super) fn main(args: NodeArgs) -> ExitCode {
+    telemetry::init(args.log_format.into(), "info");
+    let Some(ordinal) = args.ordinal.or_else(ordinal_of_host) else {
+        let hint = "give --ordinal, or run in a pod of a StatefulSet";
+        return leave(EXIT_USAGE, &format!("the host name has no ordinal: {hint}"));
+    };
+    // Network, store and HTTP only: subtasks have threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return leave(1, &format!("cannot start the runtime: {error}")),
+    };
+    match runtime.block_on(pod(args, ordinal)) {
+        Ok(code) => code,
+        Err(message) => leave(1, &message),
+    }
+}
+
+/// Ends the process with last words.
+fn leave(code: u8, message: &str) -> ExitCode {
+    telemetry::leave_last_words(message);
+    let _ = fail(message);
+    ExitCode::from(code)
+}
+
+/// Runs the roles of a pod until it must end.
+async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
+    let signals =
+        EndSignals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let vitals = Arc::new(Vitals::of(Metrics::new(
+        &args.job_namespace,
+        &args.job_name,
+    )));
+    let stop = CancellationToken::new();
+    let listening = |error: io::Error| error.to_string();
+    let (api, _) = http::bind(&args.listen_api, "the Job API")
+        .await
+        .map_err(listening)?;
+    let (data, data_at) = http::bind(&args.listen_data, "records of other workers")
+        .await
+        .map_err(listening)?;
+    let stores = Stores::of(&args)?;
+    let coordinator = if ordinal == 0 {
+        let (control, _) = http::bind(&args.listen_control, "the control plane")
+            .await
+            .map_err(listening)?;
+        let config = coordinator_config(&args, &stores)?;
+        Some(Coordinator::start(
+            config,
+            vitals.clone(),
+            control,
+            stop.child_token(),
+        ))
+    } else {
+        None
+    };
+    let host = args.advertise_address.clone().or_else(host_name);
+    let host = host.ok_or("this host has no name: give --advertise-address")?;
+    let worker = WorkerConfig {
+        worker: ordinal,
+        job_uid: args.job_uid.clone(),
+        revision: args.revision,
+        slots: args.slots,
+        coordinator: args.coordinator.clone().unwrap_or_else(|| {
+            let port = port_of(&args.listen_control);
+            format!("127.0.0.1:{port}")
+        }),
+        data_addr: address(&host, data_at.port()),
+        store: stores.state.clone(),
+        stores: stores.tables.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        orphan_limit: WorkerConfig::ORPHAN_LIMIT,
+        cache_bytes: WorkerConfig::CACHE_BYTES,
+    };
+    tracing::info!(
+        version = worker.version,
+        worker = ordinal,
+        revision = args.revision,
+        data = worker.data_addr,
+        "started"
+    );
+    let routes = coordinator.as_ref().map(|coordinator| CoordinatorApi {
+        board: coordinator.board.clone(),
+        events: coordinator.events.clone(),
+    });
+    let serving = http::serve(api, vitals.clone(), routes, stop.child_token());
+    let working = worker::run(worker, data, stop.child_token());
+    let code = live(
+        &args,
+        &vitals,
+        coordinator,
+        signals,
+        working,
+        serving,
+        &stop,
+    )
+    .await;
+    tracing::info!("ended");
+    Ok(code)
+}
+
+/// Waits for the first end of a role, or for a signal, and lets the others follow.
+async fn live(
+    args: &NodeArgs,
+    vitals: &Vitals,
+    coordinator: Option<Coordinator>,
+    mut signals: EndSignals,
+    working: impl Future<Output = ()> + Send + 'static,
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+    stop: &CancellationToken,
+) -> ExitCode {
+    let mut working = tokio::spawn(working);
+    let mut serving = tokio::spawn(serving);
+    let (events, mut coordinating) = match coordinator {
+        Some(Coordinator { events, end, .. }) => (Some(events), Some(end)),
+        None => (None, None),
+    };
+    let mut asked = false;
+    let code = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "asked to end");
+                vitals.leave();
+                match &events {
+                    // The final checkpoint needs the worker of this pod, so that goes on.
+                    Some(events) if !asked => {
+                        asked = true;
+                        let least = args.grace / 2;
+                        let grace = args.grace.saturating_sub(EXIT_MARGIN).max(least);
+                        let _ = events.send(Event::Terminate { grace });
+                    }
+                    _ => break ExitCode::SUCCESS,
+                }
+            }
+            end = ended(&mut coordinating) => break code_of(end),
+            _ = &mut working => {
+                tracing::info!("the worker was sent home");
+                break ExitCode::SUCCESS;
+            }
+            served = &mut serving => {
+                tracing::error!(?served, "the HTTP server ended");
+                break ExitCode::FAILURE;
+            }
+        }
+    };
+    stop.cancel();
+    if !working.is_finished() {
+        let _ = tokio::time::timeout(EXIT_MARGIN, working).await;
+    }
+    code
+}
+
+/// How the coordinator ended; never, where there is none.
+async fn ended(
+    coordinating: &mut Option<tokio::task::JoinHandle<CoordinatorEnd>>,
+) -> Result<CoordinatorEnd, tokio::task::JoinError> {
+    match coordinating {
+        Some(handle) => handle.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn code_of(end: Result<CoordinatorEnd, tokio::task::JoinError>) -> ExitCode {
+    match end {
+        Ok(CoordinatorEnd::Terminated | CoordinatorEnd::Completed | CoordinatorEnd::Stopped) => {
+            ExitCode::SUCCESS
+        }
+        Ok(CoordinatorEnd::Fenced(_)) => ExitCode::from(EXIT_FENCED),
+        Ok(CoordinatorEnd::InvalidSql(message)) => leave(1, &message),
+        Err(error) => leave(
+            1,
+            &format!("the coordinator failed, which is a defect: {error}"),
+        ),
+    }
+}
+
+/// Where state and tables live.
+struct Stores {
+    state: Arc<dyn ObjectStore>,
+    paths: StatePaths,
+    tables: Arc<UriStores>,
+}
+
+impl Stores {
+    fn of(args: &NodeArgs) -> Result<Self, String> {
+        let config = StorageConfig {
+            endpoint: args.endpoint.clone(),
+            region: args.region.clone(),
+        };
+        let (state, prefix) =
+            streamkeeper_storage::open(&args.storage_uri, &config).map_err(|e| e.to_string())?;
+        Ok(Self {
+            state,
+            paths: StatePaths::new(&prefix, &args.job_namespace, &args.job_name),
+            tables: Arc::new(UriStores::new(config)),
+        })
+    }
+}
+
+fn coordinator_config(args: &NodeArgs, stores: &Stores) -> Result<CoordinatorConfig, String> {
+    let name = args.sql_file.display().to_string();
+    let text = super::check::read(&args.sql_file)
+        .map_err(|error| format!("cannot read --sql-file {name}: {error}"))?;
+    Ok(CoordinatorConfig {
+        job: JobIdentity {
+            namespace: args.job_namespace.clone(),
+            name: args.job_name.clone(),
+            uid: args.job_uid.clone(),
+            revision: args.revision,
+        },
+        store: stores.state.clone(),
+        paths: stores.paths.clone(),
+        stores: stores.tables.clone(),
+        text: JobText::Sql { name, text },
+        workers: args.workers,
+        slots: args.slots,
+        max_parallelism: args.max_parallelism,
+        checkpoints: CheckpointPolicy {
+            interval: args.checkpoint_interval.0,
+            timeout: args.checkpoint_timeout,
+            retain: usize::from(args.retain),
+        },
+        back_off: BackOff {
+            initial: args.restart_initial,
+            max: args.restart_max,
+        },
+        may_drop_state: args.dropped_state == DroppedState::Allow,
+        worker_silence: args.worker_silence,
+        deploy_timeout: DEPLOY_TIMEOUT,
+        commit_timeout: args.commit_timeout,
+        rescale_timeout: args.rescale_timeout,
+        start: match args.start {
+            Start::Standby => StartMode::Standby,
+            Start::Auto => StartMode::Auto,
+        },
+    })
+}
+
+impl From<LogStyle> for LogFormat {
+    fn from(style: LogStyle) -> Self {
+        match style {
+            LogStyle::Json => Self::Json,
+            LogStyle::Text => Self::Text,
+        }
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn ordinal_of_host() -> Option<u32> {
+    ordinal_of(&host_name()?)
+}
+
+/// The number at the end of a pod's name.
+fn ordinal_of(name: &str) -> Option<u32> {
+    name.rsplit_once('-')?.1.parse().ok()
+}
+
+/// `host:port`, with brackets where the host is an IPv6 address.
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// The port of a listen address.
+fn port_of(listen: &str) -> &str {
+    listen.rsplit_once(':').map_or(listen, |(_, port)| port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ordinal_is_the_number_at_the_end_of_the_pods_name() {
+        assert_eq!(ordinal_of("delays-r12-3"), Some(3));
+        assert_eq!(ordinal_of("delays"), None);
+        assert_eq!(ordinal_of("delays-r1-x"), None);
+    }
+
+    #[test]
+    fn an_ipv6_address_gets_brackets() {
+        assert_eq!(address("10.0.0.1", 7000), "10.0.0.1:7000");
+        assert_eq!(address("fd00::1", 7000), "[fd00::1]:7000");
+    }
+}

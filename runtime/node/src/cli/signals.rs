@@ -13,7 +13,10 @@ pub(super) struct EndSignals {
 impl EndSignals {
     /// Must be called on a tokio runtime; from here on the signals do not end the process by themselves.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// The next one, by name.

@@ -7,9 +7,7 @@ use std::{
 
 use streamkeeper_protocol::{
     head::{Head, OperationResult},
-    job_api::{
-        CheckpointFailures, JobPhase, Operation, Preflight, PreflightVerdict, Report,
-    },
+    job_api::{CheckpointFailures, JobPhase, Operation, Preflight, PreflightVerdict, Report},
 };
 
 use super::config::JobIdentity;

@@ -68,7 +68,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with one of the codes of [`ApiError`].
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     /// The body or path is wrong.
@@ -78,12 +81,18 @@ impl Refusal {
 
     /// No such path.
     pub fn no_such_route() -> Self {
-        Self::new("NotFound", "no such call; Job API v1 has /v1/report, /v1/preflight, /v1/promote, /v1/savepoint, /v1/hand-over, /v1/stop, /v1/rescale, /v1/operations/{key}")
+        Self::new(
+            "NotFound",
+            "no such call; Job API v1 has /v1/report, /v1/preflight, /v1/promote, /v1/savepoint, /v1/hand-over, /v1/stop, /v1/rescale, /v1/operations/{key}",
+        )
     }
 
     /// This pod has no coordinator.
     pub fn not_the_coordinator() -> Self {
-        Self::new("NotFound", "this pod runs a worker only; the coordinator is in the pod with ordinal 0")
+        Self::new(
+            "NotFound",
+            "this pod runs a worker only; the coordinator is in the pod with ordinal 0",
+        )
     }
 
     /// Nobody asked for this key.
@@ -93,7 +102,10 @@ impl Refusal {
 
     /// The process ends.
     pub fn leaving() -> Self {
-        Self::new("NotRunning", "the coordinator is about to exit; ask its next process")
+        Self::new(
+            "NotRunning",
+            "the coordinator is about to exit; ask its next process",
+        )
     }
 
     /// Its machine-readable code.
@@ -125,6 +137,9 @@ impl From<HeadError> for Refusal {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code.to_owned(), message: refusal.message }
+        Self {
+            code: refusal.code.to_owned(),
+            message: refusal.message,
+        }
     }
 }

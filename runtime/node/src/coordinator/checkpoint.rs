@@ -38,8 +38,21 @@ pub(super) struct Collecting {
 }
 
 impl Collecting {
-    pub(super) fn new(checkpoint: u64, kind: CheckpointKind, workers: u32, started_ms: i64, deadline: Instant) -> Self {
-        Self { checkpoint, kind, started_ms, deadline, workers, shares: BTreeMap::new() }
+    pub(super) fn new(
+        checkpoint: u64,
+        kind: CheckpointKind,
+        workers: u32,
+        started_ms: i64,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            checkpoint,
+            kind,
+            started_ms,
+            deadline,
+            workers,
+            shares: BTreeMap::new(),
+        }
     }
 
     /// Takes a worker's share; whether that was the last one missing.
@@ -52,17 +65,29 @@ impl Collecting {
 
     /// Workers whose share is missing.
     pub(super) fn missing(&self) -> Vec<u32> {
-        (0..self.workers).filter(|worker| !self.shares.contains_key(worker)).collect()
+        (0..self.workers)
+            .filter(|worker| !self.shares.contains_key(worker))
+            .collect()
     }
 
     /// The manifest of all shares, and the bytes that were written for it.
     pub(super) fn complete(self, of: &Lineage, now_ms: i64) -> (Manifest, u64) {
         let sum = |value: fn(&CheckpointAck) -> u64| self.shares.values().map(value).sum::<u64>();
-        let (read, written) = (sum(|share| share.records_in), sum(|share| share.records_out));
+        let (read, written) = (
+            sum(|share| share.records_in),
+            sum(|share| share.records_out),
+        );
         let written_bytes = sum(|share| share.written_bytes);
-        let last_record_ms = self.shares.values().filter_map(|share| share.last_record_ms).max();
-        let (operators, committables): (Vec<_>, Vec<_>) =
-            self.shares.into_values().map(|share| (share.operators, share.committables)).unzip();
+        let last_record_ms = self
+            .shares
+            .values()
+            .filter_map(|share| share.last_record_ms)
+            .max();
+        let (operators, committables): (Vec<_>, Vec<_>) = self
+            .shares
+            .into_values()
+            .map(|share| (share.operators, share.committables))
+            .unzip();
         let manifest = Manifest {
             format: MANIFEST_FORMAT,
             min_reader: MANIFEST_FORMAT,
@@ -89,7 +114,12 @@ impl Collecting {
 }
 
 /// HEAD's entry for a complete checkpoint; its duration is known only when it is written.
-pub(super) fn entry_of(manifest: &Manifest, key: String, written_bytes: u64, now_ms: i64) -> LastCheckpoint {
+pub(super) fn entry_of(
+    manifest: &Manifest,
+    key: String,
+    written_bytes: u64,
+    now_ms: i64,
+) -> LastCheckpoint {
     let needs_commit = !manifest.committables.is_empty();
     LastCheckpoint {
         checkpoint: manifest.checkpoint,
@@ -145,9 +175,18 @@ mod tests {
             last_record_before_ms: None,
         };
         let (manifest, written) = collecting.complete(&of, 150);
-        assert_eq!((manifest.records_in, manifest.records_out, written), (120, 52, 10));
-        assert_eq!((manifest.max_parallelism, manifest.last_record_ms), (8, Some(1)));
+        assert_eq!(
+            (manifest.records_in, manifest.records_out, written),
+            (120, 52, 10)
+        );
+        assert_eq!(
+            (manifest.max_parallelism, manifest.last_record_ms),
+            (8, Some(1))
+        );
         let entry = entry_of(&manifest, "k".into(), written, 160);
-        assert_eq!((entry.duration_ms, entry.needs_commit, entry.committed), (60, false, true));
+        assert_eq!(
+            (entry.duration_ms, entry.needs_commit, entry.committed),
+            (60, false, true)
+        );
     }
 }

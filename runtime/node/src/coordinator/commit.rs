@@ -21,7 +21,9 @@ use crate::variables::{self, VariableError};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommitError {
     /// The checkpoint holds output of a sink that its plan does not have.
-    #[error("the checkpoint holds output of sink '{table}' ({sink_uid}), which its plan does not have")]
+    #[error(
+        "the checkpoint holds output of sink '{table}' ({sink_uid}), which its plan does not have"
+    )]
     UnknownSink { table: String, sink_uid: String },
     /// An option cannot be expanded.
     #[error(transparent)]
@@ -30,11 +32,21 @@ pub(super) enum CommitError {
     #[error("reading staged output of sink '{table}': {source}")]
     Staged { table: String, source: StorageError },
     /// Staged rows are not what was written.
-    #[error("staged output of sink '{table}' is damaged: {object} bytes {offset}+{len} have another checksum")]
-    Damaged { table: String, object: String, offset: u64, len: u64 },
+    #[error(
+        "staged output of sink '{table}' is damaged: {object} bytes {offset}+{len} have another checksum"
+    )]
+    Damaged {
+        table: String,
+        object: String,
+        offset: u64,
+        len: u64,
+    },
     /// The sink refused.
     #[error("committing output of sink '{table}': {source}")]
-    Sink { table: String, source: ConnectorError },
+    Sink {
+        table: String,
+        source: ConnectorError,
+    },
 }
 
 impl From<CommitError> for AttemptFailure {
@@ -45,7 +57,11 @@ impl From<CommitError> for AttemptFailure {
             CommitError::Staged { source, .. } => Some(storage_reason(source)),
             CommitError::Sink { source, .. } => commit_reason(source),
         };
-        Self { worker: None, message: error.to_string(), reason }
+        Self {
+            worker: None,
+            message: error.to_string(),
+            reason,
+        }
     }
 }
 
@@ -70,7 +86,10 @@ pub(super) async fn replay(
         committer
             .commit(&committable.meta, staged)
             .await
-            .map_err(|source| CommitError::Sink { table: committable.table.clone(), source })?;
+            .map_err(|source| CommitError::Sink {
+                table: committable.table.clone(),
+                source,
+            })?;
     }
     Ok(())
 }
@@ -81,14 +100,22 @@ fn open(
     plan: &StreamPlan,
     stores: &Arc<dyn Stores>,
 ) -> Result<Arc<dyn Committer>, CommitError> {
-    let node = plan.nodes.iter().find(|node| node.state_uid == committable.sink_uid);
+    let node = plan
+        .nodes
+        .iter()
+        .find(|node| node.state_uid == committable.sink_uid);
     let Some((node, Operator::Sink(table))) = node.map(|node| (node, &node.operator)) else {
         return Err(CommitError::UnknownSink {
             table: committable.table.clone(),
             sink_uid: committable.sink_uid.clone(),
         });
     };
-    let subtasks = manifest.assignment.owner.iter().max().map_or(1, |last| last + 1);
+    let subtasks = manifest
+        .assignment
+        .owner
+        .iter()
+        .max()
+        .map_or(1, |last| last + 1);
     let context = SinkContext {
         table: variables::expand(table, variables::from_environment)?,
         sink_uid: committable.sink_uid.clone(),
@@ -98,15 +125,26 @@ fn open(
         changelog: node.changelog,
         stores: stores.clone(),
     };
-    open_committer(context).map_err(|source| CommitError::Sink { table: committable.table.clone(), source })
+    open_committer(context).map_err(|source| CommitError::Sink {
+        table: committable.table.clone(),
+        source,
+    })
 }
 
-async fn staged(committable: &CommittableRef, store: &dyn ObjectStore) -> Result<Option<Bytes>, CommitError> {
-    let Some(at) = &committable.staged else { return Ok(None) };
+async fn staged(
+    committable: &CommittableRef,
+    store: &dyn ObjectStore,
+) -> Result<Option<Bytes>, CommitError> {
+    let Some(at) = &committable.staged else {
+        return Ok(None);
+    };
     let bytes = store
         .get_range(&at.object, at.offset..at.offset + at.len)
         .await
-        .map_err(|source| CommitError::Staged { table: committable.table.clone(), source })?;
+        .map_err(|source| CommitError::Staged {
+            table: committable.table.clone(),
+            source,
+        })?;
     if crc32c::crc32c(&bytes) != at.crc32c {
         return Err(CommitError::Damaged {
             table: committable.table.clone(),

@@ -6,6 +6,8 @@ use streamkeeper_connectors::source::Stores;
 use streamkeeper_protocol::paths::StatePaths;
 use streamkeeper_storage::ObjectStore;
 
+use super::CompiledJob;
+
 /// Which job this process belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobIdentity {
@@ -44,7 +46,10 @@ impl BackOff {
     pub fn after(&self, failures: u32) -> Duration {
         match failures {
             0 | 1 => Duration::ZERO,
-            many => self.initial.saturating_mul(1 << (many - 2).min(20)).min(self.max),
+            many => self
+                .initial
+                .saturating_mul(1 << (many - 2).min(20))
+                .min(self.max),
         }
     }
 }
@@ -58,6 +63,20 @@ pub enum StartMode {
     Auto,
 }
 
+/// What a job is made of.
+#[derive(Debug, Clone)]
+pub enum JobText {
+    /// A SQL text, compiled when the coordinator begins.
+    Sql {
+        /// Name of the file, for messages.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// A job that is compiled already.
+    Compiled(Arc<CompiledJob>),
+}
+
 /// Everything a coordinator is told.
 #[derive(Clone)]
 pub struct CoordinatorConfig {
@@ -69,10 +88,8 @@ pub struct CoordinatorConfig {
     pub paths: StatePaths,
     /// Opens the stores of tables, for commits that are replayed.
     pub stores: Arc<dyn Stores>,
-    /// Name of the SQL file, for messages.
-    pub sql_name: String,
-    /// The SQL text.
-    pub sql: String,
+    /// What to run.
+    pub text: JobText,
     /// Workers of this revision.
     pub workers: u32,
     /// Subtasks per worker.
@@ -99,7 +116,10 @@ pub struct CoordinatorConfig {
 
 impl fmt::Debug for CoordinatorConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CoordinatorConfig").field("job", &self.job).field("root", &self.paths.root()).finish_non_exhaustive()
+        f.debug_struct("CoordinatorConfig")
+            .field("job", &self.job)
+            .field("root", &self.paths.root())
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,8 +129,13 @@ mod tests {
 
     #[test]
     fn the_first_restart_is_at_once_and_the_wait_doubles_to_its_limit() {
-        let back_off = BackOff { initial: Duration::from_secs(1), max: Duration::from_secs(5) };
-        let waits: Vec<u64> = (0..7).map(|failures| back_off.after(failures).as_secs()).collect();
+        let back_off = BackOff {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(5),
+        };
+        let waits: Vec<u64> = (0..7)
+            .map(|failures| back_off.after(failures).as_secs())
+            .collect();
         assert_eq!(waits, [0, 0, 1, 2, 4, 5, 5]);
         assert_eq!(back_off.after(u32::MAX), back_off.max);
     }

@@ -9,7 +9,8 @@ use streamkeeper_protocol::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Board, Call, Command, CoordinatorConfig, Event, Refusal, WorkerEvent, pauses::Pauses, roster::Roster,
+    Board, Call, Command, CoordinatorConfig, Event, Refusal, WorkerEvent, pauses::Pauses,
+    roster::Roster,
 };
 use crate::{control::ToCoordinator, http::Vitals};
 
@@ -104,7 +105,11 @@ impl Desk {
                 tracing::warn!(worker, why, "worker lost");
                 News::Lost(worker, why)
             }
-            Event::Worker(WorkerEvent::Said { worker, link, message }) => {
+            Event::Worker(WorkerEvent::Said {
+                worker,
+                link,
+                message,
+            }) => {
                 if !self.roster.is_current(worker, link) {
                     return News::Nothing;
                 }
@@ -156,14 +161,26 @@ impl Desk {
         Some(if known.kind == command.kind() {
             Ok(known)
         } else {
-            let message = format!("idempotency key '{}' was used for another call ({:?}): use a new key", known.key, known.kind);
+            let message = format!(
+                "idempotency key '{}' was used for another call ({:?}): use a new key",
+                known.key, known.kind
+            );
             Err(Refusal::new("KeyReused", message))
         })
     }
 
     /// Notes an operation's result, in memory only; answers it.
-    pub(super) fn note(&self, key: &str, kind: OperationKind, result: OperationResult) -> Operation {
-        let operation = Operation { key: key.to_owned(), kind, result };
+    pub(super) fn note(
+        &self,
+        key: &str,
+        kind: OperationKind,
+        result: OperationResult,
+    ) -> Operation {
+        let operation = Operation {
+            key: key.to_owned(),
+            kind,
+            result,
+        };
         self.board.set_operation(operation.clone());
         operation
     }
@@ -181,7 +198,8 @@ impl Desk {
 
     pub(super) fn show_failure(&self, failure: Failure) {
         crate::telemetry::leave_last_words(&failure.message);
-        self.board.update(|report| report.last_failure = Some(failure));
+        self.board
+            .update(|report| report.last_failure = Some(failure));
     }
 
     /// Takes what HEAD remembers over to the board.

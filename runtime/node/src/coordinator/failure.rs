@@ -35,15 +35,27 @@ pub(super) struct AttemptFailure {
 
 impl AttemptFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { worker: None, message: message.into(), reason: None }
+        Self {
+            worker: None,
+            message: message.into(),
+            reason: None,
+        }
     }
 
     pub(super) fn because(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { worker: None, message: message.into(), reason: Some(reason) }
+        Self {
+            worker: None,
+            message: message.into(),
+            reason: Some(reason),
+        }
     }
 
     pub(super) fn of_worker(worker: u32, message: impl Into<String>) -> Self {
-        Self { worker: Some(worker), message: message.into(), reason: None }
+        Self {
+            worker: Some(worker),
+            message: message.into(),
+            reason: None,
+        }
     }
 
     /// What a worker said about its failed tasks.
@@ -55,7 +67,11 @@ impl AttemptFailure {
             FailureKind::State => Some("RestoreFailed"),
             FailureKind::Configuration => Some("InvalidSpec"),
         };
-        Self { worker: Some(worker), message, reason }
+        Self {
+            worker: Some(worker),
+            message,
+            reason,
+        }
     }
 
     pub(super) fn storage(what: &str, error: &StorageError) -> Self {
@@ -63,7 +79,10 @@ impl AttemptFailure {
     }
 
     pub(super) fn job_error(&self) -> Option<JobError> {
-        self.reason.map(|reason| JobError { reason: reason.to_owned(), message: self.message.clone() })
+        self.reason.map(|reason| JobError {
+            reason: reason.to_owned(),
+            message: self.message.clone(),
+        })
     }
 }
 
@@ -91,7 +110,9 @@ pub(super) fn fenced_by(by: &Owner) -> String {
 /// The condition's reason for a failure of the store.
 pub(super) fn storage_reason(error: &StorageError) -> &'static str {
     match error {
-        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => "StorageAccessDenied",
+        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => {
+            "StorageAccessDenied"
+        }
         StorageError::Invalid { .. } | StorageError::NotFound { .. } => "RestoreFailed",
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }

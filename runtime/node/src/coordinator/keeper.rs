@@ -9,7 +9,9 @@ use streamkeeper_protocol::{
     head::{Head, HeadChange, HeadError, Owner},
     paths::StatePaths,
 };
-use streamkeeper_storage::{Condition, HeadAccessError, ObjectStore, StorageError, SwapResult, swap_head};
+use streamkeeper_storage::{
+    Condition, HeadAccessError, ObjectStore, StorageError, SwapResult, swap_head,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use ulid::Ulid;
 
@@ -51,9 +53,19 @@ impl HeadKeeper {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (current_sender, current) = watch::channel(Arc::new(head));
         let (trouble_sender, trouble) = watch::channel(None);
-        let task = Task { store, paths, etag, current: current_sender, trouble: trouble_sender };
+        let task = Task {
+            store,
+            paths,
+            etag,
+            current: current_sender,
+            trouble: trouble_sender,
+        };
         tokio::spawn(task.run(inbox));
-        Self { requests, current, trouble }
+        Self {
+            requests,
+            current,
+            trouble,
+        }
     }
 
     /// HEAD as last written by this owner.
@@ -72,7 +84,10 @@ impl HeadKeeper {
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
     ) -> impl Future<Output = Result<Arc<Head>, KeepError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let _ = self.requests.send(Request { change: Box::new(change), reply });
+        let _ = self.requests.send(Request {
+            change: Box::new(change),
+            reply,
+        });
         // The keeper's task ends only after it answered that HEAD is lost, or with the process.
         async move { answer.await.unwrap_or(Err(KeepError::Gone)) }
     }
@@ -144,9 +159,11 @@ impl Task {
 pub(super) fn as_storage_error(error: HeadAccessError) -> StorageError {
     match error {
         HeadAccessError::Storage(error) => error,
-        HeadAccessError::Head { at, source } => {
-            StorageError::Invalid { action: "read HEAD", at, detail: source.to_string() }
-        }
+        HeadAccessError::Head { at, source } => StorageError::Invalid {
+            action: "read HEAD",
+            at,
+            detail: source.to_string(),
+        },
     }
 }
 

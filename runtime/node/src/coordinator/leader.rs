@@ -93,12 +93,26 @@ pub(super) struct Attempt {
 
 impl<'a> Leader<'a> {
     pub(super) fn new(desk: &'a mut Desk, job: Arc<CompiledJob>, claimed: Claimed) -> Self {
-        let Claimed { keeper, restore_point, pause } = claimed;
+        let Claimed {
+            keeper,
+            restore_point,
+            pause,
+        } = claimed;
         let head = keeper.head();
         let manifest = restore_point.map(|RestorePoint { manifest, .. }| manifest);
         let last = head.last.as_ref().map(|last| last.checkpoint);
-        desk.pauses.begin(pause, manifest.as_ref().and_then(|manifest| manifest.last_record_ms), last);
-        let attempt = Attempt { number: head.attempt, workers: head.workers, ..Attempt::default() };
+        desk.pauses.begin(
+            pause,
+            manifest
+                .as_ref()
+                .and_then(|manifest| manifest.last_record_ms),
+            last,
+        );
+        let attempt = Attempt {
+            number: head.attempt,
+            workers: head.workers,
+            ..Attempt::default()
+        };
         Self {
             desk,
             job,
@@ -123,7 +137,9 @@ impl<'a> Leader<'a> {
                     continue;
                 }
                 Err(Interrupt::Failed(failure)) => match self.recover(failure).await {
-                    Ok(()) | Err(Interrupt::Asked | Interrupt::Again | Interrupt::Failed(_)) => continue,
+                    Ok(()) | Err(Interrupt::Asked | Interrupt::Again | Interrupt::Failed(_)) => {
+                        continue;
+                    }
                     Err(Interrupt::Fenced(why)) => LeadEnd::Fenced(why),
                     Err(Interrupt::Terminate) => LeadEnd::Terminated,
                 },
@@ -145,7 +161,11 @@ impl<'a> Leader<'a> {
         self.show(phase);
         for command in std::mem::take(&mut self.asked) {
             let why = format!("the job ended first ({phase:?})");
-            self.desk.note(command.key(), command.kind(), OperationResult::Failed { why });
+            self.desk.note(
+                command.key(),
+                command.kind(),
+                OperationResult::Failed { why },
+            );
         }
         end
     }
@@ -172,15 +192,25 @@ impl<'a> Leader<'a> {
 
     async fn claim_again(&mut self) -> Result<(), Interrupt> {
         let token = Ulid::generate().to_string();
-        let head = self.write(move |head| head.change().new_attempt(&token)).await?;
+        let head = self
+            .write(move |head| head.change().new_attempt(&token))
+            .await?;
         self.begin_attempt(&head);
         Ok(())
     }
 
     /// HEAD says that this attempt begins.
     pub(super) fn begin_attempt(&mut self, head: &Head) {
-        self.attempt = Attempt { number: head.attempt, workers: head.workers, ..Attempt::default() };
-        tracing::info!(attempt = head.attempt, workers = head.workers, "new attempt");
+        self.attempt = Attempt {
+            number: head.attempt,
+            workers: head.workers,
+            ..Attempt::default()
+        };
+        tracing::info!(
+            attempt = head.attempt,
+            workers = head.workers,
+            "new attempt"
+        );
     }
 
     /// Output of the restore point that nobody confirmed is committed before any record moves.
@@ -199,9 +229,13 @@ impl<'a> Leader<'a> {
                     job.plan.clone()
                 } else {
                     let read = read_plan(&*config.store, &config.paths, &manifest.plan_hash).await;
-                    Arc::new(read.map_err(|error| AttemptFailure::storage("reading the plan of the checkpoint", &error))?)
+                    Arc::new(read.map_err(|error| {
+                        AttemptFailure::storage("reading the plan of the checkpoint", &error)
+                    })?)
                 };
-                commit::replay(&manifest, &plan, &*config.store, &config.stores).await.map_err(AttemptFailure::from)
+                commit::replay(&manifest, &plan, &*config.store, &config.stores)
+                    .await
+                    .map_err(AttemptFailure::from)
             })
             .await?;
         if let Err(failure) = replayed {
@@ -209,7 +243,8 @@ impl<'a> Leader<'a> {
             self.fail_endings(&failure.message);
             return Err(failure.into());
         }
-        self.write(move |head| head.change().committed(checkpoint)).await?;
+        self.write(move |head| head.change().committed(checkpoint))
+            .await?;
         tracing::info!(checkpoint, "output committed again");
         Ok(())
     }
@@ -222,14 +257,20 @@ impl<'a> Leader<'a> {
         };
         if let Some(known) = self.manifest.clone()
             && known.checkpoint == last.checkpoint
-            && self.desk.config.paths.manifest(known.checkpoint, known.attempt) == last.manifest
+            && self
+                .desk
+                .config
+                .paths
+                .manifest(known.checkpoint, known.attempt)
+                == last.manifest
         {
             return Ok(known);
         }
         let (config, job) = (self.desk.config.clone(), self.job.clone());
         let point = self
             .during(async move {
-                restore_point::read(&*config.store, &last, &job.catalog, config.may_drop_state).await
+                restore_point::read(&*config.store, &last, &job.catalog, config.may_drop_state)
+                    .await
             })
             .await?
             .map_err(AttemptFailure::from)?;
@@ -258,7 +299,9 @@ impl<'a> Leader<'a> {
             None => None,
         };
         let Some(workers) = self.desk.roster.addresses(self.attempt.workers) else {
-            return Err(AttemptFailure::new("a worker was lost before the graph was deployed").into());
+            return Err(
+                AttemptFailure::new("a worker was lost before the graph was deployed").into(),
+            );
         };
         let config = self.desk.config.clone();
         let parallelism = self.attempt.workers * config.slots;
@@ -277,8 +320,12 @@ impl<'a> Leader<'a> {
             attempt,
             plan_hash: self.job.plan_hash.clone(),
             assignment: assignment.clone(),
-            records_before: manifest.as_ref().map_or((0, 0), |manifest| (manifest.records_in, manifest.records_out)),
-            last_record_before_ms: manifest.as_ref().and_then(|manifest| manifest.last_record_ms),
+            records_before: manifest.as_ref().map_or((0, 0), |manifest| {
+                (manifest.records_in, manifest.records_out)
+            }),
+            last_record_before_ms: manifest
+                .as_ref()
+                .and_then(|manifest| manifest.last_record_ms),
         });
         self.desk.pauses.restored(self.attempt.restored_from);
         let deploy = ToWorker::Deploy(Box::new(Deploy {
@@ -291,13 +338,27 @@ impl<'a> Leader<'a> {
             workers,
             slots: config.slots,
             assignment,
-            restore: manifest.map(|manifest| Box::new(Restore { manifest: (*manifest).clone(), folder: None })),
+            restore: manifest.map(|manifest| {
+                Box::new(Restore {
+                    manifest: (*manifest).clone(),
+                    folder: None,
+                })
+            }),
         }));
-        self.desk.roster.send_to_first(self.attempt.workers, &deploy);
+        self.desk
+            .roster
+            .send_to_first(self.attempt.workers, &deploy);
         self.await_deployed().await?;
-        self.desk.roster.send_to_first(self.attempt.workers, &ToWorker::Start { attempt });
+        self.desk
+            .roster
+            .send_to_first(self.attempt.workers, &ToWorker::Start { attempt });
         self.attempt.started_ms = clock::now_ms();
-        tracing::info!(attempt, parallelism, restored_from = self.attempt.restored_from, "graph deployed");
+        tracing::info!(
+            attempt,
+            parallelism,
+            restored_from = self.attempt.restored_from,
+            "graph deployed"
+        );
         Ok(())
     }
 
@@ -319,7 +380,12 @@ impl<'a> Leader<'a> {
             };
             if let Some((worker, ToCoordinator::Deployed { restored, .. })) = self.hear(news) {
                 waiting.retain(|other| *other != worker);
-                tracing::info!(worker, entries = restored.entries, took_ms = restored.took_ms, "deployed");
+                tracing::info!(
+                    worker,
+                    entries = restored.entries,
+                    took_ms = restored.took_ms,
+                    "deployed"
+                );
             }
         }
         Ok(())
@@ -329,7 +395,11 @@ impl<'a> Leader<'a> {
     async fn recover(&mut self, failure: AttemptFailure) -> Result<(), Interrupt> {
         let head = self.keeper.head();
         let last = head.last.as_ref().map(|last| last.checkpoint);
-        self.failures = if self.failures.1 == last { (self.failures.0 + 1, last) } else { (1, last) };
+        self.failures = if self.failures.1 == last {
+            (self.failures.0 + 1, last)
+        } else {
+            (1, last)
+        };
         let pause = self.desk.config.back_off.after(self.failures.0);
         tracing::warn!(
             worker = failure.worker,
@@ -366,7 +436,9 @@ impl<'a> Leader<'a> {
     /// Ends the graph of this attempt; work beside it that depends on it ends too.
     pub(super) fn stop_graph(&mut self) {
         if self.attempt.used {
-            self.desk.roster.send_to_all(&ToWorker::Cancel { attempt: self.attempt.number });
+            self.desk.roster.send_to_all(&ToWorker::Cancel {
+                attempt: self.attempt.number,
+            });
         }
         self.attempt.live = false;
         self.work = Work::default();
@@ -374,7 +446,10 @@ impl<'a> Leader<'a> {
 
     /// A restore point was reached: failures before it do not count any more.
     pub(super) fn moved_on(&mut self) {
-        self.failures = (0, self.keeper.head().last.as_ref().map(|last| last.checkpoint));
+        self.failures = (
+            0,
+            self.keeper.head().last.as_ref().map(|last| last.checkpoint),
+        );
         self.desk.show_error(None);
     }
 
@@ -392,7 +467,11 @@ impl<'a> Leader<'a> {
     /// The same while no record flows: an operation that ends or moves the job need not wait for a graph.
     fn check_at_rest(&mut self) -> Result<(), Interrupt> {
         self.check()?;
-        if self.asked.iter().any(Command::ends_or_moves) { Err(Interrupt::Asked) } else { Ok(()) }
+        if self.asked.iter().any(Command::ends_or_moves) {
+            Err(Interrupt::Asked)
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to judge.
@@ -409,7 +488,9 @@ impl<'a> Leader<'a> {
                 AttemptFailure::of_worker(worker, format!("worker {worker} is lost: {why}"))
             }
             News::Said(worker, message) => return self.hear_worker(worker, message),
-            News::Registered(_) | News::Lost(..) | News::Poke | News::Terminate | News::Nothing => return None,
+            News::Registered(_) | News::Lost(..) | News::Poke | News::Terminate | News::Nothing => {
+                return None;
+            }
         };
         self.attempt.broken.get_or_insert(failure);
         None
@@ -420,7 +501,11 @@ impl<'a> Leader<'a> {
     }
 
     fn hear_worker(&mut self, worker: u32, message: ToCoordinator) -> Option<(u32, ToCoordinator)> {
-        if let ToCoordinator::Cancelled { last_record_ms: Some(at), .. } = &message {
+        if let ToCoordinator::Cancelled {
+            last_record_ms: Some(at),
+            ..
+        } = &message
+        {
             self.desk.pauses.still_flowed(*at);
         }
         if message.attempt() != Some(self.attempt.number) || !self.runs_on(worker) {

@@ -43,7 +43,13 @@ impl Link {
     #[cfg(test)]
     pub(super) fn detached() -> (Self, mpsc::UnboundedReceiver<ToWorker>) {
         let (messages, received) = mpsc::unbounded_channel();
-        (Self { id: NEXT_LINK.fetch_add(1, Ordering::Relaxed), messages }, received)
+        (
+            Self {
+                id: NEXT_LINK.fetch_add(1, Ordering::Relaxed),
+                messages,
+            },
+            received,
+        )
     }
 }
 
@@ -64,7 +70,10 @@ impl Welcome {
     /// Why this worker does not belong here, if so.
     fn refusal(&self, register: &Register) -> Option<String> {
         if register.format != CONTROL_FORMAT {
-            return Some(format!("the coordinator speaks control format {CONTROL_FORMAT}, the worker {}: run one image", register.format));
+            return Some(format!(
+                "the coordinator speaks control format {CONTROL_FORMAT}, the worker {}: run one image",
+                register.format
+            ));
         }
         if register.job_uid != self.job_uid || register.revision != self.revision {
             return Some(format!(
@@ -72,8 +81,12 @@ impl Welcome {
                 self.revision, self.job_uid, register.revision, register.job_uid
             ));
         }
-        (register.slots < self.slots)
-            .then(|| format!("{} slots are needed, the worker offers {}", self.slots, register.slots))
+        (register.slots < self.slots).then(|| {
+            format!(
+                "{} slots are needed, the worker offers {}",
+                self.slots, register.slots
+            )
+        })
     }
 }
 
@@ -91,7 +104,11 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(serve(stream, welcome.clone(), events.clone())));
+                tokio::spawn(stop.clone().run_until_cancelled_owned(serve(
+                    stream,
+                    welcome.clone(),
+                    events.clone(),
+                )));
             }
             Err(error) => {
                 // Out of descriptors, most likely: others may be freed.
@@ -104,13 +121,19 @@ pub async fn accept(
 
 async fn serve(stream: TcpStream, welcome: Welcome, events: mpsc::UnboundedSender<Event>) {
     let _ = stream.set_nodelay(true);
-    let peer = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let register = match timeout(INTRODUCTION, read_message::<ToCoordinator>(&mut read)).await {
         Ok(Ok(Some(ToCoordinator::Register(register)))) => register,
         Ok(Ok(other)) => {
-            tracing::debug!(peer, said = other.is_some(), "a control connection without registration");
+            tracing::debug!(
+                peer,
+                said = other.is_some(),
+                "a control connection without registration"
+            );
             return;
         }
         Ok(Err(error)) => {
@@ -125,17 +148,27 @@ async fn serve(stream: TcpStream, welcome: Welcome, events: mpsc::UnboundedSende
         return;
     }
     let (messages, outbox) = mpsc::unbounded_channel();
-    let link = Link { id: NEXT_LINK.fetch_add(1, Ordering::Relaxed), messages };
+    let link = Link {
+        id: NEXT_LINK.fetch_add(1, Ordering::Relaxed),
+        messages,
+    };
     let (worker, id) = (register.worker, link.id);
     link.send(ToWorker::Registered);
-    if events.send(Event::Worker(WorkerEvent::Registered { register, link })).is_err() {
+    if events
+        .send(Event::Worker(WorkerEvent::Registered { register, link }))
+        .is_err()
+    {
         return;
     }
     let why = tokio::select! {
         why = listen(read, worker, id, welcome.silence, &events) => why,
         why = speak(write, outbox) => why,
     };
-    let _ = events.send(Event::Worker(WorkerEvent::Lost { worker, link: id, why }));
+    let _ = events.send(Event::Worker(WorkerEvent::Lost {
+        worker,
+        link: id,
+        why,
+    }));
 }
 
 async fn listen(
@@ -148,7 +181,11 @@ async fn listen(
     loop {
         match timeout(silence, read_message::<ToCoordinator>(&mut read)).await {
             Ok(Ok(Some(message))) => {
-                let said = WorkerEvent::Said { worker, link, message };
+                let said = WorkerEvent::Said {
+                    worker,
+                    link,
+                    message,
+                };
                 if events.send(Event::Worker(said)).is_err() {
                     return "the coordinator ends".to_owned();
                 }

@@ -34,11 +34,13 @@ use std::{sync::Arc, time::Duration};
 
 pub use board::Board;
 pub use call::{Call, Command, Refusal};
-pub use config::{BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, StartMode};
-pub use links::{Link, Welcome, accept};
+pub use config::{BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StartMode};
+pub use links::Link;
+use links::{Welcome, accept};
 pub use plan::{CompileError, CompiledJob, compile};
 use streamkeeper_protocol::job_api::{JobError, JobPhase, Preflight, PreflightVerdict};
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{Register, ToCoordinator},
@@ -108,8 +110,41 @@ pub enum CoordinatorEnd {
     InvalidSql(String),
 }
 
+/// A coordinator at work.
+#[derive(Debug)]
+pub struct Coordinator {
+    /// What it shows.
+    pub board: Arc<Board>,
+    /// Where to send what it must react to.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// How it ends.
+    pub end: JoinHandle<CoordinatorEnd>,
+}
+
+impl Coordinator {
+    /// Starts a coordinator whose workers connect to `control`, until it ends or `stop` is cancelled.
+    pub fn start(
+        config: CoordinatorConfig,
+        vitals: Arc<Vitals>,
+        control: TcpListener,
+        stop: CancellationToken,
+    ) -> Self {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let board = Arc::new(Board::new(&config.job, config.workers, config.slots));
+        let welcome = Welcome {
+            job_uid: config.job.uid.clone(),
+            revision: config.job.revision,
+            slots: config.slots,
+            silence: config.worker_silence,
+        };
+        tokio::spawn(accept(control, welcome, events.clone(), stop.child_token()));
+        let end = tokio::spawn(coordinate(config, board.clone(), vitals, inbox));
+        Self { board, events, end }
+    }
+}
+
 /// Runs the coordinator until its process must end.
-pub async fn coordinate(
+async fn coordinate(
     config: CoordinatorConfig,
     board: Arc<Board>,
     vitals: Arc<Vitals>,
@@ -117,7 +152,7 @@ pub async fn coordinate(
 ) -> CoordinatorEnd {
     let mut desk = Desk::new(Arc::new(config), board, vitals, events);
     let job = match plan::compile_for(&desk.config).await {
-        Ok(job) => Arc::new(job),
+        Ok(job) => job,
         Err(message) => return refuse_to_run(&mut desk, message).await,
     };
     let alone = desk.config.start == StartMode::Auto;
@@ -151,7 +186,10 @@ async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
     }
     tracing::error!("{message}");
     let revision = desk.config.job.revision;
-    desk.show_error(Some(JobError { reason: "InvalidSQL".to_owned(), message: message.clone() }));
+    desk.show_error(Some(JobError {
+        reason: "InvalidSQL".to_owned(),
+        message: message.clone(),
+    }));
     desk.board.set_preflight(Preflight {
         verdict: PreflightVerdict::InvalidSql,
         revision,
@@ -162,8 +200,11 @@ async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
     while desk.terminate_by.is_none() {
         desk.show_phase(JobPhase::Failed);
         if let Some(desk::News::Call(call)) = desk.next(None).await {
-            let refusal = Refusal::new("InvalidSql", format!("the SQL does not compile: {message}"));
-            let _ = call.reply.send(desk.known(&call.command).unwrap_or(Err(refusal)));
+            let refusal =
+                Refusal::new("InvalidSql", format!("the SQL does not compile: {message}"));
+            let _ = call
+                .reply
+                .send(desk.known(&call.command).unwrap_or(Err(refusal)));
         }
     }
     CoordinatorEnd::Terminated

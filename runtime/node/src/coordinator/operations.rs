@@ -29,31 +29,47 @@ impl Leader<'_> {
             return known;
         }
         if command.key().is_empty() || command.key().len() > KEY_LIMIT {
-            return Err(Refusal::bad_request(&format!("the idempotency key must have 1 to {KEY_LIMIT} bytes")));
+            return Err(Refusal::bad_request(&format!(
+                "the idempotency key must have 1 to {KEY_LIMIT} bytes"
+            )));
         }
         let revision = self.desk.config.job.revision;
         match command {
             Command::Promote(request) => {
                 if request.revision != revision {
-                    let message = format!("this is revision {revision}, not revision {}", request.revision);
+                    let message = format!(
+                        "this is revision {revision}, not revision {}",
+                        request.revision
+                    );
                     return Err(Refusal::new("WrongRevision", message));
                 }
                 if request.from == streamkeeper_protocol::job_api::PromoteFrom::Empty {
-                    return Err(Refusal::new("HeadExists", "HEAD exists, and this revision runs the job already"));
+                    return Err(Refusal::new(
+                        "HeadExists",
+                        "HEAD exists, and this revision runs the job already",
+                    ));
                 }
-                let done = OperationResult::Done { checkpoint: self.attempt.restored_from, uri: None };
+                let done = OperationResult::Done {
+                    checkpoint: self.attempt.restored_from,
+                    uri: None,
+                };
                 return Ok(self.desk.note(command.key(), command.kind(), done));
             }
             Command::Savepoint(request) => {
                 self.folder(&request.key, request.uri.as_deref())?;
             }
             Command::HandOver(request) if request.to_revision <= revision => {
-                let message = format!("revision {} cannot follow revision {revision}", request.to_revision);
+                let message = format!(
+                    "revision {} cannot follow revision {revision}",
+                    request.to_revision
+                );
                 return Err(Refusal::new("WrongRevision", message));
             }
             Command::Rescale(request) => {
                 let limit = u32::from(self.desk.config.max_parallelism);
-                if request.workers == 0 || request.workers.saturating_mul(self.desk.config.slots) > limit {
+                if request.workers == 0
+                    || request.workers.saturating_mul(self.desk.config.slots) > limit
+                {
                     let message = format!(
                         "workers × slots must be 1 to maxParallelism: {} × {} with maxParallelism {limit}",
                         request.workers, self.desk.config.slots
@@ -71,7 +87,9 @@ impl Leader<'_> {
         }
         tracing::info!(key = command.key(), kind = ?command.kind(), "accepted");
         self.asked.push_back(command.clone());
-        Ok(self.desk.note(command.key(), command.kind(), OperationResult::Running))
+        Ok(self
+            .desk
+            .note(command.key(), command.kind(), OperationResult::Running))
     }
 
     /// Notes the end of an operation; HEAD learns of it with the write that made it true, if one did.
@@ -93,25 +111,44 @@ impl Leader<'_> {
             .map(|command| (command.key().to_owned(), command.kind()))
             .collect();
         for (key, kind) in failed {
-            self.finish(&key, kind, OperationResult::Failed { why: why.to_owned() });
+            self.finish(
+                &key,
+                kind,
+                OperationResult::Failed {
+                    why: why.to_owned(),
+                },
+            );
         }
     }
 
     /// Carries out what needs no graph: everything up to the restore point is committed, and nothing after it ever happened.
     pub(super) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, Interrupt> {
-        while let Some(command) = self.asked.iter().find(|command| command.ends_or_moves()).cloned() {
+        while let Some(command) = self
+            .asked
+            .iter()
+            .find(|command| command.ends_or_moves())
+            .cloned()
+        {
             let end = match command {
                 Command::HandOver(request) => self.hand_over(&request).await?,
                 Command::Stop(request) => {
                     if request.mode == StopMode::Savepoint
                         && let Err(why) = self.save_before_stop(&request).await?
                     {
-                        self.finish(&request.key, OperationKind::Stop, OperationResult::Failed { why });
+                        self.finish(
+                            &request.key,
+                            OperationKind::Stop,
+                            OperationResult::Failed { why },
+                        );
                         continue;
                     }
                     self.stop(&request).await?
                 }
-                Command::Rescale(request) => self.rescale(&request, false).await?.then_some(None).unwrap_or_default(),
+                Command::Rescale(request) => self
+                    .rescale(&request, false)
+                    .await?
+                    .then_some(None)
+                    .unwrap_or_default(),
                 Command::Promote(_) | Command::Savepoint(_) => return Ok(None),
             };
             if end.is_some() {
@@ -122,23 +159,41 @@ impl Leader<'_> {
     }
 
     /// HEAD names the successor, and the successor is told.
-    pub(super) async fn hand_over(&mut self, request: &HandOverRequest) -> Result<Option<LeadEnd>, Interrupt> {
+    pub(super) async fn hand_over(
+        &mut self,
+        request: &HandOverRequest,
+    ) -> Result<Option<LeadEnd>, Interrupt> {
         let (key, to) = (request.key.clone(), request.to_revision);
         let ended = self
-            .end(OperationKind::HandOver, &key, LeadEnd::HandedOver, move |change| change.hand_over(to))
+            .end(
+                OperationKind::HandOver,
+                &key,
+                LeadEnd::HandedOver,
+                move |change| change.hand_over(to),
+            )
             .await?;
-        if ended.is_some()
-            && let Some(address) = &request.to_address
-        {
-            tokio::spawn(crate::http::client::poke(address.clone()));
+        if ended.is_some() {
+            crate::failpoint::pass(crate::failpoint::HANDED_OVER);
+            if let Some(address) = &request.to_address {
+                tokio::spawn(crate::http::client::poke(address.clone()));
+            }
         }
         Ok(ended)
     }
 
     /// HEAD says Stopped, or Released.
-    pub(super) async fn stop(&mut self, request: &StopRequest) -> Result<Option<LeadEnd>, Interrupt> {
+    pub(super) async fn stop(
+        &mut self,
+        request: &StopRequest,
+    ) -> Result<Option<LeadEnd>, Interrupt> {
         let release = request.release;
-        self.end(OperationKind::Stop, &request.key, LeadEnd::Stopped, move |change| change.stop(release)).await
+        self.end(
+            OperationKind::Stop,
+            &request.key,
+            LeadEnd::Stopped,
+            move |change| change.stop(release),
+        )
+        .await
     }
 
     /// One write that ends this ownership and holds the operation's result; none when HEAD does not allow it.
@@ -151,7 +206,11 @@ impl Leader<'_> {
     ) -> Result<Option<LeadEnd>, Interrupt> {
         let head = self.keeper.head();
         let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
-        let uri = head.savepoints.iter().find(|savepoint| savepoint.key == key).map(|savepoint| self.full_uri(&savepoint.uri));
+        let uri = head
+            .savepoints
+            .iter()
+            .find(|savepoint| savepoint.key == key)
+            .map(|savepoint| self.full_uri(&savepoint.uri));
         let result = OperationResult::Done { checkpoint, uri };
         let (noted, named) = (result.clone(), key.to_owned());
         let written = self
@@ -166,23 +225,40 @@ impl Leader<'_> {
                 Ok(Some(end))
             }
             Err(refused) => {
-                self.finish(key, kind, OperationResult::Failed { why: refused.to_string() });
+                self.finish(
+                    key,
+                    kind,
+                    OperationResult::Failed {
+                        why: refused.to_string(),
+                    },
+                );
                 Ok(None)
             }
         }
     }
 
     /// HEAD names another number of workers, under a new attempt if the graph of this one ran. Whether it does.
-    pub(super) async fn rescale(&mut self, request: &RescaleRequest, new_attempt: bool) -> Result<bool, Interrupt> {
+    pub(super) async fn rescale(
+        &mut self,
+        request: &RescaleRequest,
+        new_attempt: bool,
+    ) -> Result<bool, Interrupt> {
         let (key, workers) = (request.key.clone(), request.workers);
         let checkpoint = self.keeper.head().last.as_ref().map(|last| last.checkpoint);
-        let result = OperationResult::Done { checkpoint, uri: None };
+        let result = OperationResult::Done {
+            checkpoint,
+            uri: None,
+        };
         let noted = result.clone();
         let token = ulid::Ulid::generate().to_string();
         let written = self
             .try_write(move |head| {
                 let change = confirm_commit(head.change())?.on_workers(workers);
-                let change = if new_attempt { change.new_attempt(&token)? } else { change };
+                let change = if new_attempt {
+                    change.new_attempt(&token)?
+                } else {
+                    change
+                };
                 with_result(change, &key, OperationKind::Rescale, &noted)
             })
             .await?;
@@ -198,7 +274,11 @@ impl Leader<'_> {
             }
             Err(refused) => {
                 let why = refused.to_string();
-                self.finish(&request.key, OperationKind::Rescale, OperationResult::Failed { why });
+                self.finish(
+                    &request.key,
+                    OperationKind::Rescale,
+                    OperationResult::Failed { why },
+                );
                 Ok(false)
             }
         }
@@ -225,7 +305,12 @@ pub(super) fn with_result(
     } else {
         match change.begin_operation(key, kind)? {
             Begun::New(change) => change,
-            Begun::Known(known) => return Err(HeadError::KeyReused { key: known.key, kind: known.kind }),
+            Begun::Known(known) => {
+                return Err(HeadError::KeyReused {
+                    key: known.key,
+                    kind: known.kind,
+                });
+            }
         }
     };
     change.finish_operation(key, result.clone())

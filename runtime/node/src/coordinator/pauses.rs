@@ -15,15 +15,28 @@ pub(super) struct Pauses {
 
 impl Pauses {
     /// The flow stopped. A pause that lasts already goes on, with its first reason: a restart that fails is the same gap.
-    pub(super) fn begin(&mut self, reason: PauseReason, last_before_ms: Option<i64>, restored_from: Option<u64>) {
+    pub(super) fn begin(
+        &mut self,
+        reason: PauseReason,
+        last_before_ms: Option<i64>,
+        restored_from: Option<u64>,
+    ) {
         if let Some(open) = self.open() {
             open.restored_from = restored_from;
-            open.last_before_ms = last_before_ms.map_or(open.last_before_ms, |at| at.max(open.last_before_ms));
+            open.last_before_ms =
+                last_before_ms.map_or(open.last_before_ms, |at| at.max(open.last_before_ms));
             return;
         }
         // Nothing ever flowed: a gap has two sides.
-        let Some(last_before_ms) = last_before_ms else { return };
-        self.pauses.push_front(Pause { reason, last_before_ms, first_after_ms: None, restored_from });
+        let Some(last_before_ms) = last_before_ms else {
+            return;
+        };
+        self.pauses.push_front(Pause {
+            reason,
+            last_before_ms,
+            first_after_ms: None,
+            restored_from,
+        });
         self.pauses.truncate(KEPT);
     }
 
@@ -53,7 +66,9 @@ impl Pauses {
     }
 
     fn open(&mut self) -> Option<&mut Pause> {
-        self.pauses.front_mut().filter(|pause| pause.first_after_ms.is_none())
+        self.pauses
+            .front_mut()
+            .filter(|pause| pause.first_after_ms.is_none())
     }
 }
 
@@ -75,7 +90,12 @@ mod tests {
         assert_eq!(report.len(), 1);
         assert_eq!(
             report[0],
-            Pause { reason: PauseReason::Failure, last_before_ms: 120, first_after_ms: Some(500), restored_from: Some(2) }
+            Pause {
+                reason: PauseReason::Failure,
+                last_before_ms: 120,
+                first_after_ms: Some(500),
+                restored_from: Some(2)
+            }
         );
         pauses.begin(PauseReason::HandOver, Some(700), None);
         assert_eq!(pauses.report()[0].first_after_ms, None);

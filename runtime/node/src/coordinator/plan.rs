@@ -1,10 +1,15 @@
 //! From SQL text to what a job needs of it.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use streamkeeper_protocol::{compatibility::CatalogEntry, plan::StreamPlan};
+use streamkeeper_connectors::ConnectorError;
+use streamkeeper_protocol::{
+    compatibility::{CatalogEntry, catalog},
+    plan::{StreamPlan, TableRef},
+};
+use streamkeeper_sql::{Connectors, OptionProblem, SqlError, TableTraits, TableUse};
 
-use super::CoordinatorConfig;
+use super::{CoordinatorConfig, JobText};
 
 /// A compiled job.
 #[derive(Debug, Clone)]
@@ -19,17 +24,130 @@ pub struct CompiledJob {
     pub warnings: Vec<String>,
 }
 
-/// Why a text does not compile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CompileError(String);
-
-/// Compiles a text.
-pub fn compile(_text: &str) -> Result<CompiledJob, CompileError> {
-    Err(CompileError("the SQL front end is not there".to_owned()))
+impl CompiledJob {
+    /// What a job needs of a plan.
+    pub fn of(plan: StreamPlan, warnings: Vec<String>) -> Self {
+        Self {
+            plan_hash: plan.hash(),
+            catalog: Arc::new(catalog(&plan)),
+            plan: Arc::new(plan),
+            warnings,
+        }
+    }
 }
 
-/// Compiles the coordinator's text.
-pub(super) async fn compile_for(config: &CoordinatorConfig) -> Result<CompiledJob, String> {
-    compile(&config.sql).map_err(|error| format!("{}: {error}", config.sql_name))
+/// Why a text does not compile: at least one error, in the order of the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct CompileError(pub Vec<SqlError>);
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, error) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl CompileError {
+    /// The first error with its file, and how many more there are: one line.
+    pub fn describe(&self, name: &str) -> String {
+        match self.0.as_slice() {
+            [] => format!("{name}: does not compile"),
+            [only] => format!("{name}: {only}"),
+            [first, rest @ ..] => format!(
+                "{name}: {first} (and {} more; `streamjob-runtime check` lists all)",
+                rest.len()
+            ),
+        }
+    }
+}
+
+/// The connectors of this binary, as the front end asks about them.
+struct Installed;
+
+impl Connectors for Installed {
+    fn check(&self, table: &TableRef, table_use: TableUse) -> Result<TableTraits, OptionProblem> {
+        let asked = match table_use {
+            TableUse::Source => streamkeeper_connectors::TableUse::Source,
+            TableUse::Sink => streamkeeper_connectors::TableUse::Sink,
+        };
+        match streamkeeper_connectors::check(table, asked) {
+            Ok(traits) => Ok(TableTraits {
+                accepts: traits.accepts,
+                bounded: traits.bounded,
+            }),
+            Err(ConnectorError::Option { option, detail, .. }) => Err(OptionProblem {
+                option,
+                message: detail,
+            }),
+            Err(other) => Err(OptionProblem {
+                option: None,
+                message: other.to_string(),
+            }),
+        }
+    }
+}
+
+/// Compiles a text.
+pub fn compile(text: &str) -> Result<CompiledJob, CompileError> {
+    let compiled = streamkeeper_sql::compile(text, &Installed).map_err(CompileError)?;
+    let warnings = compiled.warnings.iter().map(ToString::to_string).collect();
+    Ok(CompiledJob::of(compiled.plan, warnings))
+}
+
+/// Compiles what the coordinator was given; an error says where in which file.
+pub(super) async fn compile_for(config: &CoordinatorConfig) -> Result<Arc<CompiledJob>, String> {
+    let (name, text) = match &config.text {
+        JobText::Compiled(job) => return Ok(job.clone()),
+        JobText::Sql { name, text } => (name.clone(), text.clone()),
+    };
+    let work = move || match compile(&text) {
+        Ok(job) => {
+            for warning in &job.warnings {
+                tracing::warn!("{name}: {warning}");
+            }
+            Ok(Arc::new(job))
+        }
+        Err(error) => Err(error.describe(&name)),
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(format!("the SQL front end failed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "CREATE TABLE a (x INT) WITH ('connector' = 'datagen');
+        CREATE TABLE b (x INT) WITH ('connector' = 'blackhole');
+        INSERT INTO b SELECT x FROM a;";
+
+    #[test]
+    fn a_text_becomes_a_plan_whose_states_are_known() {
+        let job = compile(GOOD).unwrap();
+        assert_eq!(job.plan_hash, job.plan.hash());
+        assert!(!job.catalog.is_empty(), "positions of datagen are state");
+    }
+
+    #[test]
+    fn an_option_that_a_connector_refuses_is_told_with_its_place() {
+        let error = compile(&GOOD.replace("'datagen'", "'datagen', 'speed' = '1'")).unwrap_err();
+        let told = error.describe("job.sql");
+        assert!(told.starts_with("job.sql: line 1:"), "{told}");
+        assert!(told.contains("speed"), "{told}");
+    }
+
+    #[test]
+    fn several_errors_are_counted_in_one_line_and_listed_in_many() {
+        let error =
+            compile(&GOOD.replace("SELECT x", "SELECT y").replace("INT", "INTT")).unwrap_err();
+        assert!(error.0.len() > 1, "{error}");
+        assert_eq!(error.to_string().lines().count(), error.0.len());
+        assert_eq!(error.describe("job.sql").lines().count(), 1);
+    }
 }

@@ -18,7 +18,10 @@ use super::{
 /// The check against one checkpoint, under way or done.
 #[derive(Default)]
 pub(super) struct PreflightRun {
-    running: Option<(Option<u64>, AbortOnDropHandle<Result<Option<RestorePoint>, Unfit>>)>,
+    running: Option<(
+        Option<u64>,
+        AbortOnDropHandle<Result<Option<RestorePoint>, Unfit>>,
+    )>,
     done: Option<(Option<u64>, Result<Option<RestorePoint>, Unfit>)>,
     store_trouble: Option<String>,
 }
@@ -30,7 +33,12 @@ impl PreflightRun {
     }
 
     /// HEAD's restore point is `last`: checks against it, unless that is done or under way.
-    pub(super) fn check(&mut self, desk: &Desk, job: &Arc<CompiledJob>, last: Option<&LastCheckpoint>) {
+    pub(super) fn check(
+        &mut self,
+        desk: &Desk,
+        job: &Arc<CompiledJob>,
+        last: Option<&LastCheckpoint>,
+    ) {
         self.store_trouble = None;
         let wanted = last.map(|last| last.checkpoint);
         if self.running.is_some() {
@@ -44,7 +52,8 @@ impl PreflightRun {
         let task = tokio::spawn(async move {
             let Some(last) = last else { return Ok(None) };
             let store = &*config.store;
-            let point = restore_point::read(store, &last, &job.catalog, config.may_drop_state).await?;
+            let point =
+                restore_point::read(store, &last, &job.catalog, config.may_drop_state).await?;
             restore_point::prove_readable(store, &point, &job.catalog).await?;
             Ok(Some(point))
         });
@@ -77,12 +86,16 @@ impl PreflightRun {
             states: Vec::new(),
         };
         let verdict = match (&self.store_trouble, &self.done) {
-            (Some(trouble), _) => {
-                Preflight { verdict: PreflightVerdict::StorageUnavailable, message: trouble.clone(), ..base }
-            }
-            (None, Some((_, Err(unfit @ Unfit::Storage { .. })))) => {
-                Preflight { verdict: PreflightVerdict::StorageUnavailable, message: unfit.to_string(), ..base }
-            }
+            (Some(trouble), _) => Preflight {
+                verdict: PreflightVerdict::StorageUnavailable,
+                message: trouble.clone(),
+                ..base
+            },
+            (None, Some((_, Err(unfit @ Unfit::Storage { .. })))) => Preflight {
+                verdict: PreflightVerdict::StorageUnavailable,
+                message: unfit.to_string(),
+                ..base
+            },
             (None, Some((about, Err(Unfit::Incompatible { message, states })))) => Preflight {
                 verdict: PreflightVerdict::Incompatible,
                 message: message.clone(),
@@ -91,15 +104,33 @@ impl PreflightRun {
                 ..base
             },
             (None, Some((about, Ok(point)))) => {
-                let states = point.as_ref().map(|point| point.states.clone()).unwrap_or_default();
+                let states = point
+                    .as_ref()
+                    .map(|point| point.states.clone())
+                    .unwrap_or_default();
                 let (verdict, message) = if missing.is_empty() {
-                    (PreflightVerdict::Compatible, format!("plan {} fits, all workers are registered", job.plan_hash))
+                    (
+                        PreflightVerdict::Compatible,
+                        format!("plan {} fits, all workers are registered", job.plan_hash),
+                    )
                 } else {
-                    (PreflightVerdict::Pending, format!("the plan fits; waiting for workers {missing:?} to register"))
+                    (
+                        PreflightVerdict::Pending,
+                        format!("the plan fits; waiting for workers {missing:?} to register"),
+                    )
                 };
-                Preflight { verdict, message, checked_against: *about, states, ..base }
+                Preflight {
+                    verdict,
+                    message,
+                    checked_against: *about,
+                    states,
+                    ..base
+                }
             }
-            (None, None) => Preflight { message: "the check still runs".to_owned(), ..base },
+            (None, None) => Preflight {
+                message: "the check still runs".to_owned(),
+                ..base
+            },
         };
         desk.board.set_preflight(verdict);
     }

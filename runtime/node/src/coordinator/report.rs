@@ -12,12 +12,19 @@ impl Leader<'_> {
     pub(super) fn show(&mut self, phase: JobPhase) {
         let head = self.keeper.head();
         let (workers, slots) = (self.attempt.workers, self.desk.config.slots);
-        let before = self.attempt.lineage.as_ref().map(|lineage| lineage.records_before);
+        let before = self
+            .attempt
+            .lineage
+            .as_ref()
+            .map(|lineage| lineage.records_before);
         let (mut read, mut written) = (0, 0);
         for (_, heartbeat) in self.desk.roster.heartbeats(self.attempt.number) {
             read += heartbeat.records_in.values().sum::<u64>();
             written += heartbeat.records_out.values().sum::<u64>();
         }
+        let counted = self.manifest.as_ref().map_or((0, 0), |manifest| {
+            (manifest.records_in, manifest.records_out)
+        });
         let list = self.desk.roster.report(workers);
         let pauses = self.desk.pauses.report();
         let restarts = self.desk.restarts;
@@ -35,11 +42,16 @@ impl Leader<'_> {
             report.checkpoints_in_attempt = self.attempt.checkpoints;
             report.plan_hash = Some(self.job.plan_hash.clone());
             if let Some((read_before, written_before)) = before {
-                report.records_in = read_before + read;
-                report.records_out = written_before + written;
+                // Heartbeats lag behind barriers: a job that has just ended said its last in a checkpoint.
+                let (read_then, written_then) = counted;
+                report.records_in = read_then.max(read_before + read);
+                report.records_out = written_then.max(written_before + written);
             }
         });
-        self.desk.vitals.metrics.observe(&self.desk.board.report(), self.desk.roster.heartbeats(self.attempt.number));
+        self.desk.vitals.metrics.observe(
+            &self.desk.board.report(),
+            self.desk.roster.heartbeats(self.attempt.number),
+        );
     }
 
     /// Tells of a write of HEAD that the store does not settle.

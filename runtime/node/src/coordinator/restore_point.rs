@@ -23,10 +23,16 @@ pub(super) struct RestorePoint {
 pub(super) enum Unfit {
     /// It cannot be read.
     #[error("reading checkpoint {checkpoint}: {source}")]
-    Storage { checkpoint: u64, source: StorageError },
+    Storage {
+        checkpoint: u64,
+        source: StorageError,
+    },
     /// The plan cannot go on from it.
     #[error("{message}")]
-    Incompatible { message: String, states: Vec<StateVerdict> },
+    Incompatible {
+        message: String,
+        states: Vec<StateVerdict>,
+    },
 }
 
 impl From<Unfit> for AttemptFailure {
@@ -49,10 +55,16 @@ pub(super) async fn read(
 ) -> Result<RestorePoint, Unfit> {
     let manifest = read_manifest(store, &last.manifest)
         .await
-        .map_err(|source| Unfit::Storage { checkpoint: last.checkpoint, source })?;
+        .map_err(|source| Unfit::Storage {
+            checkpoint: last.checkpoint,
+            source,
+        })?;
     let states = check(catalog, &manifest);
     match objection(&states, last.checkpoint, may_drop) {
-        None => Ok(RestorePoint { manifest: Arc::new(manifest), states }),
+        None => Ok(RestorePoint {
+            manifest: Arc::new(manifest),
+            states,
+        }),
         Some(message) => Err(Unfit::Incompatible { message, states }),
     }
 }
@@ -85,8 +97,12 @@ fn objection(states: &[StateVerdict], checkpoint: u64, may_drop: bool) -> Option
             Fit::Incompatible { why } => Some(format!("{}: state '{}': {why}", verdict.label, verdict.state)),
         })
         .collect();
-    (!problems.is_empty())
-        .then(|| format!("the plan cannot go on from checkpoint {checkpoint}: {}", problems.join("; ")))
+    (!problems.is_empty()).then(|| {
+        format!(
+            "the plan cannot go on from checkpoint {checkpoint}: {}",
+            problems.join("; ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -94,16 +110,31 @@ mod tests {
     use super::*;
 
     fn verdict(fit: Fit) -> StateVerdict {
-        StateVerdict { state_uid: "u".into(), label: "GroupAggregate(a)".into(), state: "groups".into(), fit }
+        StateVerdict {
+            state_uid: "u".into(),
+            label: "GroupAggregate(a)".into(),
+            state: "groups".into(),
+            fit,
+        }
     }
 
     #[test]
     fn dropped_state_needs_permission_and_what_does_not_fit_is_named() {
         let dropped = [verdict(Fit::Exact), verdict(Fit::Dropped)];
         assert_eq!(objection(&dropped, 3, true), None);
-        assert!(objection(&dropped, 3, false).unwrap().contains("droppedState: Allow"));
-        let worse = [verdict(Fit::Incompatible { why: "the key was BIGINT and is STRING".into() })];
+        assert!(
+            objection(&dropped, 3, false)
+                .unwrap()
+                .contains("droppedState: Allow")
+        );
+        let worse = [verdict(Fit::Incompatible {
+            why: "the key was BIGINT and is STRING".into(),
+        })];
         let message = objection(&worse, 3, true).unwrap();
-        assert!(message.contains("checkpoint 3") && message.contains("GroupAggregate(a)") && message.contains("STRING"));
+        assert!(
+            message.contains("checkpoint 3")
+                && message.contains("GroupAggregate(a)")
+                && message.contains("STRING")
+        );
     }
 }

@@ -23,7 +23,11 @@ struct Member {
 impl Roster {
     /// Takes a worker in; a new connection replaces the old one.
     pub(super) fn register(&mut self, register: Register, link: Link) {
-        let member = Member { link, data_addr: register.data_addr, heartbeat: Heartbeat::default() };
+        let member = Member {
+            link,
+            data_addr: register.data_addr,
+            heartbeat: Heartbeat::default(),
+        };
         self.members.insert(register.worker, member);
     }
 
@@ -38,7 +42,9 @@ impl Roster {
 
     /// Whether this is the connection of the worker.
     pub(super) fn is_current(&self, worker: u32, link: u64) -> bool {
-        self.members.get(&worker).is_some_and(|member| member.link.id == link)
+        self.members
+            .get(&worker)
+            .is_some_and(|member| member.link.id == link)
     }
 
     pub(super) fn heard(&mut self, worker: u32, heartbeat: Heartbeat) {
@@ -49,12 +55,20 @@ impl Roster {
 
     /// Ordinals below `workers` that are not connected.
     pub(super) fn missing(&self, workers: u32) -> Vec<u32> {
-        (0..workers).filter(|worker| !self.members.contains_key(worker)).collect()
+        (0..workers)
+            .filter(|worker| !self.members.contains_key(worker))
+            .collect()
     }
 
     /// Data addresses of the first `workers`, if all of them are connected.
     pub(super) fn addresses(&self, workers: u32) -> Option<Vec<String>> {
-        (0..workers).map(|worker| self.members.get(&worker).map(|member| member.data_addr.clone())).collect()
+        (0..workers)
+            .map(|worker| {
+                self.members
+                    .get(&worker)
+                    .map(|member| member.data_addr.clone())
+            })
+            .collect()
     }
 
     pub(super) fn send(&self, worker: u32, message: ToWorker) {
@@ -85,7 +99,9 @@ impl Roster {
 
     /// When a source last handed out a record, as far as the workers said.
     pub(super) fn last_record_ms(&self, attempt: u64) -> Option<i64> {
-        self.heartbeats(attempt).filter_map(|(_, heartbeat)| heartbeat.last_record_ms).max()
+        self.heartbeats(attempt)
+            .filter_map(|(_, heartbeat)| heartbeat.last_record_ms)
+            .max()
     }
 
     /// An entry for each of the first `workers`, and for any other that is connected.

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use streamkeeper_protocol::{
     head::{Head, OperationKind, OperationResult, SavepointRecord},
     job_api::{
-        CheckpointFailures, HandOverRequest, JobPhase, PauseReason, RescaleRequest, SavepointRequest, StopMode,
-        StopRequest,
+        CheckpointFailures, HandOverRequest, JobPhase, PauseReason, RescaleRequest,
+        SavepointRequest, StopMode, StopRequest,
     },
     manifest::{CheckpointKind, Manifest},
 };
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock,
     control::{ToCoordinator, ToWorker},
+    failpoint,
 };
 
 /// Between two requests for a commit that a sink did not do.
@@ -113,11 +114,23 @@ impl Run {
 
     fn wake(&self) -> Option<Instant> {
         let idle = !self.is_busy();
-        let tick = self.next_tick.filter(|_| idle).map(|tick| tick.max(self.hold_until));
+        let tick = self
+            .next_tick
+            .filter(|_| idle)
+            .map(|tick| tick.max(self.hold_until));
         let hold = (idle && self.hold_until > clock::now()).then_some(self.hold_until);
-        let collecting = self.collecting.as_ref().map(|collecting| collecting.deadline);
-        let committing = self.committing.as_ref().map(|committing| committing.again_at.min(committing.deadline));
-        [tick, hold, collecting, committing, self.rescale_by].into_iter().flatten().min()
+        let collecting = self
+            .collecting
+            .as_ref()
+            .map(|collecting| collecting.deadline);
+        let committing = self
+            .committing
+            .as_ref()
+            .map(|committing| committing.again_at.min(committing.deadline));
+        [tick, hold, collecting, committing, self.rescale_by]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -174,13 +187,18 @@ impl Leader<'_> {
             Some(Ending::Stop(request)) if request.mode == StopMode::Now => {}
             Some(_) if run.at_end.is_some() => {}
             Some(Ending::Stop(request)) if request.mode == StopMode::Savepoint => {
-                run.saving = Some(SavepointRequest { key: request.key.clone(), uri: None });
+                run.saving = Some(SavepointRequest {
+                    key: request.key.clone(),
+                    uri: None,
+                });
                 self.trigger(run, CheckpointKind::Final);
             }
             Some(_) => self.trigger(run, CheckpointKind::Final),
             None => {
                 let asked = self.asked.iter().find_map(|command| match command {
-                    Command::Savepoint(request) if !self.is_being_copied(&request.key) => Some(request.clone()),
+                    Command::Savepoint(request) if !self.is_being_copied(&request.key) => {
+                        Some(request.clone())
+                    }
                     _ => None,
                 });
                 if let Some(request) = asked {
@@ -194,14 +212,22 @@ impl Leader<'_> {
     }
 
     fn is_being_copied(&self, key: &str) -> bool {
-        self.keeper.head().savepoints.iter().any(|record| record.key == key)
+        self.keeper
+            .head()
+            .savepoints
+            .iter()
+            .any(|record| record.key == key)
     }
 
     fn next_ending(&mut self, run: &mut Run) -> Option<Ending> {
         if run.input_ended.len() == self.attempt.workers as usize {
             return Some(Ending::Complete);
         }
-        let command = self.asked.iter().find(|command| command.ends_or_moves()).cloned();
+        let command = self
+            .asked
+            .iter()
+            .find(|command| command.ends_or_moves())
+            .cloned();
         match command? {
             Command::HandOver(request) => Some(Ending::HandOver(request)),
             Command::Stop(request) => Some(Ending::Stop(request)),
@@ -211,14 +237,20 @@ impl Leader<'_> {
                     run.rescale_by = None;
                     return Some(Ending::Rescale(request));
                 }
-                let by = *run.rescale_by.get_or_insert_with(|| clock::now() + self.desk.config.rescale_timeout);
+                let by = *run
+                    .rescale_by
+                    .get_or_insert_with(|| clock::now() + self.desk.config.rescale_timeout);
                 if clock::now() >= by {
                     run.rescale_by = None;
                     let why = format!(
                         "workers {missing:?} did not register within {} s",
                         self.desk.config.rescale_timeout.as_secs()
                     );
-                    self.finish(&request.key, OperationKind::Rescale, OperationResult::Failed { why });
+                    self.finish(
+                        &request.key,
+                        OperationKind::Rescale,
+                        OperationResult::Failed { why },
+                    );
                 }
                 None
             }
@@ -231,35 +263,67 @@ impl Leader<'_> {
         let now = clock::now();
         let checkpoint = self.keeper.head().next_checkpoint.max(self.last_number + 1);
         self.last_number = checkpoint;
-        let deadline = self.desk.terminate_by.map_or(now + policy.timeout, |by| by.min(now + policy.timeout));
+        let deadline = self
+            .desk
+            .terminate_by
+            .map_or(now + policy.timeout, |by| by.min(now + policy.timeout));
         let workers = self.attempt.workers;
-        run.collecting = Some(Collecting::new(checkpoint, kind, workers, clock::now_ms(), deadline));
+        run.collecting = Some(Collecting::new(
+            checkpoint,
+            kind,
+            workers,
+            clock::now_ms(),
+            deadline,
+        ));
         run.next_tick = policy.interval.map(|interval| now + interval);
         let attempt = self.attempt.number;
         tracing::debug!(attempt, checkpoint, ?kind, "checkpoint begins");
-        self.desk.roster.send_to_first(workers, &ToWorker::TriggerCheckpoint { attempt, checkpoint, kind });
+        self.desk.roster.send_to_first(
+            workers,
+            &ToWorker::TriggerCheckpoint {
+                attempt,
+                checkpoint,
+                kind,
+            },
+        );
     }
 
     fn said(&mut self, run: &mut Run, worker: u32, message: ToCoordinator) {
         match message {
             ToCoordinator::CheckpointAck(share) => {
-                let complete = run.collecting.as_mut().is_some_and(|collecting| collecting.take(share));
-                if complete && let (Some(collecting), Some(lineage)) = (run.collecting.take(), self.attempt.lineage.clone()) {
+                let complete = run
+                    .collecting
+                    .as_mut()
+                    .is_some_and(|collecting| collecting.take(share));
+                if complete
+                    && let (Some(collecting), Some(lineage)) =
+                        (run.collecting.take(), self.attempt.lineage.clone())
+                {
                     run.publishing = Some(self.publish(collecting, &lineage, run.saving.as_ref()));
                 }
             }
-            ToCoordinator::CheckpointDeclined { checkpoint, why, .. } => {
-                if run.collecting.as_ref().is_some_and(|collecting| collecting.checkpoint == checkpoint) {
+            ToCoordinator::CheckpointDeclined {
+                checkpoint, why, ..
+            } => {
+                if run
+                    .collecting
+                    .as_ref()
+                    .is_some_and(|collecting| collecting.checkpoint == checkpoint)
+                {
                     self.checkpoint_failed(run, &format!("worker {worker}: {why}"));
                 }
             }
             ToCoordinator::Committed { checkpoint, .. } => {
-                let Some(committing) = run.committing.as_mut().filter(|committing| committing.checkpoint == checkpoint)
+                let Some(committing) = run
+                    .committing
+                    .as_mut()
+                    .filter(|committing| committing.checkpoint == checkpoint)
                 else {
                     return;
                 };
                 committing.waiting.remove(&worker);
                 if committing.waiting.is_empty() {
+                    failpoint::pass(failpoint::COMMITS_CONFIRMED);
                     self.attempt.committed = Some(checkpoint);
                     if committing.trouble.is_some() {
                         self.checkpoint_failures = CheckpointFailures::default();
@@ -267,10 +331,18 @@ impl Leader<'_> {
                     run.committing = None;
                 }
             }
-            ToCoordinator::CommitFailed { checkpoint, why, .. } => {
-                if let Some(committing) = run.committing.as_mut().filter(|committing| committing.checkpoint == checkpoint) {
+            ToCoordinator::CommitFailed {
+                checkpoint, why, ..
+            } => {
+                if let Some(committing) = run
+                    .committing
+                    .as_mut()
+                    .filter(|committing| committing.checkpoint == checkpoint)
+                {
                     tracing::warn!(worker, checkpoint, why, "sink output is not committed");
-                    let message = format!("output of checkpoint {checkpoint} is not committed yet: worker {worker}: {why}");
+                    let message = format!(
+                        "output of checkpoint {checkpoint} is not committed yet: worker {worker}: {why}"
+                    );
                     self.checkpoint_failures.consecutive += 1;
                     self.checkpoint_failures.last = Some(message.clone());
                     committing.trouble = Some(message);
@@ -300,20 +372,43 @@ impl Leader<'_> {
             Some((request.key.clone(), folder))
         });
         AbortOnDropHandle::new(tokio::spawn(async move {
+            failpoint::pass(failpoint::SHARES_COMPLETE);
             let written = write_manifest(&*config.store, &config.paths, &manifest).await;
+            failpoint::pass(failpoint::MANIFEST_WRITTEN);
             let result = match written {
-                Ok(key) => publish_in_head(&keeper, &manifest, key, written_bytes, config.checkpoints.retain, pin)
-                    .await
-                    .map_err(PublishError::from),
+                Ok(key) => publish_in_head(
+                    &keeper,
+                    &manifest,
+                    key,
+                    written_bytes,
+                    config.checkpoints.retain,
+                    pin,
+                )
+                .await
+                .map_err(PublishError::from),
                 Err(error) => Err(error.into()),
             };
-            Published { checkpoint, kind, manifest, result }
+            Published {
+                checkpoint,
+                kind,
+                manifest,
+                result,
+            }
         }))
     }
 
-    fn published(&mut self, run: &mut Run, published: Result<Published, String>) -> Result<(), Interrupt> {
+    fn published(
+        &mut self,
+        run: &mut Run,
+        published: Result<Published, String>,
+    ) -> Result<(), Interrupt> {
         run.publishing = None;
-        let Published { checkpoint, kind, manifest, result } = match published {
+        let Published {
+            checkpoint,
+            kind,
+            manifest,
+            result,
+        } = match published {
             Ok(published) => published,
             Err(why) => {
                 self.checkpoint_failed(run, &format!("a defect in the coordinator: {why}"));
@@ -322,12 +417,15 @@ impl Leader<'_> {
         };
         let head = match result {
             Ok(head) => head,
-            Err(PublishError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => return Err(error.into()),
+            Err(PublishError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 self.checkpoint_failed_at(run, checkpoint, kind, &error.to_string());
                 return Ok(());
             }
         };
+        failpoint::pass(failpoint::HEAD_WRITTEN);
         if let Some(last) = &head.last {
             tracing::info!(
                 checkpoint,
@@ -343,7 +441,13 @@ impl Leader<'_> {
         self.checkpoint_failures = CheckpointFailures::default();
         self.moved_on();
         let attempt = self.attempt.number;
-        self.desk.roster.send_to_first(self.attempt.workers, &ToWorker::CommitCheckpoint { attempt, checkpoint });
+        self.desk.roster.send_to_first(
+            self.attempt.workers,
+            &ToWorker::CommitCheckpoint {
+                attempt,
+                checkpoint,
+            },
+        );
         run.committing = Some(Committing {
             checkpoint,
             waiting: (0..self.attempt.workers).collect(),
@@ -378,10 +482,22 @@ impl Leader<'_> {
         }
     }
 
-    fn checkpoint_failed_at(&mut self, run: &mut Run, checkpoint: u64, kind: CheckpointKind, why: &str) {
+    fn checkpoint_failed_at(
+        &mut self,
+        run: &mut Run,
+        checkpoint: u64,
+        kind: CheckpointKind,
+        why: &str,
+    ) {
         tracing::warn!(checkpoint, ?kind, why, "checkpoint failed");
         let attempt = self.attempt.number;
-        self.desk.roster.send_to_first(self.attempt.workers, &ToWorker::AbortCheckpoint { attempt, checkpoint });
+        self.desk.roster.send_to_first(
+            self.attempt.workers,
+            &ToWorker::AbortCheckpoint {
+                attempt,
+                checkpoint,
+            },
+        );
         self.checkpoint_failures.consecutive += 1;
         self.checkpoint_failures.last = Some(format!("checkpoint {checkpoint}: {why}"));
         let why = format!("checkpoint {checkpoint} failed: {why}");
@@ -396,7 +512,13 @@ impl Leader<'_> {
         if let Some(request) = run.saving.take()
             && run.ending.is_none()
         {
-            self.finish(&request.key, OperationKind::Savepoint, OperationResult::Failed { why: why.to_owned() });
+            self.finish(
+                &request.key,
+                OperationKind::Savepoint,
+                OperationResult::Failed {
+                    why: why.to_owned(),
+                },
+            );
         }
     }
 
@@ -413,7 +535,9 @@ impl Leader<'_> {
         }
         run.at_end = None;
         let attempt = self.attempt.number;
-        self.desk.roster.send_to_first(self.attempt.workers, &ToWorker::Resume { attempt });
+        self.desk
+            .roster
+            .send_to_first(self.attempt.workers, &ToWorker::Resume { attempt });
     }
 
     fn fail_ending_of(&mut self, run: &mut Run, key: &str, why: &str) {
@@ -424,23 +548,43 @@ impl Leader<'_> {
 
     fn expire(&mut self, run: &mut Run) {
         let now = clock::now();
-        if let Some(collecting) = run.collecting.as_ref().filter(|collecting| now >= collecting.deadline) {
-            let why = format!("timed out; workers {:?} have not stored their share", collecting.missing());
+        if let Some(collecting) = run
+            .collecting
+            .as_ref()
+            .filter(|collecting| now >= collecting.deadline)
+        {
+            let why = format!(
+                "timed out; workers {:?} have not stored their share",
+                collecting.missing()
+            );
             self.checkpoint_failed(run, &why);
         }
-        let Some(committing) = run.committing.as_mut() else { return };
+        let Some(committing) = run.committing.as_mut() else {
+            return;
+        };
         let checkpoint = committing.checkpoint;
         if now >= committing.again_at {
             committing.again_at = now + COMMIT_AGAIN;
             let attempt = self.attempt.number;
             for worker in &committing.waiting {
-                self.desk.roster.send(*worker, ToWorker::CommitCheckpoint { attempt, checkpoint });
+                self.desk.roster.send(
+                    *worker,
+                    ToWorker::CommitCheckpoint {
+                        attempt,
+                        checkpoint,
+                    },
+                );
             }
         }
-        let endless = matches!(run.ending, Some(Ending::Complete | Ending::Terminate) | None);
+        let endless = matches!(
+            run.ending,
+            Some(Ending::Complete | Ending::Terminate) | None
+        );
         if now >= committing.deadline && !endless && run.at_end.is_some() {
             let trouble = committing.trouble.clone();
-            let why = trouble.unwrap_or_else(|| format!("output of checkpoint {checkpoint} is not committed in time"));
+            let why = trouble.unwrap_or_else(|| {
+                format!("output of checkpoint {checkpoint} is not committed in time")
+            });
             committing.deadline = now + self.desk.config.commit_timeout;
             self.fail_ending(run, &why);
         }
@@ -448,11 +592,16 @@ impl Leader<'_> {
 
     /// Ends the attempt once all that must come first has happened.
     async fn conclude(&mut self, run: &mut Run) -> Result<Option<Concluded>, Interrupt> {
-        let Some(ending) = run.ending.clone() else { return Ok(None) };
-        if ending == Ending::Terminate && self.desk.terminate_by.is_some_and(|by| clock::now() >= by) {
+        let Some(ending) = run.ending.clone() else {
+            return Ok(None);
+        };
+        if ending == Ending::Terminate
+            && self.desk.terminate_by.is_some_and(|by| clock::now() >= by)
+        {
             return Ok(Some(Concluded::Ended(LeadEnd::Terminated)));
         }
-        let without_checkpoint = matches!(&ending, Ending::Stop(request) if request.mode == StopMode::Now);
+        let without_checkpoint =
+            matches!(&ending, Ending::Stop(request) if request.mode == StopMode::Now);
         if run.is_busy() || !(run.at_end.is_some() || without_checkpoint) {
             return Ok(None);
         }
@@ -466,21 +615,29 @@ impl Leader<'_> {
         self.attempt.live = false;
         let flowed = self.desk.roster.last_record_ms(self.attempt.number);
         let ended = match ending {
-            Ending::HandOver(request) => self.hand_over(&request).await?,
+            Ending::HandOver(request) => {
+                failpoint::pass(failpoint::HAND_OVER_READY);
+                self.hand_over(&request).await?
+            }
             Ending::Stop(request) => self.stop(&request).await?,
             Ending::Rescale(request) => {
                 let before = (self.attempt.number, self.attempt.workers);
-                self.desk.pauses.begin(PauseReason::Rescale, flowed, run.at_end);
+                self.desk
+                    .pauses
+                    .begin(PauseReason::Rescale, flowed, run.at_end);
                 if self.rescale(&request, true).await? {
                     for worker in self.attempt.workers..before.1 {
-                        self.desk.roster.send(worker, ToWorker::Cancel { attempt: before.0 });
+                        self.desk
+                            .roster
+                            .send(worker, ToWorker::Cancel { attempt: before.0 });
                     }
                     return Ok(Some(Concluded::Rescaled));
                 }
                 None
             }
             Ending::Complete => {
-                self.write(|head| confirm_commit(head.change())?.complete()).await?;
+                self.write(|head| confirm_commit(head.change())?.complete())
+                    .await?;
                 tracing::info!("all input is read and committed: the job is complete");
                 Some(LeadEnd::Completed)
             }
@@ -504,10 +661,15 @@ enum Concluded {
 }
 
 fn pinned(head: &Head, key: &str) -> Option<SavepointRecord> {
-    head.savepoints.iter().find(|record| record.key == key).cloned()
+    head.savepoints
+        .iter()
+        .find(|record| record.key == key)
+        .cloned()
 }
 
-async fn finished(publishing: &mut Option<AbortOnDropHandle<Published>>) -> Result<Published, String> {
+async fn finished(
+    publishing: &mut Option<AbortOnDropHandle<Published>>,
+) -> Result<Published, String> {
     match publishing {
         Some(task) => task.await.map_err(|error| error.to_string()),
         None => std::future::pending().await,
@@ -526,18 +688,28 @@ async fn publish_in_head(
     keeper
         .change(move |head| {
             if head.attempt != manifest.attempt {
-                return Err(streamkeeper_protocol::head::HeadError::NotLast { checkpoint: manifest.checkpoint });
+                return Err(streamkeeper_protocol::head::HeadError::NotLast {
+                    checkpoint: manifest.checkpoint,
+                });
             }
             let entry = entry_of(&manifest, key.clone(), written_bytes, clock::now_ms());
             // A checkpoint begins only after the output of the one before is committed.
-            let (change, _) =
-                confirm_commit(head.change())?.publish(entry, &manifest.plan_hash, retain.saturating_sub(1))?;
+            let (change, _) = confirm_commit(head.change())?.publish(
+                entry,
+                &manifest.plan_hash,
+                retain.saturating_sub(1),
+            )?;
             match &pin {
                 None => Ok(change),
                 Some((key, folder)) => {
                     let change = change.add_savepoint(key, key, folder)?;
                     if manifest.kind == CheckpointKind::Savepoint {
-                        with_result(change, key, OperationKind::Savepoint, &OperationResult::Running)
+                        with_result(
+                            change,
+                            key,
+                            OperationKind::Savepoint,
+                            &OperationResult::Running,
+                        )
                     } else {
                         Ok(change)
                     }

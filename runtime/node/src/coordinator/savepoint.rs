@@ -39,20 +39,37 @@ impl Leader<'_> {
         let bucket = self.desk.config.store.describe();
         let Some(uri) = uri else {
             // Keys are free text, folders are not.
-            let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
-            return Ok(self.desk.config.paths.savepoint(&key.chars().map(safe).collect::<String>()));
+            let safe = |c: char| {
+                if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                    c
+                } else {
+                    '-'
+                }
+            };
+            return Ok(self
+                .desk
+                .config
+                .paths
+                .savepoint(&key.chars().map(safe).collect::<String>()));
         };
         let folder = match uri.strip_prefix(&bucket) {
             Some(rest) => rest,
             None if uri.contains("://") => {
-                let message = format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
+                let message =
+                    format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
                 return Err(Refusal::bad_request(&message));
             }
             None => uri,
         };
         let folder = folder.trim_matches('/');
-        if folder.is_empty() || folder.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            return Err(Refusal::bad_request(&format!("'{uri}' is not the name of a folder in {bucket}")));
+        if folder.is_empty()
+            || folder
+                .split('/')
+                .any(|part| part.is_empty() || part == "." || part == "..")
+        {
+            return Err(Refusal::bad_request(&format!(
+                "'{uri}' is not the name of a folder in {bucket}"
+            )));
         }
         Ok(folder.to_owned())
     }
@@ -75,18 +92,28 @@ impl Leader<'_> {
         let uri = self.full_uri(&record.uri);
         self.work.copies.spawn(async move {
             let result = copy_and_tell(&config, &keeper, &record, uri).await;
-            Copied { key: record.key, checkpoint: record.checkpoint, folder: record.uri, result }
+            Copied {
+                key: record.key,
+                checkpoint: record.checkpoint,
+                folder: record.uri,
+                result,
+            }
         });
     }
 
     /// What a finished copy means for the operation that asked for it.
     pub(super) fn copied(&mut self, copied: &Copied) -> Result<(), Interrupt> {
         let result = match &copied.result {
-            Ok(()) => {
-                OperationResult::Done { checkpoint: Some(copied.checkpoint), uri: Some(self.full_uri(&copied.folder)) }
+            Ok(()) => OperationResult::Done {
+                checkpoint: Some(copied.checkpoint),
+                uri: Some(self.full_uri(&copied.folder)),
+            },
+            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+                return Err(error.clone().into());
             }
-            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => return Err(error.clone().into()),
-            Err(error) => OperationResult::Failed { why: error.to_string() },
+            Err(error) => OperationResult::Failed {
+                why: error.to_string(),
+            },
         };
         let asked = self.desk.board.operation(&copied.key);
         // A stop goes on from here; its own result comes with its own write.
@@ -97,7 +124,10 @@ impl Leader<'_> {
     }
 
     /// A stop with savepoint while nothing runs: the restore point is what is saved.
-    pub(super) async fn save_before_stop(&mut self, request: &StopRequest) -> Result<Result<(), String>, Interrupt> {
+    pub(super) async fn save_before_stop(
+        &mut self,
+        request: &StopRequest,
+    ) -> Result<Result<(), String>, Interrupt> {
         let folder = match self.folder(&request.key, None) {
             Ok(folder) => folder,
             Err(refusal) => return Ok(Err(refusal.message().to_owned())),
@@ -106,12 +136,19 @@ impl Leader<'_> {
             return Ok(Ok(()));
         }
         let key = request.key.clone();
-        let pinned = self.try_write(move |head| head.change().add_savepoint(&key, &key, &folder)).await?;
+        let pinned = self
+            .try_write(move |head| head.change().add_savepoint(&key, &key, &folder))
+            .await?;
         let head = match pinned {
             Ok(head) => head,
             Err(refused) => return Ok(Err(refused.to_string())),
         };
-        let Some(record) = head.savepoints.iter().find(|record| record.key == request.key).cloned() else {
+        let Some(record) = head
+            .savepoints
+            .iter()
+            .find(|record| record.key == request.key)
+            .cloned()
+        else {
             return Ok(Err("HEAD did not keep the savepoint".to_owned()));
         };
         if record.complete {
@@ -119,9 +156,14 @@ impl Leader<'_> {
         }
         let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
         let uri = self.full_uri(&record.uri);
-        match self.during(async move { copy_and_tell(&config, &keeper, &record, uri).await }).await? {
+        match self
+            .during(async move { copy_and_tell(&config, &keeper, &record, uri).await })
+            .await?
+        {
             Ok(()) => Ok(Ok(())),
-            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => Err(error.into()),
+            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+                Err(error.into())
+            }
             Err(error) => Ok(Err(error.to_string())),
         }
     }
@@ -140,16 +182,29 @@ async fn copy_and_tell(
     let copied = copy.await;
     let (name, key) = (record.name.clone(), record.key.clone());
     let result = match &copied {
-        Ok(_) => OperationResult::Done { checkpoint: Some(record.checkpoint), uri: Some(uri) },
-        Err(error) => OperationResult::Failed { why: error.to_string() },
+        Ok(_) => OperationResult::Done {
+            checkpoint: Some(record.checkpoint),
+            uri: Some(uri),
+        },
+        Err(error) => OperationResult::Failed {
+            why: error.to_string(),
+        },
     };
     let complete = copied.is_ok();
     keeper
         .change(move |head| {
             let change = head.change();
-            let change = if complete { change.finish_savepoint(&name)? } else { change.abandon_savepoint(&name) };
+            let change = if complete {
+                change.finish_savepoint(&name)?
+            } else {
+                change.abandon_savepoint(&name)
+            };
             // A stop writes its own result.
-            if head.operation(&key).is_some() { change.finish_operation(&key, result.clone()) } else { Ok(change) }
+            if head.operation(&key).is_some() {
+                change.finish_operation(&key, result.clone())
+            } else {
+                Ok(change)
+            }
         })
         .await?;
     copied?;

@@ -112,7 +112,11 @@ async fn look(
     }
     clear_storage_error(desk);
     if *start == StartMode::Auto {
-        let from = if found.is_some() { PromoteFrom::Head } else { PromoteFrom::Empty };
+        let from = if found.is_some() {
+            PromoteFrom::Head
+        } else {
+            PromoteFrom::Empty
+        };
         let request = PromoteRequest {
             key: format!("auto-{}", Ulid::generate()),
             revision: desk.config.job.revision,
@@ -126,7 +130,10 @@ async fn look(
             }
             Err(refusal) => {
                 tracing::warn!(?refusal, "cannot start by itself");
-                desk.show_error(Some(JobError { reason: refusal.code().to_owned(), message: refusal.message().to_owned() }));
+                desk.show_error(Some(JobError {
+                    reason: refusal.code().to_owned(),
+                    message: refusal.message().to_owned(),
+                }));
                 (WATCH, None)
             }
         };
@@ -135,22 +142,47 @@ async fn look(
         preflight.check(desk, job, None);
         return (WATCH, None);
     };
-    match try_claim(desk, job, Some((&head, etag)), Order::None, desk.config.workers).await {
+    match try_claim(
+        desk,
+        job,
+        Some((&head, etag)),
+        Order::None,
+        desk.config.workers,
+    )
+    .await
+    {
         Ok(claimed) => (WATCH, Some(claimed)),
         Err(NoClaim::StandBy(_)) => {
             preflight.check(desk, job, head.last.as_ref());
-            let successor = head.job_uid == desk.config.job.uid && head.revision < desk.config.job.revision;
+            let successor =
+                head.job_uid == desk.config.job.uid && head.revision < desk.config.job.revision;
             let live = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
-            (if successor && live { WATCH_CLOSELY } else { WATCH }, None)
+            (
+                if successor && live {
+                    WATCH_CLOSELY
+                } else {
+                    WATCH
+                },
+                None,
+            )
         }
         Err(NoClaim::Refused(refusal)) => {
-            tracing::warn!(?refusal, "HEAD names this revision, but it cannot run the job");
-            desk.show_error(Some(JobError { reason: refusal.code().to_owned(), message: refusal.message().to_owned() }));
+            tracing::warn!(
+                ?refusal,
+                "HEAD names this revision, but it cannot run the job"
+            );
+            desk.show_error(Some(JobError {
+                reason: refusal.code().to_owned(),
+                message: refusal.message().to_owned(),
+            }));
             preflight.check(desk, job, head.last.as_ref());
             (WATCH, None)
         }
         Err(NoClaim::Unfit(failure)) => {
-            tracing::warn!(message = failure.message, "HEAD names this revision, but it cannot go on from there");
+            tracing::warn!(
+                message = failure.message,
+                "HEAD names this revision, but it cannot go on from there"
+            );
             desk.show_error(failure.job_error());
             preflight.check(desk, job, head.last.as_ref());
             (WATCH, None)
@@ -170,7 +202,10 @@ async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<C
         return None;
     }
     let Command::Promote(request) = &call.command else {
-        let message = format!("revision {} stands by: it does not run the job", desk.config.job.revision);
+        let message = format!(
+            "revision {} stands by: it does not run the job",
+            desk.config.job.revision
+        );
         let _ = call.reply.send(Err(Refusal::new("NotRunning", message)));
         return None;
     };
@@ -178,7 +213,10 @@ async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<C
         Ok(claimed) => {
             let head = claimed.keeper.head();
             let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
-            let done = OperationResult::Done { checkpoint, uri: None };
+            let done = OperationResult::Done {
+                checkpoint,
+                uri: None,
+            };
             let operation = desk.note(&request.key, OperationKind::Promote, done);
             let _ = call.reply.send(Ok(operation));
             Some(claimed)
@@ -191,10 +229,17 @@ async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<C
     }
 }
 
-async fn promote(desk: &mut Desk, job: &Arc<CompiledJob>, request: &PromoteRequest) -> Result<Claimed, Refusal> {
+async fn promote(
+    desk: &mut Desk,
+    job: &Arc<CompiledJob>,
+    request: &PromoteRequest,
+) -> Result<Claimed, Refusal> {
     let revision = desk.config.job.revision;
     if request.revision != revision {
-        let message = format!("this is revision {revision}, not revision {}", request.revision);
+        let message = format!(
+            "this is revision {revision}, not revision {}",
+            request.revision
+        );
         return Err(Refusal::new("WrongRevision", message));
     }
     let workers = request.workers.unwrap_or(desk.config.workers);
@@ -208,7 +253,10 @@ async fn promote(desk: &mut Desk, job: &Arc<CompiledJob>, request: &PromoteReque
             None => return Err(Refusal::leaving()),
         };
         let head = found.as_ref().map(|(head, etag)| (head, etag.clone()));
-        let order = Order::Promoted { key: &request.key, from: &request.from };
+        let order = Order::Promoted {
+            key: &request.key,
+            from: &request.from,
+        };
         match try_claim(desk, job, head, order, workers).await {
             Ok(claimed) => return Ok(claimed),
             Err(NoClaim::Lost) => {}
@@ -216,13 +264,20 @@ async fn promote(desk: &mut Desk, job: &Arc<CompiledJob>, request: &PromoteReque
             Err(NoClaim::Refused(refusal)) => return Err(refusal),
             Err(NoClaim::Unfit(failure)) => {
                 let code = failure.reason.unwrap_or("StateIncompatible");
-                let code = if code.starts_with("Storage") { "StorageUnavailable" } else { code };
+                let code = if code.starts_with("Storage") {
+                    "StorageUnavailable"
+                } else {
+                    code
+                };
                 return Err(Refusal::new(code, failure.message));
             }
             Err(NoClaim::Store(error)) => return Err(unavailable("claiming HEAD", &error)),
         }
     }
-    Err(Refusal::new("Busy", "HEAD changes faster than it can be claimed; try again"))
+    Err(Refusal::new(
+        "Busy",
+        "HEAD changes faster than it can be claimed; try again",
+    ))
 }
 
 /// Why HEAD is not ours.
@@ -243,8 +298,11 @@ async fn try_claim(
     workers: u32,
 ) -> Result<Claimed, NoClaim> {
     let config = desk.config.clone();
-    let (nonce, token, lineage) =
-        (Ulid::generate().to_string(), Ulid::generate().to_string(), Ulid::generate().to_string());
+    let (nonce, token, lineage) = (
+        Ulid::generate().to_string(),
+        Ulid::generate().to_string(),
+        Ulid::generate().to_string(),
+    );
     let claimant = Claimant {
         job_uid: &config.job.uid,
         revision: config.job.revision,
@@ -252,13 +310,22 @@ async fn try_claim(
         max_parallelism: config.max_parallelism,
         workers,
     };
-    let ids = Ids { nonce: &nonce, token: &token, lineage: &lineage };
-    let (next, condition) = match (claim(found.as_ref().map(|(head, _)| *head), &claimant, order, ids), &found) {
+    let ids = Ids {
+        nonce: &nonce,
+        token: &token,
+        lineage: &lineage,
+    };
+    let (next, condition) = match (
+        claim(found.as_ref().map(|(head, _)| *head), &claimant, order, ids),
+        &found,
+    ) {
         (ClaimDecision::Create(next), _) => (next, Condition::Absent),
         (ClaimDecision::Replace(next), Some((_, etag))) => (next, Condition::Matches(etag.clone())),
         (ClaimDecision::Replace(_), None) => return Err(NoClaim::Lost),
         (ClaimDecision::StandBy { why }, _) => return Err(NoClaim::StandBy(why)),
-        (ClaimDecision::Refuse { code, why }, _) => return Err(NoClaim::Refused(Refusal::new(code, why))),
+        (ClaimDecision::Refuse { code, why }, _) => {
+            return Err(NoClaim::Refused(Refusal::new(code, why)));
+        }
     };
     let before = found.map(|(head, _)| head.clone());
     let work = prepare_and_swap(config.clone(), job.clone(), next, condition);
@@ -266,7 +333,10 @@ async fn try_claim(
         Some(result) => result?,
         None => return Err(NoClaim::Lost),
     };
-    let pause = match before.as_ref().map(|before| (before.state, before.revision == head.revision)) {
+    let pause = match before
+        .as_ref()
+        .map(|before| (before.state, before.revision == head.revision))
+    {
         Some((RunState::Running, true)) => PauseReason::CoordinatorRestart,
         Some((RunState::Running | RunState::HandingOver { .. }, _)) => PauseReason::HandOver,
         _ => PauseReason::Resume,
@@ -280,7 +350,11 @@ async fn try_claim(
     desk.learn(&head);
     desk.show_error(None);
     let keeper = HeadKeeper::new(config.store.clone(), config.paths.clone(), head, etag);
-    Ok(Claimed { keeper, restore_point, pause })
+    Ok(Claimed {
+        keeper,
+        restore_point,
+        pause,
+    })
 }
 
 /// Sees that the plan fits and is stored, then writes HEAD.
@@ -292,16 +366,21 @@ async fn prepare_and_swap(
 ) -> Result<(Head, String, Option<RestorePoint>), NoClaim> {
     let store = &*config.store;
     if condition == Condition::Absent {
-        probe(store, config.paths.root()).await.map_err(NoClaim::Store)?;
+        probe(store, config.paths.root())
+            .await
+            .map_err(NoClaim::Store)?;
     }
     let read = async {
         match &next.last {
-            Some(last) => restore_point::read(store, last, &job.catalog, config.may_drop_state).await.map(Some),
+            Some(last) => restore_point::read(store, last, &job.catalog, config.may_drop_state)
+                .await
+                .map(Some),
             None => Ok(None),
         }
     };
     // Side by side: records wait for this at a hand-over.
-    let (restore_point, plan_stored) = tokio::join!(read, write_plan(store, &config.paths, &job.plan));
+    let (restore_point, plan_stored) =
+        tokio::join!(read, write_plan(store, &config.paths, &job.plan));
     let restore_point = restore_point.map_err(|unfit| NoClaim::Unfit(unfit.into()))?;
     plan_stored.map_err(NoClaim::Store)?;
     let mut tries = 0;
@@ -309,17 +388,24 @@ async fn prepare_and_swap(
         tries += 1;
         match swap_head(store, &config.paths, &next, condition.clone()).await {
             Ok(SwapResult::Won { etag }) => return Ok((next, etag, restore_point)),
-            Ok(SwapResult::Lost { .. } | SwapResult::Fenced { .. } | SwapResult::Gone) => return Err(NoClaim::Lost),
+            Ok(SwapResult::Lost { .. } | SwapResult::Fenced { .. } | SwapResult::Gone) => {
+                return Err(NoClaim::Lost);
+            }
             // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from there.
             Err(error) if tries == 3 => return Err(NoClaim::Store(as_storage_error(error))),
-            Err(HeadAccessError::Storage(error)) => tracing::warn!(%error, "the claim is not settled; trying again"),
+            Err(HeadAccessError::Storage(error)) => {
+                tracing::warn!(%error, "the claim is not settled; trying again")
+            }
             Err(error) => return Err(NoClaim::Store(as_storage_error(error))),
         }
     }
 }
 
 /// Does `work` while calls are put aside; none when the process must end, or the work panicked.
-async fn aside<T: Send + 'static>(desk: &mut Desk, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+async fn aside<T: Send + 'static>(
+    desk: &mut Desk,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
     let heard = |desk: &mut Desk, news: News| {
         if let News::Call(call) = news {
             desk.put_aside(call);
@@ -337,7 +423,10 @@ async fn aside<T: Send + 'static>(desk: &mut Desk, work: impl Future<Output = T>
 }
 
 fn storage_error(what: &str, error: &StorageError) -> JobError {
-    JobError { reason: storage_reason(error).to_owned(), message: format!("{what}: {error}") }
+    JobError {
+        reason: storage_reason(error).to_owned(),
+        message: format!("{what}: {error}"),
+    }
 }
 
 fn unavailable(what: &str, error: &StorageError) -> Refusal {
@@ -347,7 +436,11 @@ fn unavailable(what: &str, error: &StorageError) -> Refusal {
 /// A store that answers again is no error any more.
 fn clear_storage_error(desk: &Desk) {
     desk.board.update(|report| {
-        if report.error.as_ref().is_some_and(|error| error.reason.starts_with("Storage")) {
+        if report
+            .error
+            .as_ref()
+            .is_some_and(|error| error.reason.starts_with("Storage"))
+        {
             report.error = None;
         }
     });

@@ -52,11 +52,27 @@ pub enum HandshakeError {
 }
 
 /// Dials a peer and introduces ourselves.
-pub(super) async fn dial(address: &str, from: &Party, to: u32) -> Result<TcpStream, HandshakeError> {
-    let mut stream = timeout(Duration::from_secs(5), TcpStream::connect(address)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+pub(super) async fn dial(
+    address: &str,
+    from: &Party,
+    to: u32,
+) -> Result<TcpStream, HandshakeError> {
+    let mut stream = timeout(Duration::from_secs(5), TcpStream::connect(address))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;
-    write_message(&mut stream, &Hello { format: DATA_FORMAT, from: from.clone(), to }).await?;
-    let answer = timeout(PATIENCE, read_message(&mut stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    write_message(
+        &mut stream,
+        &Hello {
+            format: DATA_FORMAT,
+            from: from.clone(),
+            to,
+        },
+    )
+    .await?;
+    let answer = timeout(PATIENCE, read_message(&mut stream))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     match answer {
         Some(Answer::Welcome) => Ok(stream),
         Some(Answer::Refused { why }) => Err(HandshakeError::Refused(why)),
@@ -67,7 +83,9 @@ pub(super) async fn dial(address: &str, from: &Party, to: u32) -> Result<TcpStre
 /// Reads who dials.
 pub(super) async fn hear(stream: &mut TcpStream) -> io::Result<Hello> {
     stream.set_nodelay(true)?;
-    let hello = timeout(Duration::from_secs(5), read_message(stream)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let hello = timeout(Duration::from_secs(5), read_message(stream))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     hello.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
@@ -90,12 +108,16 @@ impl Hello {
     pub(super) fn objection(&self, me: &Party) -> Option<String> {
         let Self { format, from, to } = self;
         if *format != DATA_FORMAT {
-            return Some(format!("the caller speaks data format {format}, this worker {DATA_FORMAT}: run one image"));
+            return Some(format!(
+                "the caller speaks data format {format}, this worker {DATA_FORMAT}: run one image"
+            ));
         }
         if *to != me.worker {
             return Some(format!("this is worker {}, not {to}", me.worker));
         }
-        if (&from.job_uid, from.attempt, &from.plan_hash) != (&me.job_uid, me.attempt, &me.plan_hash) {
+        if (&from.job_uid, from.attempt, &from.plan_hash)
+            != (&me.job_uid, me.attempt, &me.plan_hash)
+        {
             return Some(format!(
                 "the caller runs attempt {} of job {} (plan {}), this worker attempt {} of job {} (plan {})",
                 from.attempt, from.job_uid, from.plan_hash, me.attempt, me.job_uid, me.plan_hash

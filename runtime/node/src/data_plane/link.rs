@@ -47,12 +47,18 @@ pub struct RemoteReturn {
 impl RemoteReturn {
     /// Of the channel of `edge` from subtask `from` behind `peer` to the local subtask `to`.
     pub fn new(peer: PeerFrames, edge: usize, from: u32, to: u32) -> Self {
-        Self { peer, edge, from, to }
+        Self {
+            peer,
+            edge,
+            from,
+            to,
+        }
     }
 }
 
 impl ReturnCredit for RemoteReturn {
     fn give(&self, bytes: u32) {
-        self.peer.send(credit_frame(self.edge, self.from, self.to, bytes).to_vec());
+        self.peer
+            .send(credit_frame(self.edge, self.from, self.to, bytes).to_vec());
     }
 }

@@ -33,13 +33,17 @@ impl DataPlane {
     pub fn listen(listener: TcpListener) -> Self {
         let (expected, watched) = watch::channel(None);
         let accepting = tokio::spawn(accept(listener, watched));
-        Self { expected, _accepting: AbortOnDropHandle::new(accepting) }
+        Self {
+            expected,
+            _accepting: AbortOnDropHandle::new(accepting),
+        }
     }
 
     /// From now on expects callers of the attempt of `me`; answers where they arrive, with their index.
     pub fn expect(&self, me: Party) -> mpsc::UnboundedReceiver<(u32, TcpStream)> {
         let (arrivals, arrived) = mpsc::unbounded_channel();
-        self.expected.send_replace(Some(Arc::new(Expected { me, arrivals })));
+        self.expected
+            .send_replace(Some(Arc::new(Expected { me, arrivals })));
         arrived
     }
 }
@@ -64,20 +68,42 @@ async fn accept(listener: TcpListener, expected: watch::Receiver<Option<Arc<Expe
     }
 }
 
-async fn serve(mut stream: TcpStream, mut expected: watch::Receiver<Option<Arc<Expected>>>) -> Result<(), String> {
-    let hello = handshake::hear(&mut stream).await.map_err(|error| error.to_string())?;
+async fn serve(
+    mut stream: TcpStream,
+    mut expected: watch::Receiver<Option<Arc<Expected>>>,
+) -> Result<(), String> {
+    let hello = handshake::hear(&mut stream)
+        .await
+        .map_err(|error| error.to_string())?;
     let attempt = hello.from().attempt;
-    let due = |expected: &Option<Arc<Expected>>| expected.as_ref().is_some_and(|expected| expected.me.attempt >= attempt);
-    // In a statement of its own: what guards the watched value must not live across the next wait.
-    let waited = timeout(AHEAD, expected.wait_for(due)).await.map(|expected| expected.ok().and_then(|expected| expected.clone()));
-    let Ok(expected) = waited else {
-        return refuse(stream, format!("attempt {attempt} was not deployed here within {} s", AHEAD.as_secs())).await;
+    let due = |expected: &Option<Arc<Expected>>| {
+        expected
+            .as_ref()
+            .is_some_and(|expected| expected.me.attempt >= attempt)
     };
-    let Some(expected) = expected else { return Ok(()) };
+    // In a statement of its own: what guards the watched value must not live across the next wait.
+    let waited = timeout(AHEAD, expected.wait_for(due))
+        .await
+        .map(|expected| expected.ok().and_then(|expected| expected.clone()));
+    let Ok(expected) = waited else {
+        return refuse(
+            stream,
+            format!(
+                "attempt {attempt} was not deployed here within {} s",
+                AHEAD.as_secs()
+            ),
+        )
+        .await;
+    };
+    let Some(expected) = expected else {
+        return Ok(());
+    };
     if let Some(why) = hello.objection(&expected.me) {
         return refuse(stream, why).await;
     }
-    handshake::welcome(&mut stream).await.map_err(|error| error.to_string())?;
+    handshake::welcome(&mut stream)
+        .await
+        .map_err(|error| error.to_string())?;
     // Nobody takes it any more: the attempt was cancelled, and dropping the stream says so.
     let _ = expected.arrivals.send((hello.from().worker, stream));
     Ok(())

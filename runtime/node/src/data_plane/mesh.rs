@@ -36,12 +36,6 @@ impl PeerFrames {
     pub fn send(&self, frame: Vec<u8>) {
         let _ = self.0.send(frame);
     }
-
-    /// A connection that is not there yet, and what was put on it.
-    pub fn unconnected() -> (Self, mpsc::UnboundedReceiver<Vec<u8>>) {
-        let (frames, queue) = mpsc::unbounded_channel();
-        (Self(frames), queue)
-    }
 }
 
 /// Where frames from other workers go.
@@ -60,7 +54,9 @@ pub struct Routes {
 
 impl std::fmt::Debug for Routes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Routes").field("first", &self.first).finish_non_exhaustive()
+        f.debug_struct("Routes")
+            .field("first", &self.first)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,7 +66,11 @@ pub struct Streams(BTreeMap<u32, TcpStream>);
 
 impl Streams {
     /// Dials every worker before `me` and waits for every one after it. Tries until it is dropped, unless a peer refuses for good.
-    pub async fn connect(me: Party, workers: Vec<String>, mut arrivals: mpsc::UnboundedReceiver<(u32, TcpStream)>) -> Result<Self, String> {
+    pub async fn connect(
+        me: Party,
+        workers: Vec<String>,
+        mut arrivals: mpsc::UnboundedReceiver<(u32, TcpStream)>,
+    ) -> Result<Self, String> {
         let count = u32::try_from(workers.len()).unwrap_or(u32::MAX);
         let dialled: Vec<BoxFuture<'static, _>> = (0..me.worker)
             .zip(workers)
@@ -78,7 +78,9 @@ impl Streams {
                 let me = me.clone();
                 let dialled = async move {
                     let stream = dial(&address, &me, worker).await;
-                    stream.map(|stream| (worker, stream)).map_err(|error| format!("worker {worker} at {address}: {error}"))
+                    stream
+                        .map(|stream| (worker, stream))
+                        .map_err(|error| format!("worker {worker} at {address}: {error}"))
                 };
                 dialled.boxed()
             })
@@ -90,14 +92,18 @@ impl Streams {
                     return Err("another attempt took over the data plane".to_owned());
                 };
                 if worker <= me.worker || worker >= count {
-                    return Err(format!("worker {worker} dialled worker {} of {count}", me.worker));
+                    return Err(format!(
+                        "worker {worker} dialled worker {} of {count}",
+                        me.worker
+                    ));
                 }
                 // A worker that dials again has lost its first connection.
                 accepted.insert(worker, stream);
             }
             Ok(accepted)
         };
-        let (dialled, mut streams) = futures::future::try_join(futures::future::try_join_all(dialled), accepted).await?;
+        let (dialled, mut streams) =
+            futures::future::try_join(futures::future::try_join_all(dialled), accepted).await?;
         streams.extend(dialled);
         Ok(Self(streams))
     }
@@ -107,7 +113,9 @@ async fn dial(address: &str, me: &Party, worker: u32) -> Result<TcpStream, Hands
     let mut pause = Duration::from_millis(20);
     loop {
         match handshake::dial(address, me, worker).await {
-            Err(HandshakeError::Io(error)) => tracing::debug!(worker, address, %error, "data connection not there yet"),
+            Err(HandshakeError::Io(error)) => {
+                tracing::debug!(worker, address, %error, "data connection not there yet")
+            }
             done => return done,
         }
         tokio::time::sleep(pause).await;
@@ -118,15 +126,37 @@ async fn dial(address: &str, me: &Party, worker: u32) -> Result<TcpStream, Hands
 /// Tasks that move frames; dropped, all connections close.
 #[derive(Debug)]
 pub struct Mesh {
+    /// Keeps connections open when the subtasks are gone: a failed worker must not look like a dead one.
+    _peers: Vec<PeerFrames>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
+/// Connections to be: the sending end for subtasks, and what they put there.
+#[derive(Debug, Default)]
+pub struct Queues(Vec<(u32, PeerFrames, mpsc::UnboundedReceiver<Vec<u8>>)>);
+
+impl Queues {
+    /// A queue for frames to `worker`.
+    pub fn open(&mut self, worker: u32) -> PeerFrames {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let frames = PeerFrames(sender);
+        self.0.push((worker, frames.clone(), queue));
+        frames
+    }
+}
+
 impl Mesh {
-    /// Starts to move frames. `queues` holds what is to be sent to each worker; `lost` is called with worker and reason when a connection ends.
-    pub fn start(streams: Streams, queues: Vec<(u32, mpsc::UnboundedReceiver<Vec<u8>>)>, routes: Routes, lost: impl Fn(u32, String) + Send + Sync + 'static) -> Self {
+    /// Starts to move frames. `lost` is called with worker and reason when a connection ends.
+    pub fn start(
+        streams: Streams,
+        queues: Queues,
+        routes: Routes,
+        lost: impl Fn(u32, String) + Send + Sync + 'static,
+    ) -> Self {
         let (mut streams, routes, lost) = (streams.0, Arc::new(routes), Arc::new(lost));
-        let mut tasks = Vec::new();
-        for (worker, queue) in queues {
+        let (mut tasks, mut peers) = (Vec::new(), Vec::new());
+        for (worker, frames, queue) in queues.0 {
+            peers.push(frames);
             let Some(stream) = streams.remove(&worker) else {
                 lost(worker, "it was never connected".to_owned());
                 continue;
@@ -144,11 +174,17 @@ impl Mesh {
                 }
             })));
         }
-        Self { _tasks: tasks }
+        Self {
+            _peers: peers,
+            _tasks: tasks,
+        }
     }
 }
 
-async fn transmit(write: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) -> io::Result<()> {
+async fn transmit(
+    write: OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> io::Result<()> {
     let mut write = BufWriter::with_capacity(BUFFER, write);
     while let Some(frame) = queue.recv().await {
         write.write_all(&frame).await?;
@@ -165,32 +201,61 @@ async fn receive(read: OwnedReadHalf, worker: u32, routes: &Routes) -> io::Resul
     let mut read = BufReader::with_capacity(BUFFER, read);
     let mut head = [0_u8; HEADER];
     loop {
-        read.read_exact(&mut head).await.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"),
-            _ => error,
-        })?;
+        read.read_exact(&mut head)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection")
+                }
+                _ => error,
+            })?;
         let header = Header::parse(&head).map_err(io::Error::other)?;
         let mut payload = MutableBuffer::from_len_zeroed(header.payload as usize);
         read.read_exact(payload.as_slice_mut()).await?;
-        routes.route(worker, &header, payload).map_err(io::Error::other)?;
+        routes
+            .route(worker, &header, payload)
+            .map_err(io::Error::other)?;
     }
 }
 
 impl Routes {
     fn route(&self, worker: u32, header: &Header, payload: MutableBuffer) -> Result<(), String> {
         let edge = usize::from(header.edge);
-        let unknown = || format!("a frame for edge {edge} from subtask {} to {}, which do not belong together", header.from, header.to);
+        let unknown = || {
+            format!(
+                "a frame for edge {edge} from subtask {} to {}, which do not belong together",
+                header.from, header.to
+            )
+        };
         if header.kind == FrameKind::Credit {
             // Against the channel's direction: the channel starts here and ends at the peer.
             let local = header.from.checked_sub(self.first).ok_or_else(unknown)? as usize;
-            let credit = self.credits.get(edge).and_then(|senders| senders.get(local)).and_then(|receivers| receivers.get(header.to as usize));
-            credit.filter(|_| header.to / self.slots == worker).ok_or_else(unknown)?.give(header.cost);
+            let credit = self
+                .credits
+                .get(edge)
+                .and_then(|senders| senders.get(local))
+                .and_then(|receivers| receivers.get(header.to as usize));
+            credit
+                .filter(|_| header.to / self.slots == worker)
+                .ok_or_else(unknown)?
+                .give(header.cost);
             return Ok(());
         }
         let local = header.to.checked_sub(self.first).ok_or_else(unknown)? as usize;
-        let inbox = self.inboxes.get(local).filter(|_| header.from / self.slots == worker).ok_or_else(unknown)?;
+        let inbox = self
+            .inboxes
+            .get(local)
+            .filter(|_| header.from / self.slots == worker)
+            .ok_or_else(unknown)?;
         let schema = self.schemas.get(edge).ok_or_else(unknown)?;
         let msg = decode(header, &payload.into(), schema).map_err(|error| error.to_string())?;
-        inbox.deliver(Envelope { edge, from: header.from, cost: header.cost, msg }).map_err(|error| error.to_string())
+        inbox
+            .deliver(Envelope {
+                edge,
+                from: header.from,
+                cost: header.cost,
+                msg,
+            })
+            .map_err(|error| error.to_string())
     }
 }

@@ -16,4 +16,4 @@ mod mesh;
 pub use handshake::{HandshakeError, Party};
 pub use link::{RemoteLink, RemoteReturn};
 pub use listener::DataPlane;
-pub use mesh::{Mesh, PeerFrames, Routes, Streams};
+pub use mesh::{Mesh, PeerFrames, Queues, Routes, Streams};

@@ -29,6 +29,14 @@ pub struct Vitals {
 }
 
 impl Vitals {
+    /// Vitals of a process with these metrics.
+    pub fn of(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            ..Self::default()
+        }
+    }
+
     /// Notes that the event loop turned.
     pub fn turn(&self) {
         self.turned_ms.store(clock::now_ms(), Ordering::Relaxed);
@@ -58,9 +66,10 @@ pub fn routes(vitals: Arc<Vitals>) -> Router {
 async fn healthz(State(vitals): State<Arc<Vitals>>) -> (StatusCode, String) {
     match vitals.stuck_for_ms(clock::now_ms()) {
         None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(silent) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the coordinator's event loop has not turned for {silent} ms\n"))
-        }
+        Some(silent) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the coordinator's event loop has not turned for {silent} ms\n"),
+        ),
     }
 }
 
@@ -76,7 +85,10 @@ async fn metrics(State(vitals): State<Arc<Vitals>>) -> impl IntoResponse {
     match vitals.metrics.text() {
         Ok(text) => (
             StatusCode::OK,
-            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
             text,
         )
             .into_response(),
@@ -95,6 +107,9 @@ mod tests {
         vitals.turn();
         let turned = vitals.turned_ms.load(Ordering::Relaxed);
         assert_eq!(vitals.stuck_for_ms(turned + STUCK_AFTER_MS), None);
-        assert_eq!(vitals.stuck_for_ms(turned + STUCK_AFTER_MS + 1), Some(STUCK_AFTER_MS + 1));
+        assert_eq!(
+            vitals.stuck_for_ms(turned + STUCK_AFTER_MS + 1),
+            Some(STUCK_AFTER_MS + 1)
+        );
     }
 }

@@ -32,11 +32,28 @@ pub fn routes(api: CoordinatorApi) -> Router {
         .route("/v1/report", get(report))
         .route("/v1/preflight", get(preflight))
         .route("/v1/operations/{key}", get(operation))
-        .route("/v1/promote", post(|api, Body(request): Body<PromoteRequest>| call(api, Command::Promote(request))))
-        .route("/v1/savepoint", post(|api, Body(request): Body<SavepointRequest>| call(api, Command::Savepoint(request))))
-        .route("/v1/hand-over", post(|api, Body(request): Body<HandOverRequest>| call(api, Command::HandOver(request))))
-        .route("/v1/stop", post(|api, Body(request): Body<StopRequest>| call(api, Command::Stop(request))))
-        .route("/v1/rescale", post(|api, Body(request): Body<RescaleRequest>| call(api, Command::Rescale(request))))
+        .route(
+            "/v1/promote",
+            post(|api, Body(request): Body<PromoteRequest>| call(api, Command::Promote(request))),
+        )
+        .route(
+            "/v1/savepoint",
+            post(|api, Body(request): Body<SavepointRequest>| {
+                call(api, Command::Savepoint(request))
+            }),
+        )
+        .route(
+            "/v1/hand-over",
+            post(|api, Body(request): Body<HandOverRequest>| call(api, Command::HandOver(request))),
+        )
+        .route(
+            "/v1/stop",
+            post(|api, Body(request): Body<StopRequest>| call(api, Command::Stop(request))),
+        )
+        .route(
+            "/v1/rescale",
+            post(|api, Body(request): Body<RescaleRequest>| call(api, Command::Rescale(request))),
+        )
         .route("/v1/poke", post(poke))
         .fallback(|| std::future::ready(Refused(Refusal::no_such_route())))
         .with_state(api)
@@ -59,7 +76,10 @@ async fn operation(
     State(api): State<CoordinatorApi>,
     Path(key): Path<String>,
 ) -> Result<Json<Operation>, Refused> {
-    api.board.operation(&key).map(Json).ok_or_else(|| Refused(Refusal::unknown_operation(&key)))
+    api.board
+        .operation(&key)
+        .map(Json)
+        .ok_or_else(|| Refused(Refusal::unknown_operation(&key)))
 }
 
 /// A predecessor that wrote HEAD tells its successor to look at it.
@@ -73,7 +93,10 @@ fn call(
     command: Command,
 ) -> impl Future<Output = Result<(StatusCode, Json<Operation>), Refused>> + Send {
     let (reply, answer) = oneshot::channel();
-    let sent = api.events.send(Event::Call(Call { command, reply })).is_ok();
+    let sent = api
+        .events
+        .send(Event::Call(Call { command, reply }))
+        .is_ok();
     async move {
         if !sent {
             return Err(Refused(Refusal::leaving()));
@@ -107,7 +130,8 @@ struct Refused(Refusal);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(ApiError::from(self.0))).into_response()
     }
 }

@@ -29,13 +29,19 @@ pub async fn serve(
         None => job_api::routes_without_coordinator(),
     };
     let app: Router = routes.merge(health::routes(vitals));
-    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 /// Binds a listener; the error names the address and what it is for.
 pub async fn bind(address: &str, purpose: &str) -> io::Result<(TcpListener, SocketAddr)> {
-    let explain =
-        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address} for {purpose}: {error}"));
+    let explain = |error: io::Error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address} for {purpose}: {error}"),
+        )
+    };
     let listener = TcpListener::bind(address).await.map_err(explain)?;
     let at = listener.local_addr().map_err(explain)?;
     Ok((listener, at))

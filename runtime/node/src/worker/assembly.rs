@@ -38,12 +38,28 @@ pub(super) struct Assembly {
 
 impl Assembly {
     /// Builds the subtasks of this worker. Takes time: not for a thread of the runtime.
-    pub(super) fn build(&self, mut restored: RestoredStates, attempt: u64, ears: &impl Ears) -> Result<Vec<(u32, Subtask)>, Failure> {
+    pub(super) fn build(
+        &self,
+        mut restored: RestoredStates,
+        attempt: u64,
+        ears: &impl Ears,
+    ) -> Result<Vec<(u32, Subtask)>, Failure> {
         let watermarks = std::mem::take(&mut restored.watermarks);
         let mut subtasks = Vec::new();
-        for (local, (&subtask, counters)) in self.layout.mine.iter().zip(&self.counters).enumerate() {
+        for (local, (&subtask, counters)) in self.layout.mine.iter().zip(&self.counters).enumerate()
+        {
             let nodes = self.layout.plan.nodes.iter();
-            let nodes = nodes.map(|node| self.node(node, local, subtask, restored.states.remove(&(node.id, subtask)).unwrap_or_default()));
+            let nodes = nodes.map(|node| {
+                self.node(
+                    node,
+                    local,
+                    subtask,
+                    restored
+                        .states
+                        .remove(&(node.id, subtask))
+                        .unwrap_or_default(),
+                )
+            });
             let nodes = nodes.collect::<Result<_, Failure>>()?;
             let ears = ears.clone();
             subtasks.push((
@@ -68,7 +84,13 @@ impl Assembly {
         Ok(subtasks)
     }
 
-    fn node(&self, node: &PlanNode, local: usize, subtask: u32, states: Vec<RestoredState>) -> Result<NodePart, Failure> {
+    fn node(
+        &self,
+        node: &PlanNode,
+        local: usize,
+        subtask: u32,
+        states: Vec<RestoredState>,
+    ) -> Result<NodePart, Failure> {
         match &node.operator {
             Operator::Source(table) => {
                 let mut splits = Vec::new();
@@ -89,11 +111,22 @@ impl Assembly {
             }
             Operator::Sink(_) => {
                 let context = self.sinks.get(&node.id).cloned();
-                let context = context.ok_or_else(|| Failure::new(crate::control::FailureKind::Internal, format!("{} has no context", node.label)))?;
-                Ok(NodePart::Sink(open_sink(SinkContext { subtask, ..context })?))
+                let context = context.ok_or_else(|| {
+                    Failure::new(
+                        crate::control::FailureKind::Internal,
+                        format!("{} has no context", node.label),
+                    )
+                })?;
+                Ok(NodePart::Sink(open_sink(SinkContext {
+                    subtask,
+                    ..context
+                })?))
             }
             _ => {
-                let place = Place { subtask, assignment: self.layout.assignment.clone() };
+                let place = Place {
+                    subtask,
+                    assignment: self.layout.assignment.clone(),
+                };
                 let mut operator = operators::build(node, &self.layout.plan, &place)?;
                 for RestoredState { written, entries } in states {
                     operator.restore(&written.name, &written, entries)?;

@@ -65,9 +65,23 @@ struct Facts {
 }
 
 impl Checkpoints {
-    pub(super) fn new(plan: Arc<StreamPlan>, writer: Writer, subtasks: BTreeSet<u32>, history: RunHistory) -> Self {
+    pub(super) fn new(
+        plan: Arc<StreamPlan>,
+        writer: Writer,
+        subtasks: BTreeSet<u32>,
+        history: RunHistory,
+    ) -> Self {
         let catalog = catalog(&plan);
-        Self { plan, catalog, writer, subtasks, history, gathering: BTreeMap::new(), waiting: VecDeque::new(), storing: None }
+        Self {
+            plan,
+            catalog,
+            writer,
+            subtasks,
+            history,
+            gathering: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            storing: None,
+        }
     }
 
     /// Nodes of a subtask that must hand over all their state at the next barrier.
@@ -76,7 +90,12 @@ impl Checkpoints {
             let mut states = self.catalog.iter().filter(|entry| entry.state_uid == uid);
             states.any(|entry| self.history.must_be_full(uid, &entry.descriptor, subtask))
         };
-        self.plan.nodes.iter().filter(|node| full(&node.state_uid)).map(|node| node.id).collect()
+        self.plan
+            .nodes
+            .iter()
+            .filter(|node| full(&node.state_uid))
+            .map(|node| node.id)
+            .collect()
     }
 
     /// Takes the snapshot of one subtask. `last_record_ms`: when a source of this worker last handed out a record.
@@ -87,7 +106,11 @@ impl Checkpoints {
         if snapshots.len() == self.subtasks.len()
             && let Some(snapshots) = self.gathering.remove(&checkpoint)
         {
-            self.waiting.push_back(Gathered { checkpoint, snapshots, last_record_ms });
+            self.waiting.push_back(Gathered {
+                checkpoint,
+                snapshots,
+                last_record_ms,
+            });
         }
     }
 
@@ -96,7 +119,11 @@ impl Checkpoints {
         if self.storing.is_some() {
             return None;
         }
-        let Gathered { checkpoint, snapshots, last_record_ms } = self.waiting.pop_front()?;
+        let Gathered {
+            checkpoint,
+            snapshots,
+            last_record_ms,
+        } = self.waiting.pop_front()?;
         let mut facts = Facts {
             checkpoint,
             watermarks: vec![Some(i64::MAX); self.plan.nodes.len()],
@@ -109,9 +136,20 @@ impl Checkpoints {
         let mut parts = Vec::new();
         for (subtask, snapshot) in snapshots {
             facts.ended &= snapshot.ended;
-            facts.freeze_us = facts.freeze_us.max(u64::try_from(snapshot.freeze.as_micros()).unwrap_or(u64::MAX));
-            for NodeSnapshot { node: id, watermark, states, committable, rows } in snapshot.nodes {
-                let Some(node) = self.plan.nodes.get(id) else { continue };
+            facts.freeze_us = facts
+                .freeze_us
+                .max(u64::try_from(snapshot.freeze.as_micros()).unwrap_or(u64::MAX));
+            for NodeSnapshot {
+                node: id,
+                watermark,
+                states,
+                committable,
+                rows,
+            } in snapshot.nodes
+            {
+                let Some(node) = self.plan.nodes.get(id) else {
+                    continue;
+                };
                 facts.watermarks[id] = facts.watermarks[id].min(watermark);
                 match node.operator {
                     Operator::Source(_) => facts.records_in += rows,
@@ -130,19 +168,44 @@ impl Checkpoints {
             }
         }
         self.storing = Some(facts);
-        let Writer { attempt, worker, root } = self.writer.clone();
-        Some(ToStore { attempt, checkpoint, worker, root, parts, staged: commits.unstored() })
+        let Writer {
+            attempt,
+            worker,
+            root,
+        } = self.writer.clone();
+        Some(ToStore {
+            attempt,
+            checkpoint,
+            worker,
+            root,
+            parts,
+            staged: commits.unstored(),
+        })
     }
 
     /// Takes the outcome of storing; answers the share, or why there is none.
-    pub(super) fn stored(&mut self, outcome: Result<Stored, String>, commits: &mut Commits) -> Option<Result<CheckpointAck, (u64, String)>> {
+    pub(super) fn stored(
+        &mut self,
+        outcome: Result<Stored, String>,
+        commits: &mut Commits,
+    ) -> Option<Result<CheckpointAck, (u64, String)>> {
         let facts = self.storing.take()?;
         let checkpoint = facts.checkpoint;
-        let advanced = outcome.and_then(|Stored { reports, staged, bytes, took }| {
-            commits.stored(staged);
-            let history = self.history.advance(reports, &self.subtasks).map_err(|error| error.to_string())?;
-            Ok((history, bytes, took))
-        });
+        let advanced = outcome.and_then(
+            |Stored {
+                 reports,
+                 staged,
+                 bytes,
+                 took,
+             }| {
+                commits.stored(staged);
+                let history = self
+                    .history
+                    .advance(reports, &self.subtasks)
+                    .map_err(|error| error.to_string())?;
+                Ok((history, bytes, took))
+            },
+        );
         Some(match advanced {
             Ok((history, written_bytes, took)) => {
                 self.history = history;
@@ -170,10 +233,22 @@ impl Checkpoints {
 
     /// Every operator with its live runs and its watermark; also those that have nothing but a watermark.
     fn operators(&self, watermarks: &[Option<i64>]) -> Vec<OperatorState> {
-        let of = |uid: &str| self.plan.nodes.iter().filter(|node| node.state_uid == uid).map(|node| watermarks[node.id]).min().flatten();
+        let of = |uid: &str| {
+            self.plan
+                .nodes
+                .iter()
+                .filter(|node| node.state_uid == uid)
+                .map(|node| watermarks[node.id])
+                .min()
+                .flatten()
+        };
         let mut operators = self.history.operators(of);
         for node in &self.plan.nodes {
-            if watermarks[node.id].is_some() && !operators.iter().any(|operator| operator.state_uid == node.state_uid) {
+            if watermarks[node.id].is_some()
+                && !operators
+                    .iter()
+                    .any(|operator| operator.state_uid == node.state_uid)
+            {
                 operators.push(OperatorState {
                     state_uid: node.state_uid.clone(),
                     label: node.label.clone(),

@@ -56,12 +56,26 @@ pub(super) struct CommitJob {
 
 impl Commits {
     pub(super) fn new(sinks: BTreeMap<NodeId, SinkContext>) -> Self {
-        Self { sinks, pending: Vec::new(), next_id: 0, under_way: None, asked: None }
+        Self {
+            sinks,
+            pending: Vec::new(),
+            next_id: 0,
+            under_way: None,
+            asked: None,
+        }
     }
 
     /// Takes what a sink of `subtask` prepared; answers the rows that must be stored, with their name.
-    pub(super) fn prepared(&mut self, checkpoint: u64, node: NodeId, subtask: u32, committable: Committable) {
-        let Some(sink) = self.sinks.get(&node) else { return };
+    pub(super) fn prepared(
+        &mut self,
+        checkpoint: u64,
+        node: NodeId,
+        subtask: u32,
+        committable: Committable,
+    ) {
+        let Some(sink) = self.sinks.get(&node) else {
+            return;
+        };
         let reference = CommittableRef {
             sink_uid: sink.sink_uid.clone(),
             table: sink.table.name.clone(),
@@ -69,14 +83,25 @@ impl Commits {
             meta: committable.meta,
             staged: None,
         };
-        self.pending.push(Pending { id: self.next_id, checkpoint, node, reference, staged: committable.staged });
+        self.pending.push(Pending {
+            id: self.next_id,
+            checkpoint,
+            node,
+            reference,
+            staged: committable.staged,
+        });
         self.next_id += 1;
     }
 
     /// Rows that are in no object yet.
     pub(super) fn unstored(&self) -> Vec<(PendingId, Bytes)> {
-        let unstored = self.pending.iter().filter(|pending| pending.reference.staged.is_none());
-        unstored.filter_map(|pending| pending.staged.clone().map(|rows| (pending.id, rows))).collect()
+        let unstored = self
+            .pending
+            .iter()
+            .filter(|pending| pending.reference.staged.is_none());
+        unstored
+            .filter_map(|pending| pending.staged.clone().map(|rows| (pending.id, rows)))
+            .collect()
     }
 
     /// Where rows are stored.
@@ -90,7 +115,11 @@ impl Commits {
 
     /// All output up to a checkpoint that is not known to be committed, oldest first.
     pub(super) fn references(&self, checkpoint: u64) -> Vec<CommittableRef> {
-        self.pending.iter().filter(|pending| pending.checkpoint <= checkpoint).map(|pending| pending.reference.clone()).collect()
+        self.pending
+            .iter()
+            .filter(|pending| pending.checkpoint <= checkpoint)
+            .map(|pending| pending.reference.clone())
+            .collect()
     }
 
     /// Begins to commit everything up to `checkpoint`; none while another commit is under way, which is then followed by this one.
@@ -100,17 +129,29 @@ impl Commits {
             return None;
         }
         self.under_way = Some(checkpoint);
-        let pending = self.pending.iter().filter(|pending| pending.checkpoint <= checkpoint).cloned().collect();
-        Some(CommitJob { checkpoint, sinks: self.sinks.clone(), pending })
+        let pending = self
+            .pending
+            .iter()
+            .filter(|pending| pending.checkpoint <= checkpoint)
+            .cloned()
+            .collect();
+        Some(CommitJob {
+            checkpoint,
+            sinks: self.sinks.clone(),
+            pending,
+        })
     }
 
     /// Notes how a commit went; answers the next one.
     pub(super) fn finish(&mut self, checkpoint: u64, committed: bool) -> Option<CommitJob> {
         self.under_way = None;
         if committed {
-            self.pending.retain(|pending| pending.checkpoint > checkpoint);
+            self.pending
+                .retain(|pending| pending.checkpoint > checkpoint);
         }
-        self.asked.take().and_then(|checkpoint| self.begin(checkpoint))
+        self.asked
+            .take()
+            .and_then(|checkpoint| self.begin(checkpoint))
     }
 }
 
@@ -128,23 +169,40 @@ impl CommitJob {
         }
         let mut by_checkpoint: BTreeMap<u64, Vec<Pending>> = BTreeMap::new();
         for pending in self.pending {
-            by_checkpoint.entry(pending.checkpoint).or_default().push(pending);
+            by_checkpoint
+                .entry(pending.checkpoint)
+                .or_default()
+                .push(pending);
         }
         for batch in by_checkpoint.into_values() {
-            let mut commits: Vec<BoxFuture<'static, Result<(), Failure>>> = Vec::with_capacity(batch.len());
+            let mut commits: Vec<BoxFuture<'static, Result<(), Failure>>> =
+                Vec::with_capacity(batch.len());
             for pending in batch {
-                let Some(committer) = committers.get(&pending.node).cloned() else { continue };
+                let Some(committer) = committers.get(&pending.node).cloned() else {
+                    continue;
+                };
                 let commit = async move {
-                    let result = committer.commit(&pending.reference.meta, pending.staged).await;
+                    let result = committer
+                        .commit(&pending.reference.meta, pending.staged)
+                        .await;
                     failpoint::pass(failpoint::COMMIT_HALF);
                     result.map_err(|error| {
                         let Failure { kind, message } = error.into();
-                        Failure { kind, message: format!("committing output of '{}': {message}", pending.reference.table) }
+                        Failure {
+                            kind,
+                            message: format!(
+                                "committing output of '{}': {message}",
+                                pending.reference.table
+                            ),
+                        }
                     })
                 };
                 commits.push(commit.boxed());
             }
-            stream::iter(commits).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+            stream::iter(commits)
+                .buffer_unordered(PARALLEL)
+                .try_collect::<()>()
+                .await?;
         }
         failpoint::pass(failpoint::COMMIT_DONE);
         Ok(())

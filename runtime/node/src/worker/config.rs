@@ -41,6 +41,9 @@ impl WorkerConfig {
 
 impl fmt::Debug for WorkerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerConfig").field("worker", &self.worker).field("coordinator", &self.coordinator).finish_non_exhaustive()
+        f.debug_struct("WorkerConfig")
+            .field("worker", &self.worker)
+            .field("coordinator", &self.coordinator)
+            .finish_non_exhaustive()
     }
 }

@@ -44,33 +44,70 @@ pub(super) trait Ears: Clone + Send + Sync + 'static {
 }
 
 /// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as long as the slowest peer: drop it to give up.
-pub(super) async fn build(workshop: Arc<Workshop>, deploy: Deploy, ears: impl Ears) -> Result<Built, Failure> {
+pub(super) async fn build(
+    workshop: Arc<Workshop>,
+    deploy: Deploy,
+    ears: impl Ears,
+) -> Result<Built, Failure> {
     let config = &workshop.config;
-    let me = Party { job_uid: deploy.job_uid.clone(), attempt: deploy.attempt, plan_hash: deploy.plan_hash.clone(), worker: config.worker };
+    let me = Party {
+        job_uid: deploy.job_uid.clone(),
+        attempt: deploy.attempt,
+        plan_hash: deploy.plan_hash.clone(),
+        worker: config.worker,
+    };
     let layout = Arc::new(Layout::of(&deploy, config)?);
     let arrivals = workshop.data_plane.expect(me.clone());
     let workers = deploy.workers.clone();
     let connecting = async move {
         Streams::connect(me, workers, arrivals)
             .await
-            .map_err(|why| Failure::new(FailureKind::Transient, format!("connecting the data plane: {why}")))
+            .map_err(|why| {
+                Failure::new(
+                    FailureKind::Transient,
+                    format!("connecting the data plane: {why}"),
+                )
+            })
     };
     let restoring = async {
         match &deploy.restore {
             None => Ok(RestoredStates::default()),
-            Some(from) => restore(&*config.store, &workshop.cache, &layout.plan, &layout.assignment, &layout.mine, from).await,
+            Some(from) => {
+                restore(
+                    &*config.store,
+                    &workshop.cache,
+                    &layout.plan,
+                    &layout.assignment,
+                    &layout.mine,
+                    from,
+                )
+                .await
+            }
         }
     };
     let (streams, restored) = futures::future::try_join(connecting, restoring).await?;
     let entries = restored.entries;
     let sinks = sinks(&layout, config, &deploy.lineage)?;
     let history = history(deploy.restore.as_deref(), &layout);
-    let writer = Writer { attempt: deploy.attempt, worker: config.worker, root: deploy.root.clone() };
-    let checkpoints = Checkpoints::new(layout.plan.clone(), writer, layout.mine.iter().copied().collect(), history);
+    let writer = Writer {
+        attempt: deploy.attempt,
+        worker: config.worker,
+        root: deploy.root.clone(),
+    };
+    let checkpoints = Checkpoints::new(
+        layout.plan.clone(),
+        writer,
+        layout.mine.iter().copied().collect(),
+        history,
+    );
 
     let (channels, queues) = Channels::new(&layout);
     let routes = channels.routes(&layout);
-    let counters: Vec<Arc<Counters>> = layout.mine.iter().map(|_| Arc::new(Counters::new(&layout.plan))).collect();
+    let counters: Vec<Arc<Counters>> = layout
+        .mine
+        .iter()
+        .map(|_| Arc::new(Counters::new(&layout.plan)))
+        .collect();
     let assembly = Assembly {
         layout: layout.clone(),
         channels,
@@ -84,9 +121,22 @@ pub(super) async fn build(workshop: Arc<Workshop>, deploy: Deploy, ears: impl Ea
     let heard = ears.clone();
     // Giving state back to operators takes as long as there is state.
     let subtasks = tokio::task::spawn_blocking(move || assembly.build(restored, attempt, &heard));
-    let subtasks = subtasks.await.map_err(|error| Failure::new(FailureKind::Internal, format!("building subtasks: {error}")))??;
-    let mesh = Mesh::start(streams, queues, routes, move |worker, why| ears.peer_lost(attempt, worker, why));
-    Ok(Built { attempt, plan: layout.plan.clone(), subtasks, counters, checkpoints, commits: Commits::new(sinks), mesh, entries })
+    let subtasks = subtasks.await.map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("building subtasks: {error}"))
+    })??;
+    let mesh = Mesh::start(streams, queues, routes, move |worker, why| {
+        ears.peer_lost(attempt, worker, why)
+    });
+    Ok(Built {
+        attempt,
+        plan: layout.plan.clone(),
+        subtasks,
+        counters,
+        checkpoints,
+        commits: Commits::new(sinks),
+        mesh,
+        entries,
+    })
 }
 
 /// Which subtask is where.
@@ -104,17 +154,42 @@ pub(super) struct Layout {
 
 impl Layout {
     fn of(deploy: &Deploy, config: &WorkerConfig) -> Result<Self, Failure> {
-        let wrong = |detail: String| Failure::new(FailureKind::Internal, format!("the deployment does not fit worker {}: {detail}", config.worker));
-        let (slots, workers) = (deploy.slots, u32::try_from(deploy.workers.len()).unwrap_or(u32::MAX));
+        let wrong = |detail: String| {
+            Failure::new(
+                FailureKind::Internal,
+                format!(
+                    "the deployment does not fit worker {}: {detail}",
+                    config.worker
+                ),
+            )
+        };
+        let (slots, workers) = (
+            deploy.slots,
+            u32::try_from(deploy.workers.len()).unwrap_or(u32::MAX),
+        );
         if slots == 0 || slots > config.slots || config.worker >= workers {
-            return Err(wrong(format!("it asks for {slots} slots on each of {workers} workers, this one has {}", config.slots)));
+            return Err(wrong(format!(
+                "it asks for {slots} slots on each of {workers} workers, this one has {}",
+                config.slots
+            )));
         }
         if deploy.plan.hash() != deploy.plan_hash {
-            return Err(wrong(format!("its plan has hash {}, announced as {}", deploy.plan.hash(), deploy.plan_hash)));
+            return Err(wrong(format!(
+                "its plan has hash {}, announced as {}",
+                deploy.plan.hash(),
+                deploy.plan_hash
+            )));
         }
         let parallelism = workers.saturating_mul(slots);
-        if let Some(owner) = deploy.assignment.owner.iter().find(|owner| **owner >= parallelism) {
-            return Err(wrong(format!("it assigns key groups to subtask {owner} of {parallelism}")));
+        if let Some(owner) = deploy
+            .assignment
+            .owner
+            .iter()
+            .find(|owner| **owner >= parallelism)
+        {
+            return Err(wrong(format!(
+                "it assigns key groups to subtask {owner} of {parallelism}"
+            )));
         }
         Ok(Self {
             topology: Arc::new(Topology::of(&deploy.plan, parallelism)?),
@@ -130,7 +205,11 @@ impl Layout {
 }
 
 /// Sinks of the plan, as subtask 0 would open them.
-fn sinks(layout: &Layout, config: &WorkerConfig, lineage: &str) -> Result<BTreeMap<NodeId, SinkContext>, Failure> {
+fn sinks(
+    layout: &Layout,
+    config: &WorkerConfig,
+    lineage: &str,
+) -> Result<BTreeMap<NodeId, SinkContext>, Failure> {
     let mut sinks = BTreeMap::new();
     for node in &layout.plan.nodes {
         if let Operator::Sink(table) = &node.operator {
@@ -152,10 +231,21 @@ fn sinks(layout: &Layout, config: &WorkerConfig, lineage: &str) -> Result<BTreeM
 
 /// Runs of the restored checkpoint go on if the subtasks here own the same key groups as then; otherwise they will write everything anew.
 fn history(restore: Option<&Restore>, layout: &Layout) -> RunHistory {
-    let Some(Restore { manifest, folder }) = restore else { return RunHistory::new() };
+    let Some(Restore { manifest, folder }) = restore else {
+        return RunHistory::new();
+    };
     let (before, now) = (&manifest.assignment, &layout.assignment);
     let same = |subtask: &u32| before.groups_of(*subtask).eq(now.groups_of(*subtask));
-    let goes_on = folder.is_none() && before.owner.len() == now.owner.len() && layout.mine.iter().all(same);
-    let continuation = if goes_on { Continuation::Same } else { Continuation::Rewrite };
-    RunHistory::restored(manifest, continuation, &layout.mine.iter().copied().collect())
+    let goes_on =
+        folder.is_none() && before.owner.len() == now.owner.len() && layout.mine.iter().all(same);
+    let continuation = if goes_on {
+        Continuation::Same
+    } else {
+        Continuation::Rewrite
+    };
+    RunHistory::restored(
+        manifest,
+        continuation,
+        &layout.mine.iter().copied().collect(),
+    )
 }

@@ -36,11 +36,30 @@ use crate::{
 #[derive(Debug)]
 enum News {
     Session(FromSession),
-    Built { attempt: u64, took_ms: u64, result: Box<Result<Built, Failure>> },
-    Subtask { attempt: u64, subtask: u32, event: Event },
-    PeerLost { attempt: u64, worker: u32, why: String },
-    Stored { attempt: u64, outcome: Result<Stored, String> },
-    Committed { attempt: u64, checkpoint: u64, outcome: Result<(), Failure> },
+    Built {
+        attempt: u64,
+        took_ms: u64,
+        result: Box<Result<Built, Failure>>,
+    },
+    Subtask {
+        attempt: u64,
+        subtask: u32,
+        event: Event,
+    },
+    PeerLost {
+        attempt: u64,
+        worker: u32,
+        why: String,
+    },
+    Stored {
+        attempt: u64,
+        outcome: Result<Stored, String>,
+    },
+    Committed {
+        attempt: u64,
+        checkpoint: u64,
+        outcome: Result<(), Failure>,
+    },
 }
 
 impl From<FromSession> for News {
@@ -55,11 +74,19 @@ struct DeskEars(mpsc::UnboundedSender<News>);
 impl Ears for DeskEars {
     fn subtask(&self, attempt: u64, subtask: u32, event: Event) {
         // A desk that is gone has stopped its subtasks.
-        let _ = self.0.send(News::Subtask { attempt, subtask, event });
+        let _ = self.0.send(News::Subtask {
+            attempt,
+            subtask,
+            event,
+        });
     }
 
     fn peer_lost(&self, attempt: u64, worker: u32, why: String) {
-        let _ = self.0.send(News::PeerLost { attempt, worker, why });
+        let _ = self.0.send(News::PeerLost {
+            attempt,
+            worker,
+            why,
+        });
     }
 }
 
@@ -73,7 +100,11 @@ pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToke
     let orphan_limit = config.orphan_limit;
     let cache = ObjectCache::new(config.cache_bytes);
     let mut desk = Desk {
-        workshop: Arc::new(Workshop { data_plane: DataPlane::listen(data), cache, config }),
+        workshop: Arc::new(Workshop {
+            data_plane: DataPlane::listen(data),
+            cache,
+            config,
+        }),
         news: news_sender,
         outbox,
         running,
@@ -103,7 +134,10 @@ pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToke
 #[derive(Debug)]
 enum Stage {
     Empty,
-    Building { attempt: u64, _task: AbortOnDropHandle<()> },
+    Building {
+        attempt: u64,
+        _task: AbortOnDropHandle<()>,
+    },
     Ready(Box<Graph>),
 }
 
@@ -151,8 +185,15 @@ impl Desk {
             };
             let heartbeat = self.vitals.heartbeat(graph, now);
             self.say(ToCoordinator::Heartbeat(heartbeat));
-        } else if self.lost_since.is_some_and(|since| now.duration_since(since) > orphan_limit) && self.attempt().is_some() {
-            tracing::warn!(limit_s = orphan_limit.as_secs(), "no coordinator for too long: stopping what runs here");
+        } else if self
+            .lost_since
+            .is_some_and(|since| now.duration_since(since) > orphan_limit)
+            && self.attempt().is_some()
+        {
+            tracing::warn!(
+                limit_s = orphan_limit.as_secs(),
+                "no coordinator for too long: stopping what runs here"
+            );
             self.clear().await;
         }
     }
@@ -178,14 +219,30 @@ impl Desk {
                 self.lost_since = Some(clock::now());
             }
             News::Session(FromSession::Told(message)) => return self.obey(message).await,
-            News::Built { attempt, took_ms, result } => self.built(attempt, took_ms, *result),
-            News::Subtask { attempt, subtask, event } => self.subtask(attempt, subtask, event),
-            News::PeerLost { attempt, worker, why } => {
+            News::Built {
+                attempt,
+                took_ms,
+                result,
+            } => self.built(attempt, took_ms, *result),
+            News::Subtask {
+                attempt,
+                subtask,
+                event,
+            } => self.subtask(attempt, subtask, event),
+            News::PeerLost {
+                attempt,
+                worker,
+                why,
+            } => {
                 let message = format!("the data connection to worker {worker} is lost: {why}");
                 self.failed(attempt, Failure::new(FailureKind::Transient, message));
             }
             News::Stored { attempt, outcome } => self.stored(attempt, outcome),
-            News::Committed { attempt, checkpoint, outcome } => self.committed(attempt, checkpoint, outcome),
+            News::Committed {
+                attempt,
+                checkpoint,
+                outcome,
+            } => self.committed(attempt, checkpoint, outcome),
         }
         false
     }
@@ -195,12 +252,24 @@ impl Desk {
             ToWorker::Deploy(deploy) => self.deploy(*deploy).await,
             ToWorker::Start { attempt } => self.command(attempt, &Command::Start),
             ToWorker::Resume { attempt } => self.command(attempt, &Command::Resume),
-            ToWorker::TriggerCheckpoint { attempt, checkpoint, kind } => self.trigger(attempt, checkpoint, kind),
-            ToWorker::CommitCheckpoint { attempt, checkpoint } => {
-                let job = self.graph(attempt).and_then(|graph| graph.commits.begin(checkpoint));
+            ToWorker::TriggerCheckpoint {
+                attempt,
+                checkpoint,
+                kind,
+            } => self.trigger(attempt, checkpoint, kind),
+            ToWorker::CommitCheckpoint {
+                attempt,
+                checkpoint,
+            } => {
+                let job = self
+                    .graph(attempt)
+                    .and_then(|graph| graph.commits.begin(checkpoint));
                 self.commit(attempt, job);
             }
-            ToWorker::AbortCheckpoint { checkpoint, .. } => tracing::info!(checkpoint, "given up by the coordinator; the next one will hold it"),
+            ToWorker::AbortCheckpoint { checkpoint, .. } => tracing::info!(
+                checkpoint,
+                "given up by the coordinator; the next one will hold it"
+            ),
             ToWorker::Cancel { attempt } => self.cancel(attempt).await,
             ToWorker::Shutdown => return true,
             ToWorker::Registered | ToWorker::Refused { .. } | ToWorker::Ping => {}
@@ -219,27 +288,44 @@ impl Desk {
         if self.attempt().is_some_and(|here| here <= attempt) {
             last_record_ms = self.clear().await;
         }
-        self.say(ToCoordinator::Cancelled { attempt, last_record_ms });
+        self.say(ToCoordinator::Cancelled {
+            attempt,
+            last_record_ms,
+        });
     }
 
     async fn deploy(&mut self, deploy: Deploy) {
         let attempt = deploy.attempt;
         if attempt <= self.last_attempt {
-            tracing::warn!(attempt, newest = self.last_attempt, "a deployment of an old attempt: ignored");
+            tracing::warn!(
+                attempt,
+                newest = self.last_attempt,
+                "a deployment of an old attempt: ignored"
+            );
             return;
         }
         if let Some(here) = self.attempt() {
             let last_record_ms = self.clear().await;
-            self.say(ToCoordinator::Cancelled { attempt: here, last_record_ms });
+            self.say(ToCoordinator::Cancelled {
+                attempt: here,
+                last_record_ms,
+            });
         }
         self.last_attempt = attempt;
         let (workshop, news, began) = (self.workshop.clone(), self.news.clone(), clock::now());
         let task = tokio::spawn(async move {
             let result = deploy::build(workshop, deploy, DeskEars(news.clone())).await;
             let took_ms = millis(began.elapsed());
-            let _ = news.send(News::Built { attempt, took_ms, result: Box::new(result) });
+            let _ = news.send(News::Built {
+                attempt,
+                took_ms,
+                result: Box::new(result),
+            });
         });
-        self.stage = Stage::Building { attempt, _task: AbortOnDropHandle::new(task) };
+        self.stage = Stage::Building {
+            attempt,
+            _task: AbortOnDropHandle::new(task),
+        };
     }
 
     fn built(&mut self, attempt: u64, took_ms: u64, result: Result<Built, Failure>) {
@@ -249,14 +335,19 @@ impl Desk {
         let launched = result.and_then(|built| {
             let entries = built.entries;
             let launched = Graph::launch(built).map(|graph| (entries, graph));
-            launched.map_err(|error| Failure::new(FailureKind::Transient, format!("starting threads: {error}")))
+            launched.map_err(|error| {
+                Failure::new(FailureKind::Transient, format!("starting threads: {error}"))
+            })
         });
         match launched {
             Ok((entries, graph)) => {
                 self.running.store(attempt, Ordering::Relaxed);
                 self.stage = Stage::Ready(Box::new(graph));
                 self.vitals = Vitals::new(clock::now());
-                self.say(ToCoordinator::Deployed { attempt, restored: Restored { entries, took_ms } });
+                self.say(ToCoordinator::Deployed {
+                    attempt,
+                    restored: Restored { entries, took_ms },
+                });
             }
             Err(failure) => {
                 self.failed(attempt, failure);
@@ -274,11 +365,17 @@ impl Desk {
         }
         let Failure { kind, message } = failure;
         tracing::error!(attempt, ?kind, message, "the graph failed");
-        self.say(ToCoordinator::TaskFailed { attempt, message, kind });
+        self.say(ToCoordinator::TaskFailed {
+            attempt,
+            message,
+            kind,
+        });
     }
 
     fn subtask(&mut self, attempt: u64, subtask: u32, event: Event) {
-        let Some(graph) = self.graph(attempt) else { return };
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
         match event {
             Event::FirstRecord { at_ms } => {
                 if !std::mem::replace(&mut graph.flowed, true) {
@@ -306,18 +403,31 @@ impl Desk {
     }
 
     fn trigger(&mut self, attempt: u64, checkpoint: u64, kind: CheckpointKind) {
-        let Some(graph) = self.graph(attempt) else { return };
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
         if graph.failed {
             let why = "the graph has failed".to_owned();
-            return self.say(ToCoordinator::CheckpointDeclined { attempt, checkpoint, why });
+            return self.say(ToCoordinator::CheckpointDeclined {
+                attempt,
+                checkpoint,
+                why,
+            });
         }
         let barrier = Barrier { checkpoint, kind };
-        graph.command(|subtask| Command::Trigger { barrier, full: graph.checkpoints.full_nodes(subtask) });
+        graph.command(|subtask| Command::Trigger {
+            barrier,
+            full: graph.checkpoints.full_nodes(subtask),
+        });
     }
 
     fn store_next(&mut self, attempt: u64) {
-        let Some(graph) = self.graph(attempt) else { return };
-        let Some(what) = graph.checkpoints.next(&mut graph.commits) else { return };
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
+        let Some(what) = graph.checkpoints.next(&mut graph.commits) else {
+            return;
+        };
         failpoint::pass(failpoint::CHECKPOINT_FROZEN);
         let (store, news) = (self.workshop.config.store.clone(), self.news.clone());
         tokio::spawn(async move {
@@ -327,12 +437,22 @@ impl Desk {
     }
 
     fn stored(&mut self, attempt: u64, outcome: Result<Stored, String>) {
-        let Some(graph) = self.graph(attempt) else { return };
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
         match graph.checkpoints.stored(outcome, &mut graph.commits) {
             Some(Ok(share)) => self.say(ToCoordinator::CheckpointAck(share)),
             Some(Err((checkpoint, why))) => {
-                tracing::warn!(checkpoint, why, "this worker's share of a checkpoint cannot be stored");
-                self.say(ToCoordinator::CheckpointDeclined { attempt, checkpoint, why });
+                tracing::warn!(
+                    checkpoint,
+                    why,
+                    "this worker's share of a checkpoint cannot be stored"
+                );
+                self.say(ToCoordinator::CheckpointDeclined {
+                    attempt,
+                    checkpoint,
+                    why,
+                });
             }
             None => {}
         }
@@ -344,18 +464,31 @@ impl Desk {
         let (checkpoint, news) = (job.checkpoint, self.news.clone());
         tokio::spawn(async move {
             let outcome = job.run().await;
-            let _ = news.send(News::Committed { attempt, checkpoint, outcome });
+            let _ = news.send(News::Committed {
+                attempt,
+                checkpoint,
+                outcome,
+            });
         });
     }
 
     fn committed(&mut self, attempt: u64, checkpoint: u64, outcome: Result<(), Failure>) {
-        let Some(graph) = self.graph(attempt) else { return };
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
         let next = graph.commits.finish(checkpoint, outcome.is_ok());
         self.say(match outcome {
-            Ok(()) => ToCoordinator::Committed { attempt, checkpoint },
+            Ok(()) => ToCoordinator::Committed {
+                attempt,
+                checkpoint,
+            },
             Err(Failure { message: why, .. }) => {
                 tracing::warn!(checkpoint, why, "sink output is not committed");
-                ToCoordinator::CommitFailed { attempt, checkpoint, why }
+                ToCoordinator::CommitFailed {
+                    attempt,
+                    checkpoint,
+                    why,
+                }
             }
         });
         self.commit(attempt, next);

@@ -16,7 +16,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     pub(super) fn state(operator: &str, state: &str, error: &StateError) -> Self {
@@ -24,13 +27,18 @@ impl Failure {
             StateError::Storage(error) => of_storage(error),
             _ => FailureKind::State,
         };
-        Self::new(kind, format!("{operator}: restoring state '{state}': {error}"))
+        Self::new(
+            kind,
+            format!("{operator}: restoring state '{state}': {error}"),
+        )
     }
 }
 
 fn of_storage(error: &StorageError) -> FailureKind {
     match error {
-        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => FailureKind::StorageAccess,
+        StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => {
+            FailureKind::StorageAccess
+        }
         _ => FailureKind::Transient,
     }
 }

@@ -44,12 +44,35 @@ pub(super) struct Graph {
 impl Graph {
     /// Gives every subtask its thread. They wait for [`Command::Start`].
     pub(super) fn launch(built: Built) -> io::Result<Self> {
-        let Built { attempt, plan, subtasks, counters, checkpoints, commits, mesh, .. } = built;
+        let Built {
+            attempt,
+            plan,
+            subtasks,
+            counters,
+            checkpoints,
+            commits,
+            mesh,
+            ..
+        } = built;
         let threads = subtasks
             .into_iter()
-            .map(|(number, subtask)| SubtaskThread::spawn(format!("subtask-{number}"), subtask).map(|thread| (number, thread)))
+            .map(|(number, subtask)| {
+                SubtaskThread::spawn(format!("subtask-{number}"), subtask)
+                    .map(|thread| (number, thread))
+            })
             .collect::<io::Result<_>>()?;
-        Ok(Self { attempt, plan, threads, counters, checkpoints, commits, mesh, flowed: false, ended: BTreeSet::new(), failed: false })
+        Ok(Self {
+            attempt,
+            plan,
+            threads,
+            counters,
+            checkpoints,
+            commits,
+            mesh,
+            flowed: false,
+            ended: BTreeSet::new(),
+            failed: false,
+        })
     }
 
     /// Subtasks here.
@@ -66,19 +89,27 @@ impl Graph {
 
     /// When a source last handed out a record, milliseconds since the epoch.
     pub(super) fn last_record_ms(&self) -> Option<i64> {
-        self.counters.iter().filter_map(|counters| counters.last_record_ms()).max()
+        self.counters
+            .iter()
+            .filter_map(|counters| counters.last_record_ms())
+            .max()
     }
 
     /// Stops all subtasks and waits until they have: at most a batch of work each.
     pub(super) async fn stop(self) -> Option<i64> {
         self.command(|_| Command::Stop);
         let threads = self.threads;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|(_, thread)| thread.stop()));
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|(_, thread)| thread.stop())
+        });
         if let Err(error) = joined.await {
             tracing::error!(%error, "stopping subtasks");
         }
         // Connections close only now, so that no peer takes their end for a failure while this side still worked.
         drop(self.mesh);
-        self.counters.iter().filter_map(|counters| counters.last_record_ms()).max()
+        self.counters
+            .iter()
+            .filter_map(|counters| counters.last_record_ms())
+            .max()
     }
 }

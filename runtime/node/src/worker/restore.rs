@@ -50,12 +50,25 @@ pub(super) async fn restore(
     let mut wanted: Vec<(NodeId, u32, String, StateRef)> = Vec::new();
     let mut watermarks = vec![None; plan.nodes.len()];
     for node in &plan.nodes {
-        let Some(written) = from.manifest.operators.iter().find(|operator| operator.state_uid == node.state_uid) else { continue };
+        let Some(written) = from
+            .manifest
+            .operators
+            .iter()
+            .find(|operator| operator.state_uid == node.state_uid)
+        else {
+            continue;
+        };
         watermarks[node.id] = written.watermark;
         for state in &written.states {
-            if kept.iter().any(|entry| entry.state_uid == node.state_uid && entry.descriptor.name == state.descriptor.name) {
+            if kept.iter().any(|entry| {
+                entry.state_uid == node.state_uid && entry.descriptor.name == state.descriptor.name
+            }) {
                 let state = placed(state, from.folder.as_deref());
-                wanted.extend(subtasks.iter().map(|&subtask| (node.id, subtask, node.label.clone(), state.clone())));
+                wanted.extend(
+                    subtasks
+                        .iter()
+                        .map(|&subtask| (node.id, subtask, node.label.clone(), state.clone())),
+                );
             }
         }
     }
@@ -64,16 +77,31 @@ pub(super) async fn restore(
         let groups = GroupSet::of(assignment, subtask);
         let read = async move {
             let entries = load_state(store, &state, &groups, Some(cache)).await;
-            let entries = entries.map_err(|error| Failure::state(&label, &state.descriptor.name, &error))?;
-            Ok((node, subtask, RestoredState { written: state.descriptor, entries }))
+            let entries =
+                entries.map_err(|error| Failure::state(&label, &state.descriptor.name, &error))?;
+            Ok((
+                node,
+                subtask,
+                RestoredState {
+                    written: state.descriptor,
+                    entries,
+                },
+            ))
         };
         reads.push(read.boxed());
     }
-    let mut restored = RestoredStates { watermarks, ..RestoredStates::default() };
+    let mut restored = RestoredStates {
+        watermarks,
+        ..RestoredStates::default()
+    };
     let mut reads = stream::iter(reads).buffer_unordered(PARALLEL);
     while let Some((node, subtask, state)) = reads.try_next().await? {
         restored.entries += state.entries.len() as u64;
-        restored.states.entry((node, subtask)).or_default().push(state);
+        restored
+            .states
+            .entry((node, subtask))
+            .or_default()
+            .push(state);
     }
     Ok(restored)
 }

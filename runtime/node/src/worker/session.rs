@@ -21,7 +21,9 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::WorkerConfig;
-use crate::control::{CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_message, write_message};
+use crate::control::{
+    CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_message, write_message,
+};
 
 /// Longest wait between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -59,7 +61,11 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
                     return;
                 }
                 let why = converse(read, write, &mut outbox, &desk).await;
-                tracing::warn!(coordinator = config.coordinator, why, "connection to the coordinator lost");
+                tracing::warn!(
+                    coordinator = config.coordinator,
+                    why,
+                    "connection to the coordinator lost"
+                );
                 if desk.send(FromSession::Lost(why).into()).is_err() {
                     return;
                 }
@@ -67,7 +73,11 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
             Err(error) => {
                 let error = error.to_string();
                 if error != complained {
-                    tracing::warn!(coordinator = config.coordinator, error, "no coordinator yet; trying on");
+                    tracing::warn!(
+                        coordinator = config.coordinator,
+                        error,
+                        "no coordinator yet; trying on"
+                    );
                     complained = error;
                 }
             }
@@ -80,9 +90,17 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
     }
 }
 
-async fn register(config: &WorkerConfig, running: &Running) -> io::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+async fn register(
+    config: &WorkerConfig,
+    running: &Running,
+) -> io::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let stream = timeout(Duration::from_secs(3), TcpStream::connect(&config.coordinator)).await.map_err(timed_out)??;
+    let stream = timeout(
+        Duration::from_secs(3),
+        TcpStream::connect(&config.coordinator),
+    )
+    .await
+    .map_err(timed_out)??;
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
@@ -97,9 +115,14 @@ async fn register(config: &WorkerConfig, running: &Running) -> io::Result<(BufRe
         running: Some(running.load(Ordering::Relaxed)).filter(|attempt| *attempt != 0),
     });
     write_message(&mut write, &register).await?;
-    match timeout(Duration::from_secs(5), read_message(&mut read)).await.map_err(timed_out)?? {
+    match timeout(Duration::from_secs(5), read_message(&mut read))
+        .await
+        .map_err(timed_out)??
+    {
         Some(ToWorker::Registered) => Ok((read, write)),
-        Some(ToWorker::Refused { why }) => Err(io::Error::other(format!("it refuses this worker: {why}"))),
+        Some(ToWorker::Refused { why }) => {
+            Err(io::Error::other(format!("it refuses this worker: {why}")))
+        }
         Some(_) => Err(io::Error::other("it does not answer the registration")),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }

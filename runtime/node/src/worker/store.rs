@@ -43,26 +43,63 @@ pub(super) struct Stored {
 /// Encodes on a thread for blocking work, then uploads.
 pub(super) async fn store(store: Arc<dyn ObjectStore>, what: ToStore) -> Result<Stored, String> {
     let began = clock::now();
-    let encoded = tokio::task::spawn_blocking(move || encode(what)).await.map_err(|error| format!("encoding state: {error}"))?;
+    let encoded = tokio::task::spawn_blocking(move || encode(what))
+        .await
+        .map_err(|error| format!("encoding state: {error}"))?;
     let (writer, reports, staged) = encoded?;
     let key = writer.key().to_owned();
-    let bytes = writer.upload(&*store).await.map_err(|error| format!("writing {key}: {error}"))?;
+    let bytes = writer
+        .upload(&*store)
+        .await
+        .map_err(|error| format!("writing {key}: {error}"))?;
     failpoint::pass(failpoint::CHECKPOINT_STORED);
-    Ok(Stored { reports, staged, bytes, took: began.elapsed() })
+    Ok(Stored {
+        reports,
+        staged,
+        bytes,
+        took: began.elapsed(),
+    })
 }
 
-type Encoded = (ObjectWriter, Vec<StateReport>, Vec<(PendingId, ObjectRange)>);
+type Encoded = (
+    ObjectWriter,
+    Vec<StateReport>,
+    Vec<(PendingId, ObjectRange)>,
+);
 
 fn encode(what: ToStore) -> Result<Encoded, String> {
-    let key = StatePaths::at(&what.root).data(what.checkpoint, what.attempt, what.worker, &Ulid::generate().to_string());
+    let key = StatePaths::at(&what.root).data(
+        what.checkpoint,
+        what.attempt,
+        what.worker,
+        &Ulid::generate().to_string(),
+    );
     let mut writer = ObjectWriter::new(key);
     let mut reports = Vec::with_capacity(what.parts.len());
-    for FrozenPart { state_uid, label, subtask, frozen } in what.parts {
+    for FrozenPart {
+        state_uid,
+        label,
+        subtask,
+        frozen,
+    } in what.parts
+    {
         let (descriptor, kind) = (frozen.descriptor.clone(), frozen.kind);
-        let run = encode_run(frozen).map_err(|error| format!("{label}: encoding state '{}': {error}", descriptor.name))?;
+        let run = encode_run(frozen)
+            .map_err(|error| format!("{label}: encoding state '{}': {error}", descriptor.name))?;
         let run = run.map(|run| writer.push_run(run, what.checkpoint, subtask));
-        reports.push(StateReport { state_uid, label, descriptor, subtask, kind, run });
+        reports.push(StateReport {
+            state_uid,
+            label,
+            descriptor,
+            subtask,
+            kind,
+            run,
+        });
     }
-    let staged = what.staged.into_iter().map(|(id, rows)| (id, writer.push_bytes(&rows))).collect();
+    let staged = what
+        .staged
+        .into_iter()
+        .map(|(id, rows)| (id, writer.push_bytes(&rows)))
+        .collect();
     Ok((writer, reports, staged))
 }

@@ -19,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::job::OneStore;
 use crate::{
-    control::{CheckpointAck, Deploy, Register, Restore, ToCoordinator, ToWorker, merge_operators, read_message, write_message},
+    control::{
+        CheckpointAck, Deploy, Register, Restore, ToCoordinator, ToWorker, merge_operators,
+        read_message, write_message,
+    },
     worker::{WorkerConfig, run},
 };
 
@@ -93,7 +96,15 @@ impl Director {
         let ended = tokio::spawn(run(config, data, stop.clone()));
         let (register, desk) = self.welcome().await;
         assert_eq!((register.worker, register.running), (worker, None));
-        self.employees.insert(worker, Employee { stop, ended, desk, data_addr });
+        self.employees.insert(
+            worker,
+            Employee {
+                stop,
+                ended,
+                desk,
+                data_addr,
+            },
+        );
     }
 
     /// Takes the next registration.
@@ -101,8 +112,12 @@ impl Director {
         let (stream, _) = self.listener.accept().await.unwrap();
         let (read, mut desk) = stream.into_split();
         let mut read = BufReader::new(read);
-        let Some(ToCoordinator::Register(register)) = read_message(&mut read).await.unwrap() else { panic!("no registration") };
-        write_message(&mut desk, &ToWorker::Registered).await.unwrap();
+        let Some(ToCoordinator::Register(register)) = read_message(&mut read).await.unwrap() else {
+            panic!("no registration")
+        };
+        write_message(&mut desk, &ToWorker::Registered)
+            .await
+            .unwrap();
         let (worker, said) = (register.worker, self.said_sender.clone());
         tokio::spawn(async move {
             while let Ok(Some(message)) = read_message::<ToCoordinator>(&mut read).await {
@@ -116,7 +131,12 @@ impl Director {
 
     /// Cuts a worker's control connection and takes it back in; answers what it says runs there.
     pub(super) async fn cut(&mut self, worker: u32) -> Option<u64> {
-        self.employees.get_mut(&worker).unwrap().desk.forget_politely().await;
+        self.employees
+            .get_mut(&worker)
+            .unwrap()
+            .desk
+            .forget_politely()
+            .await;
         let (register, desk) = self.welcome().await;
         assert_eq!(register.worker, worker);
         self.employees.get_mut(&worker).unwrap().desk = desk;
@@ -131,7 +151,9 @@ impl Director {
     }
 
     pub(super) async fn tell(&mut self, worker: u32, message: ToWorker) {
-        write_message(&mut self.employees.get_mut(&worker).unwrap().desk, &message).await.unwrap();
+        write_message(&mut self.employees.get_mut(&worker).unwrap().desk, &message)
+            .await
+            .unwrap();
     }
 
     pub(super) async fn tell_all(&mut self, message: ToWorker) {
@@ -143,15 +165,23 @@ impl Director {
     /// The next message about the present attempt that is no heartbeat.
     pub(super) async fn hear(&mut self) -> (u32, ToCoordinator) {
         loop {
-            let (worker, message) = timeout(PATIENCE, self.said.recv()).await.expect("no worker says anything").unwrap();
-            if !matches!(message, ToCoordinator::Heartbeat(_)) && message.attempt() == Some(self.attempt) {
+            let (worker, message) = timeout(PATIENCE, self.said.recv())
+                .await
+                .expect("no worker says anything")
+                .unwrap();
+            if !matches!(message, ToCoordinator::Heartbeat(_))
+                && message.attempt() == Some(self.attempt)
+            {
                 return (worker, message);
             }
         }
     }
 
     /// Hears until `pick` has found something in a message of each worker.
-    pub(super) async fn hear_all<T>(&mut self, pick: impl Fn(&ToCoordinator) -> Option<T>) -> Vec<T> {
+    pub(super) async fn hear_all<T>(
+        &mut self,
+        pick: impl Fn(&ToCoordinator) -> Option<T>,
+    ) -> Vec<T> {
         let mut found = BTreeMap::new();
         while found.len() < self.employees.len() {
             let (worker, message) = self.hear().await;
@@ -165,12 +195,31 @@ impl Director {
         found.into_values().collect()
     }
 
+    /// Stops the present attempt everywhere. Those that are told last may see the connections of the others close.
+    pub(super) async fn cancel(&mut self) {
+        self.tell_all(ToWorker::Cancel {
+            attempt: self.attempt,
+        })
+        .await;
+        let mut left = self.employees.len();
+        while left > 0 {
+            if let (_, ToCoordinator::Cancelled { .. }) = self.hear().await {
+                left -= 1;
+            }
+        }
+    }
+
     /// A deployment of the next attempt on all workers.
     pub(super) fn next_deployment(&mut self) -> Deploy {
         self.attempt += 1;
         let workers = u32::try_from(self.employees.len()).unwrap();
         let parallelism = workers * self.slots;
-        self.assignment = self.last.as_ref().map_or(Assignment::even(GROUPS, parallelism), |last| last.assignment.rescaled(parallelism));
+        self.assignment = self
+            .last
+            .as_ref()
+            .map_or(Assignment::even(GROUPS, parallelism), |last| {
+                last.assignment.rescaled(parallelism)
+            });
         Deploy {
             attempt: self.attempt,
             job_uid: "job".to_owned(),
@@ -178,10 +227,19 @@ impl Director {
             plan: self.plan.clone(),
             plan_hash: self.plan.hash(),
             root: "state".to_owned(),
-            workers: self.employees.values().map(|employee| employee.data_addr.clone()).collect(),
+            workers: self
+                .employees
+                .values()
+                .map(|employee| employee.data_addr.clone())
+                .collect(),
             slots: self.slots,
             assignment: self.assignment.clone(),
-            restore: self.last.clone().map(|manifest| Box::new(Restore { manifest, folder: None })),
+            restore: self.last.clone().map(|manifest| {
+                Box::new(Restore {
+                    manifest,
+                    folder: None,
+                })
+            }),
         }
     }
 
@@ -194,7 +252,10 @@ impl Director {
             _ => None,
         });
         let restored = restored.await.into_iter().sum();
-        self.tell_all(ToWorker::Start { attempt: self.attempt }).await;
+        self.tell_all(ToWorker::Start {
+            attempt: self.attempt,
+        })
+        .await;
         restored
     }
 
@@ -202,7 +263,12 @@ impl Director {
     pub(super) async fn trigger(&mut self, kind: CheckpointKind) -> u64 {
         let checkpoint = self.next_checkpoint;
         self.next_checkpoint += 1;
-        self.tell_all(ToWorker::TriggerCheckpoint { attempt: self.attempt, checkpoint, kind }).await;
+        self.tell_all(ToWorker::TriggerCheckpoint {
+            attempt: self.attempt,
+            checkpoint,
+            kind,
+        })
+        .await;
         checkpoint
     }
 
@@ -210,7 +276,9 @@ impl Director {
     pub(super) async fn checkpoint(&mut self, kind: CheckpointKind) -> Vec<CheckpointAck> {
         let checkpoint = self.trigger(kind).await;
         let shares = self.hear_all(|message| match message {
-            ToCoordinator::CheckpointAck(share) if share.checkpoint == checkpoint => Some(share.clone()),
+            ToCoordinator::CheckpointAck(share) if share.checkpoint == checkpoint => {
+                Some(share.clone())
+            }
             ToCoordinator::CheckpointDeclined { why, .. } => panic!("declined: {why}"),
             _ => None,
         });
@@ -220,7 +288,12 @@ impl Director {
     }
 
     /// The manifest of these shares.
-    pub(super) fn manifest(&self, checkpoint: u64, kind: CheckpointKind, shares: &[CheckpointAck]) -> Manifest {
+    pub(super) fn manifest(
+        &self,
+        checkpoint: u64,
+        kind: CheckpointKind,
+        shares: &[CheckpointAck],
+    ) -> Manifest {
         Manifest {
             format: MANIFEST_FORMAT,
             min_reader: MANIFEST_FORMAT,
@@ -237,7 +310,10 @@ impl Director {
             assignment: self.assignment.clone(),
             plan_hash: self.plan.hash(),
             operators: merge_operators(shares.iter().map(|share| share.operators.clone())),
-            committables: shares.iter().flat_map(|share| share.committables.clone()).collect(),
+            committables: shares
+                .iter()
+                .flat_map(|share| share.committables.clone())
+                .collect(),
             records_in: shares.iter().map(|share| share.records_in).sum(),
             records_out: shares.iter().map(|share| share.records_out).sum(),
             last_record_ms: None,
@@ -247,9 +323,15 @@ impl Director {
     /// Lets all workers commit the restore point.
     pub(super) async fn commit(&mut self) {
         let checkpoint = self.last.as_ref().unwrap().checkpoint;
-        self.tell_all(ToWorker::CommitCheckpoint { attempt: self.attempt, checkpoint }).await;
+        self.tell_all(ToWorker::CommitCheckpoint {
+            attempt: self.attempt,
+            checkpoint,
+        })
+        .await;
         self.hear_all(|message| match message {
-            ToCoordinator::Committed { checkpoint: done, .. } if *done == checkpoint => Some(()),
+            ToCoordinator::Committed {
+                checkpoint: done, ..
+            } if *done == checkpoint => Some(()),
             ToCoordinator::CommitFailed { why, .. } => panic!("not committed: {why}"),
             _ => None,
         })
@@ -272,7 +354,10 @@ impl Director {
     pub(super) async fn close(mut self) {
         self.tell_all(ToWorker::Shutdown).await;
         for (_, employee) in self.employees {
-            timeout(PATIENCE, employee.ended).await.expect("a worker does not go home").unwrap();
+            timeout(PATIENCE, employee.ended)
+                .await
+                .expect("a worker does not go home")
+                .unwrap();
             employee.stop.cancel();
         }
     }

@@ -40,7 +40,14 @@ async fn output_of_a_checkpoint_that_was_given_up_comes_with_the_next_one() {
 async fn an_undecodable_record_fails_the_graph_with_object_and_line() {
     let store = Arc::new(MemoryStore::new());
     write_input(&*store, 2, 10).await;
-    store.put("input/bad.json", Bytes::from_static(b"{\"id\":1}\n{\"id\":\n"), Condition::Always).await.unwrap();
+    store
+        .put(
+            "input/bad.json",
+            Bytes::from_static(b"{\"id\":1}\n{\"id\":\n"),
+            Condition::Always,
+        )
+        .await
+        .unwrap();
     let mut director = Director::new(store, plan(None), 1).await;
     director.hire(0).await;
     director.hire(1).await;
@@ -51,7 +58,10 @@ async fn an_undecodable_record_fails_the_graph_with_object_and_line() {
         }
     };
     assert_eq!(kind, FailureKind::Data);
-    assert!(message.contains("input/bad.json") && message.contains("line 2"), "{message}");
+    assert!(
+        message.contains("input/bad.json") && message.contains("line 2"),
+        "{message}"
+    );
     director.close().await;
 }
 
@@ -69,7 +79,10 @@ async fn a_worker_notices_that_another_one_died() {
             break (message, kind);
         }
     };
-    assert!(failure.0.contains("worker 1") && failure.1 == FailureKind::Transient, "{failure:?}");
+    assert!(
+        failure.0.contains("worker 1") && failure.1 == FailureKind::Transient,
+        "{failure:?}"
+    );
     director.close().await;
 }
 

@@ -9,7 +9,7 @@ use super::{
     director::Director,
     job::{assert_output, plan, write_input},
 };
-use crate::control::{ToCoordinator, ToWorker};
+use crate::control::ToWorker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_run_a_job_to_its_end_and_every_row_comes_out_once() {
@@ -46,9 +46,7 @@ async fn a_job_goes_on_after_a_crash_with_more_and_then_with_fewer_workers() {
     director.commit().await;
     let last = director.checkpoint(CheckpointKind::Final).await;
     director.commit().await;
-    let attempt = director.attempt;
-    director.tell_all(ToWorker::Cancel { attempt }).await;
-    director.hear_all(|message| matches!(message, ToCoordinator::Cancelled { .. }).then_some(())).await;
+    director.cancel().await;
     director.kill(2).await;
     let restored = director.start().await;
     assert!(restored > 0 || last.iter().all(|share| share.records_in == 0));
@@ -65,11 +63,20 @@ async fn after_a_final_barrier_sources_stand_still_until_they_are_resumed() {
     director.hire(0).await;
     director.hire(1).await;
     director.start().await;
-    let sum = |shares: Vec<crate::control::CheckpointAck>| shares.iter().map(|share| share.records_in).sum::<u64>();
+    let sum = |shares: Vec<crate::control::CheckpointAck>| {
+        shares.iter().map(|share| share.records_in).sum::<u64>()
+    };
     let at_final = sum(director.checkpoint(CheckpointKind::Final).await);
     director.commit().await;
-    assert_eq!(sum(director.checkpoint(CheckpointKind::Periodic).await), at_final);
-    director.tell_all(ToWorker::Resume { attempt: director.attempt }).await;
+    assert_eq!(
+        sum(director.checkpoint(CheckpointKind::Periodic).await),
+        at_final
+    );
+    director
+        .tell_all(ToWorker::Resume {
+            attempt: director.attempt,
+        })
+        .await;
     director.run_to_the_end().await;
     assert_output(&*store, 2_000).await;
     director.close().await;

@@ -1,0 +1,301 @@
+//! `run`: a job in one process, without Kubernetes.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use streamkeeper_protocol::job_api::{JobPhase, Report};
+use streamkeeper_storage::{MemoryStore, ObjectStore, StorageConfig};
+
+use super::{
+    args::{OptionalDuration, optional_duration},
+    check, fail,
+    signals::EndSignals,
+    solo::{Solo, SoloJob},
+};
+use crate::{
+    clock,
+    coordinator::{CoordinatorEnd, compile},
+    stores::UriStores,
+    telemetry::{self, LogFormat},
+};
+
+/// Runs the job of a SQL file in this process until its input ends or Ctrl-C, which takes a last checkpoint first. Run it again with the same --storage and it goes
+/// on where it was: nothing is read or written twice.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  streamjob-runtime run job.sql\n  streamjob-runtime run job.sql --storage /tmp/state --parallelism 2\n\nRows of the connector 'print' go to standard output, everything else to standard error.\nExit codes: 0 all input was read, or asked to end; 1 the job failed or does not compile; 2 wrong command line."
+)]
+pub(super) struct RunArgs {
+    /// File with the SQL text; `-` reads standard input.
+    file: PathBuf,
+    /// Folder (or s3://bucket/prefix) for checkpoints. Without it they are kept in memory and gone with the process.
+    #[arg(long)]
+    storage: Option<String>,
+    /// Name of the job, a folder below --storage; by default the name of the file.
+    #[arg(long)]
+    name: Option<String>,
+    /// Subtasks, a thread each.
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    parallelism: u32,
+    /// From the start of a checkpoint to the start of the next; 0 takes only the last. Files appear with a checkpoint.
+    #[arg(long, default_value = "10s", value_parser = optional_duration)]
+    checkpoint_interval: OptionalDuration,
+    /// Drop state of a former run that the SQL does not have any more; without it such state is an error.
+    #[arg(long)]
+    allow_dropped_state: bool,
+    /// URL of an S3-compatible server; AWS when absent. Credentials come from the environment.
+    #[arg(long, env = "AWS_ENDPOINT_URL")]
+    endpoint: Option<String>,
+    /// Region of the buckets.
+    #[arg(long, env = "AWS_REGION")]
+    region: Option<String>,
+    /// Show logs; RUST_LOG chooses which.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn main(args: &RunArgs) -> ExitCode {
+    telemetry::init(LogFormat::Text, if args.verbose { "info" } else { "off" });
+    let name = args.file.display().to_string();
+    let text = match check::read(&args.file) {
+        Ok(text) => text,
+        Err(error) => return fail(format!("cannot read {name}: {error}")),
+    };
+    let compiled = match compile(&text) {
+        Ok(compiled) => compiled,
+        Err(error) => return check::refuse(&name, &error),
+    };
+    for warning in &compiled.warnings {
+        eprintln!("{name}: {warning}");
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(format!("cannot start the runtime: {error}")),
+    };
+    let solo = match solo(args, compiled) {
+        Ok(solo) => solo,
+        Err(message) => return fail(message),
+    };
+    match runtime.block_on(run(solo, args.storage.as_deref())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(message),
+    }
+}
+
+fn solo(args: &RunArgs, compiled: crate::coordinator::CompiledJob) -> Result<Solo, String> {
+    let config = StorageConfig {
+        endpoint: args.endpoint.clone(),
+        region: args.region.clone(),
+    };
+    let (store, prefix): (Arc<dyn ObjectStore>, String) = match &args.storage {
+        None => (Arc::new(MemoryStore::new()), String::new()),
+        Some(storage) => streamkeeper_storage::open(&storage_uri(storage)?, &config)
+            .map_err(|error| format!("--storage: {error}"))?,
+    };
+    Ok(Solo {
+        name: job_name(args.name.as_deref(), &args.file)?,
+        compiled: Arc::new(compiled),
+        slots: args.parallelism,
+        max_parallelism: 128,
+        checkpoint_interval: args.checkpoint_interval.0,
+        may_drop_state: args.allow_dropped_state,
+        store,
+        prefix,
+        tables: Arc::new(UriStores::new(config)),
+    })
+}
+
+/// A URI, or a folder as people write it.
+fn storage_uri(storage: &str) -> Result<String, String> {
+    if storage.contains("://") {
+        return Ok(storage.to_owned());
+    }
+    let told = |error: std::io::Error| format!("--storage {storage}: {error}");
+    std::fs::create_dir_all(storage).map_err(told)?;
+    let path = std::fs::canonicalize(storage).map_err(told)?;
+    Ok(format!("file://{}", path.display()))
+}
+
+/// The name given, or the file's, in letters that a folder may have.
+fn job_name(given: Option<&str>, file: &Path) -> Result<String, String> {
+    let stem = match given {
+        Some(name) => name.to_owned(),
+        None if file.as_os_str() == "-" => "stdin".to_owned(),
+        None => file
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if given.is_some() && !stem.chars().all(fits) {
+        return Err(format!(
+            "--name '{stem}': use letters, digits, '-', '_' and '.'"
+        ));
+    }
+    let name: String = stem
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    match name.trim_matches('.') {
+        "" => Err("give the job a --name".to_owned()),
+        _ => Ok(name),
+    }
+}
+
+async fn run(solo: Solo, storage: Option<&str>) -> Result<(), String> {
+    let mut signals =
+        EndSignals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let began = clock::now();
+    let mut job = solo.start().await?;
+    let mut progress = Progress::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    let mut asked = false;
+    let end = loop {
+        tokio::select! {
+            end = job.ended() => break end,
+            signal = signals.next() => {
+                if std::mem::replace(&mut asked, true) {
+                    break Err(format!("{signal} again: ended without a last checkpoint"));
+                }
+                progress.say("taking a last checkpoint (again to end at once)");
+                job.terminate();
+            }
+            _ = tick.tick() => {
+                let report = job.report();
+                if let Some(message) = hopeless(&report) {
+                    break Err(message);
+                }
+                progress.show(&report);
+            }
+        }
+    };
+    let report = job.report();
+    progress.clear();
+    let took = began.elapsed();
+    let end = end.and_then(|end| conclude(end, &report));
+    finish(job).await;
+    let word = end?;
+    let kept = match (storage, word) {
+        (Some(storage), "ended") => format!("; run again with --storage {storage} to go on"),
+        _ => String::new(),
+    };
+    eprintln!(
+        "{word}: {} in {:.1} s{kept}",
+        rows(&report),
+        took.as_secs_f64()
+    );
+    Ok(())
+}
+
+async fn finish(job: SoloJob) {
+    // Rows of `print` are on their way until the worker is gone.
+    job.close().await;
+}
+
+fn conclude(end: CoordinatorEnd, report: &Report) -> Result<&'static str, String> {
+    match end {
+        CoordinatorEnd::Completed => Ok("complete"),
+        CoordinatorEnd::Terminated | CoordinatorEnd::Stopped => match &report.last_checkpoint {
+            Some(_) => Ok("ended"),
+            None => Ok("ended before its first checkpoint"),
+        },
+        CoordinatorEnd::Fenced(why) => Err(format!("another process runs this job: {why}")),
+        CoordinatorEnd::InvalidSql(message) => Err(message),
+    }
+}
+
+/// Why waiting will not help, if so: there is nobody but the person at the keyboard to change something.
+fn hopeless(report: &Report) -> Option<String> {
+    let waits = matches!(
+        report.phase,
+        JobPhase::BackingOff | JobPhase::Standby | JobPhase::Failed
+    );
+    let error = report.error.as_ref().filter(|_| waits)?;
+    Some(match error.reason.as_str() {
+        "StorageUnreachable" => return None,
+        "NotRunning" => format!(
+            "{}: all input of this job was read by a former run; use another --storage or --name",
+            error.message
+        ),
+        _ => error.message.clone(),
+    })
+}
+
+fn rows(report: &Report) -> String {
+    format!(
+        "{} rows read, {} written",
+        report.records_in, report.records_out
+    )
+}
+
+/// One line that is written over and over, or one line every ten seconds where nobody watches.
+struct Progress {
+    live: bool,
+    next: tokio::time::Instant,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let live = std::io::stderr().is_terminal();
+        let pause = if live { 500 } else { 10_000 };
+        Self {
+            live,
+            next: clock::now() + Duration::from_millis(pause),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, report: &Report) {
+        if clock::now() < self.next {
+            return;
+        }
+        let checkpoint = match &report.last_checkpoint {
+            Some(last) => format!("checkpoint {}", last.id),
+            None => "no checkpoint yet".to_owned(),
+        };
+        let line = format!("{:?}: {}, {checkpoint}", report.phase, rows(report));
+        let mut out = std::io::stderr().lock();
+        if self.live {
+            let _ = write!(out, "\r\x1b[2K{line}");
+            self.next = clock::now() + Duration::from_millis(200);
+            self.shown = true;
+        } else {
+            let _ = writeln!(out, "{line}");
+            self.next = clock::now() + Duration::from_secs(10);
+        }
+        let _ = out.flush();
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            eprint!("\r\x1b[2K");
+        }
+    }
+
+    fn say(&mut self, message: &str) {
+        self.clear();
+        eprintln!("{message}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_after_its_file() {
+        let name = |given, file: &str| job_name(given, Path::new(file));
+        assert_eq!(name(None, "a/my job.sql"), Ok("my-job".to_owned()));
+        assert_eq!(name(None, "-"), Ok("stdin".to_owned()));
+        assert_eq!(name(Some("x.1"), "a.sql"), Ok("x.1".to_owned()));
+        assert!(name(Some("../x"), "a.sql").is_err());
+        assert!(name(Some(".."), "a.sql").is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! A whole job in this process: a coordinator and one worker, talking over loopback.
+
+use std::{sync::Arc, time::Duration};
+
+use streamkeeper_connectors::source::Stores;
+use streamkeeper_protocol::{job_api::Report, paths::StatePaths};
+use streamkeeper_storage::ObjectStore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    coordinator::{
+        BackOff, CheckpointPolicy, CompiledJob, Coordinator, CoordinatorConfig, CoordinatorEnd,
+        Event, JobIdentity, JobText, StartMode,
+    },
+    http::{self, Vitals},
+    worker::{self, WorkerConfig},
+};
+
+const LOOPBACK: &str = "127.0.0.1:0";
+/// State is read back, and workers answer, within one process: what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Complete checkpoints kept.
+const RETAIN: usize = 2;
+
+/// What to run.
+pub(super) struct Solo {
+    /// Name of the job; part of the folder of its state.
+    pub(super) name: String,
+    pub(super) compiled: Arc<CompiledJob>,
+    /// Subtasks.
+    pub(super) slots: u32,
+    /// Key groups.
+    pub(super) max_parallelism: u16,
+    /// None takes none but the last.
+    pub(super) checkpoint_interval: Option<Duration>,
+    pub(super) may_drop_state: bool,
+    /// Holds the state, below this prefix.
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) prefix: String,
+    /// Opens the stores of tables.
+    pub(super) tables: Arc<dyn Stores>,
+}
+
+/// A job at work.
+pub(super) struct SoloJob {
+    coordinator: Coordinator,
+    worker: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Solo {
+    /// Starts the job: from its state where there is some, else from nothing.
+    pub(super) async fn start(self) -> Result<SoloJob, String> {
+        let (control, control_at) = http::bind(LOOPBACK, "the control plane")
+            .await
+            .map_err(|error| error.to_string())?;
+        let (data, data_at) = http::bind(LOOPBACK, "the data plane")
+            .await
+            .map_err(|error| error.to_string())?;
+        let stop = CancellationToken::new();
+        let job = JobIdentity {
+            namespace: "local".to_owned(),
+            uid: format!("local-{}", self.name),
+            name: self.name,
+            revision: 1,
+        };
+        let worker = WorkerConfig {
+            worker: 0,
+            job_uid: job.uid.clone(),
+            revision: job.revision,
+            slots: self.slots,
+            coordinator: control_at.to_string(),
+            data_addr: data_at.to_string(),
+            store: self.store.clone(),
+            stores: self.tables.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            orphan_limit: WorkerConfig::ORPHAN_LIMIT,
+            cache_bytes: WorkerConfig::CACHE_BYTES,
+        };
+        let config = CoordinatorConfig {
+            paths: StatePaths::new(&self.prefix, &job.namespace, &job.name),
+            job,
+            store: self.store,
+            stores: self.tables,
+            text: JobText::Compiled(self.compiled),
+            workers: 1,
+            slots: self.slots,
+            max_parallelism: self.max_parallelism,
+            checkpoints: CheckpointPolicy {
+                interval: self.checkpoint_interval,
+                timeout: PATIENCE,
+                retain: RETAIN,
+            },
+            back_off: BackOff {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(10),
+            },
+            may_drop_state: self.may_drop_state,
+            worker_silence: PATIENCE,
+            deploy_timeout: PATIENCE,
+            commit_timeout: PATIENCE,
+            rescale_timeout: PATIENCE,
+            start: StartMode::Auto,
+        };
+        let coordinator =
+            Coordinator::start(config, Arc::new(Vitals::default()), control, stop.clone());
+        let worker = tokio::spawn(worker::run(worker, data, stop.clone()));
+        Ok(SoloJob {
+            coordinator,
+            worker,
+            stop,
+        })
+    }
+}
+
+impl SoloJob {
+    /// What the coordinator tells.
+    pub(super) fn report(&self) -> Report {
+        self.coordinator.board.report()
+    }
+
+    /// Asks for a final checkpoint and the end.
+    pub(super) fn terminate(&self) {
+        let grace = PATIENCE;
+        let _ = self.coordinator.events.send(Event::Terminate { grace });
+    }
+
+    /// Waits for the end of the coordinator. May be called again after it was given up.
+    pub(super) async fn ended(&mut self) -> Result<CoordinatorEnd, String> {
+        let end = (&mut self.coordinator.end).await;
+        end.map_err(|error| format!("the coordinator failed, which is a defect: {error}"))
+    }
+
+    /// Ends what is left.
+    pub(super) async fn close(self) {
+        self.stop.cancel();
+        let _ = self.worker.await;
+    }
+}
