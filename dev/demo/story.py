@@ -170,10 +170,8 @@ class _Measured:
         self.story, self.name, self.detail = story, name, ""
         self.step = narrate.Step(title, usually=usually)
         self.began_ms = 0
-        self.count = 0
 
     def __enter__(self) -> "_Measured":
-        self.count = self.story._rows_read() if self.story.rows else 0
         self.began_ms = int(time.time() * 1000)
         self.step.__enter__()
         return self
