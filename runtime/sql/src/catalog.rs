@@ -61,18 +61,15 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Finds a table or view. A broken one answers an error without text: it has been reported.
     pub(crate) fn find(&self, name: &str, position: Position) -> Result<Entry, SqlError> {
-        match self.entries.get(name) {
-            Some(entry) => Ok(entry.clone()),
-            None => {
-                let error = SqlError::at(position, format!("there is no table or view '{name}'"));
-                Err(
-                    match nearest(name, self.entries.keys().map(String::as_str)).as_slice() {
-                        [] => error.hint("declare it with CREATE TABLE before it is used"),
-                        near => error.hint(format!("did you mean {}?", near.join(" or "))),
-                    },
-                )
-            }
+        if let Some(entry) = self.entries.get(name) {
+            return Ok(entry.clone());
         }
+        let error = SqlError::at(position, format!("there is no table or view '{name}'"));
+        let near = nearest(name, self.entries.keys().map(String::as_str));
+        Err(match near.as_slice() {
+            [] => error.hint("declare it with CREATE TABLE before it is used"),
+            near => error.hint(format!("did you mean {}?", near.join(" or "))),
+        })
     }
 
     /// Remembers that a name was declared wrongly.
@@ -104,8 +101,8 @@ impl Catalog {
         self.add(&name, if_not_exists, Entry::View(Rc::new(view)))
     }
 
-    pub(crate) fn add_table(&mut self, create: CreateTable) -> Result<(), SqlError> {
-        let table = declare(&create)?;
+    pub(crate) fn add_table(&mut self, create: &CreateTable) -> Result<(), SqlError> {
+        let table = declare(create)?;
         self.add(
             &create.name,
             create.if_not_exists,

@@ -57,10 +57,10 @@ impl Job<'_> {
     fn statement(&mut self, statement: Statement) {
         match statement {
             Statement::Set(option) => self.set(&option),
+            Statement::Broken(name) => self.planner.catalog.mark_broken(&name),
             Statement::CreateTable(table) => {
-                let name = table.name.text.clone();
-                if let Err(error) = self.planner.catalog.add_table(table) {
-                    self.planner.catalog.mark_broken(&name);
+                if let Err(error) = self.planner.catalog.add_table(&table) {
+                    self.planner.catalog.mark_broken(&table.name.text);
                     self.errors.push(error);
                 }
             }

@@ -3,7 +3,7 @@
 use sqlparser::{
     ast::{DataType, Ident, ObjectName, TypeModifier},
     dialect::Dialect,
-    keywords::Keyword,
+    keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS},
     parser::{Parser, ParserError},
     tokenizer::Token,
 };
@@ -23,6 +23,40 @@ impl Dialect for FlinkDialect {
 
     fn is_identifier_part(&self, ch: char) -> bool {
         ch.is_alphanumeric() || ch == '_' || ch == '$'
+    }
+
+    /// What cannot be a name unquoted: a mistake behind such a word is then reported where it is.
+    fn is_reserved_for_identifier(&self, word: Keyword) -> bool {
+        use Keyword as K;
+        matches!(
+            word,
+            K::ARRAY
+                | K::CASE
+                | K::CAST
+                | K::EXISTS
+                | K::EXTRACT
+                | K::INTERVAL
+                | K::NOT
+                | K::STRUCT
+                | K::TRIM
+                | K::TRY_CAST
+        )
+    }
+
+    fn is_column_alias(&self, word: &Keyword, _parser: &mut Parser) -> bool {
+        !RESERVED_FOR_COLUMN_ALIAS.contains(word) && !is_reserved(*word)
+    }
+
+    fn is_table_alias(&self, word: &Keyword, _parser: &mut Parser) -> bool {
+        !RESERVED_FOR_TABLE_ALIAS.contains(word) && !is_reserved(*word)
+    }
+
+    fn supports_string_literal_column_alias(&self, _explicit: bool) -> bool {
+        false
+    }
+
+    fn supports_string_literal_table_alias(&self, _explicit: bool) -> bool {
+        false
     }
 
     fn supports_filter_during_aggregation(&self) -> bool {
@@ -46,6 +80,38 @@ impl Dialect for FlinkDialect {
     fn parse_data_type(&self, parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
         with_local_time_zone(parser)
     }
+}
+
+/// Words that name nothing unquoted and without AS; as an alias, one of them would hide a mistake.
+fn is_reserved(word: Keyword) -> bool {
+    use Keyword as K;
+    matches!(
+        word,
+        K::ALL
+            | K::AND
+            | K::AS
+            | K::BETWEEN
+            | K::BY
+            | K::CASE
+            | K::DISTINCT
+            | K::ELSE
+            | K::EXISTS
+            | K::FALSE
+            | K::FILTER
+            | K::IN
+            | K::INTERVAL
+            | K::IS
+            | K::LIKE
+            | K::NOT
+            | K::NULL
+            | K::OR
+            | K::OVER
+            | K::TABLE
+            | K::THEN
+            | K::TRUE
+            | K::WHEN
+            | K::WITHIN
+    )
 }
 
 /// `TIMESTAMP [(p)] WITH LOCAL TIME ZONE` is another name of `TIMESTAMP_LTZ(p)`; everything else is left to the parser.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use sqlparser::{parser::ParserError, tokenizer::Location};
+use sqlparser::{
+    parser::ParserError,
+    tokenizer::{Location, TokenizerError},
+};
 
 /// A place in the SQL text, counted from 1 in lines and characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +70,16 @@ impl SqlError {
         self
     }
 
+    /// An error of the tokenizer: something is not closed.
+    pub(crate) fn from_tokenizer(error: &TokenizerError) -> Self {
+        let message = if error.message.contains("multi-line comment") {
+            "the text ends within a comment: close it with */".to_owned()
+        } else {
+            lower_first(error.message.trim_end_matches('.'))
+        };
+        Self::at(error.location.into(), message)
+    }
+
     /// An error of the parser. It states its place at the end of its text; `fallback` serves where it does not.
     pub(crate) fn from_parser(error: ParserError, fallback: Position) -> Self {
         match error {
@@ -76,7 +89,7 @@ impl SqlError {
             }
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
                 let (message, position) = split_place(&text);
-                Self::at(position.unwrap_or(fallback), lower_first(message))
+                Self::at(position.unwrap_or(fallback), reworded(message))
             }
         }
     }
@@ -133,11 +146,18 @@ fn split_place(text: &str) -> (&str, Option<Position>) {
         return (text, None);
     };
     match (line.trim().parse(), column.trim().parse()) {
-        (Ok(line), Ok(column)) => (
-            message.trim_end_matches(','),
-            Some(Position { line, column }),
-        ),
+        (Ok(line), Ok(column)) => (message, Some(Position { line, column })),
         _ => (text, None),
+    }
+}
+
+/// `Expected: ), found: EOF` as this crate says it.
+fn reworded(message: &str) -> String {
+    let expected = message.strip_prefix("Expected: ");
+    match expected.and_then(|rest| rest.rsplit_once(", found: ")) {
+        Some((what, "EOF")) => format!("expected {what}, found the end of the statement"),
+        Some((what, found)) => format!("expected {what}, found '{found}'"),
+        None => lower_first(message),
     }
 }
 
@@ -157,7 +177,10 @@ mod tests {
         let error =
             ParserError::ParserError("Expected: ), found: EOF at Line: 3, Column: 14".into());
         let error = SqlError::from_parser(error, Position::START);
-        assert_eq!(error.to_string(), "line 3:14: expected: ), found: EOF");
+        assert_eq!(
+            error.to_string(),
+            "line 3:14: expected ), found the end of the statement"
+        );
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Printer<'_> {
                 }
             }
             Operator::WatermarkAssigner { expr, .. } => {
-                lines.push(format!("watermark = {}", render(expr, &name)))
+                lines.push(format!("watermark = {}", render(expr, &name)));
             }
             Operator::Union => {}
             Operator::WindowAggregate(window) => {

@@ -92,7 +92,10 @@ pub(crate) fn plan_insert(
                     ))
                     .hint(format!("CAST it to {}", target.ty.data)));
                 }
-                cast(Expr::column(source, column.ty.clone()), &target.ty.data)
+                let mut expr = cast(Expr::column(source, column.ty.clone()), &target.ty.data);
+                // A NULL in a NOT NULL column fails the job, as in Flink.
+                expr.ty.nullable &= target.ty.nullable;
+                expr
             }
             None if !target.ty.nullable => {
                 return Err(SqlError::at(

@@ -47,6 +47,12 @@ fn convert(literal: &Literal, from: &DataType, to: &DataType) -> Option<Literal>
             let (_, scale) = as_decimal(from)?;
             rescale(digits, scale, to)
         }
+        (Literal::TimestampMicros(micros), DataType::Timestamp { precision: to }) => match from {
+            DataType::Timestamp { precision: from } if from <= to => {
+                Some(Literal::TimestampMicros(*micros))
+            }
+            _ => None,
+        },
         (Literal::String(text), DataType::Varchar { length }) => {
             let fits = length.is_none_or(|length| text.chars().count() <= length as usize);
             fits.then(|| Literal::String(text.clone()))
@@ -113,8 +119,7 @@ pub(crate) fn fits_sink(from: &DataType, to: &DataType) -> bool {
         (T::Double, T::Float) => false,
         (a, T::Float | T::Double) => a.is_numeric(),
         (a, T::Varchar { .. }) => a.is_string(),
-        (T::Char { .. }, T::Char { .. }) => true,
-        (T::Timestamp { .. }, T::Date | T::Time) => true,
+        (T::Char { .. }, T::Char { .. }) | (T::Timestamp { .. }, T::Date | T::Time) => true,
         (a, b) => a.is_timestamp() && b.is_timestamp(),
     }
 }

@@ -5,28 +5,28 @@ use streamkeeper_protocol::types::DataType;
 use super::decimal::{as_decimal, decimal};
 use crate::types::MAX_DECIMAL;
 
-/// What FLOAT and DOUBLE have in common. Flink has both answers.
+/// Which of Flink's two sets of rules applies where FLOAT meets DOUBLE or DECIMAL, and TIMESTAMP meets TIMESTAMP_LTZ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Floats {
-    /// The one that comes first: arithmetic, comparison, CASE, UNION.
-    First,
-    /// DOUBLE: COALESCE, GREATEST, LEAST.
+pub(crate) enum Rules {
+    /// Calcite's, by the order of the operands: arithmetic, comparison, CASE, IF, UNION.
+    Ordered,
+    /// Flink's own, for the wider type: COALESCE, IFNULL, GREATEST, LEAST.
     Widest,
 }
 
 /// The type that all `types` convert to without being asked, if there is one. Untyped NULLs fit any type.
 pub(crate) fn common_type<'a>(
     types: impl IntoIterator<Item = &'a DataType>,
-    floats: Floats,
+    rules: Rules,
 ) -> Option<DataType> {
     let mut common = DataType::Null;
     for ty in types {
-        common = pair(&common, ty, floats)?;
+        common = pair(&common, ty, rules)?;
     }
     Some(common)
 }
 
-fn pair(a: &DataType, b: &DataType, floats: Floats) -> Option<DataType> {
+fn pair(a: &DataType, b: &DataType, rules: Rules) -> Option<DataType> {
     use DataType as T;
     Some(match (a, b) {
         (T::Null, other) | (other, T::Null) => other.clone(),
@@ -38,27 +38,33 @@ fn pair(a: &DataType, b: &DataType, floats: Floats) -> Option<DataType> {
                 b.clone()
             }
         }
+        (T::Decimal { .. }, T::Float) if rules == Rules::Widest => T::Float,
         (T::Decimal { .. }, b) if b.is_numeric() => with_decimal(a, b),
         (a, T::Decimal { .. }) if a.is_numeric() => with_decimal(a, b),
-        (T::Float, T::Double) | (T::Double, T::Float) => match floats {
-            Floats::First => a.clone(),
-            Floats::Widest => T::Double,
+        (T::Float, T::Double) | (T::Double, T::Float) => match rules {
+            Rules::Ordered => a.clone(),
+            Rules::Widest => T::Double,
         },
         (T::Float | T::Double, other) if other.is_integer() => a.clone(),
         (other, T::Float | T::Double) if other.is_integer() => b.clone(),
         (a, b) if a.is_string() && b.is_string() => strings(a, b),
         (
-            T::Timestamp { precision: p },
+            T::Timestamp { precision: p } | T::TimestampLtz { precision: p },
             T::Timestamp { precision: q } | T::TimestampLtz { precision: q },
-        ) => T::Timestamp {
-            precision: *p.max(q),
-        },
-        (
-            T::TimestampLtz { precision: p },
-            T::Timestamp { precision: q } | T::TimestampLtz { precision: q },
-        ) => T::TimestampLtz {
-            precision: *p.max(q),
-        },
+        ) => {
+            let precision = *p.max(q);
+            let is_instant = |ty: &T| matches!(ty, T::TimestampLtz { .. });
+            let instant = match rules {
+                Rules::Widest => is_instant(a) || is_instant(b),
+                Rules::Ordered if p == q => is_instant(a),
+                Rules::Ordered => is_instant(b),
+            };
+            if instant {
+                T::TimestampLtz { precision }
+            } else {
+                T::Timestamp { precision }
+            }
+        }
         _ => return None,
     })
 }

@@ -7,5 +7,5 @@ mod common;
 mod decimal;
 
 pub(crate) use cast::{cast, explicit_cast, fits_sink};
-pub(crate) use common::{Floats, common_type};
+pub(crate) use common::{Rules, common_type};
 pub(crate) use decimal::{as_decimal, divide, minus_or_plus, modulo, round, times};

@@ -124,15 +124,16 @@ impl Analyzer<'_> {
             Some(filter) => Some(self.condition(filter, "FILTER")?),
             None => None,
         };
-        let distinct = matches!(
-            &call.args,
-            ast::FunctionArguments::List(list) if list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct)
-        );
+        let treatment = match &call.args {
+            ast::FunctionArguments::List(list) => list.duplicate_treatment,
+            _ => None,
+        };
+        let distinct = treatment == Some(ast::DuplicateTreatment::Distinct);
         let arg = if is_star(call) {
-            if function != AggregateFunction::Count || distinct {
+            if function != AggregateFunction::Count || treatment.is_some() {
                 return Err(SqlError::at(
                     position,
-                    format!("only COUNT takes *, and without DISTINCT: not {name}(*)"),
+                    format!("only COUNT takes *, without DISTINCT or ALL: not {name}(*)"),
                 ));
             }
             None

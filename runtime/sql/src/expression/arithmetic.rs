@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
 
 use super::{Analyzer, Result, build, literal::number};
 use crate::{
-    coercion::{self, Floats, as_decimal, cast, common_type},
+    coercion::{self, Rules, as_decimal, cast, common_type},
     error::SqlError,
 };
 
@@ -33,58 +33,8 @@ impl Analyzer<'_> {
     ) -> Result<Expr> {
         let position = self.position(left);
         let (l, r) = (self.analyze(left)?, self.analyze(right)?);
-        self.combine(function, l, r)
+        combine(function, l, r)
             .map_err(|(message, hint)| SqlError::at(position, message).hint(hint))
-    }
-
-    /// `MOD(a, b)` and the operators, on typed operands. The error is a message and advice.
-    pub(super) fn combine(
-        &self,
-        function: Function,
-        l: Expr,
-        r: Expr,
-    ) -> std::result::Result<Expr, (String, &'static str)> {
-        let (a, b) = (l.ty.data.clone(), r.ty.data.clone());
-        let refuse = |hint| {
-            Err((
-                format!("{} cannot be applied to {a} and {b}", sign(function)),
-                hint,
-            ))
-        };
-        if is_interval(&a) || is_interval(&b) || is_temporal(&a) || is_temporal(&b) {
-            return temporal(function, l, r).ok_or_else(|| {
-                let hint = "supported are a date or timestamp plus or minus an interval, and a number times an interval";
-                (format!("{} cannot be applied to {a} and {b}", sign(function)), hint)
-            });
-        }
-        if a == DataType::Null || b == DataType::Null {
-            return refuse("cast the NULL to the type you mean, as in CAST(NULL AS INT)");
-        }
-        if !a.is_numeric() || !b.is_numeric() {
-            return refuse("cast to a number with CAST(… AS …)");
-        }
-        let has_decimal =
-            matches!(a, DataType::Decimal { .. }) || matches!(b, DataType::Decimal { .. });
-        match (function, as_decimal(&a), as_decimal(&b)) {
-            (_, Some(x), Some(y)) if has_decimal => Ok(decimals(function, l, r, x, y)),
-            // The type is the divisor's, computed in the wider one.
-            (Function::Modulo, Some(_), Some(_)) => {
-                let wide = common_type([&a, &b], Floats::First).unwrap_or(DataType::BigInt);
-                let modulo = build::strict(function, vec![cast(l, &wide), cast(r, &wide)], wide);
-                Ok(cast(modulo, &b))
-            }
-            (Function::Modulo, ..) => {
-                refuse("it exists for integers and decimals: cast to one of them")
-            }
-            _ => {
-                let common = common_type([&a, &b], Floats::First).unwrap_or(DataType::Double);
-                Ok(build::strict(
-                    function,
-                    vec![cast(l, &common), cast(r, &common)],
-                    common,
-                ))
-            }
-        }
     }
 
     pub(super) fn negate(&mut self, inner: &ast::Expr) -> Result<Expr> {
@@ -124,7 +74,68 @@ impl Analyzer<'_> {
     }
 }
 
-fn decimals(function: Function, l: Expr, r: Expr, x: (i32, i32), y: (i32, i32)) -> Expr {
+/// `MOD(a, b)` and the operators, on typed operands. The error is a message and advice.
+pub(super) fn combine(
+    function: Function,
+    left: Expr,
+    right: Expr,
+) -> std::result::Result<Expr, (String, &'static str)> {
+    let (a, b) = (left.ty.data.clone(), right.ty.data.clone());
+    let refuse = |hint| {
+        Err((
+            format!("{} cannot be applied to {a} and {b}", sign(function)),
+            hint,
+        ))
+    };
+    if is_interval(&a) || is_interval(&b) || is_temporal(&a) || is_temporal(&b) {
+        return temporal(function, left, right).ok_or_else(|| {
+            let hint = "supported are a date or timestamp plus or minus an interval, and a number times an interval";
+            (format!("{} cannot be applied to {a} and {b}", sign(function)), hint)
+        });
+    }
+    if a == DataType::Null || b == DataType::Null {
+        return refuse("cast the NULL to the type you mean, as in CAST(NULL AS INT)");
+    }
+    if !a.is_numeric() || !b.is_numeric() {
+        return refuse("cast to a number with CAST(… AS …)");
+    }
+    let exact = as_decimal(&a).is_some() && as_decimal(&b).is_some();
+    if exact && matches!(function, Function::Divide | Function::Modulo) && is_zero(&right) {
+        return Err((
+            "division by zero".to_owned(),
+            "use NULLIF(divisor, 0) for a divisor that may be 0",
+        ));
+    }
+    let has_decimal =
+        matches!(a, DataType::Decimal { .. }) || matches!(b, DataType::Decimal { .. });
+    match (function, as_decimal(&a), as_decimal(&b)) {
+        (_, Some(x), Some(y)) if has_decimal => Ok(decimals(function, (left, x), (right, y))),
+        // The type is the divisor's, computed in the wider one.
+        (Function::Modulo, Some(_), Some(_)) => {
+            let wide = common_type([&a, &b], Rules::Ordered).unwrap_or(DataType::BigInt);
+            let modulo = build::strict(function, vec![cast(left, &wide), cast(right, &wide)], wide);
+            Ok(cast(modulo, &b))
+        }
+        (Function::Modulo, ..) => {
+            refuse("it exists for integers and decimals: cast to one of them")
+        }
+        _ => {
+            let common = common_type([&a, &b], Rules::Ordered).unwrap_or(DataType::Double);
+            Ok(build::strict(
+                function,
+                vec![cast(left, &common), cast(right, &common)],
+                common,
+            ))
+        }
+    }
+}
+
+/// Numbers with their precision and scale.
+fn decimals(
+    function: Function,
+    (left, x): (Expr, (i32, i32)),
+    (right, y): (Expr, (i32, i32)),
+) -> Expr {
     let data = match function {
         Function::Multiply => coercion::times(x, y),
         Function::Divide => coercion::divide(x, y),
@@ -133,8 +144,8 @@ fn decimals(function: Function, l: Expr, r: Expr, x: (i32, i32), y: (i32, i32)) 
     };
     // Operands are both decimals, each of its own precision.
     let decimal = |expr: Expr| match as_decimal(&expr.ty.data) {
-        Some((p, 0)) if expr.ty.data.is_integer() => {
-            let precision = u8::try_from(p).unwrap_or(crate::types::MAX_DECIMAL);
+        Some((precision, 0)) if expr.ty.data.is_integer() => {
+            let precision = u8::try_from(precision).unwrap_or(crate::types::MAX_DECIMAL);
             cast(
                 expr,
                 &DataType::Decimal {
@@ -145,7 +156,15 @@ fn decimals(function: Function, l: Expr, r: Expr, x: (i32, i32), y: (i32, i32)) 
         }
         _ => expr,
     };
-    build::strict(function, vec![decimal(l), decimal(r)], data)
+    build::strict(function, vec![decimal(left), decimal(right)], data)
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Literal(Literal::Integer(value)) => *value == 0,
+        ExprKind::Literal(Literal::Decimal(digits)) => digits.bytes().all(|digit| digit == b'0'),
+        _ => false,
+    }
 }
 
 fn is_interval(ty: &DataType) -> bool {

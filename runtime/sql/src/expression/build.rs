@@ -89,8 +89,7 @@ fn children(expr: &Expr) -> Vec<&Expr> {
 /// Levels of JSON that an expression takes.
 pub(crate) fn weight(expr: &Expr) -> usize {
     let own = match expr.kind {
-        ExprKind::Column(_) | ExprKind::Literal(_) => 3,
-        ExprKind::Cast { .. } => 3,
+        ExprKind::Column(_) | ExprKind::Literal(_) | ExprKind::Cast { .. } => 3,
         ExprKind::Call { .. } => 4,
         ExprKind::Case { .. } => 5,
     };

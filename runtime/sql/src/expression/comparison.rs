@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
 
 use super::{Analyzer, Result, build, literal};
 use crate::{
-    coercion::{Floats, as_decimal, cast, common_type},
+    coercion::{Rules, as_decimal, cast, common_type},
     error::{Position, SqlError},
 };
 
@@ -19,9 +19,13 @@ impl Analyzer<'_> {
         left: &ast::Expr,
         right: &ast::Expr,
     ) -> Result<Expr> {
-        let position = self.position(left);
-        let (l, r) = (self.analyze(left)?, self.analyze(right)?);
-        comparison(function, l, r, position)
+        let (l, r) = (self.operand(left)?, self.operand(right)?);
+        comparison(function, l, r)
+    }
+
+    /// A value and where it stands.
+    pub(super) fn operand(&mut self, expr: &ast::Expr) -> Result<Operand> {
+        Ok((self.analyze(expr)?, self.position(expr)))
     }
 
     pub(super) fn distinct(
@@ -30,9 +34,7 @@ impl Analyzer<'_> {
         right: &ast::Expr,
         same: bool,
     ) -> Result<Expr> {
-        let position = self.position(left);
-        let operands = vec![self.analyze(left)?, self.analyze(right)?];
-        let operands = comparable(operands, position)?;
+        let operands = comparable(vec![self.operand(left)?, self.operand(right)?])?;
         let test = build::call(
             Function::IsNotDistinctFrom,
             operands,
@@ -48,11 +50,10 @@ impl Analyzer<'_> {
         high: &ast::Expr,
         negated: bool,
     ) -> Result<Expr> {
-        let position = self.position(value);
-        let value = self.analyze(value)?;
-        let (low, high) = (self.analyze(low)?, self.analyze(high)?);
-        let from = comparison(Function::GreaterOrEqual, value.clone(), low, position)?;
-        let to = comparison(Function::LessOrEqual, value, high, position)?;
+        let value = self.operand(value)?;
+        let (low, high) = (self.operand(low)?, self.operand(high)?);
+        let from = comparison(Function::GreaterOrEqual, value.clone(), low)?;
+        let to = comparison(Function::LessOrEqual, value, high)?;
         let both = build::logical(Function::And, vec![from, to]);
         Ok(if negated { build::not(both) } else { both })
     }
@@ -70,14 +71,14 @@ impl Analyzer<'_> {
                     .hint("list the values, as in x IN ('a', 'b')"),
             );
         };
-        let mut operands = vec![self.analyze(value)?];
+        let mut operands = vec![self.operand(value)?];
         for item in list {
-            operands.push(self.analyze(item)?);
+            operands.push(self.operand(item)?);
         }
         if operands.len() == 1 {
             return Err(SqlError::at(position, "IN needs at least one value"));
         }
-        let operands = comparable(operands, position)?;
+        let operands = comparable(operands)?;
         let test = build::strict(Function::InList, operands, DataType::Boolean);
         Ok(if negated { build::not(test) } else { test })
     }
@@ -95,7 +96,7 @@ impl Analyzer<'_> {
             let escape = self.text(escape, "ESCAPE")?;
             match &escape.kind {
                 ExprKind::Literal(Literal::String(text)) if text.chars().count() == 1 => {
-                    args.push(escape)
+                    args.push(escape);
                 }
                 _ => {
                     return Err(SqlError::at(
@@ -110,15 +111,22 @@ impl Analyzer<'_> {
     }
 }
 
+/// A value and where it stands.
+pub(super) type Operand = (Expr, Position);
+
 /// A comparison of two values that have a type in common.
-pub(super) fn comparison(function: Function, l: Expr, r: Expr, position: Position) -> Result<Expr> {
-    let operands = comparable(vec![l, r], position)?;
-    Ok(build::strict(function, operands, DataType::Boolean))
+pub(super) fn comparison(function: Function, l: Operand, r: Operand) -> Result<Expr> {
+    Ok(build::strict(
+        function,
+        comparable(vec![l, r])?,
+        DataType::Boolean,
+    ))
 }
 
 /// The operands with one type: the one they have in common, where a text meets a date, time, timestamp or boolean that type. Decimals keep their precision.
-fn comparable(operands: Vec<Expr>, position: Position) -> Result<Vec<Expr>> {
-    let types: Vec<&DataType> = operands.iter().map(|operand| &operand.ty.data).collect();
+fn comparable(operands: Vec<Operand>) -> Result<Vec<Expr>> {
+    let position = operands[0].1;
+    let types: Vec<&DataType> = operands.iter().map(|(expr, _)| &expr.ty.data).collect();
     let is_text_or_null = |ty: &&&DataType| ty.is_string() || ***ty == DataType::Null;
     let texts = types.iter().filter(|ty| ty.is_string()).count();
     let others: Vec<&DataType> = types
@@ -127,9 +135,9 @@ fn comparable(operands: Vec<Expr>, position: Position) -> Result<Vec<Expr>> {
         .copied()
         .collect();
     let common = if texts == 0 || others.is_empty() {
-        common_type(types.iter().copied(), Floats::First)
+        common_type(types.iter().copied(), Rules::Ordered)
     } else {
-        common_type(others, Floats::First).filter(takes_text)
+        common_type(others, Rules::Ordered).filter(takes_text)
     };
     let Some(common) = common else {
         return Err(incomparable(&types, position));
@@ -143,19 +151,19 @@ fn comparable(operands: Vec<Expr>, position: Position) -> Result<Vec<Expr>> {
     if common == DataType::Bytes && operands.len() > 2 {
         return Err(SqlError::at(position, "BYTES cannot be compared with IN"));
     }
-    Ok(operands
+    operands
         .into_iter()
-        .map(|operand| convert(operand, &common))
-        .collect())
+        .map(|(operand, at)| convert(operand, &common, at))
+        .collect()
 }
 
 fn takes_text(ty: &DataType) -> bool {
     ty.is_timestamp() || matches!(ty, DataType::Date | DataType::Time | DataType::Boolean)
 }
 
-fn convert(operand: Expr, common: &DataType) -> Expr {
+fn convert(operand: Expr, common: &DataType, at: Position) -> Result<Expr> {
     if let DataType::Decimal { .. } = common {
-        return match (&operand.ty.data, as_decimal(&operand.ty.data)) {
+        return Ok(match (&operand.ty.data, as_decimal(&operand.ty.data)) {
             (DataType::Decimal { .. }, _) => operand,
             (_, Some((precision, 0))) => {
                 let precision = u8::try_from(precision).unwrap_or(crate::types::MAX_DECIMAL);
@@ -168,20 +176,29 @@ fn convert(operand: Expr, common: &DataType) -> Expr {
                 )
             }
             _ => cast(operand, common),
-        };
+        });
     }
-    // A constant text is converted once, here.
-    if let ExprKind::Literal(Literal::String(text)) = &operand.kind
-        && let Some(literal) = literal::temporal_constant(text, common)
-    {
-        return Expr::literal(literal, LogicalType::not_null(common.clone()));
+    if let ExprKind::Literal(Literal::String(text)) = &operand.kind {
+        // A constant text is converted once, here.
+        if let Some(literal) = literal::temporal_constant(text, common) {
+            return Ok(Expr::literal(
+                literal,
+                LogicalType::not_null(common.clone()),
+            ));
+        }
+        if let Some(form) = literal::misread(text, common) {
+            return Err(
+                SqlError::at(at, format!("'{text}' is not a value of {common}"))
+                    .hint(format!("it is written {form}")),
+            );
+        }
     }
-    cast(operand, common)
+    Ok(cast(operand, common))
 }
 
 fn incomparable(types: &[&DataType], position: Position) -> SqlError {
     let first = types[0];
-    let common = |ty: &&&DataType| common_type([first, **ty], Floats::First).is_none();
+    let common = |ty: &&&DataType| common_type([first, **ty], Rules::Ordered).is_none();
     let other = types
         .iter()
         .find(common)

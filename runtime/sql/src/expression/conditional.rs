@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
 
 use super::{Analyzer, Result, build, comparison::comparison, null};
 use crate::{
-    coercion::{Floats, cast, common_type},
+    coercion::{Rules, cast, common_type},
     error::{Position, SqlError},
 };
 
@@ -20,15 +20,14 @@ impl Analyzer<'_> {
         conditions: &[ast::CaseWhen],
         otherwise: Option<&ast::Expr>,
     ) -> Result<Expr> {
-        let operand = operand.map(|operand| self.analyze(operand)).transpose()?;
+        let operand = operand.map(|operand| self.operand(operand)).transpose()?;
         let mut branches = Vec::new();
         for branch in conditions {
             let condition = match &operand {
                 None => self.condition(&branch.condition, "a WHEN condition")?,
                 Some(operand) => {
-                    let at = self.position(&branch.condition);
-                    let value = self.analyze(&branch.condition)?;
-                    comparison(Function::Equal, operand.clone(), value, at)?
+                    let value = self.operand(&branch.condition)?;
+                    comparison(Function::Equal, operand.clone(), value)?
                 }
             };
             branches.push((condition, self.analyze(&branch.result)?));
@@ -39,7 +38,7 @@ impl Analyzer<'_> {
         let values = branches.iter().map(|(_, value)| value).chain(&otherwise);
         let data = common(
             values.map(|value| &value.ty.data),
-            Floats::First,
+            Rules::Ordered,
             "the branches of CASE",
             position,
         )?;
@@ -59,23 +58,23 @@ impl Analyzer<'_> {
         })
     }
 
-    /// `IF(condition, a, b)`: numbers and texts take their common type, everything else the type of `a`. May always be NULL, as in Flink.
+    /// `IF(condition, a, b)`: numbers and texts take their common type, timestamps the type of `a`. NULL if any argument may be, as in Flink.
     pub(super) fn if_else(&mut self, position: Position, args: &[&ast::Expr]) -> Result<Expr> {
         let condition = self.condition(args[0], "the first argument of IF")?;
         let (yes, no) = (self.analyze(args[1])?, self.analyze(args[2])?);
         let (a, b) = (&yes.ty.data, &no.ty.data);
-        let mut data = common([a, b], Floats::First, "the branches of IF", position)?;
+        let mut data = common([a, b], Rules::Ordered, "the branches of IF", position)?;
         if a.is_timestamp() {
             data = a.clone();
         }
-        let ty = LogicalType::nullable(data.clone());
+        let nullable = [&condition, &yes, &no].iter().any(|arg| arg.ty.nullable);
         let otherwise = Some(Box::new(cast(no, &data)));
         Ok(Expr {
             kind: ExprKind::Case {
                 branches: vec![(condition, cast(yes, &data))],
                 otherwise,
             },
-            ty,
+            ty: LogicalType { data, nullable },
         })
     }
 
@@ -90,7 +89,7 @@ impl Analyzer<'_> {
         let what = format!("the arguments of {name}");
         let data = common(
             values.iter().map(|value| &value.ty.data),
-            Floats::Widest,
+            Rules::Widest,
             &what,
             position,
         )?;
@@ -108,12 +107,12 @@ impl Analyzer<'_> {
 
     /// `NULLIF(a, b)`: `a`, or NULL where `a = b`.
     pub(super) fn null_if(&mut self, position: Position, args: &[&ast::Expr]) -> Result<Expr> {
-        let (value, other) = (self.analyze(args[0])?, self.analyze(args[1])?);
+        let ((value, at), other) = (self.operand(args[0])?, self.operand(args[1])?);
         if value.ty.data == DataType::Null {
             return Err(untyped_null("the first argument of NULLIF", position));
         }
         let ty = LogicalType::nullable(value.ty.data.clone());
-        let equal = comparison(Function::Equal, value.clone(), other, position)?;
+        let equal = comparison(Function::Equal, (value.clone(), at), other)?;
         let branches = vec![(equal, cast(null(), &ty.data))];
         Ok(Expr {
             kind: ExprKind::Case {
@@ -139,7 +138,7 @@ impl Analyzer<'_> {
         };
         let data = common(
             values.iter().map(|value| &value.ty.data),
-            Floats::Widest,
+            Rules::Widest,
             what,
             position,
         )?;
@@ -159,12 +158,12 @@ fn untyped_null(what: &str, position: Position) -> SqlError {
 
 fn common<'a>(
     types: impl IntoIterator<Item = &'a DataType>,
-    floats: Floats,
+    rules: Rules,
     what: &str,
     position: Position,
 ) -> Result<DataType> {
     let types: Vec<&DataType> = types.into_iter().collect();
-    match common_type(types.iter().copied(), floats) {
+    match common_type(types.iter().copied(), rules) {
         Some(DataType::Null) => Err(untyped_null(what, position)),
         Some(data) => Ok(data),
         None => {

@@ -2,13 +2,14 @@
 
 use sqlparser::ast;
 use streamkeeper_protocol::{
-    expr::{Expr, ExprKind, Function, Literal, TimeUnit},
-    types::{DataType, LogicalType},
+    expr::{Expr, Function, TimeUnit},
+    types::DataType,
 };
 
-use super::{Analyzer, Result, aggregate::is_aggregate, build, temporal::whole};
+use super::{
+    Analyzer, Result, aggregate::is_aggregate, arithmetic::combine, build, temporal::whole,
+};
 use crate::{
-    coercion::{self, as_decimal, cast},
     error::{Position, SqlError},
     suggest::nearest,
 };
@@ -130,10 +131,7 @@ const GROUP_WINDOWS: &[&str] = &[
 ];
 
 /// The arguments of a call that are plain expressions, or an error for everything else.
-pub(super) fn plain_arguments<'e>(
-    call: &'e ast::Function,
-    position: Position,
-) -> Result<Vec<&'e ast::Expr>> {
+pub(super) fn plain_arguments(call: &ast::Function, position: Position) -> Result<Vec<&ast::Expr>> {
     let list = match &call.args {
         ast::FunctionArguments::None => return Ok(Vec::new()),
         ast::FunctionArguments::Subquery(_) => {
@@ -227,7 +225,7 @@ impl Analyzer<'_> {
             "ROUND" => self.round(args),
             "MOD" => {
                 let (l, r) = (self.analyze(args[0])?, self.analyze(args[1])?);
-                let modulo = self.combine(Function::Modulo, l, r);
+                let modulo = combine(Function::Modulo, l, r);
                 modulo.map_err(|(message, hint)| SqlError::at(position, message).hint(hint))
             }
             "POWER" => self.doubles(Function::Power, name, args),
@@ -266,7 +264,7 @@ impl Analyzer<'_> {
                 DataType::Timestamp { precision: 3 },
             ),
             "TO_DATE" => self.parse(Function::ToDate, name, args, DataType::Date),
-            "TO_TIMESTAMP_LTZ" => self.to_timestamp_ltz(args),
+            "TO_TIMESTAMP_LTZ" => self.instant(args),
             "COALESCE" | "IFNULL" => self.coalesce(position, name, args),
             "NULLIF" => self.null_if(position, args),
             "IF" => self.if_else(position, args),
@@ -284,259 +282,6 @@ impl Analyzer<'_> {
             "SECOND" => self.extract_unit(TimeUnit::Second, args[0]),
             _ => Err(unknown(name, position)),
         }
-    }
-
-    fn same_number(&mut self, function: Function, name: &str, arg: &ast::Expr) -> Result<Expr> {
-        let value = self.analyze(arg)?;
-        self.require_numeric(&value, arg, name)?;
-        let data = value.ty.data.clone();
-        Ok(build::strict(function, vec![value], data))
-    }
-
-    fn doubles(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
-        let mut values = Vec::new();
-        for arg in args {
-            let value = self.analyze(arg)?;
-            self.require_numeric(&value, arg, name)?;
-            values.push(cast(value, &DataType::Double));
-        }
-        Ok(build::strict(function, values, DataType::Double))
-    }
-
-    fn round(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
-        let value = self.analyze(args[0])?;
-        self.require_numeric(&value, args[0], "ROUND")?;
-        let digits = match args.get(1) {
-            Some(digits) => {
-                let typed = self.analyze(digits)?;
-                if !matches!(
-                    typed.ty.data,
-                    DataType::TinyInt | DataType::SmallInt | DataType::Int
-                ) {
-                    return Err(SqlError::at(
-                        self.position(digits),
-                        "ROUND takes its number of digits as an INT",
-                    ));
-                }
-                Some(cast(typed, &DataType::Int))
-            }
-            None => None,
-        };
-        let constant = match digits.as_ref().map(|digits| &digits.kind) {
-            None => Some(0),
-            Some(ExprKind::Literal(Literal::Integer(digits))) => i32::try_from(*digits).ok(),
-            Some(_) => None,
-        };
-        let data = match (&value.ty.data, as_decimal(&value.ty.data), constant) {
-            (DataType::Decimal { .. }, Some(decimal), Some(digits)) => {
-                coercion::round(decimal, digits)
-            }
-            (other, ..) => other.clone(),
-        };
-        Ok(build::strict(
-            Function::Round,
-            [Some(value), digits].into_iter().flatten().collect(),
-            data,
-        ))
-    }
-
-    /// An argument that must be a text.
-    pub(super) fn text(&mut self, arg: &ast::Expr, name: &str) -> Result<Expr> {
-        let value = self.analyze(arg)?;
-        if value.ty.data.is_string() {
-            return Ok(value);
-        }
-        let error = SqlError::at(
-            self.position(arg),
-            format!("{name} needs a text, it got {}", value.ty.data),
-        );
-        Err(error.hint("CAST it to STRING"))
-    }
-
-    fn int(&mut self, arg: &ast::Expr, name: &str) -> Result<Expr> {
-        let value = self.analyze(arg)?;
-        if value.ty.data.is_integer() {
-            return Ok(cast(value, &DataType::Int));
-        }
-        Err(SqlError::at(
-            self.position(arg),
-            format!("{name} needs a whole number, it got {}", value.ty.data),
-        ))
-    }
-
-    fn same_text(&mut self, function: Function, name: &str, arg: &ast::Expr) -> Result<Expr> {
-        let value = self.text(arg, name)?;
-        let data = value.ty.data.clone();
-        Ok(build::strict(function, vec![value], data))
-    }
-
-    fn strings(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
-        let mut values = Vec::new();
-        for arg in args {
-            values.push(self.text(arg, name)?);
-        }
-        Ok(build::strict(function, values, DataType::STRING))
-    }
-
-    /// `a || b || …`, as one call.
-    pub(super) fn concatenation(&mut self, whole: &ast::Expr) -> Result<Expr> {
-        let mut values = Vec::new();
-        for operand in super::operands(whole, &ast::BinaryOperator::StringConcat) {
-            values.push(self.text(operand, "||")?);
-        }
-        let fixed = values
-            .iter()
-            .all(|value| matches!(value.ty.data, DataType::Char { .. }));
-        let length = values
-            .iter()
-            .try_fold(0_u32, |sum, value| match value.ty.data {
-                DataType::Char { length }
-                | DataType::Varchar {
-                    length: Some(length),
-                } => sum.checked_add(length),
-                _ => None,
-            });
-        let data = match length {
-            Some(length) if fixed => DataType::Char { length },
-            length => DataType::Varchar { length },
-        };
-        Ok(build::strict(Function::Concat, values, data))
-    }
-
-    pub(super) fn trim(
-        &mut self,
-        side: Option<ast::TrimWhereField>,
-        what: Option<&ast::Expr>,
-        value: &ast::Expr,
-    ) -> Result<Expr> {
-        let function = match side {
-            None | Some(ast::TrimWhereField::Both) => Function::Trim,
-            Some(ast::TrimWhereField::Leading) => Function::TrimLeading,
-            Some(ast::TrimWhereField::Trailing) => Function::TrimTrailing,
-        };
-        let args: Vec<&ast::Expr> = std::iter::once(value).chain(what).collect();
-        self.trimmed(function, "TRIM", &args)
-    }
-
-    fn trimmed(&mut self, function: Function, name: &str, args: &[&ast::Expr]) -> Result<Expr> {
-        let value = self.text(args[0], name)?;
-        let characters = match args.get(1) {
-            Some(characters) => self.text(characters, name)?,
-            None => build::string(" "),
-        };
-        let data = varying(&value.ty.data);
-        Ok(build::strict(function, vec![value, characters], data))
-    }
-
-    pub(super) fn substring(
-        &mut self,
-        position: Position,
-        value: &ast::Expr,
-        from: Option<&ast::Expr>,
-        length: Option<&ast::Expr>,
-    ) -> Result<Expr> {
-        let value = self.text(value, "SUBSTRING")?;
-        let Some(from) = from else {
-            return Err(SqlError::at(position, "SUBSTRING needs a start")
-                .hint("write SUBSTRING(text FROM 1 FOR 3)"));
-        };
-        let ty = LogicalType::nullable(varying(&value.ty.data));
-        let mut args = vec![value, self.int(from, "SUBSTRING")?];
-        if let Some(length) = length {
-            args.push(self.int(length, "SUBSTRING")?);
-        }
-        Ok(build::call(Function::Substring, args, ty))
-    }
-
-    pub(super) fn position_in(&mut self, part: &ast::Expr, whole: &ast::Expr) -> Result<Expr> {
-        let args = vec![self.text(part, "POSITION")?, self.text(whole, "POSITION")?];
-        Ok(build::strict(Function::Position, args, DataType::Int))
-    }
-
-    fn split_index(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
-        let args = vec![
-            self.text(args[0], "SPLIT_INDEX")?,
-            self.text(args[1], "SPLIT_INDEX")?,
-            self.int(args[2], "SPLIT_INDEX")?,
-        ];
-        Ok(build::call(
-            Function::SplitIndex,
-            args,
-            LogicalType::nullable(DataType::STRING),
-        ))
-    }
-
-    fn date_format(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
-        let value = self.analyze(args[0])?;
-        let value = match &value.ty.data {
-            ty if ty.is_timestamp() => value,
-            ty if ty.is_string() => cast(value, &DataType::Timestamp { precision: 3 }),
-            other => {
-                let error = SqlError::at(
-                    self.position(args[0]),
-                    format!("DATE_FORMAT cannot be applied to {other}"),
-                );
-                return Err(error.hint("CAST it to TIMESTAMP(3)"));
-            }
-        };
-        let pattern = self.text(args[1], "DATE_FORMAT")?;
-        Ok(build::call(
-            Function::DateFormat,
-            vec![value, pattern],
-            LogicalType::nullable(DataType::STRING),
-        ))
-    }
-
-    fn parse(
-        &mut self,
-        function: Function,
-        name: &str,
-        args: &[&ast::Expr],
-        data: DataType,
-    ) -> Result<Expr> {
-        let mut texts = Vec::new();
-        for arg in args {
-            texts.push(self.text(arg, name)?);
-        }
-        Ok(build::call(function, texts, LogicalType::nullable(data)))
-    }
-
-    fn to_timestamp_ltz(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
-        let value = self.analyze(args[0])?;
-        if !value.ty.data.is_integer() {
-            let what = format!("TO_TIMESTAMP_LTZ of {} is not supported", value.ty.data);
-            return Err(SqlError::at(self.position(args[0]), what).hint(
-                "give it a whole number: milliseconds since 1970 with precision 3, seconds with 0",
-            ));
-        }
-        let precision = match args.get(1) {
-            Some(precision) => self.analyze(precision)?,
-            None => build::integer(3),
-        };
-        if !matches!(precision.kind, ExprKind::Literal(Literal::Integer(0 | 3))) {
-            let at = args
-                .get(1)
-                .map_or(self.places.start, |arg| self.position(arg));
-            return Err(SqlError::at(
-                at,
-                "the precision must be the constant 0 (seconds) or 3 (milliseconds)",
-            ));
-        }
-        let ty = LogicalType::nullable(DataType::TimestampLtz { precision: 3 });
-        Ok(build::call(
-            Function::ToTimestampLtz,
-            vec![cast(value, &DataType::BigInt), precision],
-            ty,
-        ))
-    }
-}
-
-fn varying(ty: &DataType) -> DataType {
-    match ty {
-        DataType::Char { length } => DataType::Varchar {
-            length: Some(*length),
-        },
-        other => other.clone(),
     }
 }
 

@@ -24,69 +24,58 @@ impl Analyzer<'_> {
                 LogicalType::not_null(DataType::Boolean),
             )),
             ast::Value::Null => Ok(null()),
-            ast::Value::DoubleQuotedString(text) => Err(SqlError::at(
-                position,
-                "double quotes are not supported",
-            )
-            .hint(format!(
-                "quote names with backticks, `{text}`, and texts with single quotes, '{text}'"
-            ))),
             other => Err(SqlError::at(
                 position,
                 format!("the constant {other} is not supported"),
             )),
         }
     }
+}
 
-    /// `DATE '2024-01-31'`, `TIME '10:00:00'`, `TIMESTAMP '2024-01-31 10:00:00.123'`.
-    pub(super) fn typed_string(
-        &self,
-        typed: &ast::TypedString,
-        position: Position,
-    ) -> Result<Expr> {
-        let ast::Value::SingleQuotedString(text) = &typed.value.value else {
-            return Err(SqlError::at(
-                position,
-                "a text in single quotes is expected",
-            ));
-        };
-        let malformed = |kind: &str, format: &str| {
-            Err(SqlError::at(
-                position,
-                format!("'{text}' is not a {kind}: it is written {format}"),
-            ))
-        };
-        match &typed.data_type {
-            ast::DataType::Date => match date(text).map(days) {
-                Some(days) => Ok(Expr::literal(
-                    Literal::Date(days),
-                    LogicalType::not_null(DataType::Date),
-                )),
-                None => malformed("date", "yyyy-MM-dd"),
-            },
-            ast::DataType::Time(None, _) => match time(text) {
-                Some((time, 0)) => Ok(Expr::literal(
-                    Literal::Time(millis(time)),
-                    LogicalType::not_null(DataType::Time),
-                )),
-                _ => malformed("time of the day", "HH:mm:ss"),
-            },
-            ast::DataType::Timestamp(None, ast::TimezoneInfo::None) => match timestamp(text) {
-                Some((micros, precision)) => Ok(Expr::literal(
-                    Literal::TimestampMicros(micros),
-                    LogicalType::not_null(DataType::Timestamp { precision }),
-                )),
-                None => malformed(
-                    "timestamp",
-                    "yyyy-MM-dd HH:mm:ss, with at most 6 digits after the second",
-                ),
-            },
-            other => Err(SqlError::at(
-                position,
-                format!("constants of type {other} are not supported"),
-            )
-            .hint(format!("write CAST('{text}' AS {other})"))),
-        }
+/// `DATE '2024-01-31'`, `TIME '10:00:00'`, `TIMESTAMP '2024-01-31 10:00:00.123'`.
+pub(super) fn typed_string(typed: &ast::TypedString, position: Position) -> Result<Expr> {
+    let ast::Value::SingleQuotedString(text) = &typed.value.value else {
+        return Err(SqlError::at(
+            position,
+            "a text in single quotes is expected",
+        ));
+    };
+    let malformed = |kind: &str, format: &str| {
+        Err(SqlError::at(
+            position,
+            format!("'{text}' is not a {kind}: it is written {format}"),
+        ))
+    };
+    match &typed.data_type {
+        ast::DataType::Date => match date(text).map(days) {
+            Some(days) => Ok(Expr::literal(
+                Literal::Date(days),
+                LogicalType::not_null(DataType::Date),
+            )),
+            None => malformed("date", "yyyy-MM-dd"),
+        },
+        ast::DataType::Time(None, _) => match time(text) {
+            Some((time, 0)) => Ok(Expr::literal(
+                Literal::Time(millis(time)),
+                LogicalType::not_null(DataType::Time),
+            )),
+            _ => malformed("time of the day", "HH:mm:ss"),
+        },
+        ast::DataType::Timestamp(None, ast::TimezoneInfo::None) => match timestamp(text) {
+            Some((micros, precision)) => Ok(Expr::literal(
+                Literal::TimestampMicros(micros),
+                LogicalType::not_null(DataType::Timestamp { precision }),
+            )),
+            None => malformed(
+                "timestamp",
+                "yyyy-MM-dd HH:mm:ss, with at most 6 digits after the second",
+            ),
+        },
+        other => Err(SqlError::at(
+            position,
+            format!("constants of type {other} are not supported"),
+        )
+        .hint(format!("write CAST('{text}' AS {other})"))),
     }
 }
 
@@ -212,6 +201,34 @@ pub(super) fn temporal_constant(text: &str, data: &DataType) -> Option<Literal> 
             .map(|(micros, _)| Literal::TimestampMicros(micros)),
         _ => None,
     }
+}
+
+/// How a value of `data` is written, where `text` is certainly none. What is valid but has no constant here is left to the cast at run time.
+pub(super) fn misread(text: &str, data: &DataType) -> Option<&'static str> {
+    const TRUTH: [&str; 10] = ["t", "true", "y", "yes", "1", "f", "false", "n", "no", "0"];
+    // Digits of the fraction beyond the type's precision are cut off.
+    let whole = match text.split_once('.') {
+        Some((whole, fraction))
+            if (1..=9).contains(&fraction.len())
+                && fraction.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            whole
+        }
+        _ => text,
+    };
+    let (reads, form) = match data {
+        DataType::Boolean => (
+            TRUTH.contains(&text.to_lowercase().as_str()),
+            "'true' or 'false'",
+        ),
+        DataType::Date => (date(text).is_some(), "'yyyy-MM-dd'"),
+        DataType::Time => (time(whole).is_some(), "'HH:mm:ss'"),
+        DataType::Timestamp { .. } | DataType::TimestampLtz { .. } => {
+            (timestamp(whole).is_some(), "'yyyy-MM-dd HH:mm:ss'")
+        }
+        _ => return None,
+    };
+    (!reads).then_some(form)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod conditional;
 mod function;
 mod interval;
 mod literal;
+mod number;
+mod string;
 mod temporal;
 mod text;
 
@@ -125,7 +127,7 @@ impl<'a> Analyzer<'a> {
             E::CompoundIdentifier(parts) => self.qualified(parts),
             E::Nested(inner) => self.analyze(inner),
             E::Value(value) => self.value(value),
-            E::TypedString(typed) => self.typed_string(typed, self.position(expr)),
+            E::TypedString(typed) => literal::typed_string(typed, self.position(expr)),
             E::Interval(interval) => interval_literal(interval, self.position(expr)),
             E::UnaryOp { op, expr: inner } => self.unary(*op, inner),
             E::BinaryOp { left, op, right } => self.binary(expr, left, op, right),
@@ -379,7 +381,17 @@ impl<'a> Analyzer<'a> {
                 );
             }
         };
-        SqlError::at(self.position(expr), format!("{what} is not supported")).hint(advice)
+        // Some of these have a place only for what stands in them.
+        let word = match expr {
+            E::Exists { .. } => "EXISTS",
+            E::Array(_) => "ARRAY",
+            E::GroupingSets(_) => "GROUPING",
+            E::Cube(_) => "CUBE",
+            E::Rollup(_) => "ROLLUP",
+            _ => "",
+        };
+        let at = self.places.before(word, self.position(expr));
+        SqlError::at(at, format!("{what} is not supported")).hint(advice)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{self, DateTimeField};
 use streamkeeper_protocol::{
-    expr::{Expr, Function, TimeUnit},
-    types::DataType,
+    expr::{Expr, ExprKind, Function, Literal, TimeUnit},
+    types::{DataType, LogicalType},
 };
 
 use super::{Analyzer, Result, build};
@@ -70,6 +70,70 @@ impl Analyzer<'_> {
             Function::Extract(unit),
             vec![typed],
             DataType::BigInt,
+        ))
+    }
+
+    pub(super) fn date_format(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.analyze(args[0])?;
+        let value = match &value.ty.data {
+            ty if ty.is_timestamp() => value,
+            ty if ty.is_string() => cast(value, &DataType::Timestamp { precision: 3 }),
+            other => {
+                let error = SqlError::at(
+                    self.position(args[0]),
+                    format!("DATE_FORMAT cannot be applied to {other}"),
+                );
+                return Err(error.hint("CAST it to TIMESTAMP(3)"));
+            }
+        };
+        let pattern = self.text(args[1], "DATE_FORMAT")?;
+        Ok(build::call(
+            Function::DateFormat,
+            vec![value, pattern],
+            LogicalType::nullable(DataType::STRING),
+        ))
+    }
+
+    pub(super) fn parse(
+        &mut self,
+        function: Function,
+        name: &str,
+        args: &[&ast::Expr],
+        data: DataType,
+    ) -> Result<Expr> {
+        let mut texts = Vec::new();
+        for arg in args {
+            texts.push(self.text(arg, name)?);
+        }
+        Ok(build::call(function, texts, LogicalType::nullable(data)))
+    }
+
+    pub(super) fn instant(&mut self, args: &[&ast::Expr]) -> Result<Expr> {
+        let value = self.analyze(args[0])?;
+        if !value.ty.data.is_integer() {
+            let what = format!("TO_TIMESTAMP_LTZ of {} is not supported", value.ty.data);
+            return Err(SqlError::at(self.position(args[0]), what).hint(
+                "give it a whole number: milliseconds since 1970 with precision 3, seconds with 0",
+            ));
+        }
+        let precision = match args.get(1) {
+            Some(precision) => self.analyze(precision)?,
+            None => build::integer(3),
+        };
+        if !matches!(precision.kind, ExprKind::Literal(Literal::Integer(0 | 3))) {
+            let at = args
+                .get(1)
+                .map_or(self.places.start, |arg| self.position(arg));
+            return Err(SqlError::at(
+                at,
+                "the precision must be the constant 0 (seconds) or 3 (milliseconds)",
+            ));
+        }
+        let ty = LogicalType::nullable(DataType::TimestampLtz { precision: 3 });
+        Ok(build::call(
+            Function::ToTimestampLtz,
+            vec![cast(value, &DataType::BigInt), precision],
+            ty,
         ))
     }
 

@@ -1,6 +1,10 @@
 //! Typed expressions in words, for plans that people read.
 
-use streamkeeper_protocol::expr::{Expr, ExprKind, Function, Literal};
+use jiff::{SignedDuration, civil::DateTime};
+use streamkeeper_protocol::{
+    expr::{Expr, ExprKind, Function, Literal, TimeUnit},
+    types::DataType,
+};
 
 /// The expression as SQL-like text; `name` gives the input's column names.
 pub(crate) fn render(expr: &Expr, name: &impl Fn(usize) -> String) -> String {
@@ -42,14 +46,42 @@ fn literal(value: &Literal, expr: &Expr) -> String {
         Literal::Integer(value) => value.to_string(),
         Literal::Double(value) => format!("{value:?}"),
         Literal::String(text) => format!("'{}'", text.replace('\'', "''")),
-        Literal::Decimal(digits) => format!("{} '{digits}'", expr.ty.data),
+        Literal::Decimal(digits) => decimal(digits, &expr.ty.data),
         Literal::Bytes(bytes) => format!("{} bytes", bytes.len()),
-        Literal::Date(days) => format!("DATE {days} d"),
-        Literal::Time(ms) => format!("TIME {ms} ms"),
-        Literal::TimestampMicros(micros) => format!("TIMESTAMP {micros} us"),
+        Literal::Date(days) => format!(
+            "DATE '{}'",
+            moment(i64::from(*days) * 86_400_000_000).date()
+        ),
+        Literal::Time(ms) => format!("TIME '{}'", moment(i64::from(*ms) * 1_000).time()),
+        Literal::TimestampMicros(micros) => {
+            let moment = moment(*micros);
+            format!("TIMESTAMP '{} {}'", moment.date(), moment.time())
+        }
         Literal::IntervalMillis(ms) => format!("INTERVAL {}", milliseconds(*ms)),
         Literal::IntervalMonths(months) => format!("INTERVAL {months} months"),
     }
+}
+
+/// The unscaled digits with the point where the type has it.
+fn decimal(digits: &str, data: &DataType) -> String {
+    let scale = match data {
+        DataType::Decimal { scale, .. } => usize::from(*scale),
+        _ => 0,
+    };
+    let (minus, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let point = if scale == 0 { "" } else { "." };
+    format!("{minus}{whole}{point}{fraction}")
+}
+
+/// Microseconds since 1970; what the calendar cannot hold is its end.
+fn moment(micros: i64) -> DateTime {
+    let span = SignedDuration::from_micros(micros);
+    DateTime::constant(1970, 1, 1, 0, 0, 0, 0).saturating_add(span)
 }
 
 /// Milliseconds in the largest unit that divides them.
@@ -86,7 +118,10 @@ fn call(function: Function, args: &[String]) -> String {
         Function::And => infix("AND"),
         Function::Or => infix("OR"),
         Function::Concat => infix("||"),
-        Function::Like => infix("LIKE"),
+        Function::Like => match args {
+            [text, pattern, escape] => format!("({text} LIKE {pattern} ESCAPE {escape})"),
+            _ => infix("LIKE"),
+        },
         Function::IsNull => suffix("IS NULL"),
         Function::IsNotNull => suffix("IS NOT NULL"),
         Function::IsTrue => suffix("IS TRUE"),
@@ -98,10 +133,18 @@ fn call(function: Function, args: &[String]) -> String {
             args.first().map_or("", String::as_str),
             args[1..].join(", ")
         ),
-        Function::Extract(unit) => format!("EXTRACT({unit:?} FROM {})", args.join(", ")),
-        Function::FloorTo(unit) => format!("FLOOR({} TO {unit:?})", args.join(", ")),
-        Function::CeilTo(unit) => format!("CEIL({} TO {unit:?})", args.join(", ")),
+        Function::Extract(unit) => format!("EXTRACT({} FROM {})", unit_name(unit), args.join(", ")),
+        Function::FloorTo(unit) => format!("FLOOR({} TO {})", args.join(", "), unit_name(unit)),
+        Function::CeilTo(unit) => format!("CEIL({} TO {})", args.join(", "), unit_name(unit)),
         other => format!("{}({})", screaming(&format!("{other:?}")), args.join(", ")),
+    }
+}
+
+fn unit_name(unit: TimeUnit) -> String {
+    match unit {
+        TimeUnit::DayOfWeek => "DOW".to_owned(),
+        TimeUnit::DayOfYear => "DOY".to_owned(),
+        other => format!("{other:?}").to_uppercase(),
     }
 }
 

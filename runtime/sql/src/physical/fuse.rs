@@ -13,19 +13,38 @@ const MAX_SIZE: usize = 500;
 
 /// The same relations, at the same ids; those that are skipped over lead nowhere any more.
 pub(super) fn fuse(mut relations: Vec<Relation>) -> Vec<Relation> {
+    let alive = reachable(&relations);
+    let mut consumers = consumers(&relations, &alive);
     for id in 0..relations.len() {
-        // Consumers change as relations are skipped.
-        let alive = reachable(&relations);
-        if !alive[id] {
+        if consumers[id] == 0 && !matches!(relations[id].operation, Operation::Sink { .. }) {
             continue;
         }
-        let consumers = consumers(&relations, &alive);
         while let Some(fused) = fused(&relations, id, &consumers) {
-            relations[id].operation = fused;
+            replace(&mut relations, id, fused, &mut consumers);
         }
-        skip_identities(&mut relations, id);
+        let past = past_identities(&relations, id);
+        replace(&mut relations, id, past, &mut consumers);
     }
     relations
+}
+
+/// Another operation for `id`. What nothing reads any more lets go of its own inputs.
+fn replace(
+    relations: &mut [Relation],
+    id: RelationId,
+    operation: Operation,
+    consumers: &mut [usize],
+) {
+    for input in operation.inputs() {
+        consumers[input] += 1;
+    }
+    let mut released = std::mem::replace(&mut relations[id].operation, operation).inputs();
+    while let Some(input) = released.pop() {
+        consumers[input] -= 1;
+        if consumers[input] == 0 {
+            released.extend(relations[input].operation.inputs());
+        }
+    }
 }
 
 /// The calculation `id` with its input calculation taken in.
@@ -87,11 +106,11 @@ fn before(relations: &[Relation], id: RelationId, middle: RelationId) -> usize {
     of(id) + of(middle)
 }
 
-/// Reads past calculations that do nothing. Before a sink they name the columns.
-fn skip_identities(relations: &mut [Relation], id: RelationId) {
-    let is_sink = matches!(relations[id].operation, Operation::Sink { .. });
-    let past = |input: RelationId| past_identities(relations, input, is_sink);
+/// The operation of `id`, reading past calculations that do nothing. Before a sink they name the columns.
+fn past_identities(relations: &[Relation], id: RelationId) -> Operation {
     let mut operation = relations[id].operation.clone();
+    let is_sink = matches!(operation, Operation::Sink { .. });
+    let past = |input: RelationId| past_identity(relations, input, is_sink);
     match &mut operation {
         Operation::Source(_) => {}
         Operation::Union { inputs } => {
@@ -105,10 +124,10 @@ fn skip_identities(relations: &mut [Relation], id: RelationId) {
         | Operation::GroupAggregate { input, .. }
         | Operation::Sink { input, .. } => *input = past(*input),
     }
-    relations[id].operation = operation;
+    operation
 }
 
-fn past_identities(relations: &[Relation], from: RelationId, keep_names: bool) -> RelationId {
+fn past_identity(relations: &[Relation], from: RelationId, keep_names: bool) -> RelationId {
     let mut at = from;
     loop {
         let Operation::Calc {

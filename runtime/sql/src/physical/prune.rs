@@ -112,7 +112,7 @@ fn needed(relations: &[Relation]) -> Vec<BTreeSet<usize>> {
                 needed[*input].extend(read_by(keys, calls, &own));
             }
             Operation::GroupAggregate { input, keys, calls } => {
-                needed[*input].extend(read_by(keys, calls, &own))
+                needed[*input].extend(read_by(keys, calls, &own));
             }
         }
     }

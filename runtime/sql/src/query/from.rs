@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{self, Spanned, TableFactor};
 
-use super::{Context, Planner, Result, Rows, rename};
+use super::{Context, Planner, Result, Rows, rename, window::plain};
 use crate::{
     catalog::{Entry, Table},
     connectors::TableUse,
@@ -88,7 +88,7 @@ impl Planner<'_> {
                 alias,
             } => {
                 let name = simple_name(&call.name, at)?;
-                let ast::FunctionArguments::List(list) = &call.args else {
+                let ast::FunctionArguments::List(list) = plain(call, at)? else {
                     return Err(SqlError::at(at, format!("{name} needs arguments")));
                 };
                 let args: Vec<&ast::FunctionArg> = list.args.iter().collect();
@@ -114,6 +114,7 @@ impl Planner<'_> {
             )),
             TableFactor::UNNEST { .. } => Err(SqlError::at(at, "UNNEST is not supported yet")),
             TableFactor::Derived { .. } | TableFactor::Function { .. } => {
+                let at = context.places.before("LATERAL", at);
                 Err(SqlError::at(at, "LATERAL is not supported yet"))
             }
             _ => Err(SqlError::at(

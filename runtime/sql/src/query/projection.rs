@@ -1,7 +1,7 @@
 //! The select list.
 
 use sqlparser::ast::{
-    self, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions,
+    self, SelectItem, SelectItemQualifiedWildcardKind, Spanned, WildcardAdditionalOptions,
 };
 use streamkeeper_protocol::{expr::Expr, types::DataType};
 
@@ -37,7 +37,7 @@ pub(super) fn items(list: &[SelectItem], analyzer: &mut Analyzer<'_>) -> Result<
                 items.push(item_of(analyzer, expr, name)?);
             }
             SelectItem::ExprWithAlias { expr, alias } => {
-                items.push(item_of(analyzer, expr, alias.value.clone())?)
+                items.push(item_of(analyzer, expr, alias.value.clone())?);
             }
             SelectItem::Wildcard(options) => {
                 let at = plain_wildcard(options, analyzer)?;
@@ -48,7 +48,8 @@ pub(super) fn items(list: &[SelectItem], analyzer: &mut Analyzer<'_>) -> Result<
                 SelectItemQualifiedWildcardKind::ObjectName(name),
                 options,
             ) => {
-                let at = plain_wildcard(options, analyzer)?;
+                let star = plain_wildcard(options, analyzer)?;
+                let at = Position::from(name.span().start).or(star);
                 analyzer
                     .scope
                     .check_qualifier(&simple_name(name, at)?, at)?;
@@ -73,6 +74,7 @@ fn item_of(analyzer: &mut Analyzer<'_>, expr: &ast::Expr, name: String) -> Resul
         typed.ty.data,
         DataType::IntervalDayTime | DataType::IntervalYearMonth
     ) {
+        let position = analyzer.places.before("INTERVAL", position);
         return Err(SqlError::at(position, "an interval cannot be a column")
             .hint("compute with it, or CAST what you need"));
     }

@@ -26,10 +26,15 @@ impl Planner<'_> {
         };
         let places = &context.places;
         let filter = match parts.selection {
-            Some(selection) => Some(
-                Analyzer::new(&scope, places, Aggregates::Refused("WHERE"))
-                    .condition(selection, "WHERE")?,
-            ),
+            Some(selection) => {
+                let mut analyzer = Analyzer::new(&scope, places, Aggregates::Refused("WHERE"));
+                let filter = analyzer.condition(selection, "WHERE")?;
+                if let Some(windowed) = &rows.windowed {
+                    let at = |index| analyzer.named.get(&index).copied().unwrap_or(start);
+                    no_properties(&filter, windowed, &scope.columns, at)?;
+                }
+                Some(filter)
+            }
             None => None,
         };
         let grouping = Grouping::of(parts.keys, &scope, places, rows.windowed.as_ref())?;
@@ -171,16 +176,7 @@ pub(super) fn below_window(
     columns: &[Column],
     position: Position,
 ) -> Result<Expr> {
-    for index in columns_of(expr) {
-        if matches!(windowed.outputs.get(index), Some(Output::Property(_))) {
-            let name = &columns[index].name;
-            return Err(SqlError::at(
-                position,
-                format!("{name} cannot be computed with before the aggregation"),
-            )
-            .hint("group by it and compute in the select list, or in HAVING"));
-        }
-    }
+    no_properties(expr, windowed, columns, |_| position)?;
     Ok(map_columns(
         expr,
         &|index, ty| match windowed.outputs.get(index) {
@@ -188,6 +184,28 @@ pub(super) fn below_window(
             _ => Expr::column(index, ty.clone()),
         },
     ))
+}
+
+/// Refuses `window_start` and its like where there are no windows yet.
+fn no_properties(
+    expr: &Expr,
+    windowed: &Windowed,
+    columns: &[Column],
+    position: impl Fn(usize) -> Position,
+) -> Result<()> {
+    let is_property =
+        |index: &usize| matches!(windowed.outputs.get(*index), Some(Output::Property(_)));
+    match columns_of(expr).into_iter().find(is_property) {
+        None => Ok(()),
+        Some(index) => {
+            let text = format!(
+                "{} cannot be computed with before the aggregation",
+                columns[index].name
+            );
+            Err(SqlError::at(position(index), text)
+                .hint("group by it and compute in the select list, or in HAVING"))
+        }
+    }
 }
 
 /// The clauses that are supported, after the others were refused.

@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
 
 use super::{Context, Planner, Result, Rows};
 use crate::{
-    coercion::{Floats, cast, common_type},
+    coercion::{Rules, cast, common_type},
     error::{Position, SqlError},
     graph::RelationId,
 };
@@ -24,7 +24,7 @@ impl Planner<'_> {
             right,
         } = rest
         {
-            check(op, *set_quantifier, left, context)?;
+            check(*op, *set_quantifier, left, context)?;
             operands.push(right.as_ref());
             rest = left;
         }
@@ -85,7 +85,7 @@ impl Planner<'_> {
                 .map(|(_, rows)| &rows.columns[index])
                 .collect();
             let nullable = columns.iter().any(|column| column.ty.nullable);
-            let common = common_type(columns.iter().map(|column| &column.ty.data), Floats::First);
+            let common = common_type(columns.iter().map(|column| &column.ty.data), Rules::Ordered);
             let Some(data) = common.filter(|data| *data != DataType::Null) else {
                 let listed: Vec<String> = columns
                     .iter()
@@ -150,7 +150,7 @@ impl Planner<'_> {
 }
 
 fn check(
-    op: &SetOperator,
+    op: SetOperator,
     quantifier: SetQuantifier,
     left: &SetExpr,
     context: &Context,

@@ -54,7 +54,7 @@ impl Planner<'_> {
         let rows = self.data(&args, position, context)?;
         let (time, time_type) = time_column(&args, &rows, position)?;
         let window = window(&args, position)?;
-        Ok(windowed(rows, window, time, time_type, position))
+        Ok(windowed(rows, window, time, &time_type, position))
     }
 
     fn data(
@@ -84,7 +84,7 @@ pub(super) fn windowed(
     rows: Rows,
     window: Window,
     time: usize,
-    time_type: DataType,
+    time_type: &DataType,
     position: Position,
 ) -> Rows {
     let mut outputs: Vec<Output> = (0..rows.columns.len()).map(Output::Column).collect();
@@ -120,6 +120,40 @@ pub(super) fn windowed(
     }
 }
 
+/// The arguments of a call that has nothing else.
+pub(super) fn plain(call: &ast::Function, position: Position) -> Result<&ast::FunctionArguments> {
+    let ast::Function {
+        name,
+        uses_odbc_syntax,
+        parameters,
+        args,
+        filter,
+        null_treatment,
+        over,
+        within_group,
+    } = call;
+    let is_plain_list = match args {
+        ast::FunctionArguments::List(list) => {
+            list.duplicate_treatment.is_none() && list.clauses.is_empty()
+        }
+        _ => true,
+    };
+    let is_plain = is_plain_list
+        && !uses_odbc_syntax
+        && matches!(parameters, ast::FunctionArguments::None)
+        && filter.is_none()
+        && null_treatment.is_none()
+        && over.is_none()
+        && within_group.is_empty();
+    if is_plain {
+        return Ok(args);
+    }
+    Err(SqlError::at(
+        position,
+        format!("this form of calling {name} is not supported"),
+    ))
+}
+
 fn time_column(args: &Arguments<'_>, rows: &Rows, position: Position) -> Result<(usize, DataType)> {
     let expr = args.required("TIMECOL", position)?;
     let at = Position::from(expr.span().start).or(position);
@@ -127,7 +161,7 @@ fn time_column(args: &Arguments<'_>, rows: &Rows, position: Position) -> Result<
     let ast::Expr::Function(call) = expr else {
         return Err(malformed());
     };
-    let ast::FunctionArguments::List(list) = &call.args else {
+    let ast::FunctionArguments::List(list) = plain(call, at)? else {
         return Err(malformed());
     };
     let [FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Identifier(name)))] =
@@ -172,14 +206,12 @@ fn window(args: &Arguments<'_>, position: Position) -> Result<Window> {
     };
     let size_at = size.1;
     let size = positive(size, "size")?;
-    let slide = match args.names.contains(&"SLIDE") {
-        true => {
-            let slide = args
-                .interval("SLIDE", position)?
-                .ok_or_else(|| args.missing("SLIDE", position))?;
-            Some(positive(slide, "slide")?)
-        }
-        false => None,
+    let slide = if args.names.contains(&"SLIDE") {
+        let slide = args.interval("SLIDE", position)?;
+        let slide = slide.ok_or_else(|| args.missing("SLIDE", position))?;
+        Some(positive(slide, "slide")?)
+    } else {
+        None
     };
     if offset.unsigned_abs() >= size.unsigned_abs() {
         return Err(SqlError::at(

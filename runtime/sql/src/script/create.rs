@@ -42,7 +42,7 @@ pub(super) fn read_table(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError>
     }
     table.options = read_options(cursor)?;
     refuse_clauses(cursor)?;
-    Ok(Statement::CreateTable(table))
+    Ok(Statement::CreateTable(Box::new(table)))
 }
 
 fn refuse_clauses(cursor: &Cursor<'_>) -> Result<(), SqlError> {
@@ -117,16 +117,24 @@ fn read_element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), 
 fn read_column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
     let name = cursor.name("a column name")?;
     if cursor.takes(&["AS"]) {
-        let kind = ColumnKind::Computed(cursor.expr()?);
+        let kind = ColumnKind::Computed(Box::new(cursor.expr()?));
         comment(cursor)?;
         table.columns.push(ColumnDef { name, kind });
         return Ok(());
     }
     let data = cursor.data_type()?;
-    let mut nullable = true;
+    let mut nullable = None;
     loop {
-        if cursor.takes(&["NOT", "NULL"]) {
-            nullable = false;
+        let position = cursor.position();
+        let not_null = cursor.takes(&["NOT", "NULL"]);
+        if not_null || cursor.takes(&["NULL"]) {
+            if nullable.replace(!not_null).is_some() {
+                let text = format!(
+                    "the column '{}' says twice whether it may be NULL",
+                    name.text
+                );
+                return Err(SqlError::at(position, text));
+            }
         } else if cursor.takes(&["PRIMARY", "KEY"]) {
             not_enforced(cursor)?;
             set_primary_key(table, vec![name.clone()])?;
@@ -139,14 +147,17 @@ fn read_column(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), S
         } else if cursor.sees(&["DEFAULT"]) {
             return Err(SqlError::at(cursor.position(), "DEFAULT is not supported")
                 .hint("use COALESCE in the query"));
-        } else if !cursor.takes(&["NULL"]) {
+        } else {
             break;
         }
     }
     comment(cursor)?;
     table.columns.push(ColumnDef {
         name,
-        kind: ColumnKind::Physical { data, nullable },
+        kind: ColumnKind::Physical {
+            data,
+            nullable: nullable.unwrap_or(true),
+        },
     });
     Ok(())
 }

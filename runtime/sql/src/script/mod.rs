@@ -6,6 +6,7 @@ mod create;
 mod cursor;
 mod insert;
 mod refusal;
+mod shape;
 
 use std::rc::Rc;
 
@@ -21,20 +22,18 @@ use crate::{
     error::{Position, SqlError},
 };
 
-/// Longest statement. Deeper trees than this allows could exhaust the stack.
-const MAX_TOKENS: usize = 20_000;
-/// Most operators (`+`, `AND`, `UNION`, …) in a statement, for the same reason.
-const MAX_OPERATORS: usize = 2_000;
 /// Levels of nesting the parser follows.
 const MAX_NESTING: usize = 60;
 
 /// A statement that Streamkeeper runs.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     Set(SetOption),
     Insert(Insert),
+    /// A table or view of this name whose statement cannot be read, which has been said.
+    Broken(String),
 }
 
 /// A name and where it stands.
@@ -64,7 +63,7 @@ pub(crate) struct ColumnDef {
 #[derive(Debug)]
 pub(crate) enum ColumnKind {
     Physical { data: DataType, nullable: bool },
-    Computed(ast::Expr),
+    Computed(Box<ast::Expr>),
 }
 
 #[derive(Debug)]
@@ -129,6 +128,14 @@ impl Places {
         }
     }
 
+    /// Last occurrence of `word` at or before `place`, or that place.
+    pub(crate) fn before(&self, word: &str, place: Position) -> Position {
+        let mut found = self.words.iter().rev();
+        found
+            .find(|(text, at)| text == word && *at <= place)
+            .map_or(place, |(_, at)| *at)
+    }
+
     /// First occurrence of `word` at or after `from`, or the place `from` itself.
     pub(crate) fn find(&self, word: &str, from: Position) -> Position {
         let from = from.or(self.start);
@@ -145,13 +152,7 @@ pub(crate) fn read(text: &str) -> (Vec<Statement>, Vec<SqlError>) {
     let tokens = match Tokenizer::new(&FlinkDialect, text).tokenize_with_location() {
         Ok(tokens) => tokens,
         Err(error) => {
-            return (
-                Vec::new(),
-                vec![SqlError::at(
-                    error.location.into(),
-                    error.message.to_lowercase(),
-                )],
-            );
+            return (Vec::new(), vec![SqlError::from_tokenizer(&error)]);
         }
     };
     let mut reader = Reader {
@@ -172,7 +173,7 @@ pub(crate) fn read(text: &str) -> (Vec<Statement>, Vec<SqlError>) {
             }
             Token::Whitespace(_) => {}
             Token::SemiColon => {
-                reader.read_chunk(std::mem::take(&mut chunk), token.span.start.into())
+                reader.read_chunk(std::mem::take(&mut chunk), token.span.start.into());
             }
             _ => chunk.push(token),
         }
@@ -201,7 +202,7 @@ impl Reader {
         let Some(start) = tokens.first().map(|token| Position::from(token.span.start)) else {
             return;
         };
-        if let Err(error) = limit_size(&tokens, start) {
+        if let Err(error) = shape::limit_size(&tokens, start) {
             self.errors.push(error);
             return;
         }
@@ -226,10 +227,38 @@ impl Reader {
         if tokens.is_empty() {
             return;
         }
+        let closing = self.set.is_some() && self.take_unseparated_end(&mut tokens);
+        let declared = declared_name(&tokens);
         match self.read_statement(tokens, end) {
             Ok(statement) => self.statements.push(statement),
-            Err(error) => self.errors.push(error),
+            Err(error) => {
+                self.errors.push(error);
+                self.statements.extend(declared.map(Statement::Broken));
+            }
         }
+        if closing {
+            self.set = None;
+        }
+    }
+
+    /// An END that closes the set although no semicolon stands before it.
+    fn take_unseparated_end(&mut self, tokens: &mut Vec<TokenWithSpan>) -> bool {
+        let count = |word| {
+            tokens
+                .iter()
+                .filter(|token| is_word(&token.token, word))
+                .count()
+        };
+        let closes = tokens
+            .last()
+            .is_some_and(|last| is_word(&last.token, "END"))
+            && count("END") > count("CASE");
+        if let Some(end) = tokens.pop_if(|_| closes) {
+            let at = end.span.start.into();
+            self.errors
+                .push(SqlError::at(at, "a semicolon is missing before END").hint("write … ; END;"));
+        }
+        closes
     }
 
     fn read_statement(
@@ -259,6 +288,7 @@ impl Reader {
         } else {
             return Err(refusal::statement(&tokens, places.start));
         };
+        shape::check(&tokens)?;
         let parser = Parser::new(&FlinkDialect)
             .with_recursion_limit(MAX_NESTING)
             .with_tokens_with_locations(without_table_keyword(tokens));
@@ -274,6 +304,31 @@ impl Reader {
     }
 }
 
+/// The name in `CREATE [TEMPORARY] TABLE|VIEW [IF NOT EXISTS] name`.
+fn declared_name(tokens: &[TokenWithSpan]) -> Option<String> {
+    let skips = |word: &&TokenWithSpan| {
+        [
+            "CREATE",
+            "TEMPORARY",
+            "TABLE",
+            "VIEW",
+            "IF",
+            "NOT",
+            "EXISTS",
+        ]
+        .iter()
+        .any(|skipped| is_word(&word.token, skipped))
+    };
+    let begins = ["TABLE", "VIEW"].iter().any(|kind| {
+        starts_with(tokens, &["CREATE", kind])
+            || starts_with(tokens, &["CREATE", "TEMPORARY", kind])
+    });
+    match &tokens.iter().find(|token| !skips(token))?.token {
+        Token::Word(name) if begins => Some(name.value.clone()),
+        _ => None,
+    }
+}
+
 fn starts_with(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
     tokens.len() >= words.len()
         && tokens
@@ -286,39 +341,28 @@ fn is_word(token: &Token, expected: &str) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
 }
 
-fn limit_size(tokens: &[TokenWithSpan], start: Position) -> Result<(), SqlError> {
-    let is_operator = |token: &&TokenWithSpan| match &token.token {
-        Token::Word(word) => ["AND", "OR", "UNION", "NOT", "IS", "BETWEEN", "LIKE", "IN"]
-            .iter()
-            .any(|operator| word.value.eq_ignore_ascii_case(operator)),
-        Token::Comma
-        | Token::LParen
-        | Token::RParen
-        | Token::Number(..)
-        | Token::SingleQuotedString(_) => false,
-        _ => true,
-    };
-    if tokens.len() > MAX_TOKENS || tokens.iter().filter(is_operator).count() > MAX_OPERATORS {
-        return Err(SqlError::at(
-            start,
-            format!("the statement is too large: at most {MAX_TOKENS} words and signs, {MAX_OPERATORS} of them operators"),
-        )
-        .hint("split it with CREATE TEMPORARY VIEW"));
-    }
-    Ok(())
-}
-
 /// Drops the `TABLE` of `TUMBLE(TABLE t, …)` and `DATA => TABLE t`, which the parser does not know.
 fn without_table_keyword(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    const WINDOWS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+    let token = |index: Option<usize>| Some(&tokens.get(index?)?.token);
+    let opens_window = |index: usize| match token(index.checked_sub(1)) {
+        Some(Token::RArrow) => {
+            token(index.checked_sub(2)).is_some_and(|name| is_word(name, "DATA"))
+        }
+        Some(Token::LParen) => {
+            let in_table = token(index.checked_sub(3)) == Some(&Token::LParen)
+                && token(index.checked_sub(4)).is_some_and(|word| is_word(word, "TABLE"));
+            let mut windows = WINDOWS.iter();
+            token(index.checked_sub(2))
+                .is_some_and(|name| in_table || windows.any(|window| is_word(name, window)))
+        }
+        _ => false,
+    };
     let is_marker = |index: usize| {
-        let before = index.checked_sub(1).and_then(|before| tokens.get(before));
-        let after = tokens.get(index + 1);
         is_word(&tokens[index].token, "TABLE")
-            && matches!(
-                before.map(|t| &t.token),
-                Some(Token::LParen | Token::Comma | Token::RArrow)
-            )
-            && matches!(after.map(|t| &t.token), Some(Token::Word(_)))
+            && matches!(token(Some(index + 1)), Some(Token::Word(_)))
+            && token(Some(index + 2)) != Some(&Token::RArrow)
+            && opens_window(index)
     };
     let keep: Vec<bool> = (0..tokens.len()).map(|index| !is_marker(index)).collect();
     tokens
