@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dev.demo import ledger
+from dev.lib.kubectl import Kubectl
 from dev.lib.paths import CACHE, ROOT
 from dev.lib.s3 import S3
 
@@ -78,6 +79,14 @@ def upload(store: S3, files: list[Path]) -> int:
         rows += gzip.decompress(content).count(b"\n")
         store.put(BUCKET, INPUT + file.name, content)
     return rows
+
+
+def clear(kubectl: Kubectl, store: S3) -> None:
+    """Remove what an earlier run left: the job first, then its input, output and state."""
+    kubectl.at(NAMESPACE).run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
+    for prefix in ("flights/", f"state/{NAMESPACE}/"):
+        for entry in store.entries(BUCKET, prefix):
+            store.delete(BUCKET, entry.key)
 
 
 def check(store: S3, files: list[Path]) -> ledger.Verdict:

@@ -6,6 +6,7 @@ Ends with 0 only if every step did what it says and the ledger is exact.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from dev.demo.watch import Job  # noqa: E402
 from dev.lib import narrate, wait  # noqa: E402
 from dev.lib.cluster import Cluster, Unsupported, choose  # noqa: E402
 from dev.lib.kubectl import CommandFailed  # noqa: E402
-from dev.lib.paths import ROOT  # noqa: E402
+from dev.lib.paths import CACHE, ROOT  # noqa: E402
 from dev.s3 import install as s3  # noqa: E402
 
 RELEASE, CHART = "streamkeeper", ROOT / "charts" / "streamkeeper"
@@ -70,6 +71,7 @@ def tell(cluster: Cluster, full: bool) -> bool:
     files = flights.days(full)
     with s3.connect(cluster) as server:
         with narrate.Step("uploading the input") as step:
+            flights.clear(cluster.kubectl, server.client)
             rows = flights.upload(server.client, files)
             step.result(f"{rows} flights in {len(files)} objects")
         story = Story(cluster, Job(cluster), flights.manifest(), FULL_SPEED if full else SPEED)
@@ -92,6 +94,7 @@ def tell(cluster: Cluster, full: bool) -> bool:
         narrate.heading("What it cost, and whether it is right")
         narrate.table(("transition", "pause", "restored from", "rows read"), [(r.transition, r.pause, r.restored_from, r.rows) for r in story.rows])
         verdict = flights.check(server.client, files)
+    (CACHE / "demo.json").write_text(json.dumps({row.transition: row.seconds for row in story.rows}, indent=1))
     print(f"\n{verdict}")
     print(
         f"added column: exact in {verdict.added_exact} rows, begun in the middle of {verdict.added_partial} windows"

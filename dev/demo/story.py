@@ -25,6 +25,8 @@ class Row:
     pause: str
     restored_from: str
     rows: int
+    seconds: float | None = None
+    """Length of the pause, where the job measured one."""
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Story:
             step.result("the running revision shows 0 restarts, 0 s pause")
         reason = condition(stalled, "Stalled")
         narrate.say(f"The condition says: {reason['reason']}: {reason['message']}")
-        self.rows.append(Row("upgrade to a missing image", "0 s", "-", self._rows_read()))
+        self.rows.append(Row("upgrade to a missing image", "0 s", "-", self._rows_read(), 0.0))
         with narrate.Step("taking the edit back", usually="3 s") as step:
             self._apply(self.manifest)
             self.job.wait_settled(LONG, step.update)
@@ -202,7 +204,7 @@ class _Measured:
         pause, report = wait.until("records to flow again", look, LONG, interval=0.2, retry=RETRY, on_pending=self.step.update)
         seconds = f"{pause.seconds:.1f} s"
         source = "nothing" if pause.restored_from is None else f"checkpoint {pause.restored_from}"
-        self.story.rows.append(Row(self.name, seconds, source, report["records_in"]))
+        self.story.rows.append(Row(self.name, seconds, source, report["records_in"], pause.seconds))
         self.step.result(f"pause {seconds}, from {source}{', ' + self.detail if self.detail else ''}")
 
 

@@ -14,8 +14,7 @@ class FlightsStory(StoryCase):
         self.addCleanup(kubectl.run, "delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
         files = flights.days(full=False)
         with s3.connect(self.cluster) as server:
-            for entry in [*server.client.entries(s3.BUCKET, "flights/"), *server.client.entries(s3.BUCKET, "state/flights/")]:
-                server.client.delete(s3.BUCKET, entry.key)
+            flights.clear(self.cluster.kubectl, server.client)
             rows = flights.upload(server.client, files)
             story = Story(self.cluster, Job(self.cluster), flights.manifest(), run.SPEED)
             story.apply_first()

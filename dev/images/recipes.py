@@ -39,6 +39,11 @@ class BuildFailed(Exception):
     """Cargo could not build; the message is what it said."""
 
 
+# One small test beside the binaries: Cargo then compiles dependencies with the features that tests need, and tests find
+# them compiled. Without it tokio, and all that stands on it, would be compiled twice. Never for published images.
+SHARED = ["--test", "dependencies"]
+
+
 def build(names: list[str], profile: str = "dev", on_progress: Callable[[str], None] | None = None) -> list[Built]:
     """Build the named images (`operator`, `runtime`, `seaweedfs`) and return them in that order.
 
@@ -55,6 +60,8 @@ def cargo_build(
 ) -> dict[str, Path]:
     """Compile binaries of the workspace; where each one is, by name. Raises `BuildFailed`."""
     chosen = [argument for binary in binaries for argument in ("--bin", binary)]
+    if profile == "dev":
+        chosen += SHARED
     command = ["cargo", "build", "--workspace", "--locked", "--profile", profile, *chosen]
     command += ["--target-dir", str(CARGO_TARGET), "--message-format=json-render-diagnostics"]
     said: list[str] = []
