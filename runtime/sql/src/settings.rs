@@ -64,16 +64,32 @@ fn positive(value: &str) -> Result<Option<u64>, String> {
     Ok(Some(duration_ms(value)?).filter(|ms| *ms > 0))
 }
 
-/// An IANA name or `GMT±hh:mm`; `default` is UTC. Whether the zone exists is known only where the job runs.
+/// UTC or a fixed distance from it, as the engine knows them: `UTC`, `GMT+2`, `+05:30`. `default` is UTC.
 fn time_zone(value: &str) -> Result<Option<String>, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "/_+-:".contains(c);
-    match value {
-        "default" => Ok(None),
-        _ if !value.is_empty() && value.chars().all(fits) => Ok(Some(value.to_owned())),
-        _ => Err(format!(
-            "'{value}' is not a time zone: write a name like 'Europe/Berlin' or 'UTC'"
-        )),
+    if value == "default" {
+        return Ok(None);
     }
+    let rest = ["Etc/UTC", "UTC", "GMT", "Z"]
+        .iter()
+        .find_map(|prefix| value.strip_prefix(prefix));
+    let is_number = |text: &str, most: u32| {
+        matches!(text.len(), 1 | 2)
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && text.parse().is_ok_and(|number: u32| number <= most)
+    };
+    let is_fixed = match rest.unwrap_or(value).strip_prefix(['+', '-']) {
+        None => rest == Some(""),
+        Some(distance) => {
+            let (hours, minutes) = distance.split_once(':').unwrap_or((distance, "0"));
+            is_number(hours, 18) && is_number(minutes, 59)
+        }
+    };
+    if is_fixed {
+        return Ok(Some(value.to_owned()));
+    }
+    Err(format!(
+        "the time zone '{value}' is not supported: write 'UTC' or a fixed distance from it like '+02:00'; zones with daylight saving time are not supported yet"
+    ))
 }
 
 /// A duration as Flink writes it ('5 s', '1 min', '500ms', a bare number for milliseconds), in milliseconds, rounded down.
@@ -124,6 +140,34 @@ mod tests {
             "9999999999999999 d",
         ] {
             assert!(duration_ms(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn time_zones_are_those_of_the_engine() {
+        for known in [
+            "default",
+            "UTC",
+            "Z",
+            "Etc/UTC",
+            "+02:00",
+            "GMT+2",
+            "UTC-03:30",
+            "-1",
+        ] {
+            assert!(time_zone(known).is_ok(), "{known}");
+        }
+        for unknown in [
+            "Europe/Berlin",
+            "",
+            "+2x",
+            "UTC+99",
+            "CET",
+            "GMT2",
+            "+",
+            "on the moon",
+        ] {
+            assert!(time_zone(unknown).is_err(), "{unknown}");
         }
     }
 

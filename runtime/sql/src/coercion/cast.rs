@@ -86,6 +86,9 @@ pub(crate) fn explicit_cast(from: &DataType, to: &DataType) -> Result<(), &'stat
         (a, b) if a.is_timestamp() && number(b) => {
             return Err("use EXTRACT(EPOCH FROM …) for seconds since 1970");
         }
+        (T::Float | T::Double | T::Decimal { .. }, T::Boolean) => {
+            return Err("write value <> 0");
+        }
         (a, b) if a == b => true,
         (a, b) if a.is_string() || b.is_string() => !(matches!(a, T::Null)),
         (a, b) if (number(a) || *a == T::Boolean) && (number(b) || *b == T::Boolean) => true,

@@ -6,7 +6,7 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, literal};
+use super::{Analyzer, Result, build, literal, pattern::escapes_well};
 use crate::{
     coercion::{Rules, as_decimal, cast, common_type},
     error::{Position, SqlError},
@@ -90,25 +90,38 @@ impl Analyzer<'_> {
         escape: Option<&ast::Expr>,
         negated: bool,
     ) -> Result<Expr> {
+        let pattern_at = self.position(pattern);
         let mut args = vec![self.text(value, "LIKE")?, self.text(pattern, "LIKE")?];
         if let Some(escape) = escape {
             let position = self.position(escape);
             let escape = self.text(escape, "ESCAPE")?;
-            match &escape.kind {
-                ExprKind::Literal(Literal::String(text)) if text.chars().count() == 1 => {
-                    args.push(escape);
-                }
-                _ => {
-                    return Err(SqlError::at(
-                        position,
-                        "ESCAPE takes one character, as in ESCAPE '!'",
-                    ));
-                }
+            let letter = match &escape.kind {
+                ExprKind::Literal(Literal::String(text)) => single(text),
+                _ => None,
+            };
+            let Some(letter) = letter else {
+                let text = "ESCAPE takes one character, as in ESCAPE '!'";
+                return Err(SqlError::at(position, text));
+            };
+            if let ExprKind::Literal(Literal::String(pattern)) = &args[1].kind
+                && !escapes_well(pattern, letter)
+            {
+                return Err(SqlError::at(
+                    pattern_at,
+                    format!("'{letter}' must stand before %, _ or itself in the pattern"),
+                ));
             }
+            args.push(escape);
         }
         let test = build::strict(Function::Like, args, DataType::Boolean);
         Ok(if negated { build::not(test) } else { test })
     }
+}
+
+/// The letter of a text that has only one.
+fn single(text: &str) -> Option<char> {
+    let mut letters = text.chars();
+    letters.next().filter(|_| letters.next().is_none())
 }
 
 /// A value and where it stands.

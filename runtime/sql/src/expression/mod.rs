@@ -11,6 +11,7 @@ mod function;
 mod interval;
 mod literal;
 mod number;
+mod pattern;
 mod string;
 mod temporal;
 mod text;

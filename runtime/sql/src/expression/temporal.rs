@@ -6,7 +6,7 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build};
+use super::{Analyzer, Result, build, pattern::check_date_pattern};
 use crate::{
     coercion::{as_decimal, cast},
     error::SqlError,
@@ -86,7 +86,7 @@ impl Analyzer<'_> {
                 return Err(error.hint("CAST it to TIMESTAMP(3)"));
             }
         };
-        let pattern = self.text(args[1], "DATE_FORMAT")?;
+        let pattern = self.date_pattern(args[1], "DATE_FORMAT")?;
         Ok(build::call(
             Function::DateFormat,
             vec![value, pattern],
@@ -101,11 +101,28 @@ impl Analyzer<'_> {
         args: &[&ast::Expr],
         data: DataType,
     ) -> Result<Expr> {
-        let mut texts = Vec::new();
-        for arg in args {
-            texts.push(self.text(arg, name)?);
+        let mut texts = vec![self.text(args[0], name)?];
+        if let Some(pattern) = args.get(1) {
+            texts.push(self.date_pattern(pattern, name)?);
         }
         Ok(build::call(function, texts, LogicalType::nullable(data)))
+    }
+
+    /// A constant pattern.
+    fn date_pattern(&mut self, arg: &ast::Expr, name: &str) -> Result<Expr> {
+        let pattern = self.text(arg, name)?;
+        let at = self.position(arg);
+        let ExprKind::Literal(Literal::String(text)) = &pattern.kind else {
+            return Err(SqlError::at(
+                at,
+                format!("the pattern of {name} must be a constant"),
+            ));
+        };
+        if let Err(message) = check_date_pattern(text) {
+            return Err(SqlError::at(at, message)
+                .hint("write yyyy, MM, dd, HH, mm, ss, SSS, and text in quotes"));
+        }
+        Ok(pattern)
     }
 
     pub(super) fn instant(&mut self, args: &[&ast::Expr]) -> Result<Expr> {

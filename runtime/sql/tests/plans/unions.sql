@@ -1,5 +1,5 @@
 -- UNION ALL of tables with different types, a subquery, two INSERTs into one sink, columns in another order.
-SET 'table.local-time-zone' = 'Europe/Berlin';
+SET 'table.local-time-zone' = '+02:00';
 SET 'table.exec.source.idle-timeout' = '10 s';
 SET 'streamkeeper.source.rows-per-second' = '500';
 CREATE TABLE a (id INT NOT NULL, name CHAR(3), ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'datagen');

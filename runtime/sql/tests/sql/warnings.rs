@@ -50,7 +50,7 @@ fn several_inserts_outside_a_statement_set_are_a_warning_at_the_second() {
 fn the_last_value_of_a_setting_counts() {
     let text = format!(
         "{TABLES}SET 'table.exec.state.ttl' = '1 h'; SET 'table.exec.state.ttl' = '0';
-SET 'table.local-time-zone' = 'Europe/Berlin'; SET 'table.local-time-zone' = 'GMT+02:00';
+SET 'table.local-time-zone' = 'UTC'; SET 'table.local-time-zone' = 'GMT+02:00';
 SET 'table.exec.source.idle-timeout' = '30s'; SET 'streamkeeper.source.rows-per-second' = '7';
 INSERT INTO o SELECT id FROM t;"
     );
