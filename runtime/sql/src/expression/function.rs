@@ -311,3 +311,35 @@ fn unknown(name: &str, position: Position) -> SqlError {
         near => error.hint(format!("did you mean {}?", near.join(" or "))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_is_in_the_reference() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/sql.md");
+        let reference = std::fs::read_to_string(path).unwrap();
+        for (name, ..) in KNOWN {
+            assert!(
+                reference.contains(&format!("`{name}(")),
+                "docs/sql.md does not describe {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_known_name_has_a_meaning_and_no_name_has_two() {
+        for (index, (name, ..)) in KNOWN.iter().enumerate() {
+            assert!(
+                KNOWN[..index].iter().all(|(other, ..)| other < name),
+                "{name}: in order, once"
+            );
+            let elsewhere = [UNREPEATABLE, OTHER_AGGREGATES, GROUP_WINDOWS];
+            assert!(
+                !elsewhere.iter().any(|names| names.contains(name)),
+                "{name} is also refused"
+            );
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod golden;
 mod hostile;
 mod identity;
 mod plans;
+mod reference;
 mod refusals;
 mod types;
 mod warnings;
