@@ -102,7 +102,7 @@ fn serve(flags: &RunFlags) -> Result<(), AnyError> {
             );
             let ports = Ports {
                 jobs: Arc::new(NativeJobApi::default()),
-                heads: Arc::new(S3Heads),
+                heads: Arc::new(S3Heads::default()),
             };
             let events = Events::new(client.clone(), flags.identity.clone());
             let namespaces: Vec<Option<&str>> = match flags
