@@ -43,14 +43,17 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    let router = Router::new()
+    axum::serve(listener, routes(readiness, metrics))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+fn routes(readiness: Readiness, metrics: Metrics) -> Router {
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Shared { readiness, metrics });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+        .with_state(Shared { readiness, metrics })
 }
 
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
@@ -72,4 +75,47 @@ async fn metrics_text(State(shared): State<Shared>) -> impl IntoResponse {
         )],
         shared.metrics.encode(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(router: &Router, path: &str) -> (StatusCode, String, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_operator_is_alive_at_once_and_ready_once_it_has_seen_the_cluster() {
+        let readiness = Readiness::default();
+        let router = routes(readiness.clone(), Metrics::default());
+        assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
+        let (status, _, why) = get(&router, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(why.contains("waiting for"), "{why}");
+        readiness.ready();
+        assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_as_open_metrics() {
+        let router = routes(Readiness::default(), Metrics::default());
+        let (status, kind, text) = get(&router, "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        assert!(text.contains("streamjob_operator_build_info{"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     api::v1alpha1::StreamJob,
     kube_ext::{ApiError, bounded, write_status},
     lifecycle::{Input, Plan, plan},
+    metrics::JobFacts,
 };
 
 /// Reconciles one job.
@@ -23,6 +24,8 @@ pub(super) async fn reconcile(
     job: Arc<StreamJob>,
     context: Arc<Context>,
 ) -> Result<Requeue, ReconcileError> {
+    // The Controller waits for the StreamJobs only.
+    context.caches.filled().await;
     let began = context.clock.now();
     let span = tracing::info_span!(
         "job",
@@ -145,22 +148,33 @@ async fn persist(
 
 fn measure(job: &StreamJob, context: &Context) {
     let Some(status) = &job.status else { return };
-    let restarts = status.restarts.as_ref().map_or(0, |restarts| {
-        i64::try_from(restarts.count).unwrap_or(i64::MAX)
-    });
-    let checkpoint = status
-        .last_checkpoint
-        .as_ref()
-        .map(|checkpoint| checkpoint.completion_time.0.as_second());
-    let conditions = status
-        .conditions
-        .iter()
-        .map(|condition| (condition.type_.as_str(), condition.status.as_str()));
+    let effective = status.effective.as_ref();
+    let facts = JobFacts {
+        restarts: status
+            .restarts
+            .as_ref()
+            .map_or(0, |restarts| restarts.count),
+        last_checkpoint: status
+            .last_checkpoint
+            .as_ref()
+            .map(|checkpoint| checkpoint.completion_time.0.as_second()),
+        conditions: status
+            .conditions
+            .iter()
+            .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
+            .collect(),
+        engine: format!("{:?}", job.spec.engine),
+        version: effective.map_or("", |effective| effective.version.as_str()),
+        image: effective.map_or("", |effective| effective.image.as_str()),
+        revision: status
+            .revision
+            .as_ref()
+            .and_then(|revision| revision.current)
+            .unwrap_or(0),
+    };
     context.metrics.observe_job(
         &job.namespace().unwrap_or_default(),
         &job.name_any(),
-        restarts,
-        checkpoint,
-        conditions,
+        &facts,
     );
 }

@@ -13,7 +13,9 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{ConfigMap, Node, Pod, Service},
+        core::v1::{
+            ConfigMap, Node, NodeCondition, NodeStatus, Pod, PodSpec, PodTemplateSpec, Service,
+        },
     },
     jiff::Timestamp,
 };
@@ -28,6 +30,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -55,6 +58,8 @@ pub struct Caches {
     pub(super) services: Store<Service>,
     pub(super) config_maps: Store<ConfigMap>,
     pub(super) nodes: Store<Node>,
+    /// Set once every cache has seen the cluster.
+    seen: Arc<SetOnce<()>>,
 }
 
 type Writers = (
@@ -83,6 +88,7 @@ impl Caches {
                 services,
                 config_maps,
                 nodes,
+                seen: Arc::default(),
             },
             (
                 pods_writer,
@@ -96,7 +102,13 @@ impl Caches {
     }
 
     /// Waits until every cache has seen the cluster once: before that, "no pods" means nothing.
-    async fn filled(&self) {
+    pub(super) async fn filled(&self) {
+        self.seen.wait().await;
+    }
+
+    /// Waits for the stores and lets everybody else go on. For one caller only: a store wakes nobody but the
+    /// last one that asked it.
+    async fn fill(&self) {
         let _ = tokio::join!(
             self.pods.wait_until_ready(),
             self.stateful_sets.wait_until_ready(),
@@ -105,6 +117,7 @@ impl Caches {
             self.config_maps.wait_until_ready(),
             self.nodes.wait_until_ready(),
         );
+        let _ = self.seen.set(());
     }
 }
 
@@ -139,12 +152,7 @@ pub async fn run(
         let pods = caches.pods.clone();
         watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
             .default_backoff()
-            .modify(|node| {
-                node.managed_fields_mut().clear();
-                if let Some(status) = &mut node.status {
-                    status.images = None;
-                }
-            })
+            .modify(trim_node)
             .reflect(nodes)
             .touched_objects()
             // Kubelets write every few seconds; only whether a node is lost matters.
@@ -158,27 +166,31 @@ pub async fn run(
 
     let controller = Controller::for_stream(triggers, jobs)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .watches_stream(children(&client, namespace, pods), |pod: Pod| owner(&pod))
         .watches_stream(
-            children(&client, namespace, stateful_sets),
+            children(&client, namespace, pods, trim_pod),
+            |object: Pod| owner(&object),
+        )
+        .watches_stream(
+            children(&client, namespace, stateful_sets, trim_stateful_set),
             |object: StatefulSet| owner(&object),
         )
         .watches_stream(
-            children(&client, namespace, controller_revisions),
+            children(&client, namespace, controller_revisions, |_| {}),
             |object: ControllerRevision| owner(&object),
         )
-        .watches_stream(children(&client, namespace, services), |object: Service| {
-            owner(&object)
-        })
         .watches_stream(
-            children(&client, namespace, config_maps),
+            children(&client, namespace, services, |service| service.spec = None),
+            |object: Service| owner(&object),
+        )
+        .watches_stream(
+            children(&client, namespace, config_maps, |map| map.data = None),
             |object: ConfigMap| owner(&object),
         )
         .reconcile_on(jobs_of_nodes)
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
     let ready = async {
-        caches.filled().await;
+        caches.fill().await;
         readiness.ready();
         tracing::info!("watching StreamJobs");
     };
@@ -208,11 +220,12 @@ where
     )
 }
 
-/// The operator's own children of one kind, cached, with their deletions.
+/// The operator's own children of one kind, cached without what `trim` takes off, with their deletions.
 fn children<K>(
     client: &Client,
     namespace: Option<&str>,
     writer: reflector::store::Writer<K>,
+    trim: impl Fn(&mut K) + Copy + Send + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -227,10 +240,51 @@ where
         watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     watcher(scoped::<K>(client, namespace), ours)
         .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
+        .modify(move |object| {
+            object.managed_fields_mut().clear();
+            trim(object);
+        })
         .reflect(writer)
         .touched_objects()
         .predicate_filter(predicates::resource_version, PredicateConfig::default())
+}
+
+/// Of a node only matters whether it is lost; there may be thousands.
+fn trim_node(node: &mut Node) {
+    node.managed_fields_mut().clear();
+    node.metadata.annotations = None;
+    node.metadata.labels = None;
+    node.spec = None;
+    if let Some(status) = node.status.take() {
+        let ready = |condition: &NodeCondition| condition.type_ == "Ready";
+        let conditions = status.conditions.map(|mut all| {
+            all.retain(ready);
+            all
+        });
+        node.status = Some(NodeStatus {
+            conditions,
+            ..NodeStatus::default()
+        });
+    }
+}
+
+/// Of a pod matter its node and how it does.
+fn trim_pod(pod: &mut Pod) {
+    pod.metadata.annotations = None;
+    if let Some(spec) = pod.spec.take() {
+        pod.spec = Some(PodSpec {
+            node_name: spec.node_name,
+            ..PodSpec::default()
+        });
+    }
+}
+
+/// Of a StatefulSet matters how many pods it asks for.
+fn trim_stateful_set(set: &mut StatefulSet) {
+    set.status = None;
+    if let Some(spec) = &mut set.spec {
+        spec.template = PodTemplateSpec::default();
+    }
 }
 
 /// The job that a child belongs to, by its label.
