@@ -69,6 +69,12 @@ impl ApiError {
         self.status().is_some_and(Status::is_not_found)
     }
 
+    /// Whether the object is not what the API server can take.
+    pub fn is_invalid(&self) -> bool {
+        self.status()
+            .is_some_and(|status| matches!(status.code, 400 | 413 | 422))
+    }
+
     /// Whether the operator may not, or a quota is exhausted.
     pub fn is_forbidden(&self) -> bool {
         self.status().is_some_and(Status::is_forbidden)

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     engine::JobApi,
     events::Events,
-    lifecycle::{Refusal, Settings},
+    lifecycle::{Refusal, Settings, Unapplied},
     metrics::Metrics,
     resources::PodSettings,
     storage::Heads,
@@ -63,6 +63,7 @@ impl fmt::Debug for ClientHandle {
 struct Memory {
     failures: u32,
     refusal: Option<Refusal>,
+    unapplied: Option<Unapplied>,
 }
 
 impl Context {
@@ -121,6 +122,16 @@ impl Context {
     /// Remembers how the last call went.
     pub(super) fn called(&self, uid: &str, refusal: Option<Refusal>) {
         self.remember(uid, |memory| memory.refusal = refusal);
+    }
+
+    /// The revision whose objects were last refused.
+    pub(super) fn unapplied(&self, uid: &str) -> Option<Unapplied> {
+        self.remember(uid, |memory| memory.unapplied.clone())
+    }
+
+    /// Remembers how the last attempt to create the objects of a revision went.
+    pub(super) fn applied(&self, uid: &str, unapplied: Option<Unapplied>) {
+        self.remember(uid, |memory| memory.unapplied = unapplied);
     }
 
     /// Forgets a job that is gone.

@@ -35,6 +35,21 @@ pub enum ReconcileError {
     NoIdentity,
 }
 
+impl ReconcileError {
+    /// What the API server said no to and why, for people; and whether the object is at fault. None when it may be done the next time.
+    pub(super) fn refusal(&self) -> Option<(String, bool)> {
+        let (invalid, forbidden) = match self {
+            Self::Api(error) => (error.is_invalid(), error.is_forbidden()),
+            // The content of a foreign revision is known a moment later, and shown then.
+            Self::ForeignRevision { .. }
+            | Self::Call { .. }
+            | Self::NoCoordinator { .. }
+            | Self::NoIdentity => (false, false),
+        };
+        (invalid || forbidden).then(|| (self.to_string(), invalid))
+    }
+}
+
 /// When to try again after the `n`th failure in a row: doubling, at most a minute.
 pub(super) fn retry_after(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(8)).min(Duration::from_secs(60))

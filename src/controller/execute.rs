@@ -20,7 +20,7 @@ use crate::{
     },
     engine::CallError,
     kube_ext::{create_if_absent, delete, force_delete_pod, get, scale, write_finalizers},
-    lifecycle::{Action, JobCall, Refusal, RevisionRecord},
+    lifecycle::{Action, JobCall, Refusal, RevisionRecord, Unapplied},
     resources::{Children, Owner, children},
 };
 
@@ -42,7 +42,19 @@ pub(super) async fn execute(
             revision,
             record,
             replicas,
-        } => scope.apply(*revision, record, *replicas).await,
+        } => {
+            let result = scope.apply(*revision, record, *replicas).await;
+            let refused = result.as_ref().err().and_then(|error| {
+                let (message, invalid) = error.refusal()?;
+                Some(Unapplied {
+                    revision: *revision,
+                    message,
+                    invalid,
+                })
+            });
+            context.applied(&owner.uid, refused);
+            result
+        }
         Action::ScaleRevision { revision, replicas } => Ok(scale(
             &context.client.0,
             &owner.namespace,

@@ -67,13 +67,15 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
             facts.preflight = preflight;
         }
     }
-    let refusal = context.refusal(&job.uid().unwrap_or_default());
+    let uid = job.uid().unwrap_or_default();
+    let (refusal, unapplied) = (context.refusal(&uid), context.unapplied(&uid));
     Observed {
         sql,
         revisions,
         head,
         operation,
         refusal,
+        unapplied,
     }
 }
 

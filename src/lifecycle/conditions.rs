@@ -7,7 +7,7 @@ use super::{
     draft::{Draft, Verdict},
 };
 use crate::api::{
-    condition::{self, Reconciling, Truth, kind},
+    condition::{self, Reconciling, Stalled, Truth, kind},
     v1alpha1::{Phase, TransitionKind},
 };
 
@@ -42,6 +42,7 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
             );
         }
         Verdict::Stalled(reason, message) => {
+            stalls(draft, *reason, message);
             set(draft, kind::READY, Truth::False, reason.as_str(), message);
             condition::clear(&mut draft.status.conditions, kind::RECONCILING);
             set(draft, kind::STALLED, Truth::True, reason.as_str(), message);
@@ -67,6 +68,15 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
         | Verdict::Completed(_) => {
             set(draft, kind::SUSPENDED, Truth::False, "NotSuspended", "");
         }
+    }
+}
+
+/// Tells that help is needed, once per reason. A rollback has told why it began.
+fn stalls(draft: &mut Draft<'_>, reason: Stalled, message: &str) {
+    let told = condition::get(&draft.status.conditions, kind::STALLED)
+        .is_some_and(|known| known.reason == reason.as_str());
+    if !told && reason != Stalled::UpgradeRolledBack {
+        draft.tell(EventKind::Warning, reason.as_str(), message);
     }
 }
 

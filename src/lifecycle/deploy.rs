@@ -3,8 +3,10 @@
 //! Deploy is the first start. Resume goes on after a suspension, or when all pods of the running revision are gone. Neither has anything to hurt, so a problem is shown and
 //! waited out, and a corrected spec replaces what is being prepared.
 
+use streamkeeper_protocol::job_api::JobPhase;
+
 use super::{
-    action::{EventKind, JobCall},
+    action::EventKind,
     draft::{Draft, Verdict},
     preparation::Preparation,
     situation::{Standing, Wanted},
@@ -19,11 +21,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     let Some(to) = transition.to else {
         return draft.start_over(transition, Reconciling::Provisioning);
     };
-    let runs = draft.standing == Standing::Runs { revision: to }
-        && draft
-            .input
-            .report(to)
-            .is_some_and(|report| report.attempt.is_some());
+    let runs = has_started(draft, to);
     if draft.input.job.spec.suspend && !runs {
         draft.finish(transition, Outcome::Cancelled, "spec.suspend was set");
         return Verdict::Reconciling(
@@ -31,11 +29,22 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             "spec.suspend was set before the job ran".to_owned(),
         );
     }
+    if let Some(other) = runs_elsewhere(draft, to) {
+        // It was thought to be gone. What is asked for reaches it as it reaches every running job.
+        let why = format!("revision {other} runs");
+        draft.finish(transition, Outcome::Cancelled, why.clone());
+        return Verdict::Reconciling(Reconciling::Provisioning, why);
+    }
     if !runs && let Some(verdict) = replace(draft, transition, to) {
         return verdict;
     }
     match transition.step {
+        Step::Preparing if runs => {
+            draft.go(transition, Step::Promoting);
+            provisioning(format!("revision {to} has taken the job by itself"))
+        }
         Step::Preparing => preparing(draft, transition, to),
+        Step::Promoting if runs => done(draft, transition, to),
         Step::Promoting => promoting(draft, transition, to),
         Step::HandingOver
         | Step::Verifying
@@ -48,16 +57,52 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     }
 }
 
+fn provisioning(message: String) -> Verdict {
+    Verdict::Reconciling(Reconciling::Provisioning, message)
+}
+
+/// Whether a revision has the job and says so itself, or has even finished it.
+fn has_started(draft: &Draft<'_>, to: u64) -> bool {
+    match draft.standing {
+        Standing::Runs { revision } => {
+            revision == to
+                && draft
+                    .input
+                    .report(to)
+                    .is_some_and(|report| report.attempt.is_some())
+        }
+        Standing::Completed { revision } => revision == to,
+        Standing::Unknown { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Stopped { .. }
+        | Standing::Released { .. } => false,
+    }
+}
+
+/// Another revision through which records flow.
+fn runs_elsewhere(draft: &Draft<'_>, to: u64) -> Option<u64> {
+    let Standing::Runs { revision } = draft.standing else {
+        return None;
+    };
+    let report = draft.input.report(revision)?;
+    (revision != to && report.phase == JobPhase::Running).then_some(revision)
+}
+
 /// Prepares another revision when the spec is not any more what is being prepared.
 fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     match &draft.wanted {
         Wanted::Known(wanted) => {
-            let held = draft.input.revision(to).record.as_ref()?;
-            if *held == **wanted {
-                return None;
-            }
+            let facts = draft.input.revision(to);
+            let held = facts.record.as_ref()?;
             // Defaults of the operator count only while nothing ever ran with the old ones.
-            if draft.ran_before() && held.content == wanted.content {
+            let same = *held == **wanted || (draft.ran_before() && held.content == wanted.content);
+            // Workers are told how many they are when they start.
+            let as_many = facts
+                .stateful_set
+                .is_none_or(|set| set.deleting || set.replicas == draft.replicas());
+            if same && as_many {
                 return None;
             }
             let next = draft.allot();
@@ -71,7 +116,7 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
         }
         Wanted::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
         Wanted::Unknown(why) if draft.input.revision(to).record.is_none() => {
-            Some(Verdict::Reconciling(Reconciling::Provisioning, why.clone()))
+            Some(provisioning(why.clone()))
         }
         Wanted::Unknown(_) => None,
     }
@@ -79,76 +124,61 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
 
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = draft.replicas();
-    match draft.prepare(transition, workers) {
-        Preparation::Missing => Verdict::Reconciling(
-            Reconciling::Provisioning,
-            format!("creating the pods of revision {to}"),
-        ),
+    draft.bring_up(to, workers);
+    match shown(draft, transition, to) {
+        Some(verdict) => verdict,
+        None => {
+            draft.go(transition, Step::Promoting);
+            provisioning(format!("revision {to} is ready to run"))
+        }
+    }
+}
+
+/// What keeps a revision from being ready, if something does.
+fn shown(draft: &Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    match draft.preparation(transition, to) {
+        Preparation::Ready => None,
+        Preparation::Missing => Some(provisioning(format!("creating the pods of revision {to}"))),
         Preparation::Waiting {
             trouble: Some(reason),
             message,
-        } => Verdict::Stalled(reason, format!("revision {to}: {message}")),
+        }
+        | Preparation::Broken { reason, message } => Some(Verdict::Stalled(
+            reason,
+            format!("revision {to}: {message}"),
+        )),
         Preparation::Waiting {
             trouble: None,
             message,
-        } => Verdict::Reconciling(
-            Reconciling::Provisioning,
-            format!("revision {to}: {message}"),
-        ),
-        Preparation::Broken { reason, message } => {
-            Verdict::Stalled(reason, format!("revision {to}: {message}"))
-        }
-        Preparation::Ready => {
-            draft.go(transition, Step::Promoting);
-            Verdict::Reconciling(
-                Reconciling::Provisioning,
-                format!("revision {to} is ready to run"),
-            )
-        }
+        } => Some(provisioning(format!("revision {to}: {message}"))),
     }
 }
 
 fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = draft.replicas();
+    if !draft.input.revision(to).is_complete() {
+        draft.bring_up(to, workers);
+        return shown(draft, transition, to)
+            .unwrap_or_else(|| provisioning(format!("creating the pods of revision {to}")));
+    }
     let verdict = match draft.promote(transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
-        Promotion::Done
-            if draft
-                .input
-                .report(to)
-                .is_some_and(|report| report.attempt.is_some()) =>
-        {
-            return done(draft, transition, to);
-        }
-        Promotion::Done => Verdict::Reconciling(
-            Reconciling::Provisioning,
-            format!("revision {to} owns the job; waiting for its coordinator to answer"),
-        ),
+        Promotion::Done => provisioning(format!(
+            "revision {to} owns the job; waiting for its coordinator to answer"
+        )),
     };
     // A pod that cannot start explains more than a call that is not answered.
-    match (
-        draft.input.preparation(to, transition.step_since.0),
-        &verdict,
-    ) {
+    match (draft.preparation(transition, to), &verdict) {
         (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
             Verdict::Stalled(reason, format!("revision {to}: {message}"))
         }
-        (Preparation::Missing, _) => {
-            draft.actions.retain(|action| {
-                !matches!(
-                    action,
-                    super::Action::Call {
-                        call: JobCall::Promote(_),
-                        ..
-                    }
-                )
-            });
-            let _ = draft.prepare(transition, workers);
-            verdict
-        }
-        (Preparation::Broken { .. } | Preparation::Ready | Preparation::Waiting { .. }, _) => {
-            verdict
-        }
+        (
+            Preparation::Broken { .. }
+            | Preparation::Ready
+            | Preparation::Missing
+            | Preparation::Waiting { .. },
+            _,
+        ) => verdict,
     }
 }
 

@@ -249,6 +249,11 @@ impl<'a> Draft<'a> {
         self.actions.push(Action::Call { revision, call });
     }
 
+    /// Takes back what this pass would have done for a transition that has just ended.
+    pub(super) fn take_back(&mut self) {
+        self.actions.clear();
+    }
+
     /// Adds an event.
     pub(super) fn tell(&mut self, kind: EventKind, reason: &'static str, note: impl Into<String>) {
         self.events.push(Event {

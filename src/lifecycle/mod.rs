@@ -22,6 +22,8 @@ mod conditions;
 mod deploy;
 mod draft;
 pub mod facts;
+#[cfg(test)]
+mod grid;
 mod leftovers;
 mod lost_node;
 pub mod observed;
@@ -45,8 +47,8 @@ pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan},
     facts::{ChildObjects, lost_nodes},
     observed::{
-        Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Terminated, Unknown,
-        Waiting,
+        Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Terminated, Unapplied,
+        Unknown, Waiting,
     },
     revision::{Content, ResolvedStorage, RevisionRecord},
     settings::Settings,
@@ -94,7 +96,10 @@ pub fn questions(job: &StreamJob) -> Questions {
         head: transition.is_some() || !settled || deleting || job.spec.suspend,
         preflight: transition
             .filter(|transition| {
-                transition.step == Step::Preparing || transition.step == Step::Promoting
+                matches!(
+                    transition.step,
+                    Step::Preparing | Step::HandingOver | Step::Promoting
+                )
             })
             .and_then(|transition| transition.to),
         operation: transition.and_then(asked_operation),

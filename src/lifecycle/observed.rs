@@ -67,6 +67,8 @@ pub struct Observed {
     pub operation: Fact<Option<Operation>>,
     /// The last refusal of a call, while the operator remembers it.
     pub refusal: Option<Refusal>,
+    /// The revision whose objects the API server last refused, while the operator remembers it and they are not there yet.
+    pub unapplied: Option<Unapplied>,
 }
 
 impl Default for Observed {
@@ -77,8 +79,20 @@ impl Default for Observed {
             head: Fact::unknown("not asked"),
             operation: Fact::unknown("not asked"),
             refusal: None,
+            unapplied: None,
         }
     }
+}
+
+/// Objects of a revision that the API server refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unapplied {
+    /// Number of the revision.
+    pub revision: u64,
+    /// What was tried, on what, and its answer.
+    pub message: String,
+    /// Whether the object is at fault, so that trying again will not help; else it may be a quota or an admission rule.
+    pub invalid: bool,
 }
 
 /// A call that the coordinator refused.

@@ -50,13 +50,28 @@ impl Input<'_> {
     /// How far a revision is that is being prepared since `since`.
     pub(super) fn preparation(&self, number: u64, since: Timestamp) -> Preparation {
         let facts = self.revision(number);
-        if !facts.is_complete() {
-            return Preparation::Missing;
-        }
         let broken = |reason, message: &str| Preparation::Broken {
             reason,
             message: message.to_owned(),
         };
+        if !facts.is_complete() {
+            let refused = self.observed.unapplied.as_ref();
+            return match refused.filter(|refused| refused.revision == number) {
+                None => Preparation::Missing,
+                Some(refused) if refused.invalid => broken(
+                    Stalled::InvalidSpec,
+                    &format!("{}; correct the spec", refused.message),
+                ),
+                Some(refused) if self.passed(since, self.settings.unschedulable_grace) => broken(
+                    Stalled::QuotaExceeded,
+                    &format!("{}; make room for it", refused.message),
+                ),
+                Some(refused) => Preparation::Waiting {
+                    trouble: Some(Stalled::QuotaExceeded),
+                    message: refused.message.clone(),
+                },
+            };
+        }
         let mut message = String::new();
         let mut trouble = None;
         if let Fact::Known(preflight) = &facts.preflight

@@ -61,7 +61,7 @@ pub(super) fn checkpoint(draft: &mut Draft<'_>, changed: bool) {
     let due = known.is_none_or(|known| {
         let age =
             newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
-        known.id != newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
+        known.id < newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
     });
     if due {
         draft.status.last_checkpoint = Some(newest);

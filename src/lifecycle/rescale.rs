@@ -12,7 +12,7 @@ use super::{
     situation::Standing,
 };
 use crate::api::{
-    condition::Reconciling,
+    condition::{Reconciling, Stalled},
     v1alpha1::{Outcome, Step, Transition, TransitionKind},
 };
 
@@ -76,13 +76,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 }
 
 fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
-    if draft.replicas() != target || draft.input.job.spec.suspend {
+    if changed(draft, revision, target) {
         // Nothing has moved yet; what is asked for now is looked at afresh.
-        draft.finish(transition, Outcome::Cancelled, "the spec changed");
-        return Verdict::Reconciling(
-            Reconciling::Rescaling,
-            "the spec changed before the job moved".to_owned(),
-        );
+        return cancel(draft, transition);
     }
     let facts = draft.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas < target) {
@@ -124,6 +120,53 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
     )
 }
 
+/// Whether the spec asks for something else by now: another number of workers, another revision, no job at all.
+fn changed(draft: &Draft<'_>, revision: u64, target: u32) -> bool {
+    let other_content = match (
+        draft.wanted.record(),
+        &draft.input.revision(revision).record,
+    ) {
+        (Some(wanted), Some(held)) => {
+            let rejected = draft
+                .status
+                .rejected
+                .as_ref()
+                .is_some_and(|rejected| rejected.hash == wanted.content.hash());
+            wanted.content != held.content && !rejected
+        }
+        (None, _) | (_, None) => false,
+    };
+    draft.replicas() != target || draft.input.job.spec.suspend || other_content
+}
+
+fn cancel(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+    draft.finish(transition, Outcome::Cancelled, "the spec changed");
+    Verdict::Reconciling(
+        Reconciling::Rescaling,
+        "the spec changed before the job moved".to_owned(),
+    )
+}
+
+/// Why no record flows and the job does not get on with the move by itself, if so. Should it move after all, the pods follow it.
+fn stuck(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<(Stalled, String)> {
+    let report = draft.input.report(revision);
+    if report.is_some_and(|report| matches!(report.phase, JobPhase::Running | JobPhase::Rescaling))
+    {
+        return None;
+    }
+    let sick = draft
+        .input
+        .ailment(revision, transition.step_since.0)
+        .filter(|ailment| ailment.settled)
+        .map(|ailment| (ailment.reason, ailment.message));
+    let failed = report.and_then(|report| {
+        let error = report.error.as_ref()?;
+        let reason = Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed);
+        Some((reason, error.message.clone()))
+    });
+    sick.or(failed)
+}
+
 fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
     let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
     let arrived = draft
@@ -138,10 +181,13 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });
+    let stuck = stuck(draft, transition, revision);
+    if stuck.is_some() && changed(draft, revision, target) {
+        return cancel(draft, transition);
+    }
     if !draft.may_call(transition) {
-        if draft.replicas() != target || draft.input.job.spec.suspend {
-            draft.finish(transition, Outcome::Cancelled, "the spec changed");
-            return rescaling("the spec changed before the job moved".to_owned());
+        if changed(draft, revision, target) {
+            return cancel(draft, transition);
         }
         // The workers may have gone meanwhile.
         let short = draft
@@ -169,22 +215,26 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
         .as_ref()
         .filter(|refusal| refusal.key == key)
         .map(|refusal| refusal.message.clone());
-    if draft.input.report(revision).is_none() {
-        return rescaling(format!(
-            "waiting for the coordinator of revision {revision} to answer"
-        ));
+    if draft.input.report(revision).is_some() {
+        draft.call(
+            revision,
+            JobCall::Rescale(RescaleRequest {
+                key,
+                workers: target,
+            }),
+        );
     }
-    draft.call(
-        revision,
-        JobCall::Rescale(RescaleRequest {
-            key,
-            workers: target,
-        }),
-    );
-    rescaling(refusal.map_or_else(
-        || format!("the job moves to {target} workers{failed}"),
-        |why| format!("the job does not move yet: {why}"),
-    ))
+    match (stuck, draft.input.report(revision), refusal) {
+        (Some((reason, message)), _, _) => Verdict::Stalled(
+            reason,
+            format!("{message} (while the job moves to {target} workers)"),
+        ),
+        (None, None, _) => rescaling(format!(
+            "waiting for the coordinator of revision {revision} to answer"
+        )),
+        (None, Some(_), None) => rescaling(format!("the job moves to {target} workers{failed}")),
+        (None, Some(_), Some(why)) => rescaling(format!("the job does not move yet: {why}")),
+    }
 }
 
 fn shrinking(

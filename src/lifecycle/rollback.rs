@@ -24,12 +24,12 @@ pub(super) fn begin(
     why: &str,
 ) -> Verdict {
     if draft.input.revision(source).record.is_none() {
-        return Verdict::Stalled(
-            Stalled::RestoreFailed,
-            format!(
-                "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
-            ),
+        // Nothing is in progress then, so that a corrected spec is rolled out.
+        let message = format!(
+            "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
         );
+        draft.finish(upgrade, Outcome::Failed, message.clone());
+        return Verdict::Stalled(Stalled::RestoreFailed, message);
     }
     let message = format!(
         "revision {failed} was rolled back to what revision {source} ran: {why}; correct the spec, or set it back"
@@ -53,7 +53,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     };
     match transition.step {
         Step::Preparing => preparing(draft, transition, source, to),
-        Step::Promoting => promoting(draft, transition, to),
+        Step::Promoting => promoting(draft, transition, source, to),
         Step::Retiring => retiring(draft, transition, source, to),
         Step::HandingOver
         | Step::Verifying
@@ -66,62 +66,68 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 }
 
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
-    let workers = workers(draft);
-    let preparation = draft.input.preparation(to, transition.step_since.0);
-    match preparation {
-        Preparation::Missing => {
-            // Always the content of the source, never what is asked for: that is what failed.
-            let held = draft.input.revision(to).record.as_ref().or(draft
-                .input
-                .revision(source)
-                .record
-                .as_ref());
-            let Some(record) = held.cloned() else {
-                draft.finish(
-                    transition,
-                    Outcome::Failed,
-                    format!("the content of revision {source} is gone"),
-                );
-                return Verdict::Stalled(
-                    Stalled::RestoreFailed,
-                    format!("the content of revision {source} is gone; correct the spec"),
-                );
-            };
-            draft.act(Action::ApplyRevision {
-                revision: to,
-                record: Box::new(record),
-                replicas: workers,
-            });
-            Verdict::Reconciling(
-                Reconciling::RollingBack,
-                format!("creating revision {to} with the content of revision {source}"),
-            )
-        }
+    let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
+    if let Some(verdict) = bring_up(draft, transition, source, to) {
+        return verdict;
+    }
+    match draft.preparation(transition, to) {
+        Preparation::Missing => rolling_back(format!(
+            "creating revision {to} with the content of revision {source}"
+        )),
         Preparation::Ready => {
             draft.go(transition, Step::Promoting);
-            Verdict::Reconciling(
-                Reconciling::RollingBack,
-                format!("revision {to} is ready to take over"),
-            )
+            rolling_back(format!("revision {to} is ready to take over"))
         }
-        Preparation::Waiting { message, .. } => Verdict::Reconciling(
-            Reconciling::RollingBack,
-            format!("revision {to}: {message}"),
-        ),
+        Preparation::Waiting { message, .. } => rolling_back(format!("revision {to}: {message}")),
         Preparation::Broken { reason, message } => {
-            if corrected(draft, source) {
-                draft.finish(transition, Outcome::Cancelled, "the spec was corrected");
-                return Verdict::Reconciling(
-                    Reconciling::Preparing,
-                    "the spec was corrected: that comes first".to_owned(),
-                );
-            }
-            Verdict::Stalled(
-                reason,
-                format!("the rollback as revision {to} does not come up: {message}"),
-            )
+            let message = format!("the rollback as revision {to} does not come up: {message}");
+            reconsider(draft, transition, source).unwrap_or(Verdict::Stalled(reason, message))
         }
     }
+}
+
+/// Creates what is missing of revision `to`, always with the content of the source, never with what is asked for: that is what failed. Answers when there is none.
+fn bring_up(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    source: u64,
+    to: u64,
+) -> Option<Verdict> {
+    let facts = draft.input.revision(to);
+    if facts.is_complete() {
+        return None;
+    }
+    let of_source = draft.input.revision(source).record.as_ref();
+    let Some(record) = facts.record.as_ref().or(of_source) else {
+        let why = format!("the content of revision {source} is gone");
+        let message = format!("{why}; correct the spec");
+        draft.finish(transition, Outcome::Failed, why);
+        return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
+    };
+    let replicas = workers(draft);
+    draft.act(Action::ApplyRevision {
+        revision: to,
+        record: Box::new(record.clone()),
+        replicas,
+    });
+    None
+}
+
+/// Ends a rollback that does not get on, when it is not what is asked for any more.
+fn reconsider(draft: &mut Draft<'_>, transition: &Transition, source: u64) -> Option<Verdict> {
+    let why = if draft.input.job.spec.suspend {
+        "spec.suspend was set"
+    } else if corrected(draft, source) {
+        "the spec was corrected"
+    } else {
+        return None;
+    };
+    draft.finish(transition, Outcome::Cancelled, why);
+    draft.take_back();
+    Some(Verdict::Reconciling(
+        Reconciling::RollingBack,
+        format!("the rollback was cancelled: {why}"),
+    ))
 }
 
 /// Whether the spec asks for something new: neither what failed nor what is being gone back to.
@@ -151,7 +157,24 @@ fn workers(draft: &Draft<'_>) -> u32 {
         .max(1)
 }
 
-fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
+fn promoting(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
+    let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
+    if !draft.standing.is_run_by(to) {
+        if let Some(verdict) = bring_up(draft, transition, source, to) {
+            return verdict;
+        }
+        match draft.preparation(transition, to) {
+            Preparation::Missing => {
+                return rolling_back(format!("creating missing objects of revision {to}"));
+            }
+            Preparation::Broken { reason, message } => {
+                let message = format!("the rollback as revision {to} does not come up: {message}");
+                return reconsider(draft, transition, source)
+                    .unwrap_or(Verdict::Stalled(reason, message));
+            }
+            Preparation::Waiting { .. } | Preparation::Ready => {}
+        }
+    }
     let workers = draft
         .input
         .revision(to)
@@ -160,9 +183,13 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
     match draft.promote(transition, to, workers) {
         Promotion::Done => {
             draft.go(transition, Step::Retiring);
-            Verdict::Reconciling(Reconciling::RollingBack, format!("revision {to} runs"))
+            rolling_back(format!("revision {to} runs"))
         }
-        Promotion::Pending(verdict) | Promotion::Refused(verdict) => verdict,
+        // It is refused: what is asked for now comes first.
+        Promotion::Pending(verdict @ Verdict::Stalled(..)) | Promotion::Refused(verdict) => {
+            reconsider(draft, transition, source).unwrap_or(verdict)
+        }
+        Promotion::Pending(verdict) => verdict,
     }
 }
 

@@ -25,20 +25,18 @@ pub(super) enum Promotion {
 }
 
 impl Draft<'_> {
-    /// Brings up revision `to` of a transition in standby, and says how far it is. The content is that of its ControllerRevision once there is one, else what is asked for.
-    pub(super) fn prepare(&mut self, transition: &Transition, workers: u32) -> Preparation {
-        let Some(to) = transition.to else {
-            return Preparation::Broken {
-                reason: Stalled::InvalidSpec,
-                message: "the transition names no revision".to_owned(),
-            };
-        };
-        let preparation = self.input.preparation(to, transition.step_since.0);
-        if preparation != Preparation::Missing {
-            return preparation;
+    /// How far revision `to` of a transition is on its way to standby.
+    pub(super) fn preparation(&self, transition: &Transition, to: u64) -> Preparation {
+        self.input.preparation(to, transition.step_since.0)
+    }
+
+    /// Creates what is missing of revision `to`, with the content of its ControllerRevision once there is one, else with what is asked for.
+    pub(super) fn bring_up(&mut self, to: u64, workers: u32) {
+        let facts = self.input.revision(to);
+        if facts.is_complete() {
+            return;
         }
-        let held = self.input.revision(to).record.as_ref();
-        if let Some(record) = held.or(self.wanted.record()) {
+        if let Some(record) = facts.record.as_ref().or(self.wanted.record()) {
             let record = Box::new(record.clone());
             self.act(Action::ApplyRevision {
                 revision: to,
@@ -46,7 +44,32 @@ impl Draft<'_> {
                 replicas: workers,
             });
         }
-        Preparation::Missing
+    }
+
+    /// Creates objects of the running revision that somebody deleted.
+    pub(super) fn repair(&mut self, runner: u64) {
+        let facts = self.input.revision(runner);
+        let runs = self.standing == (Standing::Runs { revision: runner });
+        let deleting = facts.stateful_set.is_some_and(|set| set.deleting);
+        if runs && !deleting && facts.record.is_some() {
+            let workers = self
+                .input
+                .active_workers(runner)
+                .unwrap_or_else(|| self.replicas());
+            self.bring_up(runner, workers);
+        }
+    }
+
+    /// Writes down that another revision has the job than was thought. Answers of calls are looked up at the revision that the transition names, so none is made before.
+    pub(super) fn follow(&mut self, transition: &Transition, runner: u64) -> bool {
+        if transition.from == Some(runner) {
+            return false;
+        }
+        self.place(Transition {
+            from: Some(runner),
+            ..transition.clone()
+        });
+        true
     }
 
     /// Gives the job to revision `to`, from wherever its state is.

@@ -35,6 +35,7 @@ pub const EDGES: &[(Place, Place)] = &[
     // The old revision cannot take a savepoint any more.
     (Some((Upgrade, HandingOver)), Some((Upgrade, Promoting))),
     (Some((Upgrade, Promoting)), Some((Upgrade, Verifying))),
+    (Some((Upgrade, Promoting)), Some((Upgrade, Preparing))),
     (Some((Upgrade, Promoting)), None),
     (Some((Upgrade, Verifying)), None),
     (Some((Upgrade, Verifying)), Some((Upgrade, Retiring))),
@@ -44,6 +45,7 @@ pub const EDGES: &[(Place, Place)] = &[
     (Some((Rollback, Preparing)), None),
     (Some((Rollback, Preparing)), Some((Rollback, Promoting))),
     (Some((Rollback, Promoting)), Some((Rollback, Retiring))),
+    (Some((Rollback, Promoting)), None),
     (Some((Rollback, Retiring)), None),
     // Fewer workers need no scaling first.
     (None, Some((Rescale, Scaling))),
@@ -56,6 +58,8 @@ pub const EDGES: &[(Place, Place)] = &[
     (Some((Rescale, Shrinking)), None),
     (None, Some((Suspend, Stopping))),
     (Some((Suspend, Stopping)), Some((Suspend, Removing))),
+    // It could not be stopped, and is not to be any more.
+    (Some((Suspend, Stopping)), None),
     (Some((Suspend, Removing)), None),
     // It ends with the object.
     (Some((Delete, Stopping)), Some((Delete, Removing))),

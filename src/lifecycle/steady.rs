@@ -121,7 +121,7 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
         }
         Standing::Nothing => return draft.state_is_gone(),
         Standing::Stopped { .. } | Standing::Released { .. } => return resume(draft, current),
-        Standing::HandingOver { to, .. } if draft.input.revision(to).is_complete() => {
+        Standing::HandingOver { to, .. } if may_take_over(draft, to) => {
             return Verdict::Reconciling(
                 Reconciling::HandingOver,
                 format!("waiting for revision {to} to take over"),
@@ -150,15 +150,33 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
     changed(draft, current).unwrap_or_else(|| health(draft, current))
 }
 
+/// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is what is asked for.
+fn may_take_over(draft: &Draft<'_>, to: u64) -> bool {
+    let facts = draft.input.revision(to);
+    let failed = draft
+        .input
+        .report(to)
+        .is_some_and(|report| report.phase == JobPhase::Failed || report.error.is_some());
+    let sick = draft
+        .input
+        .ailment(to, Timestamp::UNIX_EPOCH)
+        .is_some_and(|ailment| ailment.settled);
+    let outdated = match (draft.wanted.record(), &facts.record) {
+        (Some(wanted), Some(held)) => wanted.content != held.content,
+        (None, _) | (_, None) => false,
+    };
+    facts.is_complete() && !failed && !sick && !outdated
+}
+
 /// Objects of the running revision are missing. What is left of it keeps its content; with nothing left, what is asked for now starts.
 fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let facts = draft.input.revision(current);
     if facts.is_gone() {
         return resume(draft, current);
     }
-    let Some(record) = facts.record.clone() else {
+    if facts.record.is_none() {
         return resume(draft, current);
-    };
+    }
     if facts.stateful_set.is_some_and(|set| set.deleting) {
         return Verdict::Reconciling(
             Reconciling::Restoring,
@@ -167,15 +185,7 @@ fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
             ),
         );
     }
-    let replicas = draft
-        .input
-        .active_workers(current)
-        .unwrap_or_else(|| draft.replicas());
-    draft.act(Action::ApplyRevision {
-        revision: current,
-        record: Box::new(record),
-        replicas,
-    });
+    draft.repair(current);
     Verdict::Reconciling(
         Reconciling::Restoring,
         format!("creating missing objects of revision {current}"),
@@ -244,25 +254,39 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
             }
         }
     }
-    let report = draft.input.report(current)?;
-    if draft.standing != (Standing::Runs { revision: current }) || report.phase != JobPhase::Running
-    {
+    if draft.standing != (Standing::Runs { revision: current }) {
         return None;
     }
     let (target, active) = (draft.replicas(), draft.input.active_workers(current)?);
-    if target != active {
+    let pods = draft.input.revision(current).stateful_set?.replicas;
+    let phase = draft.input.report(current).map(|report| report.phase);
+    // A job that waits for a worker that finds no room can do with fewer.
+    let may_move = match phase {
+        Some(
+            JobPhase::Running
+            | JobPhase::WaitingForWorkers
+            | JobPhase::Restoring
+            | JobPhase::BackingOff,
+        ) => true,
+        Some(
+            JobPhase::Standby
+            | JobPhase::Rescaling
+            | JobPhase::Stopping
+            | JobPhase::Stopped
+            | JobPhase::Completed
+            | JobPhase::Fenced
+            | JobPhase::Failed,
+        )
+        | None => false,
+    };
+    if may_move && target != active {
         return Some(rescale::begin(draft, current, active));
     }
-    // The pods do not follow the job: a crash between the two, or somebody else's hand.
-    if draft
-        .input
-        .revision(current)
-        .stateful_set
-        .is_some_and(|set| set.replicas != target)
-    {
+    // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many are removed only when the job is sure not to be on its way to them.
+    if pods < active || (pods > active && phase == Some(JobPhase::Running)) {
         draft.act(Action::ScaleRevision {
             revision: current,
-            replicas: target,
+            replicas: active,
         });
     }
     None

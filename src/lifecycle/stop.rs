@@ -42,7 +42,14 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
-        Standing::HandingOver { to, .. } if draft.input.revision(to).is_gone() => {
+        // It stopped with everything committed already; its successor may yet take it, or never.
+        Standing::HandingOver { to, .. }
+            if draft.input.revision(to).is_gone()
+                || draft.input.passed(
+                    transition.step_since.0,
+                    draft.input.settings.hand_over_timeout,
+                ) =>
+        {
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
@@ -53,6 +60,18 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             suspending(format!("waiting to find out who runs the job: {why}"))
         }
         Standing::Runs { revision } => {
+            if !draft.input.job.spec.suspend && !draft.may_call(transition) {
+                // The last try failed for good and the next has not begun.
+                draft.finish(
+                    transition,
+                    Outcome::Cancelled,
+                    "spec.suspend was taken back",
+                );
+                return suspending("spec.suspend was taken back: the job runs on".to_owned());
+            }
+            if draft.follow(transition, revision) {
+                return suspending(format!("revision {revision} runs the job"));
+            }
             if let Some(why) = cannot_stop(draft, transition, revision) {
                 draft.go(transition, Step::Removing);
                 return suspending(format!(
@@ -146,6 +165,9 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         return deleting("the state is released; the pods go with the StreamJob".to_owned());
     }
     match draft.standing.clone() {
+        Standing::Runs { revision } if draft.follow(transition, revision) => {
+            deleting(format!("revision {revision} runs the job"))
+        }
         Standing::Runs { revision } => deleting(stop(
             draft,
             transition,

@@ -32,7 +32,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     match transition.step {
         Step::Preparing => preparing(draft, transition, from, to),
         Step::HandingOver => handing_over(draft, transition, from, to),
-        Step::Promoting => promoting(draft, transition, to),
+        Step::Promoting => promoting(draft, transition, from, to),
         Step::Verifying => verifying(draft, transition, from, to),
         Step::Retiring => retiring(draft, transition, to),
         Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing => {
@@ -41,7 +41,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     }
 }
 
-/// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision is sure to run on.
+/// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision has not been asked to stop, or cannot be.
 fn reconsider(
     draft: &mut Draft<'_>,
     transition: &Transition,
@@ -88,62 +88,62 @@ fn reconsider(
 }
 
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
+    if draft.standing.is_run_by(to) {
+        // A call of an operator before us was taken in late.
+        draft.go(transition, Step::HandingOver);
+        return Verdict::Reconciling(
+            Reconciling::HandingOver,
+            format!("revision {to} has taken over"),
+        );
+    }
     if let Some(verdict) = reconsider(draft, transition, from, to) {
         return verdict;
     }
-    let workers = draft
-        .input
-        .active_workers(from)
-        .or(draft
-            .input
-            .revision(from)
-            .stateful_set
-            .map(|set| set.replicas))
-        .unwrap_or_else(|| draft.replicas());
-    match draft.prepare(transition, workers.max(1)) {
-        Preparation::Missing => Verdict::Reconciling(
-            Reconciling::Preparing,
-            format!("creating revision {to} beside revision {from}, which runs on"),
-        ),
-        Preparation::Waiting { message, .. } => Verdict::Reconciling(
-            Reconciling::Preparing,
-            format!("revision {to} is being prepared: {message}"),
-        ),
-        Preparation::Ready => {
+    draft.repair(from);
+    match ready(draft, transition, from, to) {
+        Some(verdict) => verdict,
+        None => {
             draft.go(transition, Step::HandingOver);
             Verdict::Reconciling(
                 Reconciling::HandingOver,
                 format!("revision {to} is ready to take over"),
             )
         }
+    }
+}
+
+/// What keeps the new revision from being ready, if something does; one that will not be is given up.
+fn ready(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Option<Verdict> {
+    let preparing = |message: String| Some(Verdict::Reconciling(Reconciling::Preparing, message));
+    match draft.preparation(transition, to) {
+        Preparation::Ready => None,
+        Preparation::Missing => {
+            let workers = draft
+                .input
+                .active_workers(from)
+                .or(draft
+                    .input
+                    .revision(from)
+                    .stateful_set
+                    .map(|set| set.replicas))
+                .unwrap_or_else(|| draft.replicas());
+            draft.bring_up(to, workers.max(1));
+            preparing(format!(
+                "creating revision {to} beside revision {from}, which runs on"
+            ))
+        }
+        Preparation::Waiting { message, .. } => {
+            let workers = draft.input.active_workers(from);
+            draft.bring_up(to, workers.unwrap_or_else(|| draft.replicas()));
+            preparing(format!("revision {to} is being prepared: {message}"))
+        }
         Preparation::Broken { reason, message } => {
             let message =
                 format!("revision {to} was given up: {message}. Revision {from} was not touched");
             draft.reject(to, reason, &message);
             draft.finish(transition, Outcome::Failed, message.clone());
-            draft.tell(EventKind::Warning, event_of(reason), message.clone());
-            Verdict::Stalled(reason, message)
+            Some(Verdict::Stalled(reason, message))
         }
-    }
-}
-
-const fn event_of(reason: Stalled) -> &'static str {
-    match reason {
-        Stalled::InvalidSql => "InvalidSQL",
-        Stalled::StateIncompatible => "StateIncompatible",
-        Stalled::StorageAccessDenied => "StorageAccessDenied",
-        Stalled::InvalidSpec
-        | Stalled::StateInUse
-        | Stalled::StorageUnreachable
-        | Stalled::RestoreFailed
-        | Stalled::SavepointFailed
-        | Stalled::UpgradeRolledBack
-        | Stalled::ImagePullFailed
-        | Stalled::Unschedulable
-        | Stalled::QuotaExceeded
-        | Stalled::CrashLooping
-        | Stalled::SinkCommitLost
-        | Stalled::ProgressDeadlineExceeded => "UpgradeFailed",
     }
 }
 
@@ -161,6 +161,9 @@ fn handing_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u
             ))
         }
         Standing::Runs { revision } => {
+            if draft.follow(transition, revision) {
+                return waiting(format!("revision {revision} runs the job"));
+            }
             if let Some(why) = cannot_hand_over(draft, revision) {
                 draft.go(transition, Step::Promoting);
                 return waiting(format!(
@@ -215,12 +218,25 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         };
     }
     let key = call_key(transition, "handover");
-    if let Fact::Known(Some(operation)) = &draft.input.observed.operation
-        && operation.key == key
-        && let OperationResult::Failed { why } = &operation.result
-    {
+    let asked = match &draft.input.observed.operation {
+        Fact::Known(Some(operation)) if operation.key == key => Some(&operation.result),
+        Fact::Known(_) => None,
+        Fact::Unknown(_) => {
+            return verdict(
+                transition,
+                format!("waiting for the coordinator of revision {from} to answer"),
+            );
+        }
+    };
+    if let Some(OperationResult::Failed { why }) = asked {
         let transition = draft.retry(transition, why);
         return verdict(&transition, format!("revision {from} runs on"));
+    }
+    // What was ready may have broken since.
+    if asked.is_none()
+        && let Some(verdict) = ready(draft, transition, from, to)
+    {
+        return verdict;
     }
     if draft.input.report(from).is_none() {
         return verdict(
@@ -297,10 +313,17 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
 }
 
 /// The old revision could not hand over: the new one takes the job from the last checkpoint.
-fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
+fn promoting(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     if draft.standing.is_run_by(to) {
         draft.go(transition, Step::Verifying);
         return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"));
+    }
+    let undecided = matches!(draft.standing, Standing::Unknown { .. });
+    if !undecided && let Some(verdict) = reconsider(draft, transition, from, to) {
+        return verdict;
+    }
+    if let Some(verdict) = ready(draft, transition, from, to) {
+        return verdict;
     }
     let workers = draft
         .input

@@ -260,6 +260,46 @@ async fn objects_that_somebody_deleted_come_back(story: &mut Story) {
     assert!(story.head("delays").is_some_and(|head| head.attempt > 1));
 }
 
+async fn pods_that_somebody_scaled_away_come_back(story: &mut Story) {
+    running(story).await;
+    for replicas in [1, 0] {
+        let before = story.head("delays").expect("a HEAD").attempt;
+        story.scale_by_hand("delays-r1", replicas);
+        story
+            .until("the job runs again, as before", |story| {
+                story.head("delays").is_some_and(|head| {
+                    head.attempt > before && head.workers == 2 && head.revision == 1
+                }) && story.pods() == ["delays-r1-0", "delays-r1-1"]
+            })
+            .await;
+        story.ready("delays").await;
+    }
+}
+
+async fn an_operator_that_has_not_seen_the_pods_yet_decides_nothing(story: &mut Story) {
+    running(story).await;
+    let before = story
+        .head("delays")
+        .and_then(|head| head.last)
+        .expect("a checkpoint");
+    story.stop_operator();
+    story.delete("delays");
+    for kind in ["pods", "statefulsets", "controllerrevisions"] {
+        story.world().slow_lists.insert(kind, MINUTE / 2);
+    }
+    story.start_operator();
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    let head = story.head("delays").expect("its state stays");
+    assert_eq!(
+        head.state,
+        RunState::Released,
+        "there was somebody to ask: only nobody was seen yet"
+    );
+    assert!(head.last.expect("a checkpoint").checkpoint > before.checkpoint);
+}
+
 async fn two_operators_at_once_do_no_harm(story: &mut Story) {
     running(story).await;
     story.start_another_operator();
@@ -291,5 +331,7 @@ stories![
     watches_that_must_start_over_lose_nothing,
     a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none,
     objects_that_somebody_deleted_come_back,
+    pods_that_somebody_scaled_away_come_back,
+    an_operator_that_has_not_seen_the_pods_yet_decides_nothing,
     two_operators_at_once_do_no_harm,
 ];

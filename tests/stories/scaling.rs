@@ -6,7 +6,7 @@ use serde_json::json;
 use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
 
 use super::upgrading::running;
-use crate::support::{script::Script, story::Story};
+use crate::support::{cluster::text, kubelet::Exit, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -106,6 +106,69 @@ async fn a_failed_move_leaves_the_job_running(story: &mut Story) {
         .await;
 }
 
+async fn a_job_that_lost_the_room_for_its_workers_goes_on_with_fewer(story: &mut Story) {
+    running(story).await;
+    story.world().cluster.full = Some("0/3 nodes are available: 3 Insufficient cpu".to_owned());
+    let node = text(&story.pod("delays-r1-1"), "/spec/nodeName").to_owned();
+    story.lose_node(&node);
+    story
+        .until("a worker finds no room", |story| {
+            !story.pod("delays-r1-1")["status"]["conditions"].is_null()
+                && story.condition("delays", "Running").0 == "False"
+        })
+        .await;
+    story.edit("delays", json!({ "workers": { "replicas": 1 } }));
+    story.ready("delays").await;
+    assert_eq!(
+        story
+            .head("delays")
+            .map(|head| (head.revision, head.workers)),
+        Some((1, 1))
+    );
+}
+
+async fn a_move_into_a_crash_loop_is_shown_and_gives_way_to_a_corrected_spec(story: &mut Story) {
+    running(story).await;
+    story.edit("delays", json!({ "workers": { "replicas": 3 } }));
+    story.effect("call rescale").await;
+    let crash = Script {
+        crash_once_running: Some(Exit::error("cannot split the state")),
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &crash);
+    story.script("runtime:1", crash);
+    let message = story.stalled("delays", "CrashLooping").await;
+    assert!(message.contains("cannot split the state"), "{message}");
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("the corrected revision runs on as many", |story| {
+            story
+                .head("delays")
+                .is_some_and(|head| head.revision > 1 && head.workers == 3)
+        })
+        .await;
+    story.ready("delays").await;
+}
+
+async fn an_upgrade_does_not_wait_for_workers_that_find_no_room(story: &mut Story) {
+    running(story).await;
+    story.world().cluster.full = Some("0/3 nodes are available: 3 Insufficient cpu".to_owned());
+    story.edit("delays", json!({ "workers": { "replicas": 4 } }));
+    story.stalled("delays", "Unschedulable").await;
+    story.world().cluster.full = None;
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "workers": { "replicas": 2 } }),
+    );
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
+    story.ready("delays").await;
+    assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
+}
+
 async fn a_rescaled_job_keeps_its_workers_through_an_upgrade(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "workers": { "replicas": 3 } }));
@@ -143,6 +206,9 @@ stories![
     scaling_down_removes_workers_after_the_job_moved,
     scaling_up_without_room_leaves_the_job_running,
     a_failed_move_leaves_the_job_running,
+    a_job_that_lost_the_room_for_its_workers_goes_on_with_fewer,
+    a_move_into_a_crash_loop_is_shown_and_gives_way_to_a_corrected_spec,
+    an_upgrade_does_not_wait_for_workers_that_find_no_room,
     a_rescaled_job_keeps_its_workers_through_an_upgrade,
     an_upgrade_and_a_rescale_at_once_both_happen,
 ];

@@ -6,7 +6,9 @@ use serde_json::json;
 use streamkeeper_protocol::head::RunState;
 
 use crate::support::{
+    api_server::Refusal,
     coordinator::HeadStore,
+    interference::{Fate, Interference},
     script::Script,
     story::{NAMESPACE, Story},
 };
@@ -92,6 +94,14 @@ async fn sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_co
         story.head("delays").is_none(),
         "nothing may run before the query compiles"
     );
+    let told = |story: &Story| {
+        let events = story.events();
+        events.iter().filter(|event| *event == "InvalidSQL").count()
+    };
+    assert_eq!(told(story), 1, "{:?}", story.events());
+    story
+        .stays("that is said once", MINUTE, |story| told(story) == 1)
+        .await;
 
     story.edit(
         "delays",
@@ -153,7 +163,96 @@ async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_the
     );
     assert!(story.head("delays").is_none());
 
+    assert!(
+        story.events().contains(&"StorageAccessDenied".to_owned()),
+        "{:?}",
+        story.events()
+    );
+
     story.storage(HeadStore::Fine);
+    story.ready("delays").await;
+}
+
+async fn a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last(
+    story: &mut Story,
+) {
+    let slow = Script {
+        preflight_takes: 2 * MINUTE,
+        ..Script::default()
+    };
+    story.script("slow", slow);
+    for (replicas, then) in [(2, 3), (3, 1)] {
+        let name = format!("from{replicas}");
+        story.create(
+            &name,
+            json!({ "sql": { "text": "SELECT slow" }, "workers": { "replicas": replicas } }),
+        );
+        story
+            .until("its pods are up", |story| {
+                story
+                    .pods()
+                    .iter()
+                    .filter(|pod| pod.starts_with(&name))
+                    .count()
+                    == replicas
+            })
+            .await;
+        story.edit(&name, json!({ "workers": { "replicas": then } }));
+        story.ready(&name).await;
+        assert_eq!(story.head(&name).map(|head| head.workers), Some(then));
+    }
+}
+
+async fn a_first_start_without_room_needs_no_more_than_a_smaller_number(story: &mut Story) {
+    story.world().cluster.full = Some("0/3 nodes are available: 3 Insufficient cpu".to_owned());
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "workers": { "replicas": 4 } }),
+    );
+    let message = story.stalled("delays", "Unschedulable").await;
+    assert!(message.contains("replicas"), "{message}");
+    story.edit("delays", json!({ "workers": { "replicas": 1 } }));
+    story.world().cluster.full = None;
+    story.ready("delays").await;
+    let runner = story.runner("delays").expect("a runner");
+    story
+        .until("what found no room is gone", |story| {
+            story.pods() == [format!("delays-r{runner}-0")]
+        })
+        .await;
+}
+
+async fn pods_that_a_quota_forbids_are_named_and_start_once_there_is_room(story: &mut Story) {
+    let quota = Refusal::forbidden(
+        "statefulsets",
+        "exceeded quota: streams, used: 3, limited: 3",
+    );
+    story.interfere(Interference::next(
+        30,
+        "create apps/statefulsets",
+        Fate::Refused(quota),
+    ));
+    story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
+    let message = story.stalled("delays", "QuotaExceeded").await;
+    assert!(
+        message.contains("exceeded quota: streams") && message.contains("StatefulSet"),
+        "{message}"
+    );
+    story.ready("delays").await;
+    assert_eq!(story.pods(), ["delays-r1-0"], "it is the same revision");
+}
+
+async fn a_spec_that_makes_impossible_pods_is_stalled_with_what_is_wrong(story: &mut Story) {
+    let why = "spec.template.spec.tolerations[0].operator: Unsupported value: \"Sometimes\"";
+    story.interfere(Interference::next(
+        6,
+        "create apps/statefulsets",
+        Fate::Refused(Refusal::invalid("StatefulSet", why)),
+    ));
+    story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
+    let message = story.stalled("delays", "InvalidSpec").await;
+    assert!(message.contains(why), "{message}");
+    story.edit("delays", json!({ "image": "runtime:2" }));
     story.ready("delays").await;
 }
 
@@ -274,6 +373,10 @@ stories![
     sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_corrected,
     sql_in_a_config_map_that_comes_later_starts_the_job,
     wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves,
+    a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last,
+    a_first_start_without_room_needs_no_more_than_a_smaller_number,
+    pods_that_a_quota_forbids_are_named_and_start_once_there_is_room,
+    a_spec_that_makes_impossible_pods_is_stalled_with_what_is_wrong,
     an_unknown_head_never_starts_a_job_empty,
     a_job_whose_state_is_gone_is_not_started_empty,
     state_that_a_deleted_job_left_is_gone_on_from,

@@ -9,6 +9,7 @@ use streamkeeper_protocol::head::RunState;
 use super::upgrading::running;
 use crate::support::{
     coordinator::HeadStore,
+    kubelet::Exit,
     script::Script,
     story::{NAMESPACE, Story},
 };
@@ -249,6 +250,86 @@ async fn suspending_in_the_middle_of_an_upgrade_keeps_the_state(story: &mut Stor
     );
 }
 
+async fn a_suspension_that_cannot_be_carried_out_can_be_taken_back(story: &mut Story) {
+    story.script(
+        "runtime:1",
+        Script {
+            final_checkpoint_fails: Some("the store does not answer".to_owned()),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    let before = story.head("delays").expect("a HEAD").attempt;
+    story.edit("delays", json!({ "suspend": true }));
+    story
+        .until("the savepoint failed", |story| {
+            story
+                .message("delays", "Reconciling")
+                .contains("the store does not answer")
+        })
+        .await;
+    story.edit("delays", json!({ "suspend": false }));
+    story.ready("delays").await;
+    assert_eq!(
+        story.head("delays").map(|head| (head.attempt, head.state)),
+        Some((before, RunState::Running)),
+        "it never stopped"
+    );
+}
+
+async fn deletion_asks_a_successor_again_whose_last_checkpoint_failed(story: &mut Story) {
+    story.script(
+        "runtime:2",
+        Script {
+            final_checkpoint_fails: Some("the store does not answer".to_owned()),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story.effect("call hand-over").await;
+    story.delete("delays");
+    story.effect("call stop").await;
+    story.pass(Duration::from_secs(3)).await;
+    story.world().jobs.rewrite("delays", &Script::default());
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    assert_eq!(
+        story.head("delays").map(|head| (head.revision, head.state)),
+        Some((2, RunState::Released))
+    );
+}
+
+async fn suspending_ends_a_rollback_that_does_not_come_up(story: &mut Story) {
+    story.script(
+        "runtime:2",
+        Script {
+            crash_once_running: Some(Exit::error("panicked")),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.script(
+        "runtime:1",
+        Script {
+            missing_image: true,
+            ..Script::default()
+        },
+    );
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story.stalled("delays", "ImagePullFailed").await;
+    let before = story.head("delays").and_then(|head| head.last);
+    story.edit("delays", json!({ "suspend": true }));
+    story
+        .until("it is suspended", |story| {
+            story.condition("delays", "Suspended").0 == "True"
+        })
+        .await;
+    assert!(story.pods().is_empty());
+    assert_eq!(story.head("delays").and_then(|head| head.last), before);
+}
+
 stories![
     suspending_keeps_the_state_and_resuming_goes_on_from_it,
     a_spec_changed_while_suspended_is_what_resumes,
@@ -261,4 +342,7 @@ stories![
     deletion_with_its_namespace_ends,
     deletion_in_the_middle_of_an_upgrade_ends_with_everything_gone,
     suspending_in_the_middle_of_an_upgrade_keeps_the_state,
+    a_suspension_that_cannot_be_carried_out_can_be_taken_back,
+    deletion_asks_a_successor_again_whose_last_checkpoint_failed,
+    suspending_ends_a_rollback_that_does_not_come_up,
 ];

@@ -6,7 +6,13 @@ use serde_json::json;
 use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
 use streamkeeper_protocol::head::RunState;
 
-use crate::support::{kubelet::Exit, script::Script, story::Story};
+use crate::support::{
+    api_server::Refusal,
+    interference::{Fate, Interference},
+    kubelet::Exit,
+    script::Script,
+    story::Story,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -402,6 +408,146 @@ async fn what_needs_no_pod_touches_no_pod(story: &mut Story) {
         .await;
 }
 
+async fn pods_that_the_api_server_refuses_cost_the_running_revision_nothing(story: &mut Story) {
+    running(story).await;
+    let before = untouched(story);
+    let why = "spec.template.spec.containers[0].image: Required value";
+    story.interfere(Interference::next(
+        1,
+        "create apps/statefulsets delays-r2",
+        Fate::Refused(Refusal::invalid("StatefulSet", why)),
+    ));
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    let message = story.stalled("delays", "InvalidSpec").await;
+    assert!(
+        message.contains(why) && message.contains("was not touched"),
+        "{message}"
+    );
+    story
+        .stays("the job runs on", 5 * MINUTE, |story| {
+            untouched(story) == before && story.running_sets().len() == 1
+        })
+        .await;
+    story.edit("delays", json!({ "image": "runtime:3" }));
+    story.ready("delays").await;
+    assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
+}
+
+async fn a_new_revision_that_breaks_before_the_hand_over_is_given_up(story: &mut Story) {
+    story.script(
+        "runtime:1",
+        Script {
+            final_checkpoint_fails: Some("the store does not answer".to_owned()),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    let before = untouched(story);
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story.effect("call hand-over").await;
+    story.script(
+        "runtime:2",
+        Script {
+            crash_at_start: Some(Exit::error("no space left on device")),
+            ..Script::default()
+        },
+    );
+    story.kill("delays-r2-0", Exit::error("no space left on device"));
+    let message = story.stalled("delays", "CrashLooping").await;
+    assert!(message.contains("no space left on device"), "{message}");
+    story
+        .until("it is removed", |story| story.pods().len() == 2)
+        .await;
+    assert_eq!(untouched(story), before);
+}
+
+async fn objects_of_the_running_revision_come_back_while_another_is_prepared(story: &mut Story) {
+    story.script(
+        "runtime:2",
+        Script {
+            preflight_takes: 5 * MINUTE,
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("the new revision stands by", |story| {
+            story.pods().contains(&"delays-r2-0".to_owned())
+        })
+        .await;
+    story.remove_stateful_set("delays-r1");
+    story
+        .until("the old revision runs again", |story| {
+            story
+                .head("delays")
+                .is_some_and(|head| (head.revision, head.attempt) == (1, 2))
+        })
+        .await;
+    story.next_checkpoint("delays").await;
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
+    story.ready("delays").await;
+}
+
+async fn an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec(story: &mut Story) {
+    running(story).await;
+    let crash = Script {
+        crash_once_running: Some(Exit::error("row 7 cannot be read")),
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &crash);
+    story.script("runtime:1", crash);
+    story.stalled("delays", "CrashLooping").await;
+    story.interfere(Interference::next(
+        5,
+        "call promote",
+        Fate::Refused(Refusal::internal_error()),
+    ));
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story.effect("call promote").await;
+    story.edit("delays", json!({ "image": "runtime:3" }));
+    story
+        .until("the corrected revision runs", |story| {
+            story.runner("delays") == Some(3)
+        })
+        .await;
+    story.ready("delays").await;
+    assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
+}
+
+async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &mut Story) {
+    story.script(
+        "runtime:2",
+        Script {
+            crash_once_running: Some(Exit::error("panicked")),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.script(
+        "runtime:1",
+        Script {
+            missing_image: true,
+            ..Script::default()
+        },
+    );
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    let message = story.stalled("delays", "ImagePullFailed").await;
+    assert!(message.contains("rollback"), "{message}");
+    story.edit("delays", json!({ "image": "runtime:4" }));
+    story
+        .until("the corrected revision runs", |story| {
+            story.runner("delays") == Some(4)
+        })
+        .await;
+    story.ready("delays").await;
+    assert_eq!(story.pods(), ["delays-r4-0", "delays-r4-1"]);
+}
+
 async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
     running(story).await;
     for version in 2..=13 {
@@ -435,5 +581,10 @@ stories![
     a_hand_over_that_was_begun_ends_without_the_operator,
     a_restart_is_an_upgrade_to_the_same_content,
     what_needs_no_pod_touches_no_pod,
+    pods_that_the_api_server_refuses_cost_the_running_revision_nothing,
+    a_new_revision_that_breaks_before_the_hand_over_is_given_up,
+    objects_of_the_running_revision_come_back_while_another_is_prepared,
+    an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec,
+    a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec,
     of_old_revisions_only_the_newest_are_remembered,
 ];

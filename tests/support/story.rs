@@ -390,6 +390,16 @@ impl Story {
         self.remove(&STATEFUL_SETS, name);
     }
 
+    /// Somebody scales a StatefulSet behind the operator's back.
+    pub fn scale_by_hand(&mut self, name: &str, replicas: u32) {
+        let now = self.now();
+        let patch = json!({ "spec": { "replicas": replicas } });
+        self.world()
+            .store
+            .merge(&STATEFUL_SETS, NAMESPACE, name, &patch, now)
+            .expect("a StatefulSet");
+    }
+
     fn remove(&mut self, kind: &'static Kind, name: &str) {
         let now = self.now();
         self.world()

@@ -1,15 +1,16 @@
 //! Everything outside the operator, under one lock.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use k8s_openapi::jiff::Timestamp;
 use streamkeeper::clock::Clock;
 
 use super::{
-    api_server::{Call, Refusal, store::Store},
+    api_server::{Call, Refusal, Verb, store::Store},
     cluster::{self, Cluster, collect_garbage, run_stateful_sets},
     coordinator::{self, Coordinators},
     interference::{Fate, Interference},
@@ -35,6 +36,8 @@ pub struct World {
     pub terminating: BTreeSet<String>,
     /// Watches from before this version must list again.
     pub forgotten: u64,
+    /// How long lists of a resource (its plural name) take.
+    pub slow_lists: BTreeMap<&'static str, Duration>,
     clock: Clock,
 }
 
@@ -50,6 +53,7 @@ impl World {
             uses: BTreeSet::new(),
             terminating: BTreeSet::new(),
             forgotten: 0,
+            slow_lists: BTreeMap::new(),
             clock,
         };
         let now = world.now();
@@ -68,6 +72,15 @@ impl World {
         run_stateful_sets(&mut self.store, now);
         kubelet::run(self);
         coordinator::run(self);
+    }
+
+    /// How long a call takes.
+    pub fn patience_for(&self, call: &Call) -> Option<Duration> {
+        let lists = call.verb == Verb::List;
+        self.slow_lists
+            .get(call.kind.plural)
+            .copied()
+            .filter(|_| lists)
     }
 
     /// What becomes of a call of the API.

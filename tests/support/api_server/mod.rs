@@ -31,9 +31,13 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-pub use self::{kinds::Kind, refusal::Refusal, request::Call};
+pub use self::{
+    kinds::Kind,
+    refusal::Refusal,
+    request::{Call, Verb},
+};
 use self::{
-    request::{Subresource, Verb},
+    request::Subresource,
     store::{Deletion, Filter},
 };
 use super::{
@@ -71,6 +75,14 @@ impl tower::Service<Request<Body>> for ApiServer {
                 Err(refusal) => return Ok(refused(&refusal)),
             };
             server.life.alive().await;
+            let slow = server
+                .world
+                .lock()
+                .expect("no panic while locked")
+                .patience_for(&call);
+            if let Some(slow) = slow {
+                tokio::time::sleep(slow).await;
+            }
             let fate = server
                 .world
                 .lock()

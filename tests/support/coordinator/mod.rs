@@ -214,15 +214,8 @@ fn start(world: &mut World, pod: &Value) {
         job: (namespace.to_owned(), job.to_owned()),
         job_uid: text(set, "/metadata/ownerReferences/0/uid").to_owned(),
         revision,
-        workers: variable(pod, "STREAMJOB_WORKERS")
-            .and_then(|text| text.parse().ok())
-            .or(set["spec"]["replicas"]
-                .as_u64()
-                .and_then(|n| u32::try_from(n).ok()))
-            .unwrap_or(1),
-        max_parallelism: variable(pod, "STREAMJOB_MAX_PARALLELISM")
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(128),
+        workers: flag(pod, "workers"),
+        max_parallelism: flag(pod, "max-parallelism"),
         address: format!(
             "{}:{}",
             text(pod, "/status/podIP"),
@@ -239,10 +232,20 @@ fn start(world: &mut World, pod: &Value) {
     world.jobs.processes.insert(uid.to_owned(), process);
 }
 
-/// Value of an environment variable of a pod's container.
-fn variable<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
-    let all = pod["spec"]["containers"][0]["env"].as_array()?;
-    all.iter().find(|variable| variable["name"] == name)?["value"].as_str()
+/// Value of a flag of a pod's container, which the real process demands too.
+fn flag<T: std::str::FromStr>(pod: &Value, name: &str) -> T {
+    let flags = pod["spec"]["containers"][0]["args"].as_array();
+    let start = format!("--{name}=");
+    flags
+        .into_iter()
+        .flatten()
+        .find_map(|flag| flag.as_str()?.strip_prefix(&start)?.parse().ok())
+        .unwrap_or_else(|| {
+            panic!(
+                "pod {} was started without --{name}",
+                pod["metadata"]["name"]
+            )
+        })
 }
 
 /// The workers that a process can talk to: ordinal, and which life of which pod it is.

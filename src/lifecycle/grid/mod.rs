@@ -1,0 +1,153 @@
+//! The grid: every step of every transition, with every class of observation, every change of the spec, and deletion.
+//!
+//! No case panics, every case gives the same answer twice, takes only edges that are drawn in [`super::state`], keeps the rules of conditions, and comes to rest when
+//! nothing else happens; every edge is taken by some case. All cases are gone through once; each test asks for the rule that it is named after.
+
+mod cases;
+mod facts;
+mod rules;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+    thread,
+};
+
+use self::cases::Case;
+use super::{
+    plan,
+    state::{EDGES, Place},
+};
+use crate::api::v1alpha1::{Step, StreamJobStatus, TransitionKind::Delete};
+
+/// What was found when all cases were gone through.
+#[derive(Debug, Default)]
+struct Findings {
+    cases: usize,
+    edges: BTreeSet<(Place, Place)>,
+    /// The first case that breaks a rule, by the rule's name, and how many do.
+    broken: BTreeMap<&'static str, (String, usize)>,
+}
+
+static FINDINGS: LazyLock<Findings> = LazyLock::new(|| {
+    let contexts = cases::contexts();
+    let (some, others) = contexts.split_at(contexts.len() / 2);
+    let (mut all, more) = thread::scope(|scope| {
+        let beside = scope.spawn(|| go_through(others));
+        (go_through(some), beside.join().unwrap())
+    });
+    all.cases += more.cases;
+    all.edges.extend(more.edges);
+    for (rule, (first, count)) in more.broken {
+        all.broken.entry(rule).or_insert((first, 0)).1 += count;
+    }
+    all
+});
+
+fn go_through(contexts: &[Case]) -> Findings {
+    let mut findings = Findings::default();
+    cases::all(contexts, |case| {
+        findings.cases += 1;
+        let planned = case.with_input(plan);
+        findings
+            .edges
+            .insert((case.place(), place(&planned.status)));
+        for (rule, check) in rules::ALL {
+            if let Err(why) = check(case, &planned) {
+                let found = || (format!("{why}\n{}\n{case:#?}", planned.why), 0);
+                findings.broken.entry(rule).or_insert_with(found).1 += 1;
+            }
+        }
+    });
+    findings
+}
+
+fn place(status: &StreamJobStatus) -> Place {
+    status
+        .transition
+        .as_ref()
+        .map(|transition| (transition.kind, transition.step))
+}
+
+#[track_caller]
+fn holds(rule: &str) {
+    assert!(
+        rules::ALL.iter().any(|(name, _)| *name == rule),
+        "no rule is named {rule}"
+    );
+    if let Some((first, count)) = FINDINGS.broken.get(rule) {
+        panic!("{count} of {} cases break it: {first}", FINDINGS.cases);
+    }
+}
+
+/// A test for each rule.
+macro_rules! claims {
+    ($($name:ident),+ $(,)?) => {
+        $(#[test] fn $name() { holds(stringify!($name)); })+
+
+        #[test]
+        fn every_rule_is_asked_for() {
+            let asked = [$(stringify!($name)),+];
+            for (rule, _) in rules::ALL {
+                assert!(asked.contains(rule), "{rule}");
+            }
+        }
+    };
+}
+
+claims![
+    the_same_facts_give_the_same_plan,
+    only_edges_that_are_drawn_are_taken,
+    conditions_keep_the_rules_of_kstatus,
+    what_cannot_be_undone_is_written_down_a_pass_before,
+    nothing_is_started_from_nothing_unless_the_store_said_that_there_is_nothing,
+    the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension,
+    an_unknown_owner_costs_nobody_his_pods,
+    a_running_revision_is_not_touched_before_its_successor_is_ready,
+    a_revision_that_was_given_up_is_not_tried_again,
+    a_quiet_world_comes_to_rest,
+    deletion_ends_once_nobody_is_left_to_ask_or_time_is_up,
+];
+
+#[test]
+fn every_edge_that_is_drawn_is_taken_by_some_case() {
+    let deletions = cases::places().into_iter().filter_map(|from| {
+        (from != Some((Delete, Step::Removing))).then_some((from, Some((Delete, Step::Stopping))))
+    });
+    let missing: Vec<(Place, Place)> = EDGES
+        .iter()
+        .copied()
+        .chain(deletions)
+        .filter(|edge| !FINDINGS.edges.contains(edge))
+        .collect();
+    assert!(missing.is_empty(), "no case takes: {missing:#?}");
+}
+
+#[test]
+fn the_grid_is_not_empty() {
+    assert!(FINDINGS.cases > 100_000, "only {} cases", FINDINGS.cases);
+}
+
+#[test]
+fn a_place_that_is_not_on_the_map_leads_back_to_it() {
+    for from in cases::impossible_places() {
+        for deleting in [false, true] {
+            let case = Case {
+                place: Some(from),
+                deleting,
+                ..Case::default()
+            };
+            let planned = case.with_input(plan);
+            let to = place(&planned.status);
+            assert!(
+                to.is_none() || cases::places().contains(&to),
+                "{from:?} -> {to:?}"
+            );
+            assert!(
+                planned.actions.is_empty(),
+                "{from:?}: {:?}",
+                planned.actions
+            );
+        }
+    }
+}
