@@ -11,7 +11,7 @@ use streamkeeper_protocol::{
     types::{DataType, Field, LogicalType, Schema},
 };
 
-use super::{label::label, reachable};
+use super::{changelog, label::label, reachable};
 use crate::{
     graph::{Operation, Relation, RelationId},
     lineage::digest,
@@ -28,6 +28,7 @@ pub(super) fn emit(
         relations,
         modes,
         nodes: Vec::new(),
+        levels: Vec::new(),
         of: HashMap::new(),
         uids: HashMap::new(),
     };
@@ -45,6 +46,8 @@ struct Emitter<'r> {
     relations: &'r [Relation],
     modes: &'r [ChangelogMode],
     nodes: Vec<PlanNode>,
+    /// Most exchanges on a way from a source to each node.
+    levels: Vec<usize>,
     /// The node whose output is a relation's.
     of: HashMap<RelationId, NodeId>,
     /// How often each uid of a stateless node was wanted.
@@ -107,6 +110,7 @@ impl Emitter<'_> {
                 exchange: exchange.clone(),
             })
             .collect();
+        let inputs = self.levelled(&relation.operation, inputs);
         let node = self.node(id, label(self.relations, id), operator, inputs);
         self.of.insert(id, node);
     }
@@ -141,7 +145,7 @@ impl Emitter<'_> {
         let text = label(self.relations, id);
         let uid = relation.state_uid.clone().unwrap_or_default();
         let local = self.nodes.len();
-        self.nodes.push(PlanNode {
+        self.push(PlanNode {
             id: local,
             state_uid: digest(&format!("local {uid}")),
             label: format!("Local{text}"),
@@ -194,7 +198,7 @@ impl Emitter<'_> {
             Some(uid) => uid.clone(),
             None => self.stateless_uid(&operator, &inputs),
         };
-        self.nodes.push(PlanNode {
+        self.push(PlanNode {
             id: node,
             state_uid,
             label,
@@ -204,6 +208,34 @@ impl Emitter<'_> {
             changelog: self.modes[id],
         });
         node
+    }
+
+    fn push(&mut self, node: PlanNode) {
+        let level = node.inputs.iter().map(|input| {
+            let exchanges = usize::from(input.exchange != Exchange::Forward);
+            self.levels[input.node] + exchanges
+        });
+        let level = level.max().unwrap_or(0);
+        self.levels.push(level);
+        self.nodes.push(node);
+    }
+
+    /// A subtask aligns barriers for all nodes that call each other directly, so rows that were exchanged and rows that were not cannot meet in a union:
+    /// its nearer inputs are exchanged, too. What changes goes by the key of its changes, everything else by all columns.
+    fn levelled(&self, operation: &Operation, mut inputs: Vec<Input>) -> Vec<Input> {
+        let Operation::Union { inputs: relations } = operation else {
+            return inputs;
+        };
+        let level = |input: &Input| self.levels[input.node];
+        let furthest = inputs.iter().map(level).max().unwrap_or(0);
+        for (input, relation) in inputs.iter_mut().zip(relations) {
+            if self.levels[input.node] < furthest {
+                let all = || (0..self.relations[*relation].columns.len()).collect();
+                let keys = changelog::key(self.relations, *relation).unwrap_or_else(all);
+                input.exchange = Exchange::Hash { keys };
+            }
+        }
+        inputs
     }
 
     /// Nothing is found again by it; it only has to be unique.

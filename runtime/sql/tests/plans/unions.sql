@@ -10,3 +10,9 @@ CREATE VIEW both_of_them AS SELECT id, name, ts FROM a UNION ALL SELECT b.id, b.
 INSERT INTO o (id, name) SELECT x.id, x.name FROM (SELECT * FROM both_of_them WHERE id > 10) AS x;
 INSERT INTO o SELECT 'b', id, 1.5e0 FROM b;
 INSERT INTO counts SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE both_of_them, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
+CREATE TABLE changes (name STRING, n BIGINT) WITH ('connector' = 'print');
+-- Rows that were exchanged meet rows that were not.
+INSERT INTO changes
+SELECT name, COUNT(*) FROM both_of_them GROUP BY name
+UNION ALL SELECT name, id FROM both_of_them WHERE id < 5
+UNION ALL SELECT name, MAX(n) FROM (SELECT name, ts, COUNT(*) AS n FROM both_of_them GROUP BY name, ts) GROUP BY name;

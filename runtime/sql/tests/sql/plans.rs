@@ -66,6 +66,7 @@ pub(crate) fn example() -> String {
 
 /// What the engine relies on, whatever the plan.
 pub(crate) fn check(plan: &StreamPlan) {
+    let mut levels: Vec<usize> = Vec::new();
     let mut uids: Vec<&str> = plan
         .nodes
         .iter()
@@ -78,6 +79,20 @@ pub(crate) fn check(plan: &StreamPlan) {
             "{}: topological order",
             node.label
         );
+        let meeting: Vec<usize> = node
+            .inputs
+            .iter()
+            .map(|input| levels[input.node] + usize::from(input.exchange != Exchange::Forward))
+            .collect();
+        levels.push(meeting.iter().copied().max().unwrap_or(0));
+        for (input, level) in node.inputs.iter().zip(&meeting) {
+            let is_direct = input.exchange == Exchange::Forward;
+            assert!(
+                !is_direct || *level == levels[id],
+                "{}: direct calls stay in a stage",
+                node.label
+            );
+        }
         for input in &node.inputs {
             let upstream = &plan.nodes[input.node];
             if let Exchange::Hash { keys } = &input.exchange {
