@@ -4,7 +4,7 @@
 //! * [`exchange`]: how rows travel between subtasks.
 //! * [`task`]: the subtask and its thread.
 //! * [`expr`]: scalar expressions over batches.
-//! * [`aggregate`]: accumulators.
+//! * [`aggregate`]: accumulators of aggregate calls.
 //! * [`operators`]: the nodes of a plan between sources and sinks.
 #![cfg_attr(
     test,

@@ -320,7 +320,7 @@ fn aggregates_come_and_go_and_change_places() {
         fits(&[count.clone(), sum.clone(), max.clone()]),
         steps(&["add MAX(DOUBLE), starting from no rows"])
     );
-    assert_eq!(fits(&[sum.clone()]), steps(&["drop COUNT(*)"]));
+    assert_eq!(fits(std::slice::from_ref(&sum)), steps(&["drop COUNT(*)"]));
     assert_eq!(
         fits(&[max, sum.clone()]),
         steps(&["add MAX(DOUBLE), starting from no rows", "drop COUNT(*)"])
@@ -343,7 +343,8 @@ fn what_does_not_change_the_bytes_does_not_matter() {
 
 #[test]
 fn what_cannot_be_read_is_refused_with_the_reason_and_a_way_out() {
-    let cases: [(fn(&mut StateDescriptor), &str); 8] = [
+    type Change = fn(&mut StateDescriptor);
+    let cases: [(Change, &str); 8] = [
         (
             |written| written.kind = StateKind::WindowSlices,
             "it holds windows, the new query keeps groups",
@@ -370,7 +371,9 @@ fn what_cannot_be_read_is_refused_with_the_reason_and_a_way_out() {
             "COUNT(*) was kept as COUNT(*) (INT)",
         ),
         (
-            |written| drop(written.accumulators[1].columns.pop()),
+            |written| {
+                written.accumulators[1].columns.pop();
+            },
             "and one cannot be made of the other",
         ),
     ];
@@ -387,9 +390,9 @@ fn what_cannot_be_read_is_refused_with_the_reason_and_a_way_out() {
     // Precision that changes the unit, scale that changes the digits.
     let planned = |data: DataType| {
         let mut entries = catalog(&plan(&counts()));
-        entries
-            .iter_mut()
-            .for_each(|entry| entry.descriptor.key = vec![LogicalType::nullable(data.clone())]);
+        for entry in &mut entries {
+            entry.descriptor.key = vec![LogicalType::nullable(data.clone())];
+        }
         entries
     };
     let pairs = [

@@ -75,6 +75,9 @@ struct Request<'a> {
     blocks: &'a [BlockRef],
 }
 
+/// Key group and newest value of a key; none if that is a tombstone.
+type Newest = (u16, Option<Box<[u8]>>);
+
 /// Live entries of the wanted key groups, in no order, without tombstones. What is in the `cache`
 /// is not read again, and what is read is put there.
 pub async fn load_state(
@@ -92,14 +95,14 @@ pub async fn load_state(
         .count()
         == 1;
     // Boxed, so that the whole can be awaited in a task of its own.
-    let mut parts: Vec<BoxFuture<'_, Result<Vec<Entry>, StateError>>> = Vec::new();
+    let mut parts: Vec<BoxFuture<'_, _>> = Vec::new();
     for request in requests {
         parts.push(read(store, request, groups, cache).boxed());
     }
     // In order: an older run must not be merged before a newer one.
     let mut parts = stream::iter(parts).buffered(PARALLEL);
     let mut plain = Vec::new();
-    let mut merged: HashMap<Box<[u8]>, (u16, Option<Box<[u8]>>)> = HashMap::new();
+    let mut merged: HashMap<Box<[u8]>, Newest> = HashMap::new();
     while let Some(entries) = parts.try_next().await? {
         if alone {
             plain.extend(entries.into_iter().filter(|entry| entry.value.is_some()));

@@ -3,7 +3,10 @@
 use hashbrown::{HashTable, hash_table};
 use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
 
-use crate::{Entry, FrozenState, StateError, key::KeyRef, key::group_of};
+use crate::{
+    Entry, FrozenState, StateError,
+    key::{KeyRef, group_of, hex},
+};
 
 /// A value with an encoding that needs nothing but itself.
 pub trait StateValue: Sized {
@@ -268,10 +271,10 @@ impl<V> StateTable<V> {
     }
 
     fn unreadable(&self, key: &[u8], detail: &str) -> StateError {
-        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         StateError::Encoding(format!(
-            "state '{}', key 0x{key}: {detail}",
-            self.descriptor.name
+            "state '{}', key 0x{}: {detail}",
+            self.descriptor.name,
+            hex(key)
         ))
     }
 

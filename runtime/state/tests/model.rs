@@ -269,7 +269,7 @@ async fn run(parallelism: u32, steps: Vec<Step>) -> Result<(), TestCaseError> {
                     job.durable.0.assignment.clone(),
                     subtasks(&job.durable.0.assignment),
                 )
-                .await
+                .await;
             }
             Step::Rescale(parallelism) => {
                 job.rescale(parallelism).await;

@@ -153,15 +153,13 @@ impl<D: Summable> Accumulator for Sum<D> {
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let column = D::column(arg.ok_or("SUM and AVG need an argument")?)?;
         if column.null_count() == 0 {
-            rows.iter().for_each(|(row, group, weight)| {
-                self.take(group, &D::value(&column, row), weight, weight)
-            });
+            for (row, group, weight) in rows.iter() {
+                self.take(group, &D::value(&column, row), weight, weight);
+            }
         } else {
-            rows.iter()
-                .filter(|(row, ..)| column.is_valid(*row))
-                .for_each(|(row, group, weight)| {
-                    self.take(group, &D::value(&column, row), weight, weight)
-                });
+            for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
+                self.take(group, &D::value(&column, row), weight, weight);
+            }
         }
         Ok(())
     }

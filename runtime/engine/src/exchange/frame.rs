@@ -352,8 +352,8 @@ mod tests {
         fn rows_and_kinds_survive_the_wire(rows in prop::collection::vec((any::<i64>(), prop::option::of(".{0,9}")), 0..60), skip in 0_usize..5, kinded: bool) {
             let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("s", DataType::Utf8, true)]));
             let numbers = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
-            let texts = StringArray::from_iter(rows.iter().map(|row| row.1.clone()));
-            let kinds = Int8Array::from_iter_values((0..rows.len()).map(|row| (row % 4) as i8));
+            let texts = rows.iter().map(|row| row.1.clone()).collect::<StringArray>();
+            let kinds = Int8Array::from_iter_values((0..4).cycle().take(rows.len()));
             let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(numbers), Arc::new(texts)]).unwrap();
             let skip = skip.min(rows.len());
             let batch = Batch { rows: batch.slice(skip, rows.len() - skip), kinds: kinded.then(|| kinds.slice(skip, rows.len() - skip)) };

@@ -184,6 +184,9 @@ where
     }
 }
 
+/// None overflows.
+type Operate = fn(Operand, Operand, Target) -> Option<i128>;
+
 fn decimals(
     function: Function,
     (left, right): (u8, u8),
@@ -191,7 +194,7 @@ fn decimals(
     site: &Site<'_>,
 ) -> Result<Fallible, ExprError> {
     let out = arrow_type(site.ty);
-    let (operate, name): (fn(Operand, Operand, Target) -> Option<i128>, &str) = match function {
+    let (operate, name): (Operate, &str) = match function {
         Function::Add => (decimal::add, "+"),
         Function::Subtract => (decimal::subtract, "-"),
         Function::Multiply => (decimal::multiply, "*"),

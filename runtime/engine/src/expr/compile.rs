@@ -263,9 +263,8 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
 fn arity(function: Function, count: usize) -> Result<(), ExprError> {
     use Function as F;
     let (least, most) = match function {
-        F::And | F::Or => (2, usize::MAX),
+        F::And | F::Or | F::InList => (2, usize::MAX),
         F::Coalesce | F::Greatest | F::Least | F::Concat | F::ConcatWs => (1, usize::MAX),
-        F::InList => (2, usize::MAX),
         F::Like | F::Substring => (2, 3),
         F::Round
         | F::ToTimestamp

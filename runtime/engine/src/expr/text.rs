@@ -175,16 +175,14 @@ fn slice(text: &str, start: i64, length: i64) -> Option<&str> {
     if length < 0 {
         return None;
     }
-    let skip = if start > 0 {
-        start - 1
-    } else if start == 0 {
-        0
-    } else {
+    let skip = if start < 0 {
         let from_end = i64::from(count(text)) + start;
         if from_end < 0 {
             return Some("");
         }
         from_end
+    } else {
+        (start - 1).max(0)
     };
     let at = |position: i64| {
         text.char_indices()

@@ -34,7 +34,9 @@ impl Calc {
         let filter = filter.map(compile).transpose()?;
         let project = project.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let mut used = BTreeSet::new();
-        project.iter().for_each(|expr| expr.columns(&mut used));
+        for expr in &project {
+            expr.columns(&mut used);
+        }
         Ok(Self {
             filter,
             project,

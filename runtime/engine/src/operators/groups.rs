@@ -231,7 +231,7 @@ impl Groups {
         self.output.emit(
             &self.site,
             columns,
-            Some(kinds),
+            Some(&kinds),
             changes.len(),
             starts_pair,
             out,

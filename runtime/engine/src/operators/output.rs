@@ -56,7 +56,7 @@ impl Output {
         &self,
         site: &Site,
         columns: Vec<ArrayRef>,
-        kinds: Option<Int8Array>,
+        kinds: Option<&Int8Array>,
         rows: usize,
         whole: impl Fn(usize) -> bool,
         out: &mut Vec<Batch>,
@@ -74,7 +74,7 @@ impl Output {
             let part = |array: &Int8Array| array.slice(start, end - start);
             out.push(Batch {
                 rows: all.slice(start, end - start),
-                kinds: kinds.as_ref().map(part),
+                kinds: kinds.map(part),
             });
             start = end;
         }

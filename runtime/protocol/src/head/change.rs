@@ -23,6 +23,10 @@ pub struct HeadChange {
 /// Answer to the begin of an operation.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is made, once per call"
+)]
 pub enum Begun {
     /// A new operation: write this, then work.
     New(HeadChange),
@@ -219,7 +223,7 @@ impl HeadChange {
         match &mut result {
             OperationResult::Failed { why } => cut(why, WHY_LIMIT),
             OperationResult::Done { uri: Some(uri), .. } => {
-                limit("the savepoint's folder", uri, KEY_LIMIT)?
+                limit("the savepoint's folder", uri, KEY_LIMIT)?;
             }
             OperationResult::Done { uri: None, .. } | OperationResult::Running => {}
         }

@@ -220,7 +220,6 @@ fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling 
         return refuse("WrongRevision", why);
     }
     match head.state {
-        RunState::Running | RunState::Stopped => Ruling::Take,
         RunState::HandingOver { to } if claimant.revision == head.revision => {
             let why = format!(
                 "revision {} has handed over to revision {to}; a rollback is a new revision",
@@ -228,15 +227,18 @@ fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling 
             );
             refuse("WrongRevision", why)
         }
-        RunState::HandingOver { .. } => Ruling::Take,
-        RunState::Completed | RunState::Released if take_over => Ruling::Take,
-        state @ (RunState::Completed | RunState::Released) => refuse(
+        state @ (RunState::Completed | RunState::Released) if !take_over => refuse(
             "NotRunning",
             format!(
                 "the job is {}; only TakeOver goes on from it",
                 state.describe()
             ),
         ),
+        RunState::Running
+        | RunState::Stopped
+        | RunState::HandingOver { .. }
+        | RunState::Completed
+        | RunState::Released => Ruling::Take,
     }
 }
 

@@ -74,7 +74,7 @@ fn the_whole_table_of_claims() {
             assert_eq!(word(&decision), expected, "{case}");
             match decision {
                 ClaimDecision::StandBy { why } | ClaimDecision::Refuse { why, .. } => {
-                    assert!(why.len() > 10, "{case}")
+                    assert!(why.len() > 10, "{case}");
                 }
                 ClaimDecision::Replace(next) => {
                     assert_eq!(

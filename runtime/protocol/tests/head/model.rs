@@ -34,6 +34,10 @@ enum Condition {
 #[derive(Clone, Debug)]
 enum Process {
     /// Knows what it read last, which may be old; none if it read nothing yet.
+    #[expect(
+        clippy::option_option,
+        reason = "not read, and read that there is none"
+    )]
     Watching {
         seen: Option<Option<Arc<Head>>>,
     },
@@ -232,7 +236,7 @@ impl World {
                 }
                 Fate::RequestLost => {}
                 Fate::Late if world.late.is_empty() => {
-                    world.late.push((condition.clone(), ours.clone()))
+                    world.late.push((condition.clone(), ours.clone()));
                 }
                 Fate::Late => continue,
             }

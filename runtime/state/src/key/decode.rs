@@ -126,7 +126,7 @@ impl Builder {
             Self::Float32(builder) => append!(builder, float32(u32::from_be_bytes(take(rest)?))),
             Self::Float64(builder) => append!(builder, float64(u64::from_be_bytes(take(rest)?))),
             Self::Decimal(builder, ..) => {
-                append!(builder, i128::from_be_bytes(take(rest)?) ^ i128::MIN)
+                append!(builder, i128::from_be_bytes(take(rest)?) ^ i128::MIN);
             }
             Self::Utf8(builder) => {
                 append!(

@@ -105,11 +105,6 @@ impl<'a> Column<'a> {
                 format!("{} values for {rows} rows", array.len()),
             ));
         }
-        fn ints<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<&[T::Native]> {
-            array
-                .as_primitive_opt::<T>()
-                .map(|array| array.values().as_ref())
-        }
         let values = match form {
             Form::Null => {
                 (*array.data_type() == arrow_schema::DataType::Null).then_some(Values::Null)
@@ -218,7 +213,7 @@ impl<'a> Column<'a> {
                 escape(values.value(row).as_bytes(), to)
             }),
             Values::Binary(values) => {
-                self.each(bytes, cursors, |row, to| escape(values.value(row), to))
+                self.each(bytes, cursors, |row, to| escape(values.value(row), to));
             }
         }
     }
@@ -242,6 +237,12 @@ impl<'a> Column<'a> {
             }
         }
     }
+}
+
+fn ints<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<&[T::Native]> {
+    array
+        .as_primitive_opt::<T>()
+        .map(|array| array.values().as_ref())
 }
 
 fn put<const N: usize>(to: &mut [u8], value: [u8; N]) -> usize {
@@ -276,7 +277,12 @@ fn sortable64(value: f64) -> u64 {
 }
 
 fn escaped_length(text: &[u8]) -> usize {
-    text.len() + text.iter().filter(|byte| **byte == 0).count() + 2
+    text.len()
+        + text
+            .iter()
+            .map(|byte| usize::from(*byte == 0))
+            .sum::<usize>()
+        + 2
 }
 
 fn escape(text: &[u8], to: &mut [u8]) -> usize {

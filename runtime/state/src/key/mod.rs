@@ -48,6 +48,15 @@ pub(crate) fn group_of(hash: u64, max_parallelism: u16) -> u16 {
     u16::try_from(hash % u64::from(max_parallelism.max(1))).unwrap_or(0)
 }
 
+/// A key for people.
+pub(crate) fn hex(key: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    key.iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
 /// Keys of some rows, back to back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyBatch {

@@ -9,10 +9,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Every type with three values: NULL (where there is one), and two with negative and odd parts.
 fn samples() -> Vec<(DataType, ArrayRef, [&'static str; 3])> {
     let decimal = Decimal128Array::from(vec![None, Some(-5), Some(12345)]);
@@ -164,7 +160,10 @@ fn a_column_of_another_type_is_refused_by_position() {
         error.contains("key column 1") && error.contains("Int32"),
         "{error}"
     );
-    let error = encoder.encode(&[ints.clone()], 1).unwrap_err().to_string();
+    let error = encoder
+        .encode(std::slice::from_ref(&ints), 1)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("1 columns for 2"), "{error}");
     let error = encoder
         .encode(&[ints.clone(), ints], 2)

@@ -240,7 +240,8 @@ impl ObjectStore for Careless {
 
 #[tokio::test]
 async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
-    let ignores: [(fn(&Condition) -> bool, &str); 2] = [
+    type Ignored = fn(&Condition) -> bool;
+    let ignores: [(Ignored, &str); 2] = [
         (
             |condition| *condition == Condition::Absent,
             "a second creation",

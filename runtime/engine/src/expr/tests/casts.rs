@@ -257,7 +257,7 @@ fn instants_are_read_and_printed_on_the_local_clock() {
         (
             call(
                 Function::Extract(streamkeeper_protocol::expr::TimeUnit::Hour),
-                &[instant.clone()],
+                std::slice::from_ref(&instant),
                 BigInt,
             ),
             "2",

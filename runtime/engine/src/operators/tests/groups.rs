@@ -96,24 +96,14 @@ fn compare(
             Step::Batch(changes) => {
                 let (mut rows, mut kinds) = (Vec::new(), Vec::new());
                 for (row, pick) in changes {
-                    match pick.filter(|_| !live.is_empty()) {
-                        Some(pick) => {
-                            rows.push(live.swap_remove(pick.index(live.len())));
-                            kinds.push(if kinds.len() % 2 == 0 {
-                                DELETE
-                            } else {
-                                UPDATE_BEFORE
-                            });
-                        }
-                        None => {
-                            live.push(row.clone());
-                            rows.push(row);
-                            kinds.push(if kinds.len() % 2 == 0 {
-                                INSERT
-                            } else {
-                                UPDATE_AFTER
-                            });
-                        }
+                    let even = kinds.len() % 2 == 0;
+                    if let Some(pick) = pick.filter(|_| !live.is_empty()) {
+                        rows.push(live.swap_remove(pick.index(live.len())));
+                        kinds.push(if even { DELETE } else { UPDATE_BEFORE });
+                    } else {
+                        live.push(row.clone());
+                        rows.push(row);
+                        kinds.push(if even { INSERT } else { UPDATE_AFTER });
                     }
                 }
                 let inserts_only = plan.nodes[0].changelog == ChangelogMode::InsertOnly;
