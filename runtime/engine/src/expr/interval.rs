@@ -62,7 +62,7 @@ pub(super) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
         let (time, interval) = (as_i64(time)?, as_i64(interval)?);
         let moved =
             map2::<Int64Type, Int64Type, Int64Type>(&time, &interval, rows, |time, interval| {
-                Ok(Some(shift(time, sign * interval)))
+                Ok(Some(shift(time, interval.wrapping_mul(sign))))
             })?;
         from_i64(Arc::new(moved), &out)
     }))
@@ -90,14 +90,15 @@ fn shift_of(
             match (units_per_ms(time), months) {
                 (1, false) => i64::wrapping_add,
                 (1, true) => |ms, months| {
-                    calendar::add_months(ms.div_euclid(calendar::DAY_MS), months) * calendar::DAY_MS
-                        + ms.rem_euclid(calendar::DAY_MS)
+                    calendar::add_months(ms.div_euclid(calendar::DAY_MS), months)
+                        .wrapping_mul(calendar::DAY_MS)
+                        .wrapping_add(ms.rem_euclid(calendar::DAY_MS))
                 },
                 (_, false) => |micros, ms| micros.wrapping_add(ms.wrapping_mul(1000)),
                 (_, true) => |micros, months| {
                     calendar::add_months(micros.div_euclid(calendar::DAY_MICROS), months)
-                        * calendar::DAY_MICROS
-                        + micros.rem_euclid(calendar::DAY_MICROS)
+                        .wrapping_mul(calendar::DAY_MICROS)
+                        .wrapping_add(micros.rem_euclid(calendar::DAY_MICROS))
                 },
             }
         }

@@ -123,7 +123,7 @@ fn round_to(site: &Site<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprErr
         let times = wide::as_i64(&args[0])?;
         let rounded = map1::<Int64Type, Int64Type>(&times, rows, |time| {
             let micros = round_micros(unit, up, time.wrapping_mul(scale).wrapping_add(offset));
-            Ok(Some((micros - offset).div_euclid(scale)))
+            Ok(Some(micros.wrapping_sub(offset).div_euclid(scale)))
         })?;
         wide::from_i64(Arc::new(rounded), &out)
     }))
@@ -131,9 +131,9 @@ fn round_to(site: &Site<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprErr
 
 fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
     let to_multiple = |of: i64| {
-        let floor = micros - micros.rem_euclid(of);
+        let floor = micros.wrapping_sub(micros.rem_euclid(of));
         if up && floor != micros {
-            floor + of
+            floor.wrapping_add(of)
         } else {
             floor
         }
@@ -141,7 +141,7 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
     let days = micros.div_euclid(DAY_MICROS);
     let (year, month, day) = calendar::civil_of(days);
     // From here on the time of day does not count, and a quarter rounds up from every month but January: both as Flink does.
-    let first = |year: i64, month: i64| calendar::days_of(year, month, 1) * DAY_MICROS;
+    let first = |year: i64, month: i64| calendar::days_of(year, month, 1).wrapping_mul(DAY_MICROS);
     match unit {
         TimeUnit::Millisecond => to_multiple(1000),
         TimeUnit::Second => to_multiple(1_000_000),
@@ -149,13 +149,12 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
         TimeUnit::Hour => to_multiple(3_600_000_000),
         TimeUnit::Week => {
             let since_sunday = calendar::weekday(days);
-            (days
-                - if up && since_sunday > 0 {
-                    since_sunday - 7
-                } else {
-                    since_sunday
-                })
-                * DAY_MICROS
+            let back = if up && since_sunday > 0 {
+                since_sunday - 7
+            } else {
+                since_sunday
+            };
+            (days - back).wrapping_mul(DAY_MICROS)
         }
         TimeUnit::Month => first(year, month + i64::from(up && day > 1)),
         TimeUnit::Quarter => first(
@@ -194,8 +193,11 @@ fn date_format(site: &Site<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
+/// Reads a text; none if it is none of these.
+type Parser<T> = Box<dyn Fn(&str) -> Option<T> + Send + Sync>;
+
 /// Parses with the pattern, if any; falls back to the standard form, as Flink does.
-fn parser(site: &Site<'_>) -> Result<Box<dyn Fn(&str) -> Option<Local> + Send + Sync>, ExprError> {
+fn parser(site: &Site<'_>) -> Result<Parser<Local>, ExprError> {
     if !site.args[0].is_string() {
         return Err(site.unsupported());
     }
@@ -226,7 +228,7 @@ fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
 }
 
 fn to_date(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let parse: Box<dyn Fn(&str) -> Option<i64> + Send + Sync> = if site.args.len() < 2 {
+    let parse: Parser<i64> = if site.args.len() < 2 {
         if !site.args[0].is_string() {
             return Err(site.unsupported());
         }

@@ -134,7 +134,7 @@ impl SourceTask {
             .quiet_since_ms
             .zip(self.idle_after_ms)
             .filter(|_| !self.idle)
-            .map(|(since, after)| since + after);
+            .map(|(since, after)| since.saturating_add(after));
         paced.into_iter().chain(falls_idle).min()
     }
 

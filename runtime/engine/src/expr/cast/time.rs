@@ -35,7 +35,13 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             let unit = 1000 / wide::units_per_ms(to);
             let step = 10_i64.pow(u32::from(6_u8.saturating_sub(*precision)));
             let back = if is_ltz(to) && cross { zone } else { 0 };
-            Box::new(move |micros| ((micros - back).div_euclid(step) * step).div_euclid(unit))
+            Box::new(move |micros| {
+                let cut = micros
+                    .wrapping_sub(back)
+                    .div_euclid(step)
+                    .wrapping_mul(step);
+                cut.div_euclid(unit)
+            })
         }
         _ => return None,
     };

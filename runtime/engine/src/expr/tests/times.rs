@@ -245,3 +245,91 @@ fn patterns_are_those_of_java() {
         ),
     ]);
 }
+
+#[test]
+fn no_time_is_so_far_away_that_a_function_panics() {
+    let extremes = [
+        i64::MIN,
+        i64::MIN + 1,
+        -1,
+        0,
+        1,
+        253_402_300_800_000,
+        i64::MAX - 1,
+        i64::MAX,
+    ];
+    let units = [
+        U::Year,
+        U::Quarter,
+        U::Month,
+        U::Week,
+        U::Day,
+        U::DayOfWeek,
+        U::DayOfYear,
+        U::Hour,
+        U::Minute,
+        U::Second,
+        U::Millisecond,
+        U::Epoch,
+    ];
+    let types = [0, 3, 6].map(|precision| DataType::Timestamp { precision });
+    let zoned = [0, 3, 6].map(|precision| DataType::TimestampLtz { precision });
+    let types: Vec<DataType> = types.into_iter().chain(zoned).collect();
+    let mut ran = 0;
+    for ty in &types {
+        let column = super::super::wide::from_i64(
+            longs(&extremes.map(Some)),
+            &streamkeeper_connectors::batch::arrow_type(ty),
+        );
+        let input = batch(vec![column.unwrap()]);
+        let time = Expr {
+            kind: ExprKind::Column(0),
+            ty: LogicalType::nullable(ty.clone()),
+        };
+        let mut all: Vec<Expr> = Vec::new();
+        for unit in units {
+            all.push(call(F::Extract(unit), std::slice::from_ref(&time), BigInt));
+            all.push(call(
+                F::FloorTo(unit),
+                std::slice::from_ref(&time),
+                ty.clone(),
+            ));
+            all.push(call(
+                F::CeilTo(unit),
+                std::slice::from_ref(&time),
+                ty.clone(),
+            ));
+        }
+        for interval in [
+            millis(i64::MIN),
+            millis(i64::MAX),
+            months(i32::MIN),
+            months(i32::MAX),
+        ] {
+            all.push(call(F::Add, &[time.clone(), interval.clone()], ty.clone()));
+            all.push(call(F::Subtract, &[time.clone(), interval], ty.clone()));
+        }
+        all.push(call(
+            F::Subtract,
+            &[time.clone(), time.clone()],
+            IntervalDayTime,
+        ));
+        all.push(call(
+            F::DateFormat,
+            &[time.clone(), text("yyyy-MM-dd HH:mm:ss.SSS")],
+            DataType::STRING,
+        ));
+        let targets = types.iter().chain([&Date, &Time, &DataType::STRING]);
+        all.extend(targets.map(|target| cast(time.clone(), target.clone())));
+        for expr in all {
+            for zone in [Zone::UTC, Zone::parse("UTC+14:00").unwrap()] {
+                if let Ok(compiled) = CompiledExpr::in_zone(&expr, zone) {
+                    ran += 1;
+                    // An error would do; a panic would take the worker down.
+                    let _ = compiled.evaluate(&input);
+                }
+            }
+        }
+    }
+    assert!(ran > 500, "{ran}");
+}
