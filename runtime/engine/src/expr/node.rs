@@ -78,7 +78,9 @@ impl Node {
             }
             Self::Constant(_) => {}
             Self::Call { args, .. } | Self::Junction { args, .. } | Self::Coalesce(args) => {
-                args.iter().for_each(|arg| arg.columns(into))
+                for arg in args {
+                    arg.columns(into);
+                }
             }
             Self::Case {
                 branches,
@@ -204,12 +206,17 @@ fn junction(
     };
     let mut so_far = first.evaluate(columns, rows)?.booleans(rows)?;
     for arg in rest {
-        // A FALSE decides an AND, a TRUE decides an OR.
-        let undecided: BooleanArray = so_far
-            .iter()
-            .map(|value| Some(value != Some(!all)))
-            .collect();
-        let next = arg.evaluate_on(&undecided, columns, rows)?.booleans(rows)?;
+        let next = if arg.is_fallible() {
+            // A FALSE decides an AND, a TRUE decides an OR.
+            let undecided: BooleanArray = so_far
+                .iter()
+                .map(|value| Some(value != Some(!all)))
+                .collect();
+            arg.evaluate_on(&undecided, columns, rows)?
+        } else {
+            arg.evaluate(columns, rows)?
+        };
+        let next = next.booleans(rows)?;
         so_far = if all {
             arrow_arith::boolean::and_kleene(&so_far, &next)?
         } else {
