@@ -88,7 +88,7 @@ fn time_zone(value: &str) -> Result<Option<String>, String> {
         return Ok(Some(value.to_owned()));
     }
     Err(format!(
-        "the time zone '{value}' is not supported: write 'UTC' or a fixed distance from it like '+02:00'; zones with daylight saving time are not supported yet"
+        "the time zone '{value}' is not supported: write 'UTC' or a fixed distance from it like 'GMT+02:00'; zones with daylight saving time are not supported yet"
     ))
 }
 
