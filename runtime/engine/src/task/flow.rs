@@ -188,6 +188,8 @@ impl Subtask {
             }
         }
         if change.idle {
+            // The others go on without this input: what is held back would come late.
+            self.flush_node(id)?;
             self.forward_status(id, true)?;
         }
         if change.ended {

@@ -1,1 +1,146 @@
 //! Single behaviours of the flow.
+
+use std::sync::Arc;
+
+use streamkeeper_protocol::{
+    key_group::Assignment,
+    manifest::CheckpointKind,
+    plan::{Operator as PlanOperator, StreamPlan},
+};
+
+use super::{
+    parts::{Assigner, HoldBack, Row, TestSink, TestSource, WindowCount, plan, table},
+    rig::{Rig, Stored},
+};
+use crate::task::{Command, NodePart, splits_of};
+
+const GROUPS: u16 = 16;
+/// Far more than any of these jobs needs to come to rest.
+const PLENTY: usize = 2_000;
+
+/// source → assigner → hold back ─hash(key)→ window count → sink.
+fn windows() -> StreamPlan {
+    plan(vec![
+        (PlanOperator::Source(table("input")), vec![]),
+        (PlanOperator::Union, vec![(0, None)]),
+        (PlanOperator::Union, vec![(1, None)]),
+        (PlanOperator::Union, vec![(2, Some(vec![1]))]),
+        (PlanOperator::Sink(table("windows")), vec![(3, None)]),
+    ])
+}
+
+/// Parts of [`windows`] over these splits.
+fn build(
+    splits: Vec<Vec<Row>>,
+    bounded: bool,
+) -> impl Fn(u32, &Arc<Assignment>, &Stored) -> Vec<NodePart> {
+    move |subtask, assignment, stored| {
+        let assignment = assignment.clone();
+        let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
+        let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
+        let source = TestSource::open(
+            &splits,
+            &owns,
+            GROUPS,
+            &restored,
+            u64::from(subtask),
+            bounded,
+        );
+        vec![
+            NodePart::Source(Box::new(source), restored),
+            NodePart::Operator(Box::<Assigner>::default()),
+            NodePart::Operator(Box::<HoldBack>::default()),
+            NodePart::Operator(Box::new(WindowCount::new(GROUPS, owns))),
+            NodePart::Sink(Box::<TestSink>::default()),
+        ]
+    }
+}
+
+fn start(parallelism: u32, splits: Vec<Vec<Row>>, bounded: bool) -> Rig {
+    let build = build(splits, bounded);
+    Rig::start(
+        &windows(),
+        parallelism,
+        GROUPS,
+        1 << 16,
+        7,
+        Stored::default(),
+        &build,
+    )
+}
+
+fn rows(rig: &Rig, node: usize) -> u64 {
+    rig.counters
+        .iter()
+        .map(|counters| counters.rows(node))
+        .sum()
+}
+
+fn late(rig: &Rig) -> u64 {
+    use std::sync::atomic::Ordering::Relaxed;
+    rig.counters
+        .iter()
+        .map(|counters| counters.late.load(Relaxed))
+        .sum()
+}
+
+#[test]
+fn what_is_held_back_leaves_when_the_input_falls_idle() {
+    // Rows of one time, so that no watermark follows the last of them. The subtask that has the last
+    // split goes on after the other one is idle, and fires the other one's windows.
+    let splits: Vec<Vec<Row>> = (0..8_i64)
+        .map(|split| vec![(split * 1000, split, 1); 20])
+        .collect();
+    let mut rig = start(2, splits, false);
+    for _ in 0..PLENTY {
+        rig.roll();
+    }
+    assert_eq!(rows(&rig, 0), 160, "all input was read");
+    let checkpoint = rig.trigger(CheckpointKind::Periodic);
+    for _ in 0..PLENTY {
+        rig.roll();
+    }
+    assert!(rig.is_frozen(checkpoint));
+    rig.complete(checkpoint);
+    assert_eq!(late(&rig), 0, "no row became late while it was held back");
+}
+
+#[test]
+fn sources_stand_still_after_a_final_barrier_until_they_are_told_to_go_on() {
+    let splits: Vec<Vec<Row>> = (0..6_i64)
+        .map(|split| (0..200).map(|time| (time, split, 1)).collect())
+        .collect();
+    let mut rig = start(2, splits, true);
+    let checkpoint = rig.trigger(CheckpointKind::Final);
+    for _ in 0..PLENTY {
+        rig.roll();
+    }
+    assert!(rig.is_frozen(checkpoint));
+    assert!(!rig.complete(checkpoint), "the input has not ended");
+    let read = rows(&rig, 0);
+    assert!(read < 1200);
+    for _ in 0..PLENTY {
+        rig.roll();
+    }
+    assert_eq!(rows(&rig, 0), read);
+    rig.command(&Command::Resume);
+    for _ in 0..20 * PLENTY {
+        rig.roll();
+    }
+    assert_eq!((rows(&rig, 0), rig.ended), (1200, 2));
+}
+
+#[test]
+fn an_idle_subtask_holds_no_window_of_the_others_back() {
+    // One split: one of the two subtasks has nothing to read, ever.
+    let rows_of_split: Vec<Row> = (0..50).map(|time| (time, time % 5, 1)).collect();
+    let mut rig = start(2, vec![rows_of_split], false);
+    for _ in 0..PLENTY {
+        rig.roll();
+    }
+    assert_eq!(
+        rows(&rig, 4),
+        5 * 4,
+        "the windows before the last watermark"
+    );
+}
