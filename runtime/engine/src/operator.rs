@@ -39,7 +39,7 @@ pub trait Operator: Send {
         None
     }
 
-    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called before a barrier is taken and at the end of input.
+    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called before a barrier is taken, when the input falls idle and at its end.
     fn flush(&mut self, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
         Ok(())
     }
@@ -61,6 +61,10 @@ pub trait Operator: Send {
 
     /// Takes the combined watermark of the checkpoint back, after all states.
     fn restore_watermark(&mut self, _watermark: i64) {}
+
+    /// Told before [`Self::freeze`]: the watermark that all subtasks of the node agree upon at this barrier, if there is one. The operator's own may be larger, where
+    /// an input fell idle and spoke again: only the order in which a subtask heard its inputs made it so, and the checkpoint may keep the smaller one.
+    fn agree(&mut self, _watermark: Option<i64>) {}
 
     /// The changes of every state since the last call, or everything if `full`.
     fn freeze(&mut self, _full: bool) -> Result<Vec<FrozenState>, EngineError> {

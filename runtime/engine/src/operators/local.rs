@@ -19,9 +19,10 @@ use crate::{
 /// Groups held at most before they are sent on.
 const HELD_GROUPS: usize = 32 * 1024;
 
-/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many, and before a barrier.
+/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many, before a barrier and when the input falls idle.
 ///
-/// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile.
+/// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile. Windows
+/// wait for no input that is idle; so nothing is held then.
 #[derive(Debug)]
 pub(super) struct LocalWindows {
     site: Site,
@@ -125,11 +126,8 @@ impl Operator for LocalWindows {
         let millis = windows::times(&self.site, batch, self.time)?;
         self.slices.clear();
         self.slices.extend(
-            millis
-                .as_primitive::<Int64Type>()
-                .values()
-                .iter()
-                .map(|time| self.slicing.slice_end(*time)),
+            self.slicing
+                .slice_ends(millis.as_primitive::<Int64Type>().values()),
         );
         self.earliest = self
             .slices

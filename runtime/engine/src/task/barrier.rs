@@ -115,6 +115,7 @@ impl Subtask {
                 if *makes_watermarks && !node.progress.has_ended() {
                     snapshot.watermark = node.own_watermark;
                 }
+                operator.agree(node.progress.agreed());
                 snapshot.states = operator.freeze(full)?;
             }
             Work::Sink(sink) => snapshot.committable = sink.prepare(checkpoint)?,

@@ -14,6 +14,7 @@ struct Lane {
 pub(crate) struct Progress {
     lanes: Vec<Lane>,
     watermark: Option<i64>,
+    restored: Option<i64>,
     idle: bool,
     ended: bool,
 }
@@ -36,6 +37,7 @@ impl Progress {
         Self {
             lanes: vec![Lane::default(); lanes],
             watermark: None,
+            restored: None,
             idle: false,
             ended: false,
         }
@@ -46,6 +48,12 @@ impl Progress {
         self.watermark
     }
 
+    /// The watermark that every subtask of the node agrees upon at a barrier: what the lanes say now, without the order in which they fell idle and spoke
+    /// again. Lanes say the same everywhere, and so does the checkpoint they started from.
+    pub(crate) fn agreed(&self) -> Option<i64> {
+        self.of_lanes().max(self.restored)
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
@@ -53,6 +61,7 @@ impl Progress {
     /// Continues from a checkpoint.
     pub(crate) fn restore(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(Some(watermark));
+        self.restored = self.watermark;
     }
 
     pub(crate) fn watermark(&mut self, lane: usize, watermark: i64) -> Change {
@@ -90,25 +99,30 @@ impl Progress {
             }
             return change;
         }
-        let open = || self.lanes.iter().filter(|lane| !lane.ended);
-        let idle = open().all(|lane| lane.idle);
-        let combined = if idle {
-            open().map(|lane| lane.watermark).max()
-        } else {
-            open()
-                .filter(|lane| !lane.idle)
-                .map(|lane| lane.watermark)
-                .min()
-        };
+        let idle = self.open().all(|lane| lane.idle);
         change.active = self.idle && !idle;
         change.idle = !self.idle && idle;
         self.idle = idle;
-        let combined = combined.flatten();
+        let combined = self.of_lanes();
         if combined > self.watermark {
             self.watermark = combined;
             change.watermark = combined;
         }
         change
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().filter(|lane| !lane.ended)
+    }
+
+    /// The lanes' watermarks combined, as they are now.
+    fn of_lanes(&self) -> Option<i64> {
+        if self.ended {
+            return Some(i64::MAX);
+        }
+        let speaking = self.open().filter(|lane| !lane.idle);
+        let smallest = speaking.map(|lane| lane.watermark).min();
+        smallest.unwrap_or_else(|| self.open().map(|lane| lane.watermark).max().flatten())
     }
 }
 
@@ -136,6 +150,24 @@ mod tests {
         assert_eq!(progress.combined(), Some(50));
         progress.restore(40);
         assert_eq!(progress.combined(), Some(50));
+    }
+
+    #[test]
+    fn what_is_agreed_upon_does_not_depend_on_the_order_of_idleness() {
+        let (mut first, mut second) = (Progress::new(2), Progress::new(2));
+        first.watermark(0, 10);
+        first.idle(0, true);
+        first.watermark(1, 50);
+        first.idle(0, false);
+        second.watermark(0, 10);
+        second.idle(0, true);
+        second.idle(0, false);
+        second.watermark(1, 50);
+        assert_eq!((first.combined(), second.combined()), (Some(50), Some(10)));
+        assert_eq!((first.agreed(), second.agreed()), (Some(10), Some(10)));
+        let mut restored = Progress::new(2);
+        restored.restore(30);
+        assert_eq!(restored.agreed(), Some(30), "no lane has spoken yet");
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub(super) struct Machine {
     pub(super) subtasks: Vec<Box<dyn Operator>>,
     assignment: Arc<Assignment>,
     pub(super) store: Store,
-    watermark: Option<i64>,
+    /// What a checkpoint keeps.
+    pub(super) watermark: Option<i64>,
 }
 
 impl Machine {

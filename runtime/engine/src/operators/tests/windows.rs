@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{
     aggregate::{AggregateCall, AggregateFunction},
     plan::{StreamPlan, Window},
@@ -126,10 +127,9 @@ fn compare(
     let check_watermark =
         |machine: &mut Machine, locals: &mut Vec<Machine>, model: &mut Model, watermark: i64| {
             for local in locals.iter_mut() {
-                let flushed = local.watermark(watermark);
-                flushed
-                    .iter()
-                    .for_each(|batch| assert!(machine.process(batch).is_empty()));
+                for batch in &local.watermark(watermark) {
+                    assert!(machine.process(batch).is_empty());
+                }
             }
             let out = machine.watermark(watermark);
             let got = emitted(&out);
@@ -157,9 +157,9 @@ fn compare(
                 let batch = batch(&rows, None);
                 if is_split {
                     let local = rows.len() % 2;
-                    let sent = locals[local].process(&batch);
-                    sent.iter()
-                        .for_each(|batch| assert!(machine.process(batch).is_empty()));
+                    for batch in &locals[local].process(&batch) {
+                        assert!(machine.process(batch).is_empty());
+                    }
                 } else {
                     assert!(machine.process(&batch).is_empty());
                 }
@@ -170,16 +170,17 @@ fn compare(
             }
             Step::Checkpoint { full, restore } => {
                 for local in &mut locals {
-                    let flushed = local.flush();
-                    flushed
-                        .iter()
-                        .for_each(|batch| assert!(machine.process(batch).is_empty()));
+                    for batch in &local.flush() {
+                        assert!(machine.process(batch).is_empty());
+                    }
                 }
                 machine.checkpoint(full);
                 if let Some(parallelism) = restore {
                     late += machine.late();
                     machine.restore(plan, parallelism);
-                    locals.iter_mut().for_each(|local| local.restore(plan, 1));
+                    for local in &mut locals {
+                        local.restore(plan, 1);
+                    }
                 }
             }
         }
@@ -287,9 +288,7 @@ fn many_keys_leave_in_batches_of_limited_size() {
         .for_each(|rows| assert!(machine.process(&batch(rows, None)).is_empty()));
     let out = machine.watermark(9);
     assert_eq!(
-        out.iter()
-            .map(streamkeeper_connectors::batch::Batch::len)
-            .collect::<Vec<_>>(),
+        out.iter().map(Batch::len).collect::<Vec<_>>(),
         [4096, 4096, 1808]
     );
     let mut local = Machine::new(&split(window, &[VALUE], &calls[..1]), 1, 1);
@@ -300,7 +299,7 @@ fn many_keys_leave_in_batches_of_limited_size() {
             local
                 .process(&batch(rows, None))
                 .iter()
-                .map(streamkeeper_connectors::batch::Batch::len)
+                .map(Batch::len)
                 .sum::<usize>()
         })
         .sum();
@@ -355,4 +354,90 @@ fn a_restored_window_does_not_fire_again() {
     assert!(machine.watermark(13).is_empty());
     assert_eq!(emitted(&machine.watermark(14)).len(), 1);
     assert!(machine.watermark(i64::MAX).is_empty());
+}
+
+/// What each of 20 keys has in each of its windows: (key, end of the window, rows).
+fn counted(batches: &[Batch]) -> Vec<(String, String, String)> {
+    let rows = emitted(batches).into_iter().map(|row| row.columns);
+    rows.map(|columns| (columns[0].clone(), columns[3].clone(), columns[1].clone()))
+        .collect()
+}
+
+#[test]
+fn a_window_that_one_subtask_fired_stays_fired_though_the_checkpoint_keeps_a_smaller_watermark() {
+    let tumble = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
+    let hop = Window::Hop {
+        slide: 5,
+        size: 10,
+        offset: 0,
+    };
+    let calls = [call(AggregateFunction::Count, None)];
+    let rows: Vec<Row> = (0..20)
+        .map(|name| Row {
+            name: Some(format!("n{name}")),
+            ..at(7, 1)
+        })
+        .collect();
+    for (window, full, parallelism) in [
+        (tumble, true, 3),
+        (tumble, false, 1),
+        (hop, false, 3),
+        (hop, true, 2),
+    ] {
+        let plan = single(window, &[NAME], &calls);
+        let mut machine = Machine::new(&plan, 1, 2);
+        machine.process(&batch(&rows, None));
+        // The first subtask heard an input fall idle before another one spoke, the second after it.
+        let mut out = Vec::new();
+        machine.subtasks[0].watermark(9, &mut out).unwrap();
+        machine.subtasks[1].watermark(4, &mut out).unwrap();
+        let early: Vec<String> = counted(&out).into_iter().map(|row| row.0).collect();
+        assert!(!early.is_empty() && early.len() < 20);
+        for subtask in &mut machine.subtasks {
+            subtask.agree(Some(4));
+        }
+        machine.checkpoint(full);
+        machine.watermark = Some(4);
+        machine.restore(&plan, parallelism);
+        out.extend(machine.process(&batch(&rows, None)));
+        let late = if window == tumble { early.len() } else { 0 };
+        assert_eq!(machine.late(), late as u64);
+        out.extend(machine.watermark(i64::MAX));
+        let mut got = counted(&out);
+        got.sort();
+        let ends = if window == tumble {
+            &[10][..]
+        } else {
+            &[10, 15]
+        };
+        let mut expected: Vec<(String, String, String)> = Vec::new();
+        for name in rows.iter().filter_map(|row| row.name.clone()) {
+            for &end in ends {
+                let once = end == 10 && early.contains(&name);
+                let count = if once { "1" } else { "2" };
+                expected.push((name.clone(), show_time(end), count.to_owned()));
+            }
+        }
+        expected.sort();
+        assert_eq!(got, expected, "every window of every key is emitted once");
+        machine.checkpoint(false);
+        assert!(machine.store.entries.is_empty(), "nothing is left behind");
+    }
+}
+
+#[test]
+fn a_window_at_the_start_of_time_is_a_window() {
+    let window = Window::Hop {
+        slide: 5,
+        size: 10,
+        offset: 0,
+    };
+    let calls = [call(AggregateFunction::Count, None)];
+    let mut machine = Machine::new(&single(window, &[NAME], &calls), 1, 1);
+    machine.process(&batch(&[at(i64::MIN + 1, 1), at(0, 1)], None));
+    let fired: usize = machine.watermark(30).iter().map(Batch::len).sum();
+    assert_eq!(fired, 4, "both rows are in two windows");
 }

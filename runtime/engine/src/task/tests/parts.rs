@@ -67,8 +67,11 @@ pub(super) fn rows(batch: &Batch) -> Vec<Row> {
         .collect()
 }
 
-/// A plan of nodes (operator, inputs as (node, key columns or forward)).
-pub(super) fn plan(nodes: Vec<(PlanOperator, Vec<(usize, Option<Vec<usize>>)>)>) -> StreamPlan {
+/// An operator and its inputs: nodes with the key columns, or none to forward.
+pub(super) type Planned = (PlanOperator, Vec<(usize, Option<Vec<usize>>)>);
+
+/// A plan of nodes.
+pub(super) fn plan(nodes: Vec<Planned>) -> StreamPlan {
     let nodes = nodes
         .into_iter()
         .enumerate()
@@ -129,6 +132,7 @@ pub(super) struct TestSource {
     changed: BTreeSet<usize>,
     dice: Dice,
     bounded: bool,
+    naps: bool,
 }
 
 impl TestSource {
@@ -160,7 +164,14 @@ impl TestSource {
             changed: BTreeSet::new(),
             dice: Dice(seed),
             bounded,
+            naps: false,
         }
+    }
+
+    /// Falls idle now and then, as if what it reads next did not exist yet.
+    pub(super) fn napping(mut self) -> Self {
+        self.naps = true;
+        self
     }
 }
 
@@ -168,6 +179,9 @@ impl Source for TestSource {
     fn poll(&mut self, max_rows: usize) -> Result<Polled, ConnectorError> {
         if self.dice.one_in(4) {
             return Ok(Polled::Pending);
+        }
+        if self.naps && self.dice.one_in(3) {
+            return Ok(Polled::Idle);
         }
         let mut out = Vec::new();
         let wanted = 1 + usize::try_from(self.dice.below(7)).unwrap();

@@ -93,11 +93,14 @@ impl ReturnCredit for ReturnWire {
     }
 }
 
+/// Values by key group and key.
+type Values = BTreeMap<(u16, Vec<u8>), Vec<u8>>;
+
 /// State of all operators at a complete checkpoint.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stored {
-    /// By node and state name: entries by (key group, key).
-    pub(super) entries: BTreeMap<(NodeId, String), BTreeMap<(u16, Vec<u8>), Vec<u8>>>,
+    /// By node and state name.
+    pub(super) entries: BTreeMap<(NodeId, String), Values>,
     pub(super) watermarks: BTreeMap<NodeId, Option<i64>>,
 }
 
@@ -319,7 +322,7 @@ impl Rig {
         drop(wires);
         match parcel {
             Some(Parcel::Message(envelope)) => {
-                self.inboxes[pair.1 as usize].deliver(envelope).unwrap()
+                self.inboxes[pair.1 as usize].deliver(envelope).unwrap();
             }
             Some(Parcel::Credit(credit, bytes)) => credit.give(bytes),
             None => {}

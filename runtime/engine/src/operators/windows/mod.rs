@@ -1,12 +1,17 @@
 //! Windows after the shuffle: from rows (`Single`) or from partial accumulators (`Global`).
+//!
+//! * `late`: which rows come too late.
+//! * `fire`: windows whose time has come.
+//! * `fired`: which have fired already, where the watermark does not tell.
+
+mod fire;
+mod fired;
+mod late;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, cast::AsArray, types::Int64Type,
-};
-use hashbrown::HashTable;
-use streamkeeper_connectors::batch::{BATCH_ROWS, Batch};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
+use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{
     key_group::key_group,
     manifest::StateDescriptor,
@@ -15,12 +20,13 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, StateTable};
 
+use self::fired::Fired;
+pub(super) use self::late::times;
 use super::{
     Site, input_of,
     output::Output,
     shape::{self, SLICES},
-    slices::{self, Slicing},
-    watermarks::describe,
+    slices::Slicing,
 };
 use crate::{
     EngineError,
@@ -30,29 +36,6 @@ use crate::{
 
 /// Bytes of the slice's end in front of an encoded key: a BIGINT NOT NULL.
 const SLICE_BYTES: usize = 9;
-
-/// Times of a batch as epoch milliseconds; a NULL fails.
-pub(super) fn times(site: &Site, batch: &Batch, column: usize) -> Result<ArrayRef, EngineError> {
-    let time = batch
-        .rows
-        .columns()
-        .get(column)
-        .ok_or_else(|| site.refused(format!("the time column {column} is not in its input")))?;
-    if let Some(row) = (time.null_count() > 0)
-        .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
-        .flatten()
-    {
-        let detail = format!(
-            "the time of row ({}) is NULL, so it belongs to no window",
-            describe(&batch.rows, row)
-        );
-        return Err(EngineError::Expression {
-            operator: site.label.clone(),
-            detail,
-        });
-    }
-    slices::epoch_millis(time).map_err(|detail| site.refused(detail))
-}
 
 /// A group of a slice.
 #[derive(Debug)]
@@ -81,6 +64,11 @@ pub(super) struct Windows {
     accumulators: Accumulators,
     slices: BTreeMap<i64, Vec<Member>>,
     watermark: i64,
+    /// What all subtasks agree upon at the barrier at hand.
+    agreed: i64,
+    /// Own key groups.
+    owned: Vec<u16>,
+    fired: Fired,
     late: u64,
 }
 
@@ -141,43 +129,12 @@ impl Windows {
             table: StateTable::new(descriptor, key_groups),
             slices: BTreeMap::new(),
             watermark: i64::MIN,
+            agreed: i64::MAX,
+            owned: place.assignment.groups_of(place.subtask).collect(),
+            fired: Fired::default(),
             late: 0,
             site,
         })
-    }
-
-    /// The rows that are not late, with the ends of their slices.
-    fn in_time(&mut self, batch: &Batch) -> Result<(RecordBatch, Int64Array), EngineError> {
-        let times = times(&self.site, batch, self.time)?;
-        let times = times.as_primitive::<Int64Type>();
-        let ends: Int64Array = if self.merges {
-            times.clone()
-        } else {
-            times.unary(|time| self.slicing.slice_end(time))
-        };
-        let (mut seen, mut seen_late) = (i64::MIN, true);
-        let mut is_late = |end: i64| {
-            // Neighbours are mostly of one slice.
-            if end != seen {
-                (seen, seen_late) = (end, self.slicing.is_late(end, self.watermark));
-            }
-            seen_late
-        };
-        let late = ends.values().iter().filter(|end| is_late(**end)).count();
-        if late == 0 {
-            return Ok((batch.rows.clone(), ends));
-        }
-        self.late += late as u64;
-        let kept: BooleanArray = ends
-            .values()
-            .iter()
-            .map(|end| Some(!self.slicing.is_late(*end, self.watermark)))
-            .collect();
-        let rows = arrow_select::filter::filter_record_batch(&batch.rows, &kept)
-            .map_err(|error| self.site.refused(error))?;
-        let ends =
-            arrow_select::filter::filter(&ends, &kept).map_err(|error| self.site.refused(error))?;
-        Ok((rows, ends.as_primitive::<Int64Type>().clone()))
     }
 
     /// The group of every row.
@@ -199,110 +156,21 @@ impl Windows {
         let mut groups = Vec::with_capacity(rows.num_rows());
         for (row, &end) in ends.values().iter().enumerate() {
             let key = keys.key(row);
-            let group = match self.table.get_mut(key) {
-                Some(group) => *group,
-                None => {
-                    let group = self.accumulators.add();
-                    self.table.insert(key, group);
-                    self.slices.entry(end).or_default().push(Member {
-                        group,
-                        key: key.bytes.into(),
-                    });
-                    group
-                }
+            let group = if let Some(group) = self.table.get_mut(key) {
+                *group
+            } else {
+                let group = self.accumulators.add();
+                self.table.insert(key, group);
+                self.slices.entry(end).or_default().push(Member {
+                    group,
+                    key: key.bytes.into(),
+                });
+                group
             };
             groups.push(group);
         }
         self.accumulators.settle();
         Ok(groups)
-    }
-
-    /// Emits the window with this end.
-    fn fire(&self, end: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        let slices = || {
-            self.slices
-                .range(self.slicing.start(end).wrapping_add(1)..=end)
-        };
-        if self.slicing.is_tumbling() || slices().nth(1).is_none() {
-            for (_, members) in slices() {
-                let keys: Vec<&[u8]> = members
-                    .iter()
-                    .map(|member| &member.key[SLICE_BYTES..])
-                    .collect();
-                let groups: Vec<u32> = members.iter().map(|member| member.group).collect();
-                self.emit(end, &keys, &groups, &self.accumulators, out)?;
-            }
-            return Ok(());
-        }
-        let mut merged = Accumulators::new(&self.aggregates.aggregates, Input::InsertOnly)
-            .map_err(|detail| self.site.refused(detail))?;
-        let mut index: HashTable<u32> = HashTable::new();
-        let mut keys: Vec<KeyRef<'_>> = Vec::new();
-        for (_, members) in slices() {
-            let (mut own, mut theirs) = (
-                Vec::with_capacity(members.len()),
-                Vec::with_capacity(members.len()),
-            );
-            for member in members {
-                let key = KeyRef::new(&member.key[SLICE_BYTES..]);
-                let found = index
-                    .find(key.hash, |group| keys[*group as usize] == key)
-                    .copied();
-                let group = found.unwrap_or_else(|| {
-                    let group = merged.add();
-                    keys.push(key);
-                    index.insert_unique(key.hash, group, |group| keys[*group as usize].hash);
-                    group
-                });
-                own.push(group);
-                theirs.push(member.group);
-            }
-            merged.settle();
-            merged
-                .absorb(&own, &self.accumulators, &theirs)
-                .map_err(|detail| self.site.refused(detail))?;
-        }
-        let groups: Vec<u32> = (0..keys.len())
-            .filter_map(|group| u32::try_from(group).ok())
-            .collect();
-        let keys: Vec<&[u8]> = keys.iter().map(|key| key.bytes).collect();
-        self.emit(end, &keys, &groups, &merged, out)
-    }
-
-    fn emit(
-        &self,
-        end: i64,
-        keys: &[&[u8]],
-        groups: &[u32],
-        from: &Accumulators,
-        out: &mut Vec<Batch>,
-    ) -> Result<(), EngineError> {
-        let refused = |detail: String| self.site.refused(detail);
-        for (keys, groups) in keys.chunks(BATCH_ROWS).zip(groups.chunks(BATCH_ROWS)) {
-            let mut columns = self
-                .key_encoder
-                .decode(keys.iter().copied())
-                .map_err(|error| self.site.unreadable(SLICES, error))?;
-            columns.extend(from.results(groups).map_err(refused)?);
-            let fields = self.output.types();
-            let bounds = [self.slicing.start(end), end, end.wrapping_sub(1)];
-            for ((bound, shift), to) in bounds
-                .iter()
-                .zip(self.shifts)
-                .zip(&fields[fields.len().saturating_sub(3)..])
-            {
-                columns.push(
-                    slices::timestamps(&vec![bound.wrapping_add(shift); keys.len()], to)
-                        .map_err(refused)?,
-                );
-            }
-            out.push(Batch::inserts(self.output.rows(
-                &self.site,
-                columns,
-                keys.len(),
-            )?));
-        }
-        Ok(())
     }
 
     /// Forgets the slices whose last window has this end or an earlier one.
@@ -353,6 +221,7 @@ impl Operator for Windows {
             self.expire(end);
         }
         self.watermark = self.watermark.max(watermark);
+        self.fired.reached(self.watermark);
         Ok(())
     }
 
@@ -370,6 +239,12 @@ impl Operator for Windows {
             return Err(self
                 .site
                 .unreadable(name, "a window aggregation keeps no such state"));
+        }
+        let (marks, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Fired::owns);
+        for mark in &marks {
+            self.fired
+                .restore(mark)
+                .map_err(|detail| self.site.unreadable(name, detail))?;
         }
         let live: Vec<Box<[u8]>> = entries
             .iter()
@@ -415,6 +290,11 @@ impl Operator for Windows {
 
     fn restore_watermark(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(watermark);
+        self.fired.reached(self.watermark);
+    }
+
+    fn agree(&mut self, watermark: Option<i64>) {
+        self.agreed = watermark.unwrap_or(i64::MIN);
     }
 
     fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
@@ -426,6 +306,13 @@ impl Operator for Windows {
         for entry in &mut frozen.entries {
             entry.key_group = key_group(&entry.key[SLICE_BYTES..], self.key_groups);
         }
+        let ahead: &[u16] = if self.watermark > self.agreed {
+            &self.owned
+        } else {
+            &[]
+        };
+        let marks = self.fired.freeze(full, ahead, self.watermark);
+        frozen.entries.extend(marks);
         Ok(vec![frozen])
     }
 

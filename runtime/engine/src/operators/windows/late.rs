@@ -1,0 +1,107 @@
+//! Which rows come too late.
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, cast::AsArray, types::Int64Type,
+};
+use arrow_buffer::BooleanBuffer;
+use streamkeeper_connectors::batch::Batch;
+
+use super::{
+    super::{Site, slices, watermarks::describe},
+    Windows,
+};
+use crate::EngineError;
+
+/// Times of a batch as epoch milliseconds; a NULL fails.
+pub(crate) fn times(site: &Site, batch: &Batch, column: usize) -> Result<ArrayRef, EngineError> {
+    let time = batch
+        .rows
+        .columns()
+        .get(column)
+        .ok_or_else(|| site.refused(format!("the time column {column} is not in its input")))?;
+    if let Some(row) = (time.null_count() > 0)
+        .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
+        .flatten()
+    {
+        let detail = format!(
+            "the time of row ({}) is NULL, so it belongs to no window",
+            describe(&batch.rows, row)
+        );
+        return Err(EngineError::Expression {
+            operator: site.label.clone(),
+            detail,
+        });
+    }
+    slices::epoch_millis(time).map_err(|detail| site.refused(detail))
+}
+
+impl Windows {
+    /// The rows that are not late, with the ends of their slices.
+    pub(super) fn in_time(
+        &mut self,
+        batch: &Batch,
+    ) -> Result<(RecordBatch, Int64Array), EngineError> {
+        let times = times(&self.site, batch, self.time)?;
+        let times = times.as_primitive::<Int64Type>();
+        let ends: Int64Array = if self.merges {
+            times.clone()
+        } else {
+            Int64Array::from_iter_values(self.slicing.slice_ends(times.values()))
+        };
+        let kept = if self.fired.is_empty() {
+            self.kept(&ends)
+        } else {
+            self.kept_by_group(&batch.rows, &ends)?
+        };
+        let late = kept.len() - kept.count_set_bits();
+        if late == 0 {
+            return Ok((batch.rows.clone(), ends));
+        }
+        self.late += late as u64;
+        let kept = BooleanArray::new(kept, None);
+        let rows = arrow_select::filter::filter_record_batch(&batch.rows, &kept)
+            .map_err(|error| self.site.refused(error))?;
+        let ends =
+            arrow_select::filter::filter(&ends, &kept).map_err(|error| self.site.refused(error))?;
+        Ok((rows, ends.as_primitive::<Int64Type>().clone()))
+    }
+
+    /// Which slices are not late.
+    fn kept(&self, ends: &Int64Array) -> BooleanBuffer {
+        let (mut seen, mut seen_late) = (i64::MIN, true);
+        ends.values()
+            .iter()
+            .map(|&end| {
+                // Neighbours are mostly of one slice.
+                if end != seen {
+                    (seen, seen_late) = (end, self.slicing.is_late(end, self.watermark));
+                }
+                !seen_late
+            })
+            .collect()
+    }
+
+    /// The same, where windows of some key groups have fired further than those of others.
+    fn kept_by_group(
+        &self,
+        rows: &RecordBatch,
+        ends: &Int64Array,
+    ) -> Result<BooleanBuffer, EngineError> {
+        let columns: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|&key| ArrayRef::clone(rows.column(key)))
+            .collect();
+        let keys = self
+            .key_encoder
+            .encode(&columns, rows.num_rows())
+            .map_err(|error| self.site.refused(error))?;
+        let kept = ends.values().iter().enumerate().map(|(row, &end)| {
+            let group = keys.key(row).key_group(self.key_groups);
+            !self
+                .slicing
+                .is_late(end, self.fired.watermark(group, self.watermark))
+        });
+        Ok(kept.collect())
+    }
+}
