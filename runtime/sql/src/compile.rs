@@ -99,6 +99,7 @@ impl Job<'_> {
     }
 
     fn finish(mut self) -> Result<Compiled, Vec<SqlError>> {
+        self.errors.append(&mut self.planner.problems);
         if self.written.is_empty() && self.errors.is_empty() {
             self.errors.push(
                 SqlError::at(

@@ -43,7 +43,7 @@ pub(crate) fn plan_insert(
         }
         Entry::Broken => return Err(SqlError::at(name.position, "")),
     };
-    planner.traits(&table, TableUse::Sink)?;
+    planner.check(&table, TableUse::Sink);
     let context = Context {
         place: format!("sink {}", name.text),
         places: insert.places.clone(),

@@ -136,7 +136,7 @@ impl Planner<'_> {
         }
         match self.catalog.find(name, position)? {
             Entry::Table(table) => {
-                let relation = self.source(&table, position)?;
+                let relation = self.source(&table, position);
                 Ok(self.rows(relation))
             }
             Entry::View(view) => self.view(&view),
@@ -145,12 +145,12 @@ impl Planner<'_> {
     }
 
     /// A table's relation: read once, with computed columns and watermarks.
-    fn source(&mut self, table: &Rc<Table>, position: Position) -> Result<RelationId> {
+    fn source(&mut self, table: &Rc<Table>, position: Position) -> RelationId {
         let name = &table.reference.name;
         if let Some(relation) = self.sources.get(name) {
-            return Ok(*relation);
+            return *relation;
         }
-        self.traits(table, TableUse::Source)?;
+        self.check(table, TableUse::Source);
         let mut relation = self.graph.source(table.reference.clone(), position);
         if table.is_computed() {
             relation = self
@@ -163,7 +163,7 @@ impl Planner<'_> {
                 .watermark(relation, *column, expr.clone(), position);
         }
         self.sources.insert(name.clone(), relation);
-        Ok(relation)
+        relation
     }
 
     /// Plans a view for the first time.

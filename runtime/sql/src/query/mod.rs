@@ -72,6 +72,8 @@ pub(crate) struct Planner<'a> {
     sources: HashMap<String, RelationId>,
     views: HashMap<String, Rows>,
     traits: HashMap<(String, bool), TableTraits>,
+    /// What connectors say about tables in use. It hides no mistake in the queries that use them.
+    pub(crate) problems: Vec<SqlError>,
 }
 
 impl<'a> Planner<'a> {
@@ -83,6 +85,7 @@ impl<'a> Planner<'a> {
             sources: HashMap::new(),
             views: HashMap::new(),
             traits: HashMap::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -118,6 +121,13 @@ impl<'a> Planner<'a> {
             })?;
         self.traits.insert(key, traits);
         Ok(traits)
+    }
+
+    /// Has the connector check a table for one use of it.
+    pub(crate) fn check(&mut self, table: &Table, table_use: TableUse) {
+        if let Err(problem) = self.traits(table, table_use) {
+            self.problems.push(problem);
+        }
     }
 
     /// A query with its `WITH` clause.

@@ -1079,7 +1079,7 @@ fn connectors_and_their_options_are_checked_where_they_stand() {
                 "there is no connector 'blackhole' for this",
             ),
             (
-                "CREATE TABLE t (a INT) WITH (☞'connector' = 'datagen'); INSERT INTO t SELECT r FROM o;",
+                "CREATE TABLE s (r INT) WITH ('connector' = 'datagen'); CREATE TABLE t (a INT) WITH (☞'connector' = 'datagen'); INSERT INTO t SELECT r FROM s;",
                 "there is no connector 'datagen' for this",
             ),
         ],
@@ -1188,6 +1188,27 @@ INSERT INTO o SELECT a FROM t WHERE a > 'x';
     assert_eq!(
         places,
         [(2, 24), (3, 25), (7, 29), (8, 37)],
+        "{}",
+        listed(&errors)
+    );
+}
+
+#[test]
+fn a_wrong_option_hides_no_mistake_in_the_queries_and_is_told_once() {
+    let errors = refused(
+        "CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'rows' = '5');
+CREATE TABLE o (r INT) WITH ('connector' = 'print', 'print' = 'x');
+INSERT INTO o SELECT b FROM t;
+INSERT INTO o SELECT a + 'x' FROM t;
+",
+    );
+    let places: Vec<(u64, u64)> = errors
+        .iter()
+        .map(|error| (error.line, error.column))
+        .collect();
+    assert_eq!(
+        places,
+        [(1, 55), (2, 53), (3, 22), (4, 22)],
         "{}",
         listed(&errors)
     );
