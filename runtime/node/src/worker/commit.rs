@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use streamkeeper_connectors::{
     open_committer,
     sink::{Committable, Committer, SinkContext},
@@ -142,29 +142,45 @@ impl Commits {
         })
     }
 
-    /// Notes how a commit went; answers the next one.
-    pub(super) fn finish(&mut self, checkpoint: u64, committed: bool) -> Option<CommitJob> {
+    /// Notes what was committed, so that a commit that failed is not begun from the start; answers the next one.
+    pub(super) fn finish(&mut self, committed: &[PendingId]) -> Option<CommitJob> {
         self.under_way = None;
-        if committed {
-            self.pending
-                .retain(|pending| pending.checkpoint > checkpoint);
-        }
+        self.pending
+            .retain(|pending| !committed.contains(&pending.id));
         self.asked
             .take()
             .and_then(|checkpoint| self.begin(checkpoint))
     }
 }
 
+/// What a commit came to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) committed: Vec<PendingId>,
+    /// Why not everything is.
+    pub(super) failure: Option<Failure>,
+}
+
 impl CommitJob {
-    /// Commits, one checkpoint after the other.
-    pub(super) async fn run(self) -> Result<(), Failure> {
+    /// Commits, one checkpoint after the other; the first that is not committed as a whole is the last.
+    pub(super) async fn run(self) -> Outcome {
         failpoint::pass(failpoint::COMMIT_ASKED);
+        let mut outcome = Outcome {
+            committed: Vec::with_capacity(self.pending.len()),
+            failure: None,
+        };
         let mut committers: BTreeMap<NodeId, Arc<dyn Committer>> = BTreeMap::new();
         for pending in &self.pending {
             if !committers.contains_key(&pending.node)
                 && let Some(sink) = self.sinks.get(&pending.node)
             {
-                committers.insert(pending.node, open_committer(sink.clone())?);
+                match open_committer(sink.clone()) {
+                    Ok(committer) => drop(committers.insert(pending.node, committer)),
+                    Err(error) => {
+                        outcome.failure = Some(error.into());
+                        return outcome;
+                    }
+                }
             }
         }
         let mut by_checkpoint: BTreeMap<u64, Vec<Pending>> = BTreeMap::new();
@@ -175,7 +191,7 @@ impl CommitJob {
                 .push(pending);
         }
         for batch in by_checkpoint.into_values() {
-            let mut commits: Vec<BoxFuture<'static, Result<(), Failure>>> =
+            let mut commits: Vec<BoxFuture<'static, Result<PendingId, Failure>>> =
                 Vec::with_capacity(batch.len());
             for pending in batch {
                 let Some(committer) = committers.get(&pending.node).cloned() else {
@@ -186,7 +202,7 @@ impl CommitJob {
                         .commit(&pending.reference.meta, pending.staged)
                         .await;
                     failpoint::pass(failpoint::COMMIT_HALF);
-                    result.map_err(|error| {
+                    result.map(|()| pending.id).map_err(|error| {
                         let Failure { kind, message } = error.into();
                         Failure {
                             kind,
@@ -199,12 +215,19 @@ impl CommitJob {
                 };
                 commits.push(commit.boxed());
             }
-            stream::iter(commits)
-                .buffer_unordered(PARALLEL)
-                .try_collect::<()>()
-                .await?;
+            let mut results = stream::iter(commits).buffer_unordered(PARALLEL);
+            // The others go on when one fails: the next round has less to do.
+            while let Some(result) = results.next().await {
+                match result {
+                    Ok(id) => outcome.committed.push(id),
+                    Err(failure) => drop(outcome.failure.get_or_insert(failure)),
+                }
+            }
+            if outcome.failure.is_some() {
+                return outcome;
+            }
         }
         failpoint::pass(failpoint::COMMIT_DONE);
-        Ok(())
+        outcome
     }
 }

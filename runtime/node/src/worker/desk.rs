@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     WorkerConfig,
-    commit::CommitJob,
+    commit::{CommitJob, Outcome},
     deploy::{self, Ears, Workshop},
     failure::Failure,
     graph::{Built, Graph},
@@ -58,7 +58,7 @@ enum News {
     Committed {
         attempt: u64,
         checkpoint: u64,
-        outcome: Result<(), Failure>,
+        outcome: Outcome,
     },
 }
 
@@ -472,17 +472,17 @@ impl Desk {
         });
     }
 
-    fn committed(&mut self, attempt: u64, checkpoint: u64, outcome: Result<(), Failure>) {
+    fn committed(&mut self, attempt: u64, checkpoint: u64, outcome: Outcome) {
         let Some(graph) = self.graph(attempt) else {
             return;
         };
-        let next = graph.commits.finish(checkpoint, outcome.is_ok());
-        self.say(match outcome {
-            Ok(()) => ToCoordinator::Committed {
+        let next = graph.commits.finish(&outcome.committed);
+        self.say(match outcome.failure {
+            None => ToCoordinator::Committed {
                 attempt,
                 checkpoint,
             },
-            Err(Failure { message: why, .. }) => {
+            Some(Failure { message: why, .. }) => {
                 tracing::warn!(checkpoint, why, "sink output is not committed");
                 ToCoordinator::CommitFailed {
                     attempt,
