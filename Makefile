@@ -18,7 +18,7 @@ demo: setup ## the whole story on a real cluster, ends with a ledger (FULL=1: a 
 	FULL=$(FULL) KEEP=$(KEEP) $(PYTHON) dev/demo/run.py
 test: setup lint test-dev test-rust test-e2e ## every tier of tests, from nothing
 test-rust: setup ## unit, story and engine tests, beside an S3 server of their own
-	dev/s3/local -- cargo test --workspace --locked
+	dev/s3/local -- cargo test --workspace --locked --features streamkeeper-node/test-unfenced
 test-dev: ## tests of the tools in dev/
 	$(PYTHON) -m unittest discover -s dev -t .
 test-e2e: setup ## end-to-end stories on the cluster

@@ -1,0 +1,148 @@
+//! A process dies at a step of the protocol, and is started again.
+
+use streamkeeper_node::failpoint;
+use streamkeeper_protocol::{
+    head::{Head, OperationResult, RunState},
+    job_api::{HandOverRequest, JobPhase, PromoteFrom},
+};
+
+use crate::harness::{
+    job::{Job, Settings, pod},
+    process::Ended,
+    s3::Bucket,
+    sql,
+};
+
+/// What HEAD must say while the process is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The checkpoint under way never became the restore point.
+    TheOneBefore,
+    /// It did, and nobody noted that its output is committed.
+    Uncommitted,
+}
+
+/// The second checkpoint is the one that goes wrong: there is something to restore by then.
+const SECOND: u64 = 2;
+
+macro_rules! a_process_dies {
+    ($($test:ident: $step:ident of pod $pod:literal, then $then:ident;)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            dies_at(failpoint::$step, $pod, Then::$then).await;
+        }
+    )* };
+}
+
+a_process_dies! {
+    a_worker_dies_with_its_state_frozen: CHECKPOINT_FROZEN of pod 1, then TheOneBefore;
+    a_worker_dies_with_its_share_stored: CHECKPOINT_STORED of pod 1, then TheOneBefore;
+    a_worker_dies_before_it_commits: COMMIT_ASKED of pod 1, then Uncommitted;
+    a_worker_dies_with_half_its_output_committed: COMMIT_HALF of pod 1, then Uncommitted;
+    a_worker_dies_with_its_output_committed: COMMIT_DONE of pod 1, then Uncommitted;
+    pod_0_dies_with_its_state_frozen: CHECKPOINT_FROZEN of pod 0, then TheOneBefore;
+    pod_0_dies_with_half_its_output_committed: COMMIT_HALF of pod 0, then Uncommitted;
+    a_coordinator_dies_with_all_shares: SHARES_COMPLETE of pod 0, then TheOneBefore;
+    a_coordinator_dies_with_the_manifest_written: MANIFEST_WRITTEN of pod 0, then TheOneBefore;
+    a_coordinator_dies_with_head_written: HEAD_WRITTEN of pod 0, then Uncommitted;
+    a_coordinator_dies_with_all_output_committed: COMMITS_CONFIRMED of pod 0, then Uncommitted;
+}
+
+async fn dies_at(step: &str, victim: u32, then: Then) {
+    let mut job = Job::new(Bucket::new(step), Settings::default()).await;
+    job.revise(1, 2, sql::job);
+    // A pod commits the output of three sinks at each checkpoint, and at the first of them there are no windows yet.
+    let count = if step == failpoint::COMMIT_HALF {
+        3
+    } else {
+        SECOND
+    };
+    let armed = format!("{step}:{count}");
+    for ordinal in 0..2 {
+        let arm = [(failpoint::VARIABLE, armed.as_str())];
+        let environment = if ordinal == victim { &arm[..] } else { &[] };
+        job.start(pod(1, ordinal), environment);
+    }
+    job.promote(1, PromoteFrom::Empty).await;
+
+    assert_eq!(job.end_of(pod(1, victim)).await, Ended::ABORTED, "{armed}");
+    if victim == 0 {
+        // Nobody else writes HEAD.
+        check(&job.head().await.unwrap().unwrap(), then);
+    }
+    job.start(pod(1, victim), &[]);
+    job.ends_exactly().await;
+    let head = job.head().await.unwrap().unwrap();
+    assert!(head.attempt > 1, "nobody restarted");
+}
+
+fn check(head: &Head, then: Then) {
+    let last = head.last.as_ref().unwrap();
+    let expected = match then {
+        Then::TheOneBefore => (SECOND - 1, head.has_open_commits()),
+        Then::Uncommitted => (SECOND, true),
+    };
+    assert_eq!(
+        (last.checkpoint, head.has_open_commits()),
+        expected,
+        "{then:?}: {last:?}"
+    );
+}
+
+/// Revision 1 dies at a step of its hand-over to revision 2, which stands by.
+async fn dies_handing_over(step: &str) -> Job {
+    let mut job = Job::new(Bucket::new(step), Settings::default()).await;
+    job.revise(1, 1, sql::job);
+    job.start(pod(1, 0), &[(failpoint::VARIABLE, step)]);
+    job.promote(1, PromoteFrom::Empty).await;
+    job.flows(pod(1, 0), 1).await;
+    job.revise(2, 1, sql::job);
+    job.start_all(2);
+    job.compatible(pod(2, 0)).await;
+    let asked = job
+        .ask(pod(1, 0), "hand-over", &to_second(&job, "first"))
+        .await;
+    asked.unwrap();
+    assert_eq!(job.end_of(pod(1, 0)).await, Ended::ABORTED);
+    job
+}
+
+fn to_second(job: &Job, key: &str) -> HandOverRequest {
+    HandOverRequest {
+        key: key.to_owned(),
+        to_revision: 2,
+        to_address: Some(job.api_of(pod(2, 0))),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_dies_before_it_hands_over_runs_on_and_hands_over_when_asked_again() {
+    let mut job = dies_handing_over(failpoint::HAND_OVER_READY).await;
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!((head.state, head.revision), (RunState::Running, 1));
+    let last = head.last.clone().unwrap();
+    job.start(pod(1, 0), &[]);
+    let report = job.flows(pod(1, 0), 0).await;
+    assert_eq!(report.restored_from, Some(last.checkpoint));
+    let again = job
+        .carry_out(pod(1, 0), "hand-over", &to_second(&job, "second"))
+        .await;
+    assert!(matches!(again, OperationResult::Done { .. }), "{again:?}");
+    job.flows(pod(2, 0), 0).await;
+    job.ends_exactly().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_successor_finds_out_by_itself_and_a_predecessor_that_comes_back_stands_by() {
+    let mut job = dies_handing_over(failpoint::HANDED_OVER).await;
+    job.flows(pod(2, 0), 0).await;
+    job.start(pod(1, 0), &[]);
+    job.reported(pod(1, 0), "that it stands by", |report| {
+        (report.phase == JobPhase::Standby).then_some(())
+    })
+    .await;
+    job.ends_exactly().await;
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!(head.revision, 2);
+    assert_eq!(job.ended(pod(1, 0)), None);
+}

@@ -1,0 +1,151 @@
+//! A coordinator is frozen, its successor takes over, and it wakes up.
+
+use std::{fmt, time::Duration};
+
+use rustix::process::Signal;
+use streamkeeper_protocol::head::Head;
+
+use crate::harness::{
+    job::{Job, PodName, Settings, pod},
+    process::Ended,
+    relay::Relay,
+    wait::within,
+};
+
+const ZOMBIE: PodName = PodName {
+    revision: 1,
+    ordinal: 0,
+    copy: 0,
+};
+const SUCCESSOR: PodName = PodName {
+    revision: 1,
+    ordinal: 0,
+    copy: 1,
+};
+/// Exit code of a process that lost HEAD.
+const FENCED: Ended = Ended::Code(3);
+/// By then a zombie has ended, or has done its worst.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// What came of it.
+enum Verdict {
+    /// The zombie ended because it lost HEAD; the ledger is exact.
+    Fenced,
+    /// Two processes took themselves for the owner.
+    TwoOwners(String),
+    /// Rows are lost, or there twice.
+    WrongLedger(String),
+    /// Neither of it in time.
+    Undecided(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fenced => f.write_str("the zombie was fenced"),
+            Self::TwoOwners(what) => write!(f, "two owners: {what}"),
+            Self::WrongLedger(what) => write!(f, "wrong ledger: {what}"),
+            Self::Undecided(what) => write!(f, "undecided: {what}"),
+        }
+    }
+}
+
+/// Freezes pod 0, lets a successor take over and get ahead, wakes the frozen one and watches.
+async fn wake_a_zombie(test: &str, workers: u32, environment: &[(&str, &str)]) -> Verdict {
+    let settings = Settings {
+        rows: 2_700,
+        ..Settings::default()
+    };
+    let mut job = Job::new(crate::harness::s3::Bucket::new(test), settings).await;
+    job.revise(1, workers, crate::harness::sql::job);
+    let relay = Relay::to(job.control_of(ZOMBIE)).await;
+    job.route(1, &relay.address);
+    job.start(ZOMBIE, environment);
+    for ordinal in 1..workers {
+        job.start(pod(1, ordinal), &[]);
+    }
+    let empty = streamkeeper_protocol::job_api::PromoteFrom::Empty;
+    job.promote(1, empty).await;
+    job.flows(ZOMBIE, 2).await;
+    job.signal(ZOMBIE, Signal::STOP);
+    let before = job.head().await.unwrap().unwrap();
+
+    let control = job.control_of(SUCCESSOR);
+    job.start(SUCCESSOR, &[]);
+    relay.turn_to(control);
+    let report = job.flows(SUCCESSOR, 2).await;
+    assert!(report.attempt > Some(before.attempt), "{report:?}");
+    let taken = job.head().await.unwrap().unwrap();
+    assert_ne!(taken.token, before.token);
+
+    job.signal(ZOMBIE, Signal::CONT);
+    let verdict = judge(&mut job, taken).await;
+    println!("{test}: {verdict}");
+    verdict
+}
+
+async fn judge(job: &mut Job, mut newest: Head) -> Verdict {
+    // Whether a write of HEAD took it away from the successor.
+    let mut owners = None;
+    let fenced = within(LIMIT, "the zombie ends", async || {
+        if let Ok(Some(head)) = job.head().await {
+            if head.attempt < newest.attempt
+                || head.seq < newest.seq
+                || (head.attempt == newest.attempt && head.token != newest.token)
+            {
+                owners = Some(format!(
+                    "HEAD went from attempt {} write {} to attempt {} write {}",
+                    newest.attempt, newest.seq, head.attempt, head.seq
+                ));
+                return Ok(None);
+            }
+            newest = head;
+        }
+        if let Some(ended) = job.ended(SUCCESSOR) {
+            owners = Some(format!("the successor gave way: {ended:?}"));
+            return Ok(None);
+        }
+        job.ended(ZOMBIE)
+            .map(Some)
+            .ok_or_else(|| "it runs".to_owned())
+    })
+    .await;
+    match fenced {
+        _ if owners.is_some() => return Verdict::TwoOwners(owners.unwrap_or_default()),
+        Ok(Some(FENCED)) => {}
+        other => return Verdict::Undecided(format!("the zombie: {other:?}")),
+    }
+    let head = match job.completed(LIMIT).await {
+        Ok(head) => head,
+        Err(seen) => return Verdict::Undecided(seen),
+    };
+    match job.ledger(&head).await {
+        Ok(_) => Verdict::Fenced,
+        Err(differences) => Verdict::WrongLedger(differences),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_with_a_whole_job_of_its_own_is_fenced() {
+    let verdict = wake_a_zombie("zombie", 1, &[]).await;
+    assert!(matches!(verdict, Verdict::Fenced), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_whose_worker_went_to_its_successor_is_fenced() {
+    let verdict = wake_a_zombie("zombie-of-two", 2, &[]).await;
+    assert!(matches!(verdict, Verdict::Fenced), "{verdict}");
+}
+
+/// Without the condition on HEAD's writes the same must turn red, or the two tests above prove nothing.
+#[cfg(feature = "test-unfenced")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_fence_a_zombie_takes_the_job_back() {
+    let unfenced = [("STREAMKEEPER_TEST_UNFENCED", "1")];
+    for workers in [1, 2] {
+        let test = format!("unfenced-{workers}");
+        let verdict = wake_a_zombie(&test, workers, &unfenced).await;
+        let red = matches!(verdict, Verdict::TwoOwners(_) | Verdict::WrongLedger(_));
+        assert!(red, "nobody noticed that the fence is off: {verdict}");
+    }
+}
