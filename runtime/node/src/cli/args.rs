@@ -32,7 +32,7 @@ mod tests {
     fn durations_are_read_as_go_writes_them() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("1h"), Ok(Duration::from_hours(1)));
         assert!(duration("10").unwrap_err().contains("unit"));
         assert!(duration("-1s").is_err());
         assert!(duration("soon").is_err());

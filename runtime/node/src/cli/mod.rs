@@ -10,7 +10,7 @@ mod check;
 mod node;
 mod run;
 mod signals;
-mod solo;
+pub(crate) mod solo;
 
 use std::process::ExitCode;
 

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A deployment that takes longer has failed: state is read back in it.
-const DEPLOY_TIMEOUT: Duration = Duration::from_secs(300);
+const DEPLOY_TIMEOUT: Duration = Duration::from_mins(5);
 /// What is left of the grace period after the final checkpoint, for the exit itself.
 const EXIT_MARGIN: Duration = Duration::from_secs(5);
 
@@ -218,12 +218,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
             .await
             .map_err(listening)?;
         let config = coordinator_config(&args, &stores)?;
-        Some(Coordinator::start(
-            config,
-            vitals.clone(),
-            control,
-            stop.child_token(),
-        ))
+        Some(Coordinator::start(config, vitals.clone(), control, &stop))
     } else {
         None
     };

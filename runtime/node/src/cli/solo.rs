@@ -19,31 +19,31 @@ use crate::{
 
 const LOOPBACK: &str = "127.0.0.1:0";
 /// State is read back, and workers answer, within one process: what takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Complete checkpoints kept.
 const RETAIN: usize = 2;
 
 /// What to run.
-pub(super) struct Solo {
+pub(crate) struct Solo {
     /// Name of the job; part of the folder of its state.
-    pub(super) name: String,
-    pub(super) compiled: Arc<CompiledJob>,
+    pub(crate) name: String,
+    pub(crate) compiled: Arc<CompiledJob>,
     /// Subtasks.
-    pub(super) slots: u32,
+    pub(crate) slots: u32,
     /// Key groups.
-    pub(super) max_parallelism: u16,
+    pub(crate) max_parallelism: u16,
     /// None takes none but the last.
-    pub(super) checkpoint_interval: Option<Duration>,
-    pub(super) may_drop_state: bool,
+    pub(crate) checkpoint_interval: Option<Duration>,
+    pub(crate) may_drop_state: bool,
     /// Holds the state, below this prefix.
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) prefix: String,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) prefix: String,
     /// Opens the stores of tables.
-    pub(super) tables: Arc<dyn Stores>,
+    pub(crate) tables: Arc<dyn Stores>,
 }
 
 /// A job at work.
-pub(super) struct SoloJob {
+pub(crate) struct SoloJob {
     coordinator: Coordinator,
     worker: JoinHandle<()>,
     stop: CancellationToken,
@@ -51,7 +51,7 @@ pub(super) struct SoloJob {
 
 impl Solo {
     /// Starts the job: from its state where there is some, else from nothing.
-    pub(super) async fn start(self) -> Result<SoloJob, String> {
+    pub(crate) async fn start(self) -> Result<SoloJob, String> {
         let (control, control_at) = http::bind(LOOPBACK, "the control plane")
             .await
             .map_err(|error| error.to_string())?;
@@ -103,8 +103,7 @@ impl Solo {
             rescale_timeout: PATIENCE,
             start: StartMode::Auto,
         };
-        let coordinator =
-            Coordinator::start(config, Arc::new(Vitals::default()), control, stop.clone());
+        let coordinator = Coordinator::start(config, Arc::new(Vitals::default()), control, &stop);
         let worker = tokio::spawn(worker::run(worker, data, stop.clone()));
         Ok(SoloJob {
             coordinator,
@@ -116,24 +115,24 @@ impl Solo {
 
 impl SoloJob {
     /// What the coordinator tells.
-    pub(super) fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         self.coordinator.board.report()
     }
 
     /// Asks for a final checkpoint and the end.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let grace = PATIENCE;
         let _ = self.coordinator.events.send(Event::Terminate { grace });
     }
 
     /// Waits for the end of the coordinator. May be called again after it was given up.
-    pub(super) async fn ended(&mut self) -> Result<CoordinatorEnd, String> {
+    pub(crate) async fn ended(&mut self) -> Result<CoordinatorEnd, String> {
         let end = (&mut self.coordinator.end).await;
         end.map_err(|error| format!("the coordinator failed, which is a defect: {error}"))
     }
 
     /// Ends what is left.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.stop.cancel();
         let _ = self.worker.await;
     }

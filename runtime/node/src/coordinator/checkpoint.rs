@@ -15,7 +15,8 @@ use crate::control::{CheckpointAck, merge_operators};
 #[derive(Debug, Clone)]
 pub(super) struct Lineage {
     pub(super) job_uid: String,
-    pub(super) lineage: String,
+    /// Of HEAD: names and markers of sinks.
+    pub(super) of_head: String,
     pub(super) revision: u64,
     pub(super) attempt: u64,
     pub(super) plan_hash: String,
@@ -92,7 +93,7 @@ impl Collecting {
             format: MANIFEST_FORMAT,
             min_reader: MANIFEST_FORMAT,
             job_uid: of.job_uid.clone(),
-            lineage: of.lineage.clone(),
+            lineage: of.of_head.clone(),
             revision: of.revision,
             attempt: of.attempt,
             checkpoint: self.checkpoint,
@@ -166,7 +167,7 @@ mod tests {
         assert!(collecting.take(share(1, 4)));
         let of = Lineage {
             job_uid: "uid".into(),
-            lineage: "l".into(),
+            of_head: "l".into(),
             revision: 1,
             attempt: 1,
             plan_hash: "h".into(),

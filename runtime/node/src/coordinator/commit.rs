@@ -74,13 +74,12 @@ pub(super) async fn replay(
 ) -> Result<(), CommitError> {
     let mut committers: BTreeMap<&str, Arc<dyn Committer>> = BTreeMap::new();
     for committable in &manifest.committables {
-        let committer = match committers.get(committable.sink_uid.as_str()) {
-            Some(committer) => committer.clone(),
-            None => {
-                let committer = open(committable, manifest, plan, stores)?;
-                committers.insert(&committable.sink_uid, committer.clone());
-                committer
-            }
+        let committer = if let Some(known) = committers.get(committable.sink_uid.as_str()) {
+            known.clone()
+        } else {
+            let committer = open(committable, manifest, plan, stores)?;
+            committers.insert(&committable.sink_uid, committer.clone());
+            committer
         };
         let staged = staged(committable, store).await?;
         committer

@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Why a change of HEAD did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeepError {
+pub(super) enum KeepError {
     /// HEAD as it is does not allow it.
     #[error(transparent)]
     Refused(#[from] HeadError),
@@ -41,7 +41,7 @@ struct Request {
 
 /// Handle to the keeper of one claim; it ends with its last handle.
 #[derive(Clone)]
-pub struct HeadKeeper {
+pub(super) struct HeadKeeper {
     requests: mpsc::UnboundedSender<Request>,
     current: watch::Receiver<Arc<Head>>,
     trouble: watch::Receiver<Option<StorageError>>,
@@ -49,7 +49,12 @@ pub struct HeadKeeper {
 
 impl HeadKeeper {
     /// Keeps `head`, which its caller has just written with this version.
-    pub fn new(store: Arc<dyn ObjectStore>, paths: StatePaths, head: Head, etag: String) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        paths: StatePaths,
+        head: Head,
+        etag: String,
+    ) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (current_sender, current) = watch::channel(Arc::new(head));
         let (trouble_sender, trouble) = watch::channel(None);
@@ -69,17 +74,17 @@ impl HeadKeeper {
     }
 
     /// HEAD as last written by this owner.
-    pub fn head(&self) -> Arc<Head> {
+    pub(super) fn head(&self) -> Arc<Head> {
         self.current.borrow().clone()
     }
 
     /// Why the write in progress is not settled yet, if the store is to blame.
-    pub fn trouble(&self) -> Option<StorageError> {
+    pub(super) fn trouble(&self) -> Option<StorageError> {
         self.trouble.borrow().clone()
     }
 
     /// Writes the next record: `change` of HEAD as it is when its turn comes. The write happens even if nobody waits for the answer.
-    pub fn change(
+    pub(super) fn change(
         &self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
     ) -> impl Future<Output = Result<Arc<Head>, KeepError>> + Send + 'static {

@@ -268,10 +268,7 @@ impl<'a> Leader<'a> {
         }
         let (config, job) = (self.desk.config.clone(), self.job.clone());
         let point = self
-            .during(async move {
-                restore_point::read(&*config.store, &last, &job.catalog, config.may_drop_state)
-                    .await
-            })
+            .during(async move { restore_point::read(&config, &last, &job).await })
             .await?
             .map_err(AttemptFailure::from)?;
         self.manifest = Some(point.manifest.clone());
@@ -315,7 +312,7 @@ impl<'a> Leader<'a> {
         self.attempt.restored_from = manifest.as_ref().map(|manifest| manifest.checkpoint);
         self.attempt.lineage = Some(Lineage {
             job_uid: config.job.uid.clone(),
-            lineage: head.lineage.clone(),
+            of_head: head.lineage.clone(),
             revision: config.job.revision,
             attempt,
             plan_hash: self.job.plan_hash.clone(),

@@ -55,7 +55,7 @@ impl Link {
 
 /// Whom a coordinator welcomes.
 #[derive(Debug, Clone)]
-pub struct Welcome {
+pub(super) struct Welcome {
     /// Uid of the StreamJob.
     pub job_uid: String,
     /// Revision of the coordinator: workers of another one belong to another coordinator.
@@ -91,7 +91,7 @@ impl Welcome {
 }
 
 /// Accepts workers until `stop` is cancelled.
-pub async fn accept(
+pub(super) async fn accept(
     listener: TcpListener,
     welcome: Welcome,
     events: mpsc::UnboundedSender<Event>,

@@ -127,7 +127,7 @@ impl Coordinator {
         config: CoordinatorConfig,
         vitals: Arc<Vitals>,
         control: TcpListener,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
         let board = Arc::new(Board::new(&config.job, config.workers, config.slots));

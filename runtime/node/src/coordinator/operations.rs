@@ -144,11 +144,10 @@ impl Leader<'_> {
                     }
                     self.stop(&request).await?
                 }
-                Command::Rescale(request) => self
-                    .rescale(&request, false)
-                    .await?
-                    .then_some(None)
-                    .unwrap_or_default(),
+                Command::Rescale(request) => {
+                    self.rescale(&request, false).await?;
+                    None
+                }
                 Command::Promote(_) | Command::Savepoint(_) => return Ok(None),
             };
             if end.is_some() {

@@ -15,14 +15,14 @@ use super::{
     restore_point::{self, RestorePoint, Unfit},
 };
 
+/// What a check found: the restore point, if there is one and it fits.
+type Checked = Result<Option<RestorePoint>, Unfit>;
+
 /// The check against one checkpoint, under way or done.
 #[derive(Default)]
 pub(super) struct PreflightRun {
-    running: Option<(
-        Option<u64>,
-        AbortOnDropHandle<Result<Option<RestorePoint>, Unfit>>,
-    )>,
-    done: Option<(Option<u64>, Result<Option<RestorePoint>, Unfit>)>,
+    running: Option<(Option<u64>, AbortOnDropHandle<Checked>)>,
+    done: Option<(Option<u64>, Checked)>,
     store_trouble: Option<String>,
 }
 
@@ -52,9 +52,8 @@ impl PreflightRun {
         let task = tokio::spawn(async move {
             let Some(last) = last else { return Ok(None) };
             let store = &*config.store;
-            let point =
-                restore_point::read(store, &last, &job.catalog, config.may_drop_state).await?;
-            restore_point::prove_readable(store, &point, &job.catalog).await?;
+            let point = restore_point::read(&config, &last, &job).await?;
+            restore_point::prove_readable(store, &point, &job.plan).await?;
             Ok(Some(point))
         });
         self.running = Some((wanted, AbortOnDropHandle::new(task)));

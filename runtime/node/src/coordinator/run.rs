@@ -304,14 +304,12 @@ impl Leader<'_> {
             }
             ToCoordinator::CheckpointDeclined {
                 checkpoint, why, ..
-            } => {
-                if run
-                    .collecting
-                    .as_ref()
-                    .is_some_and(|collecting| collecting.checkpoint == checkpoint)
-                {
-                    self.checkpoint_failed(run, &format!("worker {worker}: {why}"));
-                }
+            } if run
+                .collecting
+                .as_ref()
+                .is_some_and(|collecting| collecting.checkpoint == checkpoint) =>
+            {
+                self.checkpoint_failed(run, &format!("worker {worker}: {why}"));
             }
             ToCoordinator::Committed { checkpoint, .. } => {
                 let Some(committing) = run

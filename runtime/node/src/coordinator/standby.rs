@@ -372,9 +372,7 @@ async fn prepare_and_swap(
     }
     let read = async {
         match &next.last {
-            Some(last) => restore_point::read(store, last, &job.catalog, config.may_drop_state)
-                .await
-                .map(Some),
+            Some(last) => restore_point::read(&config, last, &job).await.map(Some),
             None => Ok(None),
         }
     };
@@ -394,7 +392,7 @@ async fn prepare_and_swap(
             // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from there.
             Err(error) if tries == 3 => return Err(NoClaim::Store(as_storage_error(error))),
             Err(HeadAccessError::Storage(error)) => {
-                tracing::warn!(%error, "the claim is not settled; trying again")
+                tracing::warn!(%error, "the claim is not settled; trying again");
             }
             Err(error) => return Err(NoClaim::Store(as_storage_error(error))),
         }

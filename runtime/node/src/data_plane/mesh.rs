@@ -114,7 +114,7 @@ async fn dial(address: &str, me: &Party, worker: u32) -> Result<TcpStream, Hands
     loop {
         match handshake::dial(address, me, worker).await {
             Err(HandshakeError::Io(error)) => {
-                tracing::debug!(worker, address, %error, "data connection not there yet")
+                tracing::debug!(worker, address, %error, "data connection not there yet");
             }
             done => return done,
         }

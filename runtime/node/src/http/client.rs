@@ -22,7 +22,7 @@ pub async fn poke(address: String) {
     };
     match tokio::time::timeout(PATIENCE, client.request(request)).await {
         Ok(Ok(answer)) => {
-            tracing::debug!(address, status = answer.status().as_u16(), "successor told")
+            tracing::debug!(address, status = answer.status().as_u16(), "successor told");
         }
         Ok(Err(error)) => tracing::debug!(address, %error, "successor not reached"),
         Err(_) => tracing::debug!(address, "successor did not answer"),

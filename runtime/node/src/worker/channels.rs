@@ -60,12 +60,10 @@ impl Channels {
     /// Where frames from other workers go.
     pub(super) fn routes(&self, layout: &Layout) -> Routes {
         let schema = |from: usize| {
-            layout
-                .plan
-                .nodes
-                .get(from)
-                .map(|node| arrow_schema(&node.schema))
-                .unwrap_or_else(|| Arc::new(arrow_schema::Schema::empty()))
+            layout.plan.nodes.get(from).map_or_else(
+                || Arc::new(arrow_schema::Schema::empty()),
+                |node| arrow_schema(&node.schema),
+            )
         };
         Routes {
             first: self.first,

@@ -125,7 +125,7 @@ pub(super) async fn build(
         Failure::new(FailureKind::Internal, format!("building subtasks: {error}"))
     })??;
     let mesh = Mesh::start(streams, queues, routes, move |worker, why| {
-        ears.peer_lost(attempt, worker, why)
+        ears.peer_lost(attempt, worker, why);
     });
     Ok(Built {
         attempt,

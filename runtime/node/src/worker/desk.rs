@@ -214,7 +214,7 @@ impl Desk {
                 self.connected = true;
                 self.lost_since = None;
             }
-            News::Session(FromSession::Lost(_)) => {
+            News::Session(FromSession::Lost) => {
                 self.connected = false;
                 self.lost_since = Some(clock::now());
             }

@@ -100,7 +100,9 @@ impl Graph {
         self.command(|_| Command::Stop);
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().for_each(|(_, thread)| thread.stop())
+            for (_, thread) in threads {
+                thread.stop();
+            }
         });
         if let Err(error) = joined.await {
             tracing::error!(%error, "stopping subtasks");

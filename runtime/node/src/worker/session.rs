@@ -36,7 +36,7 @@ pub(super) enum FromSession {
     /// It said something.
     Told(ToWorker),
     /// The connection is gone.
-    Lost(String),
+    Lost,
 }
 
 /// The attempt that runs here, as [`Register::running`] tells it; 0 for none.
@@ -66,7 +66,7 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
                     why,
                     "connection to the coordinator lost"
                 );
-                if desk.send(FromSession::Lost(why).into()).is_err() {
+                if desk.send(FromSession::Lost.into()).is_err() {
                     return;
                 }
             }

@@ -50,10 +50,10 @@ impl Vitals {
             };
             match &node.operator {
                 Operator::Source(table) => {
-                    *heartbeat.records_in.entry(table.name.clone()).or_default() += rows()
+                    *heartbeat.records_in.entry(table.name.clone()).or_default() += rows();
                 }
                 Operator::Sink(table) => {
-                    *heartbeat.records_out.entry(table.name.clone()).or_default() += rows()
+                    *heartbeat.records_out.entry(table.name.clone()).or_default() += rows();
                 }
                 _ => {}
             }

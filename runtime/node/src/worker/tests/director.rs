@@ -29,7 +29,7 @@ use crate::{
 /// Key groups of test jobs.
 const GROUPS: u16 = 32;
 /// A hang fails with what was heard last.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A worker in this process.
 struct Employee {
