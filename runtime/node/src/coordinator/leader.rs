@@ -129,6 +129,10 @@ impl<'a> Leader<'a> {
 
     /// Runs the job until it ends or somebody else owns it.
     pub(super) async fn lead(mut self) -> LeadEnd {
+        // They came while HEAD was being claimed.
+        while let Some(call) = self.desk.waiting_call() {
+            self.accept(call);
+        }
         loop {
             let end = match self.attempt().await {
                 Ok(end) => end,
