@@ -90,7 +90,7 @@ fn an_operator_that_ends_anywhere_in_a_first_start_is_replaced_without_a_trace()
         story.create(
             "delays",
             json!({ "sql": { "text": "SELECT 1" }, "workers": { "replicas": 2 } }),
-        )
+        );
     };
     survives(nothing, create, ready);
 }
@@ -112,7 +112,7 @@ fn an_operator_that_ends_anywhere_in_an_upgrade_is_replaced_without_a_trace() {
 fn an_operator_that_ends_anywhere_in_a_rescale_is_replaced_without_a_trace() {
     for replicas in [1, 3] {
         let rescale = |story: &mut Story| {
-            story.edit("delays", json!({ "workers": { "replicas": replicas } }))
+            story.edit("delays", json!({ "workers": { "replicas": replicas } }));
         };
         survives(running, rescale, ready);
     }

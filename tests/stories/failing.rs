@@ -16,7 +16,7 @@ use crate::support::{
     story::Story,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere(
     story: &mut Story,

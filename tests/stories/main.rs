@@ -10,6 +10,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::needless_pass_by_value,
     unreachable_pub,
     missing_debug_implementations,
     reason = "tests"

@@ -8,7 +8,7 @@ use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
 use super::upgrading::running;
 use crate::support::{cluster::text, kubelet::Exit, script::Script, story::Story};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn scaling_up_adds_workers_before_the_job_moves(story: &mut Story) {
     running(story).await;

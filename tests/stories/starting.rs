@@ -13,7 +13,7 @@ use crate::support::{
     story::{NAMESPACE, Story},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn a_new_job_runs_and_says_so(story: &mut Story) {
     story.create("delays", json!({ "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "workers": { "replicas": 2 } }));

@@ -14,7 +14,7 @@ use crate::support::{
     story::{NAMESPACE, Story},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Story) {
     running(story).await;

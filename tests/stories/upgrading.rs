@@ -14,7 +14,7 @@ use crate::support::{
     story::Story,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// A job with two workers that has state.
 pub async fn running(story: &mut Story) {

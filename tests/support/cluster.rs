@@ -98,6 +98,7 @@ pub fn run_stateful_sets(store: &mut Store, now: Timestamp) {
         let replicas = set["spec"]["replicas"].as_u64().unwrap_or(1);
         let mine: BTreeMap<u64, &Value> = pods
             .iter()
+            .map(AsRef::as_ref)
             .filter(|pod| owned_by(pod, uid))
             .map(|pod| (ordinal(text(pod, "/metadata/name")), pod))
             .collect();
@@ -126,7 +127,7 @@ pub fn run_stateful_sets(store: &mut Store, now: Timestamp) {
             .values()
             .filter(|pod| pod["status"]["containerStatuses"][0]["ready"] == true)
             .count();
-        let mut next = set.clone();
+        let mut next = Value::clone(&set);
         next["status"] = json!({ "replicas": mine.len(), "readyReplicas": ready, "observedGeneration": set["metadata"]["generation"] });
         store.put(&STATEFUL_SETS, namespace, name, Some(next));
     }

@@ -90,7 +90,7 @@ impl Life {
     /// Returns at once while it lasts, else never.
     pub async fn alive(&self) {
         if self.ended.load(Ordering::Acquire) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Longest wait of a crash loop.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Container {
     pub restarts: i32,
     last: Option<Exit>,
     ip: String,
+    /// What the status of its pod shows.
+    shown: Option<(State, i32)>,
 }
 
 /// All containers, by the uid of their pod.
@@ -89,7 +91,7 @@ pub fn run(world: &mut World) {
             text(&pod, "/metadata/name").to_owned(),
         );
         let Some(node) = pod["spec"]["nodeName"].as_str() else {
-            schedule(world, pod.clone(), &namespace, &name);
+            schedule(world, Value::clone(&pod), &namespace, &name);
             continue;
         };
         if world.cluster.lost.contains(node) {
@@ -103,9 +105,16 @@ pub fn run(world: &mut World) {
             continue;
         }
         turn(world, &pod, &uid, now);
-        let mut next = pod.clone();
-        next["status"] = status(&world.kubelets.containers[&uid], &pod, now);
-        world.store.put(&PODS, &namespace, &name, Some(next));
+        let Some(container) = world.kubelets.containers.get_mut(&uid) else {
+            continue;
+        };
+        let shows = Some((container.state.clone(), container.restarts));
+        if container.shown != shows {
+            let mut next = Value::clone(&pod);
+            next["status"] = status(container, &pod, now);
+            container.shown = shows;
+            world.store.put(&PODS, &namespace, &name, Some(next));
+        }
     }
     let alive: Vec<String> = world
         .store
@@ -154,7 +163,8 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
         .jobs
         .script_of(text(pod, "/spec/containers/0/image"), "")
         .missing_image;
-    let refused = unmet(world, pod);
+    let created = !world.kubelets.containers.contains_key(uid);
+    let refused = if created { unmet(world, pod) } else { None };
     let exit = world.jobs.take_exit(uid);
     let kubelets = &mut world.kubelets;
     let addresses = &mut kubelets.addresses;
@@ -168,6 +178,7 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
                 restarts: 0,
                 last: None,
                 ip: format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1),
+                shown: None,
             }
         });
     if let (State::Created, Some(refused)) = (&container.state, refused) {

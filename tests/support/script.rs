@@ -8,6 +8,7 @@ use super::kubelet::Exit;
 
 /// What happens in the pods of a revision. The default is a job without problems.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct Script {
     /// The image cannot be pulled.
     pub missing_image: bool,

@@ -10,6 +10,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use streamkeeper::{
     api::{
@@ -50,7 +51,7 @@ pub const NAMESPACE: &str = "flights";
 /// How often the world outside the operator moves.
 const STEP: Duration = Duration::from_millis(100);
 /// How long a story waits for something.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// One life of the operator.
 struct Operator {
@@ -417,12 +418,9 @@ impl Story {
 
     /// The job, unless it is gone.
     pub fn find(&self, name: &str) -> Option<StreamJob> {
-        let object = self
-            .world()
-            .store
-            .get(&STREAM_JOBS, NAMESPACE, name)
-            .cloned()?;
-        Some(serde_json::from_value(object).expect("a StreamJob"))
+        let world = self.world();
+        let object = world.store.get(&STREAM_JOBS, NAMESPACE, name)?;
+        Some(StreamJob::deserialize(object).expect("a StreamJob"))
     }
 
     pub fn job(&self, name: &str) -> StreamJob {
@@ -488,7 +486,7 @@ impl Story {
     /// Revisions that have a StatefulSet, with its replicas.
     pub fn running_sets(&self) -> BTreeMap<u64, u64> {
         let sets = self.world().store.all(&STATEFUL_SETS);
-        let entry = |set: &Value| {
+        let entry = |set: &Arc<Value>| {
             Some((
                 set["metadata"]["labels"][REVISION_LABEL]
                     .as_str()?

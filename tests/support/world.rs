@@ -38,6 +38,8 @@ pub struct World {
     pub forgotten: u64,
     /// How long lists of a resource (its plural name) take.
     pub slow_lists: BTreeMap<&'static str, Duration>,
+    /// Version of the store that the cluster's controllers saw last.
+    controlled: u64,
     clock: Clock,
 }
 
@@ -54,6 +56,7 @@ impl World {
             terminating: BTreeSet::new(),
             forgotten: 0,
             slow_lists: BTreeMap::new(),
+            controlled: 0,
             clock,
         };
         let now = world.now();
@@ -68,8 +71,12 @@ impl World {
     /// Lets everything outside the operator happen that is due.
     pub fn step(&mut self) {
         let now = self.now();
-        collect_garbage(&mut self.store, now);
-        run_stateful_sets(&mut self.store, now);
+        // They act on changes only.
+        if self.controlled != self.store.version() {
+            self.controlled = self.store.version();
+            collect_garbage(&mut self.store, now);
+            run_stateful_sets(&mut self.store, now);
+        }
         kubelet::run(self);
         coordinator::run(self);
     }

@@ -134,12 +134,12 @@ fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
         (Verb::Get, None) => {
             let found = world.store.get(kind, namespace, name);
             found
-                .cloned()
-                .map(|object| answer(200, &object))
+                .map(|object| answer(200, object))
                 .ok_or_else(|| Refusal::not_found(&format!("{} \"{name}\"", kind.plural)))
         }
         (Verb::List, None) => {
             let (items, version) = world.store.list(&filter());
+            let items: Vec<&Value> = items.iter().map(AsRef::as_ref).collect();
             let list = json!({
                 "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
                 "metadata": {"resourceVersion": version.to_string()}, "items": items,

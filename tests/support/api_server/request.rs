@@ -194,7 +194,7 @@ impl Query {
                 "labelSelector" => query.selector = value,
                 "resourceVersion" => query.version = value.parse().unwrap_or(0),
                 "timeoutSeconds" => {
-                    query.timeout = Duration::from_secs(value.parse().unwrap_or(290))
+                    query.timeout = Duration::from_secs(value.parse().unwrap_or(290));
                 }
                 _ => {}
             }

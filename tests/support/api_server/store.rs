@@ -1,6 +1,6 @@
 //! The objects of a cluster, with the rules that every API server has for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -55,8 +55,8 @@ impl Deletion {
 struct Change {
     version: u64,
     key: Key,
-    before: Option<Value>,
-    after: Option<Value>,
+    before: Option<Arc<Value>>,
+    after: Option<Arc<Value>>,
 }
 
 /// Somebody who watches.
@@ -86,17 +86,18 @@ impl Filter {
 
     /// The line that tells a watcher of a change, if it concerns it.
     fn line(&self, change: &Change) -> Option<String> {
-        let seen = |object: &Option<Value>| {
+        let seen = |object: &Option<Arc<Value>>| {
             object
                 .clone()
                 .filter(|object| self.admits(&change.key, object))
         };
-        let (kind, mut object) = match (seen(&change.before), seen(&change.after)) {
+        let (kind, object) = match (seen(&change.before), seen(&change.after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
             (Some(_), Some(after)) => ("MODIFIED", after),
             (Some(before), None) => ("DELETED", before),
         };
+        let mut object = Value::clone(&object);
         object["metadata"]["resourceVersion"] = json!(change.version.to_string());
         Some(format!("{}\n", json!({ "type": kind, "object": object })))
     }
@@ -107,7 +108,7 @@ impl Filter {
 pub struct Store {
     version: u64,
     uids: u64,
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<Key, Arc<Value>>,
     changes: Vec<Change>,
     watchers: Vec<Watcher>,
 }
@@ -127,11 +128,17 @@ impl Default for Store {
 
 impl Store {
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&Key::new(kind, namespace, name))
+        let found = self.objects.get(&Key::new(kind, namespace, name))?;
+        Some(found)
+    }
+
+    /// Version of the newest change.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// All objects that a filter admits, and the version of that list.
-    pub fn list(&self, filter: &Filter) -> (Vec<Value>, u64) {
+    pub fn list(&self, filter: &Filter) -> (Vec<Arc<Value>>, u64) {
         let found = self
             .objects
             .iter()
@@ -141,7 +148,7 @@ impl Store {
     }
 
     /// All objects of a kind.
-    pub fn all(&self, kind: &'static Kind) -> Vec<Value> {
+    pub fn all(&self, kind: &'static Kind) -> Vec<Arc<Value>> {
         self.list(&Filter {
             kind,
             namespace: None,
@@ -229,7 +236,7 @@ impl Store {
             .filter(|_| kind.status)
             .ok_or_else(|| Refusal::not_found(&called))?;
         same_version(&called, current, &next["metadata"]["resourceVersion"])?;
-        let mut after = current.clone();
+        let mut after = Value::clone(current);
         match next.get("status") {
             Some(status) => after["status"] = status.clone(),
             None => remove(&mut after, "status"),
@@ -255,7 +262,7 @@ impl Store {
             .cloned()
             .ok_or_else(|| Refusal::not_found(&called))?;
         same_version(&called, &before, &patch["metadata"]["resourceVersion"])?;
-        let mut after = before.clone();
+        let mut after = Value::clone(&before);
         merge(&mut after, patch);
         for field in [
             "uid",
@@ -341,9 +348,9 @@ impl Store {
         };
         if grace == 0 && finalizers(&current).is_empty() {
             self.write(key, None);
-            return Ok(current);
+            return Ok(Value::clone(&current));
         }
-        let mut marked = current.clone();
+        let mut marked = Value::clone(&current);
         if marked["metadata"]["deletionTimestamp"].is_null() {
             let end = now
                 .checked_add(SignedDuration::from_secs(grace))
@@ -365,13 +372,13 @@ impl Store {
     /// Writes what changed; what did not change keeps its version, as on a real API server.
     fn write(&mut self, key: Key, after: Option<Value>) -> Value {
         let before = self.objects.get(&key).cloned();
-        if before == after {
+        if before.as_deref() == after.as_ref() {
             return after.unwrap_or_default();
         }
         self.version += 1;
         let after = after.map(|mut object| {
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-            object
+            Arc::new(object)
         });
         match &after {
             Some(object) => self.objects.insert(key.clone(), object.clone()),
@@ -389,7 +396,9 @@ impl Store {
                 None => !watcher.lines.is_closed(),
             });
         self.changes.push(change);
-        after.unwrap_or_default()
+        after
+            .map(|object| Value::clone(&object))
+            .unwrap_or_default()
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use streamkeeper::lifecycle::JobCall;
 use streamkeeper_protocol::{
     head::{Begun, Head, HeadChange, HeadError, LastCheckpoint, OperationResult},
-    job_api::{CheckpointReport, Failure, JobPhase, Pause, PauseReason},
+    job_api::{CheckpointFailures, CheckpointReport, Failure, JobPhase, Pause, PauseReason},
 };
 
 use super::{
@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// From workers there to records flowing.
 const RESTORE: Duration = Duration::from_millis(300);
 /// A rescale waits this long for workers.
-const RESCALE: Duration = Duration::from_secs(60);
+const RESCALE: Duration = Duration::from_mins(1);
 /// Complete checkpoints kept beside the newest.
 const RETAIN: usize = 2;
 
@@ -161,7 +161,7 @@ impl Process {
                     .checkpoint(head.change(), around.now)
                     .expect("the owner of a running HEAD may publish");
                 self.write(around, change);
-                self.failures = Default::default();
+                self.failures = CheckpointFailures::default();
             }
         }
         None
@@ -234,7 +234,7 @@ impl Process {
                             &written,
                             PauseReason::Rescale,
                             around.now,
-                        )))
+                        )));
                     }
                     JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Promote(_) => {
                         self.epitaph = Some(self.report());

@@ -10,7 +10,7 @@ mod leading;
 mod port;
 mod process;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -251,18 +251,19 @@ fn flag<T: std::str::FromStr>(pod: &Value, name: &str) -> T {
 /// The workers that a process can talk to: ordinal, and which life of which pod it is.
 fn crew(
     world: &World,
-    pods: &[Value],
+    pods: &[Arc<Value>],
     process: &Process,
     lost: bool,
 ) -> BTreeMap<u32, (String, i32)> {
     let (namespace, job) = &process.job;
-    let of_revision = |pod: &&Value| {
+    let revision = process.revision.to_string();
+    let of_revision = |pod: &&Arc<Value>| {
         let labels = &pod["metadata"]["labels"];
         pod["metadata"]["namespace"] == **namespace
             && labels[JOB_LABEL] == **job
-            && labels[REVISION_LABEL] == process.revision.to_string()
+            && labels[REVISION_LABEL] == *revision
     };
-    let together = |pod: &&Value| {
+    let together = |pod: &&Arc<Value>| {
         let node = text(pod, "/spec/nodeName");
         if lost {
             node == process.node
@@ -270,7 +271,7 @@ fn crew(
             !world.cluster.lost.contains(node)
         }
     };
-    let life = |pod: &Value| {
+    let life = |pod: &Arc<Value>| {
         let uid = text(pod, "/metadata/uid");
         let restarts = world.kubelets.running(uid)?.restarts;
         Some((
