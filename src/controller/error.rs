@@ -52,5 +52,5 @@ impl ReconcileError {
 
 /// When to try again after the `n`th failure in a row: doubling, at most a minute.
 pub(super) fn retry_after(failures: u32) -> Duration {
-    Duration::from_millis(250 << failures.min(8)).min(Duration::from_secs(60))
+    Duration::from_millis(250 << failures.min(8)).min(Duration::from_mins(1))
 }

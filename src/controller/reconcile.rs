@@ -48,6 +48,7 @@ pub(super) async fn reconcile(
 }
 
 /// When to try again after a failure.
+#[expect(clippy::needless_pass_by_value, reason = "as the Controller calls it")]
 pub(super) fn on_error(
     job: Arc<StreamJob>,
     error: &ReconcileError,

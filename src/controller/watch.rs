@@ -314,4 +314,4 @@ fn hash(lost: &BTreeMap<String, Timestamp>) -> u64 {
 }
 
 /// Time between two looks at a job that is settled and silent.
-pub(super) const SETTLED: Duration = Duration::from_secs(60);
+pub(super) const SETTLED: Duration = Duration::from_mins(1);

@@ -50,8 +50,8 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
         Verdict::Ready(message) => as_asked(draft, "Running", message),
         Verdict::Suspended(message) => as_asked(draft, "Suspended", message),
         Verdict::Completed(message) => {
-            if !condition::get(&draft.status.conditions, kind::READY)
-                .is_some_and(|ready| ready.reason == "Completed")
+            if condition::get(&draft.status.conditions, kind::READY)
+                .is_none_or(|ready| ready.reason != "Completed")
             {
                 draft.tell(EventKind::Normal, "JobCompleted", message.clone());
             }
@@ -60,7 +60,7 @@ fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
     }
     match verdict {
         Verdict::Suspended(message) => {
-            set(draft, kind::SUSPENDED, Truth::True, "Suspended", message)
+            set(draft, kind::SUSPENDED, Truth::True, "Suspended", message);
         }
         Verdict::Reconciling(..)
         | Verdict::Stalled(..)

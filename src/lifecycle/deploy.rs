@@ -125,13 +125,11 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = draft.replicas();
     draft.bring_up(to, workers);
-    match shown(draft, transition, to) {
-        Some(verdict) => verdict,
-        None => {
-            draft.go(transition, Step::Promoting);
-            provisioning(format!("revision {to} is ready to run"))
-        }
+    if let Some(verdict) = shown(draft, transition, to) {
+        return verdict;
     }
+    draft.go(transition, Step::Promoting);
+    provisioning(format!("revision {to} is ready to run"))
 }
 
 /// What keeps a revision from being ready, if something does.

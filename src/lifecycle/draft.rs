@@ -268,7 +268,7 @@ impl<'a> Draft<'a> {
 pub(super) fn back_off(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
-        some => Duration::from_secs(5 << (some - 1).min(6)).min(Duration::from_secs(300)),
+        some => Duration::from_secs(5 << (some - 1).min(6)).min(Duration::from_mins(5)),
     }
 }
 

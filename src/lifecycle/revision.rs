@@ -75,11 +75,9 @@ impl Content {
     pub fn hash(&self) -> String {
         // A content consists of strings, numbers and maps keyed by strings: it always serialises.
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(&bytes)
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let mut first = [0; 8];
+        first.copy_from_slice(&Sha256::digest(&bytes)[..8]);
+        format!("{:016x}", u64::from_be_bytes(first))
     }
 }
 

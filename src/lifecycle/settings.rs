@@ -33,9 +33,9 @@ impl Default for Settings {
             resources: None,
             node_lost_timeout: Duration::from_secs(20),
             image_pull_grace: Duration::from_secs(20),
-            unschedulable_grace: Duration::from_secs(60),
-            hand_over_timeout: Duration::from_secs(60),
-            delete_timeout: Duration::from_secs(120),
+            unschedulable_grace: Duration::from_mins(1),
+            hand_over_timeout: Duration::from_mins(1),
+            delete_timeout: Duration::from_mins(2),
         }
     }
 }

@@ -120,14 +120,15 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
             ));
         }
         Standing::Nothing => return draft.state_is_gone(),
-        Standing::Stopped { .. } | Standing::Released { .. } => return resume(draft, current),
         Standing::HandingOver { to, .. } if may_take_over(draft, to) => {
             return Verdict::Reconciling(
                 Reconciling::HandingOver,
                 format!("waiting for revision {to} to take over"),
             );
         }
-        Standing::HandingOver { .. } => return resume(draft, current),
+        Standing::Stopped { .. } | Standing::Released { .. } | Standing::HandingOver { .. } => {
+            return resume(draft, current);
+        }
         Standing::Runs { .. } => {
             if !draft.input.revision(current).is_complete() {
                 return restore_children(draft, current);

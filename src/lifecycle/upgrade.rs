@@ -100,16 +100,14 @@ fn preparing(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
         return verdict;
     }
     draft.repair(from);
-    match ready(draft, transition, from, to) {
-        Some(verdict) => verdict,
-        None => {
-            draft.go(transition, Step::HandingOver);
-            Verdict::Reconciling(
-                Reconciling::HandingOver,
-                format!("revision {to} is ready to take over"),
-            )
-        }
+    if let Some(verdict) = ready(draft, transition, from, to) {
+        return verdict;
     }
+    draft.go(transition, Step::HandingOver);
+    Verdict::Reconciling(
+        Reconciling::HandingOver,
+        format!("revision {to} is ready to take over"),
+    )
 }
 
 /// What keeps the new revision from being ready, if something does; one that will not be is given up.

@@ -187,7 +187,7 @@ impl Case {
             WORKERS + 1
         };
         let since = ago(if self.late {
-            Duration::from_secs(24 * 3600)
+            Duration::from_hours(24)
         } else {
             Duration::from_secs(2)
         });
@@ -258,7 +258,13 @@ impl Case {
         let sql = match self.asked {
             Asked::NoSql => Fact::denied("ConfigMap queries does not exist; create it"),
             Asked::NoSqlYet => Fact::unknown("ConfigMap queries could not be read"),
-            _ => Fact::Known("SELECT 1".to_owned()),
+            Asked::Same
+            | Asked::Upgrade
+            | Asked::Another
+            | Asked::Impossible
+            | Asked::More
+            | Asked::Fewer
+            | Asked::Suspended => Fact::Known("SELECT 1".to_owned()),
         };
         let mut revisions = BTreeMap::new();
         if !self.fresh {
@@ -300,7 +306,7 @@ impl Case {
     }
 
     /// The next plan with this status written and nothing else changed; and whether it is at rest there.
-    pub(super) fn after(&self, status: StreamJobStatus) -> (bool, Plan) {
+    pub(super) fn after(&self, status: &StreamJobStatus) -> (bool, Plan) {
         let job = self.job(status.clone());
         // What a coordinator said of the call of a step, it does not say of another.
         let spent = Self {
@@ -314,7 +320,7 @@ impl Case {
             settings: &SETTINGS,
             now: *NOW,
         });
-        (next.status == status, next)
+        (next.status == *status, next)
     }
 }
 

@@ -177,11 +177,20 @@ impl CurrentRevision {
         let pods = match self {
             Self::Grown | Self::Moved => WORKERS + 1,
             Self::Short => WORKERS - 1,
-            _ => WORKERS,
+            Self::Running
+            | Self::Gone
+            | Self::Deaf
+            | Self::CrashLoops
+            | Self::Waits
+            | Self::BacksOff
+            | Self::Stopped
+            | Self::Completed
+            | Self::Failed
+            | Self::Lowered => WORKERS,
         };
         let mut facts = standing(&RECORDS[0], OLD, pods);
         if self == Self::CrashLoops {
-            facts.pods[0].waiting = waiting("CrashLoopBackOff");
+            facts.pods[0].waiting = Some(waiting("CrashLoopBackOff"));
             facts.pods[0].restarts = 5;
         }
         if let Some((phase, workers)) = self.seen() {
@@ -250,7 +259,7 @@ impl NewRevision {
             }
             Self::NoImage => {
                 facts.pods[0].ready = false;
-                facts.pods[0].waiting = waiting("ImagePullBackOff");
+                facts.pods[0].waiting = Some(waiting("ImagePullBackOff"));
                 return Some(facts);
             }
             Self::InvalidSql => PreflightVerdict::InvalidSql,
@@ -270,7 +279,13 @@ impl NewRevision {
         let phase = match self {
             Self::Leads | Self::Proved => JobPhase::Running,
             Self::Failed => JobPhase::Failed,
-            _ => JobPhase::Standby,
+            Self::Gone
+            | Self::Refused
+            | Self::Starting
+            | Self::NoImage
+            | Self::InvalidSql
+            | Self::Ready
+            | Self::OtherContent => JobPhase::Standby,
         };
         let mut report = report(NEW, phase, WORKERS);
         if self == Self::Proved {
@@ -317,11 +332,11 @@ fn report(revision: u64, phase: JobPhase, workers: u32) -> Report {
     }
 }
 
-fn waiting(reason: &str) -> Option<Waiting> {
-    Some(Waiting {
+fn waiting(reason: &str) -> Waiting {
+    Waiting {
         reason: reason.to_owned(),
         message: "back-off".to_owned(),
-    })
+    }
 }
 
 /// A revision with all its objects and pods.

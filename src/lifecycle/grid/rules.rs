@@ -210,7 +210,7 @@ fn a_revision_that_was_given_up_is_not_tried_again(
     if !given_up || !runs || case.asked != Asked::Upgrade {
         return Ok(());
     }
-    let (_, next) = case.after(planned.status.clone());
+    let (_, next) = case.after(&planned.status);
     let again = next
         .actions
         .iter()
@@ -224,7 +224,7 @@ fn a_quiet_world_comes_to_rest(case: &Case, planned: &Plan) -> Result<(), String
     let mut path = vec![(place(&planned.status), planned.why.clone())];
     let mut status = planned.status.clone();
     for _ in 0..PASSES {
-        let (rests, next) = case.after(status);
+        let (rests, next) = case.after(&status);
         if rests {
             return Ok(());
         }
