@@ -71,7 +71,11 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Microseconds since the epoch.
     fn micros(&self, row: u64) -> i64 {
-        let after = u128::from(row) * 1_000_000 / u128::from(self.rows_per_second);
+        // 64 bits are enough for most rows, and much faster.
+        let after = match row.checked_mul(1_000_000) {
+            Some(product) => u128::from(product / self.rows_per_second),
+            None => u128::from(row) * 1_000_000 / u128::from(self.rows_per_second),
+        };
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         self.origin_ms.saturating_mul(1_000).saturating_add(after)
     }
@@ -329,16 +333,72 @@ impl Generator {
         precision: u8,
         zone: Option<&str>,
     ) -> ArrayRef {
-        let unit = 10_i64.pow(6 - u32::from(precision.min(6)));
-        let micros = |number: u64| self.micros(schedule, number).div_euclid(unit) * unit;
+        let micros = |number: u64| self.micros(schedule, number);
+        let unit = |most: u8| 10_i64.pow(u32::from(most.saturating_sub(precision)));
         if precision <= 3 {
+            let unit = unit(3);
             let values = self.primitive::<TimestampMillisecondType>(numbers, |number| {
-                micros(number).div_euclid(1_000)
+                let millis = micros(number).div_euclid(1_000);
+                if unit == 1 {
+                    millis
+                } else {
+                    millis.div_euclid(unit) * unit
+                }
             });
             Arc::new(values.with_timezone_opt(zone))
         } else {
-            let values = self.primitive::<TimestampMicrosecondType>(numbers, micros);
+            let unit = unit(6);
+            let values = self.primitive::<TimestampMicrosecondType>(numbers, |number| {
+                micros(number).div_euclid(unit) * unit
+            });
             Arc::new(values.with_timezone_opt(zone))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray as _;
+
+    use super::*;
+
+    #[test]
+    fn times_are_cut_to_their_precision_and_rows_far_away_are_still_on_schedule() {
+        let schedule = Schedule {
+            origin_ms: -1_234,
+            rows_per_second: 7,
+        };
+        let far = u64::MAX / 1_000_000;
+        let mut numbers: Vec<u64> = (0..100).collect();
+        numbers.extend([far - 1, far, far + 1, far + 2]);
+        let exact: Vec<i64> = numbers
+            .iter()
+            .map(|&number| {
+                let after = u128::from(number) * 1_000_000 / 7;
+                i64::try_from(after).unwrap() - 1_234_000
+            })
+            .collect();
+        for precision in 0..=6_u8 {
+            let generator = Generator {
+                kind: Kind::Now { max_past_ms: 0 },
+                nulls: 0,
+                seed: 1,
+                data: DataType::Timestamp { precision },
+            };
+            let column = generator.column(&schedule, &numbers).unwrap();
+            let unit = 10_i64.pow(u32::from(6 - precision));
+            let made: Vec<i64> = if precision <= 3 {
+                let millis = column.as_primitive::<TimestampMillisecondType>().values();
+                millis.iter().map(|millis| millis * 1_000).collect()
+            } else {
+                let micros = column.as_primitive::<TimestampMicrosecondType>().values();
+                micros.to_vec()
+            };
+            let cut: Vec<i64> = exact
+                .iter()
+                .map(|micros| micros.div_euclid(unit) * unit)
+                .collect();
+            assert_eq!(made, cut, "TIMESTAMP({precision})");
         }
     }
 }
