@@ -59,14 +59,20 @@ impl<D: Domain> Accumulator for Extreme<D> {
 
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let column = D::column(arg.ok_or("MIN and MAX need an argument")?)?;
-        for (row, group, weight) in rows.iter() {
-            if weight < 0 {
-                return Err(
-                    "a retraction reached a MIN or MAX that was planned for inserts only"
-                        .to_owned(),
-                );
+        if rows
+            .weights
+            .is_some_and(|weights| weights.iter().any(|weight| *weight < 0))
+        {
+            return Err(
+                "a retraction reached a MIN or MAX that was planned for inserts only".to_owned(),
+            );
+        }
+        if column.null_count() == 0 {
+            for (row, group, _) in rows.iter() {
+                self.take(group, &column, row);
             }
-            if column.is_valid(row) {
+        } else {
+            for (row, group, _) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
                 self.take(group, &column, row);
             }
         }

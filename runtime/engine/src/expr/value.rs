@@ -2,11 +2,9 @@
 
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Datum, PrimitiveArray, StringArray,
-    UInt32Array,
-    builder::{PrimitiveBuilder, StringBuilder},
-    cast::AsArray,
+    UInt32Array, builder::StringBuilder, cast::AsArray,
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
 use super::ExprError;
 
@@ -72,7 +70,8 @@ impl Value {
             .as_primitive_opt::<T>()
             .ok_or_else(|| wrong_type(self.array(), &T::DATA_TYPE.to_string()))?;
         Ok(Reader {
-            array,
+            values: array.values(),
+            nulls: array.nulls(),
             step: usize::from(!self.is_scalar()),
         })
     }
@@ -110,19 +109,24 @@ fn wrong_type(array: &ArrayRef, wanted: &str) -> ExprError {
 /// Values of a primitive type by row.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a, T: ArrowPrimitiveType> {
-    array: &'a PrimitiveArray<T>,
+    values: &'a [T::Native],
+    nulls: Option<&'a NullBuffer>,
     step: usize,
 }
 
 impl<T: ArrowPrimitiveType> Reader<'_, T> {
     #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<T::Native> {
-        let at = row * self.step;
-        if self.array.is_null(at) {
-            None
-        } else {
-            Some(self.array.value(at))
+        match self.nulls {
+            Some(nulls) if nulls.is_null(row * self.step) => None,
+            _ => Some(self.value(row)),
         }
+    }
+
+    /// The value of a row that is not NULL.
+    #[inline]
+    fn value(&self, row: usize) -> T::Native {
+        self.values[row * self.step]
     }
 }
 
@@ -145,6 +149,39 @@ impl<'a> Strings<'a> {
     }
 }
 
+/// What `f` answers for the rows that are not NULL; it may answer NULL, too.
+#[inline]
+fn collect<O: ArrowPrimitiveType>(
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    f: impl Fn(usize) -> Result<Option<O::Native>, ExprError>,
+) -> Result<PrimitiveArray<O>, ExprError> {
+    let mut out: Vec<O::Native> = Vec::with_capacity(rows);
+    let mut missing: Vec<usize> = Vec::new();
+    for row in 0..rows {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            out.push(O::Native::default());
+            continue;
+        }
+        out.push(if let Some(value) = f(row)? {
+            value
+        } else {
+            missing.push(row);
+            O::Native::default()
+        });
+    }
+    let nulls = if missing.is_empty() {
+        nulls
+    } else {
+        let mut valid = vec![true; rows];
+        for row in missing {
+            valid[row] = false;
+        }
+        NullBuffer::union(nulls.as_ref(), Some(&NullBuffer::from(valid)))
+    };
+    Ok(PrimitiveArray::new(ScalarBuffer::from(out), nulls))
+}
+
 /// `f` of every value; NULL stays NULL, and `f` may answer NULL.
 pub(crate) fn map1<A, O>(
     a: &Value,
@@ -155,15 +192,9 @@ where
     A: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
 {
+    let nulls = any_null(std::slice::from_ref(a), rows);
     let a = a.primitive::<A>()?;
-    let mut out = PrimitiveBuilder::<O>::with_capacity(rows);
-    for row in 0..rows {
-        out.append_option(match a.get(row) {
-            Some(a) => f(a)?,
-            None => None,
-        });
-    }
-    Ok(out.finish())
+    collect(rows, nulls, |row| f(a.value(row)))
 }
 
 /// `f` of every pair of values; NULL if either is, and `f` may answer NULL.
@@ -178,15 +209,9 @@ where
     B: ArrowPrimitiveType,
     O: ArrowPrimitiveType,
 {
+    let nulls = any_null([a, b], rows);
     let (a, b) = (a.primitive::<A>()?, b.primitive::<B>()?);
-    let mut out = PrimitiveBuilder::<O>::with_capacity(rows);
-    for row in 0..rows {
-        out.append_option(match (a.get(row), b.get(row)) {
-            (Some(a), Some(b)) => f(a, b)?,
-            _ => None,
-        });
-    }
-    Ok(out.finish())
+    collect(rows, nulls, |row| f(a.value(row), b.value(row)))
 }
 
 /// `f` of every pair of values; NULL if either is.
@@ -196,10 +221,12 @@ pub(crate) fn compare2<T: ArrowPrimitiveType>(
     rows: usize,
     f: impl Fn(T::Native, T::Native) -> bool,
 ) -> Result<BooleanArray, ExprError> {
+    let nulls = any_null([a, b], rows);
     let (a, b) = (a.primitive::<T>()?, b.primitive::<T>()?);
-    Ok((0..rows)
-        .map(|row| Some(f(a.get(row)?, b.get(row)?)))
-        .collect())
+    let values = BooleanBuffer::collect_bool(rows, |row| {
+        nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) && f(a.value(row), b.value(row))
+    });
+    Ok(BooleanArray::new(values, nulls))
 }
 
 /// Texts from `f` of every row.
@@ -215,7 +242,10 @@ pub(crate) fn build_strings<'a, S: AsRef<str>>(
 }
 
 /// Rows where any of `values` is NULL.
-pub(crate) fn any_null(values: &[Value], rows: usize) -> Option<NullBuffer> {
+pub(crate) fn any_null<'a>(
+    values: impl IntoIterator<Item = &'a Value>,
+    rows: usize,
+) -> Option<NullBuffer> {
     let mut nulls: Option<NullBuffer> = None;
     for value in values {
         let own = match value.array().logical_nulls() {

@@ -36,11 +36,21 @@ pub(super) struct GroupIndex {
 struct Group {
     slice: i64,
     hash: u64,
-    start: usize,
-    end: usize,
-    /// The key is a single NULL.
-    null: bool,
+    key: Key,
 }
+
+/// The key of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// A single NULL.
+    Null,
+    Whole(i64),
+    /// Where it lies among the index's bytes.
+    Bytes(usize, usize),
+}
+
+/// No hash of a key is better for NULL than another.
+const NULL_HASH: u64 = 0;
 
 /// Spreads a number over all bits.
 fn mix(value: u64) -> u64 {
@@ -98,23 +108,25 @@ impl GroupIndex {
                 let wide =
                     conversion::array_as_i64(column()?).map_err(|error| error.to_string())?;
                 let wide = wide.as_primitive::<Int64Type>();
-                for (row, &slice) in slices.iter().enumerate() {
-                    let key = wide.value(row);
-                    let key = wide
-                        .is_valid(row)
-                        .then(|| (key.to_le_bytes(), mix(key.cast_unsigned())));
-                    into.push(store.group(
-                        slice,
-                        key.as_ref().map(|(key, hash)| (key.as_slice(), *hash)),
-                    ));
+                let nulls = wide.nulls().filter(|nulls| nulls.null_count() > 0);
+                for (row, (&slice, &key)) in slices.iter().zip(wide.values()).enumerate() {
+                    into.push(if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                        store.null(slice)
+                    } else {
+                        store.whole(slice, key)
+                    });
                 }
             }
             Form::Text => {
                 let texts: &StringArray =
                     column()?.as_string_opt().ok_or("a text key is no text")?;
                 for (row, &slice) in slices.iter().enumerate() {
-                    let key = texts.is_valid(row).then(|| texts.value(row).as_bytes());
-                    into.push(store.group(slice, key.map(|key| (key, xxh3_64(key)))));
+                    into.push(if texts.is_null(row) {
+                        store.null(slice)
+                    } else {
+                        let key = texts.value(row).as_bytes();
+                        store.bytes(slice, key, xxh3_64(key))
+                    });
                 }
             }
             Form::Encoded { encoder, batch } => {
@@ -123,7 +135,7 @@ impl GroupIndex {
                     .map_err(|error| error.to_string())?;
                 for (row, &slice) in slices.iter().enumerate() {
                     let key = batch.key(row);
-                    into.push(store.group(slice, Some((key.bytes, key.hash))));
+                    into.push(store.bytes(slice, key.bytes, key.hash));
                 }
             }
         }
@@ -137,12 +149,15 @@ impl GroupIndex {
         to: usize,
     ) -> Result<(Vec<ArrayRef>, Vec<i64>), String> {
         let groups = &self.groups[from..to];
-        let bytes = |group: &Group| &self.bytes[group.start..group.end];
+        let bytes = |group: &Group| match group.key {
+            Key::Bytes(start, end) => self.bytes.get(start..end),
+            Key::Null | Key::Whole(_) => None,
+        };
         let keys: Vec<ArrayRef> = match &self.form {
             Form::Whole(data) => {
-                let key = |group: &Group| {
-                    (!group.null)
-                        .then(|| i64::from_le_bytes(bytes(group).try_into().unwrap_or_default()))
+                let key = |group: &Group| match group.key {
+                    Key::Whole(key) => Some(key),
+                    Key::Null | Key::Bytes(..) => None,
                 };
                 let wide: Int64Array = groups.iter().map(key).collect();
                 vec![
@@ -151,13 +166,7 @@ impl GroupIndex {
                 ]
             }
             Form::Text => {
-                let key = |group: &Group| {
-                    if group.null {
-                        Ok(None)
-                    } else {
-                        std::str::from_utf8(bytes(group)).map(Some)
-                    }
-                };
+                let key = |group: &Group| bytes(group).map(std::str::from_utf8).transpose();
                 let texts = groups
                     .iter()
                     .map(key)
@@ -166,7 +175,7 @@ impl GroupIndex {
                 vec![std::sync::Arc::new(texts)]
             }
             Form::Encoded { encoder, .. } => encoder
-                .decode(groups.iter().map(bytes))
+                .decode(groups.iter().map(|group| bytes(group).unwrap_or_default()))
                 .map_err(|error| error.to_string())?,
         };
         Ok((keys, groups.iter().map(|group| group.slice).collect()))
@@ -189,32 +198,57 @@ struct Store<'a> {
 
 impl Store<'_> {
     #[inline]
-    fn group(&mut self, slice: i64, key: Option<(&[u8], u64)>) -> u32 {
-        let null = key.is_none();
-        let (key, hash) = key.unwrap_or_default();
+    fn null(&mut self, slice: i64) -> u32 {
+        self.group(slice, NULL_HASH, |_, key| key == Key::Null, |_| Key::Null)
+    }
+
+    #[inline]
+    fn whole(&mut self, slice: i64, key: i64) -> u32 {
+        let own = Key::Whole(key);
+        self.group(
+            slice,
+            mix(key.cast_unsigned()),
+            |_, key| key == own,
+            |_| own,
+        )
+    }
+
+    #[inline]
+    fn bytes(&mut self, slice: i64, key: &[u8], hash: u64) -> u32 {
+        let same = |bytes: &[u8], other| match other {
+            Key::Bytes(start, end) => bytes[start..end] == *key,
+            Key::Null | Key::Whole(_) => false,
+        };
+        let write = |bytes: &mut Vec<u8>| {
+            let start = bytes.len();
+            bytes.extend_from_slice(key);
+            Key::Bytes(start, bytes.len())
+        };
+        self.group(slice, hash, same, write)
+    }
+
+    /// The group of a slice whose key is the `same`, or a new one whose key `write` puts in place.
+    #[inline]
+    fn group(
+        &mut self,
+        slice: i64,
+        hash: u64,
+        same: impl Fn(&[u8], Key) -> bool,
+        write: impl FnOnce(&mut Vec<u8>) -> Key,
+    ) -> u32 {
         let hash = mix(hash ^ slice.cast_unsigned().wrapping_mul(0x2545_f491_4f6c_dd1d));
         let (groups, bytes) = (&*self.groups, &*self.bytes);
-        let same = |number: &u32| {
+        let found = self.table.find(hash, |number| {
             let group = &groups[*number as usize];
-            group.hash == hash
-                && group.slice == slice
-                && group.null == null
-                && bytes[group.start..group.end] == *key
-        };
-        if let Some(number) = self.table.find(hash, same) {
+            group.hash == hash && group.slice == slice && same(bytes, group.key)
+        });
+        if let Some(number) = found {
             return *number;
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
+        let key = write(self.bytes);
         // The operator flushes long before there are four billion groups.
         let number = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
-        self.groups.push(Group {
-            slice,
-            hash,
-            start,
-            end: self.bytes.len(),
-            null,
-        });
+        self.groups.push(Group { slice, hash, key });
         let groups = &*self.groups;
         self.table
             .insert_unique(hash, number, |number| groups[*number as usize].hash);
