@@ -325,12 +325,8 @@ impl Case {
 }
 
 /// Classes with which every class of the other revision is seen; the rest is seen with these only.
-const PLAIN_OLD: [CurrentRevision; 3] = [
-    CurrentRevision::Running,
-    CurrentRevision::Gone,
-    CurrentRevision::CrashLoops,
-];
-const PLAIN_NEW: [NewRevision; 3] = [NewRevision::Gone, NewRevision::Ready, NewRevision::Leads];
+const PLAIN_OLD: [CurrentRevision; 2] = [CurrentRevision::Running, CurrentRevision::Gone];
+const PLAIN_NEW: [NewRevision; 2] = [NewRevision::Gone, NewRevision::Ready];
 
 /// Every case of these contexts.
 pub(super) fn all(contexts: &[Case], mut each: impl FnMut(&Case)) {

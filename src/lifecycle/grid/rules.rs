@@ -5,7 +5,6 @@ use streamkeeper_protocol::{head::RunState, job_api::PromoteFrom};
 use super::{
     super::{
         action::{Action, JobCall, Plan},
-        plan,
         state::is_legal,
     },
     cases::{self, Asked, Case, NEW, OLD},
@@ -33,7 +32,6 @@ macro_rules! rules {
 }
 
 rules![
-    the_same_facts_give_the_same_plan,
     only_edges_that_are_drawn_are_taken,
     conditions_keep_the_rules_of_kstatus,
     what_cannot_be_undone_is_written_down_a_pass_before,
@@ -48,11 +46,6 @@ rules![
 
 fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
-}
-
-fn the_same_facts_give_the_same_plan(case: &Case, planned: &Plan) -> Result<(), String> {
-    let again = case.with_input(plan);
-    demand(*planned == again, || format!("{planned:#?}\n{again:#?}"))
 }
 
 fn only_edges_that_are_drawn_are_taken(case: &Case, planned: &Plan) -> Result<(), String> {
