@@ -10,7 +10,8 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{read_manifest, read_savepoint};
 
 use crate::harness::{
-    job::{Job, Settings, pod},
+    job::{Job, Settings},
+    pods::pod,
     process::Ended,
     sql,
 };

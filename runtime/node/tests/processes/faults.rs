@@ -5,7 +5,8 @@ use std::time::Duration;
 use streamkeeper_protocol::job_api::{JobPhase, PromoteFrom, Report};
 
 use crate::harness::{
-    job::{Job, Settings, pod},
+    job::{Job, Settings},
+    pods::pod,
     proxy::{Fault, Proxy},
     s3::Bucket,
     sql,

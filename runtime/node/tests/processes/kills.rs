@@ -10,7 +10,8 @@ use streamkeeper_protocol::{
 
 use crate::harness::{
     dice::Dice,
-    job::{Job, PodName, Settings, pod},
+    job::{Job, Settings},
+    pods::{PodName, pod},
     sql,
     wait::until,
 };

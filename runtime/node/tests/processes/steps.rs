@@ -7,7 +7,8 @@ use streamkeeper_protocol::{
 };
 
 use crate::harness::{
-    job::{Job, Settings, pod},
+    job::{Job, Settings},
+    pods::pod,
     process::Ended,
     s3::Bucket,
     sql,

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use streamkeeper_protocol::head::Head;
 
 use crate::harness::{
-    job::{Job, PodName, Settings, pod},
+    job::{Job, Settings},
+    pods::{PodName, pod},
     process::Ended,
     relay::Relay,
     wait::within,

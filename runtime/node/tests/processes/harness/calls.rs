@@ -1,0 +1,104 @@
+//! What a job is asked, and what it tells.
+
+use serde::Serialize;
+use streamkeeper_protocol::{
+    head::OperationResult,
+    job_api::{
+        JobPhase, Operation, Preflight, PreflightVerdict, PromoteFrom, PromoteRequest, Report,
+    },
+};
+
+use super::{
+    api,
+    job::Job,
+    pods::{PodName, pod},
+    wait::until,
+};
+
+impl Job {
+    /// What a coordinator reports.
+    pub(crate) async fn report(&self, name: PodName) -> Result<Report, String> {
+        api::get(&self.api_of(name), "/v1/report").await
+    }
+
+    /// Waits for a report that says what `look` wants to see; its answer.
+    pub(crate) async fn reported<T>(
+        &self,
+        name: PodName,
+        what: &str,
+        mut look: impl FnMut(&Report) -> Option<T>,
+    ) -> T {
+        until(&format!("{name} reports {what}"), async || {
+            let report = self.report(name).await?;
+            look(&report).ok_or_else(|| format!("{report:?}"))
+        })
+        .await
+    }
+
+    /// Waits until records flow and some checkpoints of this attempt are complete.
+    pub(crate) async fn flows(&self, name: PodName, checkpoints: u64) -> Report {
+        let what = format!("records and {checkpoints} checkpoints");
+        self.reported(name, &what, |report| {
+            let flows = report.phase == JobPhase::Running && report.records_in_attempt > 0;
+            (flows && report.checkpoints_in_attempt >= checkpoints).then(|| report.clone())
+        })
+        .await
+    }
+
+    /// Waits until a revision that stands by says that it could take over.
+    pub(crate) async fn compatible(&self, name: PodName) {
+        until(&format!("{name} is fit to take over"), async || {
+            let preflight: Preflight = api::get(&self.api_of(name), "/v1/preflight").await?;
+            match preflight.verdict {
+                PreflightVerdict::Compatible => Ok(()),
+                _ => Err(format!("{preflight:?}")),
+            }
+        })
+        .await;
+    }
+
+    /// Asks for something; the operation as it was accepted.
+    pub(crate) async fn ask(
+        &self,
+        name: PodName,
+        call: &str,
+        request: &impl Serialize,
+    ) -> Result<Operation, String> {
+        api::post(&self.api_of(name), &format!("/v1/{call}"), request).await
+    }
+
+    /// Asks, and waits for the result.
+    pub(crate) async fn carry_out(
+        &self,
+        name: PodName,
+        call: &str,
+        request: &impl Serialize,
+    ) -> OperationResult {
+        let asked = self.ask(name, call, request).await;
+        let key = asked.unwrap_or_else(|refused| panic!("{refused}")).key;
+        until(&format!("{call} '{key}' has a result"), async || {
+            let path = format!("/v1/operations/{key}");
+            let operation: Operation = api::get(&self.api_of(name), &path).await?;
+            match operation.result {
+                OperationResult::Running => Err("it runs".to_owned()),
+                result => Ok(result),
+            }
+        })
+        .await
+    }
+
+    /// Promotes a revision, as soon as its coordinator answers.
+    pub(crate) async fn promote(&self, revision: u64, from: PromoteFrom) {
+        let name = pod(revision, 0);
+        let request = PromoteRequest {
+            key: format!("promote-{revision}-{}", ulid::Ulid::generate()),
+            revision,
+            from,
+            workers: None,
+        };
+        until(&format!("{name} is promoted"), async || {
+            self.ask(name, "promote", &request).await
+        })
+        .await;
+    }
+}
