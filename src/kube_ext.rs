@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// It said no.
-    #[error("cannot {action} {what}: {source}")]
+    #[error("cannot {action} {what}: {}", reason(source))]
     Refused {
         /// Verb.
         action: &'static str,
@@ -40,6 +40,14 @@ pub enum ApiError {
         /// Kind and name.
         what: String,
     },
+}
+
+/// The API server's own sentence, without what the client adds to it.
+fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl ApiError {

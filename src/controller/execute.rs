@@ -1,6 +1,6 @@
 //! One call per action. Every action is idempotent: it may be done twice, or be found done.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::fmt::Debug;
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -209,9 +209,9 @@ impl Scope<'_> {
     }
 }
 
-/// Labels of a metric or log line about an action.
-pub(super) fn describe(action: &Action) -> BTreeMap<&'static str, String> {
-    let (verb, detail) = match action {
+/// Verb and object of an action, for the log.
+pub(super) fn describe(action: &Action) -> (&'static str, String) {
+    match action {
         Action::AddFinalizer => ("add finalizer", String::new()),
         Action::RemoveFinalizer => ("remove finalizer", String::new()),
         Action::ApplyRevision {
@@ -231,6 +231,5 @@ pub(super) fn describe(action: &Action) -> BTreeMap<&'static str, String> {
             "call coordinator",
             format!("of revision {revision}: {}", call.key()),
         ),
-    };
-    BTreeMap::from([("verb", verb.to_owned()), ("detail", detail)])
+    }
 }

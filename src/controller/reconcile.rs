@@ -87,7 +87,8 @@ async fn pass(
         context.events.publish(&reference, event).await;
     }
     for action in &plan.actions {
-        tracing::info!(action = ?describe(action), why = plan.why, "acting");
+        let (verb, detail) = describe(action);
+        tracing::info!(verb, detail, why = plan.why, "acting");
         execute(action, &current, context).await?;
     }
     if current.meta().deletion_timestamp.is_some()

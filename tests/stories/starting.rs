@@ -252,6 +252,10 @@ async fn a_spec_that_makes_impossible_pods_is_stalled_with_what_is_wrong(story: 
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     let message = story.stalled("delays", "InvalidSpec").await;
     assert!(message.contains(why), "{message}");
+    assert!(
+        !message.contains("ListMeta"),
+        "what the API server says, not how it is parsed: {message}"
+    );
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.ready("delays").await;
 }

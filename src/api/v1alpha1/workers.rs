@@ -118,7 +118,7 @@ pub struct Toleration {
     pub key: Option<String>,
     /// `Exists` or `Equal` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("enum" = ["Exists", "Equal"]))]
     pub operator: Option<String>,
     /// Value of the taint, for `Equal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ pub struct Toleration {
     pub value: Option<String>,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; unset tolerates all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("enum" = ["NoSchedule", "PreferNoSchedule", "NoExecute"]))]
     pub effect: Option<String>,
     /// Seconds that a `NoExecute` taint is tolerated; unset means for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
