@@ -158,7 +158,7 @@ async fn a_job_that_was_stopped_with_a_savepoint_goes_on_from_there() {
         panic!("no savepoint: {result:?}");
     };
     let folder = uri
-        .strip_prefix(&format!("s3://{}/", job.bucket.bucket))
+        .strip_prefix(&format!("s3://{}/", job.bucket.name))
         .unwrap();
     let (_, manifest, _) = read_savepoint(&*job.bucket.store, folder).await.unwrap();
     assert_eq!(manifest.checkpoint, last);

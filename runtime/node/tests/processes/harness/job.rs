@@ -101,7 +101,8 @@ impl Job {
 
     /// Workers that start from now on look for their coordinator at another address.
     pub(crate) fn route(&mut self, revision: u64, address: &str) {
-        self.revisions.get_mut(&revision).unwrap().coordinator = address.to_owned();
+        let revision = self.revisions.get_mut(&revision).unwrap();
+        address.clone_into(&mut revision.coordinator);
     }
 
     fn pod(&mut self, name: PodName) -> &mut Pod {

@@ -62,7 +62,8 @@ struct Passed {
 #[derive(Debug, Clone, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(deny_unknown_fields)]
 struct Window {
-    window_start: String,
+    #[serde(rename = "window_start")]
+    start: String,
     k: String,
     n: i64,
     total: Option<i64>,
@@ -153,8 +154,8 @@ fn expected_passed(rows: &[Row]) -> Vec<Passed> {
 
 fn expected_windows(rows: &[Row]) -> Vec<Window> {
     let groups = grouped(rows, |row| (window_of(row), row.key.to_owned()));
-    let window = |((window_start, k), values): (_, Vec<Option<i64>>)| Window {
-        window_start,
+    let window = |((start, k), values): (_, Vec<Option<i64>>)| Window {
+        start,
         k,
         n: i64::try_from(values.len()).unwrap(),
         total: total(&values),
@@ -207,7 +208,7 @@ fn check_worst(rows: &[Row], windows: &mut [Window], wrong: &mut Vec<String>) ->
         let Some(worst) = window.worst.take() else {
             continue;
         };
-        let group = groups.get(&(window.window_start.clone(), window.k.clone()));
+        let group = groups.get(&(window.start.clone(), window.k.clone()));
         let values = group.map(Vec::as_slice).unwrap_or_default();
         if values.iter().flatten().max() == Some(&worst) {
             all += 1;

@@ -9,7 +9,7 @@ use streamkeeper_storage::{Condition, ObjectStore, StorageConfig, open};
 /// The server, and a prefix that nobody else uses.
 pub(crate) struct Bucket {
     pub(crate) endpoint: String,
-    pub(crate) bucket: String,
+    pub(crate) name: String,
     pub(crate) prefix: String,
     pub(crate) store: Arc<dyn ObjectStore>,
 }
@@ -29,7 +29,7 @@ impl Bucket {
         let (store, prefix) = open(&uri, &config).unwrap();
         Self {
             endpoint,
-            bucket,
+            name: bucket,
             prefix,
             store,
         }
@@ -37,7 +37,7 @@ impl Bucket {
 
     /// `s3://` URI of a key below the prefix.
     pub(crate) fn uri(&self, below: &str) -> String {
-        format!("s3://{}/{}/{below}", self.bucket, self.prefix)
+        format!("s3://{}/{}/{below}", self.name, self.prefix)
     }
 
     pub(crate) async fn put(&self, below: &str, bytes: impl Into<Bytes>) {
@@ -79,7 +79,7 @@ impl Bucket {
             .build();
         let uploads = aws_sdk_s3::Client::from_conf(config)
             .list_multipart_uploads()
-            .bucket(&self.bucket)
+            .bucket(&self.name)
             .prefix(format!("{}/", self.prefix))
             .send()
             .await
