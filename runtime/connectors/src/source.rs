@@ -76,9 +76,9 @@ pub struct SplitState {
 pub enum Polled {
     /// Rows, at most as many as asked for: of one split, or of several that the source keeps in step.
     Rows(Batch),
-    /// Nothing now; `wake` will be called. The watermark waits.
+    /// Nothing now; `wake` will be called.
     Pending,
-    /// Nothing now, and this subtask has no split with unread rows: its watermark need not be waited for.
+    /// Nothing now, and this subtask has no split with unread rows; `wake` is called when one appears.
     Idle,
     /// All input was read (bounded sources).
     End,

@@ -106,8 +106,9 @@ impl SourceTask {
                 }
                 Ok(Drawn::Rows(batch))
             }
-            Polled::Pending => Ok(self.quiet(now_ms)),
-            Polled::Idle => Ok(Drawn::Idle),
+            // A source that has nothing left to read now may yet find rows that are older than what other subtasks have found meanwhile. To go on without it could
+            // lose rows, so that is the user's choice alone (`table.exec.source.idle-timeout`).
+            Polled::Pending | Polled::Idle => Ok(self.quiet(now_ms)),
             Polled::End => Ok(Drawn::End),
         }
     }
@@ -121,6 +122,13 @@ impl SourceTask {
             Drawn::Idle
         } else {
             Drawn::Nothing
+        }
+    }
+
+    /// It is not asked now: that it gives nothing is no silence of its own.
+    pub(super) fn rest(&mut self) {
+        if !self.idle {
+            self.quiet_since_ms = None;
         }
     }
 
@@ -172,5 +180,44 @@ impl SourceTask {
             kind: if full { RunKind::Base } else { RunKind::Delta },
             entries,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Never has anything.
+    struct Silent;
+
+    impl Source for Silent {
+        fn poll(&mut self, _max_rows: usize) -> Result<Polled, ConnectorError> {
+            Ok(Polled::Pending)
+        }
+
+        fn changed_splits(&mut self) -> Vec<SplitState> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn silence_counts_only_while_the_source_is_asked() {
+        let settings = Settings {
+            source_idle_timeout_ms: Some(50),
+            ..Settings::default()
+        };
+        let mut source = SourceTask::new(Box::new(Silent), Vec::new(), &settings, 1, 0);
+        let is_idle = |source: &mut SourceTask, now_ms: u64| {
+            matches!(source.draw(now_ms).unwrap(), Drawn::Idle)
+        };
+        assert!(!is_idle(&mut source, 0));
+        source.rest();
+        assert!(
+            !is_idle(&mut source, 100),
+            "it waited for room, not for rows"
+        );
+        assert_eq!(source.next_ms(100), Some(150));
+        assert!(!is_idle(&mut source, 149));
+        assert!(is_idle(&mut source, 150));
     }
 }

@@ -377,6 +377,7 @@ impl Subtask {
                 continue;
             };
             if !self.started || source.ended || state.stopped || state.alignment.blocks_sources() {
+                source.rest();
                 continue;
             }
             if !self.topology.stages[stage]
@@ -384,6 +385,7 @@ impl Subtask {
                 .iter()
                 .all(|&edge| self.outlets[edge].has_room())
             {
+                source.rest();
                 *back_pressured = true;
                 continue;
             }

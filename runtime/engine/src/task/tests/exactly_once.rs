@@ -211,6 +211,7 @@ fn window_job() -> StreamPlan {
         let field = |name: &&str| Field::new(*name, number.clone());
         Schema::new(names.iter().map(field).collect())
     };
+    job.settings.source_idle_timeout_ms = Some(1);
     job.nodes[2].operator = window(Phase::Local, 0, vec![1]);
     job.nodes[2].schema = columns(&["key", "partial", "slice_end"]);
     job.nodes[3].operator = window(Phase::Global, 2, vec![0]);

@@ -56,17 +56,12 @@ fn build(
     }
 }
 
-fn start(parallelism: u32, splits: Vec<Vec<Row>>, bounded: bool) -> Rig {
+/// Two subtasks; `idle_ms` is the idle timeout.
+fn start(splits: Vec<Vec<Row>>, bounded: bool, idle_ms: Option<u64>) -> Rig {
     let build = build(splits, bounded);
-    Rig::start(
-        &windows(),
-        parallelism,
-        GROUPS,
-        1 << 16,
-        7,
-        Stored::default(),
-        &build,
-    )
+    let mut plan = windows();
+    plan.settings.source_idle_timeout_ms = idle_ms;
+    Rig::start(&plan, 2, GROUPS, 1 << 16, 7, Stored::default(), &build)
 }
 
 fn rows(rig: &Rig, node: usize) -> u64 {
@@ -91,7 +86,7 @@ fn what_is_held_back_leaves_when_the_input_falls_idle() {
     let splits: Vec<Vec<Row>> = (0..8_i64)
         .map(|split| vec![(split * 1000, split, 1); 20])
         .collect();
-    let mut rig = start(2, splits, false);
+    let mut rig = start(splits, false, Some(50));
     for _ in 0..PLENTY {
         rig.roll();
     }
@@ -110,7 +105,7 @@ fn sources_stand_still_after_a_final_barrier_until_they_are_told_to_go_on() {
     let splits: Vec<Vec<Row>> = (0..6_i64)
         .map(|split| (0..200).map(|time| (time, split, 1)).collect())
         .collect();
-    let mut rig = start(2, splits, true);
+    let mut rig = start(splits, true, None);
     let checkpoint = rig.trigger(CheckpointKind::Final);
     for _ in 0..PLENTY {
         rig.roll();
@@ -131,16 +126,19 @@ fn sources_stand_still_after_a_final_barrier_until_they_are_told_to_go_on() {
 }
 
 #[test]
-fn an_idle_subtask_holds_no_window_of_the_others_back() {
-    // One split: one of the two subtasks has nothing to read, ever.
+fn a_subtask_with_nothing_to_read_holds_windows_back_unless_a_timeout_calls_it_idle() {
+    // One split: one of the two subtasks has nothing to read, for now.
     let rows_of_split: Vec<Row> = (0..50).map(|time| (time, time % 5, 1)).collect();
-    let mut rig = start(2, vec![rows_of_split], false);
-    for _ in 0..PLENTY {
-        rig.roll();
+    for (idle_ms, fired) in [(None, 0), (Some(0), 0), (Some(20), 5 * 4)] {
+        let mut rig = start(vec![rows_of_split.clone()], false, idle_ms);
+        for _ in 0..PLENTY {
+            rig.roll();
+        }
+        assert_eq!(rows(&rig, 0), 50);
+        assert_eq!(
+            rows(&rig, 4),
+            fired,
+            "windows with a timeout of {idle_ms:?}"
+        );
     }
-    assert_eq!(
-        rows(&rig, 4),
-        5 * 4,
-        "the windows before the last watermark"
-    );
 }

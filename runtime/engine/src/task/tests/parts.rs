@@ -133,6 +133,8 @@ pub(super) struct TestSource {
     dice: Dice,
     bounded: bool,
     naps: bool,
+    /// Polls that it will still sleep through.
+    asleep: u64,
 }
 
 impl TestSource {
@@ -165,6 +167,7 @@ impl TestSource {
             dice: Dice(seed),
             bounded,
             naps: false,
+            asleep: 0,
         }
     }
 
@@ -180,8 +183,12 @@ impl Source for TestSource {
         if self.dice.one_in(4) {
             return Ok(Polled::Pending);
         }
-        if self.naps && self.dice.one_in(3) {
+        if self.asleep > 0 {
+            self.asleep -= 1;
             return Ok(Polled::Idle);
+        }
+        if self.naps && self.dice.one_in(4) {
+            self.asleep = self.dice.below(12);
         }
         let mut out = Vec::new();
         let wanted = 1 + usize::try_from(self.dice.below(7)).unwrap();
