@@ -123,6 +123,19 @@ class BadInput(JobStory):
         self.kubectl.apply(manifest(self.counting()))
         self.job.wait_settled(SLOW)
 
+    def test_a_query_that_does_not_fit_the_state_is_refused_and_the_running_revision_is_untouched(self) -> None:
+        self.upload({"a.json": ['{"name":"x","n":1}'] * 3000})
+        self.kubectl.apply(manifest(self.counting()))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        before = self.job.report()
+        other_key = self.counting().replace("SELECT name,", "SELECT UPPER(name) AS name,").replace("GROUP BY name", "GROUP BY UPPER(name)")
+        self.kubectl.apply(manifest(other_key))
+        self.expect_stalled("StateIncompatible", "would be lost", "a StreamJob of its own")
+        after = self.job.report()
+        self.assertEqual((after["revision"], after["attempt"], after["restarts"]), (before["revision"], before["attempt"], before["restarts"]))
+        self.assertEqual(after["pauses"], before["pauses"])
+
     def test_a_record_that_cannot_be_decoded_is_named_by_object_and_line_or_skipped_if_the_table_says_so(self) -> None:
         self.upload({"a.json": ['{"name":"x","n":1}', '{"name":"x","n":"two"}', '{"name":"x","n":3}']})
         self.kubectl.apply(manifest(self.counting(rate=1000)))

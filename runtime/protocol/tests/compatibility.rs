@@ -457,8 +457,7 @@ fn a_dropped_state_needs_leave_and_a_new_one_does_not() {
     assert_eq!(fit_of(&verdicts, "uid-3"), &Fit::Dropped);
     let why = summary(&verdicts, false).unwrap_err();
     assert!(
-        why.contains("state 'groups' of Node3 (uid-3)")
-            && why.contains("upgrade.droppedState to Allow"),
+        why.contains("state 'groups' of Node3 (uid-3)") && why.contains("a StreamJob of its own"),
         "{why}"
     );
     assert_eq!(summary(&verdicts, true), Ok(()));

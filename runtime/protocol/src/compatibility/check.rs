@@ -61,7 +61,7 @@ pub fn summary(verdicts: &[StateVerdict], allow_dropped: bool) -> Result<(), Str
             Fit::Incompatible { why } => format!("{name}: {why}"),
             Fit::Dropped if !allow_dropped => format!(
                 "{name} ({}) is in the checkpoint but not in the new query: its content would be lost; \
-                 keep the operator, or set upgrade.droppedState to Allow",
+                 keep that part of the query, or run the new query as a StreamJob of its own",
                 verdict.state_uid
             ),
             Fit::Dropped | Fit::Exact | Fit::Evolve { .. } | Fit::New => continue,
@@ -118,8 +118,8 @@ fn fit(planned: &StateDescriptor, written: &StateDescriptor) -> Fit {
 }
 
 /// What to do about a state that does not fit.
-const REMEDY: &str = "keep it as it was, or give the operator another identity (stateUids) so that it \
-                      starts empty, and set upgrade.droppedState to Allow";
+const REMEDY: &str = "keep that part of the query as it was, or run the new query as a StreamJob \
+                      of its own, which starts empty";
 
 fn incompatibility(planned: &StateDescriptor, written: &StateDescriptor) -> Option<String> {
     if written.kind != planned.kind {

@@ -39,7 +39,7 @@ pub enum Fit {
     },
     /// Not in the checkpoint: starts empty.
     New,
-    /// In the checkpoint only: needs `droppedState: Allow`.
+    /// In the checkpoint only: needs permission.
     Dropped,
     /// Does not fit.
     Incompatible {
