@@ -270,5 +270,7 @@ fn round_f64(value: f64, printed: &str, digits: i32) -> f64 {
     }
     let rounded =
         decimal::rescale(i256::from_i128(unscaled), scale, digits).map_or(0, i256::as_i128);
-    format!("{rounded}e{}", -digits).parse().unwrap_or(value)
+    format!("{rounded}e{}", -i64::from(digits))
+        .parse()
+        .unwrap_or(value)
 }

@@ -125,11 +125,11 @@ fn printer(from: &DataType, offset: i64) -> Option<Box<dyn Fn(i64) -> String + S
             )
         }),
         DataType::IntervalDayTime => Box::new(|ms| {
-            let rest = ms.abs() % calendar::DAY_MS;
+            let (days, rest) = (ms / calendar::DAY_MS, (ms % calendar::DAY_MS).abs());
             format!(
                 "{}{} {}.{:03}",
                 sign(ms),
-                ms.abs() / calendar::DAY_MS,
+                days.abs(),
                 moment::format_time(rest),
                 rest % 1000
             )

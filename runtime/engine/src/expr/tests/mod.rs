@@ -1,6 +1,7 @@
 //! Flink's answers, one table per family. Every case runs twice: folded from constants, and over columns.
 
 mod casts;
+mod extremes;
 mod logic;
 mod numbers;
 mod texts;
