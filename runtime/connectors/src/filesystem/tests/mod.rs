@@ -1,5 +1,6 @@
 //! Whole objects in, rows out, and back.
 
+mod damage;
 mod reading;
 mod records;
 mod writing;
