@@ -383,7 +383,7 @@ fn what_cannot_be_read_is_refused_with_the_reason_and_a_way_out() {
         };
         assert!(why.contains(part), "{why}");
         assert!(
-            why.contains("stateUids") || why.contains("newer image"),
+            why.contains("a StreamJob of its own") || why.contains("newer image"),
             "{why}"
         );
     }
