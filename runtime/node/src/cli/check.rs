@@ -37,9 +37,9 @@ pub(super) fn main(args: &CheckArgs) -> ExitCode {
     };
     let compiled = compile(&text);
     if args.format == Format::Json {
-        println!("{}", answer(&compiled));
+        let written = super::answer(format!("{}\n", json_of(&compiled)).as_bytes());
         return match compiled {
-            Ok(_) => ExitCode::SUCCESS,
+            Ok(_) => written,
             Err(_) => ExitCode::FAILURE,
         };
     }
@@ -48,8 +48,7 @@ pub(super) fn main(args: &CheckArgs) -> ExitCode {
             for warning in &job.warnings {
                 eprintln!("{name}: {warning}");
             }
-            print!("{}", streamkeeper_sql::explain(&job.plan));
-            ExitCode::SUCCESS
+            super::answer(streamkeeper_sql::explain(&job.plan).as_bytes())
         }
         Err(error) => refuse(&name, &error),
     }
@@ -63,7 +62,7 @@ pub(super) fn refuse(name: &str, error: &CompileError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn answer(compiled: &Result<CompiledJob, CompileError>) -> serde_json::Value {
+fn json_of(compiled: &Result<CompiledJob, CompileError>) -> serde_json::Value {
     match compiled {
         Ok(job) => json!({
             "compiles": true,

@@ -12,7 +12,10 @@ mod run;
 mod signals;
 pub(crate) mod solo;
 
-use std::process::ExitCode;
+use std::{
+    io::{ErrorKind, Write as _},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -62,15 +65,21 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(
-                shell,
-                &mut command,
-                "streamjob-runtime",
-                &mut std::io::stdout(),
-            );
-            ExitCode::SUCCESS
+            let (mut command, mut script) = (Cli::command(), Vec::new());
+            clap_complete::generate(shell, &mut command, "streamjob-runtime", &mut script);
+            answer(&script)
         }
+    }
+}
+
+/// Writes what was asked for to standard output; whoever stopped reading has seen enough.
+fn answer(text: &[u8]) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(format!("writing to standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
