@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use rustix::process::Signal;
 use streamkeeper_protocol::head::Head;
 
+#[cfg(feature = "test-unfenced")]
+use crate::harness::process::BINARY;
 use crate::harness::{
     job::{Job, Settings},
     pods::{PodName, pod},
@@ -142,11 +144,25 @@ async fn a_zombie_whose_worker_went_to_its_successor_is_fenced() {
 #[cfg(feature = "test-unfenced")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_fence_a_zombie_takes_the_job_back() {
-    let unfenced = [("STREAMKEEPER_TEST_UNFENCED", "1")];
+    let switch = "STREAMKEEPER_TEST_UNFENCED";
+    // Two builds of Cargo share one place for the binary.
+    assert!(
+        binary_knows(switch),
+        "{BINARY} is of a build without the feature test-unfenced, which took the place of this test's; run it again alone"
+    );
+    let unfenced = [(switch, "1")];
     for workers in [1, 2] {
         let test = format!("unfenced-{workers}");
         let verdict = wake_a_zombie(&test, workers, &unfenced).await;
         let red = matches!(verdict, Verdict::TwoOwners(_) | Verdict::WrongLedger(_));
         assert!(red, "nobody noticed that the fence is off: {verdict}");
     }
+}
+
+#[cfg(feature = "test-unfenced")]
+fn binary_knows(name: &str) -> bool {
+    let binary = std::fs::read(BINARY).unwrap();
+    binary
+        .windows(name.len())
+        .any(|bytes| bytes == name.as_bytes())
 }
