@@ -2,6 +2,7 @@
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
 //! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs.
+//! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //!
@@ -43,6 +44,7 @@ macro_rules! stories {
 
 mod crashing;
 mod failing;
+mod gitops;
 mod rbac;
 mod scaling;
 mod starting;
@@ -57,6 +59,7 @@ fn all() -> Vec<Entry> {
         scaling::all(),
         stopping::all(),
         failing::all(),
+        gitops::all(),
     ]
     .concat()
 }
