@@ -8,7 +8,7 @@
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
 //! * [`records`]: reading and writing manifests and plans.
-//! * [`savepoint`]: a checkpoint copied into a folder of its own.
+//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole.
 //! * [`garbage`]: what nothing needs any more.
 //!
 //! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.
@@ -34,6 +34,7 @@ pub mod records;
 pub mod s3;
 pub mod savepoint;
 pub mod store;
+pub mod verify;
 
 pub use config::{StorageConfig, open};
 pub use dir::DirStore;
@@ -46,3 +47,4 @@ pub use records::{read_manifest, read_plan, write_manifest, write_plan};
 pub use s3::S3Store;
 pub use savepoint::{SavepointMetadata, copy_savepoint, read_savepoint};
 pub use store::*;
+pub use verify::{Checked, SavepointError, open_savepoint, verify_manifest, verify_savepoint};

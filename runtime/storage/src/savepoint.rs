@@ -11,7 +11,11 @@ use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths, plan::StreamP
 use crate::{
     ObjectStore, StorageError,
     records::{parse, put_json, read_manifest, unreadable},
+    verify::{SavepointError, verify_manifest},
 };
+
+/// The object that makes a folder a savepoint.
+pub(crate) const METADATA: &str = "metadata.json";
 
 /// Version of a savepoint's folder; a reader accepts its own and older ones.
 pub const SAVEPOINT_FORMAT: u32 = 1;
@@ -43,22 +47,24 @@ pub struct SavepointMetadata {
     pub total_bytes: u64,
 }
 
-/// Keys of one savepoint's folder.
-struct Folder<'a>(&'a str);
-
-impl Folder<'_> {
-    fn key(&self, name: &str) -> String {
-        let folder = self.0.trim_matches('/');
-        if folder.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder}/{name}")
-        }
+/// Key of something in a savepoint's folder.
+pub(crate) fn key_in(folder: &str, name: &str) -> String {
+    let folder = folder.trim_matches('/');
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
     }
 }
 
+/// The same, as messages name it.
+pub(crate) fn at_key(store: &dyn ObjectStore, folder: &str, name: &str) -> String {
+    format!("{}/{}", store.describe(), key_in(folder, name))
+}
+
 /// Copies all that `manifest` needs, with its plan, to `folder` (a key in the same bucket). The
-/// manifest must be pinned in HEAD. Running it again after a failure finishes the copy.
+/// manifest must be pinned in HEAD. Running it again after a failure finishes the copy. The copy is read
+/// back and held against its checksums before it counts as a savepoint.
 ///
 /// Output that was prepared but not yet committed travels along: whoever restores it under the same
 /// lineage commits it, under another lineage must not.
@@ -67,18 +73,20 @@ pub async fn copy_savepoint(
     paths: &StatePaths,
     manifest: &Manifest,
     folder: &str,
-) -> Result<SavepointMetadata, StorageError> {
-    let folder = Folder(folder);
+) -> Result<SavepointMetadata, SavepointError> {
     let mut renamed = BTreeMap::new();
     for object in manifest.objects() {
         let name = object.rsplit('/').next().unwrap_or(object);
         // Objects of several origins may share a last part; the number keeps them apart.
         let relative = format!("data/{:04}-{name}", renamed.len());
-        store.copy(object, &folder.key(&relative)).await?;
+        store.copy(object, &key_in(folder, &relative)).await?;
         renamed.insert(object.to_owned(), relative);
     }
     store
-        .copy(&paths.plan(&manifest.plan_hash), &folder.key("plan.json"))
+        .copy(
+            &paths.plan(&manifest.plan_hash),
+            &key_in(folder, "plan.json"),
+        )
         .await?;
     let mut copied = manifest.clone();
     for range in copied.ranges_mut() {
@@ -86,7 +94,9 @@ pub async fn copy_savepoint(
             relative.clone_into(&mut range.object);
         }
     }
-    put_json(store, &folder.key("manifest.json"), &copied).await?;
+    put_json(store, &key_in(folder, "manifest.json"), &copied).await?;
+    place(&mut copied, folder);
+    verify_manifest(store, &copied, &mut |_| {}).await?;
     let metadata = SavepointMetadata {
         format: SAVEPOINT_FORMAT,
         min_reader: SAVEPOINT_FORMAT,
@@ -100,8 +110,15 @@ pub async fn copy_savepoint(
         objects: renamed.len() as u64,
         total_bytes: manifest.total_bytes(),
     };
-    put_json(store, &folder.key("metadata.json"), &metadata).await?;
+    put_json(store, &key_in(folder, METADATA), &metadata).await?;
     Ok(metadata)
+}
+
+/// Names the objects of a savepoint as they are called in the bucket.
+fn place(manifest: &mut Manifest, folder: &str) {
+    for range in manifest.ranges_mut() {
+        range.object = key_in(folder, &range.object);
+    }
 }
 
 /// Reads a savepoint: what it is, its manifest with the keys its objects have in this bucket, its
@@ -110,8 +127,7 @@ pub async fn read_savepoint(
     store: &dyn ObjectStore,
     folder: &str,
 ) -> Result<(SavepointMetadata, Manifest, StreamPlan), StorageError> {
-    let folder = Folder(folder);
-    let key = folder.key("metadata.json");
+    let key = key_in(folder, METADATA);
     let metadata: SavepointMetadata = parse(store, &key, &store.get(&key).await?.bytes)?;
     if metadata.min_reader > SAVEPOINT_FORMAT {
         let detail = format!(
@@ -121,27 +137,26 @@ pub async fn read_savepoint(
         );
         return Err(unreadable(store, &key, &detail));
     }
-    let key = folder.key("manifest.json");
+    let key = key_in(folder, "manifest.json");
     let mut manifest = read_manifest(store, &key).await?;
     for range in manifest.ranges_mut() {
         if !range.object.starts_with("data/") || range.object.contains("..") {
             let detail = format!("object '{}' is outside the savepoint", range.object);
             return Err(unreadable(store, &key, &detail));
         }
-        range.object = folder.key(&range.object);
     }
-    let key = folder.key("plan.json");
+    place(&mut manifest, folder);
+    let key = key_in(folder, "plan.json");
     let plan = parse(store, &key, &store.get(&key).await?.bytes)?;
     Ok((metadata, manifest, plan))
 }
 
 /// Removes a savepoint's folder, its metadata first, so that no half of it looks whole.
 pub async fn delete_savepoint(store: &dyn ObjectStore, folder: &str) -> Result<(), StorageError> {
-    let folder = Folder(folder);
-    store.delete(&folder.key("metadata.json")).await?;
-    for entry in store.list(&folder.key("data/")).await? {
+    store.delete(&key_in(folder, METADATA)).await?;
+    for entry in store.list(&key_in(folder, "data/")).await? {
         store.delete(&entry.key).await?;
     }
-    store.delete(&folder.key("manifest.json")).await?;
-    store.delete(&folder.key("plan.json")).await
+    store.delete(&key_in(folder, "manifest.json")).await?;
+    store.delete(&key_in(folder, "plan.json")).await
 }

@@ -1,7 +1,7 @@
 //! The commands of the binary.
 //!
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
-//! * [`bench`]: events per CPU-second. [`solo`]: a whole job in one process, for both.
+//! * [`verify`]: is a savepoint whole? [`bench`]: events per CPU-second. [`solo`]: a whole job in one process, for both.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 
 mod args;
@@ -11,6 +11,7 @@ mod node;
 mod run;
 mod signals;
 pub(crate) mod solo;
+mod verify;
 
 use std::{
     io::{ErrorKind, Write as _},
@@ -40,6 +41,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Runs the job of a SQL file in this process, without Kubernetes.
     Run(run::RunArgs),
+    /// Reads a savepoint and holds every object against its checksums.
+    Verify(verify::VerifyArgs),
     /// Measures events per CPU-second, and what checkpoints cost.
     Bench(bench::BenchArgs),
     /// Prints a completion script: `source <(streamjob-runtime completions bash)`.
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Node(args) => node::main(*args),
         Command::Check(args) => check::main(&args),
         Command::Run(args) => run::main(&args),
+        Command::Verify(args) => verify::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Cli::command(), Vec::new());

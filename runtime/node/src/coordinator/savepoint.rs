@@ -6,7 +6,9 @@ use streamkeeper_protocol::{
     head::{OperationKind, OperationResult, SavepointRecord},
     job_api::StopRequest,
 };
-use streamkeeper_storage::{StorageError, copy_savepoint, read_manifest};
+use streamkeeper_storage::{
+    ObjectStore, SavepointError, StorageError, copy_savepoint, read_manifest,
+};
 
 use super::{
     CoordinatorConfig, Refusal,
@@ -29,6 +31,8 @@ pub(super) struct Copied {
 pub(super) enum CopyError {
     #[error("copying the savepoint: {0}")]
     Storage(#[from] StorageError),
+    #[error("copying the savepoint: {0}")]
+    Savepoint(#[from] SavepointError),
     #[error(transparent)]
     Keep(#[from] KeepError),
 }
@@ -36,7 +40,6 @@ pub(super) enum CopyError {
 impl Leader<'_> {
     /// Where a savepoint goes: a folder of the job's bucket.
     pub(super) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
-        let bucket = self.desk.config.store.describe();
         let Some(uri) = uri else {
             // Keys are free text, folders are not.
             let safe = |c: char| {
@@ -52,26 +55,7 @@ impl Leader<'_> {
                 .paths
                 .savepoint(&key.chars().map(safe).collect::<String>()));
         };
-        let folder = match uri.strip_prefix(&bucket) {
-            Some(rest) => rest,
-            None if uri.contains("://") => {
-                let message =
-                    format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
-                return Err(Refusal::bad_request(&message));
-            }
-            None => uri,
-        };
-        let folder = folder.trim_matches('/');
-        if folder.is_empty()
-            || folder
-                .split('/')
-                .any(|part| part.is_empty() || part == "." || part == "..")
-        {
-            return Err(Refusal::bad_request(&format!(
-                "'{uri}' is not the name of a folder in {bucket}"
-            )));
-        }
-        Ok(folder.to_owned())
+        folder_of(&*self.desk.config.store, uri)
     }
 
     pub(super) fn full_uri(&self, folder: &str) -> String {
@@ -169,6 +153,32 @@ impl Leader<'_> {
     }
 }
 
+/// The folder of the job's bucket that a URI, or a key in it, names.
+pub(super) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Refusal> {
+    let bucket = store.describe();
+    let folder = match uri.strip_prefix(&bucket) {
+        // Another bucket's name may begin with this one's.
+        Some(rest) if rest.starts_with('/') => rest,
+        _ if uri.contains("://") => {
+            let message =
+                format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
+            return Err(Refusal::bad_request(&message));
+        }
+        _ => uri,
+    };
+    let folder = folder.trim_matches('/');
+    if folder.is_empty()
+        || folder
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        return Err(Refusal::bad_request(&format!(
+            "'{uri}' is not the name of a folder in {bucket}"
+        )));
+    }
+    Ok(folder.to_owned())
+}
+
 async fn copy_and_tell(
     config: &Arc<CoordinatorConfig>,
     keeper: &HeadKeeper,
@@ -177,7 +187,8 @@ async fn copy_and_tell(
 ) -> Result<(), CopyError> {
     let copy = async {
         let manifest = read_manifest(&*config.store, &record.manifest).await?;
-        copy_savepoint(&*config.store, &config.paths, &manifest, &record.uri).await
+        let copied = copy_savepoint(&*config.store, &config.paths, &manifest, &record.uri).await?;
+        Ok::<_, CopyError>(copied)
     };
     let copied = copy.await;
     let (name, key) = (record.name.clone(), record.key.clone());
@@ -209,4 +220,32 @@ async fn copy_and_tell(
         .await?;
     copied?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use streamkeeper_storage::{S3Store, StorageConfig};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_of_the_jobs_own_bucket() {
+        let store = S3Store::new("bucket", StorageConfig::default());
+        let folder = |uri: &str| folder_of(&store, uri).ok();
+        for uri in ["s3://bucket/a/b", "s3://bucket/a/b/", "a/b", "/a/b/"] {
+            assert_eq!(folder(uri).as_deref(), Some("a/b"), "{uri}");
+        }
+        for uri in [
+            "s3://bucket2/a/b",
+            "s3://other/a",
+            "file:///a",
+            "s3://bucket",
+            "s3://bucket/",
+            "",
+            "a//b",
+            "a/../b",
+        ] {
+            assert_eq!(folder(uri), None, "{uri}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod head;
 mod records;
 mod s3;
 mod savepoint;
+mod verify;
 
 use std::sync::Arc;
 

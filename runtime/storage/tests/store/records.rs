@@ -25,12 +25,22 @@ pub(crate) fn plan() -> StreamPlan {
     }
 }
 
+/// What [`data`] writes to an object, told by its key.
+fn content(object: &str) -> String {
+    let name = object.rsplit('/').next().unwrap();
+    let mut words = name.split('-');
+    let checkpoint: u64 = words.next().unwrap().parse().unwrap_or(0);
+    format!("{checkpoint}{}", words.next_back().unwrap_or(""))
+}
+
+/// All of an object that [`data`] wrote.
 pub(crate) fn range(object: &str) -> ObjectRange {
+    let content = content(object);
     ObjectRange {
         object: object.to_owned(),
         offset: 0,
-        len: 4,
-        crc32c: 0,
+        len: content.len() as u64,
+        crc32c: crc32c::crc32c(content.as_bytes()),
     }
 }
 
@@ -103,11 +113,7 @@ pub(crate) async fn data(
 ) -> String {
     let key = paths.data(checkpoint, attempt, 0, unique);
     store
-        .put(
-            &key,
-            Bytes::from(format!("{checkpoint}{unique}")),
-            Condition::Always,
-        )
+        .put(&key, Bytes::from(content(&key)), Condition::Always)
         .await
         .unwrap();
     key
