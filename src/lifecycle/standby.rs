@@ -118,6 +118,8 @@ impl Draft<'_> {
             PromoteFrom::Empty => "empty",
             PromoteFrom::Head => "head",
             PromoteFrom::TakeOver => "takeover",
+            PromoteFrom::Savepoint { .. } => "savepoint",
+            PromoteFrom::Fresh => "fresh",
         };
         let key = call_key(transition, &format!("promote-{start}"));
         let refusal = self
@@ -134,6 +136,7 @@ impl Draft<'_> {
                 revision: to,
                 from,
                 workers: Some(workers),
+                running_owner: None,
             }),
         );
         match refusal {

@@ -33,6 +33,13 @@ pub const HAND_OVER_READY: &str = "hand-over-ready";
 /// HEAD names the successor; the successor was not told.
 pub const HANDED_OVER: &str = "handed-over";
 
+/// A savepoint's objects are copied among the job's; no manifest names them.
+pub const SAVEPOINT_COPIED: &str = "savepoint-copied";
+/// The manifest of that copy is written; HEAD does not name it.
+pub const SAVEPOINT_IMPORTED: &str = "savepoint-imported";
+/// HEAD names it; nobody knows.
+pub const SAVEPOINT_CLAIMED: &str = "savepoint-claimed";
+
 struct Armed {
     name: String,
     left: AtomicU64,

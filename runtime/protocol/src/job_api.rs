@@ -223,6 +223,9 @@ pub struct PromoteRequest {
     /// Workers to run on, when not the number that the process was started with (the job was scaled meanwhile).
     #[serde(default)]
     pub workers: Option<u32>,
+    /// Uid of a StreamJob whose HEAD may be taken although it does not say that it stopped: a person confirmed that nothing of it runs any more.
+    #[serde(default)]
+    pub running_owner: Option<String>,
 }
 
 /// Where a promoted revision starts from.
@@ -235,6 +238,13 @@ pub enum PromoteFrom {
     Head,
     /// A released or stopped HEAD of another uid: take it over (`onExistingState: Resume`).
     TakeOver,
+    /// A savepoint in the job's bucket: `spec.restoreFrom`. Into the job's own HEAD when there is one, else (first start, or a stopped HEAD of another StreamJob) under a new lineage.
+    Savepoint {
+        /// Folder, as a URI or a key in the job's bucket.
+        uri: String,
+    },
+    /// Nothing, beside a HEAD that another StreamJob left (`onExistingState: Ignore`): a new lineage with no restore point; numbers go on.
+    Fresh,
 }
 
 /// Asks for a savepoint.
@@ -303,7 +313,8 @@ pub struct Operation {
 /// Body of a refused call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`, `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`.
+    /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`, `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`,
+    /// `StateIncompatible`; of a start from a savepoint also `SnapshotNotFound` and `RestoreFailed`.
     pub code: String,
     /// For people.
     pub message: String,

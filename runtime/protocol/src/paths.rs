@@ -48,6 +48,13 @@ impl StatePaths {
         self.below(&format!("chk/{checkpoint:012}/{attempt}/manifest.json"))
     }
 
+    /// Manifest of a savepoint that becomes this checkpoint; `unique` is a ULID, because whoever writes it does not own the attempt yet.
+    pub fn imported_manifest(&self, checkpoint: u64, attempt: u64, unique: &str) -> String {
+        self.below(&format!(
+            "chk/{checkpoint:012}/{attempt}/manifest-{unique}.json"
+        ))
+    }
+
     /// Prefix of all manifests.
     pub fn manifests(&self) -> String {
         self.below("chk/")
@@ -112,6 +119,12 @@ mod tests {
             Some((7, 3))
         );
         assert_eq!(paths.checkpoint_of(&paths.manifest(7, 3)), Some((7, 3)));
+        let imported = paths.imported_manifest(7, 3, "01J");
+        assert_eq!(
+            imported,
+            "state/flights/delays/chk/000000000007/3/manifest-01J.json"
+        );
+        assert_eq!(paths.checkpoint_of(&imported), Some((7, 3)));
         assert_eq!(paths.checkpoint_of(&paths.head()), None);
         assert_eq!(StatePaths::at("").head(), "HEAD.json");
     }

@@ -128,11 +128,13 @@ async fn settle(
     };
     match after_lost_swap(ours, &found) {
         SwapOutcome::Won => Ok(Some(SwapResult::Won { etag })),
-        SwapOutcome::Fenced { by } => Ok(Some(SwapResult::Fenced { by })),
-        // Still the version we meant to replace: our write may land yet.
-        SwapOutcome::Retry if !refused && *condition == Condition::Matches(etag.clone()) => {
+        // Still the version we meant to replace, perhaps of another lineage: our write may land yet.
+        SwapOutcome::Fenced { .. } | SwapOutcome::Retry
+            if !refused && *condition == Condition::Matches(etag.clone()) =>
+        {
             Ok(None)
         }
+        SwapOutcome::Fenced { by } => Ok(Some(SwapResult::Fenced { by })),
         SwapOutcome::Retry => Ok(Some(SwapResult::Lost {
             found: Box::new(found),
             etag,

@@ -8,7 +8,7 @@
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
 //! * [`records`]: reading and writing manifests and plans.
-//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole.
+//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole; [`import`]: back among a job's checkpoints.
 //! * [`garbage`]: what nothing needs any more.
 //!
 //! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.
@@ -28,6 +28,7 @@ pub mod dir;
 pub mod fault;
 pub mod garbage;
 pub mod head;
+pub mod import;
 pub mod memory;
 pub mod probe;
 pub mod records;
@@ -41,6 +42,7 @@ pub use dir::DirStore;
 pub use fault::{Action, Call, Fault, FaultStore, Rule};
 pub use garbage::{Collected, collect_garbage};
 pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
+pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
 pub use memory::MemoryStore;
 pub use probe::probe;
 pub use records::{read_manifest, read_plan, write_manifest, write_plan};

@@ -8,10 +8,13 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use streamkeeper::{engine::CallError, lifecycle::JobCall};
 use streamkeeper_protocol::{
-    head::{ClaimDecision, Claimant, Head, Ids, OperationKind, OperationResult, Order, claim},
+    head::{
+        ClaimDecision, Claimant, Head, HeadError, Ids, Import, LastCheckpoint, OperationKind,
+        OperationResult, Order, claim,
+    },
     job_api::{
         CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
-        PreflightVerdict, PromoteRequest, Report, WorkerReport,
+        PreflightVerdict, PromoteFrom, PromoteRequest, Report, WorkerReport,
     },
 };
 
@@ -188,6 +191,7 @@ impl Process {
             },
         ) {
             ClaimDecision::Create(next) | ClaimDecision::Replace(next) => next,
+            ClaimDecision::Import(import) => imported(import, &self.plan_hash, around.now)?,
             ClaimDecision::StandBy { .. } => return Ok(false),
             ClaimDecision::Refuse { code, why } => return Err((code.to_owned(), why)),
         };
@@ -242,11 +246,13 @@ impl Process {
             ),
             (JobCall::Promote(request), Role::Idle(_)) => self.promote(around, request),
             (JobCall::Promote(request), Role::Leading(_)) => {
-                if request.from == streamkeeper_protocol::job_api::PromoteFrom::Empty {
-                    return refused(
-                        "HeadExists",
-                        "this revision runs the job already".to_owned(),
-                    );
+                let code = match request.from {
+                    PromoteFrom::Empty | PromoteFrom::Fresh => Some("HeadExists"),
+                    PromoteFrom::Savepoint { .. } => Some("WrongRevision"),
+                    PromoteFrom::Head | PromoteFrom::TakeOver => None,
+                };
+                if let Some(code) = code {
+                    return refused(code, "this revision runs the job already".to_owned());
                 }
                 Ok(self.note(
                     &request.key,
@@ -296,6 +302,7 @@ impl Process {
         let order = Order::Promoted {
             key: &request.key,
             from: &request.from,
+            running_owner: request.running_owner.as_deref(),
         };
         match self.try_claim(
             around,
@@ -454,4 +461,20 @@ pub fn kind_of(call: &JobCall) -> OperationKind {
         JobCall::Stop(_) => OperationKind::Stop,
         JobCall::Rescale(_) => OperationKind::Rescale,
     }
+}
+
+/// HEAD after a savepoint, which always exists here, was copied among the job's checkpoints.
+fn imported(import: Import, plan_hash: &str, now: Timestamp) -> Result<Head, (String, String)> {
+    let last = LastCheckpoint {
+        checkpoint: import.checkpoint(),
+        manifest: format!("chk/{}/manifest.json", import.checkpoint()),
+        needs_commit: false,
+        committed: true,
+        completed_ms: now.as_millisecond(),
+        written_bytes: 0,
+        total_bytes: 0,
+        duration_ms: 0,
+    };
+    let refused = |error: HeadError| (error.code().to_owned(), error.to_string());
+    import.with(last, plan_hash).map_err(refused)
 }

@@ -260,13 +260,8 @@ impl<'a> Leader<'a> {
             return Err(AttemptFailure::new("HEAD has no restore point").into());
         };
         if let Some(known) = self.manifest.clone()
-            && known.checkpoint == last.checkpoint
-            && self
-                .desk
-                .config
-                .paths
-                .manifest(known.checkpoint, known.attempt)
-                == last.manifest
+            && self.desk.config.paths.checkpoint_of(&last.manifest)
+                == Some((known.checkpoint, known.attempt))
         {
             return Ok(known);
         }

@@ -4,7 +4,7 @@
 //! * [`config`], [`call`], [`board`]: what it is told, what it is asked, what it shows.
 //! * [`links`], [`roster`], [`desk`]: its workers and its events.
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
-//! * [`standby`]: waiting for the job, and claiming it.
+//! * [`standby`]: waiting for the job, and claiming it; [`import`]: from a savepoint.
 //! * [`keeper`]: the writes of HEAD.
 //! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them.
 //! * [`operations`], [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
@@ -16,6 +16,7 @@ mod commit;
 mod config;
 mod desk;
 mod failure;
+mod import;
 mod keeper;
 mod leader;
 mod links;

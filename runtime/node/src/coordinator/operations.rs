@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::{
     head::{Begun, HeadChange, HeadError, OperationKind, OperationResult},
-    job_api::{HandOverRequest, Operation, RescaleRequest, StopMode, StopRequest},
+    job_api::{HandOverRequest, Operation, PromoteFrom, RescaleRequest, StopMode, StopRequest},
 };
 
 use super::{
@@ -43,11 +43,20 @@ impl Leader<'_> {
                     );
                     return Err(Refusal::new("WrongRevision", message));
                 }
-                if request.from == streamkeeper_protocol::job_api::PromoteFrom::Empty {
-                    return Err(Refusal::new(
-                        "HeadExists",
-                        "HEAD exists, and this revision runs the job already",
-                    ));
+                match &request.from {
+                    PromoteFrom::Empty | PromoteFrom::Fresh => {
+                        return Err(Refusal::new(
+                            "HeadExists",
+                            "HEAD exists, and this revision runs the job already",
+                        ));
+                    }
+                    PromoteFrom::Savepoint { .. } => {
+                        return Err(Refusal::new(
+                            "WrongRevision",
+                            "this revision runs the job already: a restore of a running job is a new revision",
+                        ));
+                    }
+                    PromoteFrom::Head | PromoteFrom::TakeOver => {}
                 }
                 let done = OperationResult::Done {
                     checkpoint: self.attempt.restored_from,

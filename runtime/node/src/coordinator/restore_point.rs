@@ -62,6 +62,15 @@ pub(super) async fn read(
             checkpoint: last.checkpoint,
             source,
         })?;
+    fit(config, manifest, job)
+}
+
+/// Checks the plan's states against a manifest.
+pub(super) fn fit(
+    config: &CoordinatorConfig,
+    manifest: Manifest,
+    job: &CompiledJob,
+) -> Result<RestorePoint, Unfit> {
     let states = check(&job.catalog, config.max_parallelism, &manifest);
     match summary(&states, config.may_drop_state) {
         Ok(()) => Ok(RestorePoint {
@@ -69,7 +78,7 @@ pub(super) async fn read(
             states,
         }),
         Err(why) => Err(Unfit::Incompatible {
-            message: cannot_go_on(last.checkpoint, &why),
+            message: cannot_go_on(manifest.checkpoint, &why),
             states,
         }),
     }
@@ -150,7 +159,7 @@ fn cannot_go_on(checkpoint: u64, why: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -166,13 +175,16 @@ mod tests {
         stores::UriStores,
     };
 
-    const SQL: &str =
+    pub(in crate::coordinator) const SQL: &str =
         "CREATE TABLE a (k INT, v INT) WITH ('connector' = 'datagen', 'rows-per-second' = '2000',
           'fields.k.min' = '1', 'fields.k.max' = '50');
         CREATE TABLE b (k INT, n BIGINT) WITH ('connector' = 'blackhole');
         INSERT INTO b SELECT k, COUNT(*) AS n FROM a GROUP BY k;";
 
-    fn config(store: MemoryStore, may_drop_state: bool) -> CoordinatorConfig {
+    pub(in crate::coordinator) fn config(
+        store: MemoryStore,
+        may_drop_state: bool,
+    ) -> CoordinatorConfig {
         let patience = Duration::from_secs(1);
         CoordinatorConfig {
             job: JobIdentity {
@@ -210,7 +222,7 @@ mod tests {
     }
 
     /// A store with a checkpoint of [`SQL`], made by the job itself.
-    async fn checkpointed() -> (MemoryStore, LastCheckpoint) {
+    pub(in crate::coordinator) async fn checkpointed() -> (MemoryStore, LastCheckpoint) {
         let store = MemoryStore::new();
         let solo = Solo {
             name: "job".to_owned(),

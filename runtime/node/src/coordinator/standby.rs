@@ -18,12 +18,13 @@ use super::{
     Call, Command, Refusal, StartMode,
     desk::{Desk, During, News},
     failure::{AttemptFailure, storage_reason},
+    import::{self, Brought},
     keeper::{HeadKeeper, as_storage_error},
     plan::CompiledJob,
     preflight::PreflightRun,
     restore_point::{self, RestorePoint},
 };
-use crate::clock;
+use crate::{clock, failpoint};
 
 /// How often HEAD is read when a hand-over may come any moment.
 const WATCH_CLOSELY: Duration = Duration::from_millis(150);
@@ -48,13 +49,14 @@ pub(super) async fn stand_by(
 ) -> Option<Claimed> {
     desk.show_phase(idle);
     let mut preflight = PreflightRun::default();
+    let mut unheard = None;
     let mut next_look = clock::now();
     loop {
         if desk.terminate_by.is_some() {
             return None;
         }
         while let Some(call) = desk.waiting_call() {
-            if let Some(claimed) = answer(desk, job, call).await {
+            if let Some(claimed) = answer(desk, job, call, &mut unheard).await {
                 return Some(claimed);
             }
         }
@@ -122,6 +124,7 @@ async fn look(
             revision: desk.config.job.revision,
             from,
             workers: None,
+            running_owner: None,
         };
         return match promote(desk, job, &request).await {
             Ok(claimed) => {
@@ -148,6 +151,7 @@ async fn look(
         Some((&head, etag)),
         Order::None,
         desk.config.workers,
+        &mut None,
     )
     .await
     {
@@ -195,8 +199,20 @@ async fn look(
     }
 }
 
+/// A refusal that took longer than its caller waited: who asks again under the same key hears it, before anything is tried anew.
+type Unheard = Option<(String, Refusal)>;
+
 /// Answers a call; a promotion that succeeds answers the claim.
-async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<Claimed> {
+async fn answer(
+    desk: &mut Desk,
+    job: &Arc<CompiledJob>,
+    call: Call,
+    unheard: &mut Unheard,
+) -> Option<Claimed> {
+    if call.reply.is_closed() {
+        // Its caller gave up while another call was being answered; if it still wants this, it asks again.
+        return None;
+    }
     if let Some(known) = desk.known(&call.command) {
         let _ = call.reply.send(known);
         return None;
@@ -209,6 +225,10 @@ async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<C
         let _ = call.reply.send(Err(Refusal::new("NotRunning", message)));
         return None;
     };
+    if let Some((_, refusal)) = unheard.take_if(|(key, _)| *key == request.key) {
+        let _ = call.reply.send(Err(refusal));
+        return None;
+    }
     match promote(desk, job, request).await {
         Ok(claimed) => {
             let head = claimed.keeper.head();
@@ -223,7 +243,10 @@ async fn answer(desk: &mut Desk, job: &Arc<CompiledJob>, call: Call) -> Option<C
         }
         Err(refusal) => {
             tracing::warn!(?refusal, "promotion refused");
-            let _ = call.reply.send(Err(refusal));
+            let key = request.key.clone();
+            if let Err(Err(refusal)) = call.reply.send(Err(refusal)) {
+                *unheard = Some((key, refusal));
+            }
             None
         }
     }
@@ -243,8 +266,12 @@ async fn promote(
         return Err(Refusal::new("WrongRevision", message));
     }
     let workers = request.workers.unwrap_or(desk.config.workers);
+    let mut brought = None;
     // A write between our reading and ours, by a job that still runs, is no reason to refuse.
     for _ in 0..10 {
+        if desk.terminate_by.is_some() {
+            return Err(Refusal::leaving());
+        }
         let config = desk.config.clone();
         let read = async move { read_head(&*config.store, &config.paths).await };
         let found = match aside(desk, read).await {
@@ -256,8 +283,9 @@ async fn promote(
         let order = Order::Promoted {
             key: &request.key,
             from: &request.from,
+            running_owner: request.running_owner.as_deref(),
         };
-        match try_claim(desk, job, head, order, workers).await {
+        match try_claim(desk, job, head, order, workers, &mut brought).await {
             Ok(claimed) => return Ok(claimed),
             Err(NoClaim::Lost) => {}
             Err(NoClaim::StandBy(why)) => return Err(Refusal::new("NotRunning", why)),
@@ -296,6 +324,7 @@ async fn try_claim(
     found: Option<(&Head, String)>,
     order: Order<'_>,
     workers: u32,
+    brought: &mut Option<Brought>,
 ) -> Result<Claimed, NoClaim> {
     let config = desk.config.clone();
     let (nonce, token, lineage) = (
@@ -315,28 +344,58 @@ async fn try_claim(
         token: &token,
         lineage: &lineage,
     };
-    let (next, condition) = match (
-        claim(found.as_ref().map(|(head, _)| *head), &claimant, order, ids),
-        &found,
-    ) {
-        (ClaimDecision::Create(next), _) => (next, Condition::Absent),
-        (ClaimDecision::Replace(next), Some((_, etag))) => (next, Condition::Matches(etag.clone())),
-        (ClaimDecision::Replace(_), None) => return Err(NoClaim::Lost),
+    let decision = claim(found.as_ref().map(|(head, _)| *head), &claimant, order, ids);
+    let (before, condition) = match found {
+        Some((head, etag)) => (Some(head.clone()), Condition::Matches(etag)),
+        None => (None, Condition::Absent),
+    };
+    let (next, known) = match (decision, order) {
+        (ClaimDecision::Create(next) | ClaimDecision::Replace(next), _) => (next, None),
+        (
+            ClaimDecision::Import(import),
+            Order::Promoted {
+                from: PromoteFrom::Savepoint { uri },
+                ..
+            },
+        ) => {
+            let work = import::bring(
+                config.clone(),
+                job.clone(),
+                uri.clone(),
+                brought.take(),
+                import,
+                before.clone(),
+            );
+            let Some(done) = aside(desk, work).await else {
+                return Err(NoClaim::Lost);
+            };
+            let (kept, next, point) = done.map_err(NoClaim::Refused)?;
+            *brought = Some(kept);
+            (next, Some(point))
+        }
+        (ClaimDecision::Import(_), _) => {
+            let why = "a savepoint is restored only when a promotion names it".to_owned();
+            return Err(NoClaim::StandBy(why));
+        }
         (ClaimDecision::StandBy { why }, _) => return Err(NoClaim::StandBy(why)),
         (ClaimDecision::Refuse { code, why }, _) => {
             return Err(NoClaim::Refused(Refusal::new(code, why)));
         }
     };
-    let before = found.map(|(head, _)| head.clone());
-    let work = prepare_and_swap(config.clone(), job.clone(), next, condition);
+    let imported = known.is_some();
+    let work = prepare_and_swap(config.clone(), job.clone(), next, known, condition);
     let (head, etag, restore_point) = match aside(desk, work).await {
         Some(result) => result?,
         None => return Err(NoClaim::Lost),
     };
+    if imported {
+        failpoint::pass(failpoint::SAVEPOINT_CLAIMED);
+    }
     let pause = match before
         .as_ref()
         .map(|before| (before.state, before.revision == head.revision))
     {
+        _ if imported => PauseReason::Resume,
         Some((RunState::Running, true)) => PauseReason::CoordinatorRestart,
         Some((RunState::Running | RunState::HandingOver { .. }, _)) => PauseReason::HandOver,
         _ => PauseReason::Resume,
@@ -357,11 +416,12 @@ async fn try_claim(
     })
 }
 
-/// Sees that the plan fits and is stored, then writes HEAD.
+/// Sees that the plan fits (unless its restore point is `known` to) and is stored, then writes HEAD.
 async fn prepare_and_swap(
     config: Arc<super::CoordinatorConfig>,
     job: Arc<CompiledJob>,
     next: Head,
+    known: Option<RestorePoint>,
     condition: Condition,
 ) -> Result<(Head, String, Option<RestorePoint>), NoClaim> {
     let store = &*config.store;
@@ -372,6 +432,7 @@ async fn prepare_and_swap(
     }
     let read = async {
         match &next.last {
+            _ if known.is_some() => Ok(known),
             Some(last) => restore_point::read(&config, last, &job).await.map(Some),
             None => Ok(None),
         }
@@ -404,11 +465,13 @@ async fn aside<T: Send + 'static>(
     desk: &mut Desk,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let heard = |desk: &mut Desk, news: News| {
-        if let News::Call(call) = news {
+    let heard = |desk: &mut Desk, news: News| match news {
+        News::Terminate => false,
+        News::Call(call) => {
             desk.put_aside(call);
+            true
         }
-        true
+        _ => true,
     };
     match desk.during(work, heard).await {
         During::Done(result) => Some(result),

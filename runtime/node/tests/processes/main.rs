@@ -4,7 +4,7 @@
 //! * [`harness`]: processes, their ports, S3 and what goes wrong with it, a job with its input, the ledger.
 //! * [`kills`], [`steps`]: processes die at random, and at every step of a checkpoint and of a hand-over.
 //! * [`zombie`]: a coordinator wakes up after its successor took over; [`faults`]: S3 fails.
-//! * [`changes`]: rescale, hand-over, stop and resume.
+//! * [`changes`]: rescale, hand-over, stop and resume; [`restores`]: a job goes back to a savepoint, or another one goes on from it.
 //! * [`local`]: `check` and `run`, without S3.
 #![allow(
     clippy::unwrap_used,
@@ -18,5 +18,6 @@ mod faults;
 mod harness;
 mod kills;
 mod local;
+mod restores;
 mod steps;
 mod zombie;

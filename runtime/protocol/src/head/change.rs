@@ -9,7 +9,7 @@ use super::{
 /// Longest idempotency key and savepoint name in bytes.
 const NAME_LIMIT: usize = 128;
 /// Longest folder of a savepoint and key of a manifest in bytes.
-const KEY_LIMIT: usize = 512;
+pub(super) const KEY_LIMIT: usize = 512;
 /// Longest reason of a failure in bytes; the rest is cut.
 const WHY_LIMIT: usize = 240;
 
@@ -97,31 +97,6 @@ impl HeadChange {
         let keep = retain.min(RETAINED_KEPT).min(self.head.retained.len());
         let dropped = self.head.retained.split_off(keep);
         Ok((self, dropped))
-    }
-
-    /// Goes back (or over) to another complete checkpoint, whose files already are where its
-    /// manifest says. Numbers do not go back with it.
-    pub fn restart_from(
-        mut self,
-        last: LastCheckpoint,
-        plan_hash: &str,
-    ) -> Result<Self, HeadError> {
-        self.must_run("restore")?;
-        self.must_be_committed("restore")?;
-        limit("the manifest's key", &last.manifest, KEY_LIMIT)?;
-        self.head.next_checkpoint = self.head.next_checkpoint.max(last.checkpoint + 1);
-        plan_hash.clone_into(&mut self.head.plan_hash);
-        let manifest = last.manifest.clone();
-        if let Some(before) = self.head.last.replace(last) {
-            let kept = RetainedCheckpoint {
-                checkpoint: before.checkpoint,
-                manifest: before.manifest,
-            };
-            self.head.retained.insert(0, kept);
-        }
-        self.head.retained.retain(|kept| kept.manifest != manifest);
-        self.head.retained.truncate(RETAINED_KEPT);
-        Ok(self)
     }
 
     /// Notes that all sink output of the restore point is committed. Noting it twice is fine.
@@ -357,7 +332,7 @@ fn forget_operation(operations: &mut Vec<OperationRecord>) -> bool {
     oldest.map(|at| operations.remove(at)).is_some()
 }
 
-fn limit(what: &'static str, text: &str, limit: usize) -> Result<(), HeadError> {
+pub(super) fn limit(what: &'static str, text: &str, limit: usize) -> Result<(), HeadError> {
     let length = text.len();
     if length > limit {
         Err(HeadError::TooLong {

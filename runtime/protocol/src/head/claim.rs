@@ -1,8 +1,8 @@
 //! Who may run a job.
 
 use super::{
-    HEAD_FORMAT, Head, OperationKind, OperationRecord, OperationResult, RunState,
-    change::remember_operation,
+    HEAD_FORMAT, Head, Import, OperationKind, OperationRecord, OperationResult, RunState,
+    change::remember_operation, import::retire_restore_point,
 };
 use crate::job_api::PromoteFrom;
 
@@ -32,6 +32,8 @@ pub enum Order<'a> {
         key: &'a str,
         /// Where to start from.
         from: &'a PromoteFrom,
+        /// Uid of another StreamJob whose HEAD may be taken although it does not say that it stopped.
+        running_owner: Option<&'a str>,
     },
 }
 
@@ -42,7 +44,7 @@ pub struct Ids<'a> {
     pub nonce: &'a str,
     /// Unique per attempt.
     pub token: &'a str,
-    /// Used only when HEAD is created.
+    /// Used only when a lineage begins: with HEAD, or where a job starts over beside another one's HEAD.
     pub lineage: &'a str,
 }
 
@@ -53,6 +55,8 @@ pub enum ClaimDecision {
     Create(Head),
     /// Write this one with `If-Match`; only after that anything may be restored or committed.
     Replace(Head),
+    /// Copy the savepoint of the order to where this says, and write what [`Import::with`] makes of it; before that write nothing has happened.
+    Import(Import),
     /// Run nothing and watch HEAD.
     StandBy {
         /// For people.
@@ -103,51 +107,61 @@ pub fn claim(
     };
     let ruling = match order {
         Order::None => unordered(head, claimant),
-        Order::Promoted { from, .. } => promoted(head, claimant, from),
+        Order::Promoted {
+            from,
+            running_owner,
+            ..
+        } => promoted(head, claimant, from, running_owner),
     };
+    let goes_on = head.last.is_some() && !starts_over(order);
     let ruling = match ruling {
-        Ruling::Take if head.last.is_some() && head.max_parallelism != claimant.max_parallelism => {
-            refuse(
-                "StateIncompatible",
-                format!(
-                    "the state has {} key groups, this revision wants {}: maxParallelism cannot \
+        Ruling::Take if goes_on && head.max_parallelism != claimant.max_parallelism => refuse(
+            "StateIncompatible",
+            format!(
+                "the state has {} key groups, this revision wants {}: maxParallelism cannot \
                      change while there is state",
-                    head.max_parallelism, claimant.max_parallelism
-                ),
-            )
-        }
+                head.max_parallelism, claimant.max_parallelism
+            ),
+        ),
         other => other,
     };
     match (ruling, order) {
-        (Ruling::Take, _) => ClaimDecision::Replace(taken(head, claimant, order, ids)),
+        (Ruling::Take, _) => {
+            let next = taken(head, claimant, order, ids);
+            if brings_savepoint(order) {
+                ClaimDecision::Import(Import::into_head(next))
+            } else {
+                ClaimDecision::Replace(next)
+            }
+        }
         (Ruling::Not { why, .. }, Order::None) => ClaimDecision::StandBy { why },
         (Ruling::Not { code, why }, Order::Promoted { .. }) => ClaimDecision::Refuse { code, why },
     }
 }
 
 fn first_claim(claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> ClaimDecision {
-    let key = match order {
-        Order::None => {
-            let why = "the job has no HEAD yet: waiting to be promoted".to_owned();
-            return ClaimDecision::StandBy { why };
+    let Order::Promoted { key, from, .. } = order else {
+        let why = "the job has no HEAD yet: waiting to be promoted".to_owned();
+        return ClaimDecision::StandBy { why };
+    };
+    match from {
+        PromoteFrom::Empty => ClaimDecision::Create(first_head(claimant, key, ids)),
+        PromoteFrom::Savepoint { .. } => {
+            ClaimDecision::Import(Import::with_new_head(first_head(claimant, key, ids)))
         }
-        Order::Promoted {
-            from: PromoteFrom::Empty,
-            key,
-        } => key,
-        Order::Promoted {
-            from: PromoteFrom::Head | PromoteFrom::TakeOver,
-            ..
-        } => {
+        PromoteFrom::Head | PromoteFrom::TakeOver | PromoteFrom::Fresh => {
             let why =
                 "there is no HEAD to start from; a first start is promoted from Empty".to_owned();
-            return ClaimDecision::Refuse {
+            ClaimDecision::Refuse {
                 code: "HeadMissing",
                 why,
-            };
+            }
         }
-    };
-    ClaimDecision::Create(Head {
+    }
+}
+
+fn first_head(claimant: &Claimant<'_>, key: &str, ids: Ids<'_>) -> Head {
+    Head {
         v: HEAD_FORMAT,
         min_reader: HEAD_FORMAT,
         seq: 1,
@@ -166,7 +180,28 @@ fn first_claim(claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> Claim
         retained: Vec::new(),
         savepoints: Vec::new(),
         operations: vec![promotion(key, None)],
-    })
+    }
+}
+
+/// Whether the order leaves HEAD's restore point behind.
+fn starts_over(order: Order<'_>) -> bool {
+    matches!(
+        order,
+        Order::Promoted {
+            from: PromoteFrom::Savepoint { .. } | PromoteFrom::Fresh,
+            ..
+        }
+    )
+}
+
+fn brings_savepoint(order: Order<'_>) -> bool {
+    matches!(
+        order,
+        Order::Promoted {
+            from: PromoteFrom::Savepoint { .. },
+            ..
+        }
+    )
 }
 
 fn refuse(code: &'static str, why: String) -> Ruling {
@@ -191,26 +226,24 @@ fn unordered(head: &Head, claimant: &Claimant<'_>) -> Ruling {
 }
 
 /// What an order adds to that.
-fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling {
+fn promoted(
+    head: &Head,
+    claimant: &Claimant<'_>,
+    from: &PromoteFrom,
+    running_owner: Option<&str>,
+) -> Ruling {
     if *from == PromoteFrom::Empty {
         let why =
             "HEAD exists: a start from nothing would lose its state; promote from Head".to_owned();
         return refuse("HeadExists", why);
     }
-    let take_over = *from == PromoteFrom::TakeOver;
-    let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
     if head.job_uid != claimant.job_uid {
-        return match (take_over, running) {
-            (true, false) => Ruling::Take,
-            (true, true) => refuse(
-                "StateInUse",
-                format!("{}, and is not stopped", another_job(head)),
-            ),
-            (false, _) => refuse(
-                "StateInUse",
-                format!("{}: only TakeOver may claim it", another_job(head)),
-            ),
-        };
+        return promoted_over_another(head, from, running_owner);
+    }
+    if *from == PromoteFrom::Fresh {
+        let why = "HEAD is this job's own: a start from nothing would lose its state; promote from \
+                   Head, or from a savepoint";
+        return refuse("HeadExists", why.to_owned());
     }
     if claimant.revision < head.revision {
         let why = format!(
@@ -219,15 +252,23 @@ fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling 
         );
         return refuse("WrongRevision", why);
     }
+    let same_revision = claimant.revision == head.revision;
     match head.state {
-        RunState::HandingOver { to } if claimant.revision == head.revision => {
+        RunState::HandingOver { to } if same_revision => {
             let why = format!(
                 "revision {} has handed over to revision {to}; a rollback is a new revision",
                 head.revision
             );
             refuse("WrongRevision", why)
         }
-        state @ (RunState::Completed | RunState::Released) if !take_over => refuse(
+        RunState::Running if same_revision && matches!(from, PromoteFrom::Savepoint { .. }) => {
+            let why = format!(
+                "HEAD says that revision {} runs the job; a restore of a running job is a new revision",
+                head.revision
+            );
+            refuse("WrongRevision", why)
+        }
+        state @ (RunState::Completed | RunState::Released) if *from == PromoteFrom::Head => refuse(
             "NotRunning",
             format!(
                 "the job is {}; only TakeOver goes on from it",
@@ -239,6 +280,26 @@ fn promoted(head: &Head, claimant: &Claimant<'_>, from: &PromoteFrom) -> Ruling 
         | RunState::HandingOver { .. }
         | RunState::Completed
         | RunState::Released => Ruling::Take,
+    }
+}
+
+/// The same for a HEAD that another StreamJob left.
+fn promoted_over_another(head: &Head, from: &PromoteFrom, running_owner: Option<&str>) -> Ruling {
+    let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
+    match from {
+        PromoteFrom::Empty | PromoteFrom::Head => refuse(
+            "StateInUse",
+            format!("{}: only TakeOver may claim it", another_job(head)),
+        ),
+        PromoteFrom::TakeOver | PromoteFrom::Savepoint { .. } | PromoteFrom::Fresh
+            if running && running_owner != Some(head.job_uid.as_str()) =>
+        {
+            refuse(
+                "StateInUse",
+                format!("{}, and is not stopped", another_job(head)),
+            )
+        }
+        PromoteFrom::TakeOver | PromoteFrom::Savepoint { .. } | PromoteFrom::Fresh => Ruling::Take,
     }
 }
 
@@ -260,7 +321,7 @@ fn promotion(key: &str, checkpoint: Option<u64>) -> OperationRecord {
     }
 }
 
-/// The record of a new owner: next attempt, same restore point.
+/// The record of a new owner: next attempt, same restore point, or none where the order starts over.
 fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> Head {
     let mut next = head.clone();
     next.v = HEAD_FORMAT;
@@ -270,6 +331,12 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
     let restart = matches!(order, Order::None) && claimant.revision == head.revision;
     if !restart || head.workers == 0 {
         next.workers = claimant.workers;
+    }
+    if starts_over(order) {
+        if claimant.job_uid != head.job_uid {
+            ids.lineage.clone_into(&mut next.lineage);
+        }
+        retire_restore_point(&mut next);
     }
     claimant.job_uid.clone_into(&mut next.job_uid);
     next.revision = claimant.revision;

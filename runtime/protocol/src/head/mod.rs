@@ -3,17 +3,19 @@
 //! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads HEAD, asks for the next record, writes it with `If-Match`, and
 //! asks [`after_lost_swap`] what a refused write means.
 //!
-//! * [`claim`]: who may run the job.
+//! * [`claim`]: who may run the job; [`Import`]: and bring a savepoint along.
 //! * [`Head::change`]: the next record of its owner (publish, commit, hand over, stop, operations, savepoints).
 //! * [`after_lost_swap`]: what a refused write means.
 
 mod change;
 mod claim;
+mod import;
 mod record;
 mod swap;
 
 pub use change::*;
 pub use claim::*;
+pub use import::Import;
 pub use record::*;
 use serde::{Deserialize, Serialize};
 pub use swap::*;
@@ -40,7 +42,8 @@ pub struct Head {
     pub seq: u64,
     /// Unique per write: tells our own lost answer from somebody else's write, and makes every ETag unique.
     pub nonce: String,
-    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are keyed by it.
+    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are keyed by it. A job that starts over beside another one's HEAD, from
+    /// nothing or from a savepoint, begins a new one.
     pub lineage: String,
     /// Uid of the StreamJob that owns it.
     pub job_uid: String,

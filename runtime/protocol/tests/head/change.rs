@@ -87,12 +87,6 @@ fn nothing_goes_on_before_the_sinks_have_committed() {
     assert_eq!(head.change().stop(false).unwrap_err(), pending("stop"));
     assert_eq!(head.change().complete().unwrap_err(), pending("complete"));
     assert_eq!(
-        head.change()
-            .restart_from(checkpoint(1, false), "p")
-            .unwrap_err(),
-        pending("restore")
-    );
-    assert_eq!(
         head.change().committed(2).unwrap_err(),
         HeadError::NotLast { checkpoint: 2 }
     );
@@ -155,46 +149,6 @@ fn a_job_that_does_not_run_changes_nothing_but_may_be_released() {
         first().change().stop(true).unwrap().head().state,
         RunState::Released
     );
-}
-
-#[test]
-fn a_restore_of_an_older_snapshot_never_takes_numbers_back() {
-    let mut head = with_checkpoint();
-    for number in 2..=5 {
-        head = head
-            .change()
-            .publish(checkpoint(number, false), "p", 10)
-            .unwrap()
-            .0
-            .seal("n")
-            .unwrap();
-    }
-    let back = head
-        .change()
-        .restart_from(checkpoint(2, false), "old")
-        .unwrap()
-        .seal("n")
-        .unwrap();
-    assert_eq!(
-        (
-            back.last.as_ref().unwrap().checkpoint,
-            back.next_checkpoint,
-            back.plan_hash.as_str()
-        ),
-        (2, 6, "old")
-    );
-    let retained: Vec<u64> = back.retained.iter().map(|kept| kept.checkpoint).collect();
-    assert_eq!(
-        retained,
-        [5, 4, 3, 1],
-        "what was newest stays until the next checkpoints push it out"
-    );
-    // A snapshot of another job may be far ahead.
-    let ahead = head
-        .change()
-        .restart_from(checkpoint(500, false), "p")
-        .unwrap();
-    assert_eq!(ahead.head().next_checkpoint, 501);
 }
 
 #[test]

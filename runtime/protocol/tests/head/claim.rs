@@ -1,24 +1,42 @@
 //! Who may run a job, state by state.
 
-use crate::records::{claimant, first, ids, with_checkpoint};
+use crate::records::{checkpoint, claimant, first, ids, with_checkpoint};
 use streamkeeper_protocol::{
-    head::{ClaimDecision, Claimant, Head, OperationKind, OperationResult, Order, RunState, claim},
-    job_api::PromoteFrom,
+    head::{
+        ClaimDecision, Claimant, Head, Import, OperationKind, OperationResult, Order, RunState,
+        claim,
+    },
+    job_api::{PromoteFrom, PromoteRequest},
 };
 
-/// The answer in one word: `create`, `replace`, `stand by`, or the code of a refusal.
+/// The answer in one word: `create`, `replace`, `import`, `stand by`, or the code of a refusal.
 fn word(decision: &ClaimDecision) -> &'static str {
     match decision {
         ClaimDecision::Create(_) => "create",
         ClaimDecision::Replace(_) => "replace",
+        ClaimDecision::Import(_) => "import",
         ClaimDecision::StandBy { .. } => "stand by",
         ClaimDecision::Refuse { code, .. } => code,
     }
 }
 
 fn ask(head: Option<&Head>, claimant: &Claimant<'_>, from: Option<&PromoteFrom>) -> ClaimDecision {
-    let order = from.map_or(Order::None, |from| Order::Promoted { key: "order", from });
-    claim(head, claimant, order, ids())
+    claim(head, claimant, from.map_or(Order::None, promoted), ids())
+}
+
+/// A new order of the operator.
+fn promoted(from: &PromoteFrom) -> Order<'_> {
+    Order::Promoted {
+        key: "order",
+        from,
+        running_owner: None,
+    }
+}
+
+fn savepoint() -> PromoteFrom {
+    PromoteFrom::Savepoint {
+        uri: "s3://bucket/saved".to_owned(),
+    }
 }
 
 /// HEAD of revision 3 of StreamJob `a` in this state.
@@ -35,28 +53,50 @@ fn the_whole_table_of_claims() {
     use RunState::{Completed, HandingOver, Released, Running, Stopped};
     let (empty, from_head, take_over) =
         (PromoteFrom::Empty, PromoteFrom::Head, PromoteFrom::TakeOver);
-    let orders = [None, Some(&empty), Some(&from_head), Some(&take_over)];
-    // Columns: by itself, promoted from Empty, from Head, TakeOver.
-    let no_head: [&str; 4] = ["stand by", "create", "HeadMissing", "HeadMissing"];
-    for (from, expected) in orders.iter().zip(no_head) {
+    let (saved, fresh) = (savepoint(), PromoteFrom::Fresh);
+    let orders = [
+        None,
+        Some(&empty),
+        Some(&from_head),
+        Some(&take_over),
+        Some(&saved),
+        Some(&fresh),
+    ];
+    // Columns: by itself, promoted from Empty, from Head, TakeOver, from a savepoint, Fresh.
+    const NO_HEAD: [&str; 6] = [
+        "stand by",
+        "create",
+        "HeadMissing",
+        "HeadMissing",
+        "import",
+        "HeadMissing",
+    ];
+    for (from, expected) in orders.iter().zip(NO_HEAD) {
         assert_eq!(
             word(&ask(None, &claimant("a", 1), *from)),
             expected,
             "no HEAD, {from:?}"
         );
     }
-    let older = ["stand by", "HeadExists", "WrongRevision", "WrongRevision"];
-    let ended = ["stand by", "HeadExists", "NotRunning", "replace"];
-    let stopped = ["stand by", "HeadExists", "replace", "replace"];
-    let given = ["replace", "HeadExists", "replace", "replace"];
-    let foreign_live = ["stand by", "HeadExists", "StateInUse", "StateInUse"];
-    let foreign_ended = ["stand by", "HeadExists", "StateInUse", "replace"];
+    #[rustfmt::skip]
+    let [older, given, named, runs_on, stopped, ended, foreign_live, foreign_ended] = [
+        ["stand by", "HeadExists", "WrongRevision", "WrongRevision", "WrongRevision", "HeadExists"],
+        // The running revision itself: a restart, which a restore is not.
+        ["replace",  "HeadExists", "replace",       "replace",       "WrongRevision", "HeadExists"],
+        // The successor that HEAD names.
+        ["replace",  "HeadExists", "replace",       "replace",       "import",        "HeadExists"],
+        ["stand by", "HeadExists", "replace",       "replace",       "import",        "HeadExists"],
+        ["stand by", "HeadExists", "replace",       "replace",       "import",        "HeadExists"],
+        ["stand by", "HeadExists", "NotRunning",    "replace",       "import",        "HeadExists"],
+        ["stand by", "HeadExists", "StateInUse",    "StateInUse",    "StateInUse",    "StateInUse"],
+        ["stand by", "HeadExists", "StateInUse",    "replace",       "import",        "replace"],
+    ];
     let over_to_5 = HandingOver { to: 5 };
     #[rustfmt::skip]
-    let table: [(RunState, &str, u64, [&str; 4]); 26] = [
-        (Running,   "a", 2, older), (Running,   "a", 3, given),   (Running,   "a", 4, stopped),
-        (over_to_5, "a", 2, older), (over_to_5, "a", 3, older),   (over_to_5, "a", 4, stopped),
-        (over_to_5, "a", 5, given), (over_to_5, "a", 6, stopped),
+    let table: [(RunState, &str, u64, [&str; 6]); 26] = [
+        (Running,   "a", 2, older), (Running,   "a", 3, given),   (Running,   "a", 4, runs_on),
+        (over_to_5, "a", 2, older), (over_to_5, "a", 3, older),   (over_to_5, "a", 4, runs_on),
+        (over_to_5, "a", 5, named), (over_to_5, "a", 6, runs_on),
         (Stopped,   "a", 2, older), (Stopped,   "a", 3, stopped), (Stopped,   "a", 4, stopped),
         (Completed, "a", 2, older), (Completed, "a", 3, ended),   (Completed, "a", 4, ended),
         (Released,  "a", 2, older), (Released,  "a", 3, ended),   (Released,  "a", 4, ended),
@@ -76,32 +116,197 @@ fn the_whole_table_of_claims() {
                 ClaimDecision::StandBy { why } | ClaimDecision::Refuse { why, .. } => {
                     assert!(why.len() > 10, "{case}");
                 }
+                ClaimDecision::Import(import) => {
+                    assert!(!import.creates(), "{case}");
+                    is_of_the_claimant(&head, import.head(), (uid, revision), &case);
+                }
                 ClaimDecision::Replace(next) => {
-                    assert_eq!(
-                        (next.attempt, next.seq, next.state),
-                        (head.attempt + 1, head.seq + 1, Running),
-                        "{case}"
-                    );
-                    assert_eq!(
-                        (next.job_uid.as_str(), next.revision),
-                        (uid, revision),
-                        "{case}"
-                    );
-                    assert_eq!(
-                        (&next.nonce, &next.token),
-                        (&"nonce-2".to_owned(), &"token-2".to_owned()),
-                        "{case}"
-                    );
-                    // What the state belongs to does not change hands with it.
-                    assert_eq!(
-                        (&next.lineage, &next.last, next.next_checkpoint),
-                        (&head.lineage, &head.last, 2),
-                        "{case}"
-                    );
+                    is_of_the_claimant(&head, &next, (uid, revision), &case);
+                    if *from == Some(&fresh) {
+                        assert_eq!((next.lineage.as_str(), next.last), ("lineage-2", None));
+                    } else {
+                        // What the state belongs to does not change hands with it.
+                        assert_eq!(
+                            (&next.lineage, &next.last),
+                            (&head.lineage, &head.last),
+                            "{case}"
+                        );
+                    }
                 }
                 ClaimDecision::Create(_) => panic!("{case}"),
             }
         }
+    }
+}
+
+/// A new owner with a greater attempt, and numbers that go on.
+fn is_of_the_claimant(head: &Head, next: &Head, (uid, revision): (&str, u64), case: &str) {
+    assert_eq!(
+        (next.attempt, next.seq, next.state),
+        (head.attempt + 1, head.seq + 1, RunState::Running),
+        "{case}"
+    );
+    assert_eq!(
+        (next.job_uid.as_str(), next.revision, next.next_checkpoint),
+        (uid, revision, 2),
+        "{case}"
+    );
+    assert_eq!(
+        (&next.nonce, &next.token),
+        (&"nonce-2".to_owned(), &"token-2".to_owned()),
+        "{case}"
+    );
+}
+
+#[test]
+fn a_live_head_of_another_job_changes_hands_only_if_a_person_named_its_owner() {
+    let starts = [PromoteFrom::TakeOver, savepoint(), PromoteFrom::Fresh];
+    for state in [RunState::Running, RunState::HandingOver { to: 5 }] {
+        let head = head_in(state);
+        for from in &starts {
+            let with = |running_owner: Option<&str>| {
+                let order = Order::Promoted {
+                    key: "order",
+                    from,
+                    running_owner,
+                };
+                let decision = claim(Some(&head), &claimant("b", 1), order, ids());
+                word(&decision).to_owned()
+            };
+            assert_eq!(with(None), "StateInUse");
+            assert_eq!(with(Some("b")), "StateInUse", "its own name opens nothing");
+            let taken = with(Some("a"));
+            assert!(taken == "replace" || taken == "import", "{taken}");
+        }
+        let order = Order::Promoted {
+            key: "order",
+            from: &PromoteFrom::Head,
+            running_owner: Some("a"),
+        };
+        let decision = claim(Some(&head), &claimant("b", 1), order, ids());
+        assert_eq!(word(&decision), "StateInUse", "Head is one's own");
+    }
+}
+
+fn import(head: Option<&Head>, uid: &str, max_parallelism: u16) -> Import {
+    let claimant = Claimant {
+        max_parallelism,
+        ..claimant(uid, 4)
+    };
+    match ask(head, &claimant, Some(&savepoint())) {
+        ClaimDecision::Import(import) => import,
+        decision => panic!("{decision:?}"),
+    }
+}
+
+#[test]
+fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
+    let head = Head {
+        next_checkpoint: 9,
+        ..head_in(RunState::Running)
+    };
+    let own = import(Some(&head), "a", 128);
+    assert_eq!((own.checkpoint(), own.head().last.as_ref()), (9, None));
+    let next = own.with(checkpoint(9, false), "saved-plan").unwrap();
+    assert_eq!(
+        (next.next_checkpoint, next.plan_hash.as_str()),
+        (10, "saved-plan")
+    );
+    assert_eq!(
+        (next.lineage.as_str(), next.last.unwrap().checkpoint),
+        ("lineage-1", 9)
+    );
+    // What was left behind goes the way of every older checkpoint.
+    assert_eq!(next.retained[0].checkpoint, 1);
+    let result = &next.operations[0].result;
+    let done = OperationResult::Done {
+        checkpoint: Some(9),
+        uri: None,
+    };
+    assert_eq!(
+        (&next.operations[0].key, result),
+        (&"order".to_owned(), &done)
+    );
+}
+
+#[test]
+fn a_copy_under_another_number_is_refused() {
+    for number in [1, 3] {
+        let import = import(Some(&head_in(RunState::Stopped)), "a", 128);
+        assert_eq!(import.checkpoint(), 2);
+        assert!(import.with(checkpoint(number, false), "p").is_err());
+    }
+}
+
+#[test]
+fn a_savepoint_in_another_job_begins_a_lineage_and_brings_its_key_groups() {
+    let beside = import(Some(&head_in(RunState::Stopped)), "b", 64);
+    assert_eq!(
+        (beside.creates(), beside.checkpoint(), beside.head().attempt),
+        (false, 2, 2)
+    );
+    let next = beside.with(checkpoint(2, false), "p").unwrap();
+    assert_eq!(
+        (next.lineage.as_str(), next.max_parallelism),
+        ("lineage-2", 64)
+    );
+    let first = import(None, "b", 64);
+    assert_eq!(
+        (first.creates(), first.checkpoint(), first.head().attempt),
+        (true, 1, 1)
+    );
+    let next = first.with(checkpoint(1, false), "p").unwrap();
+    assert_eq!((next.seq, next.next_checkpoint), (1, 2));
+}
+
+#[test]
+fn a_restore_that_was_carried_out_is_not_carried_out_again() {
+    let import = import(Some(&head_in(RunState::Stopped)), "a", 128);
+    let head = import.with(checkpoint(2, false), "p").unwrap();
+    let again = ask(Some(&head), &claimant("a", 4), Some(&savepoint()));
+    // The process died after its write: this is its restart, from where the restore led.
+    assert_eq!(word(&again), "replace");
+    let ClaimDecision::Replace(next) = again else {
+        panic!()
+    };
+    assert_eq!(next.last, head.last);
+}
+
+#[test]
+fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_older_ones() {
+    let ClaimDecision::Replace(next) = ask(
+        Some(&head_in(RunState::Released)),
+        &Claimant {
+            max_parallelism: 64,
+            plan_hash: "plan-2",
+            ..claimant("b", 1)
+        },
+        Some(&PromoteFrom::Fresh),
+    ) else {
+        panic!()
+    };
+    assert_eq!(
+        (next.max_parallelism, next.plan_hash.as_str()),
+        (64, "plan-2")
+    );
+    assert_eq!((next.last, next.retained[0].checkpoint), (None, 1));
+}
+
+#[test]
+fn promotions_of_older_operators_are_read_as_they_were() {
+    for (from, expected) in [
+        ("\"Empty\"", PromoteFrom::Empty),
+        ("\"Head\"", PromoteFrom::Head),
+        ("\"TakeOver\"", PromoteFrom::TakeOver),
+        ("\"Fresh\"", PromoteFrom::Fresh),
+        (r#"{"Savepoint":{"uri":"s3://bucket/saved"}}"#, savepoint()),
+    ] {
+        let text = format!(r#"{{"key":"k","revision":3,"from":{from}}}"#);
+        let request: PromoteRequest = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (request.from, request.workers, request.running_owner),
+            (expected, None, None)
+        );
     }
 }
 
@@ -135,6 +340,7 @@ fn an_order_that_was_followed_already_is_no_new_order() {
     let order = Order::Promoted {
         key: "start",
         from: &from,
+        running_owner: None,
     };
     assert_eq!(
         word(&claim(Some(&head), &claimant("a", 1), order, ids())),
@@ -157,6 +363,7 @@ fn an_order_that_was_followed_already_is_no_new_order() {
     let order = Order::Promoted {
         key: "k",
         from: &from,
+        running_owner: None,
     };
     assert_eq!(
         word(&claim(Some(&head), &claimant("a", 1), order, ids())),
@@ -189,6 +396,7 @@ fn other_key_groups_are_refused_once_there_is_state() {
     let order = Order::Promoted {
         key: "order",
         from: &from,
+        running_owner: None,
     };
     assert_eq!(
         word(&claim(Some(&with_checkpoint()), &other, order, ids())),

@@ -150,6 +150,8 @@ impl World {
             return Ok(());
         };
         let same_owner = next.is_owned_by(before.attempt, &before.token);
+        // Only a claim from a savepoint moves the restore point; what was not committed is computed again.
+        let restored = !same_owner && number(next) > number(before);
         let rules = [
             (next.lineage == before.lineage, "lineage changed"),
             (
@@ -169,7 +171,7 @@ impl World {
                 "the restore point went back",
             ),
             (
-                number(next) == number(before) || !before.has_open_commits(),
+                restored || number(next) == number(before) || !before.has_open_commits(),
                 "open commits were lost",
             ),
             (
@@ -351,17 +353,19 @@ impl World {
             format!("l{}", self.writes),
         );
         let key = format!("k{}", self.writes);
-        let (empty, from_head) = (PromoteFrom::Empty, PromoteFrom::Head);
+        let saved = PromoteFrom::Savepoint {
+            uri: "saved".to_owned(),
+        };
+        let promoted = |from| Order::Promoted {
+            key: &key,
+            from,
+            running_owner: None,
+        };
         let orders = [
             Order::None,
-            Order::Promoted {
-                key: &key,
-                from: &empty,
-            },
-            Order::Promoted {
-                key: &key,
-                from: &from_head,
-            },
+            promoted(&PromoteFrom::Empty),
+            promoted(&PromoteFrom::Head),
+            promoted(&saved),
         ];
         for order in orders {
             let claimant = Claimant {
@@ -378,10 +382,20 @@ impl World {
                 (ClaimDecision::Replace(head), Some(seen)) => {
                     (head, Condition::Matches(seen.nonce.clone()))
                 }
+                (ClaimDecision::Import(import), _) => {
+                    let copied = crate::records::checkpoint(import.checkpoint(), false);
+                    let head = import
+                        .with(copied, "p")
+                        .map_err(|error| error.to_string())?;
+                    match seen {
+                        Some(seen) => (head, Condition::Matches(seen.nonce.clone())),
+                        None => (head, Condition::Absent),
+                    }
+                }
                 (ClaimDecision::StandBy { .. } | ClaimDecision::Refuse { .. }, _) => continue,
                 (decision, seen) => return Err(format!("{decision:?} of {seen:?}")),
             };
-            if ours.attempt <= MAX_ATTEMPT {
+            if ours.attempt <= MAX_ATTEMPT && number(&ours) <= MAX_CHECKPOINT {
                 self.send(process, ours, condition, false, next)?;
             }
         }

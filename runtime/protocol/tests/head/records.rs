@@ -28,6 +28,7 @@ pub(crate) fn first() -> Head {
     let order = Order::Promoted {
         key: "start",
         from: &PromoteFrom::Empty,
+        running_owner: None,
     };
     let ids = Ids {
         nonce: "nonce-1",

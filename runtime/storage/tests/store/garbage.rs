@@ -17,7 +17,7 @@ use crate::{
     stores,
 };
 
-fn new_head() -> Head {
+pub(crate) fn new_head() -> Head {
     let claimant = Claimant {
         job_uid: "job",
         revision: 1,
@@ -28,6 +28,7 @@ fn new_head() -> Head {
     let order = Order::Promoted {
         key: "k",
         from: &PromoteFrom::Empty,
+        running_owner: None,
     };
     match claim(
         None,
@@ -42,6 +43,23 @@ fn new_head() -> Head {
         ClaimDecision::Create(head) => head,
         other => panic!("{other:?}"),
     }
+}
+
+/// What a revision of the same job is answered.
+pub(crate) fn claimed(head: &Head, revision: u64, order: Order<'_>) -> ClaimDecision {
+    let claimant = Claimant {
+        job_uid: "job",
+        revision,
+        plan_hash: "p",
+        max_parallelism: 1,
+        workers: 1,
+    };
+    let ids = Ids {
+        nonce: "m",
+        token: "u",
+        lineage: "l",
+    };
+    claim(Some(head), &claimant, order, ids)
 }
 
 async fn keys(store: &dyn ObjectStore, paths: &StatePaths) -> Vec<String> {
@@ -197,23 +215,7 @@ async fn an_old_owner_that_still_sweeps_removes_nothing_its_successor_needs() {
     )
     .await;
     // The successor goes on from 2 and keeps a run of 1.
-    let claimant = Claimant {
-        job_uid: "job",
-        revision: 1,
-        plan_hash: "p",
-        max_parallelism: 1,
-        workers: 1,
-    };
-    let ClaimDecision::Replace(new) = claim(
-        Some(&old),
-        &claimant,
-        Order::None,
-        Ids {
-            nonce: "m",
-            token: "u",
-            lineage: "l",
-        },
-    ) else {
+    let ClaimDecision::Replace(new) = claimed(&old, 1, Order::None) else {
         panic!()
     };
     let three = data(&store, &paths, 3, 2, "three").await;

@@ -34,6 +34,7 @@ fn first(name: &str) -> Head {
     let order = Order::Promoted {
         key: name,
         from: &PromoteFrom::Empty,
+        running_owner: None,
     };
     let ids = Ids {
         nonce: name,

@@ -11,6 +11,7 @@
 mod contract;
 mod garbage;
 mod head;
+mod import;
 mod records;
 mod s3;
 mod savepoint;

@@ -5,6 +5,7 @@ use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{
         JobPhase, Operation, Preflight, PreflightVerdict, PromoteFrom, PromoteRequest, Report,
+        SavepointRequest,
     },
 };
 
@@ -89,16 +90,43 @@ impl Job {
 
     /// Promotes a revision, as soon as its coordinator answers.
     pub(crate) async fn promote(&self, revision: u64, from: PromoteFrom) {
+        let key = format!("promote-{revision}-{}", ulid::Ulid::generate());
+        self.promote_as(&key, revision, from).await;
+    }
+
+    /// The same under this key; the operation.
+    pub(crate) async fn promote_as(
+        &self,
+        key: &str,
+        revision: u64,
+        from: PromoteFrom,
+    ) -> Operation {
         let name = pod(revision, 0);
         let request = PromoteRequest {
-            key: format!("promote-{revision}-{}", ulid::Ulid::generate()),
+            key: key.to_owned(),
             revision,
             from,
             workers: None,
+            running_owner: None,
         };
         until(&format!("{name} is promoted"), async || {
             self.ask(name, "promote", &request).await
         })
-        .await;
+        .await
+    }
+
+    /// Takes a savepoint into a folder below the test's prefix; the checkpoint it holds, and its URI.
+    pub(crate) async fn save(&self, name: PodName, folder: &str) -> (u64, String) {
+        let request = SavepointRequest {
+            key: folder.replace('/', "-"),
+            uri: Some(self.bucket.uri(folder)),
+        };
+        match self.carry_out(name, "savepoint", &request).await {
+            OperationResult::Done {
+                checkpoint: Some(checkpoint),
+                uri: Some(uri),
+            } => (checkpoint, uri),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -23,6 +23,10 @@ struct Revision {
 
 /// How a job runs; the defaults give a fault some seconds to strike.
 pub(crate) struct Settings {
+    /// Name and uid of its StreamJob.
+    pub(crate) name: &'static str,
+    /// Folder of its tables.
+    pub(crate) output: &'static str,
     pub(crate) rows: usize,
     pub(crate) rows_per_second: u64,
     pub(crate) checkpoint_interval: &'static str,
@@ -34,6 +38,8 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: "job",
+            output: "out",
             rows: 1_800,
             rows_per_second: 450,
             checkpoint_interval: "400ms",
@@ -46,9 +52,9 @@ impl Default for Settings {
 /// A job under test. When a test fails it shows all there is to see.
 pub(crate) struct Job {
     pub(crate) bucket: Bucket,
-    pub(super) paths: StatePaths,
-    settings: Settings,
-    pub(super) rows: Vec<Row>,
+    pub(crate) paths: StatePaths,
+    pub(super) settings: Settings,
+    pub(crate) rows: Vec<Row>,
     folder: tempfile::TempDir,
     revisions: BTreeMap<u64, Revision>,
     pub(super) pods: BTreeMap<PodName, Pod>,
@@ -61,8 +67,17 @@ impl Job {
         for (name, content) in input::objects(&rows) {
             bucket.put(&format!("in/{name}"), content).await;
         }
+        Self::over(bucket, rows, settings)
+    }
+
+    /// Another job with the same input.
+    pub(crate) fn beside(&self, settings: Settings) -> Self {
+        Self::over(self.bucket.clone(), self.rows.clone(), settings)
+    }
+
+    fn over(bucket: Bucket, rows: Vec<Row>, settings: Settings) -> Self {
         Self {
-            paths: StatePaths::new(&format!("{}/state", bucket.prefix), "test", "job"),
+            paths: StatePaths::new(&format!("{}/state", bucket.prefix), "test", settings.name),
             bucket,
             settings,
             rows,
@@ -85,7 +100,7 @@ impl Job {
     pub(crate) fn revise(&mut self, number: u64, workers: u32, sql: fn(&Places<'_>) -> String) {
         let text = sql(&Places {
             input: &self.bucket.uri("in/"),
-            output: &self.bucket.uri("out"),
+            output: &self.bucket.uri(self.settings.output),
             rows_per_second: self.settings.rows_per_second,
         });
         let file = self.folder.path().join(format!("job-r{number}.sql"));
@@ -154,8 +169,8 @@ impl Job {
             command.arg(format!("--{flag}={value}"));
         };
         flag("job-namespace", "test");
-        flag("job-name", "job");
-        flag("job-uid", "uid");
+        flag("job-name", self.settings.name);
+        flag("job-uid", self.settings.name);
         flag("revision", &name.revision.to_string());
         flag("ordinal", &name.ordinal.to_string());
         flag("workers", &revision.workers.to_string());

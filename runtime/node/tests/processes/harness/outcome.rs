@@ -1,6 +1,6 @@
 //! What a job comes to: its HEAD, its output, and everything there is to see when that is wrong.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, ops::Range, time::Duration};
 
 use streamkeeper_protocol::head::{Head, RunState};
 use streamkeeper_storage::{read_head, read_manifest};
@@ -48,11 +48,31 @@ impl Job {
         tally
     }
 
+    /// The same for a job that went back: what it wrote under the numbers of `left` was computed again.
+    pub(crate) async fn ends_exactly_without(&self, left: Range<u64>) {
+        let head = self.completed(PATIENCE).await;
+        let head = head.unwrap_or_else(|seen| panic!("{seen}"));
+        let mut parts = self.parts(&head).await.unwrap();
+        let all = parts.len();
+        parts.retain(|part| !left.contains(&part.checkpoint));
+        assert!(parts.len() < all, "nothing was written in {left:?}");
+        self.restorable(&head).await.unwrap();
+        let checked = ledger::check(&self.rows, &parts);
+        checked.unwrap_or_else(|differences| panic!("without {left:?}: {differences}"));
+    }
+
     /// Every object that is visible is a commit's, and together they hold what the input says.
     pub(crate) async fn ledger(&self, head: &Head) -> Result<Tally, String> {
+        let parts = self.parts(head).await?;
+        self.restorable(head).await?;
+        ledger::check(&self.rows, &parts)
+    }
+
+    /// Every object that is visible, if each is a commit's.
+    pub(crate) async fn parts(&self, head: &Head) -> Result<Vec<Part>, String> {
         let last = head.last.as_ref().map_or(0, |last| last.checkpoint);
         let mut parts = Vec::new();
-        for (name, content) in self.bucket.read_all("out").await {
+        for (name, content) in self.bucket.read_all(self.settings.output).await {
             let table = TABLES
                 .iter()
                 .find_map(|table| Some((*table, name.strip_prefix(&format!("{table}/"))?)));
@@ -75,8 +95,7 @@ impl Job {
         if !uploads.is_empty() {
             return Err(format!("uploads were begun and not ended: {uploads:?}"));
         }
-        self.restorable(head).await?;
-        ledger::check(&self.rows, &parts)
+        Ok(parts)
     }
 
     /// The restore point is whole, and remembers how much was read.
@@ -128,7 +147,7 @@ impl Job {
             Ok(Some(head)) => writeln!(text, "--- HEAD: {}", serde_json::json!(head)),
             other => writeln!(text, "--- no HEAD: {other:?}"),
         };
-        let out = format!("{}/out/", self.bucket.prefix);
+        let out = format!("{}/{}/", self.bucket.prefix, self.settings.output);
         let listed = self.bucket.store.list(&out).await.unwrap_or_default();
         let bytes: u64 = listed.iter().map(|object| object.size).sum();
         let _ = writeln!(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use streamkeeper_storage::{Condition, ObjectStore, StorageConfig, open};
 
 /// The server, and a prefix that nobody else uses.
+#[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) endpoint: String,
     pub(crate) name: String,

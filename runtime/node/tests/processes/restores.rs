@@ -1,0 +1,238 @@
+//! A job goes back to a savepoint, or another one goes on from it.
+
+use rustix::process::Signal;
+use streamkeeper_node::failpoint;
+use streamkeeper_protocol::{
+    head::{Head, OperationResult, RunState},
+    job_api::{PromoteFrom, StopMode, StopRequest},
+};
+use streamkeeper_storage::{Condition, savepoint::delete_savepoint};
+
+use crate::harness::{
+    job::{Job, Settings},
+    ledger,
+    pods::pod,
+    process::{Ended, command},
+    sql,
+    wait::{PATIENCE, until},
+};
+
+fn settings() -> Settings {
+    Settings {
+        rows: 4_000,
+        ..Settings::default()
+    }
+}
+
+/// A job that has a savepoint and went on for some checkpoints since; the checkpoint it holds, and its URI.
+async fn gone_on(test: &str, workers: u32) -> (Job, u64, String) {
+    let job = Job::running(test, settings(), workers).await;
+    let before = job.flows(pod(1, 0), 1).await.checkpoints_in_attempt;
+    let (saved, uri) = job.save(pod(1, 0), "saved/one").await;
+    job.flows(pod(1, 0), before + 3).await;
+    let head = job.head().await.unwrap().unwrap();
+    assert!(head.last.unwrap().checkpoint > saved + 1);
+    (job, saved, uri)
+}
+
+/// Folder of a savepoint in the bucket.
+fn folder(job: &Job, uri: &str) -> String {
+    let bucket = format!("s3://{}/", job.bucket.name);
+    uri.strip_prefix(&bucket).unwrap().to_owned()
+}
+
+/// The checkpoint that a promotion started from.
+fn started_from(result: &OperationResult) -> u64 {
+    match result {
+        OperationResult::Done {
+            checkpoint: Some(checkpoint),
+            ..
+        } => *checkpoint,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Stops the first revision and ends its pods.
+async fn stop(job: &mut Job, workers: u32) -> Head {
+    let request = StopRequest {
+        key: "stop".to_owned(),
+        mode: StopMode::Checkpoint,
+        release: false,
+    };
+    job.carry_out(pod(1, 0), "stop", &request).await;
+    for ordinal in 0..workers {
+        job.signal(pod(1, ordinal), Signal::TERM);
+        assert_eq!(job.end_of(pod(1, ordinal)).await, Ended::Code(0));
+    }
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!(head.state, RunState::Stopped);
+    head
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_job_goes_back_to_an_older_savepoint_and_loses_nothing() {
+    let (mut job, saved, uri) = gone_on("restore", 2).await;
+    let lineage = job.head().await.unwrap().unwrap().lineage;
+    job.revise(2, 1, sql::job);
+    job.start_all(2);
+    let from = || PromoteFrom::Savepoint { uri: uri.clone() };
+    let first = job.promote_as("restore", 2, from()).await;
+    let restored = started_from(&first.result);
+    // Nothing that comes later needs the savepoint.
+    delete_savepoint(&*job.bucket.store, &folder(&job, &uri))
+        .await
+        .unwrap();
+    let again = job.promote_as("restore", 2, from()).await;
+    assert_eq!(again, first);
+    let report = job.flows(pod(2, 0), 1).await;
+    assert_eq!(report.restored_from, Some(restored));
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!((head.revision, head.lineage), (2, lineage));
+    // The old revision hears it from HEAD.
+    assert_eq!(job.end_of(pod(1, 0)).await, Ended::Code(3));
+    job.kill(pod(2, 0));
+    job.start(pod(2, 0), &[]);
+    job.ends_exactly_without(saved + 1..restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_job_goes_on_from_a_savepoint_under_a_lineage_of_its_own() {
+    let (mut job, saved, uri) = gone_on("fork", 2).await;
+    let stopped = stop(&mut job, 2).await;
+    let mut fork = job.beside(Settings {
+        name: "fork",
+        output: "forked",
+        ..settings()
+    });
+    fork.revise(1, 1, sql::job);
+    fork.start_all(1);
+    let operation = fork
+        .promote_as("fork", 1, PromoteFrom::Savepoint { uri })
+        .await;
+    assert_eq!(started_from(&operation.result), 1);
+    let head = fork.completed(PATIENCE).await.unwrap();
+    assert_ne!(head.lineage, stopped.lineage);
+    let mut parts = job.parts(&stopped).await.unwrap();
+    parts.retain(|part| part.checkpoint <= saved);
+    for mut part in fork.parts(&head).await.unwrap() {
+        // Numbers of a new lineage begin again; here they come after.
+        part.checkpoint += 1_000_000;
+        parts.push(part);
+    }
+    let checked = ledger::check(&fork.rows, &parts);
+    checked.unwrap_or_else(|differences| panic!("{differences}"));
+    assert_eq!(job.head().await.unwrap().unwrap(), stopped);
+}
+
+macro_rules! a_restore_is_cut_short {
+    ($($test:ident: $step:ident, then $taken:literal;)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            dies_restoring(failpoint::$step, $taken).await;
+        }
+    )* };
+}
+
+a_restore_is_cut_short! {
+    a_restore_dies_with_the_savepoint_copied: SAVEPOINT_COPIED, then false;
+    a_restore_dies_with_its_manifest_written: SAVEPOINT_IMPORTED, then false;
+    a_restore_dies_with_head_written: SAVEPOINT_CLAIMED, then true;
+}
+
+/// Revision 2 dies at a step of its start from a savepoint; `taken`: HEAD is its own by then.
+async fn dies_restoring(step: &str, taken: bool) {
+    let (mut job, saved, uri) = gone_on(step, 1).await;
+    let before = stop(&mut job, 1).await;
+    job.revise(2, 1, sql::job);
+    job.start(pod(2, 0), &[(failpoint::VARIABLE, step)]);
+    let from = || PromoteFrom::Savepoint { uri: uri.clone() };
+    let asked = async {
+        let request = serde_json::json!({"key": "restore", "revision": 2, "from": from()});
+        until("the process takes the call, and dies", async || {
+            match job.ask(pod(2, 0), "promote", &request).await {
+                Ok(answer) => panic!("{answer:?}"),
+                // Not listening yet is refused at once; a process that dies breaks off.
+                Err(error) if error.contains("Connect") => Err(error),
+                Err(_) => Ok(()),
+            }
+        })
+        .await;
+    };
+    asked.await;
+    assert_eq!(job.end_of(pod(2, 0)).await, Ended::ABORTED);
+    let head = job.head().await.unwrap().unwrap();
+    if taken {
+        assert_eq!((head.revision, head.state), (2, RunState::Running));
+    } else {
+        assert_eq!(head, before, "nothing happened");
+    }
+    job.start(pod(2, 0), &[]);
+    let operation = job.promote_as("restore", 2, from()).await;
+    let restored = started_from(&operation.result);
+    if taken {
+        assert_eq!(Some(restored), head.last.map(|last| last.checkpoint));
+    }
+    job.flows(pod(2, 0), 0).await;
+    job.ends_exactly_without(saved + 1..restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_owner_that_wakes_after_a_restore_is_fenced() {
+    let (mut job, saved, uri) = gone_on("restore-zombie", 1).await;
+    job.signal(pod(1, 0), Signal::STOP);
+    let before = job.head().await.unwrap().unwrap();
+    job.revise(2, 1, sql::job);
+    job.start_all(2);
+    let operation = job
+        .promote_as("restore", 2, PromoteFrom::Savepoint { uri })
+        .await;
+    let restored = started_from(&operation.result);
+    job.flows(pod(2, 0), 1).await;
+    job.signal(pod(1, 0), Signal::CONT);
+    assert_eq!(job.end_of(pod(1, 0)).await, Ended::Code(3));
+    let head = job.head().await.unwrap().unwrap();
+    assert!(head.attempt > before.attempt);
+    job.ends_exactly_without(saved + 1..restored).await;
+}
+
+/// `streamjob-runtime verify` of a URI: its exit code and what it said.
+fn verify(job: &Job, uri: &str) -> (Option<i32>, String) {
+    let mut command = command();
+    command.arg("verify").arg(uri);
+    command.arg(format!("--endpoint={}", job.bucket.endpoint));
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_that_was_taken_is_whole_and_a_flipped_bit_in_it_is_found() {
+    let (job, saved, uri) = gone_on("verify", 2).await;
+    let (code, said) = verify(&job, &uri);
+    assert!(
+        code == Some(0) && said.contains(&format!("checkpoint {saved} of revision 1")),
+        "{code:?} {said}"
+    );
+    let store = &job.bucket.store;
+    let data = store
+        .list(&format!("{}/data/", folder(&job, &uri)))
+        .await
+        .unwrap();
+    let key = &data.last().unwrap().key;
+    let mut bytes = store.get(key).await.unwrap().bytes.to_vec();
+    bytes[0] ^= 1;
+    store
+        .put(key, bytes.into(), Condition::Always)
+        .await
+        .unwrap();
+    let (code, said) = verify(&job, &uri);
+    assert!(
+        code == Some(1) && said.contains(key) && said.contains("damaged"),
+        "{code:?} {said}"
+    );
+    let (code, said) = verify(&job, &job.bucket.uri("saved/none"));
+    assert!(
+        code == Some(1) && said.contains("no savepoint"),
+        "{code:?} {said}"
+    );
+}
