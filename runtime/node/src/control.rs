@@ -5,6 +5,7 @@
 //!
 //! A start: `Register` → `Deploy` (build subtasks, restore state, open the data plane) → `Deployed` from everyone → `Start`. No row moves before `Start`.
 //! A checkpoint: `TriggerCheckpoint` to everyone → `CheckpointAck` from everyone → manifest and HEAD → `CommitCheckpoint` → `Committed`.
+//! A worker whose pod must end: `Leaving` → final checkpoint → `Cancel` to everyone, and it goes; the rest waits for its next pod.
 //! An end: `Cancel` → `Cancelled`; the worker is then ready for the next `Deploy`. A `Deploy` of a greater attempt cancels whatever still runs.
 
 use std::{collections::BTreeMap, io, time::Duration};
@@ -89,6 +90,13 @@ pub enum ToCoordinator {
         /// Attempt it is about.
         attempt: u64,
     },
+    /// The process of this worker was asked to end. It runs on until a final checkpoint is complete and its graph is cancelled, but no longer than this.
+    Leaving {
+        /// Attempt that runs here.
+        attempt: u64,
+        /// Time left, milliseconds.
+        within_ms: u64,
+    },
     /// Nothing of the attempt runs on this worker any more.
     Cancelled {
         /// Attempt it is about.
@@ -112,6 +120,7 @@ impl ToCoordinator {
             | Self::CommitFailed { attempt, .. }
             | Self::TaskFailed { attempt, .. }
             | Self::InputEnded { attempt }
+            | Self::Leaving { attempt, .. }
             | Self::Cancelled { attempt, .. } => Some(*attempt),
         }
     }

@@ -144,6 +144,9 @@ pub struct Failure {
     pub message: String,
     /// Checkpoint it restarted from.
     pub restored_from: Option<u64>,
+    /// Whether nothing broke: the pod of that worker was asked to end, because it was evicted, drained or deleted.
+    #[serde(default)]
+    pub terminated: bool,
 }
 
 /// A gap in the flow of records, measured by the job: last record before, first record after.

@@ -180,6 +180,7 @@ impl Process {
             worker: Some(worker),
             message: format!("worker {worker} is lost: connection reset"),
             restored_from: head.last.as_ref().map(|last| last.checkpoint),
+            terminated: false,
         });
         let written = self.write(around, change);
         self.role = Role::Leading(Box::new(Lead::new(

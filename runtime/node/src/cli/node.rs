@@ -238,6 +238,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         stores: stores.tables.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         orphan_limit: WorkerConfig::ORPHAN_LIMIT,
+        leave_within: time_to_leave(args.grace),
         cache_bytes: WorkerConfig::CACHE_BYTES,
     };
     tracing::info!(
@@ -252,27 +253,40 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         events: coordinator.events.clone(),
     });
     let serving = http::serve(api, vitals.clone(), routes, stop.child_token());
-    let working = worker::run(worker, data, stop.child_token());
-    let code = live(
-        &args,
-        &vitals,
-        coordinator,
+    let leave = CancellationToken::new();
+    let working = worker::run(worker, data, leave.clone(), stop.child_token());
+    let asked = Asked {
         signals,
-        working,
-        serving,
-        &stop,
-    )
-    .await;
+        grace: time_to_leave(args.grace),
+        leave,
+    };
+    let code = live(asked, &vitals, coordinator, working, serving, &stop).await;
     tracing::info!("ended");
     Ok(code)
 }
 
+/// How long a final checkpoint may take, of the time between SIGTERM and SIGKILL.
+fn time_to_leave(grace: Duration) -> Duration {
+    grace.saturating_sub(EXIT_MARGIN).max(grace / 2)
+}
+
+/// How this process is asked to end.
+struct Asked {
+    signals: EndSignals,
+    grace: Duration,
+    /// Lets a worker go without its coordinator.
+    leave: CancellationToken,
+}
+
 /// Waits for the first end of a role, or for a signal, and lets the others follow.
 async fn live(
-    args: &NodeArgs,
+    Asked {
+        mut signals,
+        grace,
+        leave,
+    }: Asked,
     vitals: &Vitals,
     coordinator: Option<Coordinator>,
-    mut signals: EndSignals,
     working: impl Future<Output = ()> + Send + 'static,
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
     stop: &CancellationToken,
@@ -289,20 +303,18 @@ async fn live(
             signal = signals.next() => {
                 tracing::info!(signal, "asked to end");
                 vitals.leave();
+                if std::mem::replace(&mut asked, true) {
+                    break ExitCode::SUCCESS;
+                }
                 match &events {
                     // The final checkpoint needs the worker of this pod, so that goes on.
-                    Some(events) if !asked => {
-                        asked = true;
-                        let least = args.grace / 2;
-                        let grace = args.grace.saturating_sub(EXIT_MARGIN).max(least);
-                        let _ = events.send(Event::Terminate { grace });
-                    }
-                    _ => break ExitCode::SUCCESS,
+                    Some(events) => drop(events.send(Event::Terminate { grace })),
+                    None => leave.cancel(),
                 }
             }
             end = ended(&mut coordinating) => break code_of(end),
             _ = &mut working => {
-                tracing::info!("the worker was sent home");
+                tracing::info!("the worker has left");
                 break ExitCode::SUCCESS;
             }
             served = &mut serving => {

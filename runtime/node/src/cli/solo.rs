@@ -76,6 +76,7 @@ impl Solo {
             stores: self.tables.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             orphan_limit: WorkerConfig::ORPHAN_LIMIT,
+            leave_within: WorkerConfig::LEAVE_WITHIN,
             cache_bytes: WorkerConfig::CACHE_BYTES,
         };
         let config = CoordinatorConfig {
@@ -104,7 +105,12 @@ impl Solo {
             start: StartMode::Auto,
         };
         let coordinator = Coordinator::start(config, Arc::new(Vitals::default()), control, &stop);
-        let worker = tokio::spawn(worker::run(worker, data, stop.clone()));
+        let worker = tokio::spawn(worker::run(
+            worker,
+            data,
+            CancellationToken::new(),
+            stop.clone(),
+        ));
         Ok(SoloJob {
             coordinator,
             worker,

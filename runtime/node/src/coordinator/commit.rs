@@ -58,9 +58,8 @@ impl From<CommitError> for AttemptFailure {
             CommitError::Sink { source, .. } => commit_reason(source),
         };
         Self {
-            worker: None,
-            message: error.to_string(),
             reason,
+            ..Self::new(error.to_string())
         }
     }
 }

@@ -45,6 +45,8 @@ pub(super) enum News {
     Registered(u32),
     /// A worker is gone.
     Lost(u32, String),
+    /// A worker is gone that had said so.
+    Left(u32),
     /// A worker said something, on its current connection.
     Said(u32, ToCoordinator),
     /// Nothing that matters to anybody else.
@@ -99,8 +101,13 @@ impl Desk {
                 News::Registered(worker)
             }
             Event::Worker(WorkerEvent::Lost { worker, link, why }) => {
+                let leaving = self.roster.is_leaving(worker);
                 if !self.roster.lose(worker, link) {
                     return News::Nothing;
+                }
+                if leaving {
+                    tracing::info!(worker, "worker left");
+                    return News::Left(worker);
                 }
                 tracing::warn!(worker, why, "worker lost");
                 News::Lost(worker, why)
@@ -116,6 +123,11 @@ impl Desk {
                 if let ToCoordinator::Heartbeat(heartbeat) = message {
                     self.roster.heard(worker, heartbeat);
                     return News::Nothing;
+                }
+                if let ToCoordinator::Leaving { within_ms, .. } = &message {
+                    tracing::info!(worker, within_ms, "worker leaves");
+                    let by = crate::clock::now() + Duration::from_millis(*within_ms);
+                    self.roster.leave(worker, by);
                 }
                 News::Said(worker, message)
             }

@@ -31,6 +31,8 @@ pub(super) struct AttemptFailure {
     pub(super) message: String,
     /// Reason as in conditions, when only a change from outside can cure it.
     pub(super) reason: Option<&'static str>,
+    /// Whether nothing broke: the worker's pod was asked to end.
+    pub(super) terminated: bool,
 }
 
 impl AttemptFailure {
@@ -39,22 +41,37 @@ impl AttemptFailure {
             worker: None,
             message: message.into(),
             reason: None,
+            terminated: false,
         }
     }
 
     pub(super) fn because(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
-            worker: None,
-            message: message.into(),
             reason: Some(reason),
+            ..Self::new(message)
         }
     }
 
     pub(super) fn of_worker(worker: u32, message: impl Into<String>) -> Self {
         Self {
             worker: Some(worker),
-            message: message.into(),
-            reason: None,
+            ..Self::new(message)
+        }
+    }
+
+    /// A worker whose pod was asked to end; `checkpoint` was taken for it, if there was time.
+    pub(super) fn left(worker: u32, checkpoint: Option<u64>) -> Self {
+        let asked =
+            format!("the pod of worker {worker} was asked to end (evicted, drained or deleted)");
+        let message = match checkpoint {
+            Some(checkpoint) => {
+                format!("{asked}; it left after checkpoint {checkpoint}, nothing is read again")
+            }
+            None => format!("{asked}; it left before a final checkpoint was complete"),
+        };
+        Self {
+            terminated: true,
+            ..Self::of_worker(worker, message)
         }
     }
 
@@ -68,9 +85,8 @@ impl AttemptFailure {
             FailureKind::Configuration => Some("InvalidSpec"),
         };
         Self {
-            worker: Some(worker),
-            message,
             reason,
+            ..Self::of_worker(worker, message)
         }
     }
 

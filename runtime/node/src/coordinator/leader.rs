@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock,
-    control::{Deploy, Restore, ToCoordinator, ToWorker},
+    control::{Deploy, FailureKind, Restore, ToCoordinator, ToWorker},
 };
 
 /// How a claim ended.
@@ -417,6 +417,7 @@ impl<'a> Leader<'a> {
             worker: failure.worker,
             message: failure.message,
             restored_from: last,
+            terminated: failure.terminated,
         });
         let until = clock::now() + pause;
         while clock::now() < until {
@@ -483,10 +484,14 @@ impl<'a> Leader<'a> {
             News::Lost(worker, why) if self.runs_on(worker) => {
                 AttemptFailure::of_worker(worker, format!("worker {worker} is lost: {why}"))
             }
+            News::Left(worker) if self.runs_on(worker) => AttemptFailure::left(worker, None),
             News::Said(worker, message) => return self.hear_worker(worker, message),
-            News::Registered(_) | News::Lost(..) | News::Poke | News::Terminate | News::Nothing => {
-                return None;
-            }
+            News::Registered(_)
+            | News::Lost(..)
+            | News::Left(_)
+            | News::Poke
+            | News::Terminate
+            | News::Nothing => return None,
         };
         self.attempt.broken.get_or_insert(failure);
         None
@@ -513,7 +518,14 @@ impl<'a> Leader<'a> {
                 None
             }
             ToCoordinator::TaskFailed { message, kind, .. } => {
-                let failure = AttemptFailure::of_tasks(worker, message, kind);
+                let leaving = self.desk.roster.first_to_leave(self.attempt.workers);
+                let failure = match leaving {
+                    // Its peers may notice that it is gone before we do.
+                    Some((leaver, _)) if kind == FailureKind::Transient => {
+                        AttemptFailure::left(leaver, None)
+                    }
+                    _ => AttemptFailure::of_tasks(worker, message, kind),
+                };
                 self.attempt.broken.get_or_insert(failure);
                 None
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use streamkeeper_protocol::job_api::WorkerReport;
+use tokio::time::Instant;
 
 use super::links::Link;
 use crate::control::{Heartbeat, Register, ToWorker};
@@ -18,6 +19,8 @@ struct Member {
     link: Link,
     data_addr: String,
     heartbeat: Heartbeat,
+    /// Set once it said that it leaves: it counts on until then, but for nothing new.
+    leaves_by: Option<Instant>,
 }
 
 impl Roster {
@@ -27,6 +30,7 @@ impl Roster {
             link,
             data_addr: register.data_addr,
             heartbeat: Heartbeat::default(),
+            leaves_by: None,
         };
         self.members.insert(register.worker, member);
     }
@@ -47,28 +51,50 @@ impl Roster {
             .is_some_and(|member| member.link.id == link)
     }
 
+    /// Notes that a worker leaves.
+    pub(super) fn leave(&mut self, worker: u32, by: Instant) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.leaves_by = Some(by);
+        }
+    }
+
+    /// Whether a worker is about to leave.
+    pub(super) fn is_leaving(&self, worker: u32) -> bool {
+        self.members
+            .get(&worker)
+            .is_some_and(|member| member.leaves_by.is_some())
+    }
+
+    /// The one of the first `workers` that leaves soonest, and when.
+    pub(super) fn first_to_leave(&self, workers: u32) -> Option<(u32, Instant)> {
+        let leaving = self.members.range(..workers);
+        let leaving = leaving.filter_map(|(worker, member)| Some((*worker, member.leaves_by?)));
+        leaving.min_by_key(|(_, by)| *by)
+    }
+
     pub(super) fn heard(&mut self, worker: u32, heartbeat: Heartbeat) {
         if let Some(member) = self.members.get_mut(&worker) {
             member.heartbeat = heartbeat;
         }
     }
 
-    /// Ordinals below `workers` that are not connected.
+    /// Ordinals below `workers` that are not connected, or not for long.
     pub(super) fn missing(&self, workers: u32) -> Vec<u32> {
         (0..workers)
-            .filter(|worker| !self.members.contains_key(worker))
+            .filter(|worker| self.staying(*worker).is_none())
             .collect()
     }
 
-    /// Data addresses of the first `workers`, if all of them are connected.
+    /// Data addresses of the first `workers`, if all of them are connected, and to stay.
     pub(super) fn addresses(&self, workers: u32) -> Option<Vec<String>> {
         (0..workers)
-            .map(|worker| {
-                self.members
-                    .get(&worker)
-                    .map(|member| member.data_addr.clone())
-            })
+            .map(|worker| Some(self.staying(worker)?.data_addr.clone()))
             .collect()
+    }
+
+    fn staying(&self, worker: u32) -> Option<&Member> {
+        let member = self.members.get(&worker);
+        member.filter(|member| member.leaves_by.is_none())
     }
 
     pub(super) fn send(&self, worker: u32, message: ToWorker) {
@@ -136,6 +162,30 @@ mod tests {
             version: "0".into(),
             running: None,
         }
+    }
+
+    #[test]
+    fn who_is_about_to_leave_is_asked_for_nothing_new() {
+        let mut roster = Roster::default();
+        let soon = crate::clock::now();
+        let later = soon + std::time::Duration::from_secs(1);
+        let mut inboxes = Vec::new();
+        for worker in 0..3 {
+            let (link, inbox) = Link::detached();
+            inboxes.push(inbox);
+            roster.register(register(worker), link);
+        }
+        assert_eq!(roster.first_to_leave(3), None);
+        roster.leave(1, later);
+        roster.leave(2, soon);
+        assert_eq!(roster.first_to_leave(3), Some((2, soon)));
+        assert_eq!(roster.first_to_leave(2), Some((1, later)));
+        assert_eq!((roster.missing(3), roster.addresses(2)), (vec![1, 2], None));
+        assert!(roster.is_leaving(1) && !roster.is_leaving(0));
+        // Its next process is another one.
+        let (link, _inbox) = Link::detached();
+        roster.register(register(1), link);
+        assert_eq!(roster.missing(3), [2]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Command,
     checkpoint::{Collecting, Lineage, entry_of},
-    failure::Interrupt,
+    failure::{AttemptFailure, Interrupt},
     keeper::{HeadKeeper, KeepError},
     leader::{LeadEnd, Leader},
     operations::{confirm_commit, with_result},
@@ -57,6 +57,8 @@ enum Ending {
     Stop(StopRequest),
     Rescale(RescaleRequest),
     Complete,
+    /// The pod of this worker must end; the job goes on with its next one.
+    Leave(u32),
     Terminate,
 }
 
@@ -108,7 +110,9 @@ impl Run {
         match &self.ending {
             None | Some(Ending::Complete) => JobPhase::Running,
             Some(Ending::Rescale(_)) => JobPhase::Rescaling,
-            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Terminate) => JobPhase::Stopping,
+            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Leave(_) | Ending::Terminate) => {
+                JobPhase::Stopping
+            }
         }
     }
 
@@ -228,10 +232,13 @@ impl Leader<'_> {
             .iter()
             .find(|command| command.ends_or_moves())
             .cloned();
-        match command? {
-            Command::HandOver(request) => Some(Ending::HandOver(request)),
-            Command::Stop(request) => Some(Ending::Stop(request)),
-            Command::Rescale(request) => {
+        let leaving = self.desk.roster.first_to_leave(self.attempt.workers);
+        match (command, leaving) {
+            (Some(Command::HandOver(request)), _) => Some(Ending::HandOver(request)),
+            (Some(Command::Stop(request)), _) => Some(Ending::Stop(request)),
+            // Whatever else is asked for is done at rest, or with the worker that follows.
+            (_, Some((worker, _))) => Some(Ending::Leave(worker)),
+            (Some(Command::Rescale(request)), None) => {
                 let missing = self.desk.roster.missing(request.workers);
                 if missing.is_empty() {
                     run.rescale_by = None;
@@ -254,7 +261,7 @@ impl Leader<'_> {
                 }
                 None
             }
-            Command::Promote(_) | Command::Savepoint(_) => None,
+            (Some(Command::Promote(_) | Command::Savepoint(_)) | None, None) => None,
         }
     }
 
@@ -263,11 +270,13 @@ impl Leader<'_> {
         let now = clock::now();
         let checkpoint = self.keeper.head().next_checkpoint.max(self.last_number + 1);
         self.last_number = checkpoint;
-        let deadline = self
-            .desk
-            .terminate_by
-            .map_or(now + policy.timeout, |by| by.min(now + policy.timeout));
         let workers = self.attempt.workers;
+        let leaving = self.desk.roster.first_to_leave(workers).map(|(_, by)| by);
+        let by = [self.desk.terminate_by, leaving]
+            .into_iter()
+            .flatten()
+            .min();
+        let deadline = by.map_or(now + policy.timeout, |by| by.min(now + policy.timeout));
         run.collecting = Some(Collecting::new(
             checkpoint,
             kind,
@@ -529,7 +538,7 @@ impl Leader<'_> {
             }
             // Tried again while there is time, or for ever.
             Some(Ending::Complete) => run.ending = None,
-            Some(Ending::Terminate) | None => {}
+            Some(Ending::Leave(_) | Ending::Terminate) | None => {}
         }
         run.at_end = None;
         let attempt = self.attempt.number;
@@ -576,7 +585,7 @@ impl Leader<'_> {
         }
         let endless = matches!(
             run.ending,
-            Some(Ending::Complete | Ending::Terminate) | None
+            Some(Ending::Complete | Ending::Leave(_) | Ending::Terminate) | None
         );
         if now >= committing.deadline && !endless && run.at_end.is_some() {
             let trouble = committing.trouble.clone();
@@ -609,6 +618,10 @@ impl Leader<'_> {
         {
             return Ok(None);
         }
+        if let Ending::Leave(worker) = ending {
+            self.write(|head| confirm_commit(head.change())).await?;
+            return Err(AttemptFailure::left(worker, run.at_end).into());
+        }
         // From here on the graph is done with: losing a worker means nothing any more.
         self.attempt.live = false;
         let flowed = self.desk.roster.last_record_ms(self.attempt.number);
@@ -639,7 +652,7 @@ impl Leader<'_> {
                 tracing::info!("all input is read and committed: the job is complete");
                 Some(LeadEnd::Completed)
             }
-            Ending::Terminate => {
+            Ending::Leave(_) | Ending::Terminate => {
                 self.write(|head| confirm_commit(head.change())).await?;
                 Some(LeadEnd::Terminated)
             }

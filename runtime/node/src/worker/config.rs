@@ -28,6 +28,8 @@ pub struct WorkerConfig {
     pub version: String,
     /// Without a coordinator for longer, what runs is stopped: by then another one may have deployed it elsewhere.
     pub orphan_limit: Duration,
+    /// Asked to leave, the worker goes on for as long as this, so that a final checkpoint can be taken.
+    pub leave_within: Duration,
     /// State that was read is kept up to so many bytes, so that a restart from the same checkpoint need not read it again.
     pub cache_bytes: usize,
 }
@@ -35,6 +37,8 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     /// Default of `orphan_limit`.
     pub const ORPHAN_LIMIT: Duration = Duration::from_secs(10);
+    /// Default of `leave_within`.
+    pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
     /// Default of `cache_bytes`.
     pub const CACHE_BYTES: usize = 64 << 20;
 }

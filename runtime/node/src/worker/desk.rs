@@ -1,6 +1,9 @@
 //! The one loop in which everything is decided.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use streamkeeper_engine::{
     exchange::Barrier,
@@ -90,14 +93,20 @@ impl Ears for DeskEars {
     }
 }
 
-/// Runs a worker until its coordinator sends it home or `stop` is cancelled. `data` is the bound socket of [`WorkerConfig::data_addr`].
-pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToken) {
+/// Runs a worker until its coordinator sends it home or `stop` is cancelled. Once `leave` is cancelled it ends as soon as nothing is lost by it, at the latest after
+/// [`WorkerConfig::leave_within`]. `data` is the bound socket of [`WorkerConfig::data_addr`].
+pub async fn run(
+    config: WorkerConfig,
+    data: TcpListener,
+    leave: CancellationToken,
+    stop: CancellationToken,
+) {
     let (news_sender, mut news) = mpsc::unbounded_channel();
     let (outbox, queue) = mpsc::unbounded_channel();
     let running = Running::default();
     let session = session::keep(config.clone(), running.clone(), queue, news_sender.clone());
     let session = AbortOnDropHandle::new(tokio::spawn(session));
-    let orphan_limit = config.orphan_limit;
+    let (orphan_limit, leave_within) = (config.orphan_limit, config.leave_within);
     let cache = ObjectCache::new(config.cache_bytes);
     let mut desk = Desk {
         workshop: Arc::new(Workshop {
@@ -112,6 +121,7 @@ pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToke
         last_attempt: 0,
         connected: false,
         lost_since: None,
+        leave_by: None,
         vitals: Vitals::new(clock::now()),
     };
     let mut tick = tokio::time::interval(HEARTBEAT_EVERY);
@@ -119,11 +129,19 @@ pub async fn run(config: WorkerConfig, data: TcpListener, stop: CancellationToke
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
+            () = leave.cancelled(), if desk.leave_by.is_none() => desk.leave(leave_within),
+            () = passed(desk.leave_by) => {
+                tracing::warn!("no final checkpoint in time; this worker leaves");
+                break;
+            }
             _ = tick.tick() => desk.tick(orphan_limit).await,
             heard = news.recv() => match heard {
                 Some(heard) => if desk.hear(heard).await { break },
                 None => break,
             },
+        }
+        if desk.may_leave() {
+            break;
         }
     }
     desk.clear().await;
@@ -151,10 +169,33 @@ struct Desk {
     last_attempt: u64,
     connected: bool,
     lost_since: Option<Instant>,
+    /// Set once this worker was asked to leave.
+    leave_by: Option<Instant>,
     vitals: Vitals,
 }
 
 impl Desk {
+    /// Tells the coordinator that this worker must go.
+    fn leave(&mut self, within: Duration) {
+        self.leave_by = Some(clock::now() + within);
+        if let Stage::Ready(graph) = &self.stage {
+            tracing::info!(
+                attempt = graph.attempt,
+                within_s = within.as_secs(),
+                "leaving; asking for a final checkpoint"
+            );
+            self.say(ToCoordinator::Leaving {
+                attempt: graph.attempt,
+                within_ms: millis(within),
+            });
+        }
+    }
+
+    /// Whether it was asked to go and nothing that runs here keeps it.
+    fn may_leave(&self) -> bool {
+        self.leave_by.is_some() && !matches!(self.stage, Stage::Ready(_))
+    }
+
     fn say(&self, message: ToCoordinator) {
         // The session ends only with this worker.
         let _ = self.outbox.send(message);
@@ -176,7 +217,7 @@ impl Desk {
         }
     }
 
-    async fn tick(&mut self, orphan_limit: std::time::Duration) {
+    async fn tick(&mut self, orphan_limit: Duration) {
         let now = clock::now();
         if self.connected {
             let graph = match &self.stage {
@@ -217,6 +258,10 @@ impl Desk {
             News::Session(FromSession::Lost) => {
                 self.connected = false;
                 self.lost_since = Some(clock::now());
+                if self.leave_by.is_some() {
+                    // Nobody is there to take a checkpoint, or it gave this worker up.
+                    self.clear().await;
+                }
             }
             News::Session(FromSession::Told(message)) => return self.obey(message).await,
             News::Built {
@@ -495,6 +540,14 @@ impl Desk {
     }
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+/// Returns at this time; never, if there is none.
+async fn passed(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,6 +5,7 @@
 //! * [`kills`], [`steps`]: processes die at random, and at every step of a checkpoint and of a hand-over.
 //! * [`zombie`]: a coordinator wakes up after its successor took over; [`faults`]: S3 fails.
 //! * [`changes`]: rescale, hand-over, stop and resume; [`restores`]: a job goes back to a savepoint, or another one goes on from it.
+//! * [`drains`]: pods are asked to end.
 //! * [`local`]: `check` and `run`, without S3.
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 )]
 
 mod changes;
+mod drains;
 mod faults;
 mod harness;
 mod kills;

@@ -63,7 +63,7 @@ fn the_whole_table_of_claims() {
         Some(&fresh),
     ];
     // Columns: by itself, promoted from Empty, from Head, TakeOver, from a savepoint, Fresh.
-    const NO_HEAD: [&str; 6] = [
+    let no_head: [&str; 6] = [
         "stand by",
         "create",
         "HeadMissing",
@@ -71,7 +71,7 @@ fn the_whole_table_of_claims() {
         "import",
         "HeadMissing",
     ];
-    for (from, expected) in orders.iter().zip(NO_HEAD) {
+    for (from, expected) in orders.iter().zip(no_head) {
         assert_eq!(
             word(&ask(None, &claimant("a", 1), *from)),
             expected,

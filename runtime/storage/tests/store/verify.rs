@@ -117,7 +117,8 @@ fn large(lengths: &[usize]) -> (Bytes, Manifest) {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         state.to_be_bytes()[0]
     };
-    let bytes: Vec<u8> = (0..lengths.iter().sum()).map(|_| dice()).collect();
+    let total: usize = lengths.iter().sum();
+    let bytes: Vec<u8> = (0..total).map(|_| dice()).collect();
     let mut offset = 0;
     let blocks = lengths.iter().map(|length| {
         let block = &bytes[offset..offset + length];

@@ -90,10 +90,11 @@ impl Director {
             stores: Arc::new(OneStore(self.store.clone())),
             version: "test".to_owned(),
             orphan_limit: self.orphan_limit,
+            leave_within: WorkerConfig::LEAVE_WITHIN,
             cache_bytes: WorkerConfig::CACHE_BYTES,
         };
         let stop = CancellationToken::new();
-        let ended = tokio::spawn(run(config, data, stop.clone()));
+        let ended = tokio::spawn(run(config, data, CancellationToken::new(), stop.clone()));
         let (register, desk) = self.welcome().await;
         assert_eq!((register.worker, register.running), (worker, None));
         self.employees.insert(
