@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use streamkeeper_protocol::{
     key_group::Assignment,
-    manifest::{CheckpointKind, CommittableRef, Manifest, OperatorState},
+    manifest::{CheckpointKind, CommittableRef, Guarantee, Manifest, OperatorState},
     plan::StreamPlan,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -307,6 +307,9 @@ pub struct Deploy {
     pub slots: u32,
     /// Owner of every key group; its length is the job's maxParallelism.
     pub assignment: Assignment,
+    /// Whether channels wait for each other's barriers.
+    #[serde(default)]
+    pub guarantee: Guarantee,
     /// What to restore; none starts empty. Its committables are already committed.
     pub restore: Option<Box<Restore>>,
 }

@@ -66,6 +66,16 @@ pub enum CheckpointKind {
     Final,
 }
 
+/// What checkpoints promise about records when a job restarts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guarantee {
+    /// Every record counts once. A channel that delivered a barrier waits until all others have.
+    #[default]
+    ExactlyOnce,
+    /// Every record counts, and after a restart some count again. No channel waits for another.
+    AtLeastOnce,
+}
+
 /// State of one operator, over all subtasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperatorState {

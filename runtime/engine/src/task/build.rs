@@ -33,6 +33,7 @@ impl Subtask {
             links,
             credits,
             credit_bytes,
+            guarantee,
             clock,
             counters,
             report,
@@ -126,7 +127,7 @@ impl Subtask {
                 }
             }
             stages.push(StageState {
-                alignment: Alignment::new(channels.len(), !stage.sources.is_empty()),
+                alignment: Alignment::new(channels.len(), !stage.sources.is_empty(), guarantee),
                 channels,
                 turn: 0,
                 stopped: false,

@@ -14,6 +14,7 @@ use streamkeeper_connectors::{
 };
 use streamkeeper_protocol::{
     key_group::Assignment,
+    manifest::Guarantee,
     plan::{NodeId, StreamPlan},
 };
 
@@ -75,6 +76,8 @@ pub struct SubtaskParts {
     pub credits: Vec<Vec<Arc<dyn ReturnCredit>>>,
     /// Credit of one channel, bytes; returned in quarters of it.
     pub credit_bytes: u32,
+    /// Whether channels wait for each other's barriers.
+    pub guarantee: Guarantee,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

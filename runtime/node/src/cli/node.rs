@@ -5,6 +5,7 @@ use std::{future::Future, io, path::PathBuf, process::ExitCode, sync::Arc, time:
 use clap::{Args, ValueEnum};
 use streamkeeper_protocol::{
     job_api::{CONTROL_PORT, DATA_PORT, JOB_API_PORT},
+    manifest::Guarantee,
     paths::StatePaths,
 };
 use streamkeeper_storage::{ObjectStore, StorageConfig};
@@ -84,6 +85,15 @@ pub(super) struct NodeArgs {
     /// Complete checkpoints kept, the newest among them.
     #[arg(long, env = "STREAMKEEPER_RETAIN", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=10))]
     retain: u16,
+    /// What checkpoints promise when the job restarts. With AtLeastOnce no channel waits for another's barrier.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_GUARANTEE",
+        value_enum,
+        default_value = "ExactlyOnce",
+        ignore_case = true
+    )]
+    guarantee: CheckpointGuarantee,
     /// What brings the job to life.
     #[arg(
         long,
@@ -150,6 +160,16 @@ enum Start {
     Standby,
     /// This process promotes itself: from HEAD, or from nothing when there is none.
     Auto,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CheckpointGuarantee {
+    /// Every record counts once.
+    #[value(name = "ExactlyOnce")]
+    ExactlyOnce,
+    /// Every record counts; some count again after a restart.
+    #[value(name = "AtLeastOnce")]
+    AtLeastOnce,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -399,6 +419,10 @@ fn coordinator_config(args: &NodeArgs, stores: &Stores) -> Result<CoordinatorCon
             interval: args.checkpoint_interval.0,
             timeout: args.checkpoint_timeout,
             retain: usize::from(args.retain),
+            guarantee: match args.guarantee {
+                CheckpointGuarantee::ExactlyOnce => Guarantee::ExactlyOnce,
+                CheckpointGuarantee::AtLeastOnce => Guarantee::AtLeastOnce,
+            },
         },
         back_off: BackOff {
             initial: args.restart_initial,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use streamkeeper_connectors::source::Stores;
-use streamkeeper_protocol::{job_api::Report, paths::StatePaths};
+use streamkeeper_protocol::{job_api::Report, manifest::Guarantee, paths::StatePaths};
 use streamkeeper_storage::ObjectStore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,7 @@ impl Solo {
                 interval: self.checkpoint_interval,
                 timeout: PATIENCE,
                 retain: RETAIN,
+                guarantee: Guarantee::ExactlyOnce,
             },
             back_off: BackOff {
                 initial: Duration::from_secs(1),

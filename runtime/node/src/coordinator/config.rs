@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use streamkeeper_connectors::source::Stores;
-use streamkeeper_protocol::paths::StatePaths;
+use streamkeeper_protocol::{manifest::Guarantee, paths::StatePaths};
 use streamkeeper_storage::ObjectStore;
 
 use super::CompiledJob;
@@ -30,6 +30,8 @@ pub struct CheckpointPolicy {
     pub timeout: Duration,
     /// Complete checkpoints kept, the restore point among them.
     pub retain: usize,
+    /// What they promise.
+    pub guarantee: Guarantee,
 }
 
 /// How long to wait before the next restart, after repeated failures at the same checkpoint.

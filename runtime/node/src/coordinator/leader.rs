@@ -334,6 +334,7 @@ impl<'a> Leader<'a> {
             workers,
             slots: config.slots,
             assignment,
+            guarantee: config.checkpoints.guarantee,
             restore: manifest.map(|manifest| {
                 Box::new(Restore {
                     manifest: (*manifest).clone(),

@@ -163,7 +163,7 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use streamkeeper_protocol::{compatibility::Fit, paths::StatePaths};
+    use streamkeeper_protocol::{compatibility::Fit, manifest::Guarantee, paths::StatePaths};
     use streamkeeper_storage::{Condition, MemoryStore, StorageConfig, read_head};
 
     use super::*;
@@ -207,6 +207,7 @@ pub(super) mod tests {
                 interval: None,
                 timeout: patience,
                 retain: 1,
+                guarantee: Guarantee::ExactlyOnce,
             },
             back_off: BackOff {
                 initial: patience,

@@ -75,6 +75,7 @@ impl Assembly {
                     links: self.channels.links(local),
                     credits: self.channels.returns(local),
                     credit_bytes: CREDIT_BYTES,
+                    guarantee: self.layout.guarantee,
                     clock: self.clock.clone(),
                     counters: counters.clone(),
                     report: Box::new(move |event| ears.subtask(attempt, subtask, event)),

@@ -6,6 +6,7 @@ use streamkeeper_connectors::sink::SinkContext;
 use streamkeeper_engine::task::{Counters, Event, SystemClock, Topology};
 use streamkeeper_protocol::{
     key_group::Assignment,
+    manifest::Guarantee,
     plan::{NodeId, Operator, StreamPlan},
 };
 use streamkeeper_state::{Continuation, ObjectCache, RunHistory};
@@ -144,6 +145,7 @@ pub(super) struct Layout {
     pub(super) plan: Arc<StreamPlan>,
     pub(super) topology: Arc<Topology>,
     pub(super) assignment: Arc<Assignment>,
+    pub(super) guarantee: Guarantee,
     pub(super) parallelism: u32,
     pub(super) slots: u32,
     pub(super) worker: u32,
@@ -195,6 +197,7 @@ impl Layout {
             topology: Arc::new(Topology::of(&deploy.plan, parallelism)?),
             plan: Arc::new(deploy.plan.clone()),
             assignment: Arc::new(deploy.assignment.clone()),
+            guarantee: deploy.guarantee,
             parallelism,
             slots,
             worker: config.worker,

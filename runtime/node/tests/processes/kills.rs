@@ -5,15 +5,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
-    job_api::JobPhase,
+    job_api::{JobPhase, PromoteFrom},
 };
 
 use crate::harness::{
     dice::Dice,
     job::{Job, Settings},
+    ledger,
     pods::{PodName, pod},
+    s3::Bucket,
     sql,
-    wait::until,
+    wait::{PATIENCE, until},
 };
 
 /// Kills of one run.
@@ -56,6 +58,27 @@ async fn worker_and_coordinator_killed_at_random_moments_lose_and_double_nothing
     job.ends_exactly().await;
     let head = job.head().await.unwrap().unwrap();
     assert!(head.attempt > 1, "nobody restarted: {}", head.attempt);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_records_may_count_again_a_killed_worker_loses_none() {
+    let mut job = Job::new(Bucket::new("at-least-once"), Settings::default()).await;
+    job.revise(1, 2, sql::job);
+    let lenient = [("STREAMKEEPER_GUARANTEE", "AtLeastOnce")];
+    for ordinal in 0..2 {
+        job.start(pod(1, ordinal), &lenient);
+    }
+    job.promote(1, PromoteFrom::Empty).await;
+    for victim in [1, 0] {
+        job.flows(pod(1, 0), 1).await;
+        job.kill(pod(1, victim));
+        job.start(pod(1, victim), &lenient);
+    }
+    let head = job.completed(PATIENCE).await.unwrap();
+    assert!(head.attempt > 2, "{head:?}");
+    let parts = job.parts(&head).await.unwrap();
+    let again = ledger::check_nothing_lost(&job.rows, &parts);
+    println!("{} rows again", again.unwrap());
 }
 
 /// Waits for records; whether there are any more.

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use streamkeeper_protocol::{
     key_group::Assignment,
-    manifest::CheckpointKind,
+    manifest::{CheckpointKind, Guarantee},
     plan::{Operator as PlanOperator, StreamPlan},
 };
 
 use super::{
     parts::{Assigner, HoldBack, Row, TestSink, TestSource, WindowCount, plan, table},
-    rig::{Rig, Stored},
+    rig::{GROUPS, Rig, Stored},
 };
 use crate::task::{Command, NodePart, splits_of};
 
-const GROUPS: u16 = 16;
 /// Far more than any of these jobs needs to come to rest.
 const PLENTY: usize = 2_000;
 
@@ -61,7 +60,15 @@ fn start(splits: Vec<Vec<Row>>, bounded: bool, idle_ms: Option<u64>) -> Rig {
     let build = build(splits, bounded);
     let mut plan = windows();
     plan.settings.source_idle_timeout_ms = idle_ms;
-    Rig::start(&plan, 2, GROUPS, 1 << 16, 7, Stored::default(), &build)
+    Rig::start(
+        &plan,
+        2,
+        Guarantee::ExactlyOnce,
+        1 << 16,
+        7,
+        Stored::default(),
+        &build,
+    )
 }
 
 fn rows(rig: &Rig, node: usize) -> u64 {

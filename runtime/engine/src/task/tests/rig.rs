@@ -12,7 +12,7 @@ use std::{
 use arrow_schema::ArrowError;
 use streamkeeper_protocol::{
     key_group::Assignment,
-    manifest::{CheckpointKind, RunKind},
+    manifest::{CheckpointKind, Guarantee, RunKind},
     plan::{NodeId, StreamPlan},
 };
 use streamkeeper_state::Entry;
@@ -24,6 +24,9 @@ use crate::{
         Clock, Command, Counters, Event, NodePart, Snapshot, Step, Subtask, SubtaskParts, Topology,
     },
 };
+
+/// Key groups of all jobs here.
+pub(super) const GROUPS: u16 = 16;
 
 /// Time that tests move.
 #[derive(Debug, Default)]
@@ -146,13 +149,15 @@ pub(super) struct Rig {
     pub(super) committed: BTreeMap<NodeId, Vec<Row>>,
     pub(super) ended: usize,
     pub(super) next_checkpoint: u64,
+    /// A wire that delivers nothing: from one subtask to another.
+    pub(super) held: Option<(u32, u32)>,
 }
 
 impl Rig {
     pub(super) fn start(
         plan: &StreamPlan,
         parallelism: u32,
-        groups: u16,
+        guarantee: Guarantee,
         credit_bytes: u32,
         seed: u64,
         stored: Stored,
@@ -160,7 +165,7 @@ impl Rig {
     ) -> Self {
         let plan = Arc::new(plan.clone());
         let topology = Arc::new(Topology::of(&plan, parallelism).unwrap());
-        let assignment = Arc::new(Assignment::even(groups, parallelism));
+        let assignment = Arc::new(Assignment::even(GROUPS, parallelism));
         let clock = Arc::new(HandClock::default());
         let wires = Arc::new(Wires::default());
         let events: Arc<Mutex<Vec<(u32, Event)>>> = Arc::default();
@@ -236,6 +241,7 @@ impl Rig {
                     links: links.collect(),
                     credits: returns.collect(),
                     credit_bytes,
+                    guarantee,
                     clock: clock.clone(),
                     counters: counters[subtask as usize].clone(),
                     report: Box::new(move |event| events.lock().unwrap().push((subtask, event))),
@@ -262,6 +268,7 @@ impl Rig {
             committed: BTreeMap::new(),
             ended: 0,
             next_checkpoint: 1,
+            held: None,
         }
     }
 
@@ -311,7 +318,7 @@ impl Rig {
         let mut wires = self.wires.0.lock().unwrap();
         let full: Vec<(u32, u32)> = wires
             .iter()
-            .filter(|(_, queue)| !queue.is_empty())
+            .filter(|(pair, queue)| !queue.is_empty() && self.held != Some(**pair))
             .map(|(pair, _)| *pair)
             .collect();
         if full.is_empty() {

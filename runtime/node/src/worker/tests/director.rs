@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     key_group::{Assignment, KEY_HASH},
-    manifest::{CheckpointKind, MANIFEST_FORMAT, Manifest},
+    manifest::{CheckpointKind, Guarantee, MANIFEST_FORMAT, Manifest},
     plan::StreamPlan,
 };
 use streamkeeper_storage::ObjectStore;
@@ -235,6 +235,7 @@ impl Director {
                 .collect(),
             slots: self.slots,
             assignment: self.assignment.clone(),
+            guarantee: Guarantee::ExactlyOnce,
             restore: self.last.clone().map(|manifest| {
                 Box::new(Restore {
                     manifest,

@@ -140,6 +140,32 @@ pub(crate) fn check(rows: &[Row], parts: &[Part]) -> Result<Tally, String> {
     ))
 }
 
+/// Holds output whose records may count more than once against a recomputation: nothing may be missing. How many rows are there again.
+pub(crate) fn check_nothing_lost(rows: &[Row], parts: &[Part]) -> Result<usize, String> {
+    let mut passed: Vec<Passed> = Vec::new();
+    let mut windows: Vec<Window> = Vec::new();
+    for part in parts {
+        match part.table.as_str() {
+            "passed" => passed.extend(part.rows()?),
+            "windows" => windows.extend(part.rows()?),
+            _ => {}
+        }
+    }
+    let expected = expected_passed(rows);
+    let again = passed.len().saturating_sub(expected.len());
+    if let Some(lost) = expected.iter().find(|row| !passed.contains(row)) {
+        return Err(format!("passed: lost {lost:?}"));
+    }
+    for expected in expected_windows(rows) {
+        let same = |found: &&Window| (&found.start, &found.k) == (&expected.start, &expected.k);
+        let counted: i64 = windows.iter().filter(same).map(|window| window.n).sum();
+        if counted < expected.n {
+            return Err(format!("windows: {counted} rows counted of {expected:?}"));
+        }
+    }
+    Ok(again)
+}
+
 fn expected_passed(rows: &[Row]) -> Vec<Passed> {
     let passed = |row: &Row| {
         let v = row.value.filter(|value| *value >= 0)?;
@@ -327,6 +353,23 @@ mod tests {
         let backwards = [COUNTS[2], COUNTS[0], COUNTS[1], COUNTS[3]];
         assert!(wrong("counts", &backwards).contains("not there"));
         assert!(Part::read("passed", "part-1.json.tmp", b"{}\n").is_err());
+    }
+
+    #[test]
+    fn rows_that_are_there_again_are_fine_where_they_may_be_and_lost_ones_are_not() {
+        let rows = three_rows();
+        let twice = AMBER.replace("\"n\":2", "\"n\":4");
+        let parts = |passed: &[&str], windows: &[&str]| {
+            [part("passed", 1, passed), part("windows", 2, windows)]
+        };
+        let lenient = |parts: &[Part]| check_nothing_lost(&rows, parts);
+        assert_eq!(lenient(&parts(&[PASSED, PASSED], &[&twice, BERYL])), Ok(1));
+        assert_eq!(lenient(&parts(&[PASSED], &[AMBER, BERYL])), Ok(0));
+        let lost = [part("windows", 2, &[AMBER, BERYL])];
+        assert!(lenient(&lost).unwrap_err().contains("lost"));
+        let short = AMBER.replace("\"n\":2", "\"n\":1");
+        let short = lenient(&parts(&[PASSED], &[&short, BERYL]));
+        assert!(short.unwrap_err().contains("1 rows counted"));
     }
 
     #[test]
