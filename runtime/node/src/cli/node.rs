@@ -20,7 +20,7 @@ use super::{
 use crate::{
     coordinator::{
         BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, Event,
-        JobIdentity, JobText, StartMode,
+        JobIdentity, JobText, StandbyCrew, StartMode,
     },
     http::{self, CoordinatorApi, Vitals},
     metrics::Metrics,
@@ -102,6 +102,15 @@ pub(super) struct NodeArgs {
         default_value = "standby"
     )]
     start: Start,
+    /// Whose registration a standby waits for before it says that it could take over.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_STANDBY",
+        value_enum,
+        default_value = "Full",
+        ignore_case = true
+    )]
+    standby: Standby,
     /// Control address of pod 0, `host:port`; by default this host (right only in pod 0).
     #[arg(long, env = "STREAMKEEPER_COORDINATOR")]
     coordinator: Option<String>,
@@ -160,6 +169,16 @@ enum Start {
     Standby,
     /// This process promotes itself: from HEAD, or from nothing when there is none.
     Auto,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Standby {
+    /// All workers.
+    #[value(name = "Full")]
+    Full,
+    /// The worker of pod 0: it proves image, query and state; the other pods come with the promotion.
+    #[value(name = "First")]
+    First,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -436,6 +455,10 @@ fn coordinator_config(args: &NodeArgs, stores: &Stores) -> Result<CoordinatorCon
         start: match args.start {
             Start::Standby => StartMode::Standby,
             Start::Auto => StartMode::Auto,
+        },
+        standby: match args.standby {
+            Standby::Full => StandbyCrew::Full,
+            Standby::First => StandbyCrew::First,
         },
     })
 }

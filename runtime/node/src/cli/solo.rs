@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     coordinator::{
         BackOff, CheckpointPolicy, CompiledJob, Coordinator, CoordinatorConfig, CoordinatorEnd,
-        Event, JobIdentity, JobText, StartMode,
+        Event, JobIdentity, JobText, StandbyCrew, StartMode,
     },
     http::{self, Vitals},
     worker::{self, WorkerConfig},
@@ -104,6 +104,7 @@ impl Solo {
             commit_timeout: PATIENCE,
             rescale_timeout: PATIENCE,
             start: StartMode::Auto,
+            standby: StandbyCrew::Full,
         };
         let coordinator = Coordinator::start(config, Arc::new(Vitals::default()), control, &stop);
         let worker = tokio::spawn(worker::run(

@@ -65,6 +65,15 @@ pub enum StartMode {
     Auto,
 }
 
+/// Whose registration a standby waits for before it says that it could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandbyCrew {
+    /// All workers it would run on.
+    Full,
+    /// Its own pod's: image, query and state are proven, and the rest of the pods come with the promotion.
+    First,
+}
+
 /// What a job is made of.
 #[derive(Debug, Clone)]
 pub enum JobText {
@@ -114,6 +123,8 @@ pub struct CoordinatorConfig {
     pub rescale_timeout: Duration,
     /// What brings the job to life.
     pub start: StartMode,
+    /// Whom a preflight waits for.
+    pub standby: StandbyCrew,
 }
 
 impl fmt::Debug for CoordinatorConfig {

@@ -35,7 +35,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use board::Board;
 pub use call::{Call, Command, Refusal};
-pub use config::{BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StartMode};
+pub use config::{
+    BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyCrew, StartMode,
+};
 pub use links::Link;
 use links::{Welcome, accept};
 pub use plan::{CompileError, CompiledJob, compile};

@@ -10,6 +10,7 @@ use streamkeeper_storage::StorageError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    StandbyCrew,
     desk::Desk,
     plan::CompiledJob,
     restore_point::{self, RestorePoint, Unfit},
@@ -76,7 +77,11 @@ impl PreflightRun {
     /// Puts the verdict on the board.
     pub(super) fn publish(&self, desk: &Desk, job: &CompiledJob) {
         let revision = desk.config.job.revision;
-        let missing = desk.roster.missing(desk.config.workers);
+        let (crew, ready) = match desk.config.standby {
+            StandbyCrew::Full => (desk.config.workers, "all workers are registered"),
+            StandbyCrew::First => (1, "the other workers come with the promotion"),
+        };
+        let missing = desk.roster.missing(crew);
         let base = Preflight {
             verdict: PreflightVerdict::Pending,
             revision,
@@ -110,7 +115,7 @@ impl PreflightRun {
                 let (verdict, message) = if missing.is_empty() {
                     (
                         PreflightVerdict::Compatible,
-                        format!("plan {} fits, all workers are registered", job.plan_hash),
+                        format!("plan {} fits, {ready}", job.plan_hash),
                     )
                 } else {
                     (

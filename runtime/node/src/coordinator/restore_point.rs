@@ -170,7 +170,8 @@ pub(super) mod tests {
     use crate::{
         cli::solo::Solo,
         coordinator::{
-            BackOff, CheckpointPolicy, CoordinatorEnd, JobIdentity, JobText, StartMode, compile,
+            BackOff, CheckpointPolicy, CoordinatorEnd, JobIdentity, JobText, StandbyCrew,
+            StartMode, compile,
         },
         stores::UriStores,
     };
@@ -219,6 +220,7 @@ pub(super) mod tests {
             commit_timeout: patience,
             rescale_timeout: patience,
             start: StartMode::Standby,
+            standby: StandbyCrew::Full,
         }
     }
 

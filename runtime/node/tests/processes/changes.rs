@@ -3,17 +3,21 @@
 use streamkeeper_protocol::{
     head::{OperationResult, RunState},
     job_api::{
-        HandOverRequest, JobPhase, PauseReason, PromoteFrom, RescaleRequest, StopMode, StopRequest,
+        HandOverRequest, JobPhase, PauseReason, Preflight, PreflightVerdict, PromoteFrom,
+        RescaleRequest, StopMode, StopRequest,
     },
     manifest::CheckpointKind,
 };
 use streamkeeper_storage::{read_manifest, read_savepoint};
 
 use crate::harness::{
+    api,
     job::{Job, Settings},
     pods::pod,
     process::Ended,
+    s3::Bucket,
     sql,
+    wait::until,
 };
 
 /// The checkpoint that an operation left.
@@ -121,6 +125,49 @@ async fn a_job_goes_over_to_a_revision_with_one_aggregate_more() {
     let tally = job.ends_exactly().await;
     assert!(tally.worst_of_all > 20, "{tally:?}");
     assert_eq!(job.head().await.unwrap().unwrap().revision, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_with_one_pod_of_three_proves_itself_and_waits_for_the_rest_when_it_is_promoted()
+{
+    let settings = Settings {
+        rows: 2_700,
+        ..Settings::default()
+    };
+    let mut job = Job::running("standby-first", settings, 1).await;
+    job.flows(pod(1, 0), 1).await;
+    job.revise(2, 3, sql::job_with_worst);
+    job.start(pod(2, 0), &[("STREAMKEEPER_STANDBY", "First")]);
+    job.compatible(pod(2, 0)).await;
+    let request = HandOverRequest {
+        key: "upgrade".to_owned(),
+        to_revision: 2,
+        to_address: Some(job.api_of(pod(2, 0))),
+    };
+    job.carry_out(pod(1, 0), "hand-over", &request).await;
+    job.reported(pod(2, 0), "that it waits for its workers", |report| {
+        (report.phase == JobPhase::WaitingForWorkers).then_some(())
+    })
+    .await;
+    for ordinal in 1..3 {
+        job.start(pod(2, ordinal), &[]);
+    }
+    let report = job.flows(pod(2, 0), 0).await;
+    assert_eq!(report.parallelism, 3);
+    job.ends_exactly().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_that_wants_all_its_pods_is_not_ready_with_one() {
+    let mut job = Job::new(Bucket::new("standby-full"), Settings::default()).await;
+    job.revise(1, 2, sql::job);
+    job.start(pod(1, 0), &[]);
+    let waits = until("the preflight waits for worker 1", async || {
+        let preflight: Preflight = api::get(&job.api_of(pod(1, 0)), "/v1/preflight").await?;
+        let waits = preflight.message.contains("waiting for workers [1]");
+        waits.then_some(preflight.verdict).ok_or(preflight.message)
+    });
+    assert_eq!(waits.await, PreflightVerdict::Pending);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
