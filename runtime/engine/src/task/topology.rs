@@ -108,6 +108,9 @@ impl Topology {
             }
         }
         for (number, edge) in edges.iter().enumerate() {
+            if nodes[edge.to.node].stage == nodes[edge.from].stage {
+                return Err(within_a_stage(plan, edge));
+            }
             stages[nodes[edge.to.node].stage].inputs.push(number);
             stages[nodes[edge.from].stage].outputs.push(number);
         }
@@ -117,6 +120,18 @@ impl Topology {
             stages,
             parallelism,
         })
+    }
+}
+
+/// A stage takes part in a checkpoint when all its inputs have delivered the barrier, and only then sends it on: one that waits for its own output waits for ever.
+fn within_a_stage(plan: &StreamPlan, edge: &Edge) -> EngineError {
+    let to = &plan.nodes[edge.to.node];
+    EngineError::Internal {
+        operator: to.label.clone(),
+        detail: format!(
+            "rows reach it from '{}' both directly and over an exchange, so no checkpoint could ever complete; the plan must exchange on both ways or on none",
+            plan.nodes[edge.from].label
+        ),
     }
 }
 

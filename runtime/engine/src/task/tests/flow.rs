@@ -12,7 +12,7 @@ use super::{
     parts::{Assigner, HoldBack, Row, TestSink, TestSource, WindowCount, plan, table},
     rig::{GROUPS, Rig, Stored},
 };
-use crate::task::{Command, NodePart, splits_of};
+use crate::task::{Command, NodePart, Topology, splits_of};
 
 /// Far more than any of these jobs needs to come to rest.
 const PLENTY: usize = 2_000;
@@ -148,4 +148,21 @@ fn a_subtask_with_nothing_to_read_holds_windows_back_unless_a_timeout_calls_it_i
             "windows with a timeout of {idle_ms:?}"
         );
     }
+}
+
+#[test]
+fn an_exchange_that_leads_back_into_its_own_stage_is_refused() {
+    let plan = plan(vec![
+        (PlanOperator::Source(table("input")), vec![]),
+        (PlanOperator::Union, vec![(0, None)]),
+        (PlanOperator::Union, vec![(0, None), (1, Some(vec![1]))]),
+        (PlanOperator::Sink(table("output")), vec![(2, None)]),
+    ]);
+    let error = Topology::of(&plan, 2).unwrap_err().to_string();
+    assert!(
+        error.contains("no checkpoint could ever complete"),
+        "{error}"
+    );
+    // With one subtask nothing is exchanged.
+    Topology::of(&plan, 1).unwrap();
 }
