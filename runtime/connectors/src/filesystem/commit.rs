@@ -107,25 +107,28 @@ impl FileCommitter {
         } else {
             format!("{folder}/{}", meta.name)
         };
-        match store.put(&key, staged.clone(), Condition::Absent).await {
-            Ok(_) => Ok(()),
+        let Err(refused) = store.put(&key, staged.clone(), Condition::Absent).await else {
+            return Ok(());
+        };
+        let there = match &refused {
             // Committed before, or by a write whose answer was lost: then it holds these bytes.
-            Err(StorageError::Precondition { .. }) => {
-                let there = store.get(&key).await.map_err(|error| self.storage(error))?;
-                if there.bytes == staged {
-                    return Ok(());
-                }
-                Err(self.refused(format!(
-                    "{}/{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
-                     write to this path; give one of them another 'path'",
-                    meta.path,
-                    meta.name,
-                    there.bytes.len(),
-                    staged.len()
-                )))
-            }
-            Err(error) => Err(self.storage(error)),
+            StorageError::Precondition { .. } => store.get(&key).await,
+            // This write's answer is lost; what it did can be seen at once, unless it did nothing yet.
+            StorageError::Unknown { .. } => store.get(&key).await.map_err(|_| refused),
+            _ => Err(refused),
+        };
+        let there = there.map_err(|error| self.storage(error))?;
+        if there.bytes == staged {
+            return Ok(());
         }
+        Err(self.refused(format!(
+            "{}/{} already holds {} other bytes, not the {} of this job's checkpoint: two jobs \
+             write to this path; give one of them another 'path'",
+            meta.path,
+            meta.name,
+            there.bytes.len(),
+            staged.len()
+        )))
     }
 }
 

@@ -54,12 +54,17 @@ fn a_file_is_committed_once_however_often_it_is_tried() {
     let prepared = prepare(&table, &store, &word_batch(&table, &[1, 2]));
     let committer = open_committer(sink_context(&table, &store)).unwrap();
     let commit = || runtime.block_on(committer.commit(&prepared.meta, prepared.staged.clone()));
-    for fault in [Fault::Unavailable, Fault::LostRequest, Fault::LostAnswer] {
+    for fault in [Fault::Unavailable, Fault::LostRequest] {
         faulty.fail(Rule::once(Action::Put, "in/", fault));
         assert!(commit().is_err(), "{fault:?}");
     }
-    faulty.fail(Rule::once(Action::Put, "in/", Fault::RefusedAfterSuccess));
-    commit().unwrap();
+    for fault in [Fault::LostAnswer, Fault::RefusedAfterSuccess] {
+        runtime.block_on(memory.delete(NAME)).unwrap();
+        faulty.fail(Rule::once(Action::Put, "in/", fault));
+        // It is there, and that is found out at once.
+        commit().unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(memory.keys(), [NAME]);
+    }
     commit().unwrap();
     assert_eq!(memory.keys(), [NAME]);
     let object = runtime.block_on(store.get(NAME)).unwrap();
