@@ -148,7 +148,7 @@ pub struct TableRef {
 ///
 /// Single and Global emit, when the watermark passes `window end - 1 ms`, one row per key and window: keys, aggregates, `window_start`, `window_end` (TIMESTAMP(3) or TIMESTAMP_LTZ(3) as the time column),
 /// `window_time` (= end - 1 ms). Local emits, at the end of every input batch or later but at the latest before a watermark or barrier passes, one row per key and slice: keys, `partial_types` of each
-/// aggregate in order, then `slice_end` (BIGINT, epoch milliseconds). Global's `keys` and `time` count in Local's output. A row whose windows are all past the watermark is late: dropped and counted.
+/// aggregate in order, then `records` (BIGINT: the rows behind them) and `slice_end` (BIGINT, epoch milliseconds). Global's `keys` and `time` count in Local's output. A row whose windows are all past the watermark is late: dropped and counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowAggregate {
     /// Which part of the work.

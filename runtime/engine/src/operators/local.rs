@@ -32,6 +32,8 @@ pub(super) struct LocalWindows {
     keys: Vec<usize>,
     index: GroupIndex,
     accumulators: Accumulators,
+    /// Rows of every group.
+    records: Vec<i64>,
     /// Smallest end of a slice that is held.
     earliest: i64,
     /// Kept for its memory.
@@ -82,6 +84,7 @@ impl LocalWindows {
             keys: window.keys.clone(),
             index: GroupIndex::new(&types),
             accumulators,
+            records: Vec::new(),
             earliest: i64::MAX,
             slices: Vec::new(),
             groups: Vec::new(),
@@ -99,6 +102,8 @@ impl LocalWindows {
                 .collect();
             let (mut columns, slices) = self.index.columns(from, to).map_err(refused)?;
             columns.extend(self.accumulators.partials(&groups).map_err(refused)?);
+            let records = self.records.iter().skip(from).take(to - from);
+            columns.push(Arc::new(Int64Array::from_iter_values(records.copied())));
             columns.push(Arc::new(Int64Array::from(slices)));
             out.push(Batch::inserts(self.output.rows(
                 &self.site,
@@ -108,6 +113,7 @@ impl LocalWindows {
         }
         self.index.clear();
         self.accumulators.reset();
+        self.records.clear();
         self.earliest = i64::MAX;
         Ok(())
     }
@@ -144,6 +150,10 @@ impl Operator for LocalWindows {
             .find(&self.slices, &keys, &mut self.groups)
             .map_err(refused)?;
         self.accumulators.settle_at(self.index.len());
+        self.records.resize(self.index.len(), 0);
+        for &group in &self.groups {
+            self.records[group as usize] += 1;
+        }
         self.accumulators
             .update(&self.groups, &batch.rows, None)
             .map_err(refused)?;

@@ -137,11 +137,11 @@ impl Emitter<'_> {
                 ));
             }
         }
+        // Late ones are counted by it.
+        let number = LogicalType::not_null(DataType::BigInt);
+        fields.push(Field::new("records", number.clone()));
         let slice_end = fields.len();
-        fields.push(Field::new(
-            "slice_end",
-            LogicalType::not_null(DataType::BigInt),
-        ));
+        fields.push(Field::new("slice_end", number));
         let text = label(self.relations, id);
         let uid = relation.state_uid.clone().unwrap_or_default();
         let local = self.nodes.len();

@@ -312,10 +312,9 @@ pub(super) fn split(window: Window, keys: &[usize], calls: &[AggregateCall]) -> 
                 .map(|ty| Field::new(format!("p{}", call.uid), ty)),
         );
     }
-    fields.push(Field::new(
-        "slice_end",
-        LogicalType::not_null(DataType::BigInt),
-    ));
+    for name in ["records", "slice_end"] {
+        fields.push(Field::new(name, LogicalType::not_null(DataType::BigInt)));
+    }
     let keys_there: Vec<usize> = (0..keys.len()).collect();
     let global = WindowAggregate {
         phase: Phase::Global,

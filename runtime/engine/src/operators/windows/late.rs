@@ -53,17 +53,40 @@ impl Windows {
         } else {
             self.kept_by_group(&batch.rows, &ends)?
         };
-        let late = kept.len() - kept.count_set_bits();
-        if late == 0 {
+        if kept.count_set_bits() == kept.len() {
             return Ok((batch.rows.clone(), ends));
         }
-        self.late += late as u64;
+        self.late += self.records_without(&batch.rows, &kept)?;
         let kept = BooleanArray::new(kept, None);
         let rows = arrow_select::filter::filter_record_batch(&batch.rows, &kept)
             .map_err(|error| self.site.refused(error))?;
         let ends =
             arrow_select::filter::filter(&ends, &kept).map_err(|error| self.site.refused(error))?;
         Ok((rows, ends.as_primitive::<Int64Type>().clone()))
+    }
+
+    /// Records behind the rows that are not kept.
+    fn records_without(
+        &self,
+        rows: &RecordBatch,
+        kept: &BooleanBuffer,
+    ) -> Result<u64, EngineError> {
+        if !self.merges {
+            return Ok((kept.len() - kept.count_set_bits()) as u64);
+        }
+        let records = self
+            .time
+            .checked_sub(1)
+            .and_then(|column| rows.columns().get(column))
+            .and_then(|column| column.as_primitive_opt::<Int64Type>())
+            .ok_or_else(|| {
+                self.site
+                    .refused("its input has no count of records before its time column")
+            })?;
+        let late = records.values().iter().zip(kept).filter(|(_, kept)| !kept);
+        Ok(late
+            .map(|(records, _)| u64::try_from(*records).unwrap_or(0))
+            .sum())
     }
 
     /// Which slices are not late.

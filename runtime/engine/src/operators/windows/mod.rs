@@ -199,7 +199,8 @@ impl Operator for Windows {
         }
         let groups = self.groups_of(&rows, &ends)?;
         let done = if self.merges {
-            let columns = self.keys.len()..rows.num_columns().saturating_sub(1);
+            // The last two count the records and name the slice.
+            let columns = self.keys.len()..rows.num_columns().saturating_sub(2);
             rows.columns().get(columns).map_or_else(
                 || Err("its input has too few columns".to_owned()),
                 |partials| self.accumulators.merge(&groups, partials),

@@ -215,8 +215,8 @@ fn window_job() -> StreamPlan {
     };
     job.settings.source_idle_timeout_ms = Some(1);
     job.nodes[2].operator = window(Phase::Local, 0, vec![1]);
-    job.nodes[2].schema = columns(&["key", "partial", "slice_end"]);
-    job.nodes[3].operator = window(Phase::Global, 2, vec![0]);
+    job.nodes[2].schema = columns(&["key", "partial", "records", "slice_end"]);
+    job.nodes[3].operator = window(Phase::Global, 3, vec![0]);
     job.nodes[3].schema = columns(&["key", "count", "window_start", "window_end", "window_time"]);
     job
 }
