@@ -15,8 +15,8 @@ use crate::harness::{
     wait::until,
 };
 
-/// What a folder that is written to holds beside its files.
-const LOCK: &str = ".streamkeeper-lock";
+/// Begins the names of what a folder that is written to holds beside its files: its lock, and what a writer that was killed was at. No reader of the folder sees them.
+const OWN: &str = ".streamkeeper-";
 
 /// A job in a folder.
 struct Folder {
@@ -81,7 +81,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
             let name = entry.file_name().into_string().unwrap();
             (name, std::fs::read(entry.path()).unwrap())
         })
-        .filter(|(name, _)| name != LOCK)
+        .filter(|(name, _)| !name.starts_with(OWN))
         .collect()
 }
 
