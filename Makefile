@@ -9,7 +9,7 @@ PROFILE ?= dev
 PYTHON := python3 -u
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e bench crds lint deny
+  images s3 demo test test-rust test-dev test-e2e faults bench crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,12 @@ images: ## build the images and load them into the cluster, if one runs (PROFILE
 	$(PYTHON) -m dev.images --profile $(PROFILE)
 s3: images ## put the S3 server into the cluster and check it
 	$(PYTHON) -m dev.s3.install && $(PYTHON) -m dev.s3.check
+faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
+	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
 bench: ## events per CPU-second of the engine
 	cargo run --locked --release --bin streamjob-runtime -- bench
 crds: ## write crds/ from the Rust types
-	cargo run --locked --bin streamkeeper -- crds
+	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
 lint: setup ## formatting, clippy, chart
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings

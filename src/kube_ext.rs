@@ -249,8 +249,30 @@ where
     .await
 }
 
-/// Adds or removes a finalizer of exactly the version that was observed.
-pub async fn write_finalizers<K>(
+/// Adds or removes one finalizer of exactly the version that was observed; nothing if it is so already.
+pub async fn set_finalizer<K>(
+    api: &Api<K>,
+    object: &K,
+    finalizer: &str,
+    wanted: bool,
+) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut finalizers = object.finalizers().to_vec();
+    if finalizers.iter().any(|name| name == finalizer) == wanted {
+        return Ok(());
+    }
+    if wanted {
+        finalizers.push(finalizer.to_owned());
+    } else {
+        finalizers.retain(|name| name != finalizer);
+    }
+    write_finalizers(api, object, &finalizers).await
+}
+
+/// Writes the finalizers of exactly the version that was observed.
+async fn write_finalizers<K>(
     api: &Api<K>,
     object: &K,
     finalizers: &[String],

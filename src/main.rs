@@ -11,7 +11,7 @@ use streamkeeper::{
     events::Events,
     health::{self, Readiness},
     metrics::Metrics,
-    storage::S3Heads,
+    storage::S3,
     telemetry::{self, LogFormat},
 };
 use tokio_util::sync::CancellationToken;
@@ -100,9 +100,11 @@ fn serve(flags: &RunFlags) -> Result<(), AnyError> {
                 Readiness::default(),
                 CancellationToken::new(),
             );
+            let buckets = Arc::new(S3::default());
             let ports = Ports {
                 jobs: Arc::new(NativeJobApi::default()),
-                heads: Arc::new(S3Heads::default()),
+                heads: buckets.clone(),
+                folders: buckets,
             };
             let events = Events::new(client.clone(), flags.identity.clone());
             let namespaces: Vec<Option<&str>> = match flags

@@ -107,22 +107,28 @@ fn floats(value: Value) -> Value {
 }
 
 #[test]
-fn the_crd_of_the_chart_is_the_generated_one_and_stays_when_the_release_goes() {
+fn the_crds_of_the_chart_are_the_generated_ones_and_stay_when_the_release_goes() {
     let objects = render(&[]);
-    let mut installed = only(&objects, "CustomResourceDefinition").clone();
-    let annotations = &mut installed["metadata"]["annotations"];
-    assert_eq!(annotations["helm.sh/resource-policy"], "keep");
-    annotations
-        .as_object_mut()
-        .unwrap()
-        .remove("helm.sh/resource-policy");
-    let mut generated = serde_json::to_value(crd::stream_job()).unwrap();
-    generated["metadata"]["annotations"] = json!({});
-    for object in [&mut installed, &mut generated] {
-        object["apiVersion"] = json!("apiextensions.k8s.io/v1");
-        object["kind"] = json!("CustomResourceDefinition");
+    let installed = of_kind(&objects, "CustomResourceDefinition");
+    assert_eq!(installed.len(), crd::files().len());
+    for (_, generated) in crd::files() {
+        let name = generated.metadata.name.clone().unwrap();
+        let named = |object: &&Value| object["metadata"]["name"] == name.as_str();
+        let mut installed = (*installed.iter().find(|object| named(object)).unwrap()).clone();
+        let annotations = &mut installed["metadata"]["annotations"];
+        assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+        annotations
+            .as_object_mut()
+            .unwrap()
+            .remove("helm.sh/resource-policy");
+        let mut generated = serde_json::to_value(generated).unwrap();
+        generated["metadata"]["annotations"] = json!({});
+        for object in [&mut installed, &mut generated] {
+            object["apiVersion"] = json!("apiextensions.k8s.io/v1");
+            object["kind"] = json!("CustomResourceDefinition");
+        }
+        assert_eq!(floats(installed), floats(generated));
     }
-    assert_eq!(floats(installed), floats(generated));
     assert!(of_kind(&render(&["crds.install=false"]), "CustomResourceDefinition").is_empty());
 }
 

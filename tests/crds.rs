@@ -10,11 +10,30 @@
 use std::{env, fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::core::cel::{validate_cel, validate_cel_update};
 use serde_json::{Value, json};
-use streamkeeper::api::{crd, v1alpha1::StreamJob};
+use streamkeeper::api::{
+    crd,
+    v1alpha1::{StreamJob, StreamSnapshot},
+};
+
+/// The schemas of all kinds, by kind.
+fn schemas() -> Vec<(String, JSONSchemaProps)> {
+    let schema = |crd: &CustomResourceDefinition| {
+        crd.spec.versions[0]
+            .schema
+            .clone()
+            .unwrap()
+            .open_api_v3_schema
+            .unwrap()
+    };
+    crd::files()
+        .iter()
+        .map(|(_, crd)| (crd.spec.names.kind.clone(), schema(crd)))
+        .collect()
+}
 
 fn schema() -> JSONSchemaProps {
     let crd = crd::stream_job();
@@ -27,19 +46,19 @@ fn schema() -> JSONSchemaProps {
 }
 
 #[test]
-fn the_generated_file_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(crd::FILE);
-    let wanted = crd::yaml().unwrap();
-    if env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&path, &wanted).unwrap();
+fn the_generated_files_are_current() {
+    for (file, crd) in crd::files() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let wanted = crd::file(&crd).unwrap();
+        if env::var_os("UPDATE_GENERATED").is_some() {
+            fs::write(&path, &wanted).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == wanted,
+            "{file} differs from the types in src/api/v1alpha1; write it anew with: make crds"
+        );
     }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == wanted,
-        "{} differs from the types in src/api/v1alpha1; regenerate it with: cargo run -- crds > {}",
-        crd::FILE,
-        crd::FILE
-    );
 }
 
 #[test]
@@ -51,9 +70,11 @@ fn the_crd_is_small_enough_for_a_plain_apply() {
 #[test]
 fn every_field_is_described() {
     let mut bare = Vec::new();
-    let root = schema();
-    for top in ["spec", "status"] {
-        undescribed(&root.properties.as_ref().unwrap()[top], top, &mut bare);
+    for (kind, root) in schemas() {
+        for top in ["spec", "status"] {
+            let path = format!("{kind}.{top}");
+            undescribed(&root.properties.as_ref().unwrap()[top], &path, &mut bare);
+        }
     }
     assert!(
         bare.is_empty(),
@@ -82,11 +103,10 @@ fn undescribed(schema: &JSONSchemaProps, path: &str, bare: &mut Vec<String>) {
 #[test]
 fn every_text_and_list_of_the_spec_is_bounded() {
     let mut unbounded = Vec::new();
-    unbounded_in(
-        &schema().properties.unwrap()["spec"],
-        "spec",
-        &mut unbounded,
-    );
+    for (kind, root) in schemas() {
+        let path = format!("{kind}.spec");
+        unbounded_in(&root.properties.unwrap()["spec"], &path, &mut unbounded);
+    }
     assert!(
         unbounded.is_empty(),
         "the cost of CEL rules needs bounds on: {unbounded:#?}"
@@ -173,7 +193,7 @@ fn the_defaults_are_those_of_the_documentation() {
     );
     assert_eq!(
         properties["checkpoints"].default.clone().unwrap().0,
-        json!({"interval": "10s", "timeout": "5m", "retain": 3})
+        json!({"interval": "10s", "timeout": "5m", "retain": 3, "guarantee": "ExactlyOnce"})
     );
     assert_eq!(
         properties["engine"].default.clone().unwrap().0,
@@ -314,4 +334,51 @@ fn what_the_state_depends_on_cannot_change_once_there_is_state() {
     assert!(message(&with(128, None, Some(3))).contains("spec.storage.s3.uri cannot change"));
     // Before the first start everything may be corrected.
     validate_cel_update(&with(256, Some("s3://new"), None), &with(128, None, None)).unwrap();
+}
+
+#[test]
+fn policies_that_contradict_each_other_are_refused() {
+    let with = |field: &str, value: Value| {
+        let mut spec = json!({"sql": {"text": "x"}});
+        spec[field] = value;
+        job(spec)
+    };
+    let lonely = with("upgrade", json!({"maxCheckpointAge": "5m"}));
+    refused(&lonely, "needs upgrade.onSavepointFailure: UseLastCheckpoint");
+    let both = json!({"maxCheckpointAge": "5m", "onSavepointFailure": "UseLastCheckpoint"});
+    validate_cel(&with("upgrade", both)).unwrap();
+    for bad in ["0 3 * *", "daily", "0 0 3 * * *"] {
+        refused(&with("snapshots", json!({"schedule": bad})), "must have five fields");
+    }
+    for good in ["0 3 * * *", "*/5 0-6 1,15 JAN MON-FRI", "@daily"] {
+        validate_cel(&with("snapshots", json!({"schedule": good}))).unwrap();
+    }
+    let zone = with("snapshots", json!({"timeZone": "Europe/Zurich"}));
+    refused(&zone, "snapshots.timeZone needs snapshots.schedule");
+    for bad in [json!({}), json!({"uri": "s3://b/f", "snapshotRef": {"name": "a"}})] {
+        refused(&with("restoreFrom", bad), "exactly one of restoreFrom.snapshotRef and restoreFrom.uri");
+    }
+    refused(&with("restoreFrom", json!({"uri": "s3://bucket"})), "must name a folder in a bucket");
+    validate_cel(&with("restoreFrom", json!({"uri": "s3://bucket/folder"}))).unwrap();
+}
+
+#[test]
+fn a_snapshot_says_what_it_is_of_and_does_not_change() {
+    let snapshot = |spec: Value| -> StreamSnapshot {
+        serde_json::from_value(json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamSnapshot",
+            "metadata": {"name": "monday", "namespace": "flights"}, "spec": spec,
+        }))
+        .unwrap()
+    };
+    let said = |object: &StreamSnapshot| validate_cel(object).unwrap_err().to_string();
+    assert!(said(&snapshot(json!({}))).contains("one of jobRef"));
+    let nowhere = snapshot(json!({"importFrom": {"uri": "/tmp"}}));
+    assert!(said(&nowhere).contains("must name a folder in a bucket"));
+    let old = snapshot(json!({"jobRef": {"name": "delays"}}));
+    validate_cel(&old).unwrap();
+    let new = snapshot(json!({"jobRef": {"name": "delays"}, "ttl": "1h"}));
+    let message = validate_cel_update(&new, &old).unwrap_err().to_string();
+    assert!(message.contains("cannot change; create another one"), "{message}");
+    validate_cel_update(&old, &old).unwrap();
 }

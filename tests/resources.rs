@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use streamkeeper::{
     api::v1alpha1::{S3, StreamJob},
     lifecycle::{ChildObjects, RevisionRecord, Settings},
-    resources::{Children, Owner, PodSettings, children},
+    resources::{Children, Owner, PodSettings, Size, children},
 };
 
 fn job(spec: Value) -> StreamJob {
@@ -52,7 +52,7 @@ fn pods() -> PodSettings {
 fn built(spec: Value, replicas: u32) -> Children {
     let job = job(spec);
     let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings()).unwrap();
-    children(&Owner::of(&job).unwrap(), 7, &record, replicas, &pods())
+    children(&Owner::of(&job).unwrap(), 7, &record, Size::of(replicas), &pods())
 }
 
 /// Compares with `tests/golden/{name}.yaml`.
@@ -116,7 +116,7 @@ fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
     let job =
         job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
     let record = RevisionRecord::of(&job, "SELECT 1", &settings()).unwrap();
-    let built = children(&Owner::of(&job).unwrap(), 7, &record, 1, &pods());
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods());
     let objects = ChildObjects {
         controller_revisions: vec![built.controller_revision],
         ..ChildObjects::default()

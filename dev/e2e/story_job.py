@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 
 from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, kill_process
@@ -11,6 +12,7 @@ from dev.lib.kubectl import CommandFailed, Object
 from dev.s3 import install as s3
 
 SLOW = 120
+OUTAGE = 120  # seconds without an operator
 
 
 def manifest(sql: str, **spec: object) -> Object:
@@ -177,18 +179,21 @@ class Storage(JobStory):
 
 class StaticStability(JobStory):
     def test_without_an_operator_killed_workers_come_back_checkpoints_go_on_and_nothing_is_lost(self) -> None:
-        rows = {f"{day:02}.json": [json.dumps({"name": f"n{i % 7}", "n": i % 5}) for i in range(400)] for day in range(20)}
+        rows = many(files=40, each=800)
         self.upload(rows)
-        self.kubectl.apply(manifest(self.counting(rate=120), workers={"replicas": 2}))
+        self.kubectl.apply(manifest(self.counting(rate=60), workers={"replicas": 2}))
         self.job.wait_settled(SLOW)
         self.job.wait_flowing(SLOW)
         operator = self.cluster.kubectl.at(OPERATOR_NAMESPACE)
         operator.run("scale", "deployment", run.RELEASE, "--replicas=0")
         self.addCleanup(operator.run, "scale", "deployment", run.RELEASE, "--replicas=1")
-        for ordinal in (1, 0):
+        gone_since, killed = time.monotonic(), 0
+        while killed < 2 or time.monotonic() < gone_since + OUTAGE:
             before = self.job.report()["last_checkpoint"]["id"]
-            kill_process(self.cluster, self.job, ordinal)
+            kill_process(self.cluster, self.job, 1 - killed % 2)
             self._newer_checkpoint(before)
+            killed += 1
+        print(f"{killed} workers were killed in {time.monotonic() - gone_since:.0f} s without an operator")
         operator.run("scale", "deployment", run.RELEASE, "--replicas=1")
         self.kubectl.apply(manifest(self.counting(rate=100_000), workers={"replicas": 2}))
         self.expect_completed()
@@ -202,6 +207,79 @@ class StaticStability(JobStory):
             return True if alive and last > before + 1 else wait.Pending(f"{report['phase']}, checkpoint {last} after {before}")
 
         wait.until("checkpoints to go on without an operator", look, SLOW, retry=watch.RETRY)
+
+
+class Snapshots(JobStory):
+    def test_a_job_is_forked_from_a_snapshot_goes_back_to_it_and_the_folder_goes_with_the_object(self) -> None:
+        rows = many(files=20, each=400)
+        self.upload(rows)
+        self.kubectl.apply(manifest(self.counting(rate=100)))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        self.kubectl.apply(snapshot("monday", deletionPolicy="Delete"))
+        self.kubectl.run("wait", "ssnap/monday", "--for=condition=Ready", f"--timeout={SLOW}s", timeout=SLOW + 30)
+        taken = self.kubectl.get("streamsnapshot", "monday")["status"]
+        self.assertEqual(taken["phase"], "Completed")
+        self.assertIn("metadata.json", self.folder_of(taken["uri"]))
+        whole = _expected(rows)
+
+        # Another job goes on from there, with its own output, and ends where a job that read everything ends.
+        fork = manifest(self.counting(rate=100_000).replace("/out/", "/fork/"), restoreFrom={"snapshotRef": {"name": "monday"}})
+        fork["metadata"]["name"] = "fork"
+        self.kubectl.apply(fork)
+        other = watch.Job(self.cluster, "fork", self.namespace)
+        other.wait("the fork to complete", lambda job: None if job.get("status", {}).get("phase") == "Completed" else str(job.get("status", {}).get("conditions")), SLOW)
+        last, first_seen = self.final("fork")
+        self.assertEqual(last, whole)
+        self.assertTrue(any(first_seen.values()), "the fork began from nothing")
+
+        # The job itself goes back; what it wrote since is written again, and it ends right as well.
+        before = self.job.report()["last_checkpoint"]["id"]
+        self.kubectl.apply(manifest(self.counting(rate=100_000), restoreFrom={"snapshotRef": {"name": "monday"}}))
+
+        def acted(job: Object) -> str | None:
+            return None if (job.get("status", {}).get("restoreFrom") or {}).get("result") == "Succeeded" else str(job.get("status", {}).get("conditions"))
+
+        restored = self.job.wait("the restore", acted, SLOW)["status"]
+        self.assertGreater(restored["lastCheckpoint"]["id"], before, "checkpoint numbers never go back")
+        self.expect_completed()
+        self.assertEqual(self.final("out")[0], whole)
+
+        self.kubectl.delete("streamsnapshot", "monday")
+        self.assertEqual(self.folder_of(taken["uri"]), [])
+
+    def folder_of(self, uri: str) -> list[str]:
+        """Names of the objects of a snapshot."""
+        prefix = uri.removeprefix(f"s3://{s3.BUCKET}/") + "/"
+        with s3.connect(self.cluster) as server:
+            return [entry.key.removeprefix(prefix) for entry in server.client.entries(s3.BUCKET, prefix)]
+
+    def final(self, folder: str) -> tuple[dict[str, tuple[int, int]], dict[str, bool]]:
+        """The last row of every name, and whether its first change took back an earlier one."""
+        from dev.demo.ledger import in_commit_order
+
+        last: dict[str, tuple[int, int]] = {}
+        updates: dict[str, bool] = {}
+        with s3.connect(self.cluster) as server:
+            keys = in_commit_order(entry.key for entry in server.client.entries(s3.BUCKET, f"{self.folder}/{folder}/"))
+            for key in keys:
+                for line in server.client.get(s3.BUCKET, key).splitlines():
+                    change = json.loads(line)
+                    name = (change.get("after") or change["before"])["name"]
+                    updates.setdefault(name, bool(change.get("before")))
+                    if after := change.get("after"):
+                        last[name] = (after["rows_seen"], after["total"])
+        return last, updates
+
+
+def snapshot(name: str, **spec: object) -> Object:
+    """A StreamSnapshot of `job`."""
+    return {"apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamSnapshot", "metadata": {"name": name}, "spec": {"jobRef": {"name": "job"}, **spec}}
+
+
+def many(files: int, each: int) -> dict[str, list[str]]:
+    """Objects of rows of a few names."""
+    return {f"{day:02}.json": [json.dumps({"name": f"n{i % 7}", "n": i % 5}) for i in range(each)] for day in range(files)}
 
 
 def _expected(objects: dict[str, list[str]]) -> dict[str, tuple[int, int]]:

@@ -51,6 +51,7 @@ pub enum Stalled {
     StateInUse,
     StorageAccessDenied,
     StorageUnreachable,
+    SnapshotNotFound,
     RestoreFailed,
     SavepointFailed,
     UpgradeRolledBack,
@@ -83,13 +84,14 @@ impl Reconciling {
 
 impl Stalled {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidSpec,
         Self::InvalidSql,
         Self::StateIncompatible,
         Self::StateInUse,
         Self::StorageAccessDenied,
         Self::StorageUnreachable,
+        Self::SnapshotNotFound,
         Self::RestoreFailed,
         Self::SavepointFailed,
         Self::UpgradeRolledBack,
@@ -110,6 +112,7 @@ impl Stalled {
             Self::StateInUse => "StateInUse",
             Self::StorageAccessDenied => "StorageAccessDenied",
             Self::StorageUnreachable => "StorageUnreachable",
+            Self::SnapshotNotFound => "SnapshotNotFound",
             Self::RestoreFailed => "RestoreFailed",
             Self::SavepointFailed => "SavepointFailed",
             Self::UpgradeRolledBack => "UpgradeRolledBack",

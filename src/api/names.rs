@@ -16,6 +16,14 @@ pub const ENGINE_LABEL: &str = "streamkeeper.dev/engine";
 pub const ROLE_LABEL: &str = "streamkeeper.dev/role";
 /// Annotation of a StreamJob: a new value makes a new revision with the same content.
 pub const RESTARTED_AT: &str = "streamkeeper.dev/restartedAt";
+/// Annotation of a StreamJob: uid of a StreamJob that is gone although its state does not say so; a person confirms with it that nothing of it runs any more.
+pub const TAKE_OVER: &str = "streamkeeper.dev/take-over";
+/// Annotation of a StreamSnapshot: a new value has all its objects read and their checksums compared again.
+pub const VERIFY: &str = "streamkeeper.dev/verify";
+/// Label of a StreamSnapshot: what it was taken for (`Schedule`, `Upgrade`, `Rescale`, `Suspend`, `Delete`); none means that a person made it.
+pub const TRIGGER_LABEL: &str = "streamkeeper.dev/trigger";
+/// Finalizer of a StreamSnapshot whose folder is removed with it.
+pub const SNAPSHOT_FINALIZER: &str = "streamkeeper.dev/snapshot";
 /// Value of `app.kubernetes.io/managed-by`, and the field manager of everything the operator writes.
 pub const MANAGER: &str = "streamkeeper";
 /// Longest name of a StreamJob: `{job}-r{n}-{ordinal}` must be a DNS label, with the controller hash that a StatefulSet adds.

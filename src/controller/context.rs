@@ -8,7 +8,7 @@ use std::{
 
 use kube::Client;
 
-use super::watch::Caches;
+use super::{snapshots::Works, watch::Caches};
 use crate::{
     clock::Clock,
     engine::JobApi,
@@ -16,7 +16,7 @@ use crate::{
     lifecycle::{Refusal, Settings, Unapplied},
     metrics::Metrics,
     resources::PodSettings,
-    storage::Heads,
+    storage::{Folders, Heads},
 };
 
 /// The outside world, so that tests can script it.
@@ -26,6 +26,8 @@ pub struct Ports {
     pub jobs: Arc<dyn JobApi>,
     /// HEAD records.
     pub heads: Arc<dyn Heads>,
+    /// Folders of snapshots.
+    pub folders: Arc<dyn Folders>,
 }
 
 impl fmt::Debug for Ports {
@@ -45,6 +47,7 @@ pub struct Context {
     pub(super) pod_settings: PodSettings,
     pub(super) caches: Caches,
     pub(super) clock: Clock,
+    pub(super) works: Works,
     memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -86,6 +89,7 @@ impl Context {
             pod_settings,
             caches,
             clock: Clock::default(),
+            works: Works::default(),
             memory: Mutex::default(),
         }
     }

@@ -16,12 +16,12 @@ use super::{context::Context, error::ReconcileError, observe::coordinator};
 use crate::{
     api::{
         names::{FINALIZER, revision_name},
-        v1alpha1::StreamJob,
+        v1alpha1::{StreamJob, StreamSnapshot, StreamSnapshotSpec},
     },
     engine::CallError,
-    kube_ext::{create_if_absent, delete, force_delete_pod, get, scale, write_finalizers},
+    kube_ext::{create_if_absent, delete, force_delete_pod, get, scale, set_finalizer},
     lifecycle::{Action, JobCall, Refusal, RevisionRecord, Unapplied},
-    resources::{Children, Owner, children},
+    resources::{Children, Owner, Size, children, snapshot},
 };
 
 /// Does one action.
@@ -38,12 +38,28 @@ pub(super) async fn execute(
     match action {
         Action::AddFinalizer => scope.finalizer(job, true).await,
         Action::RemoveFinalizer => scope.finalizer(job, false).await,
+        Action::CreateSnapshot {
+            name,
+            trigger,
+            import,
+        } => {
+            scope
+                .create(&snapshot(&owner, name, *trigger, import.as_deref()))
+                .await?;
+            Ok(())
+        }
+        Action::DeleteSnapshot { name, uid } => scope.delete_snapshot(name, uid).await,
         Action::ApplyRevision {
             revision,
             record,
+            workers,
             replicas,
         } => {
-            let result = scope.apply(*revision, record, *replicas).await;
+            let size = Size {
+                workers: *workers,
+                replicas: *replicas,
+            };
+            let result = scope.apply(*revision, record, size).await;
             let refused = result.as_ref().err().and_then(|error| {
                 let (message, invalid) = error.refusal()?;
                 Some(Unapplied {
@@ -67,6 +83,7 @@ pub(super) async fn execute(
             scope.delete_named::<ControllerRevision>(*revision).await
         }
         Action::ForceDeletePod { name, uid } => scope.force_delete(name, uid).await,
+        Action::DeleteJob => Ok(delete(&context.client.0, &owner.namespace, job).await?),
         Action::Call { revision, call } => scope.call(*revision, call).await,
     }
 }
@@ -78,19 +95,16 @@ struct Scope<'a> {
 
 impl Scope<'_> {
     async fn finalizer(&self, job: &StreamJob, wanted: bool) -> Result<(), ReconcileError> {
-        let mut finalizers = job.finalizers().to_vec();
-        if finalizers.iter().any(|name| name == FINALIZER) == wanted {
-            return Ok(());
-        }
-        if wanted {
-            finalizers.push(FINALIZER.to_owned());
-        } else {
-            finalizers.retain(|name| name != FINALIZER);
-        }
         let api: Api<StreamJob> =
             Api::namespaced(self.context.client.0.clone(), &self.owner.namespace);
-        write_finalizers(&api, job, &finalizers).await?;
-        Ok(())
+        Ok(set_finalizer(&api, job, FINALIZER, wanted).await?)
+    }
+
+    async fn delete_snapshot(&self, name: &str, uid: &str) -> Result<(), ReconcileError> {
+        let mut snapshot = StreamSnapshot::new(name, StreamSnapshotSpec::default());
+        snapshot.metadata.namespace = Some(self.owner.namespace.clone());
+        snapshot.metadata.uid = Some(uid.to_owned());
+        Ok(delete(&self.context.client.0, &self.owner.namespace, &snapshot).await?)
     }
 
     /// Creates what is missing, the content first: a revision whose pods exist always has its ControllerRevision.
@@ -98,7 +112,7 @@ impl Scope<'_> {
         &self,
         revision: u64,
         record: &RevisionRecord,
-        replicas: u32,
+        size: Size,
     ) -> Result<(), ReconcileError> {
         let Children {
             controller_revision,
@@ -109,11 +123,16 @@ impl Scope<'_> {
             self.owner,
             revision,
             record,
-            replicas,
+            size,
             &self.context.pod_settings,
         );
         let found = self.create(&controller_revision).await?;
-        if found.is_some_and(|found| found.data != controller_revision.data) {
+        // What it says counts, not how: an operator of another version leaves out other defaults.
+        let says = |found: &ControllerRevision| {
+            let data = found.data.as_ref()?.0.clone();
+            serde_json::from_value::<RevisionRecord>(data).ok()
+        };
+        if found.is_some_and(|found| says(&found).as_ref() != Some(record)) {
             return Err(ReconcileError::ForeignRevision {
                 name: controller_revision.name_any(),
             });
@@ -227,6 +246,9 @@ pub(super) fn describe(action: &Action) -> (&'static str, String) {
         Action::DeleteRevision { revision } => ("delete revision", revision.to_string()),
         Action::ForgetRevision { revision } => ("forget revision", revision.to_string()),
         Action::ForceDeletePod { name, .. } => ("force-delete pod", name.clone()),
+        Action::CreateSnapshot { name, .. } => ("create snapshot", name.clone()),
+        Action::DeleteSnapshot { name, .. } => ("delete snapshot", name.clone()),
+        Action::DeleteJob => ("delete job", String::new()),
         Action::Call { revision, call } => (
             "call coordinator",
             format!("of revision {revision}: {}", call.key()),

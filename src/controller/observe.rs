@@ -11,12 +11,14 @@ use super::context::Context;
 use crate::{
     api::{
         names::{JOB_LABEL, pod_name},
-        v1alpha1::StreamJob,
+        v1alpha1::{StreamJob, StreamSnapshot},
     },
     engine::CallError,
     kube_ext::bounded,
     lifecycle::{
-        ChildObjects, Fact, Observed, ResolvedStorage, facts::revision_of, lost_nodes, questions,
+        ChildObjects, Fact, Observed, ResolvedStorage, SnapshotFacts,
+        facts::{revision_of, snapshot_facts},
+        lost_nodes, questions,
     },
 };
 
@@ -67,6 +69,8 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
             facts.preflight = preflight;
         }
     }
+    let snapshots = snapshots(context, &namespace, &name);
+    let restore_source = restore_source(context, job, &namespace);
     let uid = job.uid().unwrap_or_default();
     let (refusal, unapplied) = (context.refusal(&uid), context.unapplied(&uid));
     Observed {
@@ -74,9 +78,43 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         revisions,
         head,
         operation,
+        restore_source,
+        snapshots,
         refusal,
         unapplied,
     }
+}
+
+/// The snapshots of a job, as the cache has them.
+fn snapshots(context: &Context, namespace: &str, name: &str) -> Vec<SnapshotFacts> {
+    let of_job = |snapshot: &&Arc<StreamSnapshot>| {
+        snapshot.namespace().as_deref() == Some(namespace)
+            && snapshot.spec.job_ref.as_ref().map(|job| job.name.as_str()) == Some(name)
+    };
+    let all = context.caches.snapshots.state();
+    let mut found: Vec<SnapshotFacts> = all
+        .iter()
+        .filter(of_job)
+        .map(|snapshot| snapshot_facts(snapshot))
+        .collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// The snapshot that `spec.restoreFrom` names.
+fn restore_source(
+    context: &Context,
+    job: &StreamJob,
+    namespace: &str,
+) -> Fact<Option<SnapshotFacts>> {
+    let asked = job.spec.restore_from.as_ref();
+    let Some(wanted) = asked.and_then(|asked| asked.snapshot_ref.as_ref()) else {
+        return Fact::unknown("not asked");
+    };
+    let found = context.caches.snapshots.find(|snapshot| {
+        snapshot.namespace().as_deref() == Some(namespace) && snapshot.name_any() == wanted.name
+    });
+    Fact::Known(found.map(|snapshot| snapshot_facts(&snapshot)))
 }
 
 fn namespace_of(job: &StreamJob) -> String {

@@ -36,11 +36,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Context,
     reconcile::{on_error, reconcile},
+    snapshots,
 };
 use crate::{
     api::{
         names::{JOB_LABEL, MANAGER},
-        v1alpha1::StreamJob,
+        v1alpha1::{StreamJob, StreamSnapshot},
     },
     health::Readiness,
     lifecycle::lost_nodes,
@@ -58,6 +59,7 @@ pub struct Caches {
     pub(super) services: Store<Service>,
     pub(super) config_maps: Store<ConfigMap>,
     pub(super) nodes: Store<Node>,
+    pub(super) snapshots: Store<StreamSnapshot>,
     /// Set once every cache has seen the cluster.
     seen: Arc<SetOnce<()>>,
 }
@@ -69,6 +71,7 @@ type Writers = (
     reflector::store::Writer<Service>,
     reflector::store::Writer<ConfigMap>,
     reflector::store::Writer<Node>,
+    reflector::store::Writer<StreamSnapshot>,
 );
 
 impl Caches {
@@ -80,6 +83,7 @@ impl Caches {
         let (services, services_writer) = reflector::store();
         let (config_maps, config_maps_writer) = reflector::store();
         let (nodes, nodes_writer) = reflector::store();
+        let (snapshots, snapshots_writer) = reflector::store();
         (
             Self {
                 pods,
@@ -88,6 +92,7 @@ impl Caches {
                 services,
                 config_maps,
                 nodes,
+                snapshots,
                 seen: Arc::default(),
             },
             (
@@ -97,6 +102,7 @@ impl Caches {
                 services_writer,
                 config_maps_writer,
                 nodes_writer,
+                snapshots_writer,
             ),
         )
     }
@@ -116,6 +122,7 @@ impl Caches {
             self.services.wait_until_ready(),
             self.config_maps.wait_until_ready(),
             self.nodes.wait_until_ready(),
+            self.snapshots.wait_until_ready(),
         );
         let _ = self.seen.set(());
     }
@@ -129,8 +136,10 @@ pub async fn run(
     stop: CancellationToken,
     context: impl FnOnce(Caches) -> Context,
 ) {
-    let (caches, (pods, stateful_sets, controller_revisions, services, config_maps, nodes)) =
-        Caches::new();
+    let (
+        caches,
+        (pods, stateful_sets, controller_revisions, services, config_maps, nodes, snapshots_writer),
+    ) = Caches::new();
     let context = Arc::new(context(caches.clone()));
     let (jobs, jobs_writer) = reflector::store::<StreamJob>();
     let triggers = watcher(
@@ -195,19 +204,55 @@ pub async fn run(
         tracing::info!("watching StreamJobs");
     };
     let running = controller
-        .run(reconcile, on_error, context)
-        .for_each(|outcome| async {
-            if let Err(error) = outcome {
-                match error {
-                    kube::runtime::controller::Error::ObjectNotFound(_)
-                    | kube::runtime::controller::Error::ReconcilerFailed(..) => {
-                        tracing::debug!(%error, "reconcile");
-                    }
-                    other => tracing::warn!(error = %other, "watch"),
-                }
-            }
-        });
-    tokio::join!(ready, running);
+        .run(reconcile, on_error, context.clone())
+        .for_each(|outcome| async { tell(outcome) });
+    let taking = snapshot_controller(&client, namespace, snapshots_writer, stop)
+        .run(snapshots::reconcile, snapshots::on_error, context)
+        .for_each(|outcome| async { tell(outcome) });
+    tokio::join!(ready, running, taking);
+}
+
+/// The controller of StreamSnapshots. What it sees goes into the cache as well: the store of a controller wakes nobody but itself.
+fn snapshot_controller(
+    client: &Client,
+    namespace: Option<&str>,
+    cache: reflector::store::Writer<StreamSnapshot>,
+    stop: CancellationToken,
+) -> Controller<StreamSnapshot> {
+    let (snapshots, writer) = reflector::store::<StreamSnapshot>();
+    let triggers = watcher(
+        scoped::<StreamSnapshot>(client, namespace),
+        watcher::Config::default(),
+    )
+    .default_backoff()
+    .modify(|snapshot| snapshot.managed_fields_mut().clear())
+    .reflect(cache)
+    .reflect(writer)
+    .applied_objects()
+    .predicate_filter(
+        predicates::generation
+            .combine(predicates::finalizers)
+            .combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
+    Controller::for_stream(triggers, snapshots)
+        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(stop.cancelled_owned())
+}
+
+fn tell<T, E, Q>(outcome: Result<T, kube::runtime::controller::Error<E, Q>>)
+where
+    E: std::error::Error + 'static,
+    Q: std::error::Error + 'static,
+{
+    use kube::runtime::controller::Error::{ObjectNotFound, ReconcilerFailed};
+    match outcome {
+        Ok(_) => {}
+        Err(error @ (ObjectNotFound(_) | ReconcilerFailed(..))) => {
+            tracing::debug!(%error, "reconcile");
+        }
+        Err(other) => tracing::warn!(error = %other, "watch"),
+    }
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -143,6 +143,7 @@ impl JobApi for NativeJobApi {
         Box::pin(async move {
             match call {
                 JobCall::Promote(request) => self.post(address, "/v1/promote", request).await,
+                JobCall::Savepoint(request) => self.post(address, "/v1/savepoint", request).await,
                 JobCall::HandOver(request) => self.post(address, "/v1/hand-over", request).await,
                 JobCall::Stop(request) => self.post(address, "/v1/stop", request).await,
                 JobCall::Rescale(request) => self.post(address, "/v1/rescale", request).await,

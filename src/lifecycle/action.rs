@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamkeeper_protocol::job_api::{
-    HandOverRequest, PromoteRequest, RescaleRequest, StopRequest,
+    HandOverRequest, PromoteRequest, RescaleRequest, SavepointRequest, StopRequest,
 };
 
 use super::revision::RevisionRecord;
@@ -38,6 +38,8 @@ pub enum Action {
         revision: u64,
         /// Its content.
         record: Box<RevisionRecord>,
+        /// Workers that it runs on once it has the job.
+        workers: u32,
         /// Worker pods to create the StatefulSet with.
         replicas: u32,
     },
@@ -65,6 +67,24 @@ pub enum Action {
         /// Uid.
         uid: String,
     },
+    /// Create a StreamSnapshot of the job; nothing if one of that name is there.
+    CreateSnapshot {
+        /// Name.
+        name: String,
+        /// What it is taken for.
+        trigger: Trigger,
+        /// Folder of a savepoint that was taken already; none takes one.
+        import: Option<String>,
+    },
+    /// Delete a StreamSnapshot that the operator took, with its uid as precondition.
+    DeleteSnapshot {
+        /// Name.
+        name: String,
+        /// Uid.
+        uid: String,
+    },
+    /// Delete the StreamJob itself, with its uid as precondition: it completed and its time is up.
+    DeleteJob,
     /// Call the Job API of a revision's coordinator. A refusal (4xx) goes into [`super::Observed::refusal`] of the next pass, it is not an error of the pass.
     Call {
         /// Revision whose coordinator is called.
@@ -74,11 +94,37 @@ pub enum Action {
     },
 }
 
+/// What the operator takes a snapshot for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Trigger {
+    Schedule,
+    Upgrade,
+    Rescale,
+    Suspend,
+    Delete,
+}
+
+impl Trigger {
+    /// As it stands in the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "Schedule",
+            Self::Upgrade => "Upgrade",
+            Self::Rescale => "Rescale",
+            Self::Suspend => "Suspend",
+            Self::Delete => "Delete",
+        }
+    }
+}
+
 /// A mutating call of the Job API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobCall {
     /// `POST /v1/promote`
     Promote(PromoteRequest),
+    /// `POST /v1/savepoint`
+    Savepoint(SavepointRequest),
     /// `POST /v1/hand-over`
     HandOver(HandOverRequest),
     /// `POST /v1/stop`
@@ -92,6 +138,7 @@ impl JobCall {
     pub fn key(&self) -> &str {
         match self {
             Self::Promote(request) => &request.key,
+            Self::Savepoint(request) => &request.key,
             Self::HandOver(request) => &request.key,
             Self::Stop(request) => &request.key,
             Self::Rescale(request) => &request.key,

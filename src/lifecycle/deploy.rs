@@ -35,6 +35,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         draft.finish(transition, Outcome::Cancelled, why.clone());
         return Verdict::Reconciling(Reconciling::Provisioning, why);
     }
+    if !runs && let Some(verdict) = redirect(draft, transition) {
+        return verdict;
+    }
     if !runs && let Some(verdict) = replace(draft, transition, to) {
         return verdict;
     }
@@ -90,6 +93,22 @@ fn runs_elsewhere(draft: &Draft<'_>, to: u64) -> Option<u64> {
     (revision != to && report.phase == JobPhase::Running).then_some(revision)
 }
 
+/// Starts from elsewhere when `spec.restoreFrom` is not any more what it was.
+fn redirect(draft: &mut Draft<'_>, transition: &Transition) -> Option<Verdict> {
+    let asked = match draft.requested() {
+        None => None,
+        Some(Ok(folder)) => Some(folder),
+        Some(Err(_)) => return None,
+    };
+    if asked == transition.restores {
+        return None;
+    }
+    let mut redirected = draft.go(transition, transition.step);
+    redirected.restores = asked;
+    draft.place(redirected);
+    Some(provisioning("spec.restoreFrom changed".to_owned()))
+}
+
 /// Prepares another revision when the spec is not any more what is being prepared.
 fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     match &draft.wanted {
@@ -97,7 +116,8 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
             let facts = draft.input.revision(to);
             let held = facts.record.as_ref()?;
             // Defaults of the operator count only while nothing ever ran with the old ones.
-            let same = *held == **wanted || (draft.ran_before() && held.content == wanted.content);
+            let same = held.makes_the_same_pods(wanted)
+                || (draft.ran_before() && held.content == wanted.content);
             // Workers are told how many they are when they start.
             let as_many = facts
                 .stateful_set
@@ -182,6 +202,10 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
 
 fn done(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
     draft.finish(transition, Outcome::Succeeded, "");
+    if let Some(folder) = &transition.restores {
+        let message = format!("revision {to} started from the snapshot in {folder}");
+        draft.acted_on_restore(Outcome::Succeeded, &message);
+    }
     let restored = draft
         .input
         .report(to)

@@ -126,7 +126,8 @@ impl<'a> Draft<'a> {
         from: Option<u64>,
         to: Option<u64>,
     ) -> Transition {
-        let step = first_step(kind).unwrap_or(Step::Preparing);
+        let step = first_step(kind);
+        self.status.completion_time = None;
         let now = self.input.now;
         let transition = Transition {
             kind,
@@ -138,6 +139,8 @@ impl<'a> Draft<'a> {
             ),
             from,
             to,
+            standby: None,
+            restores: None,
             workers: None,
             step,
             since: time(now),
@@ -228,7 +231,7 @@ impl<'a> Draft<'a> {
             .revision(revision)
             .record
             .as_ref()
-            .map(|record| record.content.hash());
+            .map(RevisionRecord::try_hash);
         if let Some(hash) = hash {
             self.status.rejected = Some(Rejected {
                 hash,

@@ -11,8 +11,14 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::observed::{PodFacts, RevisionFacts, StatefulSetFacts, Terminated, Waiting};
-use crate::api::names::{CONTAINER, JOB_LABEL, REVISION_LABEL, revision_name};
+use super::observed::{
+    PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
+};
+use crate::api::{
+    condition,
+    names::{CONTAINER, JOB_LABEL, REVISION_LABEL, TRIGGER_LABEL, revision_name},
+    v1alpha1::StreamSnapshot,
+};
 
 /// The children of one job, as the API server has them.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +105,23 @@ impl ChildObjects {
             node,
             name,
         }
+    }
+}
+
+/// What a decision about a job sees of a snapshot.
+pub fn snapshot_facts(snapshot: &StreamSnapshot) -> SnapshotFacts {
+    let status = snapshot.status.clone().unwrap_or_default();
+    SnapshotFacts {
+        name: snapshot.name_any(),
+        uid: snapshot.uid().unwrap_or_default(),
+        trigger: snapshot.labels().get(TRIGGER_LABEL).cloned(),
+        phase: status.phase,
+        deleting: snapshot.metadata.deletion_timestamp.is_some(),
+        uri: status.uri,
+        checkpoint: status.checkpoint.map(|held| held.id),
+        completed: status.completion_time.map(|time| time.0),
+        message: condition::get(&status.conditions, condition::kind::READY)
+            .map_or_else(String::new, |ready| ready.message.clone()),
     }
 }
 

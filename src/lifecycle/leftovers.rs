@@ -1,7 +1,9 @@
 //! Revisions that nobody needs any more.
 
+use std::time::Duration;
+
 use super::{action::Action, draft::Draft, situation::Standing};
-use crate::api::v1alpha1::{Step, TransitionKind};
+use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 
 /// Deletes the pods of every revision that neither has the job nor a part in the transition. With the owner unknown nothing is deleted.
 pub(super) fn sweep(draft: &mut Draft<'_>) {
@@ -19,12 +21,21 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         | Standing::Released { .. } => Vec::new(),
     };
     let part: Vec<u64> = match &draft.status.transition {
+        None if draft.said_farewell() => Vec::new(),
         None => draft.current().into_iter().collect(),
         Some(transition) => match (transition.kind, transition.step) {
             // It removes what there is, in its own time.
             (TransitionKind::Suspend | TransitionKind::Delete, _) => return,
             // What was replaced makes room.
             (TransitionKind::Rollback, _) | (_, Step::Retiring) => {
+                transition.to.into_iter().collect()
+            }
+            // There was no room for both.
+            (TransitionKind::Upgrade, Step::Verifying)
+                if transition
+                    .to
+                    .is_some_and(|to| draft.stands_by_with_less(to)) =>
+            {
                 transition.to.into_iter().collect()
             }
             (
@@ -60,7 +71,23 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
     }
 }
 
+/// How long the pods of a completed job stay, so that its last report and its logs can be read.
+const FAREWELL: Duration = Duration::from_mins(1);
+
 impl Draft<'_> {
+    /// Whether all input was read a while ago: there is nothing left to do for anybody.
+    fn said_farewell(&self) -> bool {
+        let since = self.status.completion_time.as_ref();
+        matches!(self.standing, Standing::Completed { .. })
+            && since.is_some_and(|since| self.input.passed(since.0, FAREWELL))
+    }
+
+    /// Whether a revision stood by with its first pod only.
+    pub(super) fn stands_by_with_less(&self, number: u64) -> bool {
+        let record = self.input.revision(number).record.as_ref();
+        record.is_some_and(|record| record.standby == Standby::First)
+    }
+
     /// Whether no other revision has pods or objects left.
     pub(super) fn others_gone(&self, kept: u64) -> bool {
         self.input

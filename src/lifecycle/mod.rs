@@ -9,7 +9,9 @@
 //! * [`change`]: what a spec change means.
 //! * [`state`]: transitions, their steps and the legal edges between them.
 //! * `steady`: no transition is in progress; which one begins?
-//! * `deploy` (and resume), `upgrade`, `rollback`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a revision.
+//! * `deploy` (and resume), `upgrade`, `rollback`, `restore`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a
+//!   revision, `restore` also how `spec.restoreFrom` is found.
+//! * `saving`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
 //! * `lost_node`, `leftovers`: what is done in every state.
 //! * `record`, `conditions`: what the status says.
 //! * [`action`]: everything that a plan can ask for; each is idempotent.
@@ -30,10 +32,14 @@ pub mod observed;
 pub mod preparation;
 mod record;
 mod rescale;
+mod restore;
 pub mod revision;
 mod rollback;
+mod saving;
+mod schedule;
 pub mod settings;
 pub mod situation;
+pub mod snapshot;
 mod standby;
 pub mod state;
 mod steady;
@@ -44,11 +50,11 @@ use k8s_openapi::jiff::Timestamp;
 
 use self::draft::{Draft, Verdict};
 pub use self::{
-    action::{Action, Event, EventKind, JobCall, Plan},
+    action::{Action, Event, EventKind, JobCall, Plan, Trigger},
     facts::{ChildObjects, lost_nodes},
     observed::{
-        Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Terminated, Unapplied,
-        Unknown, Waiting,
+        Fact, Observed, PodFacts, Refusal, RevisionFacts, SnapshotFacts, StatefulSetFacts,
+        Terminated, Unapplied, Unknown, Waiting,
     },
     revision::{Content, ResolvedStorage, RevisionRecord},
     settings::Settings,
@@ -87,13 +93,21 @@ pub struct Questions {
 pub fn questions(job: &StreamJob) -> Questions {
     let status = job.status.as_ref();
     let transition = status.and_then(|status| status.transition.as_ref());
-    // A job that runs as asked says all there is to know itself.
+    // A job that runs as asked says all there is to know itself; of one that is suspended or completed the status knows it.
     let settled = status
         .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
-        .is_some_and(|ready| ready.status == "True" && ready.reason == "Running");
+        .is_some_and(|ready| {
+            ready.status == "True"
+                && match ready.reason.as_str() {
+                    "Running" => !job.spec.suspend,
+                    "Suspended" => job.spec.suspend,
+                    "Completed" => !job.spec.suspend,
+                    _ => false,
+                }
+        });
     let deleting = job.metadata.deletion_timestamp.is_some();
     Questions {
-        head: transition.is_some() || !settled || deleting || job.spec.suspend,
+        head: transition.is_some() || !settled || deleting,
         preflight: transition
             .filter(|transition| {
                 matches!(
@@ -153,6 +167,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     record::owner(&mut draft);
     let verdict = decide(&mut draft, deleting, ours);
+    draft.note_newest_snapshot();
     lost_node::release(&mut draft);
     leftovers::sweep(&mut draft);
     record::observations(&mut draft);
@@ -203,7 +218,8 @@ fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
         TransitionKind::Rollback => rollback::plan(draft, &transition),
         TransitionKind::Rescale => rescale::plan(draft, &transition),
         TransitionKind::Suspend => stop::suspend(draft, &transition),
-        TransitionKind::Restore | TransitionKind::Delete => {
+        TransitionKind::Restore => restore::plan(draft, &transition),
+        TransitionKind::Delete => {
             // Not in progress for an object that lives: somebody wrote the status.
             draft.status.transition = None;
             Verdict::Reconciling(Reconciling::Provisioning, "starting over".to_owned())

@@ -9,6 +9,7 @@ use streamkeeper_protocol::{
 };
 
 use super::revision::RevisionRecord;
+use crate::api::v1alpha1::SnapshotPhase;
 
 /// Something that could be found out, or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +66,10 @@ pub struct Observed {
     pub head: Fact<Option<Head>>,
     /// The operation asked for by [`super::questions`]; `Known(None)` when the coordinator does not know it.
     pub operation: Fact<Option<Operation>>,
+    /// The StreamSnapshot that `spec.restoreFrom` names; `Known(None)` when there is none of that name.
+    pub restore_source: Fact<Option<SnapshotFacts>>,
+    /// The StreamSnapshots of this job, by name.
+    pub snapshots: Vec<SnapshotFacts>,
     /// The last refusal of a call, while the operator remembers it.
     pub refusal: Option<Refusal>,
     /// The revision whose objects the API server last refused, while the operator remembers it and they are not there yet.
@@ -78,10 +83,35 @@ impl Default for Observed {
             revisions: BTreeMap::new(),
             head: Fact::unknown("not asked"),
             operation: Fact::unknown("not asked"),
+            restore_source: Fact::unknown("not asked"),
+            snapshots: Vec::new(),
             refusal: None,
             unapplied: None,
         }
     }
+}
+
+/// A StreamSnapshot, as a decision about a job sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotFacts {
+    /// Name.
+    pub name: String,
+    /// Uid.
+    pub uid: String,
+    /// What it was taken for; none when a person made it.
+    pub trigger: Option<String>,
+    /// How far it is.
+    pub phase: Option<SnapshotPhase>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Folder that holds it.
+    pub uri: Option<String>,
+    /// Checkpoint that it holds.
+    pub checkpoint: Option<u64>,
+    /// When it was complete, or had failed.
+    pub completed: Option<Timestamp>,
+    /// Why it is ready or not.
+    pub message: String,
 }
 
 /// Objects of a revision that the API server refused.

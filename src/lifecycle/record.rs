@@ -101,7 +101,7 @@ fn newest_checkpoint(draft: &Draft<'_>) -> Option<CheckpointStatus> {
 fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
     CheckpointStatus {
         id: checkpoint.id,
-        completion_time: at(checkpoint.completed_ms),
+        completion_time: millis_at(checkpoint.completed_ms),
         duration: Some(seconds(checkpoint.duration_ms)),
         size: Some(bytes(checkpoint.total_bytes)),
         uri: Some(checkpoint.manifest.clone()),
@@ -191,19 +191,28 @@ fn pauses(draft: &mut Draft<'_>, report: &Report) {
             PauseReason::Failure | PauseReason::CoordinatorRestart => restored(draft, pause, after),
             PauseReason::HandOver => fill(
                 draft,
-                &[TransitionKind::Upgrade, TransitionKind::Rollback],
+                &[
+                    TransitionKind::Upgrade,
+                    TransitionKind::Rollback,
+                    TransitionKind::Restore,
+                ],
                 pause,
                 after,
             ),
             PauseReason::Rescale => fill(draft, &[TransitionKind::Rescale], pause, after),
-            PauseReason::Resume => fill(draft, &[TransitionKind::Resume], pause, after),
+            PauseReason::Resume => fill(
+                draft,
+                &[TransitionKind::Resume, TransitionKind::Restore],
+                pause,
+                after,
+            ),
         }
     }
 }
 
 /// A failure that is over becomes an entry of its own.
 fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
-    let time = at(after);
+    let time = millis_at(after);
     let known = draft
         .status
         .history
@@ -240,7 +249,7 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
         HistoryEntry {
             revision: draft.current(),
             kind: TransitionKind::Restore,
-            started: at(pause.last_before_ms),
+            started: millis_at(pause.last_before_ms),
             time,
             pause: Some(length),
             restored_from: pause.restored_from,
@@ -254,7 +263,7 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
 /// The pause of a transition is known some time after its end.
 fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
     let length = length(pause, after);
-    let after = at(after);
+    let after = millis_at(after);
     let entry = draft.status.history.iter_mut().find(|entry| {
         kinds.contains(&entry.kind)
             && entry.result == Outcome::Succeeded
@@ -278,7 +287,7 @@ fn failure(draft: &mut Draft<'_>, report: &Report) {
     let Some(failure) = &report.last_failure else {
         return;
     };
-    let time = at(failure.at_ms);
+    let time = millis_at(failure.at_ms);
     if draft
         .status
         .last_failure
@@ -313,7 +322,8 @@ fn failure(draft: &mut Draft<'_>, report: &Report) {
     });
 }
 
-fn at(millis: i64) -> Time {
+/// A time in milliseconds since the epoch, as the status keeps it.
+pub(super) fn millis_at(millis: i64) -> Time {
     time(Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
@@ -322,12 +332,12 @@ fn length(pause: &Pause, after: i64) -> String {
 }
 
 /// Milliseconds as a Go duration in seconds.
-fn seconds(millis: u64) -> String {
+pub(super) fn seconds(millis: u64) -> String {
     format!("{}.{:03}s", millis / 1000, millis % 1000)
 }
 
 /// Bytes for people: `1.2Gi`.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     let units = [
         (1_u64 << 40, "Ti"),
         (1 << 30, "Gi"),

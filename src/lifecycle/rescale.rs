@@ -6,14 +6,15 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    action::{Action, EventKind, JobCall},
+    action::{Action, EventKind, JobCall, Trigger},
     draft::{Draft, Verdict, call_key},
     observed::Fact,
+    saving::Saved,
     situation::Standing,
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
-    v1alpha1::{Outcome, Step, Transition, TransitionKind},
+    v1alpha1::{Outcome, RescaleStrategy, Step, Transition, TransitionKind},
 };
 
 /// Begins to move the running revision from `active` workers to what the spec asks for.
@@ -21,7 +22,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdic
     let target = draft.replicas();
     let mut transition = draft.begin(TransitionKind::Rescale, Some(revision), Some(revision));
     transition.workers = Some(target);
-    if target < active {
+    if target < active && !takes_snapshot(draft) {
         transition.step = Step::Moving;
     }
     draft.place(transition);
@@ -34,6 +35,11 @@ pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdic
         Reconciling::Rescaling,
         format!("from {active} to {target} workers"),
     )
+}
+
+/// Whether a StreamSnapshot is taken before the job moves.
+fn takes_snapshot(draft: &Draft<'_>) -> bool {
+    draft.input.job.spec.rescale.strategy == RescaleStrategy::Savepoint
 }
 
 pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
@@ -97,6 +103,22 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
         .count();
     // They register on their own once they are up; the coordinator waits for that.
     if u32::try_from(up).is_ok_and(|up| up >= target) {
+        if takes_snapshot(draft) {
+            match draft.save(transition, Trigger::Rescale, None) {
+                Saved::Done => {}
+                Saved::Waiting(message) => {
+                    return Verdict::Reconciling(Reconciling::Rescaling, message);
+                }
+                Saved::Failed(why) => {
+                    return Verdict::Stalled(
+                        Stalled::SavepointFailed,
+                        format!(
+                            "{why}. The job runs on as before; delete that StreamSnapshot to try again, or set spec.rescale.strategy to Auto"
+                        ),
+                    );
+                }
+            }
+        }
         draft.go(transition, Step::Moving);
         return Verdict::Reconciling(
             Reconciling::Rescaling,
@@ -131,7 +153,7 @@ fn changed(draft: &Draft<'_>, revision: u64, target: u32) -> bool {
                 .status
                 .rejected
                 .as_ref()
-                .is_some_and(|rejected| rejected.hash == wanted.content.hash());
+                .is_some_and(|rejected| rejected.hash == wanted.try_hash());
             wanted.content != held.content && !rejected
         }
         (None, _) | (_, None) => false,

@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 use super::settings::Settings;
 use crate::api::{
     names,
-    v1alpha1::{Checkpoints, EngineKind, EnvVar, PodTemplate, Resources, S3, StreamJob},
+    v1alpha1::{
+        Checkpoints, DroppedState, EngineKind, EnvVar, PodTemplate, Resources, Restart, S3,
+        Standby, StreamJob,
+    },
 };
 
 /// What a user asked for that only new pods can give: two contents are equal exactly when no new revision is needed.
@@ -41,6 +44,9 @@ pub struct Content {
     pub storage: Option<S3>,
     /// Checkpoint schedule.
     pub checkpoints: Checkpoints,
+    /// Waits between restarts.
+    #[serde(default)]
+    pub restart: Restart,
     /// Value of the restart annotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<String>,
@@ -62,6 +68,7 @@ impl Content {
             max_parallelism: spec.max_parallelism,
             storage: spec.storage.as_ref().and_then(|storage| storage.s3.clone()),
             checkpoints: spec.checkpoints.clone(),
+            restart: spec.restart.clone(),
             restarted_at: job
                 .metadata
                 .annotations
@@ -94,6 +101,12 @@ pub struct RevisionRecord {
     /// Resources of a worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Whether it may drop state that its query does not have any more.
+    #[serde(default)]
+    pub dropped_state: DroppedState,
+    /// Pods that stand by before it takes over.
+    #[serde(default)]
+    pub standby: Standby,
 }
 
 /// Where state lies, defaults filled in.
@@ -143,7 +156,7 @@ impl ResolvedStorage {
         Self::resolve(chosen, settings.storage.as_ref())
     }
 
-    fn resolve(s3: &S3, default: Option<&S3>) -> Result<Self, RenderError> {
+    pub(super) fn resolve(s3: &S3, default: Option<&S3>) -> Result<Self, RenderError> {
         let bad = || RenderError::BadUri(s3.uri.clone());
         let rest = s3.uri.strip_prefix("s3://").ok_or_else(bad)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -180,7 +193,33 @@ impl RevisionRecord {
                 .resources
                 .clone()
                 .or_else(|| settings.resources.clone()),
+            dropped_state: job.spec.upgrade.dropped_state,
+            standby: job.spec.upgrade.standby,
             content,
         })
+    }
+
+    /// Whether its pods would be the same, but for what they do before they have the job.
+    pub fn makes_the_same_pods(&self, other: &Self) -> bool {
+        let standby = self.standby;
+        *self
+            == Self {
+                standby,
+                ..other.clone()
+            }
+    }
+
+    /// Whether trying the other one would be the same: equal content under the same rules.
+    pub fn is_same_try(&self, other: &Self) -> bool {
+        self.content == other.content && self.dropped_state == other.dropped_state
+    }
+
+    /// 16 hexadecimal digits that tell two tries apart. What was given up is tried again once it is more than it was: other content, or state that may be dropped now.
+    pub fn try_hash(&self) -> String {
+        let hash = self.content.hash();
+        match self.dropped_state {
+            DroppedState::Reject => hash,
+            DroppedState::Allow => format!("{hash}-drop"),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! revision completed no checkpoint, else its newest one, if the old query can read it; the preflight says so.
 
 use super::{
-    action::{Action, EventKind},
+    action::EventKind,
     draft::{Draft, Verdict},
     preparation::Preparation,
     situation::Wanted,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
-    v1alpha1::{Outcome, Step, Transition, TransitionKind},
+    v1alpha1::{Outcome, Standby, Step, Transition, TransitionKind},
 };
 
 /// Gives up on revision `failed` and begins to go back to the content of `source`.
@@ -37,7 +37,10 @@ pub(super) fn begin(
     draft.reject(failed, Stalled::UpgradeRolledBack, &message);
     draft.finish(upgrade, Outcome::Failed, why);
     let to = draft.allot();
-    draft.begin(TransitionKind::Rollback, Some(source), Some(to));
+    let no_room = draft.stands_by_with_less(failed);
+    let mut transition = draft.begin(TransitionKind::Rollback, Some(source), Some(to));
+    transition.standby = no_room.then_some(Standby::First);
+    draft.place(transition);
     draft.tell(EventKind::Warning, "UpgradeRolledBack", message);
     Verdict::Reconciling(
         Reconciling::RollingBack,
@@ -104,12 +107,8 @@ fn bring_up(
         draft.finish(transition, Outcome::Failed, why);
         return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
     };
-    let replicas = workers(draft);
-    draft.act(Action::ApplyRevision {
-        revision: to,
-        record: Box::new(record.clone()),
-        replicas,
-    });
+    let (record, workers) = (record.clone(), workers(draft));
+    draft.create_beside(transition, to, record, workers);
     None
 }
 
@@ -139,7 +138,7 @@ fn corrected(draft: &Draft<'_>, source: u64) -> bool {
         .status
         .rejected
         .as_ref()
-        .is_some_and(|rejected| rejected.hash == wanted.content.hash());
+        .is_some_and(|rejected| rejected.hash == wanted.try_hash());
     let going_back = draft
         .input
         .revision(source)
@@ -175,11 +174,7 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u6
             Preparation::Waiting { .. } | Preparation::Ready => {}
         }
     }
-    let workers = draft
-        .input
-        .revision(to)
-        .stateful_set
-        .map_or_else(|| workers(draft), |set| set.replicas.max(1));
+    let workers = workers(draft);
     match draft.promote(transition, to, workers) {
         Promotion::Done => {
             draft.go(transition, Step::Retiring);
@@ -194,6 +189,8 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u6
 }
 
 fn retiring(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
+    let workers = workers(draft);
+    draft.fill_up(to, workers);
     if draft.others_gone(to) {
         draft.finish(
             transition,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::revision::{RenderError, ResolvedStorage};
 use crate::api::v1alpha1::{Resources, S3};
 
 /// The operator's settings, as far as decisions depend on them.
@@ -23,6 +24,14 @@ pub struct Settings {
     pub hand_over_timeout: Duration,
     /// How long the deletion of a StreamJob may wait for its last checkpoint.
     pub delete_timeout: Duration,
+}
+
+impl Settings {
+    /// Storage of what names no job and no storage.
+    pub fn default_storage(&self) -> Result<ResolvedStorage, RenderError> {
+        let storage = self.storage.as_ref().ok_or(RenderError::NoStorage)?;
+        ResolvedStorage::resolve(storage, None)
+    }
 }
 
 impl Default for Settings {

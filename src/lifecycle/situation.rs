@@ -167,11 +167,24 @@ impl<'a> Input<'a> {
                 }
             }
             (Fact::Unknown(_), Some((_, standing))) => standing,
+            (Fact::Unknown(_), None) if let Some(revision) = self.completed() => {
+                Standing::Completed { revision }
+            }
             (Fact::Unknown(unknown), None) => Standing::Unknown {
                 why: unknown.why.clone(),
                 denied: unknown.denied,
             },
         }
+    }
+
+    /// The revision that read all input, as the status remembers it.
+    fn completed(&self) -> Option<u64> {
+        let status = self.job.status.as_ref()?;
+        status.completion_time.as_ref()?;
+        if status.transition.is_some() {
+            return None;
+        }
+        status.revision.as_ref()?.current
     }
 
     fn stands(&self, head: Option<&Head>) -> Standing {

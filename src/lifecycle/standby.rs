@@ -6,11 +6,13 @@ use super::{
     action::{Action, JobCall},
     draft::{Draft, Verdict, call_key},
     preparation::Preparation,
+    revision::RevisionRecord,
     situation::Standing,
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
-    v1alpha1::{OnExistingState, Transition, TransitionKind},
+    names::TAKE_OVER,
+    v1alpha1::{OnExistingState, Standby, Transition, TransitionKind},
 };
 
 /// How a promotion stands.
@@ -33,14 +35,55 @@ impl Draft<'_> {
     /// Creates what is missing of revision `to`, with the content of its ControllerRevision once there is one, else with what is asked for.
     pub(super) fn bring_up(&mut self, to: u64, workers: u32) {
         let facts = self.input.revision(to);
-        if facts.is_complete() {
-            return;
-        }
         if let Some(record) = facts.record.as_ref().or(self.wanted.record()) {
-            let record = Box::new(record.clone());
+            let record = record.clone();
+            self.create_missing(to, record, workers, workers);
+        }
+    }
+
+    /// The same for a revision that is to stand by beside the one that runs: with pod 0 alone if that is all there is room for.
+    pub(super) fn bring_up_beside(&mut self, transition: &Transition, to: u64, workers: u32) {
+        let facts = self.input.revision(to);
+        if let Some(record) = facts.record.as_ref().or(self.wanted.record()).cloned() {
+            self.create_beside(transition, to, record, workers);
+        }
+    }
+
+    /// [`Self::bring_up_beside`] with this content, unless the revision has one already.
+    pub(super) fn create_beside(
+        &mut self,
+        transition: &Transition,
+        to: u64,
+        mut record: RevisionRecord,
+        workers: u32,
+    ) {
+        if self.input.revision(to).record.is_none() {
+            record.standby = transition.standby.unwrap_or(record.standby);
+        }
+        let replicas = match record.standby {
+            Standby::Full => workers,
+            Standby::First => 1,
+        };
+        self.create_missing(to, record, workers, replicas);
+    }
+
+    fn create_missing(&mut self, to: u64, record: RevisionRecord, workers: u32, replicas: u32) {
+        if !self.input.revision(to).is_complete() {
             self.act(Action::ApplyRevision {
                 revision: to,
-                record,
+                record: Box::new(record),
+                workers,
+                replicas,
+            });
+        }
+    }
+
+    /// Gives a revision that has the job, or is about to, the pods that it runs on, if it stood by with fewer.
+    pub(super) fn fill_up(&mut self, to: u64, workers: u32) {
+        let set = self.input.revision(to).stateful_set;
+        if set.is_some_and(|set| !set.deleting && set.replicas < workers) {
+            self.act(Action::ScaleRevision {
+                revision: to,
                 replicas: workers,
             });
         }
@@ -74,6 +117,7 @@ impl Draft<'_> {
 
     /// Gives the job to revision `to`, from wherever its state is.
     pub(super) fn promote(&mut self, transition: &Transition, to: u64, workers: u32) -> Promotion {
+        let mut running_owner = None;
         let from = match self.standing.clone() {
             Standing::Runs { revision } | Standing::Completed { revision } if revision == to => {
                 return Promotion::Done;
@@ -89,6 +133,7 @@ impl Draft<'_> {
                 };
                 return Promotion::Pending(verdict);
             }
+            Standing::Nothing if transition.restores.is_some() => PromoteFrom::TakeOver,
             Standing::Nothing
                 if transition.kind == TransitionKind::Deploy && !self.ran_before() =>
             {
@@ -96,8 +141,11 @@ impl Draft<'_> {
             }
             Standing::Nothing => return Promotion::Refused(self.state_is_gone()),
             Standing::Foreign { uid, running, .. } => {
-                match self.take_over(transition.kind, &uid, running) {
-                    Ok(from) => from,
+                match self.take_over(transition, &uid, running) {
+                    Ok(from) => {
+                        running_owner = running.then_some(uid);
+                        from
+                    }
                     Err(verdict) => return Promotion::Refused(verdict),
                 }
             }
@@ -105,6 +153,10 @@ impl Draft<'_> {
             Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Stopped { .. } => {
                 PromoteFrom::Head
             }
+        };
+        let from = match &transition.restores {
+            Some(uri) => PromoteFrom::Savepoint { uri: uri.clone() },
+            None => from,
         };
         let waiting = |message: String| {
             Promotion::Pending(Verdict::Reconciling(Reconciling::Provisioning, message))
@@ -136,7 +188,7 @@ impl Draft<'_> {
                 revision: to,
                 from,
                 workers: Some(workers),
-                running_owner: None,
+                running_owner,
             }),
         );
         match refusal {
@@ -155,6 +207,15 @@ impl Draft<'_> {
                     }
                     "InvalidSQL" => {
                         Promotion::Pending(Verdict::Stalled(Stalled::InvalidSql, message))
+                    }
+                    "SnapshotNotFound" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::SnapshotNotFound, message))
+                    }
+                    "BadRequest" if transition.restores.is_some() => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::RestoreFailed, message))
+                    }
+                    "RestoreFailed" => {
+                        Promotion::Pending(Verdict::Stalled(Stalled::RestoreFailed, message))
                     }
                     _ => waiting(message),
                 }
@@ -179,7 +240,7 @@ impl Draft<'_> {
         Verdict::Stalled(
             Stalled::RestoreFailed,
             format!(
-                "HEAD.json of this job is gone from its storage although it ran before{last}; put it back, or delete the StreamJob and create it anew to start from nothing"
+                "HEAD.json of this job is gone from its storage although it ran before{last}; put it back, name a snapshot in spec.restoreFrom, or delete the StreamJob and create it anew to start from nothing"
             ),
         )
     }
@@ -187,7 +248,18 @@ impl Draft<'_> {
     /// Whether the state of another StreamJob may be taken over.
     pub(super) fn take_over(
         &self,
+        transition: &Transition,
+        uid: &str,
+        running: bool,
+    ) -> Result<PromoteFrom, Verdict> {
+        self.may_take_over(transition.kind, transition.restores.is_some(), uid, running)
+    }
+
+    /// Whether a transition of this kind may take over the state of another StreamJob.
+    pub(super) fn may_take_over(
+        &self,
         kind: TransitionKind,
+        restores: bool,
         uid: &str,
         running: bool,
     ) -> Result<PromoteFrom, Verdict> {
@@ -199,9 +271,17 @@ impl Draft<'_> {
             .storage
             .as_ref()
             .map_or(OnExistingState::Resume, |storage| storage.on_existing_state);
-        if running {
+        let confirmed = self
+            .input
+            .job
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(TAKE_OVER))
+            .is_some_and(|named| named == uid);
+        if running && !confirmed {
             return in_use(format!(
-                "the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri"
+                "the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri. If that one is gone and nothing of it runs any more, confirm it with the annotation {TAKE_OVER}: {uid}"
             ));
         }
         if kind != TransitionKind::Deploy {
@@ -211,8 +291,11 @@ impl Draft<'_> {
         }
         match policy {
             OnExistingState::Resume => Ok(PromoteFrom::TakeOver),
+            OnExistingState::Ignore => Ok(PromoteFrom::Fresh),
+            // A snapshot that was asked for is what it starts from, whatever lies there.
+            OnExistingState::Fail if restores => Ok(PromoteFrom::TakeOver),
             OnExistingState::Fail => in_use(format!(
-                "the StreamJob with uid {uid} left state at this place, and spec.storage.onExistingState is Fail; set it to Resume to go on from there, or choose another spec.storage.s3.uri"
+                "the StreamJob with uid {uid} left state at this place, and spec.storage.onExistingState is Fail; set it to Resume to go on from there, to Ignore to start from nothing, or choose another spec.storage.s3.uri"
             )),
         }
     }

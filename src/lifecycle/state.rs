@@ -47,6 +47,14 @@ pub const EDGES: &[(Place, Place)] = &[
     (Some((Rollback, Promoting)), Some((Rollback, Retiring))),
     (Some((Rollback, Promoting)), None),
     (Some((Rollback, Retiring)), None),
+    // Back, or over, to a snapshot; given up, nothing has changed.
+    (None, Some((Restore, Preparing))),
+    (Some((Restore, Preparing)), None),
+    (Some((Restore, Preparing)), Some((Restore, Promoting))),
+    (Some((Restore, Promoting)), Some((Restore, Preparing))),
+    (Some((Restore, Promoting)), Some((Restore, Retiring))),
+    (Some((Restore, Promoting)), None),
+    (Some((Restore, Retiring)), None),
     // Fewer workers need no scaling first.
     (None, Some((Rescale, Scaling))),
     (None, Some((Rescale, Moving))),
@@ -65,13 +73,12 @@ pub const EDGES: &[(Place, Place)] = &[
     (Some((Delete, Stopping)), Some((Delete, Removing))),
 ];
 
-/// First step of a transition; none for what is only recorded.
-pub const fn first_step(kind: TransitionKind) -> Option<Step> {
+/// First step of a transition.
+pub const fn first_step(kind: TransitionKind) -> Step {
     match kind {
-        Deploy | Upgrade | Resume | Rollback => Some(Preparing),
-        Rescale => Some(Scaling),
-        Suspend | Delete => Some(Stopping),
-        Restore => None,
+        Deploy | Upgrade | Resume | Rollback | Restore => Preparing,
+        Rescale => Scaling,
+        Suspend | Delete => Stopping,
     }
 }
 

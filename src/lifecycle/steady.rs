@@ -6,13 +6,13 @@ use streamkeeper_protocol::job_api::{JobPhase, Report};
 use super::{
     action::{Action, EventKind},
     change::{Change, classify},
-    draft::{Draft, Verdict},
-    rescale,
+    draft::{Draft, Verdict, time},
+    rescale, restore,
     situation::{Standing, Wanted},
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
-    v1alpha1::TransitionKind,
+    v1alpha1::{Outcome, TransitionKind},
 };
 
 /// Contents of revisions kept without pods.
@@ -32,6 +32,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
         }
     };
     forget_old_revisions(draft);
+    let verdict = save(draft, verdict);
     if draft.status.transition.is_none() {
         draft.requeue = match &verdict {
             Verdict::Ready(_) | Verdict::Suspended(_) | Verdict::Completed(_) => QUIET,
@@ -40,6 +41,22 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
         };
     }
     verdict
+}
+
+/// Takes the snapshot that is due and drops old ones, while the job runs and nothing else is under way.
+fn save(draft: &mut Draft<'_>, verdict: Verdict) -> Verdict {
+    let flows = draft
+        .current()
+        .and_then(|current| draft.input.report(current))
+        .is_some_and(|report| report.phase == JobPhase::Running);
+    if !flows || draft.status.transition.is_some() || draft.input.job.spec.suspend {
+        return verdict;
+    }
+    draft.drop_old_snapshots();
+    match (draft.save_by_schedule(), verdict) {
+        (Err(why), Verdict::Ready(_)) => Verdict::Stalled(Stalled::InvalidSpec, why),
+        (_, verdict) => verdict,
+    }
 }
 
 fn suspended(draft: &mut Draft<'_>) -> Verdict {
@@ -75,6 +92,11 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
             );
         }
     }
+    let restores = match draft.requested() {
+        None => None,
+        Some(Ok(folder)) => Some(folder),
+        Some(Err(verdict)) => return verdict,
+    };
     match draft.standing.clone() {
         Standing::Unknown { why, denied: true } => {
             return Verdict::Stalled(
@@ -88,9 +110,13 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
                 format!("waiting to find out whether there is state to go on from: {why}"),
             );
         }
-        Standing::Nothing if draft.ran_before() => return draft.state_is_gone(),
+        Standing::Nothing if draft.ran_before() && restores.is_none() => {
+            return draft.state_is_gone();
+        }
         Standing::Foreign { uid, running, .. } => {
-            if let Err(verdict) = draft.take_over(TransitionKind::Deploy, &uid, running) {
+            if let Err(verdict) =
+                draft.may_take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
+            {
                 return verdict;
             }
         }
@@ -103,17 +129,25 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
         | Standing::Released { .. } => {}
     }
     let to = draft.allot();
-    draft.begin(TransitionKind::Deploy, None, Some(to));
+    let mut transition = draft.begin(TransitionKind::Deploy, None, Some(to));
+    transition.restores = restores;
+    draft.place(transition);
     Verdict::Reconciling(Reconciling::Provisioning, format!("starting revision {to}"))
 }
 
 fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
+    let restorable = !matches!(
+        draft.standing,
+        Standing::Foreign { .. } | Standing::Unknown { .. }
+    );
+    let unfound = match draft.requested() {
+        Some(Ok(folder)) if restorable => return restore::begin(draft, current, folder),
+        Some(Err(verdict)) => Some(verdict),
+        Some(Ok(_)) | None => None,
+    };
     match draft.standing.clone() {
-        Standing::Completed { .. } => return Verdict::Completed(
-            "all input was read and its output committed; create a new StreamJob to run it again"
-                .to_owned(),
-        ),
+        Standing::Completed { .. } => return completed(draft),
         Standing::Foreign { uid, .. } => {
             return stalled(format!(
                 "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
@@ -148,7 +182,28 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
             }
         }
     }
-    changed(draft, current).unwrap_or_else(|| health(draft, current))
+    changed(draft, current)
+        .or(unfound)
+        .unwrap_or_else(|| health(draft, current))
+}
+
+/// All input was read. The pods go soon, the object when its time is up.
+fn completed(draft: &mut Draft<'_>) -> Verdict {
+    let since = draft
+        .status
+        .completion_time
+        .get_or_insert_with(|| time(draft.input.now))
+        .0;
+    let mut message =
+        "all input was read and its output committed; create a new StreamJob to run it again"
+            .to_owned();
+    if let Some(ttl) = draft.input.job.spec.ttl_after_completion {
+        message = format!("{message}. It is deleted {ttl} after its completion");
+        if draft.input.passed(since, ttl.to_std()) {
+            draft.act(Action::DeleteJob);
+        }
+    }
+    Verdict::Completed(message)
 }
 
 /// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is what is asked for.
@@ -233,7 +288,7 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
             .status
             .rejected
             .as_ref()
-            .is_some_and(|rejected| rejected.hash == wanted.content.hash());
+            .is_some_and(|rejected| rejected.hash == wanted.try_hash());
         match classify(&wanted.content, held) {
             Change::None => draft.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
@@ -381,6 +436,13 @@ fn failed(report: &Report) -> Verdict {
 }
 
 fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
+    let asked = draft.input.job.spec.restore_from.as_ref();
+    if let (Some(asked), Some(acted)) = (asked, &draft.status.restore_from)
+        && acted.result == Outcome::Failed
+        && acted.value == asked.value()
+    {
+        return Verdict::Stalled(Stalled::RestoreFailed, acted.message.clone());
+    }
     if let Some(rejected) = &draft.status.rejected {
         let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
         return Verdict::Stalled(reason, rejected.message.clone());

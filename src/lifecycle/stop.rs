@@ -6,14 +6,15 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    action::{Action, EventKind, JobCall},
+    action::{Action, EventKind, JobCall, Trigger},
     draft::{Draft, Verdict, back_off, call_key},
     observed::Fact,
+    saving::Saved,
     situation::Standing,
 };
 use crate::api::{
     condition::Reconciling,
-    v1alpha1::{Outcome, Step, Transition, TransitionKind},
+    v1alpha1::{OnTransition, Outcome, Step, Transition, TransitionKind},
 };
 
 pub(super) fn suspend(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
@@ -39,6 +40,10 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         | Standing::Released { .. }
         | Standing::Nothing
         | Standing::Foreign { .. } => {
+            let wanted = draft.input.job.spec.snapshots.on_suspend;
+            if let Some(message) = keep_savepoint(draft, transition, wanted, Trigger::Suspend) {
+                return suspending(message);
+            }
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
@@ -78,13 +83,11 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
                     "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
                 ));
             }
-            suspending(stop(
-                draft,
-                transition,
-                revision,
-                StopMode::Savepoint,
-                false,
-            ))
+            let mode = match draft.input.job.spec.snapshots.on_suspend {
+                OnTransition::Take => StopMode::Savepoint,
+                OnTransition::Skip => StopMode::Checkpoint,
+            };
+            suspending(stop(draft, transition, revision, mode, false))
         }
     }
 }
@@ -124,9 +127,14 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         .revisions
         .values()
         .all(|facts| facts.pods.is_empty());
-    let late = draft
+    let patience = draft
         .input
-        .passed(transition.since.0, draft.input.settings.delete_timeout);
+        .job
+        .spec
+        .snapshots
+        .on_delete_timeout
+        .map_or(draft.input.settings.delete_timeout, |own| own.to_std());
+    let late = draft.input.passed(transition.since.0, patience);
     match transition.step {
         Step::Removing => {
             draft.act(Action::RemoveFinalizer);
@@ -153,6 +161,17 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         | Standing::Foreign { .. } => true,
         Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Unknown { .. } => false,
     };
+    if released
+        && !late
+        && let Some(message) = keep_savepoint(
+            draft,
+            transition,
+            draft.input.job.spec.snapshots.on_delete,
+            Trigger::Delete,
+        )
+    {
+        return deleting(message);
+    }
     if released || nobody || late {
         if !released && late {
             draft.tell(
@@ -168,13 +187,13 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         Standing::Runs { revision } if draft.follow(transition, revision) => {
             deleting(format!("revision {revision} runs the job"))
         }
-        Standing::Runs { revision } => deleting(stop(
-            draft,
-            transition,
-            revision,
-            StopMode::Checkpoint,
-            true,
-        )),
+        Standing::Runs { revision } => {
+            let mode = match draft.input.job.spec.snapshots.on_delete {
+                OnTransition::Take => StopMode::Savepoint,
+                OnTransition::Skip => StopMode::Checkpoint,
+            };
+            deleting(stop(draft, transition, revision, mode, true))
+        }
         Standing::HandingOver { to, .. } => {
             deleting(format!("waiting for revision {to} to take over first"))
         }
@@ -186,6 +205,32 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         | Standing::Released { .. }
         | Standing::Nothing
         | Standing::Foreign { .. } => deleting("the job has stopped".to_owned()),
+    }
+}
+
+/// Makes a StreamSnapshot of the savepoint that the stop has left, if one is wanted; says what is waited for. HEAD remembers where it lies.
+fn keep_savepoint(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    wanted: OnTransition,
+    trigger: Trigger,
+) -> Option<String> {
+    let head = draft.input.observed.head.known()?.as_ref()?;
+    let stem = format!("{}-stop-", transition.key);
+    let taken = head
+        .operations
+        .iter()
+        .find(|operation| operation.key.starts_with(&stem))?;
+    let OperationResult::Done { uri: Some(uri), .. } = &taken.result else {
+        return None;
+    };
+    if wanted == OnTransition::Skip {
+        return None;
+    }
+    match draft.save(transition, trigger, Some(uri.clone())) {
+        // The savepoint is whole: what becomes of the object does not hold up the transition.
+        Saved::Done | Saved::Failed(_) => None,
+        Saved::Waiting(message) => draft.creates_snapshot().then_some(message),
     }
 }
 

@@ -8,18 +8,19 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    action::{EventKind, JobCall},
+    action::{EventKind, JobCall, Trigger},
     draft::{Draft, Verdict, call_key},
     observed::Fact,
     preparation::Preparation,
     rollback,
+    saving::Saved,
     situation::{Standing, Wanted},
     standby::Promotion,
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
     names::pod_address,
-    v1alpha1::{Outcome, Step, Transition},
+    v1alpha1::{OnFailure, OnSavepointFailure, OnTransition, Outcome, Standby, Step, Transition},
 };
 
 /// Savepoints that must fail in a row before a person is asked for help; trying goes on.
@@ -74,7 +75,7 @@ fn reconsider(
         return cancel(draft, "the spec is again what runs");
     }
     let prepared = draft.input.revision(to).record.as_ref()?;
-    if prepared.content == wanted.content {
+    if prepared.is_same_try(wanted) {
         return None;
     }
     let next = draft.allot();
@@ -125,15 +126,28 @@ fn ready(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> 
                     .stateful_set
                     .map(|set| set.replicas))
                 .unwrap_or_else(|| draft.replicas());
-            draft.bring_up(to, workers.max(1));
+            draft.bring_up_beside(transition, to, workers.max(1));
             preparing(format!(
                 "creating revision {to} beside revision {from}, which runs on"
             ))
         }
         Preparation::Waiting { message, .. } => {
             let workers = draft.input.active_workers(from);
-            draft.bring_up(to, workers.unwrap_or_else(|| draft.replicas()));
+            draft.bring_up_beside(transition, to, workers.unwrap_or_else(|| draft.replicas()));
             preparing(format!("revision {to} is being prepared: {message}"))
+        }
+        Preparation::Broken {
+            reason: Stalled::Unschedulable | Stalled::QuotaExceeded,
+            message,
+        } if may_stand_by_with_less(draft, transition, to) => {
+            let next = draft.allot();
+            let mut smaller = draft.go(transition, Step::Preparing);
+            smaller.to = Some(next);
+            smaller.standby = Some(Standby::First);
+            draft.place(smaller);
+            preparing(format!(
+                "there is no room for all pods of revision {to} beside revision {from} ({message}): preparing revision {next} with its first pod only"
+            ))
         }
         Preparation::Broken { reason, message } => {
             let message =
@@ -143,6 +157,18 @@ fn ready(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> 
             Some(Verdict::Stalled(reason, message))
         }
     }
+}
+
+/// Whether a revision that finds no room asked for more than its first pod.
+fn may_stand_by_with_less(draft: &Draft<'_>, transition: &Transition, to: u64) -> bool {
+    let facts = draft.input.revision(to);
+    let asked = facts.stateful_set.map_or(2, |set| set.replicas);
+    transition.standby.is_none()
+        && asked > 1
+        && facts
+            .record
+            .as_ref()
+            .is_some_and(|record| record.standby == Standby::Full)
 }
 
 fn handing_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
@@ -162,7 +188,9 @@ fn handing_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u
             if draft.follow(transition, revision) {
                 return waiting(format!("revision {revision} runs the job"));
             }
-            if let Some(why) = cannot_hand_over(draft, revision) {
+            let refused = cannot_hand_over(draft, revision)
+                .or_else(|| goes_on_without_savepoint(draft, transition, revision));
+            if let Some(why) = refused {
                 draft.go(transition, Step::Promoting);
                 return waiting(format!(
                     "revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"
@@ -236,6 +264,23 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
     {
         return verdict;
     }
+    if asked.is_none() && draft.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
+        match draft.save(transition, Trigger::Upgrade, None) {
+            Saved::Done => {}
+            Saved::Waiting(message) => return verdict(transition, message),
+            Saved::Failed(why) => {
+                return match reconsider(draft, transition, from, to) {
+                    Some(verdict) => verdict,
+                    None => Verdict::Stalled(
+                        Stalled::SavepointFailed,
+                        format!(
+                            "{why}. Revision {from} runs on; delete that StreamSnapshot to try again, or set spec.snapshots.onUpgrade to Skip"
+                        ),
+                    ),
+                };
+            }
+        }
+    }
     if draft.input.report(from).is_none() {
         return verdict(
             transition,
@@ -271,6 +316,33 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
             format!("revision {from} does not hand over yet: {why}")
         }),
     )
+}
+
+/// Why the savepoint is not waited for any longer, if the spec allows that: it failed too often, and the last checkpoint is new enough.
+fn goes_on_without_savepoint(
+    draft: &Draft<'_>,
+    transition: &Transition,
+    revision: u64,
+) -> Option<String> {
+    let policy = &draft.input.job.spec.upgrade;
+    let why = transition.last_error.as_ref()?;
+    let last = draft.input.report(revision)?.last_checkpoint.as_ref()?;
+    let age = draft
+        .input
+        .now
+        .as_millisecond()
+        .saturating_sub(last.completed_ms);
+    let limit = policy.checkpoint_age_limit();
+    let young = u64::try_from(age).unwrap_or(0) <= limit.as_millis();
+    (policy.on_savepoint_failure == OnSavepointFailure::UseLastCheckpoint
+        && transition.retries >= SAVEPOINT_FAILURES
+        && young)
+        .then(|| {
+            format!(
+                "it failed {} times: {why}; spec.upgrade.onSavepointFailure is UseLastCheckpoint",
+                transition.retries
+            )
+        })
 }
 
 /// Why a revision cannot take a savepoint, if it cannot.
@@ -323,11 +395,13 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
     if let Some(verdict) = ready(draft, transition, from, to) {
         return verdict;
     }
+    let standing_by = draft.input.revision(to).stateful_set;
     let workers = draft
         .input
-        .revision(to)
-        .stateful_set
-        .map_or(1, |set| set.replicas.max(1));
+        .active_workers(from)
+        .or(standing_by.map(|set| set.replicas))
+        .unwrap_or(1)
+        .max(1);
     match draft.promote(transition, to, workers) {
         Promotion::Done => {
             draft.go(transition, Step::Verifying);
@@ -354,7 +428,12 @@ fn verifying(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
             draft.go(transition, Step::Retiring);
             waiting(format!("revision {to} read all input"))
         }
-        Standing::Runs { revision } if revision == to => proving(draft, transition, from, to),
+        Standing::Runs { revision } if revision == to => {
+            if let Some(workers) = draft.input.active_workers(to) {
+                draft.fill_up(to, workers);
+            }
+            proving(draft, transition, from, to)
+        }
         Standing::HandingOver { to: successor, .. } if successor == to => {
             if draft
                 .input
@@ -369,7 +448,7 @@ fn verifying(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
                     },
                     |ailment| ailment.message,
                 );
-                return rollback::begin(draft, transition, from, to, &message);
+                return failed(draft, transition, from, to, &message);
             }
             waiting(format!("revision {to} takes over"))
         }
@@ -417,7 +496,7 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
                 .as_ref()
                 .map_or("it failed", |error| error.message.as_str())
                 .to_owned();
-            return rollback::begin(draft, transition, from, to, &why);
+            return failed(draft, transition, from, to, &why);
         }
         if checkpointed {
             "input".clone_into(&mut missing);
@@ -429,22 +508,35 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
     if let Some(ailment) = draft.input.ailment(to, since)
         && (ailment.settled || late)
     {
-        return rollback::begin(draft, transition, from, to, &ailment.message);
+        return failed(draft, transition, from, to, &ailment.message);
     }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
     if late && draft.input.observed.head.known().is_some() {
-        return rollback::begin(
-            draft,
-            transition,
-            from,
-            to,
-            &format!("within {deadline} it did not show {missing}"),
-        );
+        let why = format!("within {deadline} it did not show {missing}");
+        return failed(draft, transition, from, to, &why);
     }
     Verdict::Reconciling(
         Reconciling::Verifying,
         format!("revision {to} runs; waiting for {missing}"),
     )
+}
+
+/// The new revision has the job and does not get on with it.
+fn failed(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    from: u64,
+    to: u64,
+    why: &str,
+) -> Verdict {
+    if draft.input.job.spec.upgrade.on_failure == OnFailure::Rollback {
+        return rollback::begin(draft, transition, from, to, why);
+    }
+    let message = format!(
+        "revision {to} failed after it took over ({why}) and stays, because spec.upgrade.onFailure is Pause; correct the spec, or set it back"
+    );
+    draft.finish(transition, Outcome::Failed, message.clone());
+    Verdict::Stalled(Stalled::ProgressDeadlineExceeded, message)
 }
 
 fn retiring(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {

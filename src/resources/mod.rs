@@ -5,10 +5,12 @@
 //! * [`owner`]: the StreamJob that owns them.
 //! * [`objects`]: ControllerRevision, ConfigMap, Service.
 //! * [`stateful_set`] and [`pod`]: the workers.
+//! * [`snapshot`]: StreamSnapshots that the operator takes by itself.
 
 pub mod objects;
 pub mod owner;
 pub mod pod;
+pub mod snapshot;
 pub mod stateful_set;
 
 use k8s_openapi::api::{
@@ -16,7 +18,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Service},
 };
 
-pub use self::owner::Owner;
+pub use self::{owner::Owner, snapshot::snapshot};
 use crate::lifecycle::RevisionRecord;
 
 /// What the operator's configuration says about pods.
@@ -30,6 +32,25 @@ pub struct PodSettings {
     pub log_level: String,
     /// Seconds that a pod tolerates a lost node: longer than the operator waits, so that the operator decides.
     pub node_toleration_seconds: i64,
+}
+
+/// How large a revision is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Workers that it runs on once it has the job.
+    pub workers: u32,
+    /// Worker pods to begin with.
+    pub replicas: u32,
+}
+
+impl Size {
+    /// A revision all of whose pods start at once.
+    pub const fn of(workers: u32) -> Self {
+        Self {
+            workers,
+            replicas: workers,
+        }
+    }
 }
 
 /// The objects of one revision.
@@ -50,13 +71,13 @@ pub fn children(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
-    replicas: u32,
+    size: Size,
     settings: &PodSettings,
 ) -> Children {
     Children {
         controller_revision: objects::controller_revision(owner, revision, record),
         config_map: objects::config_map(owner, revision, record),
         service: objects::service(owner, revision),
-        stateful_set: stateful_set::build(owner, revision, record, replicas, settings),
+        stateful_set: stateful_set::build(owner, revision, record, size, settings),
     }
 }

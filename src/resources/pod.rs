@@ -16,7 +16,7 @@ use super::{Owner, PodSettings};
 use crate::{
     api::{
         names::{CONTAINER, SQL_KEY, pod_address, revision_name, revision_selector},
-        v1alpha1,
+        v1alpha1::{self, Backoff, DroppedState, Guarantee, Standby},
     },
     lifecycle::RevisionRecord,
 };
@@ -38,7 +38,7 @@ pub fn spec(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
-    replicas: u32,
+    workers: u32,
     settings: &PodSettings,
 ) -> PodSpec {
     let template = record.content.pod_template.clone().unwrap_or_default();
@@ -58,7 +58,7 @@ pub fn spec(
             }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(owner, revision, record, replicas, settings)],
+        containers: vec![container(owner, revision, record, workers, settings)],
         volumes: Some(vec![
             Volume {
                 name: "sql".to_owned(),
@@ -106,7 +106,7 @@ fn container(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
-    replicas: u32,
+    workers: u32,
     settings: &PodSettings,
 ) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
@@ -125,7 +125,7 @@ fn container(
         name: CONTAINER.to_owned(),
         image: Some(record.image.clone()),
         image_pull_policy: settings.image_pull_policy.clone(),
-        args: Some(arguments(owner, revision, record, replicas)),
+        args: Some(arguments(owner, revision, record, workers)),
         env: Some(environment(record, settings)),
         env_from: settings
             .credentials_secret
@@ -165,7 +165,7 @@ fn container(
 }
 
 /// Flags of `streamjob-runtime node`.
-fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u32) -> Vec<String> {
+fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32) -> Vec<String> {
     let content = &record.content;
     let coordinator = format!(
         "{}:{CONTROL_PORT}",
@@ -176,7 +176,7 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
         ("job-name", owner.name.clone()),
         ("job-uid", owner.uid.clone()),
         ("revision", revision.to_string()),
-        ("workers", replicas.to_string()),
+        ("workers", workers.to_string()),
         ("slots", content.slots.to_string()),
         ("max-parallelism", content.max_parallelism.to_string()),
         ("storage-uri", record.storage.uri.clone()),
@@ -193,6 +193,7 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
         ("coordinator", coordinator),
         ("grace", format!("{GRACE_SECONDS}s")),
     ];
+    flags.extend(policies(record));
     flags.extend(
         record
             .storage
@@ -214,6 +215,27 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, replicas: u3
                 .map(|(flag, value)| format!("--{flag}={value}")),
         )
         .collect()
+}
+
+/// Flags that differ from the runtime's defaults: an older runtime need not know those that nobody asks for.
+fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
+    let content = &record.content;
+    let backoff = &content.restart.backoff;
+    let mut flags = Vec::new();
+    if *backoff != Backoff::default() {
+        flags.push(("restart-initial", backoff.initial.to_string()));
+        flags.push(("restart-max", backoff.max.to_string()));
+    }
+    if content.checkpoints.guarantee == Guarantee::AtLeastOnce {
+        flags.push(("guarantee", "AtLeastOnce".to_owned()));
+    }
+    if record.dropped_state == DroppedState::Allow {
+        flags.push(("dropped-state", "Allow".to_owned()));
+    }
+    if record.standby == Standby::First {
+        flags.push(("standby", "First".to_owned()));
+    }
+    flags
 }
 
 fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
-use super::{Owner, PodSettings, pod};
+use super::{Owner, PodSettings, Size, pod};
 use crate::{
     api::names::{child_labels, revision_name, revision_selector},
     lifecycle::RevisionRecord,
@@ -19,7 +19,7 @@ pub fn build(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
-    replicas: u32,
+    size: Size,
     settings: &PodSettings,
 ) -> StatefulSet {
     let template = record.content.pod_template.clone().unwrap_or_default();
@@ -32,7 +32,7 @@ pub fn build(
     StatefulSet {
         metadata: owner.metadata(revision),
         spec: Some(StatefulSetSpec {
-            replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)),
+            replicas: Some(i32::try_from(size.replicas).unwrap_or(i32::MAX)),
             service_name: Some(revision_name(&owner.name, revision)),
             // All workers at once, in any order: none of them waits for another.
             pod_management_policy: Some("Parallel".to_owned()),
@@ -51,7 +51,7 @@ pub fn build(
                     annotations: (!template.annotations.is_empty()).then_some(template.annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod::spec(owner, revision, record, replicas, settings)),
+                spec: Some(pod::spec(owner, revision, record, size.workers, settings)),
             },
             ..StatefulSetSpec::default()
         }),

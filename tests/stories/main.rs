@@ -3,6 +3,7 @@
 //!
 //! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs.
 //! * [`gitops`]: what Argo CD and Flux make of it.
+//! * [`saving`], [`restoring`]: snapshots, and going back to them.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //!
@@ -46,6 +47,8 @@ mod crashing;
 mod failing;
 mod gitops;
 mod rbac;
+mod restoring;
+mod saving;
 mod scaling;
 mod starting;
 mod stopping;
@@ -60,6 +63,8 @@ fn all() -> Vec<Entry> {
         stopping::all(),
         failing::all(),
         gitops::all(),
+        saving::all(),
+        restoring::all(),
     ]
     .concat()
 }

@@ -26,6 +26,8 @@ pub struct Script {
     pub no_input: bool,
     /// Why the final checkpoint of a hand-over, a stop or a rescale fails.
     pub final_checkpoint_fails: Option<String>,
+    /// Why a savepoint beside the running job fails.
+    pub savepoint_fails: Option<String>,
     /// The Job API is not answered.
     pub deaf: bool,
     /// What the coordinator cannot go on with.

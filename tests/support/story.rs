@@ -16,7 +16,7 @@ use streamkeeper::{
     api::{
         condition,
         names::{RESTARTED_AT, REVISION_LABEL, pod_name},
-        v1alpha1::{S3, StreamJob, StreamJobStatus},
+        v1alpha1::{S3, SnapshotPhase, StreamJob, StreamJobStatus, StreamSnapshot},
     },
     clock::Clock,
     controller::{Context, Ports, run},
@@ -35,6 +35,7 @@ use super::{
         ApiServer, Kind,
         kinds::{
             CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
+            STREAM_SNAPSHOTS,
         },
         store::Deletion,
     },
@@ -168,7 +169,8 @@ impl Story {
         });
         let ports = Ports {
             jobs: port.clone(),
-            heads: port,
+            heads: port.clone(),
+            folders: port,
         };
         let events = Events::new(client.clone(), identity.to_owned());
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
@@ -294,6 +296,86 @@ impl Story {
             .store
             .create(&STREAM_JOBS, NAMESPACE, object, now)
             .expect("a valid StreamJob");
+    }
+
+    /// Creates a snapshot with this spec.
+    pub fn snapshot(&mut self, name: &str, spec: Value) {
+        let now = self.now();
+        let object = json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamSnapshot", "metadata": { "name": name, "namespace": NAMESPACE }, "spec": spec,
+        });
+        let snapshot: StreamSnapshot = serde_json::from_value(object).expect("a StreamSnapshot");
+        let object = serde_json::to_value(snapshot).expect("JSON");
+        self.world()
+            .store
+            .create(&STREAM_SNAPSHOTS, NAMESPACE, object, now)
+            .expect("a valid StreamSnapshot");
+    }
+
+    /// Sets an annotation of a snapshot.
+    pub fn annotate_snapshot(&mut self, name: &str, key: &str, value: &str) {
+        let now = self.now();
+        let patch = json!({ "metadata": { "annotations": { key: value } } });
+        self.world()
+            .store
+            .merge(&STREAM_SNAPSHOTS, NAMESPACE, name, &patch, now)
+            .expect("a StreamSnapshot");
+    }
+
+    /// Sets an annotation of a job.
+    pub fn annotate(&mut self, name: &str, key: &str, value: &str) {
+        self.patch(
+            name,
+            &json!({ "metadata": { "annotations": { key: value } } }),
+        );
+    }
+
+    /// Deletes a snapshot.
+    pub fn delete_snapshot(&mut self, name: &str) {
+        self.remove(&STREAM_SNAPSHOTS, name);
+    }
+
+    /// All snapshots, by name.
+    pub fn snapshots(&self) -> BTreeMap<String, StreamSnapshot> {
+        let all = self.world().store.all(&STREAM_SNAPSHOTS);
+        all.iter()
+            .map(|object| {
+                let name = text(object, "/metadata/name").to_owned();
+                let snapshot =
+                    StreamSnapshot::deserialize(object.as_ref()).expect("a StreamSnapshot");
+                (name, snapshot)
+            })
+            .collect()
+    }
+
+    /// How far a snapshot is.
+    pub fn snapshot_phase(&self, name: &str) -> Option<SnapshotPhase> {
+        self.snapshots().get(name)?.status.as_ref()?.phase
+    }
+
+    /// Folder of a snapshot.
+    pub fn snapshot_uri(&self, name: &str) -> String {
+        let all = self.snapshots();
+        let status = all.get(name).and_then(|snapshot| snapshot.status.clone());
+        status.and_then(|status| status.uri).unwrap_or_default()
+    }
+
+    /// Why a snapshot is ready or not.
+    pub fn snapshot_message(&self, name: &str) -> String {
+        let all = self.snapshots();
+        let status = all.get(name).and_then(|snapshot| snapshot.status.clone());
+        let conditions = status.unwrap_or_default().conditions;
+        condition::get(&conditions, condition::kind::READY)
+            .map(|ready| ready.message.clone())
+            .unwrap_or_default()
+    }
+
+    /// Waits until a snapshot is complete.
+    pub async fn saved(&mut self, name: &str) {
+        self.until(&format!("snapshot {name} is complete"), |story| {
+            story.snapshot_phase(name) == Some(SnapshotPhase::Completed)
+        })
+        .await;
     }
 
     /// Merges a change into the spec of a job.
@@ -650,6 +732,10 @@ impl Story {
         for job in world.store.all(&STREAM_JOBS) {
             let shown = json!({ "name": job["metadata"]["name"], "generation": job["metadata"]["generation"], "deletionTimestamp": job["metadata"]["deletionTimestamp"], "status": job["status"] });
             let _ = writeln!(out, "--- StreamJob\n{shown:#}");
+        }
+        for snapshot in world.store.all(&STREAM_SNAPSHOTS) {
+            let shown = json!({ "name": snapshot["metadata"]["name"], "labels": snapshot["metadata"]["labels"], "deletionTimestamp": snapshot["metadata"]["deletionTimestamp"], "status": snapshot["status"] });
+            let _ = writeln!(out, "--- StreamSnapshot\n{shown:#}");
         }
         for set in world.store.all(&STATEFUL_SETS) {
             let _ = writeln!(

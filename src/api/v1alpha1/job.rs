@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    policies::{Rescale, Restart, RestoreFrom, Snapshots, Upgrade},
     status::StreamJobStatus,
     workers::{EnvVar, Workers},
 };
@@ -37,6 +38,7 @@ use crate::api::duration::Duration;
     printcolumn(name = "VERSION", type_ = "string", json_path = ".status.effective.version", description = "Version of the runtime", priority = 1),
     printcolumn(name = "WORKERS", type_ = "string", json_path = ".status.workers.summary", description = "Ready and wanted workers", priority = 1),
     printcolumn(name = "REVISION", type_ = "string", json_path = ".status.revision.summary", description = "Running revision, and the one on its way", priority = 1),
+    printcolumn(name = "SNAPSHOT", type_ = "date", json_path = ".status.lastSnapshot.completionTime", description = "Age of the newest complete snapshot", priority = 1),
     printcolumn(name = "STATE", type_ = "string", json_path = ".status.lastCheckpoint.size", description = "Size of the newest checkpoint", priority = 1),
     printcolumn(name = "MESSAGE", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "Why it is ready or not", priority = 1),
     validation = ("self.metadata.name.size() <= 40", "metadata.name must be at most 40 characters long: the names of its pods are made from it"),
@@ -93,9 +95,26 @@ pub struct StreamJobSpec {
     /// How a changed spec is rolled out.
     #[serde(default)]
     pub upgrade: Upgrade,
+    /// How the job moves to another number of workers.
+    #[serde(default)]
+    pub rescale: Rescale,
+    /// How the job is started again after a failure.
+    #[serde(default)]
+    pub restart: Restart,
+    /// StreamSnapshots that the operator takes of this job by itself.
+    #[serde(default)]
+    pub snapshots: Snapshots,
+    /// State to go on from, instead of what the job has: a snapshot, acted on once per value. On a new StreamJob its first start goes on from there; on one that runs, the job
+    /// goes back (or over) to it, and output written since is written again. What was done is in `status.restoreFrom`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
     /// `true` stops the job with a savepoint and removes its pods; `false` resumes it from there. Default `false`.
     #[serde(default)]
     pub suspend: bool,
+    /// How long a StreamJob whose input has an end is kept after it completed; then the operator deletes it, while its state and output stay. Its pods go after a minute. A
+    /// duration; unset means for ever. Example: `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_completion: Option<Duration>,
 }
 
 const fn default_max_parallelism() -> u16 {
@@ -147,7 +166,8 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3>,
     /// What to do when the first start finds state that another StreamJob left at the same place: `Resume` (the default) goes on from it if its job was deleted or
-    /// stopped; `Fail` refuses to start.
+    /// stopped; `Ignore` starts from nothing beside it; `Fail` refuses to start. State that is in use is never taken: see the annotation
+    /// `streamkeeper.dev/take-over`.
     #[serde(default)]
     pub on_existing_state: OnExistingState,
 }
@@ -180,6 +200,8 @@ pub enum OnExistingState {
     /// Go on from it.
     #[default]
     Resume,
+    /// Start from nothing.
+    Ignore,
     /// Refuse to start.
     Fail,
 }
@@ -207,6 +229,20 @@ pub struct Checkpoints {
     #[serde(default = "default_retain")]
     #[schemars(range(min = 1, max = 10))]
     pub retain: u32,
+    /// What a failure may do to results: with `ExactlyOnce` (the default) every record counts once; with `AtLeastOnce` checkpoints hold up no channel, and records after a
+    /// restore may count twice. A change makes a new revision.
+    #[serde(default)]
+    pub guarantee: Guarantee,
+}
+
+/// What a failure may do to results.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Guarantee {
+    /// Every record counts once.
+    #[default]
+    ExactlyOnce,
+    /// A record may count twice after a restore.
+    AtLeastOnce,
 }
 
 const fn default_interval() -> Duration {
@@ -227,28 +263,7 @@ impl Default for Checkpoints {
             interval: default_interval(),
             timeout: default_timeout(),
             retain: default_retain(),
-        }
-    }
-}
-
-/// How a changed spec is rolled out: the new revision starts beside the old one, is checked, and takes the job over with a savepoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Upgrade {
-    /// A new revision must be prepared within this time or it is given up, and must complete a checkpoint and read input within this time after it took over or
-    /// the job is rolled back. A duration, default `10m`.
-    #[serde(default = "default_progress_deadline")]
-    pub progress_deadline: Duration,
-}
-
-const fn default_progress_deadline() -> Duration {
-    Duration::from_secs(600)
-}
-
-impl Default for Upgrade {
-    fn default() -> Self {
-        Self {
-            progress_deadline: default_progress_deadline(),
+            guarantee: Guarantee::default(),
         }
     }
 }

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::policies::Standby;
+
 /// What the operator reports.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +33,18 @@ pub struct StreamJobStatus {
     /// The newest complete checkpoint: where the job would go on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_checkpoint: Option<CheckpointStatus>,
+    /// The newest complete StreamSnapshot of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_snapshot: Option<SnapshotSummary>,
+    /// The newest time of `spec.snapshots.schedule` that a snapshot was taken for, or that is past and needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_schedule: Option<Time>,
+    /// The value of `spec.restoreFrom` that was last acted on, and how that went; it is not acted on again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreRequest>,
+    /// When all input was read and committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
     /// The last time the job went on from a checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_restore: Option<RestoreStatus>,
@@ -147,6 +161,35 @@ pub struct CheckpointStatus {
     pub uri: Option<String>,
 }
 
+/// The newest snapshot of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotSummary {
+    /// Name of the StreamSnapshot.
+    pub name: String,
+    /// Checkpoint that it holds.
+    pub checkpoint: u64,
+    /// When it was complete.
+    pub completion_time: Time,
+    /// Folder that holds it.
+    pub uri: String,
+}
+
+/// A value of `spec.restoreFrom` that was acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreRequest {
+    /// The value, as `snapshot NAME` or a URI.
+    pub value: String,
+    /// How it went.
+    pub result: Outcome,
+    /// When.
+    pub time: Time,
+    /// What was wrong and what to do, or which revision went on from which checkpoint.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
 /// A restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -204,6 +247,12 @@ pub struct Transition {
     /// Revision it leads to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
+    /// Pods of the new revision that start before it takes over, when there was no room for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Standby>,
+    /// What it goes on from, for a restore: a folder of a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<String>,
     /// Workers it leads to, for a rescale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
@@ -236,7 +285,7 @@ pub enum TransitionKind {
     Suspend,
     /// Go on after a suspension.
     Resume,
-    /// A failure and the restore after it, as history records it; never in progress.
+    /// A failure and the restore after it, as history records it; in progress, the way back to a snapshot that `spec.restoreFrom` asks for.
     Restore,
     /// The content of an earlier revision takes over again.
     Rollback,

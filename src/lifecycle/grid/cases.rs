@@ -56,9 +56,10 @@ pub(super) enum Asked {
     Suspended,
     NoSqlYet,
     NoSql,
+    Restore,
 }
 
-const ASKED: [Asked; 9] = [
+const ASKED: [Asked; 10] = [
     Asked::Same,
     Asked::Upgrade,
     Asked::Another,
@@ -68,7 +69,10 @@ const ASKED: [Asked; 9] = [
     Asked::Suspended,
     Asked::NoSqlYet,
     Asked::NoSql,
+    Asked::Restore,
 ];
+/// Folder of the snapshot that is asked for.
+const FOLDER: &str = "s3://streams/prod/savepoints/monday";
 
 /// What a coordinator says about the call that a transition makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -123,6 +127,7 @@ fn spec(asked: Asked) -> StreamJob {
         Asked::Same | Asked::Suspended | Asked::NoSqlYet | Asked::NoSql => {
             ("engine", "Native".into())
         }
+        Asked::Restore => ("restoreFrom", json!({ "uri": FOLDER })),
         Asked::Upgrade => ("image", "runtime:2".into()),
         Asked::Another => ("image", "runtime:3".into()),
         Asked::Impossible => ("maxParallelism", 256.into()),
@@ -196,6 +201,8 @@ impl Case {
             key: "key".to_owned(),
             from,
             to,
+            standby: None,
+            restores: (kind == TransitionKind::Restore).then(|| FOLDER.to_owned()),
             workers: (kind == TransitionKind::Rescale).then_some(workers),
             step,
             since: since.clone(),
@@ -264,6 +271,7 @@ impl Case {
             | Asked::Impossible
             | Asked::More
             | Asked::Fewer
+            | Asked::Restore
             | Asked::Suspended => Fact::Known("SELECT 1".to_owned()),
         };
         let mut revisions = BTreeMap::new();

@@ -182,6 +182,9 @@ fn a_running_revision_is_not_touched_before_its_successor_is_ready(
         }
         Action::AddFinalizer
         | Action::RemoveFinalizer
+        | Action::CreateSnapshot { .. }
+        | Action::DeleteSnapshot { .. }
+        | Action::DeleteJob
         | Action::ApplyRevision { .. }
         | Action::ForgetRevision { .. }
         | Action::ForceDeletePod { .. } => false,

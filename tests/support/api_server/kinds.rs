@@ -62,6 +62,16 @@ pub static STREAM_JOBS: Kind = Kind {
     generation: true,
     ..kind("streamkeeper.dev", "v1alpha1", "streamjobs", "StreamJob")
 };
+pub static STREAM_SNAPSHOTS: Kind = Kind {
+    status: true,
+    generation: true,
+    ..kind(
+        "streamkeeper.dev",
+        "v1alpha1",
+        "streamsnapshots",
+        "StreamSnapshot",
+    )
+};
 pub static PODS: Kind = Kind {
     status: true,
     ..kind("", "v1", "pods", "Pod")
@@ -83,8 +93,9 @@ pub static CONTROLLER_REVISIONS: Kind =
 pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 
 /// Every served kind.
-pub static KINDS: [&Kind; 8] = [
+pub static KINDS: [&Kind; 9] = [
     &STREAM_JOBS,
+    &STREAM_SNAPSHOTS,
     &PODS,
     &NODES,
     &SERVICES,

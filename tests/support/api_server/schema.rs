@@ -1,25 +1,33 @@
-//! What the CRD of StreamJob demands of an object, as far as its structure goes: types, required and unknown fields, values, lengths.
+//! What the CRDs demand of an object, as far as its structure goes: types, required and unknown fields, values, lengths.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 use streamkeeper::api::crd;
 
 use super::{kinds::Kind, refusal::Refusal};
 
-static STREAM_JOB: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(crd::stream_job()).expect("a CRD is JSON");
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+/// Schemas by kind.
+static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let schema = |crd: &CustomResourceDefinition| {
+        let crd = serde_json::to_value(crd).expect("a CRD is JSON");
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+    };
+    crd::files()
+        .iter()
+        .map(|(_, crd)| (crd.spec.names.kind.clone(), schema(crd)))
+        .collect()
 });
 
-/// Refuses an object that the CRD's schema forbids; what is not a StreamJob passes.
+/// Refuses an object that its CRD's schema forbids; what has no CRD passes.
 pub fn check(kind: &Kind, called: &str, object: &Value) -> Result<(), Refusal> {
-    if kind.kind != "StreamJob" {
+    let Some(schema) = SCHEMAS.get(kind.kind) else {
         return Ok(());
-    }
+    };
     for part in ["spec", "status"] {
         if let Some(value) = object.get(part) {
-            fits(&STREAM_JOB["properties"][part], value, part)
+            fits(&schema["properties"][part], value, part)
                 .map_err(|why| Refusal::invalid(called, &why))?;
         }
     }

@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use streamkeeper::lifecycle::JobCall;
 use streamkeeper_protocol::{
-    head::{Begun, Head, HeadChange, HeadError, LastCheckpoint, OperationResult},
-    job_api::{CheckpointFailures, CheckpointReport, Failure, JobPhase, Pause, PauseReason},
+    head::{Begun, Head, HeadChange, HeadError, LastCheckpoint, OperationKind, OperationResult},
+    job_api::{
+        CheckpointFailures, CheckpointReport, Failure, JobPhase, Pause, PauseReason,
+        SavepointRequest, StopMode,
+    },
 };
 
 use super::{
-    JobName,
+    Folder, JobName,
     process::{Passed, Process, Role, Surroundings, kind_of, passed},
 };
 use crate::support::kubelet::Exit;
@@ -148,7 +151,9 @@ impl Process {
         if !self.script.no_input {
             lead.records += 100;
         }
-        if !self.asked.is_empty() {
+        if let Some(JobCall::Savepoint(request)) = self.asked.front().cloned() {
+            self.save(around, head, &request);
+        } else if !self.asked.is_empty() {
             self.end_or_move(around, head, true);
         } else if lead.next_checkpoint <= around.now {
             lead.next_checkpoint = later(around.now, INTERVAL);
@@ -224,6 +229,7 @@ impl Process {
             Ok(change) => {
                 let written = self.write(around, change);
                 self.asked.pop_front();
+                around.folders.extend(self.saved.drain(..));
                 let result = OperationResult::Done {
                     checkpoint: written.last.as_ref().map(|last| last.checkpoint),
                     uri: None,
@@ -237,7 +243,10 @@ impl Process {
                             around.now,
                         )));
                     }
-                    JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Promote(_) => {
+                    JobCall::HandOver(_)
+                    | JobCall::Stop(_)
+                    | JobCall::Promote(_)
+                    | JobCall::Savepoint(_) => {
                         self.epitaph = Some(self.report());
                         self.role = Role::Idle(JobPhase::Stopped);
                     }
@@ -265,7 +274,13 @@ impl Process {
             JobCall::HandOver(request) => change.hand_over(request.to_revision)?,
             JobCall::Stop(request) => change.stop(request.release)?,
             JobCall::Rescale(request) => change.on_workers(request.workers).new_attempt(token)?,
-            JobCall::Promote(_) => change,
+            JobCall::Promote(_) | JobCall::Savepoint(_) => change,
+        };
+        let folder = match call {
+            JobCall::Stop(request) if request.mode == StopMode::Savepoint => {
+                Some(format!("s3://streams/savepoints/{}", request.key))
+            }
+            _ => None,
         };
         let change = match change.begin_operation(call.key(), kind_of(call))? {
             Begun::New(change) => change,
@@ -276,13 +291,53 @@ impl Process {
                 });
             }
         };
+        if let (Some(uri), Some(last)) = (&folder, &change.head().last) {
+            self.saved.push((
+                uri.clone(),
+                Folder {
+                    checkpoint: last.checkpoint,
+                    completed_ms: last.completed_ms,
+                    revision: self.revision,
+                    damaged: false,
+                },
+            ));
+        }
         change.finish_operation(
             call.key(),
             OperationResult::Done {
                 checkpoint,
-                uri: None,
+                uri: folder,
             },
         )
+    }
+
+    /// A savepoint beside the running job: a checkpoint, copied.
+    fn save(&mut self, around: &mut Surroundings<'_>, head: &Head, request: &SavepointRequest) {
+        let call = JobCall::Savepoint(request.clone());
+        if let Some(why) = self.script.savepoint_fails.clone() {
+            self.give_up(&call, OperationResult::Failed { why });
+            return;
+        }
+        let change = self
+            .checkpoint(head.change(), around.now)
+            .expect("the owner of a running HEAD may publish");
+        let written = self.write(around, change);
+        let last = written.last.expect("a checkpoint was written");
+        let folder = request.uri.as_deref().unwrap_or(&request.key);
+        let uri = format!("s3://streams/{folder}");
+        let held = Folder {
+            checkpoint: last.checkpoint,
+            completed_ms: last.completed_ms,
+            revision: self.revision,
+            damaged: false,
+        };
+        around.folders.insert(uri.clone(), held);
+        let done = OperationResult::Done {
+            checkpoint: Some(last.checkpoint),
+            uri: Some(uri),
+        };
+        self.asked.pop_front();
+        self.note(&request.key, OperationKind::Savepoint, done);
     }
 
     fn give_up(&mut self, call: &JobCall, result: OperationResult) {

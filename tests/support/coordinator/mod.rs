@@ -27,6 +27,16 @@ use super::{
     world::World,
 };
 
+/// A savepoint, as its folder holds it.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    pub checkpoint: u64,
+    pub completed_ms: i64,
+    pub revision: u64,
+    /// Somebody changed a byte of it.
+    pub damaged: bool,
+}
+
 /// Names a job: namespace and name.
 pub type JobName = (String, String);
 
@@ -35,6 +45,8 @@ pub type JobName = (String, String);
 pub struct Coordinators {
     /// HEAD records, as they lie in storage.
     pub heads: BTreeMap<JobName, Head>,
+    /// Folders of savepoints, by URI.
+    pub folders: BTreeMap<String, Folder>,
     /// Whether the storage answers.
     pub storage: HeadStore,
     scripts: Vec<(String, Script)>,
@@ -165,6 +177,7 @@ pub fn run(world: &mut World) {
             crew: &crew,
             storage: &jobs.storage,
             heads: &mut jobs.heads,
+            folders: &mut jobs.folders,
             dice: &mut jobs.dice,
         };
         match process.step(&mut surroundings) {

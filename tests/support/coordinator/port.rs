@@ -8,8 +8,11 @@ use std::{
 
 use streamkeeper::{
     engine::{Answer, CallError, JobApi},
-    lifecycle::{Fact, JobCall, ResolvedStorage},
-    storage::Heads,
+    lifecycle::{
+        Fact, JobCall, ResolvedStorage,
+        snapshot::{Content, Trouble, TroubleKind, Work},
+    },
+    storage::{Folders, Heads, Progress, folders::Outcome},
 };
 use streamkeeper_protocol::{
     head::Head,
@@ -108,6 +111,7 @@ impl JobPort {
             crew: &crew,
             storage: &jobs.storage,
             heads: &mut jobs.heads,
+            folders: &mut jobs.folders,
             dice: &mut jobs.dice,
         };
         let answer = question(&mut process, &mut around);
@@ -147,6 +151,7 @@ impl JobPort {
 const fn verb(call: &JobCall) -> &'static str {
     match call {
         JobCall::Promote(_) => "promote",
+        JobCall::Savepoint(_) => "savepoint",
         JobCall::HandOver(_) => "hand-over",
         JobCall::Stop(_) => "stop",
         JobCall::Rescale(_) => "rescale",
@@ -206,6 +211,56 @@ impl Heads for JobPort {
                         .cloned(),
                 ),
             }
+        })
+    }
+}
+
+impl Folders for JobPort {
+    fn work<'a>(
+        &'a self,
+        work: Work,
+        storage: &'a ResolvedStorage,
+        folder: &'a str,
+        progress: &'a Progress,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(async move {
+            self.life.alive().await;
+            progress.set(0, 5 << 20);
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            self.life.alive().await;
+            let at = format!("s3://{}/{folder}", storage.bucket);
+            let mut world = self.world.lock().expect("no panic while locked");
+            let trouble = |kind, message: String| Trouble { kind, message };
+            if let Some(error) = world.jobs.storage.error(&at) {
+                let kind = match world.jobs.storage {
+                    Store::Denied => TroubleKind::Denied,
+                    Store::Fine | Store::Down => TroubleKind::Down,
+                };
+                return Err(trouble(kind, error.to_string()));
+            }
+            if work == Work::Remove {
+                world.effects.push(format!("remove {at}"));
+                world.jobs.folders.remove(&at);
+                return Ok(None);
+            }
+            let Some(found) = world.jobs.folders.get(&at) else {
+                return Err(trouble(
+                    TroubleKind::Missing,
+                    format!("GetObject {at}/metadata.json: no such object"),
+                ));
+            };
+            if found.damaged && work == Work::Verify {
+                return Err(trouble(
+                    TroubleKind::Damaged,
+                    format!("{at}/data/0001: wrong checksum"),
+                ));
+            }
+            Ok(Some(Content {
+                checkpoint: found.checkpoint,
+                completed_ms: found.completed_ms,
+                total_bytes: 5 << 20,
+                revision: found.revision,
+            }))
         })
     }
 }

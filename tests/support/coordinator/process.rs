@@ -9,8 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use streamkeeper::{engine::CallError, lifecycle::JobCall};
 use streamkeeper_protocol::{
     head::{
-        ClaimDecision, Claimant, Head, HeadError, Ids, Import, LastCheckpoint, OperationKind,
-        OperationResult, Order, claim,
+        ClaimDecision, Claimant, Head, Ids, Import, LastCheckpoint, OperationKind, OperationResult,
+        Order, claim,
     },
     job_api::{
         CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
@@ -18,7 +18,7 @@ use streamkeeper_protocol::{
     },
 };
 
-use super::{JobName, leading::Lead, port::Store};
+use super::{Folder, JobName, leading::Lead, port::Store};
 use crate::support::{kubelet::Exit, script::Script};
 
 /// What a process can see and change outside itself.
@@ -27,6 +27,7 @@ pub struct Surroundings<'a> {
     pub crew: &'a BTreeMap<u32, (String, i32)>,
     pub storage: &'a Store,
     pub heads: &'a mut BTreeMap<JobName, Head>,
+    pub folders: &'a mut BTreeMap<String, Folder>,
     pub dice: &'a mut u64,
 }
 
@@ -76,6 +77,8 @@ pub struct Process {
     pub error: Option<JobError>,
     /// The report of the attempt that is over.
     pub epitaph: Option<Report>,
+    /// Savepoints that the next write of HEAD names.
+    pub saved: Vec<(String, Folder)>,
 }
 
 impl Process {
@@ -105,6 +108,7 @@ impl Process {
             pauses: Vec::new(),
             error: None,
             epitaph: None,
+            saved: Vec::new(),
         }
     }
 
@@ -191,7 +195,7 @@ impl Process {
             },
         ) {
             ClaimDecision::Create(next) | ClaimDecision::Replace(next) => next,
-            ClaimDecision::Import(import) => imported(import, &self.plan_hash, around.now)?,
+            ClaimDecision::Import(import) => self.import(around, import, order)?,
             ClaimDecision::StandBy { .. } => return Ok(false),
             ClaimDecision::Refuse { code, why } => return Err((code.to_owned(), why)),
         };
@@ -208,6 +212,47 @@ impl Process {
         self.role = Role::Leading(Box::new(Lead::new(&next, reason, around.now)));
         around.heads.insert(self.job.clone(), next);
         Ok(true)
+    }
+
+    /// Brings a savepoint along, if it is there and fits.
+    fn import(
+        &self,
+        around: &Surroundings<'_>,
+        import: Import,
+        order: Order<'_>,
+    ) -> Result<Head, (String, String)> {
+        let Order::Promoted {
+            from: PromoteFrom::Savepoint { uri },
+            ..
+        } = order
+        else {
+            panic!("an import without a savepoint: {order:?}");
+        };
+        let Some(held) = around.folders.get(uri) else {
+            return Err((
+                "SnapshotNotFound".to_owned(),
+                format!("{uri} holds no savepoint"),
+            ));
+        };
+        if held.damaged {
+            return Err((
+                "RestoreFailed".to_owned(),
+                format!("{uri}/data/0001 is damaged"),
+            ));
+        }
+        let last = LastCheckpoint {
+            checkpoint: import.checkpoint(),
+            manifest: format!("chk/{}/imported", import.checkpoint()),
+            needs_commit: false,
+            committed: true,
+            completed_ms: held.completed_ms,
+            written_bytes: 0,
+            total_bytes: 5 << 20,
+            duration_ms: 0,
+        };
+        import
+            .with(last, &self.plan_hash)
+            .map_err(|error| ("BadRequest".to_owned(), error.to_string()))
     }
 
     /// Answers a mutating call.
@@ -457,24 +502,9 @@ pub fn passed(since: Timestamp, long: Duration, now: Timestamp) -> Passed {
 pub fn kind_of(call: &JobCall) -> OperationKind {
     match call {
         JobCall::Promote(_) => OperationKind::Promote,
+        JobCall::Savepoint(_) => OperationKind::Savepoint,
         JobCall::HandOver(_) => OperationKind::HandOver,
         JobCall::Stop(_) => OperationKind::Stop,
         JobCall::Rescale(_) => OperationKind::Rescale,
     }
-}
-
-/// HEAD after a savepoint, which always exists here, was copied among the job's checkpoints.
-fn imported(import: Import, plan_hash: &str, now: Timestamp) -> Result<Head, (String, String)> {
-    let last = LastCheckpoint {
-        checkpoint: import.checkpoint(),
-        manifest: format!("chk/{}/manifest.json", import.checkpoint()),
-        needs_commit: false,
-        committed: true,
-        completed_ms: now.as_millisecond(),
-        written_bytes: 0,
-        total_bytes: 0,
-        duration_ms: 0,
-    };
-    let refused = |error: HeadError| (error.code().to_owned(), error.to_string());
-    import.with(last, plan_hash).map_err(refused)
 }

@@ -1,0 +1,72 @@
+//! One call per action.
+
+use kube::{Api, ResourceExt};
+
+use super::super::{context::Context, error::ReconcileError, observe::coordinator};
+use crate::{
+    api::{names::SNAPSHOT_FINALIZER, v1alpha1::StreamSnapshot},
+    engine::CallError,
+    kube_ext::{delete, set_finalizer},
+    lifecycle::{JobCall, Refusal, snapshot::SnapshotAction},
+};
+
+/// Does one action.
+pub(super) async fn execute(
+    action: &SnapshotAction,
+    snapshot: &StreamSnapshot,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let namespace = snapshot.namespace().ok_or(ReconcileError::NoIdentity)?;
+    let uid = snapshot.uid().ok_or(ReconcileError::NoIdentity)?;
+    let api: Api<StreamSnapshot> = Api::namespaced(context.client.0.clone(), &namespace);
+    match action {
+        SnapshotAction::AddFinalizer => {
+            Ok(set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, true).await?)
+        }
+        SnapshotAction::RemoveFinalizer => {
+            Ok(set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, false).await?)
+        }
+        SnapshotAction::DeleteObject => Ok(delete(&context.client.0, &namespace, snapshot).await?),
+        SnapshotAction::ForgetWork => {
+            context.works.forget(&uid);
+            Ok(())
+        }
+        SnapshotAction::Begin {
+            work,
+            storage,
+            folder,
+        } => {
+            let folders = context.ports.folders.clone();
+            context
+                .works
+                .begin(&uid, *work, folders, storage.clone(), folder.clone());
+            Ok(())
+        }
+        SnapshotAction::Ask { revision, request } => {
+            let job = snapshot.spec.job_ref.as_ref();
+            let job = job.map_or("", |job| job.name.as_str());
+            let address = coordinator(context, &namespace, job, *revision).ok_or(
+                ReconcileError::NoCoordinator {
+                    revision: *revision,
+                },
+            )?;
+            let call = JobCall::Savepoint(request.clone());
+            let refusal = match context.ports.jobs.command(&address, &call).await {
+                Ok(_) => None,
+                Err(CallError::Refused { code, message }) => Some(Refusal {
+                    key: request.key.clone(),
+                    code,
+                    message,
+                }),
+                Err(source) => {
+                    return Err(ReconcileError::Call {
+                        revision: *revision,
+                        source,
+                    });
+                }
+            };
+            context.called(&uid, refusal);
+            Ok(())
+        }
+    }
+}

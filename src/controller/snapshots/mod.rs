@@ -1,0 +1,117 @@
+//! StreamSnapshots: the same loop as for jobs, around [`crate::lifecycle::snapshot`].
+//!
+//! * [`observe`]: the job, its coordinator and the work on the folder into facts.
+//! * [`execute`]: one call per action.
+//! * [`work`]: work on folders, beside the reconciles.
+
+mod execute;
+mod observe;
+mod work;
+
+use std::sync::Arc;
+
+use kube::{Api, Resource, ResourceExt, runtime::controller::Action as Requeue};
+use tracing::Instrument;
+
+pub(super) use self::work::Works;
+use super::{
+    context::Context,
+    error::{ReconcileError, retry_after},
+};
+use crate::{
+    api::v1alpha1::StreamSnapshot,
+    kube_ext::{ApiError, write_status},
+    lifecycle::{
+        Event, EventKind,
+        snapshot::{SnapshotAction, SnapshotPlan, plan_snapshot},
+    },
+};
+
+/// Reconciles one snapshot.
+pub(super) async fn reconcile(
+    snapshot: Arc<StreamSnapshot>,
+    context: Arc<Context>,
+) -> Result<Requeue, ReconcileError> {
+    context.caches.filled().await;
+    let span = tracing::info_span!(
+        "snapshot",
+        namespace = snapshot.namespace().unwrap_or_default(),
+        name = snapshot.name_any()
+    );
+    let requeue = pass(&snapshot, &context).instrument(span).await?;
+    context.succeeded(&snapshot.uid().unwrap_or_default());
+    Ok(requeue)
+}
+
+/// When to try again after a failure.
+#[expect(clippy::needless_pass_by_value, reason = "as the Controller calls it")]
+pub(super) fn on_error(
+    snapshot: Arc<StreamSnapshot>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Requeue {
+    let failures = context.failed(&snapshot.uid().unwrap_or_default());
+    tracing::warn!(namespace = snapshot.namespace().unwrap_or_default(), name = snapshot.name_any(), %error, failures, "reconcile of a snapshot failed");
+    Requeue::requeue(retry_after(failures))
+}
+
+async fn pass(
+    snapshot: &StreamSnapshot,
+    context: &Arc<Context>,
+) -> Result<Requeue, ReconcileError> {
+    let observed = observe::observe(snapshot, context).await?;
+    let plan = plan_snapshot(&observed.input(snapshot, context.clock.now()));
+    tracing::debug!(actions = plan.actions.len(), phase = ?plan.status.phase, "planned");
+    let Some(current) = persist(snapshot, &plan, context).await? else {
+        return Ok(Requeue::requeue(retry_after(0)));
+    };
+    let about = [Some(current.object_ref(&())), observed.job_reference];
+    for (reason, warning, note) in &plan.events {
+        tracing::info!(reason, note, "event");
+        let event = Event {
+            kind: if *warning {
+                EventKind::Warning
+            } else {
+                EventKind::Normal
+            },
+            reason,
+            note: note.clone(),
+        };
+        for reference in about.iter().flatten() {
+            context.events.publish(reference, &event).await;
+        }
+    }
+    for action in &plan.actions {
+        tracing::info!(?action, "acting");
+        execute::execute(action, &current, context).await?;
+    }
+    if plan.actions.contains(&SnapshotAction::RemoveFinalizer) {
+        let uid = current.uid().unwrap_or_default();
+        context.works.forget(&uid);
+        context.forget(&uid);
+        return Ok(Requeue::await_change());
+    }
+    Ok(Requeue::requeue(plan.requeue))
+}
+
+/// Writes the planned status, if it differs, to exactly the version that was observed; answers the object to act on, or nothing when it had changed.
+async fn persist(
+    snapshot: &StreamSnapshot,
+    plan: &SnapshotPlan,
+    context: &Context,
+) -> Result<Option<StreamSnapshot>, ReconcileError> {
+    if snapshot.status.as_ref() == Some(&plan.status) {
+        return Ok(Some(snapshot.clone()));
+    }
+    let api: Api<StreamSnapshot> = Api::namespaced(
+        context.client.0.clone(),
+        &snapshot.namespace().unwrap_or_default(),
+    );
+    let mut next = snapshot.clone();
+    next.status = Some(plan.status.clone());
+    match write_status(&api, &next).await {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.is_conflict() || ApiError::is_not_found(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,147 @@
+//! The job, its coordinator and the work on the folder into facts.
+
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use streamkeeper_protocol::job_api::Operation;
+
+use super::super::{context::Context, error::ReconcileError, observe::coordinator};
+use crate::{
+    api::v1alpha1::{DeletionPolicy, StreamJob, StreamSnapshot},
+    kube_ext::{bounded, get},
+    lifecycle::{
+        Fact, Refusal, ResolvedStorage,
+        snapshot::{SnapshotInput, SnapshotJob, WorkState, key},
+    },
+};
+
+/// What was seen of a snapshot.
+pub(super) struct Observed {
+    job: Option<SnapshotJob>,
+    /// Its job, for events.
+    pub(super) job_reference: Option<ObjectReference>,
+    default_storage: Option<ResolvedStorage>,
+    operation: Fact<Option<Operation>>,
+    work: WorkState,
+    refusal: Option<Refusal>,
+    needed_by: Option<String>,
+}
+
+impl Observed {
+    pub(super) fn input<'a>(
+        &'a self,
+        snapshot: &'a StreamSnapshot,
+        now: Timestamp,
+    ) -> SnapshotInput<'a> {
+        SnapshotInput {
+            snapshot,
+            job: self.job.as_ref(),
+            default_storage: self.default_storage.as_ref(),
+            operation: &self.operation,
+            work: &self.work,
+            refusal: self.refusal.as_ref(),
+            needed_by: self.needed_by.as_deref(),
+            now,
+        }
+    }
+}
+
+/// Everything that a decision about a snapshot may depend on. The API server is asked for the job: there are few snapshots, and "no such job" must not be a late cache.
+pub(super) async fn observe(
+    snapshot: &StreamSnapshot,
+    context: &Context,
+) -> Result<Observed, ReconcileError> {
+    let namespace = snapshot.namespace().unwrap_or_default();
+    let uid = snapshot.uid().unwrap_or_default();
+    let job = match &snapshot.spec.job_ref {
+        Some(job) => get::<StreamJob>(&context.client.0, &namespace, &job.name).await?,
+        None => None,
+    };
+    let job_reference = job.as_ref().map(|job| job.object_ref(&()));
+    let job = job.map(|job| facts(&job, context));
+    let operation = operation(snapshot, job.as_ref(), context).await;
+    Ok(Observed {
+        needed_by: needed_by(snapshot, &namespace, context).await?,
+        default_storage: context.settings.default_storage().ok(),
+        work: context.works.state(&uid),
+        refusal: context.refusal(&uid),
+        job,
+        job_reference,
+        operation,
+    })
+}
+
+fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {
+    let status = job.status.as_ref();
+    SnapshotJob {
+        name: job.name_any(),
+        namespace: job.namespace().unwrap_or_default(),
+        current: status
+            .and_then(|status| status.revision.as_ref())
+            .and_then(|revision| revision.current),
+        deleting: job.metadata.deletion_timestamp.is_some(),
+        suspended: job.spec.suspend,
+        completed: status.is_some_and(|status| status.completion_time.is_some()),
+        storage: ResolvedStorage::of(job, &context.settings).map_err(|error| error.to_string()),
+    }
+}
+
+async fn operation(
+    snapshot: &StreamSnapshot,
+    job: Option<&SnapshotJob>,
+    context: &Context,
+) -> Fact<Option<Operation>> {
+    let begun = snapshot
+        .status
+        .as_ref()
+        .is_some_and(|status| status.uri.is_some() && status.completion_time.is_none());
+    let Some((job, revision)) = job
+        .filter(|_| begun)
+        .and_then(|job| Some((job, job.current?)))
+    else {
+        return Fact::unknown("not asked");
+    };
+    match coordinator(context, &job.namespace, &job.name, revision) {
+        None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
+        Some(address) => match context.ports.jobs.operation(&address, &key(snapshot)).await {
+            Ok(operation) => Fact::Known(operation),
+            Err(error) => Fact::unknown(error.to_string()),
+        },
+    }
+}
+
+/// A job that is on its way to this snapshot, if its folder is about to be removed.
+async fn needed_by(
+    snapshot: &StreamSnapshot,
+    namespace: &str,
+    context: &Context,
+) -> Result<Option<String>, ReconcileError> {
+    let removes = snapshot.metadata.deletion_timestamp.is_some()
+        && snapshot.spec.deletion_policy == DeletionPolicy::Delete;
+    let Some(uri) = snapshot
+        .status
+        .as_ref()
+        .and_then(|status| status.uri.as_ref())
+        .filter(|_| removes)
+    else {
+        return Ok(None);
+    };
+    let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), namespace);
+    let jobs = bounded(
+        "list",
+        format!("StreamJobs in {namespace}"),
+        api.list(&ListParams::default()),
+    )
+    .await?;
+    let on_its_way = |job: &&StreamJob| {
+        let transition = job
+            .status
+            .as_ref()
+            .and_then(|status| status.transition.as_ref());
+        transition.is_some_and(|transition| transition.restores.as_ref() == Some(uri))
+    };
+    Ok(jobs
+        .items
+        .iter()
+        .find(on_its_way)
+        .map(ResourceExt::name_any))
+}

@@ -1,0 +1,256 @@
+//! Restore: the job goes back, or over, to a snapshot that `spec.restoreFrom` asks for, as a new revision of what the spec asks for now.
+//!
+//! Nothing is stopped first: promoting the new, greater revision reads and checks the snapshot, and only the write of HEAD that names it as the restore point fences the
+//! revision before. A snapshot that will not do is refused before that write, and the job runs on. A value is acted on once.
+
+use super::{
+    action::EventKind,
+    draft::{Draft, Verdict, time},
+    observed::Fact,
+    preparation::Preparation,
+    situation::{Standing, Wanted},
+    standby::Promotion,
+};
+use crate::api::{
+    condition::{Reconciling, Stalled},
+    v1alpha1::{Outcome, RestoreRequest, SnapshotPhase, Step, Transition, TransitionKind},
+};
+
+impl Draft<'_> {
+    /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or why that is not known.
+    pub(super) fn requested(&self) -> Option<Result<String, Verdict>> {
+        let asked = self.input.job.spec.restore_from.as_ref()?;
+        let done = self.status.restore_from.as_ref();
+        if done.is_some_and(|done| done.value == asked.value()) {
+            return None;
+        }
+        if let Some(uri) = &asked.uri {
+            return Some(Ok(uri.clone()));
+        }
+        let name = asked
+            .snapshot_ref
+            .as_ref()
+            .map_or("", |snapshot| &snapshot.name);
+        let stalled = |message: String| Err(Verdict::Stalled(Stalled::SnapshotNotFound, message));
+        let waiting = |message: String| Err(Verdict::Reconciling(Reconciling::Restoring, message));
+        Some(match &self.input.observed.restore_source {
+            Fact::Unknown(unknown) => waiting(format!(
+                "waiting for StreamSnapshot {name}: {}",
+                unknown.why
+            )),
+            Fact::Known(None) => stalled(format!(
+                "StreamSnapshot {name} of spec.restoreFrom does not exist in this namespace; create it, or correct the name"
+            )),
+            Fact::Known(Some(found)) => match (found.phase, &found.uri) {
+                (Some(SnapshotPhase::Completed | SnapshotPhase::Verifying), Some(uri)) => {
+                    Ok(uri.clone())
+                }
+                (Some(SnapshotPhase::Failed), _) => stalled(format!(
+                    "StreamSnapshot {name} of spec.restoreFrom has failed: {}; name another one",
+                    found.message
+                )),
+                (Some(SnapshotPhase::Deleting), _) => stalled(format!(
+                    "StreamSnapshot {name} of spec.restoreFrom is being deleted; name another one"
+                )),
+                (
+                    None
+                    | Some(
+                        SnapshotPhase::Pending
+                        | SnapshotPhase::InProgress
+                        | SnapshotPhase::Completed
+                        | SnapshotPhase::Verifying,
+                    ),
+                    _,
+                ) => waiting(format!("waiting for StreamSnapshot {name} to be complete")),
+            },
+        })
+    }
+
+    /// Notes that the value of `spec.restoreFrom` was acted on, so that it is not acted on again.
+    pub(super) fn acted_on_restore(&mut self, result: Outcome, message: &str) {
+        if let Some(asked) = &self.input.job.spec.restore_from {
+            self.status.restore_from = Some(RestoreRequest {
+                value: asked.value(),
+                result,
+                time: time(self.input.now),
+                message: message.to_owned(),
+            });
+        }
+    }
+}
+
+/// Begins to go to the snapshot in `folder`.
+pub(super) fn begin(draft: &mut Draft<'_>, current: u64, folder: String) -> Verdict {
+    if let Wanted::Invalid(why) = &draft.wanted {
+        return Verdict::Stalled(Stalled::InvalidSpec, why.clone());
+    }
+    if let Wanted::Unknown(why) = &draft.wanted {
+        return restoring(format!("waiting for the SQL text: {why}"));
+    }
+    let to = draft.allot();
+    let mut transition = draft.begin(TransitionKind::Restore, Some(current), Some(to));
+    let message = format!("going to the snapshot in {folder}, as revision {to}");
+    transition.restores = Some(folder);
+    draft.place(transition);
+    restoring(message)
+}
+
+pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+    let (Some(from), Some(to), Some(folder)) =
+        (transition.from, transition.to, transition.restores.clone())
+    else {
+        return draft.start_over(transition, Reconciling::Restoring);
+    };
+    match transition.step {
+        Step::Preparing => preparing(draft, transition, from, to, &folder),
+        Step::Promoting => promoting(draft, transition, to, &folder),
+        Step::Retiring => retiring(draft, transition, to),
+        Step::HandingOver
+        | Step::Verifying
+        | Step::Scaling
+        | Step::Moving
+        | Step::Shrinking
+        | Step::Stopping
+        | Step::Removing => draft.start_over(transition, Reconciling::Restoring),
+    }
+}
+
+fn restoring(message: String) -> Verdict {
+    Verdict::Reconciling(Reconciling::Restoring, message)
+}
+
+/// Ends a restore that is not what is asked for any more; nothing has changed yet.
+fn reconsider(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    to: u64,
+    folder: &str,
+) -> Option<Verdict> {
+    let other_place = match draft.requested() {
+        Some(Ok(asked)) => asked != folder,
+        // It was there when this began, and its objects decide.
+        Some(Err(_)) => false,
+        None => true,
+    };
+    let other_spec = match (draft.wanted.record(), &draft.input.revision(to).record) {
+        (Some(wanted), Some(prepared)) => !prepared.is_same_try(wanted),
+        (None, _) | (_, None) => false,
+    };
+    let why = if draft.input.job.spec.suspend {
+        "spec.suspend was set"
+    } else if other_place {
+        "spec.restoreFrom changed"
+    } else if other_spec {
+        "the spec changed"
+    } else {
+        return None;
+    };
+    draft.finish(transition, Outcome::Cancelled, why);
+    Some(restoring(format!(
+        "the restore as revision {to} was cancelled: {why}"
+    )))
+}
+
+fn give_up(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    to: u64,
+    reason: Stalled,
+    why: &str,
+) -> Verdict {
+    let message = format!(
+        "revision {to} could not go to the snapshot: {why}. Nothing was changed; correct spec.restoreFrom, or remove it"
+    );
+    draft.acted_on_restore(Outcome::Failed, &message);
+    draft.finish(transition, Outcome::Failed, message.clone());
+    Verdict::Stalled(reason, message)
+}
+
+/// What keeps the new revision from being ready, if something does. Whether the snapshot fits, the promotion finds out: the check that runs in standby is about the newest
+/// checkpoint.
+fn unready(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    let workers = draft.replicas();
+    match draft.preparation(transition, to) {
+        Preparation::Ready
+        | Preparation::Broken {
+            reason: Stalled::StateIncompatible,
+            ..
+        } => None,
+        Preparation::Missing => {
+            draft.bring_up(to, workers);
+            Some(restoring(format!("creating the pods of revision {to}")))
+        }
+        Preparation::Waiting { message, .. } => {
+            draft.bring_up(to, workers);
+            Some(restoring(format!(
+                "revision {to} is being prepared: {message}"
+            )))
+        }
+        Preparation::Broken { reason, message } => {
+            Some(give_up(draft, transition, to, reason, &message))
+        }
+    }
+}
+
+fn preparing(
+    draft: &mut Draft<'_>,
+    transition: &Transition,
+    from: u64,
+    to: u64,
+    folder: &str,
+) -> Verdict {
+    if let Some(verdict) = reconsider(draft, transition, to, folder) {
+        return verdict;
+    }
+    draft.repair(from);
+    if let Some(verdict) = unready(draft, transition, to) {
+        return verdict;
+    }
+    draft.go(transition, Step::Promoting);
+    restoring(format!("revision {to} is ready to go to the snapshot"))
+}
+
+fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64, folder: &str) -> Verdict {
+    let undecided = matches!(draft.standing, Standing::Unknown { .. });
+    if !undecided && !draft.standing.is_run_by(to) {
+        if let Some(verdict) = reconsider(draft, transition, to, folder) {
+            return verdict;
+        }
+        if let Some(verdict) = unready(draft, transition, to) {
+            return verdict;
+        }
+    }
+    let workers = draft
+        .input
+        .revision(to)
+        .stateful_set
+        .map_or_else(|| draft.replicas(), |set| set.replicas.max(1));
+    match draft.promote(transition, to, workers) {
+        Promotion::Done => {
+            let message = format!("revision {to} went on from the snapshot in {folder}");
+            draft.acted_on_restore(Outcome::Succeeded, &message);
+            draft.go(transition, Step::Retiring);
+            restoring(message)
+        }
+        Promotion::Refused(Verdict::Stalled(reason, why))
+        | Promotion::Pending(Verdict::Stalled(
+            reason @ (Stalled::StateIncompatible
+            | Stalled::InvalidSql
+            | Stalled::SnapshotNotFound
+            | Stalled::RestoreFailed),
+            why,
+        )) => give_up(draft, transition, to, reason, &why),
+        Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
+    }
+}
+
+fn retiring(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
+    if !draft.others_gone(to) {
+        return restoring(format!("revision {to} runs; removing the old pods"));
+    }
+    let folder = transition.restores.as_deref().unwrap_or_default();
+    let message = format!("revision {to} runs, from the snapshot in {folder}");
+    draft.finish(transition, Outcome::Succeeded, message.clone());
+    draft.tell(EventKind::Normal, "JobRestored", message.clone());
+    restoring(message)
+}

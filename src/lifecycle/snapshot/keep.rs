@@ -1,0 +1,129 @@
+//! Complete, failed or deleted: what becomes of a snapshot afterwards.
+
+use std::time::Duration;
+
+use super::{Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait};
+use crate::{
+    api::{
+        condition::{self, kind},
+        names::{SNAPSHOT_FINALIZER, VERIFY},
+        v1alpha1::SnapshotPhase,
+    },
+    lifecycle::draft::time,
+};
+
+impl Draft<'_> {
+    /// It is being deleted.
+    pub(super) fn delete(&mut self) -> Verdict {
+        if !self.holds_finalizer() {
+            return Verdict::Reconciling("Deleting", "it holds nothing of ours".to_owned());
+        }
+        if let Some(job) = self.input.needed_by {
+            let message = format!("StreamJob {job} is on its way to it; it is removed after");
+            return Verdict::Reconciling("Deleting", message);
+        }
+        if self.status.uri.is_none() {
+            self.actions.push(SnapshotAction::RemoveFinalizer);
+            return Verdict::Reconciling("Deleting", "it has no folder".to_owned());
+        }
+        match self.work(Work::Remove) {
+            Ok(_) => self.removed(),
+            Err(WorkWait::Trouble(trouble)) if trouble.kind == TroubleKind::Missing => {
+                self.removed()
+            }
+            Err(WorkWait::Trouble(trouble)) => {
+                self.actions.push(SnapshotAction::ForgetWork);
+                self.requeue = Duration::from_secs(10);
+                let message = format!(
+                    "its folder could not be removed and is tried again: {}. To leave the folder, remove the finalizer {SNAPSHOT_FINALIZER}",
+                    trouble.message
+                );
+                Verdict::Stalled(trouble.kind.reason(), message)
+            }
+            Err(WorkWait::Running(progress)) => {
+                Verdict::Reconciling("Deleting", format!("removing its folder{progress}"))
+            }
+        }
+    }
+
+    pub(super) fn removed(&mut self) -> Verdict {
+        self.actions.push(SnapshotAction::RemoveFinalizer);
+        let uri = self.status.uri.clone().unwrap_or_default();
+        self.tell("SnapshotDeleted", false, format!("{uri} was removed"));
+        Verdict::Reconciling("Deleting", "its folder is gone".to_owned())
+    }
+
+    /// It is complete: is it to be verified again, is its time up?
+    pub(super) fn keep(&mut self) -> Verdict {
+        self.requeue = QUIET;
+        self.expire();
+        let wish = self
+            .input
+            .snapshot
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(VERIFY))
+            .cloned();
+        let checkpoint = self.status.checkpoint.as_ref().map_or(0, |held| held.id);
+        let complete = format!("it holds checkpoint {checkpoint}");
+        if wish.is_none() || wish == self.status.verified_for {
+            self.status.phase = Some(SnapshotPhase::Completed);
+            return match condition::get(&self.status.conditions, kind::STALLED) {
+                Some(known) if known.reason == "SnapshotDamaged" => {
+                    Verdict::Stalled("SnapshotDamaged", known.message.clone())
+                }
+                Some(_) | None => Verdict::Ready(complete),
+            };
+        }
+        self.requeue = SOON;
+        self.status.phase = Some(SnapshotPhase::Verifying);
+        match self.work(Work::Verify) {
+            Ok(_) => {
+                self.status.verified_for = wish;
+                self.status.verified_time = Some(time(self.input.now));
+                self.status.phase = Some(SnapshotPhase::Completed);
+                self.actions.push(SnapshotAction::ForgetWork);
+                condition::clear(&mut self.status.conditions, kind::STALLED);
+                Verdict::Ready(format!("{complete}, and all its checksums are right"))
+            }
+            Err(WorkWait::Trouble(trouble)) => {
+                self.actions.push(SnapshotAction::ForgetWork);
+                if matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Damaged) {
+                    self.status.verified_for = wish;
+                    self.status.phase = Some(SnapshotPhase::Completed);
+                    let message = format!(
+                        "{}; do not restore from it, take another one",
+                        trouble.message
+                    );
+                    self.tell("SnapshotFailed", true, message.clone());
+                    return Verdict::Stalled("SnapshotDamaged", message);
+                }
+                self.requeue = Duration::from_secs(10);
+                Verdict::Stalled(trouble.kind.reason(), trouble.message)
+            }
+            Err(WorkWait::Running(progress)) => {
+                Verdict::Reconciling("Verifying", format!("comparing checksums{progress}"))
+            }
+        }
+    }
+
+    pub(super) fn failed_before(&mut self) -> Verdict {
+        self.requeue = QUIET;
+        self.expire();
+        match condition::get(&self.status.conditions, kind::STALLED) {
+            Some(known) => Verdict::Stalled("SnapshotFailed", known.message.clone()),
+            None => Verdict::Stalled("SnapshotFailed", "it failed".to_owned()),
+        }
+    }
+
+    /// Deletes the object when its time is up.
+    pub(super) fn expire(&mut self) {
+        let ended = self.status.completion_time.as_ref();
+        if let (Some(ttl), Some(ended)) = (self.input.snapshot.spec.ttl, ended)
+            && self.passed(ended.0, ttl.to_std())
+        {
+            self.actions.push(SnapshotAction::DeleteObject);
+        }
+    }
+}

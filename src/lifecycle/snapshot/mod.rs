@@ -1,0 +1,363 @@
+//! How a StreamSnapshot is taken, imported, verified, kept and removed: one pure function, [`plan_snapshot`], as [`super::plan`] is for jobs.
+//!
+//! * `take`: until it is complete.
+//! * `keep`: afterwards.
+
+#[cfg(test)]
+mod grid;
+mod keep;
+mod take;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use streamkeeper_protocol::job_api::{Operation, SavepointRequest};
+
+use super::{
+    draft::time,
+    observed::{Fact, Refusal},
+    record::bytes,
+    revision::ResolvedStorage,
+};
+use crate::api::{
+    condition::{self, Truth, kind},
+    names::SNAPSHOT_FINALIZER,
+    v1alpha1::{DeletionPolicy, SnapshotPhase, StreamSnapshot, StreamSnapshotStatus},
+};
+
+/// How soon to look again while something is under way.
+const SOON: Duration = Duration::from_secs(1);
+/// How soon to look again when nothing is.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Everything that a decision about a snapshot may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotInput<'a> {
+    /// The snapshot as the API server has it.
+    pub snapshot: &'a StreamSnapshot,
+    /// Its job; none when no StreamJob of that name exists in its namespace.
+    pub job: Option<&'a SnapshotJob>,
+    /// Storage of the operator's configuration, for an import that names no job.
+    pub default_storage: Option<&'a ResolvedStorage>,
+    /// The operation of [`key`] as the job's coordinator knows it; `Known(None)` when it does not.
+    pub operation: &'a Fact<Option<Operation>>,
+    /// What became of the work on the folder that was asked for last.
+    pub work: &'a WorkState,
+    /// The last refusal of a call, while the operator remembers it.
+    pub refusal: Option<&'a Refusal>,
+    /// Name of a job that is on its way to this snapshot, if one is.
+    pub needed_by: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A job, as a decision about its snapshot sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotJob {
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// The revision that runs, or ran last.
+    pub current: Option<u64>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it is to be suspended.
+    pub suspended: bool,
+    /// Whether all its input was read.
+    pub completed: bool,
+    /// Where its state lies, or why that is not known.
+    pub storage: Result<ResolvedStorage, String>,
+}
+
+/// Work on the folder of a snapshot that takes a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Read what it is.
+    Inspect,
+    /// Read all of it and compare checksums.
+    Verify,
+    /// Remove it.
+    Remove,
+}
+
+/// What became of the work on a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum WorkState {
+    /// Nothing was asked for, or the operator was restarted since.
+    #[default]
+    None,
+    /// It is under way.
+    Running {
+        /// What.
+        work: Work,
+        /// Bytes, or objects, done so far.
+        done: u64,
+        /// Of so many; 0 when that is not known yet.
+        total: u64,
+    },
+    /// It is done.
+    Done {
+        /// What.
+        work: Work,
+        /// How it went.
+        result: Result<Option<Content>, Trouble>,
+    },
+}
+
+/// What a snapshot is, as its own folder says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Checkpoint it holds.
+    pub checkpoint: u64,
+    /// When that was complete, milliseconds since the epoch.
+    pub completed_ms: i64,
+    /// Bytes that a restore reads.
+    pub total_bytes: u64,
+    /// Revision that took it.
+    pub revision: u64,
+}
+
+/// Why work on a folder failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind of trouble.
+    pub kind: TroubleKind,
+    /// What was tried, on what.
+    pub message: String,
+}
+
+/// Kinds of trouble with a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// There is no snapshot in it.
+    Missing,
+    /// Something in it is not as it was written.
+    Damaged,
+    /// The storage refuses.
+    Denied,
+    /// The storage does not answer.
+    Down,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SnapshotPlan {
+    /// The status to write, if it differs, before anything else is done.
+    pub status: StreamSnapshotStatus,
+    /// What to do then, in order; stop at the first failure.
+    pub actions: Vec<SnapshotAction>,
+    /// What to tell people: reason, whether it is a warning, the sentence.
+    pub events: Vec<(&'static str, bool, String)>,
+    /// When to look again if nothing happens before.
+    pub requeue: Duration,
+}
+
+/// One effect. Each is idempotent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SnapshotAction {
+    /// Add [`SNAPSHOT_FINALIZER`].
+    AddFinalizer,
+    /// Remove it.
+    RemoveFinalizer,
+    /// Ask the coordinator of a revision for the savepoint.
+    Ask {
+        /// The revision.
+        revision: u64,
+        /// The call.
+        request: SavepointRequest,
+    },
+    /// Begin work on a folder; nothing if it is under way.
+    Begin {
+        /// What.
+        work: Work,
+        /// Where: bucket, endpoint and region count.
+        storage: ResolvedStorage,
+        /// Key of the folder in the bucket.
+        folder: String,
+    },
+    /// Forget what became of the last work.
+    ForgetWork,
+    /// Delete the StreamSnapshot; its time is up.
+    DeleteObject,
+}
+
+/// Idempotency key of the savepoint of a snapshot.
+pub fn key(snapshot: &StreamSnapshot) -> String {
+    let uid = snapshot.metadata.uid.as_deref().unwrap_or_default();
+    let retries = snapshot.status.as_ref().map_or(0, |status| status.retries);
+    format!("snapshot-{uid}-{retries}")
+}
+
+/// What the pass comes to.
+enum Verdict {
+    Reconciling(&'static str, String),
+    Stalled(&'static str, String),
+    Ready(String),
+}
+
+struct Draft<'a> {
+    input: SnapshotInput<'a>,
+    status: StreamSnapshotStatus,
+    actions: Vec<SnapshotAction>,
+    events: Vec<(&'static str, bool, String)>,
+    requeue: Duration,
+}
+
+/// What to do next about a snapshot. Total and deterministic.
+pub fn plan_snapshot(input: &SnapshotInput<'_>) -> SnapshotPlan {
+    let mut draft = Draft {
+        input: *input,
+        status: input.snapshot.status.clone().unwrap_or_default(),
+        actions: Vec::new(),
+        events: Vec::new(),
+        requeue: SOON,
+    };
+    let verdict = draft.decide();
+    draft.write(verdict);
+    SnapshotPlan {
+        status: draft.status,
+        actions: draft.actions,
+        events: draft.events,
+        requeue: draft.requeue,
+    }
+}
+
+fn waiting(message: impl Into<String>) -> Verdict {
+    Verdict::Reconciling("Waiting", message.into())
+}
+
+impl Draft<'_> {
+    fn holds_finalizer(&self) -> bool {
+        let all = &self.input.snapshot.metadata.finalizers;
+        all.iter().flatten().any(|name| name == SNAPSHOT_FINALIZER)
+    }
+
+    fn decide(&mut self) -> Verdict {
+        let spec = &self.input.snapshot.spec;
+        if self.input.snapshot.metadata.deletion_timestamp.is_some() {
+            return self.delete();
+        }
+        if spec.deletion_policy == DeletionPolicy::Delete && !self.holds_finalizer() {
+            self.actions.push(SnapshotAction::AddFinalizer);
+            return waiting("the StreamSnapshot was seen");
+        }
+        match self.status.phase {
+            Some(SnapshotPhase::Completed | SnapshotPhase::Verifying) => self.keep(),
+            Some(SnapshotPhase::Failed) => self.failed_before(),
+            None
+            | Some(SnapshotPhase::Pending | SnapshotPhase::InProgress | SnapshotPhase::Deleting) => {
+                self.take()
+            }
+        }
+    }
+
+    /// Where the folder lies: what the status says, with the rest of the settings that reach it.
+    fn place(&self) -> Option<(ResolvedStorage, String)> {
+        let uri = self.status.uri.as_deref()?;
+        let (bucket, folder) = uri.strip_prefix("s3://")?.split_once('/')?;
+        let storage = ResolvedStorage {
+            uri: format!("s3://{bucket}"),
+            bucket: bucket.to_owned(),
+            prefix: String::new(),
+            region: self.status.region.clone(),
+            endpoint: self.status.endpoint.clone(),
+        };
+        Some((storage, folder.trim_matches('/').to_owned()))
+    }
+
+    /// Begins work on the folder, or says what became of it.
+    fn work(&mut self, wanted: Work) -> Result<Option<Content>, WorkWait> {
+        match self.input.work {
+            WorkState::Done { work, result } if *work == wanted => {
+                result.clone().map_err(WorkWait::Trouble)
+            }
+            WorkState::Running { work, done, total } if *work == wanted => {
+                Err(WorkWait::Running(progress(*done, *total)))
+            }
+            WorkState::None | WorkState::Done { .. } => {
+                if let Some((storage, folder)) = self.place() {
+                    self.actions.push(SnapshotAction::Begin {
+                        work: wanted,
+                        storage,
+                        folder,
+                    });
+                }
+                Err(WorkWait::Running(String::new()))
+            }
+            WorkState::Running { .. } => Err(WorkWait::Running(String::new())),
+        }
+    }
+
+    fn passed(&self, since: Timestamp, limit: Duration) -> bool {
+        let elapsed = self
+            .input
+            .now
+            .as_millisecond()
+            .saturating_sub(since.as_millisecond());
+        u128::try_from(elapsed).unwrap_or(0) >= limit.as_millis()
+    }
+
+    fn tell(&mut self, reason: &'static str, warning: bool, note: String) {
+        self.events.push((reason, warning, note));
+    }
+
+    /// Conditions keep the rules of kstatus, as those of a job do.
+    fn write(&mut self, verdict: Verdict) {
+        let generation = self.input.snapshot.metadata.generation;
+        self.status.observed_generation = generation;
+        if self.input.snapshot.metadata.deletion_timestamp.is_some() {
+            self.status.phase = Some(SnapshotPhase::Deleting);
+        }
+        let now = time(self.input.now).0;
+        let conditions = &mut self.status.conditions;
+        let mut set = |kind, truth, reason: &str, message: &str| {
+            condition::set(conditions, kind, truth, reason, message, generation, now);
+        };
+        let gone: &[&str] = match &verdict {
+            Verdict::Ready(message) => {
+                set(kind::READY, Truth::True, "Completed", message);
+                &[kind::RECONCILING, kind::STALLED]
+            }
+            Verdict::Reconciling(reason, message) => {
+                set(kind::READY, Truth::False, reason, message);
+                set(kind::RECONCILING, Truth::True, reason, message);
+                &[kind::STALLED]
+            }
+            Verdict::Stalled(reason, message) => {
+                set(kind::READY, Truth::False, reason, message);
+                set(kind::STALLED, Truth::True, reason, message);
+                &[kind::RECONCILING]
+            }
+        };
+        for kind in gone {
+            condition::clear(&mut self.status.conditions, kind);
+        }
+    }
+}
+
+/// Why the work on a folder has no result yet, or a bad one.
+enum WorkWait {
+    Running(String),
+    Trouble(Trouble),
+}
+
+impl TroubleKind {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "SnapshotNotFound",
+            Self::Damaged => "SnapshotDamaged",
+            Self::Denied => "StorageAccessDenied",
+            Self::Down => "StorageUnreachable",
+        }
+    }
+}
+
+/// How far, for a message.
+fn progress(done: u64, total: u64) -> String {
+    if total == 0 {
+        String::new()
+    } else {
+        format!(": {} of {}", bytes(done), bytes(total))
+    }
+}

@@ -1,0 +1,270 @@
+//! Not complete yet: taking it of a running job, or reading one that lies in a bucket.
+
+use std::time::Duration;
+
+use streamkeeper_protocol::{head::OperationResult, job_api::SavepointRequest, paths::StatePaths};
+
+use super::{
+    Content, Draft, SnapshotAction, SnapshotJob, Trouble, TroubleKind, Verdict, Work, WorkWait,
+    key, waiting,
+};
+use crate::{
+    api::{
+        names::TRIGGER_LABEL,
+        v1alpha1::{CheckpointStatus, SnapshotPhase},
+    },
+    lifecycle::{
+        draft::{back_off, time},
+        observed::Fact,
+        record::{bytes, millis_at, seconds},
+        revision::ResolvedStorage,
+    },
+};
+
+impl Draft<'_> {
+    /// It is not complete yet.
+    pub(super) fn take(&mut self) -> Verdict {
+        let spec = &self.input.snapshot.spec;
+        let now = self.input.now;
+        let begun = self.status.start_time.get_or_insert_with(|| time(now)).0;
+        if self.status.phase.is_none() {
+            self.status.phase = Some(SnapshotPhase::Pending);
+        }
+        let verdict = match &spec.import_from {
+            Some(import) => self.import(&import.uri),
+            None => self.save(),
+        };
+        if let Verdict::Reconciling(_, why) | Verdict::Stalled(_, why) = &verdict
+            && self.status.phase != Some(SnapshotPhase::Failed)
+            && self.passed(begun, spec.timeout.to_std())
+        {
+            let message = format!("it was not complete within {}: {why}", spec.timeout);
+            return self.fail(message);
+        }
+        verdict
+    }
+
+    pub(super) fn fail(&mut self, message: String) -> Verdict {
+        // What was begun is not begun again.
+        self.actions.clear();
+        self.actions.push(SnapshotAction::ForgetWork);
+        self.status.phase = Some(SnapshotPhase::Failed);
+        self.status.completion_time = Some(time(self.input.now));
+        self.tell("SnapshotFailed", true, message.clone());
+        Verdict::Stalled("SnapshotFailed", message)
+    }
+
+    /// It lies in a bucket already.
+    pub(super) fn import(&mut self, uri: &str) -> Verdict {
+        let named = self.input.snapshot.spec.job_ref.as_ref();
+        let settings = match (named, self.input.job) {
+            (Some(named), None) => {
+                // The snapshot outlives the job that it was made of.
+                match self.input.default_storage {
+                    Some(default) => Some(default),
+                    None => return waiting(format!("StreamJob {} does not exist", named.name)),
+                }
+            }
+            (_, Some(job)) => match &job.storage {
+                Ok(storage) => Some(storage),
+                Err(why) => return waiting(why.clone()),
+            },
+            (None, None) => self.input.default_storage,
+        };
+        if self.status.uri.is_none() {
+            self.status.uri = Some(uri.trim_end_matches('/').to_owned());
+            self.status.endpoint = settings.and_then(|storage| storage.endpoint.clone());
+            self.status.region = settings.and_then(|storage| storage.region.clone());
+            self.status.phase = Some(SnapshotPhase::InProgress);
+            self.tell("SnapshotStarted", false, format!("importing {uri}"));
+            return Verdict::Reconciling("InProgress", format!("reading {uri}"));
+        }
+        // The coordinator that wrote it has compared the checksums of its own savepoint.
+        let ours = self
+            .input
+            .snapshot
+            .metadata
+            .labels
+            .as_ref()
+            .is_some_and(|labels| labels.contains_key(TRIGGER_LABEL));
+        let work = if ours { Work::Inspect } else { Work::Verify };
+        match self.work(work) {
+            Ok(content) => self.complete(content, !ours),
+            Err(WorkWait::Running(progress)) => {
+                Verdict::Reconciling("InProgress", format!("reading {uri}{progress}"))
+            }
+            Err(WorkWait::Trouble(trouble)) => self.trouble(trouble),
+        }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble) -> Verdict {
+        if matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Damaged) {
+            return self.fail(trouble.message);
+        }
+        self.actions.push(SnapshotAction::ForgetWork);
+        self.requeue = Duration::from_secs(10);
+        Verdict::Stalled(trouble.kind.reason(), trouble.message)
+    }
+
+    /// It is taken of a running job.
+    pub(super) fn save(&mut self) -> Verdict {
+        let spec = &self.input.snapshot.spec;
+        let name = spec.job_ref.as_ref().map_or("", |job| job.name.as_str());
+        let Some(job) = self.input.job else {
+            if self.status.phase == Some(SnapshotPhase::InProgress) {
+                return self.fail(format!(
+                    "StreamJob {name} was deleted before it was complete"
+                ));
+            }
+            return waiting(format!(
+                "waiting for StreamJob {name}, which does not exist in this namespace"
+            ));
+        };
+        if job.deleting {
+            return self.fail(format!("StreamJob {name} is being deleted"));
+        }
+        if job.completed {
+            return self.fail(format!(
+                "StreamJob {name} has read all its input: there is nothing to go on from"
+            ));
+        }
+        let storage = match &job.storage {
+            Ok(storage) => storage,
+            Err(why) => return waiting(why.clone()),
+        };
+        let Some(revision) = job.current else {
+            return waiting(format!("waiting for StreamJob {name} to run"));
+        };
+        if job.suspended {
+            return waiting(format!(
+                "StreamJob {name} is suspended; the snapshot is taken when it runs again"
+            ));
+        }
+        if self.status.uri.is_none() {
+            let folder = self.folder(job, storage);
+            self.status.uri = Some(format!("s3://{}/{folder}", storage.bucket));
+            self.status.endpoint.clone_from(&storage.endpoint);
+            self.status.region.clone_from(&storage.region);
+            self.status.phase = Some(SnapshotPhase::InProgress);
+            self.tell(
+                "SnapshotStarted",
+                false,
+                format!("of StreamJob {name}, revision {revision}"),
+            );
+            return Verdict::Reconciling(
+                "InProgress",
+                format!("asking revision {revision} for a savepoint"),
+            );
+        }
+        self.status.revision = Some(revision);
+        match self.input.operation {
+            Fact::Unknown(unknown) => waiting(format!(
+                "waiting for the coordinator of StreamJob {name}: {}",
+                unknown.why
+            )),
+            Fact::Known(Some(operation)) => self.asked(&operation.result.clone()),
+            Fact::Known(None) => self.ask(revision),
+        }
+    }
+
+    pub(super) fn folder(&self, job: &SnapshotJob, storage: &ResolvedStorage) -> String {
+        let snapshot = self.input.snapshot;
+        let name = snapshot.metadata.name.as_deref().unwrap_or_default();
+        let uid = snapshot.metadata.uid.as_deref().unwrap_or_default();
+        StatePaths::new(&storage.prefix, &job.namespace, &job.name)
+            .savepoint(&format!("{name}-{}", uid.get(..8).unwrap_or(uid)))
+    }
+
+    pub(super) fn ask(&mut self, revision: u64) -> Verdict {
+        let last = self.status.last_try.as_ref();
+        if let Some(last) = last
+            && !self.passed(last.0, back_off(self.status.retries))
+        {
+            return Verdict::Reconciling(
+                "InProgress",
+                format!(
+                    "the savepoint failed {} times; it is tried again",
+                    self.status.retries
+                ),
+            );
+        }
+        let key = key(self.input.snapshot);
+        let refused = self.input.refusal.filter(|refusal| refusal.key == key);
+        if let Some(refusal) = refused
+            && refusal.code == "BadRequest"
+        {
+            return self.fail(refusal.message.clone());
+        }
+        let message = refused.map_or_else(
+            || format!("revision {revision} was asked for a savepoint"),
+            |refusal| {
+                format!(
+                    "revision {revision} takes no savepoint yet: {}",
+                    refusal.message
+                )
+            },
+        );
+        let folder = self.place().map(|(_, folder)| folder);
+        self.actions.push(SnapshotAction::Ask {
+            revision,
+            request: SavepointRequest { key, uri: folder },
+        });
+        Verdict::Reconciling("InProgress", message)
+    }
+
+    pub(super) fn asked(&mut self, result: &OperationResult) -> Verdict {
+        match result {
+            OperationResult::Running => Verdict::Reconciling(
+                "InProgress",
+                "the job takes a checkpoint and copies it".to_owned(),
+            ),
+            OperationResult::Failed { why } => {
+                self.status.retries += 1;
+                self.status.last_try = Some(time(self.input.now));
+                Verdict::Reconciling(
+                    "InProgress",
+                    format!("the savepoint failed and is tried again: {why}"),
+                )
+            }
+            OperationResult::Done { .. } => match self.work(Work::Inspect) {
+                Ok(content) => self.complete(content, true),
+                Err(WorkWait::Running(_)) => {
+                    Verdict::Reconciling("InProgress", "reading what was saved".to_owned())
+                }
+                Err(WorkWait::Trouble(trouble)) => self.trouble(trouble),
+            },
+        }
+    }
+
+    pub(super) fn complete(&mut self, content: Option<Content>, verified: bool) -> Verdict {
+        let Some(content) = content else {
+            return self.fail("its folder does not say what it holds".to_owned());
+        };
+        self.actions.push(SnapshotAction::ForgetWork);
+        self.status.phase = Some(SnapshotPhase::Completed);
+        self.status.completion_time = Some(time(self.input.now));
+        if verified {
+            self.status.verified_time = Some(time(self.input.now));
+        }
+        self.status.revision = Some(content.revision);
+        let took = self.status.start_time.as_ref().map(|begun| {
+            let millis = self.input.now.as_millisecond() - begun.0.as_millisecond();
+            seconds(u64::try_from(millis).unwrap_or(0))
+        });
+        self.status.checkpoint = Some(CheckpointStatus {
+            id: content.checkpoint,
+            completion_time: millis_at(content.completed_ms),
+            duration: took,
+            size: Some(bytes(content.total_bytes)),
+            uri: self.status.uri.clone(),
+        });
+        let uri = self.status.uri.clone().unwrap_or_default();
+        let message = format!("it holds checkpoint {}", content.checkpoint);
+        self.tell(
+            "SnapshotCompleted",
+            false,
+            format!("checkpoint {} in {uri}", content.checkpoint),
+        );
+        Verdict::Ready(message)
+    }
+}

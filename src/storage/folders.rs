@@ -1,0 +1,131 @@
+//! Folders of snapshots: what one holds, whether all of it is there and as it was written, and removing it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use streamkeeper_storage::{
+    Checked, SavepointError, SavepointMetadata, StorageError, read_savepoint,
+    savepoint::delete_savepoint, verify_savepoint,
+};
+
+use super::S3;
+use crate::lifecycle::{
+    ResolvedStorage,
+    snapshot::{Content, Trouble, TroubleKind, Work},
+};
+
+/// How far work on a folder is, in bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    done: Arc<AtomicU64>,
+    total: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Notes how far it is.
+    pub fn set(&self, done: u64, total: u64) {
+        self.done.store(done, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    /// Done so far, of so many.
+    pub fn get(&self) -> (u64, u64) {
+        (
+            self.done.load(Ordering::Relaxed),
+            self.total.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// How work on a folder went: what it holds, if it was read.
+pub type Outcome = Result<Option<Content>, Trouble>;
+
+/// Works on folders of snapshots.
+pub trait Folders: Send + Sync {
+    /// Does the work. Doing it again does no harm.
+    fn work<'a>(
+        &'a self,
+        work: Work,
+        storage: &'a ResolvedStorage,
+        folder: &'a str,
+        progress: &'a Progress,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+}
+
+impl Folders for S3 {
+    fn work<'a>(
+        &'a self,
+        work: Work,
+        storage: &'a ResolvedStorage,
+        folder: &'a str,
+        progress: &'a Progress,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(async move {
+            let store = self.store(storage).map_err(|error| trouble(&error))?;
+            let store = store.as_ref();
+            match work {
+                Work::Inspect => read_savepoint(store, folder)
+                    .await
+                    .map(|(metadata, ..)| Some(content(&metadata)))
+                    .map_err(|error| trouble(&error)),
+                Work::Verify => {
+                    let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
+                    verify_savepoint(store, folder, &mut tell)
+                        .await
+                        .map_err(damage)?;
+                    let (metadata, ..) = read_savepoint(store, folder)
+                        .await
+                        .map_err(|error| trouble(&error))?;
+                    Ok(Some(content(&metadata)))
+                }
+                Work::Remove => delete_savepoint(store, folder)
+                    .await
+                    .map(|()| None)
+                    .map_err(|error| trouble(&error)),
+            }
+        })
+    }
+}
+
+fn content(metadata: &SavepointMetadata) -> Content {
+    Content {
+        checkpoint: metadata.checkpoint,
+        completed_ms: metadata.completed_ms,
+        total_bytes: metadata.total_bytes,
+        revision: metadata.revision,
+    }
+}
+
+fn damage(error: SavepointError) -> Trouble {
+    let kind = match &error {
+        SavepointError::Storage(error) => return trouble(error),
+        SavepointError::NotFound { .. } => TroubleKind::Missing,
+        SavepointError::Missing { .. } | SavepointError::Damaged { .. } => TroubleKind::Damaged,
+    };
+    Trouble {
+        kind,
+        message: error.to_string(),
+    }
+}
+
+fn trouble(error: &StorageError) -> Trouble {
+    let kind = match error {
+        StorageError::NotFound { .. } | StorageError::NoSuchBucket { .. } => TroubleKind::Missing,
+        StorageError::Invalid { .. } => TroubleKind::Damaged,
+        StorageError::AccessDenied { .. } => TroubleKind::Denied,
+        StorageError::Precondition { .. }
+        | StorageError::Conflict { .. }
+        | StorageError::Unavailable { .. }
+        | StorageError::Unknown { .. } => TroubleKind::Down,
+    };
+    Trouble {
+        kind,
+        message: error.to_string(),
+    }
+}
