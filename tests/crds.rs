@@ -344,21 +344,36 @@ fn policies_that_contradict_each_other_are_refused() {
         job(spec)
     };
     let lonely = with("upgrade", json!({"maxCheckpointAge": "5m"}));
-    refused(&lonely, "needs upgrade.onSavepointFailure: UseLastCheckpoint");
+    refused(
+        &lonely,
+        "needs upgrade.onSavepointFailure: UseLastCheckpoint",
+    );
     let both = json!({"maxCheckpointAge": "5m", "onSavepointFailure": "UseLastCheckpoint"});
     validate_cel(&with("upgrade", both)).unwrap();
     for bad in ["0 3 * *", "daily", "0 0 3 * * *"] {
-        refused(&with("snapshots", json!({"schedule": bad})), "must have five fields");
+        refused(
+            &with("snapshots", json!({"schedule": bad})),
+            "must have five fields",
+        );
     }
     for good in ["0 3 * * *", "*/5 0-6 1,15 JAN MON-FRI", "@daily"] {
         validate_cel(&with("snapshots", json!({"schedule": good}))).unwrap();
     }
     let zone = with("snapshots", json!({"timeZone": "Europe/Zurich"}));
     refused(&zone, "snapshots.timeZone needs snapshots.schedule");
-    for bad in [json!({}), json!({"uri": "s3://b/f", "snapshotRef": {"name": "a"}})] {
-        refused(&with("restoreFrom", bad), "exactly one of restoreFrom.snapshotRef and restoreFrom.uri");
+    for bad in [
+        json!({}),
+        json!({"uri": "s3://b/f", "snapshotRef": {"name": "a"}}),
+    ] {
+        refused(
+            &with("restoreFrom", bad),
+            "exactly one of restoreFrom.snapshotRef and restoreFrom.uri",
+        );
     }
-    refused(&with("restoreFrom", json!({"uri": "s3://bucket"})), "must name a folder in a bucket");
+    refused(
+        &with("restoreFrom", json!({"uri": "s3://bucket"})),
+        "must name a folder in a bucket",
+    );
     validate_cel(&with("restoreFrom", json!({"uri": "s3://bucket/folder"}))).unwrap();
 }
 
@@ -379,6 +394,9 @@ fn a_snapshot_says_what_it_is_of_and_does_not_change() {
     validate_cel(&old).unwrap();
     let new = snapshot(json!({"jobRef": {"name": "delays"}, "ttl": "1h"}));
     let message = validate_cel_update(&new, &old).unwrap_err().to_string();
-    assert!(message.contains("cannot change; create another one"), "{message}");
+    assert!(
+        message.contains("cannot change; create another one"),
+        "{message}"
+    );
     validate_cel_update(&old, &old).unwrap();
 }

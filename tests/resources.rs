@@ -52,7 +52,13 @@ fn pods() -> PodSettings {
 fn built(spec: Value, replicas: u32) -> Children {
     let job = job(spec);
     let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings()).unwrap();
-    children(&Owner::of(&job).unwrap(), 7, &record, Size::of(replicas), &pods())
+    children(
+        &Owner::of(&job).unwrap(),
+        7,
+        &record,
+        Size::of(replicas),
+        &pods(),
+    )
 }
 
 /// Compares with `tests/golden/{name}.yaml`.

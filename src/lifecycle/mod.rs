@@ -99,9 +99,8 @@ pub fn questions(job: &StreamJob) -> Questions {
         .is_some_and(|ready| {
             ready.status == "True"
                 && match ready.reason.as_str() {
-                    "Running" => !job.spec.suspend,
+                    "Running" | "Completed" => !job.spec.suspend,
                     "Suspended" => job.spec.suspend,
-                    "Completed" => !job.spec.suspend,
                     _ => false,
                 }
         });

@@ -51,7 +51,6 @@ pub const EDGES: &[(Place, Place)] = &[
     (None, Some((Restore, Preparing))),
     (Some((Restore, Preparing)), None),
     (Some((Restore, Preparing)), Some((Restore, Promoting))),
-    (Some((Restore, Promoting)), Some((Restore, Preparing))),
     (Some((Restore, Promoting)), Some((Restore, Retiring))),
     (Some((Restore, Promoting)), None),
     (Some((Restore, Retiring)), None),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::api::{
     condition::Reconciling,
+    duration::Duration,
     v1alpha1::{OnTransition, Outcome, Step, Transition, TransitionKind},
 };
 
@@ -133,7 +134,7 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         .spec
         .snapshots
         .on_delete_timeout
-        .map_or(draft.input.settings.delete_timeout, |own| own.to_std());
+        .map_or(draft.input.settings.delete_timeout, Duration::to_std);
     let late = draft.input.passed(transition.since.0, patience);
     match transition.step {
         Step::Removing => {

@@ -78,7 +78,7 @@ impl Folders for S3 {
                     let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
                     verify_savepoint(store, folder, &mut tell)
                         .await
-                        .map_err(damage)?;
+                        .map_err(|error| damage(&error))?;
                     let (metadata, ..) = read_savepoint(store, folder)
                         .await
                         .map_err(|error| trouble(&error))?;
@@ -102,8 +102,8 @@ fn content(metadata: &SavepointMetadata) -> Content {
     }
 }
 
-fn damage(error: SavepointError) -> Trouble {
-    let kind = match &error {
+fn damage(error: &SavepointError) -> Trouble {
+    let kind = match error {
         SavepointError::Storage(error) => return trouble(error),
         SavepointError::NotFound { .. } => TroubleKind::Missing,
         SavepointError::Missing { .. } | SavepointError::Damaged { .. } => TroubleKind::Damaged,

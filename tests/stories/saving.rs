@@ -418,7 +418,7 @@ async fn a_snapshot_goes_when_its_time_is_up(story: &mut Story) {
     running(story).await;
     story.snapshot(
         "short",
-        json!({ "jobRef": { "name": "delays" }, "ttl": "1h", "deletionPolicy": "Delete" }),
+        json!({ "jobRef": { "name": "delays" }, "ttl": "10m", "deletionPolicy": "Delete" }),
     );
     story.saved("short").await;
     story

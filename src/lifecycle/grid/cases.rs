@@ -298,6 +298,7 @@ impl Case {
                 message: "cannot create StatefulSet delays-r2: exceeded quota".to_owned(),
                 invalid: !self.late,
             }),
+            ..Observed::default()
         }
     }
 

@@ -28,7 +28,7 @@ use crate::api::{
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again when nothing is.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Everything that a decision about a snapshot may depend on.
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +214,7 @@ pub fn plan_snapshot(input: &SnapshotInput<'_>) -> SnapshotPlan {
         requeue: SOON,
     };
     let verdict = draft.decide();
-    draft.write(verdict);
+    draft.write(&verdict);
     SnapshotPlan {
         status: draft.status,
         actions: draft.actions,
@@ -303,7 +303,7 @@ impl Draft<'_> {
     }
 
     /// Conditions keep the rules of kstatus, as those of a job do.
-    fn write(&mut self, verdict: Verdict) {
+    fn write(&mut self, verdict: &Verdict) {
         let generation = self.input.snapshot.metadata.generation;
         self.status.observed_generation = generation;
         if self.input.snapshot.metadata.deletion_timestamp.is_some() {
@@ -314,7 +314,7 @@ impl Draft<'_> {
         let mut set = |kind, truth, reason: &str, message: &str| {
             condition::set(conditions, kind, truth, reason, message, generation, now);
         };
-        let gone: &[&str] = match &verdict {
+        let gone: &[&str] = match verdict {
             Verdict::Ready(message) => {
                 set(kind::READY, Truth::True, "Completed", message);
                 &[kind::RECONCILING, kind::STALLED]

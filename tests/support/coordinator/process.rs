@@ -56,6 +56,8 @@ pub struct Process {
     pub revision: u64,
     /// Workers that it was started with.
     pub workers: u32,
+    /// Whether it stands by without the others.
+    pub first_only: bool,
     pub max_parallelism: u16,
     pub address: String,
     pub node: String,
@@ -89,6 +91,7 @@ impl Process {
             job_uid: String::new(),
             revision: 0,
             workers: 1,
+            first_only: false,
             max_parallelism: 128,
             address: String::new(),
             node: String::new(),
@@ -412,7 +415,7 @@ impl Process {
         let missing: Vec<u32> = (0..self.workers)
             .filter(|worker| !self.registered.contains_key(worker))
             .collect();
-        if missing.is_empty() {
+        if missing.is_empty() || self.first_only {
             answer(
                 PreflightVerdict::Compatible,
                 "the plan fits, all workers are registered".to_owned(),
