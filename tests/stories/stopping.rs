@@ -72,6 +72,45 @@ async fn a_spec_changed_while_suspended_is_what_resumes(story: &mut Story) {
     assert!(head.last.expect("a checkpoint").checkpoint >= stopped.checkpoint);
 }
 
+async fn a_completed_job_gives_its_pods_back_and_goes_when_its_time_is_up(story: &mut Story) {
+    story.script(
+        "runtime:1",
+        Script {
+            input_ends: true,
+            ..Script::default()
+        },
+    );
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "ttlAfterCompletion": "10m" }),
+    );
+    story
+        .until("it is complete", |story| {
+            story.status("delays").phase == Some(Phase::Completed)
+        })
+        .await;
+    assert!(story.is_ready("delays"), "there is nothing left to do");
+    assert!(story.events().contains(&"JobCompleted".to_owned()));
+    story
+        .until("its pods are gone", |story| story.pods().is_empty())
+        .await;
+    story.restart_operator(|_| {});
+    story
+        .stays(
+            "it stays complete, with nobody left to ask",
+            5 * MINUTE,
+            |story| {
+                story.status("delays").phase == Some(Phase::Completed) && story.pods().is_empty()
+            },
+        )
+        .await;
+    story
+        .until("its time is up", |story| story.find("delays").is_none())
+        .await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!(head.state, RunState::Completed, "its state stays");
+}
+
 async fn a_job_that_is_born_suspended_starts_when_told(story: &mut Story) {
     story.create(
         "delays",
@@ -333,6 +372,7 @@ async fn suspending_ends_a_rollback_that_does_not_come_up(story: &mut Story) {
 stories![
     suspending_keeps_the_state_and_resuming_goes_on_from_it,
     a_spec_changed_while_suspended_is_what_resumes,
+    a_completed_job_gives_its_pods_back_and_goes_when_its_time_is_up,
     a_job_that_is_born_suspended_starts_when_told,
     deletion_releases_the_state_and_removes_the_finalizer,
     deletion_with_nobody_answering_ends_after_the_timeout,

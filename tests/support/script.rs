@@ -22,6 +22,8 @@ pub struct Script {
     pub crash_once_running: Option<Exit>,
     /// No checkpoint of the schedule completes.
     pub no_checkpoints: bool,
+    /// All input was read after a few seconds.
+    pub input_ends: bool,
     /// No record comes in.
     pub no_input: bool,
     /// Why the final checkpoint of a hand-over, a stop or a rescale fails.

@@ -151,6 +151,10 @@ impl Process {
         if !self.script.no_input {
             lead.records += 100;
         }
+        if self.script.input_ends && lead.records > 3000 {
+            self.complete(around, head);
+            return None;
+        }
         if let Some(JobCall::Savepoint(request)) = self.asked.front().cloned() {
             self.save(around, head, &request);
         } else if !self.asked.is_empty() {
@@ -309,6 +313,17 @@ impl Process {
                 uri: folder,
             },
         )
+    }
+
+    /// All input was read: the last checkpoint, and HEAD says so.
+    fn complete(&mut self, around: &mut Surroundings<'_>, head: &Head) {
+        let change = self
+            .checkpoint(head.change(), around.now)
+            .and_then(HeadChange::complete)
+            .expect("the owner of a running HEAD may complete");
+        self.write(around, change);
+        self.epitaph = Some(self.report());
+        self.role = Role::Idle(JobPhase::Completed);
     }
 
     /// A savepoint beside the running job: a checkpoint, copied.
