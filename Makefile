@@ -42,7 +42,7 @@ s3: images ## put the S3 server into the cluster and check it
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
 bench: ## events per CPU-second of the engine
-	cargo run --locked --release --bin streamjob-runtime -- bench
+	cargo run --locked --release --package streamkeeper-node --bin streamjob-runtime -- bench
 crds: ## write crds/ from the Rust types
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
 lint: setup ## formatting, clippy, chart
