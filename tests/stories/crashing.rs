@@ -122,11 +122,7 @@ fn an_operator_that_ends_anywhere_in_a_rescale_is_replaced_without_a_trace() {
 fn an_operator_that_ends_anywhere_in_a_suspension_is_replaced_without_a_trace() {
     let suspend = |story: &mut Story| story.edit("delays", json!({ "suspend": true }));
     survives(running, suspend, async |story| {
-        story
-            .until("it is suspended", |story| {
-                story.condition("delays", "Suspended").0 == "True"
-            })
-            .await;
+        story.suspended("delays").await;
     });
 }
 
@@ -135,11 +131,7 @@ fn an_operator_that_ends_anywhere_in_a_resumption_is_replaced_without_a_trace() 
     let suspended = async |story: &mut Story| {
         running(story).await;
         story.edit("delays", json!({ "suspend": true }));
-        story
-            .until("it is suspended", |story| {
-                story.condition("delays", "Suspended").0 == "True"
-            })
-            .await;
+        story.suspended("delays").await;
     };
     let resume = |story: &mut Story| story.edit("delays", json!({ "suspend": false }));
     survives(suspended, resume, ready);

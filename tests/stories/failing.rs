@@ -229,11 +229,7 @@ async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: 
     );
 
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     story.pass(2 * MINUTE).await;
     story.world().effects.clear();
     story.pass(30 * MINUTE).await;

@@ -150,11 +150,7 @@ async fn a_new_job_starts_from_the_snapshot_of_another(story: &mut Story) {
 async fn a_job_whose_head_is_gone_goes_on_from_a_snapshot(story: &mut Story) {
     with_snapshot(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     story.world().jobs.heads.clear();
     story.edit("delays", json!({ "suspend": false }));
     let message = story.stalled("delays", "RestoreFailed").await;

@@ -112,11 +112,7 @@ async fn a_snapshot_waits_for_its_job(story: &mut Story) {
 async fn a_snapshot_of_a_job_that_goes_away_fails(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     story.snapshot(
         "late",
         json!({ "jobRef": { "name": "delays" }, "timeout": "2m" }),
@@ -325,11 +321,7 @@ async fn a_suspension_and_a_deletion_leave_a_snapshot_if_they_are_to(story: &mut
         "delays",
         json!({ "suspend": true, "snapshots": { "onSuspend": "Take", "onDelete": "Take" } }),
     );
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     let (name, _) = taken_for(story, "Suspend").remove(0);
     story.saved(&name).await;
     story.edit("delays", json!({ "suspend": false }));

@@ -19,11 +19,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     assert!(story.pods().is_empty() && story.running_sets().is_empty());
     let stopped = story.head("delays").expect("a HEAD");
     assert_eq!(stopped.state, RunState::Stopped);
@@ -48,11 +44,7 @@ async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Sto
 async fn a_spec_changed_while_suspended_is_what_resumes(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     let stopped = story
         .head("delays")
         .and_then(|head| head.last)
@@ -116,11 +108,7 @@ async fn a_job_that_is_born_suspended_starts_when_told(story: &mut Story) {
         "delays",
         json!({ "sql": { "text": "SELECT 1" }, "suspend": true }),
     );
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     story
         .stays("nothing is started", 5 * MINUTE, |story| {
             story.pods().is_empty() && story.head("delays").is_none()
@@ -216,11 +204,7 @@ async fn deletion_of_a_job_that_never_ran_ends(story: &mut Story) {
 async fn deletion_of_a_suspended_job_ends(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     story.delete("delays");
     story
         .until("the job is gone", |story| story.find("delays").is_none())
@@ -267,11 +251,7 @@ async fn suspending_in_the_middle_of_an_upgrade_keeps_the_state(story: &mut Stor
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     assert_eq!(
         story.head("delays").map(|head| head.state),
         Some(RunState::Stopped)
@@ -360,11 +340,7 @@ async fn suspending_ends_a_rollback_that_does_not_come_up(story: &mut Story) {
     story.stalled("delays", "ImagePullFailed").await;
     let before = story.head("delays").and_then(|head| head.last);
     story.edit("delays", json!({ "suspend": true }));
-    story
-        .until("it is suspended", |story| {
-            story.condition("delays", "Suspended").0 == "True"
-        })
-        .await;
+    story.suspended("delays").await;
     assert!(story.pods().is_empty());
     assert_eq!(story.head("delays").and_then(|head| head.last), before);
 }

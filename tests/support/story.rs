@@ -662,6 +662,14 @@ impl Story {
             && !is(condition::kind::STALLED)
     }
 
+    /// Waits until the job is suspended.
+    pub async fn suspended(&mut self, name: &str) {
+        self.until(&format!("{name} is suspended"), |story| {
+            story.condition(name, condition::kind::SUSPENDED).0 == "True"
+        })
+        .await;
+    }
+
     /// Waits until the job is Stalled for a reason; answers the message.
     pub async fn stalled(&mut self, name: &str, reason: &str) -> String {
         let wanted = ("True".to_owned(), reason.to_owned());
