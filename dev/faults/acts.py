@@ -70,36 +70,38 @@ class World:
 # Faults: each strikes, lasts for a while if it is of that kind, and is over when it returns.
 
 
+def _kill(world: World, first: bool) -> str:
+    pod = world.pod(first)
+    return pod if pod and world.container("SIGKILL", world.job.namespace, pod) else "nobody"
+
+
+def _freeze_for_a_while(world: World, first: bool) -> str:
+    pod = world.pod(first)
+    if not pod or not world.container("SIGSTOP", world.job.namespace, pod):
+        return "nobody"
+    time.sleep(world.dice.uniform(4, 9))
+    world.container("SIGCONT", world.job.namespace, pod)
+    return pod
+
+
 def kill_worker(world: World) -> str:
     """kill -9 of a process that is not the coordinator's."""
-    pod = world.pod(first=False)
-    return f"{pod}" if pod and world.container("SIGKILL", world.job.namespace, pod) else "nobody"
+    return _kill(world, first=False)
 
 
 def kill_coordinator(world: World) -> str:
     """kill -9 of a coordinator's process."""
-    pod = world.pod(first=True)
-    return f"{pod}" if pod and world.container("SIGKILL", world.job.namespace, pod) else "nobody"
+    return _kill(world, first=True)
 
 
 def freeze_coordinator(world: World) -> str:
     """SIGSTOP of a coordinator for longer than its workers wait: it wakes up as a zombie."""
-    pod = world.pod(first=True)
-    if not pod or not world.container("SIGSTOP", world.job.namespace, pod):
-        return "nobody"
-    time.sleep(world.dice.uniform(4, 9))
-    world.container("SIGCONT", world.job.namespace, pod)
-    return f"{pod}"
+    return _freeze_for_a_while(world, first=True)
 
 
 def freeze_worker(world: World) -> str:
     """The same of another worker."""
-    pod = world.pod(first=False)
-    if not pod or not world.container("SIGSTOP", world.job.namespace, pod):
-        return "nobody"
-    time.sleep(world.dice.uniform(4, 9))
-    world.container("SIGCONT", world.job.namespace, pod)
-    return f"{pod}"
+    return _freeze_for_a_while(world, first=False)
 
 
 def kill_operator(world: World) -> str:
