@@ -1,5 +1,7 @@
 //! The manifest of a checkpoint: immutable, self-contained, every live run named.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -265,6 +267,15 @@ impl Manifest {
                 .iter()
                 .filter_map(|committable| committable.staged.as_ref()),
         )
+    }
+
+    /// Names objects as their copies are called: new keys by old ones. What is not among them keeps its name.
+    pub fn rename_objects(&mut self, copies: &BTreeMap<String, String>) {
+        for range in self.ranges_mut() {
+            if let Some(copy) = copies.get(&range.object) {
+                copy.clone_into(&mut range.object);
+            }
+        }
     }
 
     /// The same ranges, to move them to other objects.

@@ -37,11 +37,7 @@ pub async fn import_objects(
 impl ImportedObjects {
     /// The manifest as it names the copies.
     pub fn rename(&self, manifest: &mut Manifest) {
-        for range in manifest.ranges_mut() {
-            if let Some(key) = self.0.get(&range.object) {
-                key.clone_into(&mut range.object);
-            }
-        }
+        manifest.rename_objects(&self.0);
     }
 }
 

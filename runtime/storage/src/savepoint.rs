@@ -89,11 +89,7 @@ pub async fn copy_savepoint(
         )
         .await?;
     let mut copied = manifest.clone();
-    for range in copied.ranges_mut() {
-        if let Some(relative) = renamed.get(&range.object) {
-            relative.clone_into(&mut range.object);
-        }
-    }
+    copied.rename_objects(&renamed);
     put_json(store, &key_in(folder, "manifest.json"), &copied).await?;
     place(&mut copied, folder);
     verify_manifest(store, &copied, &mut |_| {}).await?;
