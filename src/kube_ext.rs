@@ -237,7 +237,7 @@ fn gone_is_success<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
 }
 
 /// Writes the status of exactly the version that was observed: a conflict means that the world moved on.
-pub async fn write_status<K>(api: &Api<K>, object: &K) -> Result<K, ApiError>
+async fn write_status<K>(api: &Api<K>, object: &K) -> Result<K, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
@@ -247,6 +247,18 @@ where
         api.replace_status(&object.name_any(), &PostParams::default(), object),
     )
     .await
+}
+
+/// The same, but no error when somebody else was first: none when the object has changed, or is gone.
+pub async fn write_status_unless_changed<K>(api: &Api<K>, object: &K) -> Result<Option<K>, ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    match write_status(api, object).await {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds or removes one finalizer of exactly the version that was observed; nothing if it is so already.

@@ -190,6 +190,59 @@ pub fn set(
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
 
+/// What an object's conditions come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is as its spec says.
+    Ready,
+    /// It is on its way there.
+    Reconciling,
+    /// It needs help to get there.
+    Stalled,
+}
+
+/// Sets [`kind::READY`], [`kind::RECONCILING`] and [`kind::STALLED`] together, as the rules of kstatus want them.
+pub fn settle(
+    conditions: &mut Vec<Condition>,
+    state: State,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let ready = match state {
+        State::Ready => Truth::True,
+        State::Reconciling | State::Stalled => Truth::False,
+    };
+    set(
+        conditions,
+        kind::READY,
+        ready,
+        reason,
+        message,
+        generation,
+        now,
+    );
+    for (kind, held_in) in [
+        (kind::RECONCILING, State::Reconciling),
+        (kind::STALLED, State::Stalled),
+    ] {
+        if state == held_in {
+            set(
+                conditions,
+                kind,
+                Truth::True,
+                reason,
+                message,
+                generation,
+                now,
+            );
+        } else {
+            clear(conditions, kind);
+        }
+    }
+}
+
 /// Removes a condition, if present.
 pub fn clear(conditions: &mut Vec<Condition>, kind: &str) {
     conditions.retain(|condition| condition.type_ != kind);

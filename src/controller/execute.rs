@@ -84,7 +84,13 @@ pub(super) async fn execute(
         }
         Action::ForceDeletePod { name, uid } => scope.force_delete(name, uid).await,
         Action::DeleteJob => Ok(delete(&context.client.0, &owner.namespace, job).await?),
-        Action::Call { revision, call } => scope.call(*revision, call).await,
+        Action::Call {
+            revision,
+            call: asked,
+        } => {
+            let at = (owner.namespace.as_str(), owner.name.as_str(), *revision);
+            call(context, at, &owner.uid, asked).await
+        }
     }
 }
 
@@ -192,40 +198,40 @@ impl Scope<'_> {
         force_delete_pod(&self.context.client.0, &pod).await?;
         Ok(())
     }
+}
 
-    /// Calls a coordinator. A refusal is a fact for the next pass, not an error of this one.
-    async fn call(&self, revision: u64, call: &JobCall) -> Result<(), ReconcileError> {
-        let address = coordinator(
-            self.context,
-            &self.owner.namespace,
-            &self.owner.name,
-            revision,
-        )
+/// Calls the coordinator of a revision of job `name` for the object with this uid. A refusal is a fact for the next pass, not an error of this one.
+pub(super) async fn call(
+    context: &Context,
+    (namespace, name, revision): (&str, &str, u64),
+    uid: &str,
+    call: &JobCall,
+) -> Result<(), ReconcileError> {
+    let address = coordinator(context, namespace, name, revision)
         .ok_or(ReconcileError::NoCoordinator { revision })?;
-        let refusal = match self.context.ports.jobs.command(&address, call).await {
-            Ok(operation) => {
-                tracing::info!(revision, key = call.key(), result = ?operation.result, "asked the coordinator");
-                None
-            }
-            Err(CallError::Refused { code, message }) => {
-                tracing::warn!(
-                    revision,
-                    key = call.key(),
-                    code,
-                    message,
-                    "the coordinator refused"
-                );
-                Some(Refusal {
-                    key: call.key().to_owned(),
-                    code,
-                    message,
-                })
-            }
-            Err(source) => return Err(ReconcileError::Call { revision, source }),
-        };
-        self.context.called(&self.owner.uid, refusal);
-        Ok(())
-    }
+    let refusal = match context.ports.jobs.command(&address, call).await {
+        Ok(operation) => {
+            tracing::info!(revision, key = call.key(), result = ?operation.result, "asked the coordinator");
+            None
+        }
+        Err(CallError::Refused { code, message }) => {
+            tracing::warn!(
+                revision,
+                key = call.key(),
+                code,
+                message,
+                "the coordinator refused"
+            );
+            Some(Refusal {
+                key: call.key().to_owned(),
+                code,
+                message,
+            })
+        }
+        Err(source) => return Err(ReconcileError::Call { revision, source }),
+    };
+    context.called(uid, refusal);
+    Ok(())
 }
 
 /// Verb and object of an action, for the log.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::{Api, ResourceExt, runtime::reflector::Store};
-use streamkeeper_protocol::job_api::JOB_API_PORT;
+use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 
 use super::context::Context;
 use crate::{
@@ -57,10 +57,7 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         let Some((revision, key)) = &asked.operation else {
             return Fact::unknown("not asked");
         };
-        match coordinator(context, &namespace, &name, *revision) {
-            Some(address) => answer(context.ports.jobs.operation(&address, key).await),
-            None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
-        }
+        operation_of(context, (&namespace, &name, *revision), key).await
     };
     let (sql, reports, head, operation) = tokio::join!(sql(job, context), reports, head, operation);
     for (number, report, preflight) in reports.into_iter().flatten() {
@@ -178,6 +175,18 @@ pub(super) fn coordinator(
     } else {
         format!("{ip}:{JOB_API_PORT}")
     })
+}
+
+/// An operation as the coordinator of a revision knows it.
+pub(super) async fn operation_of(
+    context: &Context,
+    (namespace, name, revision): (&str, &str, u64),
+    key: &str,
+) -> Fact<Option<Operation>> {
+    match coordinator(context, namespace, name, revision) {
+        Some(address) => answer(context.ports.jobs.operation(&address, key).await),
+        None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
+    }
 }
 
 fn answer<T>(result: Result<T, CallError>) -> Fact<T> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::v1alpha1::StreamJob,
-    kube_ext::{ApiError, bounded, write_status},
+    kube_ext::{bounded, write_status_unless_changed},
     lifecycle::{Input, Plan, plan},
     metrics::JobFacts,
 };
@@ -141,11 +141,7 @@ async fn persist(
     }
     let mut next = job.clone();
     next.status = Some(plan.status.clone());
-    match write_status(api, &next).await {
-        Ok(written) => Ok(Some(written)),
-        Err(error) if error.is_conflict() || ApiError::is_not_found(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(write_status_unless_changed(api, &next).await?)
 }
 
 fn measure(job: &StreamJob, context: &Context) {

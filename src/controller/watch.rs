@@ -142,20 +142,7 @@ pub async fn run(
     ) = Caches::new();
     let context = Arc::new(context(caches.clone()));
     let (jobs, jobs_writer) = reflector::store::<StreamJob>();
-    let triggers = watcher(
-        scoped::<StreamJob>(&client, namespace),
-        watcher::Config::default(),
-    )
-    .default_backoff()
-    .modify(|job| job.managed_fields_mut().clear())
-    .reflect(jobs_writer)
-    .applied_objects()
-    .predicate_filter(
-        predicates::generation
-            .combine(predicates::finalizers)
-            .combine(predicates::annotations),
-        PredicateConfig::default(),
-    );
+    let triggers = wishes(watched::<StreamJob>(&client, namespace).reflect(jobs_writer));
 
     let jobs_of_nodes = {
         let pods = caches.pods.clone();
@@ -220,24 +207,45 @@ fn snapshot_controller(
     stop: CancellationToken,
 ) -> Controller<StreamSnapshot> {
     let (snapshots, writer) = reflector::store::<StreamSnapshot>();
-    let triggers = watcher(
-        scoped::<StreamSnapshot>(client, namespace),
-        watcher::Config::default(),
-    )
-    .default_backoff()
-    .modify(|snapshot| snapshot.managed_fields_mut().clear())
-    .reflect(cache)
-    .reflect(writer)
-    .applied_objects()
-    .predicate_filter(
+    let seen = watched::<StreamSnapshot>(client, namespace);
+    let triggers = wishes(seen.reflect(cache).reflect(writer));
+    Controller::for_stream(triggers, snapshots)
+        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(stop.cancelled_owned())
+}
+
+/// All objects of one of our kinds.
+fn watched<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    watcher(scoped::<K>(client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+}
+
+/// Of what was seen, what people changed: specs, finalizers, annotations. Status is our own.
+fn wishes<K>(
+    seen: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Send + 'static,
+{
+    seen.applied_objects().predicate_filter(
         predicates::generation
             .combine(predicates::finalizers)
             .combine(predicates::annotations),
         PredicateConfig::default(),
-    );
-    Controller::for_stream(triggers, snapshots)
-        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(stop.cancelled_owned())
+    )
 }
 
 fn tell<T, E, Q>(outcome: Result<T, kube::runtime::controller::Error<E, Q>>)

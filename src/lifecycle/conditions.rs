@@ -7,7 +7,7 @@ use super::{
     draft::{Draft, Verdict},
 };
 use crate::api::{
-    condition::{self, Reconciling, Stalled, Truth, kind},
+    condition::{self, Reconciling, Stalled, State, Truth, kind},
     v1alpha1::{Phase, TransitionKind},
 };
 
@@ -31,31 +31,21 @@ pub(super) fn write(draft: &mut Draft<'_>, verdict: &Verdict) {
 fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
     match verdict {
         Verdict::Reconciling(reason, message) => {
-            set(draft, kind::READY, Truth::False, reason.as_str(), message);
-            condition::clear(&mut draft.status.conditions, kind::STALLED);
-            set(
-                draft,
-                kind::RECONCILING,
-                Truth::True,
-                reason.as_str(),
-                message,
-            );
+            settle(draft, State::Reconciling, reason.as_str(), message);
         }
         Verdict::Stalled(reason, message) => {
             stalls(draft, *reason, message);
-            set(draft, kind::READY, Truth::False, reason.as_str(), message);
-            condition::clear(&mut draft.status.conditions, kind::RECONCILING);
-            set(draft, kind::STALLED, Truth::True, reason.as_str(), message);
+            settle(draft, State::Stalled, reason.as_str(), message);
         }
-        Verdict::Ready(message) => as_asked(draft, "Running", message),
-        Verdict::Suspended(message) => as_asked(draft, "Suspended", message),
+        Verdict::Ready(message) => settle(draft, State::Ready, "Running", message),
+        Verdict::Suspended(message) => settle(draft, State::Ready, "Suspended", message),
         Verdict::Completed(message) => {
             if condition::get(&draft.status.conditions, kind::READY)
                 .is_none_or(|ready| ready.reason != "Completed")
             {
                 draft.tell(EventKind::Normal, "JobCompleted", message.clone());
             }
-            as_asked(draft, "Completed", message);
+            settle(draft, State::Ready, "Completed", message);
         }
     }
     match verdict {
@@ -80,10 +70,19 @@ fn stalls(draft: &mut Draft<'_>, reason: Stalled, message: &str) {
     }
 }
 
-fn as_asked(draft: &mut Draft<'_>, reason: &str, message: &str) {
-    set(draft, kind::READY, Truth::True, reason, message);
-    condition::clear(&mut draft.status.conditions, kind::RECONCILING);
-    condition::clear(&mut draft.status.conditions, kind::STALLED);
+fn settle(draft: &mut Draft<'_>, state: State, reason: &str, message: &str) {
+    let (generation, now) = (
+        draft.input.job.metadata.generation,
+        super::draft::time(draft.input.now).0,
+    );
+    condition::settle(
+        &mut draft.status.conditions,
+        state,
+        reason,
+        message,
+        generation,
+        now,
+    );
 }
 
 fn running(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {

@@ -106,7 +106,7 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
         if takes_snapshot(draft) {
             match draft.save(transition, Trigger::Rescale, None) {
                 Saved::Done => {}
-                Saved::Waiting(message) => {
+                Saved::Begun(message) | Saved::Waiting(message) => {
                     return Verdict::Reconciling(Reconciling::Rescaling, message);
                 }
                 Saved::Failed(why) => {

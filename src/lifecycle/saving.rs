@@ -13,9 +13,11 @@ use crate::api::v1alpha1::{SnapshotPhase, SnapshotSummary, Transition};
 /// How a snapshot stands that a transition waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Saved {
-    /// It is complete, or none is wanted.
+    /// It is complete.
     Done,
-    /// Not yet.
+    /// It does not exist yet; this pass creates it.
+    Begun(String),
+    /// It exists and is not complete yet.
     Waiting(String),
     /// It will not come.
     Failed(String),
@@ -64,7 +66,7 @@ impl Draft<'_> {
                 trigger,
                 import: folder,
             });
-            return Saved::Waiting(format!("taking StreamSnapshot {name}"));
+            return Saved::Begun(format!("taking StreamSnapshot {name}"));
         };
         if found.is_complete() {
             return Saved::Done;
@@ -77,12 +79,6 @@ impl Draft<'_> {
             return Saved::Waiting(format!("waiting for StreamSnapshot {name}{so_far}"));
         }
         Saved::Failed(format!("StreamSnapshot {name} failed: {}", found.message))
-    }
-
-    /// Whether this pass creates a snapshot.
-    pub(super) fn creates_snapshot(&self) -> bool {
-        let creates = |action: &Action| matches!(action, Action::CreateSnapshot { .. });
-        self.actions.iter().any(creates)
     }
 
     /// Takes the snapshot that is due by the schedule. Runs that were missed are made up for by one.

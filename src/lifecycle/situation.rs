@@ -232,12 +232,14 @@ impl<'a> Input<'a> {
 
     /// Whether a whole number of seconds went by since `since`.
     pub(super) fn passed(&self, since: Timestamp, limit: std::time::Duration) -> bool {
-        let elapsed = self
-            .now
-            .as_millisecond()
-            .saturating_sub(since.as_millisecond());
-        u64::try_from(elapsed).unwrap_or(0) >= u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
+        passed(self.now, since, limit)
     }
+}
+
+/// Whether so much time went by between `since` and `now`.
+pub(super) fn passed(now: Timestamp, since: Timestamp, limit: std::time::Duration) -> bool {
+    let elapsed = now.as_millisecond().saturating_sub(since.as_millisecond());
+    u64::try_from(elapsed).unwrap_or(0) >= u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a coordinator that owns HEAD says about the job; none for one that does not.

@@ -133,15 +133,20 @@ impl Draft<'_> {
                 };
                 return Promotion::Pending(verdict);
             }
-            Standing::Nothing if transition.restores.is_some() => PromoteFrom::TakeOver,
             Standing::Nothing
-                if transition.kind == TransitionKind::Deploy && !self.ran_before() =>
+                if transition.restores.is_some()
+                    || (transition.kind == TransitionKind::Deploy && !self.ran_before()) =>
             {
                 PromoteFrom::Empty
             }
             Standing::Nothing => return Promotion::Refused(self.state_is_gone()),
             Standing::Foreign { uid, running, .. } => {
-                match self.take_over(transition, &uid, running) {
+                match self.take_over(
+                    transition.kind,
+                    transition.restores.is_some(),
+                    &uid,
+                    running,
+                ) {
                     Ok(from) => {
                         running_owner = running.then_some(uid);
                         from
@@ -154,6 +159,7 @@ impl Draft<'_> {
                 PromoteFrom::Head
             }
         };
+        // A snapshot that is asked for comes before whatever lies there.
         let from = match &transition.restores {
             Some(uri) => PromoteFrom::Savepoint { uri: uri.clone() },
             None => from,
@@ -195,29 +201,16 @@ impl Draft<'_> {
             None => waiting(format!("revision {to} was told to run")),
             Some(refusal) => {
                 let message = format!("revision {to} cannot run: {}", refusal.message);
-                match refusal.code.as_str() {
-                    "StateInUse" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::StateInUse, message))
-                    }
-                    "StateIncompatible" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::StateIncompatible, message))
-                    }
-                    "StorageUnavailable" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::StorageUnreachable, message))
-                    }
-                    "InvalidSQL" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::InvalidSql, message))
-                    }
-                    "SnapshotNotFound" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::SnapshotNotFound, message))
-                    }
-                    "BadRequest" if transition.restores.is_some() => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::RestoreFailed, message))
-                    }
-                    "RestoreFailed" => {
-                        Promotion::Pending(Verdict::Stalled(Stalled::RestoreFailed, message))
-                    }
-                    _ => waiting(message),
+                let reason = match refusal.code.as_str() {
+                    "StorageUnavailable" => Some(Stalled::StorageUnreachable),
+                    "BadRequest" if transition.restores.is_some() => Some(Stalled::RestoreFailed),
+                    code @ ("StateInUse" | "StateIncompatible" | "InvalidSQL"
+                    | "SnapshotNotFound" | "RestoreFailed") => Stalled::named(code),
+                    _ => None,
+                };
+                match reason {
+                    Some(reason) => Promotion::Pending(Verdict::Stalled(reason, message)),
+                    None => waiting(message),
                 }
             }
         }
@@ -245,18 +238,8 @@ impl Draft<'_> {
         )
     }
 
-    /// Whether the state of another StreamJob may be taken over.
+    /// Whether a transition of this kind may take over the state of another StreamJob; `restores` when it starts from a snapshot.
     pub(super) fn take_over(
-        &self,
-        transition: &Transition,
-        uid: &str,
-        running: bool,
-    ) -> Result<PromoteFrom, Verdict> {
-        self.may_take_over(transition.kind, transition.restores.is_some(), uid, running)
-    }
-
-    /// Whether a transition of this kind may take over the state of another StreamJob.
-    pub(super) fn may_take_over(
         &self,
         kind: TransitionKind,
         restores: bool,

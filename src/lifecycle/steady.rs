@@ -115,7 +115,7 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
         }
         Standing::Foreign { uid, running, .. } => {
             if let Err(verdict) =
-                draft.may_take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
+                draft.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
             {
                 return verdict;
             }

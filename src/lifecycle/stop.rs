@@ -84,11 +84,8 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
                     "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
                 ));
             }
-            let mode = match draft.input.job.spec.snapshots.on_suspend {
-                OnTransition::Take => StopMode::Savepoint,
-                OnTransition::Skip => StopMode::Checkpoint,
-            };
-            suspending(stop(draft, transition, revision, mode, false))
+            let wanted = draft.input.job.spec.snapshots.on_suspend;
+            suspending(stop(draft, transition, revision, wanted, false))
         }
     }
 }
@@ -189,11 +186,8 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
             deleting(format!("revision {revision} runs the job"))
         }
         Standing::Runs { revision } => {
-            let mode = match draft.input.job.spec.snapshots.on_delete {
-                OnTransition::Take => StopMode::Savepoint,
-                OnTransition::Skip => StopMode::Checkpoint,
-            };
-            deleting(stop(draft, transition, revision, mode, true))
+            let wanted = draft.input.job.spec.snapshots.on_delete;
+            deleting(stop(draft, transition, revision, wanted, true))
         }
         Standing::HandingOver { to, .. } => {
             deleting(format!("waiting for revision {to} to take over first"))
@@ -216,6 +210,9 @@ fn keep_savepoint(
     wanted: OnTransition,
     trigger: Trigger,
 ) -> Option<String> {
+    if wanted == OnTransition::Skip {
+        return None;
+    }
     let head = draft.input.observed.head.known()?.as_ref()?;
     let stem = format!("{}-stop-", transition.key);
     let taken = head
@@ -225,13 +222,10 @@ fn keep_savepoint(
     let OperationResult::Done { uri: Some(uri), .. } = &taken.result else {
         return None;
     };
-    if wanted == OnTransition::Skip {
-        return None;
-    }
     match draft.save(transition, trigger, Some(uri.clone())) {
+        Saved::Begun(message) => Some(message),
         // The savepoint is whole: what becomes of the object does not hold up the transition.
-        Saved::Done | Saved::Failed(_) => None,
-        Saved::Waiting(message) => draft.creates_snapshot().then_some(message),
+        Saved::Waiting(_) | Saved::Done | Saved::Failed(_) => None,
     }
 }
 
@@ -240,9 +234,13 @@ fn stop(
     draft: &mut Draft<'_>,
     transition: &Transition,
     revision: u64,
-    mode: StopMode,
+    snapshot: OnTransition,
     release: bool,
 ) -> String {
+    let mode = match snapshot {
+        OnTransition::Take => StopMode::Savepoint,
+        OnTransition::Skip => StopMode::Checkpoint,
+    };
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });

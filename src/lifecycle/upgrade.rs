@@ -267,7 +267,9 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
     if asked.is_none() && draft.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
         match draft.save(transition, Trigger::Upgrade, None) {
             Saved::Done => {}
-            Saved::Waiting(message) => return verdict(transition, message),
+            Saved::Begun(message) | Saved::Waiting(message) => {
+                return verdict(transition, message);
+            }
             Saved::Failed(why) => {
                 return match reconsider(draft, transition, from, to) {
                     Some(verdict) => verdict,

@@ -70,25 +70,21 @@ impl Folders for S3 {
             let store = self.store(storage).map_err(|error| trouble(&error))?;
             let store = store.as_ref();
             match work {
-                Work::Inspect => read_savepoint(store, folder)
-                    .await
-                    .map(|(metadata, ..)| Some(content(&metadata)))
-                    .map_err(|error| trouble(&error)),
+                Work::Remove => {
+                    let removed = delete_savepoint(store, folder).await;
+                    return removed.map(|()| None).map_err(|error| trouble(&error));
+                }
                 Work::Verify => {
                     let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
                     verify_savepoint(store, folder, &mut tell)
                         .await
                         .map_err(|error| damage(&error))?;
-                    let (metadata, ..) = read_savepoint(store, folder)
-                        .await
-                        .map_err(|error| trouble(&error))?;
-                    Ok(Some(content(&metadata)))
                 }
-                Work::Remove => delete_savepoint(store, folder)
-                    .await
-                    .map(|()| None)
-                    .map_err(|error| trouble(&error)),
+                Work::Inspect => {}
             }
+            let read = read_savepoint(store, folder).await;
+            read.map(|(metadata, ..)| Some(content(&metadata)))
+                .map_err(|error| trouble(&error))
         })
     }
 }

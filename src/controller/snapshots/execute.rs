@@ -2,12 +2,11 @@
 
 use kube::{Api, ResourceExt};
 
-use super::super::{context::Context, error::ReconcileError, observe::coordinator};
+use super::super::{context::Context, error::ReconcileError, execute::call};
 use crate::{
     api::{names::SNAPSHOT_FINALIZER, v1alpha1::StreamSnapshot},
-    engine::CallError,
     kube_ext::{delete, set_finalizer},
-    lifecycle::{JobCall, Refusal, snapshot::SnapshotAction},
+    lifecycle::{JobCall, snapshot::SnapshotAction},
 };
 
 /// Does one action.
@@ -45,28 +44,8 @@ pub(super) async fn execute(
         SnapshotAction::Ask { revision, request } => {
             let job = snapshot.spec.job_ref.as_ref();
             let job = job.map_or("", |job| job.name.as_str());
-            let address = coordinator(context, &namespace, job, *revision).ok_or(
-                ReconcileError::NoCoordinator {
-                    revision: *revision,
-                },
-            )?;
-            let call = JobCall::Savepoint(request.clone());
-            let refusal = match context.ports.jobs.command(&address, &call).await {
-                Ok(_) => None,
-                Err(CallError::Refused { code, message }) => Some(Refusal {
-                    key: request.key.clone(),
-                    code,
-                    message,
-                }),
-                Err(source) => {
-                    return Err(ReconcileError::Call {
-                        revision: *revision,
-                        source,
-                    });
-                }
-            };
-            context.called(&uid, refusal);
-            Ok(())
+            let at = (namespace.as_str(), job, *revision);
+            call(context, at, &uid, &JobCall::Savepoint(request.clone())).await
         }
     }
 }

@@ -20,11 +20,8 @@ use super::{
 };
 use crate::{
     api::v1alpha1::StreamSnapshot,
-    kube_ext::{ApiError, write_status},
-    lifecycle::{
-        Event, EventKind,
-        snapshot::{SnapshotAction, SnapshotPlan, plan_snapshot},
-    },
+    kube_ext::write_status_unless_changed,
+    lifecycle::snapshot::{SnapshotAction, SnapshotPlan, plan_snapshot},
 };
 
 /// Reconciles one snapshot.
@@ -66,19 +63,10 @@ async fn pass(
         return Ok(Requeue::requeue(retry_after(0)));
     };
     let about = [Some(current.object_ref(&())), observed.job_reference];
-    for (reason, warning, note) in &plan.events {
-        tracing::info!(reason, note, "event");
-        let event = Event {
-            kind: if *warning {
-                EventKind::Warning
-            } else {
-                EventKind::Normal
-            },
-            reason,
-            note: note.clone(),
-        };
+    for event in &plan.events {
+        tracing::info!(reason = event.reason, note = event.note, "event");
         for reference in about.iter().flatten() {
-            context.events.publish(reference, &event).await;
+            context.events.publish(reference, event).await;
         }
     }
     for action in &plan.actions {
@@ -109,9 +97,5 @@ async fn persist(
     );
     let mut next = snapshot.clone();
     next.status = Some(plan.status.clone());
-    match write_status(&api, &next).await {
-        Ok(written) => Ok(Some(written)),
-        Err(error) if error.is_conflict() || ApiError::is_not_found(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(write_status_unless_changed(&api, &next).await?)
 }

@@ -4,7 +4,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use streamkeeper_protocol::job_api::Operation;
 
-use super::super::{context::Context, error::ReconcileError, observe::coordinator};
+use super::super::{context::Context, error::ReconcileError, observe::operation_of};
 use crate::{
     api::v1alpha1::{DeletionPolicy, StreamJob, StreamSnapshot},
     kube_ext::{bounded, get},
@@ -100,13 +100,8 @@ async fn operation(
     else {
         return Fact::unknown("not asked");
     };
-    match coordinator(context, &job.namespace, &job.name, revision) {
-        None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
-        Some(address) => match context.ports.jobs.operation(&address, &key(snapshot)).await {
-            Ok(operation) => Fact::Known(operation),
-            Err(error) => Fact::unknown(error.to_string()),
-        },
-    }
+    let at = (job.namespace.as_str(), job.name.as_str(), revision);
+    operation_of(context, at, &key(snapshot)).await
 }
 
 /// A job that is on its way to this snapshot, if its folder is about to be removed.

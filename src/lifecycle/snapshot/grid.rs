@@ -10,7 +10,7 @@ use streamkeeper_protocol::{
 };
 
 use super::*;
-use crate::api::names::VERIFY;
+use crate::api::{condition::kind, names::VERIFY};
 
 static NOW: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_second(1_772_366_400).unwrap());
 const URI: &str = "s3://streams/prod/flights/delays/savepoints/monday";

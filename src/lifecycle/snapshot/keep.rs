@@ -9,7 +9,7 @@ use crate::{
         names::{SNAPSHOT_FINALIZER, VERIFY},
         v1alpha1::SnapshotPhase,
     },
-    lifecycle::draft::time,
+    lifecycle::{action::EventKind, draft::time},
 };
 
 impl Draft<'_> {
@@ -49,7 +49,11 @@ impl Draft<'_> {
     pub(super) fn removed(&mut self) -> Verdict {
         self.actions.push(SnapshotAction::RemoveFinalizer);
         let uri = self.status.uri.clone().unwrap_or_default();
-        self.tell("SnapshotDeleted", false, format!("{uri} was removed"));
+        self.tell(
+            EventKind::Normal,
+            "SnapshotDeleted",
+            format!("{uri} was removed"),
+        );
         Verdict::Reconciling("Deleting", "its folder is gone".to_owned())
     }
 
@@ -96,7 +100,7 @@ impl Draft<'_> {
                         "{}; do not restore from it, take another one",
                         trouble.message
                     );
-                    self.tell("SnapshotFailed", true, message.clone());
+                    self.tell(EventKind::Warning, "SnapshotFailed", message.clone());
                     return Verdict::Stalled("SnapshotDamaged", message);
                 }
                 self.requeue = Duration::from_secs(10);

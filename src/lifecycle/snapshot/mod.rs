@@ -14,13 +14,15 @@ use jiff::Timestamp;
 use streamkeeper_protocol::job_api::{Operation, SavepointRequest};
 
 use super::{
+    action::{Event, EventKind},
     draft::time,
     observed::{Fact, Refusal},
     record::bytes,
     revision::ResolvedStorage,
+    situation::passed,
 };
 use crate::api::{
-    condition::{self, Truth, kind},
+    condition::{self, State},
     names::SNAPSHOT_FINALIZER,
     v1alpha1::{DeletionPolicy, SnapshotPhase, StreamSnapshot, StreamSnapshotStatus},
 };
@@ -147,8 +149,8 @@ pub struct SnapshotPlan {
     pub status: StreamSnapshotStatus,
     /// What to do then, in order; stop at the first failure.
     pub actions: Vec<SnapshotAction>,
-    /// What to tell people: reason, whether it is a warning, the sentence.
-    pub events: Vec<(&'static str, bool, String)>,
+    /// What to tell people, once the status is written.
+    pub events: Vec<Event>,
     /// When to look again if nothing happens before.
     pub requeue: Duration,
 }
@@ -200,7 +202,7 @@ struct Draft<'a> {
     input: SnapshotInput<'a>,
     status: StreamSnapshotStatus,
     actions: Vec<SnapshotAction>,
-    events: Vec<(&'static str, bool, String)>,
+    events: Vec<Event>,
     requeue: Duration,
 }
 
@@ -290,16 +292,11 @@ impl Draft<'_> {
     }
 
     fn passed(&self, since: Timestamp, limit: Duration) -> bool {
-        let elapsed = self
-            .input
-            .now
-            .as_millisecond()
-            .saturating_sub(since.as_millisecond());
-        u128::try_from(elapsed).unwrap_or(0) >= limit.as_millis()
+        passed(self.input.now, since, limit)
     }
 
-    fn tell(&mut self, reason: &'static str, warning: bool, note: String) {
-        self.events.push((reason, warning, note));
+    fn tell(&mut self, kind: EventKind, reason: &'static str, note: String) {
+        self.events.push(Event { kind, reason, note });
     }
 
     /// Conditions keep the rules of kstatus, as those of a job do.
@@ -310,29 +307,13 @@ impl Draft<'_> {
             self.status.phase = Some(SnapshotPhase::Deleting);
         }
         let now = time(self.input.now).0;
+        let (state, reason, message) = match verdict {
+            Verdict::Ready(message) => (State::Ready, "Completed", message),
+            Verdict::Reconciling(reason, message) => (State::Reconciling, *reason, message),
+            Verdict::Stalled(reason, message) => (State::Stalled, *reason, message),
+        };
         let conditions = &mut self.status.conditions;
-        let mut set = |kind, truth, reason: &str, message: &str| {
-            condition::set(conditions, kind, truth, reason, message, generation, now);
-        };
-        let gone: &[&str] = match verdict {
-            Verdict::Ready(message) => {
-                set(kind::READY, Truth::True, "Completed", message);
-                &[kind::RECONCILING, kind::STALLED]
-            }
-            Verdict::Reconciling(reason, message) => {
-                set(kind::READY, Truth::False, reason, message);
-                set(kind::RECONCILING, Truth::True, reason, message);
-                &[kind::STALLED]
-            }
-            Verdict::Stalled(reason, message) => {
-                set(kind::READY, Truth::False, reason, message);
-                set(kind::STALLED, Truth::True, reason, message);
-                &[kind::RECONCILING]
-            }
-        };
-        for kind in gone {
-            condition::clear(&mut self.status.conditions, kind);
-        }
+        condition::settle(conditions, state, reason, message, generation, now);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         v1alpha1::{CheckpointStatus, SnapshotPhase},
     },
     lifecycle::{
+        action::EventKind,
         draft::{back_off, time},
         observed::Fact,
         record::{bytes, millis_at, seconds},
@@ -50,7 +51,7 @@ impl Draft<'_> {
         self.actions.push(SnapshotAction::ForgetWork);
         self.status.phase = Some(SnapshotPhase::Failed);
         self.status.completion_time = Some(time(self.input.now));
-        self.tell("SnapshotFailed", true, message.clone());
+        self.tell(EventKind::Warning, "SnapshotFailed", message.clone());
         Verdict::Stalled("SnapshotFailed", message)
     }
 
@@ -76,7 +77,11 @@ impl Draft<'_> {
             self.status.endpoint = settings.and_then(|storage| storage.endpoint.clone());
             self.status.region = settings.and_then(|storage| storage.region.clone());
             self.status.phase = Some(SnapshotPhase::InProgress);
-            self.tell("SnapshotStarted", false, format!("importing {uri}"));
+            self.tell(
+                EventKind::Normal,
+                "SnapshotStarted",
+                format!("importing {uri}"),
+            );
             return Verdict::Reconciling("InProgress", format!("reading {uri}"));
         }
         // The coordinator that wrote it has compared the checksums of its own savepoint.
@@ -147,8 +152,8 @@ impl Draft<'_> {
             self.status.region.clone_from(&storage.region);
             self.status.phase = Some(SnapshotPhase::InProgress);
             self.tell(
+                EventKind::Normal,
                 "SnapshotStarted",
-                false,
                 format!("of StreamJob {name}, revision {revision}"),
             );
             return Verdict::Reconciling(
@@ -261,8 +266,8 @@ impl Draft<'_> {
         let uri = self.status.uri.clone().unwrap_or_default();
         let message = format!("it holds checkpoint {}", content.checkpoint);
         self.tell(
+            EventKind::Normal,
             "SnapshotCompleted",
-            false,
             format!("checkpoint {} in {uri}", content.checkpoint),
         );
         Verdict::Ready(message)
