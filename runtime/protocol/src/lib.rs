@@ -21,6 +21,12 @@
     )
 )]
 
+#[cfg(test)]
+extern crate self as streamkeeper_protocol;
+
+#[macro_use]
+mod guard;
+
 pub mod aggregate;
 pub mod compatibility;
 pub mod expr;

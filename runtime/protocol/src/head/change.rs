@@ -77,7 +77,8 @@ impl HeadChange {
     ) -> Result<(Self, Vec<RetainedCheckpoint>), HeadError> {
         self.must_run("publish a checkpoint")?;
         self.must_be_committed("publish a checkpoint")?;
-        if last.checkpoint < self.head.next_checkpoint {
+        if !guard!("a checkpoint number is used once": last.checkpoint >= self.head.next_checkpoint)
+        {
             let next = self.head.next_checkpoint;
             return Err(HeadError::CheckpointBehind {
                 checkpoint: last.checkpoint,
@@ -102,7 +103,8 @@ impl HeadChange {
     /// Notes that all sink output of the restore point is committed. Noting it twice is fine.
     pub fn committed(mut self, checkpoint: u64) -> Result<Self, HeadError> {
         match &mut self.head.last {
-            Some(last) if last.checkpoint == checkpoint => {
+            Some(last) if guard!("only the restore point is committed": last.checkpoint == checkpoint) =>
+            {
                 last.committed = true;
                 Ok(self)
             }
@@ -113,13 +115,13 @@ impl HeadChange {
     /// Gives the job to revision `to`: there is a restore point, and nothing of it is left to commit.
     pub fn hand_over(mut self, to: u64) -> Result<Self, HeadError> {
         self.must_run("hand over")?;
-        if to <= self.head.revision {
+        if !guard!("a successor is greater": to > self.head.revision) {
             return Err(HeadError::NotASuccessor {
                 to,
                 revision: self.head.revision,
             });
         }
-        if self.head.last.is_none() {
+        if !guard!("nothing is handed over without a restore point": self.head.last.is_some()) {
             return Err(HeadError::NothingToRestore {
                 action: "hand over",
             });
@@ -156,7 +158,7 @@ impl HeadChange {
     /// `token` was never used before.
     pub fn new_attempt(mut self, token: &str) -> Result<Self, HeadError> {
         self.must_run("start another attempt")?;
-        self.head.attempt += 1;
+        self.head.attempt += guard!("every start is a new attempt": 1, else 0);
         token.clone_into(&mut self.head.token);
         Ok(self)
     }
@@ -171,7 +173,9 @@ impl HeadChange {
     pub fn begin_operation(mut self, key: &str, kind: OperationKind) -> Result<Begun, HeadError> {
         limit("the idempotency key", key, NAME_LIMIT)?;
         match self.head.operation(key) {
-            Some(known) if known.kind == kind => return Ok(Begun::Known(known.clone())),
+            Some(known) if guard!("a key stands for one call": known.kind == kind) => {
+                return Ok(Begun::Known(known.clone()));
+            }
             Some(known) => {
                 return Err(HeadError::KeyReused {
                     key: key.to_owned(),
@@ -211,7 +215,7 @@ impl HeadChange {
             what: "operation",
             name: key.to_owned(),
         })?;
-        if known.result == OperationResult::Running {
+        if guard!("a result that stands stays": known.result == OperationResult::Running) {
             known.result = result;
         }
         Ok(self)
@@ -275,38 +279,40 @@ impl HeadChange {
     /// Gives up a savepoint that could not be copied, which ends its pin. One that is complete, or
     /// unknown, stays as it is.
     pub fn abandon_savepoint(mut self, name: &str) -> Self {
-        self.head
-            .savepoints
-            .retain(|savepoint| savepoint.complete || savepoint.name != name);
+        self.head.savepoints.retain(|savepoint| {
+            guard!("a complete savepoint is not given up": savepoint.complete, else false)
+                || savepoint.name != name
+        });
         self
     }
 
     fn must_run(&self, action: &'static str) -> Result<(), HeadError> {
-        match self.head.state {
-            RunState::Running => Ok(()),
-            state => Err(HeadError::NotRunning {
-                action,
-                state: state.describe(),
-            }),
+        let state = self.head.state;
+        if guard!("only a job that runs is changed": state == RunState::Running) {
+            return Ok(());
         }
+        Err(HeadError::NotRunning {
+            action,
+            state: state.describe(),
+        })
     }
 
     fn must_be_committed(&self, action: &'static str) -> Result<(), HeadError> {
         match &self.head.last {
-            Some(last) if last.needs_commit && !last.committed => Err(HeadError::CommitPending {
-                action,
-                checkpoint: last.checkpoint,
-            }),
+            Some(last) if !guard!("nothing goes on before the sinks committed": !last.needs_commit || last.committed) => {
+                Err(HeadError::CommitPending {
+                    action,
+                    checkpoint: last.checkpoint,
+                })
+            }
             _ => Ok(()),
         }
     }
 
     fn forget_savepoint(&mut self) -> bool {
-        let oldest = self
-            .head
-            .savepoints
-            .iter()
-            .rposition(|savepoint| savepoint.complete);
+        let oldest = self.head.savepoints.iter().rposition(
+            |savepoint| guard!("a savepoint under way is not forgotten": savepoint.complete),
+        );
         oldest.map(|at| self.head.savepoints.remove(at)).is_some()
     }
 }
@@ -328,7 +334,7 @@ pub(super) fn remember_operation(
 fn forget_operation(operations: &mut Vec<OperationRecord>) -> bool {
     let oldest = operations
         .iter()
-        .rposition(|record| record.result != OperationResult::Running);
+        .rposition(|record| guard!("a call under way is not forgotten": record.result != OperationResult::Running));
     oldest.map(|at| operations.remove(at)).is_some()
 }
 

@@ -93,14 +93,15 @@ pub fn claim(
     };
     let order = match order {
         Order::Promoted { key, .. } => match head.operation(key) {
-            Some(known) if known.kind != OperationKind::Promote => {
+            Some(known) if !guard!("a key stands for one order": known.kind == OperationKind::Promote) =>
+            {
                 let why = format!("idempotency key '{key}' was used for another call");
                 return ClaimDecision::Refuse {
                     code: "KeyReused",
                     why,
                 };
             }
-            Some(_) => Order::None,
+            Some(_) => guard!("an order is followed once": Order::None, else order),
             None => order,
         },
         Order::None => order,
@@ -115,14 +116,19 @@ pub fn claim(
     };
     let goes_on = head.last.is_some() && !starts_over(order);
     let ruling = match ruling {
-        Ruling::Take if goes_on && head.max_parallelism != claimant.max_parallelism => refuse(
-            "StateIncompatible",
-            format!(
-                "the state has {} key groups, this revision wants {}: maxParallelism cannot \
+        Ruling::Take
+            if goes_on
+                && !guard!("key groups stay once there is state": head.max_parallelism == claimant.max_parallelism) =>
+        {
+            refuse(
+                "StateIncompatible",
+                format!(
+                    "the state has {} key groups, this revision wants {}: maxParallelism cannot \
                      change while there is state",
-                head.max_parallelism, claimant.max_parallelism
-            ),
-        ),
+                    head.max_parallelism, claimant.max_parallelism
+                ),
+            )
+        }
         other => other,
     };
     match (ruling, order) {
@@ -210,12 +216,14 @@ fn refuse(code: &'static str, why: String) -> Ruling {
 
 /// What HEAD gives to a process that nobody ordered to run.
 fn unordered(head: &Head, claimant: &Claimant<'_>) -> Ruling {
-    if head.job_uid != claimant.job_uid {
+    if !guard!("the state of another job gives nothing": head.job_uid == claimant.job_uid) {
         return refuse("StateInUse", another_job(head));
     }
     match head.state {
-        RunState::Running if claimant.revision == head.revision => Ruling::Take,
-        RunState::HandingOver { to } if claimant.revision == to && to > head.revision => {
+        RunState::Running if guard!("only who runs restarts by itself": claimant.revision == head.revision) => {
+            Ruling::Take
+        }
+        RunState::HandingOver { to } if guard!("only the named successor claims by itself": claimant.revision == to) => {
             Ruling::Take
         }
         state => refuse(
@@ -232,7 +240,7 @@ fn promoted(
     from: &PromoteFrom,
     running_owner: Option<&str>,
 ) -> Ruling {
-    if *from == PromoteFrom::Empty {
+    if !guard!("what exists is not started from nothing": *from != PromoteFrom::Empty) {
         let why =
             "HEAD exists: a start from nothing would lose its state; promote from Head".to_owned();
         return refuse("HeadExists", why);
@@ -240,12 +248,12 @@ fn promoted(
     if head.job_uid != claimant.job_uid {
         return promoted_over_another(head, from, running_owner);
     }
-    if *from == PromoteFrom::Fresh {
+    if !guard!("what is one's own is not left behind unasked": *from != PromoteFrom::Fresh) {
         let why = "HEAD is this job's own: a start from nothing would lose its state; promote from \
                    Head, or from a savepoint";
         return refuse("HeadExists", why.to_owned());
     }
-    if claimant.revision < head.revision {
+    if !guard!("a revision never comes back": claimant.revision >= head.revision) {
         let why = format!(
             "revision {} is older than revision {}, which ran already; a rollback is a new revision",
             claimant.revision, head.revision
@@ -254,27 +262,33 @@ fn promoted(
     }
     let same_revision = claimant.revision == head.revision;
     match head.state {
-        RunState::HandingOver { to } if same_revision => {
+        RunState::HandingOver { to } if !guard!("who handed over never runs again": !same_revision) =>
+        {
             let why = format!(
                 "revision {} has handed over to revision {to}; a rollback is a new revision",
                 head.revision
             );
             refuse("WrongRevision", why)
         }
-        RunState::Running if same_revision && matches!(from, PromoteFrom::Savepoint { .. }) => {
+        RunState::Running
+            if matches!(from, PromoteFrom::Savepoint { .. })
+                && !guard!("a job that runs is restored as another revision": !same_revision) =>
+        {
             let why = format!(
                 "HEAD says that revision {} runs the job; a restore of a running job is a new revision",
                 head.revision
             );
             refuse("WrongRevision", why)
         }
-        state @ (RunState::Completed | RunState::Released) if *from == PromoteFrom::Head => refuse(
-            "NotRunning",
-            format!(
-                "the job is {}; only TakeOver goes on from it",
-                state.describe()
-            ),
-        ),
+        state @ (RunState::Completed | RunState::Released) if !guard!("only a take-over goes on from an end": *from != PromoteFrom::Head) => {
+            refuse(
+                "NotRunning",
+                format!(
+                    "the job is {}; only TakeOver goes on from it",
+                    state.describe()
+                ),
+            )
+        }
         RunState::Running
         | RunState::Stopped
         | RunState::HandingOver { .. }
@@ -292,7 +306,8 @@ fn promoted_over_another(head: &Head, from: &PromoteFrom, running_owner: Option<
             format!("{}: only TakeOver may claim it", another_job(head)),
         ),
         PromoteFrom::TakeOver | PromoteFrom::Savepoint { .. } | PromoteFrom::Fresh
-            if running && running_owner != Some(head.job_uid.as_str()) =>
+            if running
+                && !guard!("what another job runs is taken only by name": running_owner == Some(head.job_uid.as_str())) =>
         {
             refuse(
                 "StateInUse",
@@ -329,7 +344,7 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
     next.seq += 1;
     ids.nonce.clone_into(&mut next.nonce);
     let restart = matches!(order, Order::None) && claimant.revision == head.revision;
-    if !restart || head.workers == 0 {
+    if !guard!("a restart keeps its workers": restart, else false) || head.workers == 0 {
         next.workers = claimant.workers;
     }
     if starts_over(order) {
@@ -340,7 +355,7 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
     }
     claimant.job_uid.clone_into(&mut next.job_uid);
     next.revision = claimant.revision;
-    next.attempt += 1;
+    next.attempt += guard!("every claim is a new attempt": 1, else 0);
     ids.token.clone_into(&mut next.token);
     next.state = RunState::Running;
     if next.last.is_none() {
@@ -353,7 +368,10 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
             .savepoints
             .iter()
             .any(|savepoint| savepoint.key == operation.key);
-        if operation.result == OperationResult::Running && !survives {
+        let open = operation.result == OperationResult::Running;
+        if guard!("what died with its process has failed": open, else false)
+            && guard!("a named savepoint goes on": !survives)
+        {
             let why = "its coordinator ended before it was finished; the job restarted".to_owned();
             operation.result = OperationResult::Failed { why };
         }

@@ -50,7 +50,8 @@ impl Import {
     /// The record to write, now that the copy is whole. What HEAD named before is kept like any older checkpoint.
     pub fn with(self, last: LastCheckpoint, plan_hash: &str) -> Result<Head, HeadError> {
         let mut next = self.next;
-        if last.checkpoint != next.next_checkpoint {
+        if !guard!("a copy has the number that was given": last.checkpoint == next.next_checkpoint)
+        {
             return Err(HeadError::CheckpointBehind {
                 checkpoint: last.checkpoint,
                 next: next.next_checkpoint,

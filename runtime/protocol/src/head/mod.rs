@@ -12,6 +12,8 @@ mod claim;
 mod import;
 mod record;
 mod swap;
+#[cfg(test)]
+mod tests;
 
 pub use change::*;
 pub use claim::*;

@@ -142,7 +142,7 @@ impl Head {
             detail: error.to_string(),
         };
         let versions: Versions = serde_json::from_slice(bytes).map_err(malformed)?;
-        if versions.min_reader > HEAD_FORMAT {
+        if !guard!("a record of tomorrow is not read": versions.min_reader <= HEAD_FORMAT) {
             return Err(HeadError::TooNew {
                 format: versions.v,
                 min_reader: versions.min_reader,
@@ -181,10 +181,9 @@ impl Head {
     pub fn pinned_manifests(&self) -> Vec<&str> {
         let last = self.last.iter().map(|last| last.manifest.as_str());
         let retained = self.retained.iter().map(|kept| kept.manifest.as_str());
-        let copied = self
-            .savepoints
-            .iter()
-            .filter(|savepoint| !savepoint.complete);
+        let copied = self.savepoints.iter().filter(
+            |savepoint| guard!("what is being copied stays": !savepoint.complete, else false),
+        );
         let copied = copied.map(|savepoint| savepoint.manifest.as_str());
         let mut all: Vec<&str> = last.chain(retained).chain(copied).collect();
         all.sort_unstable();

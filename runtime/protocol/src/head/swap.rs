@@ -57,12 +57,12 @@ pub enum SwapOutcome {
 /// so the attempt alone orders owners. One attempt with two tokens means that two processes raced
 /// for it and the other one won.
 pub fn after_lost_swap(ours: &Head, found: &Head) -> SwapOutcome {
-    if found.nonce == ours.nonce {
+    if guard!("a lost answer is told from a lost race": found.nonce == ours.nonce, else false) {
         return SwapOutcome::Won;
     }
-    let fenced = found.lineage != ours.lineage
-        || found.attempt > ours.attempt
-        || (found.attempt == ours.attempt && found.token != ours.token);
+    let fenced = guard!("another lineage fences": found.lineage != ours.lineage, else false)
+        || guard!("a later attempt fences": found.attempt > ours.attempt, else false)
+        || guard!("another token fences": found.attempt == ours.attempt && found.token != ours.token, else false);
     if fenced {
         SwapOutcome::Fenced {
             by: Owner::of(found),

@@ -5,11 +5,11 @@ use streamkeeper_protocol::{
     manifest::{Manifest, ManifestError},
 };
 
-const HEAD: &str = include_str!("../golden/head-v1.json");
-const MANIFEST: &str = include_str!("../golden/manifest-v1.json");
+const HEAD: &str = include_str!("../../../tests/golden/head-v1.json");
+const MANIFEST: &str = include_str!("../../../tests/golden/manifest-v1.json");
 
 #[test]
-fn head_of_format_1_is_read_and_written_as_it_was() {
+pub(super) fn head_of_format_1_is_read_and_written_as_it_was() {
     let head = Head::parse(HEAD.as_bytes()).unwrap();
     let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
     assert_eq!(
@@ -24,7 +24,7 @@ fn head_of_format_1_is_read_and_written_as_it_was() {
 }
 
 #[test]
-fn fields_and_formats_of_newer_writers_are_read_as_long_as_they_say_so() {
+pub(super) fn fields_and_formats_of_newer_writers_are_read_as_long_as_they_say_so() {
     let newer = HEAD.replace("\"v\": 1", "\"v\": 7, \"of_tomorrow\": {\"a\": 1}");
     assert_eq!(Head::parse(newer.as_bytes()).unwrap().v, 7);
     let too_new = newer.replace("\"min_reader\": 1", "\"min_reader\": 2");
@@ -45,7 +45,7 @@ fn fields_and_formats_of_newer_writers_are_read_as_long_as_they_say_so() {
 }
 
 #[test]
-fn a_damaged_head_is_an_error_with_its_position() {
+pub(super) fn a_damaged_head_is_an_error_with_its_position() {
     for (damaged, part) in [
         ("", "line 1 column 0"),
         ("{\"v\": 1,\n \"min_reader\": }", "line 2"),
@@ -64,7 +64,7 @@ fn a_damaged_head_is_an_error_with_its_position() {
 }
 
 #[test]
-fn manifest_of_format_1_is_read_and_written_as_it_was() {
+pub(super) fn manifest_of_format_1_is_read_and_written_as_it_was() {
     let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
     let written: serde_json::Value = serde_json::from_slice(&manifest.encode()).unwrap();
     let golden: serde_json::Value = serde_json::from_str(MANIFEST).unwrap();

@@ -1,6 +1,6 @@
 //! Who may run a job, state by state.
 
-use crate::records::{checkpoint, claimant, first, ids, with_checkpoint};
+use super::records::{checkpoint, claimant, first, ids, with_checkpoint};
 use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, Head, Import, OperationKind, OperationResult, Order, RunState,
@@ -49,7 +49,7 @@ fn head_in(state: RunState) -> Head {
 }
 
 #[test]
-fn the_whole_table_of_claims() {
+pub(super) fn the_whole_table_of_claims() {
     use RunState::{Completed, HandingOver, Released, Running, Stopped};
     let (empty, from_head, take_over) =
         (PromoteFrom::Empty, PromoteFrom::Head, PromoteFrom::TakeOver);
@@ -159,7 +159,7 @@ fn is_of_the_claimant(head: &Head, next: &Head, (uid, revision): (&str, u64), ca
 }
 
 #[test]
-fn a_live_head_of_another_job_changes_hands_only_if_a_person_named_its_owner() {
+pub(super) fn a_live_head_of_another_job_changes_hands_only_if_a_person_named_its_owner() {
     let starts = [PromoteFrom::TakeOver, savepoint(), PromoteFrom::Fresh];
     for state in [RunState::Running, RunState::HandingOver { to: 5 }] {
         let head = head_in(state);
@@ -200,7 +200,7 @@ fn import(head: Option<&Head>, uid: &str, max_parallelism: u16) -> Import {
 }
 
 #[test]
-fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
+pub(super) fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
     let head = Head {
         next_checkpoint: 9,
         ..head_in(RunState::Running)
@@ -230,7 +230,7 @@ fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
 }
 
 #[test]
-fn a_copy_under_another_number_is_refused() {
+pub(super) fn a_copy_under_another_number_is_refused() {
     for number in [1, 3] {
         let import = import(Some(&head_in(RunState::Stopped)), "a", 128);
         assert_eq!(import.checkpoint(), 2);
@@ -239,7 +239,7 @@ fn a_copy_under_another_number_is_refused() {
 }
 
 #[test]
-fn a_savepoint_in_another_job_begins_a_lineage_and_brings_its_key_groups() {
+pub(super) fn a_savepoint_in_another_job_begins_a_lineage_and_brings_its_key_groups() {
     let beside = import(Some(&head_in(RunState::Stopped)), "b", 64);
     assert_eq!(
         (beside.creates(), beside.checkpoint(), beside.head().attempt),
@@ -260,7 +260,7 @@ fn a_savepoint_in_another_job_begins_a_lineage_and_brings_its_key_groups() {
 }
 
 #[test]
-fn a_restore_that_was_carried_out_is_not_carried_out_again() {
+pub(super) fn a_restore_that_was_carried_out_is_not_carried_out_again() {
     let import = import(Some(&head_in(RunState::Stopped)), "a", 128);
     let head = import.with(checkpoint(2, false), "p").unwrap();
     let again = ask(Some(&head), &claimant("a", 4), Some(&savepoint()));
@@ -273,7 +273,7 @@ fn a_restore_that_was_carried_out_is_not_carried_out_again() {
 }
 
 #[test]
-fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_older_ones() {
+pub(super) fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_older_ones() {
     let ClaimDecision::Replace(next) = ask(
         Some(&head_in(RunState::Released)),
         &Claimant {
@@ -293,7 +293,7 @@ fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_older_ones() 
 }
 
 #[test]
-fn promotions_of_older_operators_are_read_as_they_were() {
+pub(super) fn promotions_of_older_operators_are_read_as_they_were() {
     for (from, expected) in [
         ("\"Empty\"", PromoteFrom::Empty),
         ("\"Head\"", PromoteFrom::Head),
@@ -311,7 +311,7 @@ fn promotions_of_older_operators_are_read_as_they_were() {
 }
 
 #[test]
-fn a_first_claim_starts_from_nothing_with_a_new_lineage() {
+pub(super) fn a_first_claim_starts_from_nothing_with_a_new_lineage() {
     let head = first();
     assert_eq!(
         (head.seq, head.attempt, head.revision, head.next_checkpoint),
@@ -329,7 +329,7 @@ fn a_first_claim_starts_from_nothing_with_a_new_lineage() {
 }
 
 #[test]
-fn an_order_that_was_followed_already_is_no_new_order() {
+pub(super) fn an_order_that_was_followed_already_is_no_new_order() {
     // Promoted once, then superseded: the same call again must not bring the old revision back.
     let head = Head {
         revision: 1,
@@ -372,7 +372,7 @@ fn an_order_that_was_followed_already_is_no_new_order() {
 }
 
 #[test]
-fn other_key_groups_are_refused_once_there_is_state() {
+pub(super) fn other_key_groups_are_refused_once_there_is_state() {
     let other = Claimant {
         max_parallelism: 64,
         plan_hash: "plan-2",
@@ -405,7 +405,7 @@ fn other_key_groups_are_refused_once_there_is_state() {
 }
 
 #[test]
-fn a_restart_keeps_the_workers_of_a_rescale_and_a_new_revision_brings_its_own() {
+pub(super) fn a_restart_keeps_the_workers_of_a_rescale_and_a_new_revision_brings_its_own() {
     let head = with_checkpoint().change().on_workers(5).seal("n").unwrap();
     let workers = |claimant: &Claimant<'_>, from: Option<&PromoteFrom>| match ask(
         Some(&head),
@@ -420,7 +420,7 @@ fn a_restart_keeps_the_workers_of_a_rescale_and_a_new_revision_brings_its_own() 
 }
 
 #[test]
-fn what_a_dead_coordinator_was_doing_has_failed_but_a_named_savepoint_goes_on() {
+pub(super) fn what_a_dead_coordinator_was_doing_has_failed_but_a_named_savepoint_goes_on() {
     let mut change = with_checkpoint().change();
     for (key, kind) in [
         ("rescale", OperationKind::Rescale),

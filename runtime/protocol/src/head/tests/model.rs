@@ -89,7 +89,7 @@ fn publish(head: &Head, _: &str) -> Result<HeadChange, HeadError> {
     let number = head.next_checkpoint;
     let last = LastCheckpoint {
         manifest: format!("m{number}"),
-        ..crate::records::checkpoint(number, true)
+        ..super::records::checkpoint(number, true)
     };
     head.change()
         .publish(last, "p", 1)
@@ -370,7 +370,7 @@ impl World {
         for order in orders {
             let claimant = Claimant {
                 revision: REVISIONS[process],
-                ..crate::records::claimant("a", 1)
+                ..super::records::claimant("a", 1)
             };
             let ids = Ids {
                 nonce: &nonce,
@@ -383,7 +383,7 @@ impl World {
                     (head, Condition::Matches(seen.nonce.clone()))
                 }
                 (ClaimDecision::Import(import), _) => {
-                    let copied = crate::records::checkpoint(import.checkpoint(), false);
+                    let copied = super::records::checkpoint(import.checkpoint(), false);
                     let head = import
                         .with(copied, "p")
                         .map_err(|error| error.to_string())?;
@@ -443,15 +443,15 @@ impl World {
         let condition = |condition: &Condition| match condition {
             Condition::Absent => Head {
                 nonce: "absent".into(),
-                ..crate::records::first()
+                ..super::records::first()
             },
             Condition::Always => Head {
                 nonce: "always".into(),
-                ..crate::records::first()
+                ..super::records::first()
             },
             Condition::Matches(nonce) => Head {
                 nonce: nonce.clone(),
-                ..crate::records::first()
+                ..super::records::first()
             },
         };
         maybe(self.head.as_ref(), &mut print);
@@ -502,6 +502,11 @@ fn explore(fence: bool, limit: usize) -> Result<usize, String> {
         }
     }
     Ok(seen.len())
+}
+
+/// As below, in a moment.
+pub(super) fn no_short_interleaving_makes_two_owners() {
+    explore(true, 10_000).unwrap();
 }
 
 #[test]

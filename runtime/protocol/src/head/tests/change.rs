@@ -1,6 +1,6 @@
 //! The next record of an owner: what it keeps, what it refuses, how large it gets.
 
-use crate::records::{checkpoint, first, with_checkpoint};
+use super::records::{checkpoint, first, with_checkpoint};
 use streamkeeper_protocol::head::{
     Begun, HEAD_LIMIT, Head, HeadChange, HeadError, OPERATIONS_KEPT, OperationKind,
     OperationResult, RETAINED_KEPT, RunState, SAVEPOINTS_KEPT, SwapOutcome, after_lost_swap,
@@ -21,7 +21,7 @@ fn done(checkpoint: u64) -> OperationResult {
 }
 
 #[test]
-fn a_checkpoint_replaces_the_restore_point_and_the_oldest_is_dropped() {
+pub(super) fn a_checkpoint_replaces_the_restore_point_and_the_oldest_is_dropped() {
     let mut head = first();
     let mut dropped = Vec::new();
     for number in 1..=6 {
@@ -63,7 +63,7 @@ fn a_checkpoint_replaces_the_restore_point_and_the_oldest_is_dropped() {
 }
 
 #[test]
-fn nothing_goes_on_before_the_sinks_have_committed() {
+pub(super) fn nothing_goes_on_before_the_sinks_have_committed() {
     let (change, _) = first()
         .change()
         .publish(checkpoint(1, true), "plan-1", 2)
@@ -110,7 +110,7 @@ fn nothing_goes_on_before_the_sinks_have_committed() {
 }
 
 #[test]
-fn a_hand_over_needs_a_restore_point_and_a_greater_revision() {
+pub(super) fn a_hand_over_needs_a_restore_point_and_a_greater_revision() {
     assert_eq!(
         first().change().hand_over(2).unwrap_err(),
         HeadError::NothingToRestore {
@@ -122,7 +122,7 @@ fn a_hand_over_needs_a_restore_point_and_a_greater_revision() {
 }
 
 #[test]
-fn a_job_that_does_not_run_changes_nothing_but_may_be_released() {
+pub(super) fn a_job_that_does_not_run_changes_nothing_but_may_be_released() {
     let stopped = first().change().stop(false).unwrap().seal("n").unwrap();
     assert_eq!(stopped.state, RunState::Stopped);
     let change = || stopped.change();
@@ -152,7 +152,7 @@ fn a_job_that_does_not_run_changes_nothing_but_may_be_released() {
 }
 
 #[test]
-fn a_key_stands_for_one_call_for_ever() {
+pub(super) fn a_key_stands_for_one_call_for_ever() {
     let head = begin(with_checkpoint().change(), "k", OperationKind::Rescale)
         .seal("n")
         .unwrap();
@@ -202,7 +202,7 @@ fn a_key_stands_for_one_call_for_ever() {
 }
 
 #[test]
-fn a_savepoint_pins_its_checkpoint_until_it_is_complete() {
+pub(super) fn a_savepoint_pins_its_checkpoint_until_it_is_complete() {
     assert_eq!(
         first()
             .change()
@@ -271,7 +271,7 @@ fn a_savepoint_pins_its_checkpoint_until_it_is_complete() {
 }
 
 #[test]
-fn head_stays_small_and_never_forgets_what_is_in_progress() {
+pub(super) fn head_stays_small_and_never_forgets_what_is_in_progress() {
     let mut head = Head {
         job_uid: "u".repeat(36),
         ..with_checkpoint()
@@ -330,7 +330,7 @@ fn head_stays_small_and_never_forgets_what_is_in_progress() {
 }
 
 #[test]
-fn ordinary_records_keep_all_their_lists_within_the_limit() {
+pub(super) fn ordinary_records_keep_all_their_lists_within_the_limit() {
     let mut head = with_checkpoint();
     for number in 2..60_u64 {
         let uid = "2f0c1a52-6d0e-4f6e-9a54-0d4a6f3b7c11";
@@ -373,7 +373,7 @@ fn ordinary_records_keep_all_their_lists_within_the_limit() {
 }
 
 #[test]
-fn too_many_at_once_is_busy() {
+pub(super) fn too_many_at_once_is_busy() {
     let mut change = with_checkpoint().change();
     for number in 0..SAVEPOINTS_KEPT {
         change = change
@@ -399,7 +399,7 @@ fn too_many_at_once_is_busy() {
 }
 
 #[test]
-fn a_refused_write_is_ours_again_or_a_fence() {
+pub(super) fn a_refused_write_is_ours_again_or_a_fence() {
     let found = with_checkpoint();
     let fenced = |ours: &Head| matches!(after_lost_swap(ours, &found), SwapOutcome::Fenced { by } if by.attempt == found.attempt);
     let ours = |change: HeadChange| change.seal("ours").unwrap();
