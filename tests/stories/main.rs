@@ -5,6 +5,7 @@
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`restoring`]: snapshots, and going back to them.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
+//! * [`chains`]: edits drawn at random.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //!
 //! `STORY_LOG=debug cargo test --test stories NAME -- --nocapture` shows what the operator thinks.
@@ -43,6 +44,7 @@ macro_rules! stories {
     };
 }
 
+mod chains;
 mod crashing;
 mod failing;
 mod gitops;
