@@ -20,6 +20,10 @@
     )
 )]
 
+#[macro_use]
+#[path = "../runtime/protocol/src/guard.rs"]
+mod guard;
+
 pub mod api;
 pub mod clock;
 pub mod config;

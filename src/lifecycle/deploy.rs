@@ -85,12 +85,13 @@ fn has_started(draft: &Draft<'_>, to: u64) -> bool {
 }
 
 /// Another revision through which records flow.
-fn runs_elsewhere(draft: &Draft<'_>, to: u64) -> Option<u64> {
+pub(super) fn runs_elsewhere(draft: &Draft<'_>, to: u64) -> Option<u64> {
     let Standing::Runs { revision } = draft.standing else {
         return None;
     };
     let report = draft.input.report(revision)?;
-    (revision != to && report.phase == JobPhase::Running).then_some(revision)
+    let other = guard!("a start pushes nobody aside": revision != to, else false);
+    (other && report.phase == JobPhase::Running).then_some(revision)
 }
 
 /// Starts from elsewhere when `spec.restoreFrom` is not any more what it was.

@@ -110,10 +110,9 @@ impl<'a> Draft<'a> {
             .known()
             .and_then(Option::as_ref)
             .map_or(0, |head| head.revision);
-        let next = given
-            .max(seen)
-            .max(in_head)
-            .max(self.standing.owner().unwrap_or(0))
+        let next = guard!("a number is above all that were given": given, else 0)
+            .max(guard!("a number is above all that were seen": seen, else 0))
+            .max(guard!("a number is above that of HEAD": in_head, else 0))
             + 1;
         self.status.revision.get_or_insert_default().latest = next;
         next
@@ -185,8 +184,10 @@ impl<'a> Draft<'a> {
 
     /// Whether the back-off after the last failed call is over.
     pub(super) fn may_call(&self, transition: &Transition) -> bool {
-        self.input
-            .passed(transition.step_since.0, back_off(transition.retries))
+        let rested = self
+            .input
+            .passed(transition.step_since.0, back_off(transition.retries));
+        guard!("a call that failed rests": rested)
     }
 
     /// Ends the transition, with an entry in history.
@@ -232,7 +233,7 @@ impl<'a> Draft<'a> {
             .record
             .as_ref()
             .map(RevisionRecord::try_hash);
-        if let Some(hash) = hash {
+        if let Some(hash) = guard!("what failed is remembered": hash, else None) {
             self.status.rejected = Some(Rejected {
                 hash,
                 revision,

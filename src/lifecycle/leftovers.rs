@@ -7,14 +7,15 @@ use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 
 /// Deletes the pods of every revision that neither has the job nor a part in the transition. With the owner unknown nothing is deleted.
 pub(super) fn sweep(draft: &mut Draft<'_>) {
-    if draft.input.job.metadata.deletion_timestamp.is_some() {
+    let unknown = matches!(draft.standing, Standing::Unknown { .. });
+    if guard!("an unknown owner costs nobody his pods": unknown, else false) {
         return;
     }
     let owners = match &draft.standing {
-        Standing::Unknown { .. } => return,
         Standing::Runs { revision } => vec![*revision],
         Standing::HandingOver { to, .. } => vec![*to],
-        Standing::Nothing
+        Standing::Unknown { .. }
+        | Standing::Nothing
         | Standing::Foreign { .. }
         | Standing::Stopped { .. }
         | Standing::Completed { .. }
@@ -62,7 +63,9 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         .revisions
         .iter()
         .filter(|(number, facts)| {
-            facts.is_deletable() && !owners.contains(number) && !part.contains(number)
+            facts.is_deletable()
+                && guard!("whoever has the job keeps his pods": !owners.contains(number))
+                && guard!("whoever has a part keeps his pods": !part.contains(number))
         })
         .map(|(&number, _)| number)
         .collect();
@@ -94,6 +97,8 @@ impl Draft<'_> {
             .observed
             .revisions
             .iter()
-            .all(|(&number, facts)| number == kept || facts.is_gone())
+            .all(|(&number, facts)| {
+                number == kept || guard!("it ends when the old pods are gone": facts.is_gone())
+            })
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn release(draft: &mut Draft<'_>) {
         .flat_map(|facts| &facts.pods)
         .filter(|pod| {
             pod.node_lost_since
-                .is_some_and(|since| input.passed(since, input.settings.node_lost_timeout))
+                .is_some_and(|since| guard!("a lost node has time to come back": input.passed(since, input.settings.node_lost_timeout)))
         });
     for pod in lost {
         draft.actions.push(Action::ForceDeletePod {

@@ -28,6 +28,10 @@ pub mod facts;
 mod grid;
 mod leftovers;
 mod lost_node;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod mutants;
 pub mod observed;
 pub mod preparation;
 mod record;
@@ -157,7 +161,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         .iter()
         .flatten()
         .any(|name| name == FINALIZER);
-    if deleting && !ours {
+    if deleting && !guard!("what others hold is left alone": ours) {
         // Others still hold the object; our part is done.
         return finish(
             draft,
@@ -197,7 +201,7 @@ fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
             }
         };
     }
-    if !ours {
+    if !guard!("the finalizer comes first": ours) {
         draft.act(Action::AddFinalizer);
         return Verdict::Reconciling(
             Reconciling::Provisioning,

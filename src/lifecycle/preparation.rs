@@ -75,7 +75,7 @@ impl Input<'_> {
         let mut message = String::new();
         let mut trouble = None;
         if let Fact::Known(preflight) = &facts.preflight
-            && preflight.revision == number
+            && guard!("a check speaks of its own revision": preflight.revision == number)
         {
             match preflight.verdict {
                 PreflightVerdict::Compatible => return Preparation::Ready,

@@ -31,10 +31,14 @@ pub(super) fn owner(draft: &mut Draft<'_>) {
     };
     let revision = draft.status.revision.get_or_insert_default();
     // A late answer of an old coordinator never takes the job back.
-    if revision.current.is_none_or(|known| known < current) {
+    if revision
+        .current
+        .is_none_or(|known| guard!("the current revision only grows": known < current))
+    {
         revision.current = Some(current);
     }
-    revision.latest = revision.latest.max(current);
+    revision.latest =
+        guard!("the latest number only grows": revision.latest.max(current), else current);
 }
 
 /// Notes what the running revision says about itself.

@@ -102,7 +102,8 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
         })
         .count();
     // They register on their own once they are up; the coordinator waits for that.
-    if u32::try_from(up).is_ok_and(|up| up >= target) {
+    if guard!("workers are up before the job moves": u32::try_from(up).is_ok_and(|up| up >= target))
+    {
         if takes_snapshot(draft) {
             match draft.save(transition, Trigger::Rescale, None) {
                 Saved::Done => {}
@@ -191,11 +192,9 @@ fn stuck(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<(S
 
 fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
     let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
-    let arrived = draft
-        .input
-        .report(revision)
-        .is_some_and(|report| report.phase == JobPhase::Running)
-        && draft.input.active_workers(revision) == Some(target);
+    let arrived = draft.input.report(revision).is_some_and(
+        |report| guard!("it arrived when records flow": report.phase == JobPhase::Running),
+    ) && guard!("it arrived on as many as were asked for": draft.input.active_workers(revision) == Some(target));
     if arrived {
         draft.go(transition, Step::Shrinking);
         return rescaling(format!("the job runs on {target} workers"));

@@ -23,7 +23,8 @@ pub(super) fn begin(
     failed: u64,
     why: &str,
 ) -> Verdict {
-    if draft.input.revision(source).record.is_none() {
+    if !guard!("a rollback has a content to go back to": draft.input.revision(source).record.is_some())
+    {
         // Nothing is in progress then, so that a corrected spec is rolled out.
         let message = format!(
             "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
@@ -100,7 +101,7 @@ fn bring_up(
     if facts.is_complete() {
         return None;
     }
-    let of_source = draft.input.revision(source).record.as_ref();
+    let of_source = guard!("a rollback never takes what is asked for": draft.input.revision(source).record.as_ref(), else draft.wanted.record());
     let Some(record) = facts.record.as_ref().or(of_source) else {
         let why = format!("the content of revision {source} is gone");
         let message = format!("{why}; correct the spec");

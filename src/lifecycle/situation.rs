@@ -63,18 +63,6 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// The revision that has the job or had it last.
-    pub const fn owner(&self) -> Option<u64> {
-        match self {
-            Self::Unknown { .. } | Self::Nothing | Self::Foreign { .. } => None,
-            Self::Runs { revision }
-            | Self::Stopped { revision }
-            | Self::Completed { revision }
-            | Self::Released { revision } => Some(*revision),
-            Self::HandingOver { from, .. } => Some(*from),
-        }
-    }
-
     /// Whether a revision runs the job, or will by itself.
     pub const fn is_run_by(&self, wanted: u64) -> bool {
         match self {
@@ -122,10 +110,10 @@ impl<'a> Input<'a> {
 
     /// What a revision's coordinator reports, if it answers.
     pub(super) fn report(&self, number: u64) -> Option<&'a Report> {
-        self.revision(number)
-            .report
-            .known()
-            .filter(|report| report.revision == number)
+        self.revision(number).report.known().filter(|report| {
+            guard!("a report speaks of its own revision": report.revision == number)
+                && guard!("a report speaks of this job": report.job_uid == self.uid())
+        })
     }
 
     /// Uid of the job.
@@ -152,9 +140,8 @@ impl<'a> Input<'a> {
             .revisions
             .keys()
             .filter_map(|&number| self.report(number))
-            .filter(|report| report.job_uid == self.uid())
             .filter_map(|report| Some((report.attempt?, claimed(report)?)))
-            .max_by_key(|(attempt, _)| *attempt);
+            .max_by_key(|(attempt, _)| guard!("the latest attempt has the job": *attempt, else u64::MAX - *attempt));
         match (&self.observed.head, reported) {
             (Fact::Known(head), reported) => {
                 let attempt = head
@@ -162,7 +149,9 @@ impl<'a> Input<'a> {
                     .filter(|head| head.job_uid == self.uid())
                     .map_or(0, |head| head.attempt);
                 match reported {
-                    Some((later, standing)) if later > attempt => standing,
+                    Some((later, standing)) if guard!("a late answer is not believed": later > attempt) => {
+                        standing
+                    }
                     Some(_) | None => self.stands(head.as_ref()),
                 }
             }
@@ -170,10 +159,13 @@ impl<'a> Input<'a> {
             (Fact::Unknown(_), None) if let Some(revision) = self.completed() => {
                 Standing::Completed { revision }
             }
-            (Fact::Unknown(unknown), None) => Standing::Unknown {
-                why: unknown.why.clone(),
-                denied: unknown.denied,
-            },
+            (Fact::Unknown(unknown), None) => guard!(
+                "unknown is not absent": Standing::Unknown {
+                    why: unknown.why.clone(),
+                    denied: unknown.denied,
+                },
+                else Standing::Nothing
+            ),
         }
     }
 
@@ -192,7 +184,7 @@ impl<'a> Input<'a> {
             return Standing::Nothing;
         };
         let revision = head.revision;
-        if head.job_uid != self.uid() {
+        if !guard!("HEAD of another job is not ours": head.job_uid == self.uid()) {
             let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
             return Standing::Foreign {
                 uid: head.job_uid.clone(),

@@ -105,7 +105,7 @@ impl Draft<'_> {
 
     /// Writes down that another revision has the job than was thought. Answers of calls are looked up at the revision that the transition names, so none is made before.
     pub(super) fn follow(&mut self, transition: &Transition, runner: u64) -> bool {
-        if transition.from == Some(runner) {
+        if guard!("a call goes to whom the status names": transition.from == Some(runner)) {
             return false;
         }
         self.place(Transition {
@@ -135,7 +135,8 @@ impl Draft<'_> {
             }
             Standing::Nothing
                 if transition.restores.is_some()
-                    || (transition.kind == TransitionKind::Deploy && !self.ran_before()) =>
+                    || (transition.kind == TransitionKind::Deploy
+                        && guard!("nothing starts from nothing twice": !self.ran_before())) =>
             {
                 PromoteFrom::Empty
             }
@@ -262,12 +263,12 @@ impl Draft<'_> {
             .as_ref()
             .and_then(|all| all.get(TAKE_OVER))
             .is_some_and(|named| named == uid);
-        if running && !confirmed {
+        if !guard!("what another job runs is not taken over": !running || confirmed) {
             return in_use(format!(
                 "the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri. If that one is gone and nothing of it runs any more, confirm it with the annotation {TAKE_OVER}: {uid}"
             ));
         }
-        if kind != TransitionKind::Deploy {
+        if !guard!("only a first start takes over": kind == TransitionKind::Deploy) {
             return in_use(format!(
                 "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
             ));

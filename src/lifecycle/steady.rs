@@ -6,6 +6,7 @@ use streamkeeper_protocol::job_api::{JobPhase, Report};
 use super::{
     action::{Action, EventKind},
     change::{Change, classify},
+    deploy,
     draft::{Draft, Verdict, time},
     rescale, restore,
     situation::{Standing, Wanted},
@@ -65,7 +66,7 @@ fn suspended(draft: &mut Draft<'_>) -> Verdict {
         .observed
         .revisions
         .values()
-        .all(super::observed::RevisionFacts::is_gone)
+        .all(|facts| guard!("suspended means that no pod is left": facts.is_gone()))
     {
         let state = match &draft.status.last_checkpoint {
             Some(last) => format!("suspended; its state is kept at checkpoint {}", last.id),
@@ -154,7 +155,8 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
             ));
         }
         Standing::Nothing => return draft.state_is_gone(),
-        Standing::HandingOver { to, .. } if may_take_over(draft, to) => {
+        Standing::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(draft, to)) =>
+        {
             return Verdict::Reconciling(
                 Reconciling::HandingOver,
                 format!("waiting for revision {to} to take over"),
@@ -164,6 +166,18 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
             return resume(draft, current);
         }
         Standing::Runs { .. } => {
+            // It may not know yet, and a start beside it would be taken back at once.
+            let before = deploy::runs_elsewhere(draft, current);
+            if let Some(other) =
+                guard!("nobody is started beside an answer from before": before, else None)
+            {
+                return Verdict::Reconciling(
+                    Reconciling::Restoring,
+                    format!(
+                        "revision {other} says that it runs although revision {current} took over from it; waiting for it to find out"
+                    ),
+                );
+            }
             if !draft.input.revision(current).is_complete() {
                 return restore_children(draft, current);
             }
@@ -272,7 +286,7 @@ fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
         | Standing::Completed { .. }
         | Standing::Released { .. } => false,
     };
-    let to = if same && may_run_again {
+    let to = if same && guard!("who handed over never runs again": may_run_again) {
         current
     } else {
         draft.allot()
@@ -292,7 +306,8 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
         match classify(&wanted.content, held) {
             Change::None => draft.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
-            Change::Upgrade { .. } if rejected => {}
+            Change::Upgrade { .. } if guard!("what was given up is not tried again": rejected, else false) =>
+                {}
             Change::Upgrade { parts } => {
                 draft.status.rejected = None;
                 let to = draft.allot();
@@ -339,7 +354,10 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
         return Some(rescale::begin(draft, current, active));
     }
     // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many are removed only when the job is sure not to be on its way to them.
-    if pods < active || (pods > active && phase == Some(JobPhase::Running)) {
+    if pods < active
+        || (pods > active
+            && guard!("a job on its way keeps its pods": phase == Some(JobPhase::Running)))
+    {
         draft.act(Action::ScaleRevision {
             revision: current,
             replicas: active,
@@ -469,7 +487,10 @@ fn forget_old_revisions(draft: &mut Draft<'_>) {
         .observed
         .revisions
         .iter()
-        .filter(|(number, facts)| facts.is_gone() && !keep.contains(&Some(**number)))
+        .filter(|(number, facts)| {
+            facts.is_gone()
+                && guard!("content that may be needed is kept": !keep.contains(&Some(**number)))
+        })
         .map(|(&number, _)| number)
         .collect();
     for &revision in bare.iter().rev().skip(REVISIONS_KEPT) {

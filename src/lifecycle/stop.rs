@@ -50,11 +50,13 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         }
         // It stopped with everything committed already; its successor may yet take it, or never.
         Standing::HandingOver { to, .. }
-            if draft.input.revision(to).is_gone()
-                || draft.input.passed(
-                    transition.step_since.0,
-                    draft.input.settings.hand_over_timeout,
-                ) =>
+            if guard!(
+                "a named successor comes first": draft.input.revision(to).is_gone()
+                    || draft.input.passed(
+                        transition.step_since.0,
+                        draft.input.settings.hand_over_timeout,
+                    )
+            ) =>
         {
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
@@ -133,6 +135,8 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         .on_delete_timeout
         .map_or(draft.input.settings.delete_timeout, Duration::to_std);
     let late = draft.input.passed(transition.since.0, patience);
+    let nobody = guard!("a deletion ends when nobody is left": nobody, else false);
+    let late = guard!("a deletion ends in time": late, else false);
     match transition.step {
         Step::Removing => {
             draft.act(Action::RemoveFinalizer);
@@ -170,7 +174,7 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
     {
         return deleting(message);
     }
-    if released || nobody || late {
+    if guard!("a deletion stops the job first": released || nobody || late) {
         if !released && late {
             draft.tell(
                 EventKind::Warning,
@@ -280,7 +284,7 @@ fn cannot_stop(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Opt
         None => draft
             .input
             .ailment(revision, transition.since.0)
-            .filter(|ailment| ailment.settled)
+            .filter(|ailment| guard!("pods go without a savepoint only for a lost cause": ailment.settled))
             .map(|ailment| ailment.message),
     }
 }

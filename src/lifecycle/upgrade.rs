@@ -65,13 +65,13 @@ fn reconsider(
     let Wanted::Known(wanted) = &draft.wanted else {
         return None;
     };
-    if draft
+    let runs = draft
         .input
         .revision(from)
         .record
         .as_ref()
-        .is_some_and(|held| held.content == wanted.content)
-    {
+        .is_some_and(|held| held.content == wanted.content);
+    if guard!("an edit back cancels": runs, else false) {
         return cancel(draft, "the spec is again what runs");
     }
     let prepared = draft.input.revision(to).record.as_ref()?;
@@ -101,7 +101,9 @@ fn preparing(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
         return verdict;
     }
     draft.repair(from);
-    if let Some(verdict) = ready(draft, transition, from, to) {
+    if let Some(verdict) =
+        guard!("the successor is ready first": ready(draft, transition, from, to), else None)
+    {
         return verdict;
     }
     draft.go(transition, Step::HandingOver);
@@ -233,7 +235,7 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         ),
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
-    if !draft.may_call(transition) {
+    if guard!("what is being handed over is not reconsidered": !draft.may_call(transition)) {
         // The last try failed for good and the next has not begun: the old revision is sure to run on.
         return match reconsider(draft, transition, from, to) {
             Some(verdict) => verdict,
@@ -259,7 +261,7 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         return verdict(&transition, format!("revision {from} runs on"));
     }
     // What was ready may have broken since.
-    if asked.is_none()
+    if guard!("the successor is still ready": asked.is_none(), else false)
         && let Some(verdict) = ready(draft, transition, from, to)
     {
         return verdict;
@@ -380,7 +382,7 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
     draft
         .input
         .ailment(revision, since)
-        .filter(|ailment| ailment.settled)
+        .filter(|ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled))
         .map(|ailment| ailment.message)
 }
 
@@ -437,10 +439,10 @@ fn verifying(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64)
             proving(draft, transition, from, to)
         }
         Standing::HandingOver { to: successor, .. } if successor == to => {
-            if draft
+            let late = draft
                 .input
-                .passed(since, draft.input.settings.hand_over_timeout)
-            {
+                .passed(since, draft.input.settings.hand_over_timeout);
+            if guard!("a successor has time to come": late) {
                 let message = draft.input.ailment(to, since).map_or_else(
                     || {
                         format!(
@@ -485,7 +487,9 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
         let steady = report.phase == JobPhase::Running;
         let checkpointed = report.checkpoints_in_attempt > 0;
         // A source may be silent for hours: at the deadline a checkpoint and a quiet run are proof enough.
-        if checkpointed && (report.records_in_attempt > 0 || (late && steady)) {
+        if guard!("it proves itself by a checkpoint": checkpointed)
+            && guard!("it proves itself by input": report.records_in_attempt > 0 || (late && steady))
+        {
             draft.go(transition, Step::Retiring);
             return Verdict::Reconciling(
                 Reconciling::Verifying,
@@ -513,7 +517,10 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
         return failed(draft, transition, from, to, &ailment.message);
     }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
-    if late && draft.input.observed.head.known().is_some() {
+    let readable = draft.input.observed.head.known().is_some();
+    if guard!("it has time to prove itself": late)
+        && guard!("a storage that does not answer is nobody's fault": readable)
+    {
         let why = format!("within {deadline} it did not show {missing}");
         return failed(draft, transition, from, to, &why);
     }

@@ -17,7 +17,7 @@ use streamkeeper_protocol::{
 
 use super::{
     super::{
-        Fact, Input, Observed, Plan, Refusal, RevisionRecord, Settings, Unapplied,
+        Fact, Input, Observed, Plan, Refusal, RevisionFacts, RevisionRecord, Settings, Unapplied,
         draft::call_key,
         plan, questions,
         state::{EDGES, Place},
@@ -86,6 +86,10 @@ pub(super) enum Called {
 
 /// A case. The default is a job that runs as asked, with HEAD not read.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a circumstance of its own"
+)]
 pub(super) struct Case {
     pub(super) place: Place,
     pub(super) head: HeadClass,
@@ -100,7 +104,16 @@ pub(super) struct Case {
     pub(super) deleting: bool,
     /// Whether nothing ever ran.
     pub(super) fresh: bool,
+    /// Whether the finalizer is not there.
+    pub(super) loose: bool,
+    /// Whether the status says that the new revision has the job.
+    pub(super) moved: bool,
+    /// Whether contents of many more revisions are kept.
+    pub(super) crowded: bool,
 }
+
+/// Revisions whose content is kept in crowded cases.
+pub(super) const CROWD: std::ops::RangeInclusive<u64> = 11..=24;
 
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
     storage: Some(S3 {
@@ -175,6 +188,24 @@ impl Case {
         self.place
     }
 
+    /// Workers that a rescale moves to.
+    pub(super) fn target(&self) -> u32 {
+        if self.asked == Asked::Fewer {
+            WORKERS - 1
+        } else {
+            WORKERS + 1
+        }
+    }
+
+    /// When everything began.
+    fn since(&self) -> Time {
+        ago(if self.late {
+            Duration::from_hours(24)
+        } else {
+            Duration::from_secs(2)
+        })
+    }
+
     fn transition(&self) -> Option<Transition> {
         let (kind, step) = self.place?;
         let (from, to) = match kind {
@@ -186,16 +217,8 @@ impl Case {
             | TransitionKind::Rollback
             | TransitionKind::Restore => (Some(OLD), Some(NEW)),
         };
-        let workers = if self.asked == Asked::Fewer {
-            WORKERS - 1
-        } else {
-            WORKERS + 1
-        };
-        let since = ago(if self.late {
-            Duration::from_hours(24)
-        } else {
-            Duration::from_secs(2)
-        });
+        let workers = self.target();
+        let since = self.since();
         Some(Transition {
             kind,
             key: "key".to_owned(),
@@ -218,9 +241,9 @@ impl Case {
         StreamJobStatus {
             transition: self.transition(),
             revision: ran.then(|| RevisionStatus {
-                current: Some(OLD),
+                current: Some(if self.moved { NEW } else { OLD }),
                 target: Some(OLD),
-                latest: NEW,
+                latest: if self.crowded { *CROWD.end() } else { NEW },
                 summary: OLD.to_string(),
             }),
             last_checkpoint: ran.then(|| CheckpointStatus {
@@ -238,6 +261,10 @@ impl Case {
         let position = ASKED.iter().position(|asked| *asked == self.asked).unwrap();
         let mut job = JOBS[position].clone();
         job.status = Some(status);
+        if self.loose {
+            // Somebody else holds it.
+            job.metadata.finalizers = Some(vec!["example.com/other".to_owned()]);
+        }
         if self.deleting {
             job.metadata.deletion_timestamp = Some(ago(Duration::from_secs(2)));
         }
@@ -276,7 +303,17 @@ impl Case {
         };
         let mut revisions = BTreeMap::new();
         if !self.fresh {
-            revisions.insert(OLD, self.old.facts());
+            revisions.insert(OLD, self.old.facts(self.since().0));
+        }
+        if self.crowded {
+            revisions.extend(CROWD.map(|number| {
+                let content = Some(RECORDS[1].clone());
+                let bare = RevisionFacts {
+                    record: content,
+                    ..RevisionFacts::default()
+                };
+                (number, bare)
+            }));
         }
         if let Some(facts) = self.new.facts() {
             revisions.insert(NEW, facts);
@@ -343,7 +380,7 @@ pub(super) fn all(contexts: &[Case], mut each: impl FnMut(&Case)) {
         for head in heads() {
             for old in OLD_CLASSES {
                 // What never was cannot be seen.
-                if case.fresh && old != CurrentRevision::Gone {
+                if case.fresh && !old.is_gone() {
                     continue;
                 }
                 for new in NEW_CLASSES {
@@ -407,6 +444,37 @@ pub(super) fn contexts() -> Vec<Case> {
                 }
             }
         }
+    }
+    // Somebody took the finalizer away, or it is not there yet.
+    for place in [None, Some((TransitionKind::Upgrade, Step::Preparing))] {
+        for (asked, deleting) in [
+            (Asked::Same, true),
+            (Asked::Same, false),
+            (Asked::Upgrade, false),
+        ] {
+            all.push(Case {
+                place,
+                asked,
+                deleting,
+                loose: true,
+                ..Case::default()
+            });
+        }
+    }
+    // What is read is older than what the status knows.
+    for asked in ASKED {
+        all.push(Case {
+            asked,
+            moved: true,
+            ..Case::default()
+        });
+    }
+    for asked in [Asked::Same, Asked::Upgrade, Asked::Suspended] {
+        all.push(Case {
+            asked,
+            crowded: true,
+            ..Case::default()
+        });
     }
     all
 }

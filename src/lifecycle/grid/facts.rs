@@ -127,9 +127,19 @@ pub(super) enum CurrentRevision {
     Lowered,
     /// Its StatefulSet was scaled down by hand.
     Short,
+    /// Its coordinator crashed once and does not answer.
+    Flaps,
+    /// It runs on a node that is lost.
+    NodeLost,
+    /// It is about to move to one more.
+    Rescales,
+    /// It moved to one more and restores there.
+    Arrives,
+    /// Nothing is left of it, not even its content.
+    Forgotten,
 }
 
-pub(super) const OLD_CLASSES: [CurrentRevision; 13] = [
+pub(super) const OLD_CLASSES: [CurrentRevision; 18] = [
     CurrentRevision::Running,
     CurrentRevision::Gone,
     CurrentRevision::Deaf,
@@ -143,6 +153,11 @@ pub(super) const OLD_CLASSES: [CurrentRevision; 13] = [
     CurrentRevision::Moved,
     CurrentRevision::Lowered,
     CurrentRevision::Short,
+    CurrentRevision::Flaps,
+    CurrentRevision::NodeLost,
+    CurrentRevision::Rescales,
+    CurrentRevision::Arrives,
+    CurrentRevision::Forgotten,
 ];
 
 impl CurrentRevision {
@@ -152,10 +167,22 @@ impl CurrentRevision {
             .is_some_and(|(phase, _)| !matches!(phase, JobPhase::Stopped | JobPhase::Failed))
     }
 
+    /// Whether nothing of it is left.
+    pub(super) fn is_gone(self) -> bool {
+        matches!(self, Self::Gone | Self::Forgotten)
+    }
+
     /// Phase and workers in its report.
-    fn seen(self) -> Option<(JobPhase, u32)> {
+    pub(super) fn seen(self) -> Option<(JobPhase, u32)> {
         match self {
-            Self::Gone | Self::Deaf | Self::CrashLoops => None,
+            Self::Gone
+            | Self::Forgotten
+            | Self::Deaf
+            | Self::CrashLoops
+            | Self::Flaps
+            | Self::NodeLost => None,
+            Self::Rescales => Some((JobPhase::Rescaling, WORKERS)),
+            Self::Arrives => Some((JobPhase::Restoring, WORKERS + 1)),
             Self::Running | Self::Grown => Some((JobPhase::Running, WORKERS)),
             Self::Waits | Self::Short => Some((JobPhase::WaitingForWorkers, WORKERS)),
             Self::BacksOff => Some((JobPhase::BackingOff, WORKERS)),
@@ -167,36 +194,46 @@ impl CurrentRevision {
         }
     }
 
-    pub(super) fn facts(self) -> RevisionFacts {
-        if self == Self::Gone {
+    /// What is seen of it; its node, if it is lost, is so since then.
+    pub(super) fn facts(self, since: Timestamp) -> RevisionFacts {
+        if self.is_gone() {
             return RevisionFacts {
-                record: Some(RECORDS[0].clone()),
+                record: (self == Self::Gone).then(|| RECORDS[0].clone()),
                 ..RevisionFacts::default()
             };
         }
-        let pods = match self {
-            Self::Grown | Self::Moved => WORKERS + 1,
+        let mut facts = standing(&RECORDS[0], OLD, self.pods());
+        if matches!(self, Self::CrashLoops | Self::Flaps) {
+            facts.pods[0].waiting = Some(waiting("CrashLoopBackOff"));
+            facts.pods[0].restarts = if self == Self::Flaps { 1 } else { 5 };
+        }
+        if self == Self::NodeLost {
+            facts.pods[0].node_lost_since = Some(since);
+        }
+        if let Some((phase, workers)) = self.seen() {
+            facts.report = Fact::Known(report(OLD, phase, workers));
+        }
+        facts
+    }
+
+    /// How many pods it has.
+    pub(super) fn pods(self) -> u32 {
+        match self {
+            Self::Grown | Self::Moved | Self::Rescales | Self::Arrives => WORKERS + 1,
             Self::Short => WORKERS - 1,
+            Self::Gone | Self::Forgotten => 0,
             Self::Running
-            | Self::Gone
             | Self::Deaf
             | Self::CrashLoops
+            | Self::Flaps
+            | Self::NodeLost
             | Self::Waits
             | Self::BacksOff
             | Self::Stopped
             | Self::Completed
             | Self::Failed
             | Self::Lowered => WORKERS,
-        };
-        let mut facts = standing(&RECORDS[0], OLD, pods);
-        if self == Self::CrashLoops {
-            facts.pods[0].waiting = Some(waiting("CrashLoopBackOff"));
-            facts.pods[0].restarts = 5;
         }
-        if let Some((phase, workers)) = self.seen() {
-            facts.report = Fact::Known(report(OLD, phase, workers));
-        }
-        facts
     }
 }
 
@@ -219,9 +256,15 @@ pub(super) enum NewRevision {
     Failed,
     /// It stands by, and is what is asked for.
     OtherContent,
+    /// It has the job and completed a checkpoint; nothing came in.
+    Silent,
+    /// What answers at its address is another revision.
+    Mistaken,
+    /// What answers at its address belongs to another job.
+    Stranger,
 }
 
-pub(super) const NEW_CLASSES: [NewRevision; 10] = [
+pub(super) const NEW_CLASSES: [NewRevision; 13] = [
     NewRevision::Gone,
     NewRevision::Refused,
     NewRevision::Starting,
@@ -232,12 +275,28 @@ pub(super) const NEW_CLASSES: [NewRevision; 10] = [
     NewRevision::Proved,
     NewRevision::Failed,
     NewRevision::OtherContent,
+    NewRevision::Silent,
+    NewRevision::Mistaken,
+    NewRevision::Stranger,
 ];
 
 impl NewRevision {
     /// Whether its coordinator says that it has the job.
     pub(super) fn leads(self) -> bool {
-        matches!(self, Self::Leads | Self::Proved)
+        matches!(self, Self::Leads | Self::Proved | Self::Silent)
+    }
+
+    /// Whether its own preflight found that it fits.
+    pub(super) fn fits(self) -> bool {
+        matches!(
+            self,
+            Self::Ready
+                | Self::Leads
+                | Self::Proved
+                | Self::Silent
+                | Self::Failed
+                | Self::OtherContent
+        )
     }
 
     pub(super) fn has_pods(self) -> bool {
@@ -267,17 +326,26 @@ impl NewRevision {
                 facts.record = Some(RECORDS[0].clone());
                 PreflightVerdict::Compatible
             }
-            Self::Ready | Self::Leads | Self::Proved | Self::Failed => PreflightVerdict::Compatible,
+            Self::Ready
+            | Self::Leads
+            | Self::Proved
+            | Self::Silent
+            | Self::Failed
+            | Self::Mistaken => PreflightVerdict::Compatible,
+            Self::Stranger => PreflightVerdict::Pending,
         };
+        let answers = if self == Self::Mistaken { NEW + 7 } else { NEW };
         facts.preflight = Fact::Known(Preflight {
             verdict,
-            revision: NEW,
+            revision: answers,
             message: "line 1, column 8: what the check found".to_owned(),
             checked_against: Some(5),
             states: Vec::new(),
         });
         let phase = match self {
-            Self::Leads | Self::Proved => JobPhase::Running,
+            Self::Leads | Self::Proved | Self::Silent | Self::Mistaken | Self::Stranger => {
+                JobPhase::Running
+            }
             Self::Failed => JobPhase::Failed,
             Self::Gone
             | Self::Refused
@@ -287,10 +355,15 @@ impl NewRevision {
             | Self::Ready
             | Self::OtherContent => JobPhase::Standby,
         };
-        let mut report = report(NEW, phase, WORKERS);
-        if self == Self::Proved {
+        let mut report = report(answers, phase, WORKERS);
+        if matches!(self, Self::Proved | Self::Silent) {
             report.checkpoints_in_attempt = 1;
+        }
+        if self == Self::Proved {
             report.records_in_attempt = 100;
+        }
+        if self == Self::Stranger {
+            "another-uid".clone_into(&mut report.job_uid);
         }
         facts.report = Fact::Known(report);
         Some(facts)

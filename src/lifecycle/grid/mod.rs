@@ -6,6 +6,7 @@
 mod cases;
 mod facts;
 mod rules;
+mod steps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,6 +67,26 @@ fn go_through(contexts: &[Case]) -> Findings {
     findings
 }
 
+/// Goes through the cases in an order of its own until one breaks a rule; which rule, after how many cases.
+pub(super) fn first_broken() -> Option<(&'static str, usize)> {
+    /// A prime greater than the number of cases: every case has its turn, and neighbours are far apart.
+    const STRIDE: usize = 10_000_019;
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        let mut all = Vec::new();
+        cases::all(&cases::contexts(), |case| all.push(*case));
+        assert!(all.len() < STRIDE);
+        all
+    });
+    (0..CASES.len()).find_map(|at| {
+        let case = &CASES[at * STRIDE % CASES.len()];
+        let planned = case.with_input(plan);
+        rules::ALL
+            .iter()
+            .find(|(_, check)| check(case, &planned).is_err())
+            .map(|(rule, _)| (*rule, at + 1))
+    })
+}
+
 fn place(status: &StreamJobStatus) -> Place {
     status
         .transition
@@ -114,6 +135,36 @@ claims![
     a_revision_that_was_given_up_is_not_tried_again,
     a_quiet_world_comes_to_rest,
     deletion_ends_once_nobody_is_left_to_ask_or_time_is_up,
+    what_only_others_hold_is_left_alone,
+    nothing_is_begun_before_the_finalizer_is_there,
+    numbers_of_revisions_only_grow,
+    a_call_that_failed_rests_before_the_next,
+    a_start_pushes_aside_nobody_through_whom_records_flow,
+    the_state_of_another_job_is_taken_only_by_a_first_start_and_after_its_end,
+    a_call_goes_to_whom_the_status_names,
+    whoever_has_a_part_in_a_transition_keeps_his_pods,
+    a_transition_ends_well_only_when_the_old_pods_are_gone,
+    a_pod_is_removed_by_force_only_from_a_node_that_was_lost_for_long,
+    a_successor_is_ready_before_it_takes_over,
+    what_another_revision_or_job_says_counts_for_nothing,
+    suspended_means_that_nothing_is_left,
+    where_nobody_can_run_a_start_is_begun,
+    a_revision_that_handed_over_does_not_run_again,
+    no_pod_is_taken_from_a_job_on_its_way_to_it,
+    what_is_being_handed_over_is_not_reconsidered,
+    a_savepoint_is_given_up_only_for_a_lost_cause,
+    a_revision_proves_itself_before_the_old_one_goes,
+    nobody_is_rolled_back_before_his_time,
+    with_head_unreadable_nobody_is_rolled_back_for_being_late,
+    a_rollback_has_a_content_to_go_back_to,
+    what_failed_is_remembered,
+    a_rollback_brings_back_the_content_before,
+    workers_are_up_before_the_job_moves,
+    the_job_has_arrived_before_pods_go,
+    a_named_successor_comes_before_a_suspension,
+    a_deletion_stops_the_job_first,
+    content_that_may_be_needed_is_kept,
+    an_edit_back_cancels,
 ];
 
 #[test]

@@ -8,8 +8,7 @@ use super::{
         state::is_legal,
     },
     cases::{self, Asked, Case, NEW, OLD},
-    facts::CurrentRevision,
-    place,
+    place, steps,
 };
 use crate::api::{
     condition::{self, kind},
@@ -25,9 +24,10 @@ const PASSES: usize = 8;
 type Rule = fn(&Case, &Plan) -> Result<(), String>;
 
 macro_rules! rules {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),+ $(,)? ; $($step:ident),+ $(,)?) => {
         /// Every rule, by its name.
-        pub(super) const ALL: &[(&str, Rule)] = &[$((stringify!($name), $name)),+];
+        pub(super) const ALL: &[(&str, Rule)] =
+            &[$((stringify!($name), $name)),+, $((stringify!($step), steps::$step)),+];
     };
 }
 
@@ -41,10 +41,40 @@ rules![
     a_running_revision_is_not_touched_before_its_successor_is_ready,
     a_revision_that_was_given_up_is_not_tried_again,
     a_quiet_world_comes_to_rest,
-    deletion_ends_once_nobody_is_left_to_ask_or_time_is_up,
+    deletion_ends_once_nobody_is_left_to_ask_or_time_is_up;
+    what_only_others_hold_is_left_alone,
+    nothing_is_begun_before_the_finalizer_is_there,
+    numbers_of_revisions_only_grow,
+    a_call_that_failed_rests_before_the_next,
+    a_start_pushes_aside_nobody_through_whom_records_flow,
+    the_state_of_another_job_is_taken_only_by_a_first_start_and_after_its_end,
+    a_call_goes_to_whom_the_status_names,
+    whoever_has_a_part_in_a_transition_keeps_his_pods,
+    a_transition_ends_well_only_when_the_old_pods_are_gone,
+    a_pod_is_removed_by_force_only_from_a_node_that_was_lost_for_long,
+    a_successor_is_ready_before_it_takes_over,
+    what_another_revision_or_job_says_counts_for_nothing,
+    suspended_means_that_nothing_is_left,
+    where_nobody_can_run_a_start_is_begun,
+    a_revision_that_handed_over_does_not_run_again,
+    no_pod_is_taken_from_a_job_on_its_way_to_it,
+    what_is_being_handed_over_is_not_reconsidered,
+    a_savepoint_is_given_up_only_for_a_lost_cause,
+    a_revision_proves_itself_before_the_old_one_goes,
+    nobody_is_rolled_back_before_his_time,
+    with_head_unreadable_nobody_is_rolled_back_for_being_late,
+    a_rollback_has_a_content_to_go_back_to,
+    what_failed_is_remembered,
+    a_rollback_brings_back_the_content_before,
+    workers_are_up_before_the_job_moves,
+    the_job_has_arrived_before_pods_go,
+    a_named_successor_comes_before_a_suspension,
+    a_deletion_stops_the_job_first,
+    content_that_may_be_needed_is_kept,
+    an_edit_back_cancels,
 ];
 
-fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub(super) fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
@@ -53,7 +83,11 @@ fn only_edges_that_are_drawn_are_taken(case: &Case, planned: &Plan) -> Result<()
     demand(is_legal(from, to), || format!("{from:?} -> {to:?}"))
 }
 
-fn conditions_keep_the_rules_of_kstatus(_: &Case, planned: &Plan) -> Result<(), String> {
+fn conditions_keep_the_rules_of_kstatus(case: &Case, planned: &Plan) -> Result<(), String> {
+    if case.deleting && case.loose {
+        // Not ours any more.
+        return Ok(());
+    }
     let all = &planned.status.conditions;
     let say = |what: &str| format!("{what}: {all:#?}");
     let present = |name| condition::get(all, name).is_some();
@@ -136,17 +170,19 @@ fn the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let Some(head) = case.head.record().filter(|head| head.job_uid == cases::UID) else {
-        return Ok(());
-    };
-    let owner = match head.state {
-        RunState::Running => head.revision,
-        RunState::HandingOver { to } => to,
-        RunState::Stopped | RunState::Completed | RunState::Released => return Ok(()),
+    let owner = match case.head.record() {
+        Some(head) if head.job_uid == cases::UID => match head.state {
+            RunState::Running => head.revision,
+            RunState::HandingOver { to } => to,
+            RunState::Stopped | RunState::Completed | RunState::Released => return Ok(()),
+        },
+        // Of two that say they have it, the one with the later attempt has it.
+        None if case.new.leads() && !case.head.is_known_to_be_missing() => NEW,
+        Some(_) | None => return Ok(()),
     };
     let suspending = case.place() == Some((TransitionKind::Suspend, Step::Removing));
     // A coordinator with a later attempt than the HEAD that was read knows better.
-    let outdated = case.new.leads();
+    let outdated = case.new.leads() && owner != NEW;
     let deleted = planned
         .actions
         .contains(&Action::DeleteRevision { revision: owner });
@@ -235,7 +271,7 @@ fn deletion_ends_once_nobody_is_left_to_ask_or_time_is_up(
     planned: &Plan,
 ) -> Result<(), String> {
     let stopping = case.place() == Some((Delete, Step::Stopping));
-    let nobody = case.old == CurrentRevision::Gone && !case.new.has_pods();
+    let nobody = case.old.is_gone() && !case.new.has_pods();
     let ends = place(&planned.status) == Some((Delete, Step::Removing));
     demand(!(stopping && (nobody || case.late)) || ends, || {
         "it waits".to_owned()

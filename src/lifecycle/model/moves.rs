@@ -1,0 +1,664 @@
+//! What happens outside the operator: pods come and go, coordinators claim, run and end as the real rules of HEAD let them, people edit, things break.
+
+use std::collections::HashMap;
+
+use streamkeeper_protocol::{
+    head::{
+        Begun, ClaimDecision, Claimant, Head, HeadChange, HeadError, Ids, OperationResult, Order,
+        claim,
+    },
+    job_api::PromoteFrom,
+};
+
+use super::{
+    Rules, Step,
+    translate::{self, UID, last_checkpoint},
+    world::{
+        Call, Key, Kind, Origin, Outcome, PODS, Pod, Process, REVISIONS, Record, Role, Stands,
+        World, compiles, small, works,
+    },
+};
+
+/// Which coordinator: the one in pod 0 of a revision, or the one on a lost node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    InPod(u8),
+    Zombie,
+}
+
+/// What the rules of HEAD said before.
+pub(super) type Claims = HashMap<(Option<Record>, u8, u8), Option<Record>>;
+
+type Moved = Result<World, String>;
+
+impl World {
+    pub(super) fn process(&self, who: Who) -> Option<(u8, Process)> {
+        match who {
+            Who::InPod(revision) => {
+                let known = &self.revisions[usize::from(revision) - 1];
+                (known.pods[0] == Pod::Up)
+                    .then_some(known.process)
+                    .flatten()
+                    .map(|process| (revision, process))
+            }
+            Who::Zombie => self.zombie,
+        }
+    }
+
+    fn put(&mut self, who: Who, process: Process) {
+        match who {
+            Who::InPod(revision) => self.revision(revision).process = Some(process),
+            Who::Zombie => {
+                if let Some((_, zombie)) = &mut self.zombie {
+                    *zombie = process;
+                }
+            }
+        }
+    }
+
+    /// A write of HEAD, and what every one must keep.
+    fn write(&mut self, next: Record) -> Result<(), String> {
+        match &self.head {
+            None if self.began => {
+                return Err("the job was started from nothing although it ran before".to_owned());
+            }
+            None => {}
+            Some(before) => {
+                if (next.revision, next.attempt) < (before.revision, before.attempt) {
+                    return Err(format!(
+                        "(revision, attempt) went back from {:?} to {:?}",
+                        (before.revision, before.attempt),
+                        (next.revision, next.attempt)
+                    ));
+                }
+                if before.saved && !next.saved {
+                    return Err("the restore point was lost".to_owned());
+                }
+            }
+        }
+        if matches!(next.state, Stands::HandingOver(_)) && !next.saved {
+            return Err("the job was handed over without a restore point".to_owned());
+        }
+        self.began = true;
+        self.head = Some(next);
+        Ok(())
+    }
+
+    /// What controllers of the cluster do at once: a StatefulSet has as many pods as it asks for, nothing outlives its owner.
+    pub(super) fn settle(&mut self) {
+        for revision in &mut self.revisions {
+            if self.job.is_none() {
+                revision.record = None;
+                revision.extras = false;
+                revision.set = None;
+            }
+            let wanted = usize::from(revision.set.unwrap_or(0));
+            for (ordinal, pod) in revision.pods.iter_mut().enumerate() {
+                match pod {
+                    Pod::Absent if ordinal < wanted => *pod = Pod::Starting,
+                    Pod::Starting | Pod::Up | Pod::Sick if ordinal >= wanted => {
+                        *pod = Pod::Leaving;
+                    }
+                    Pod::Absent
+                    | Pod::Starting
+                    | Pod::Up
+                    | Pod::Sick
+                    | Pod::Leaving
+                    | Pod::Lost
+                    | Pod::LostLong => {}
+                }
+            }
+        }
+        self.normalise();
+    }
+}
+
+/// Everything that may happen by itself, without faults.
+pub(super) fn ordinary(
+    world: &World,
+    rules: Rules,
+    claims: &mut Claims,
+    out: &mut Vec<(Step, Moved)>,
+) {
+    for revision in 1..=small(REVISIONS as u64) {
+        for pod in 0..PODS {
+            pods(world, revision, pod, out);
+        }
+        coordinator(world, Who::InPod(revision), rules, claims, out);
+    }
+    coordinator(world, Who::Zombie, rules, claims, out);
+}
+
+fn pods(world: &World, revision: u8, pod: usize, out: &mut Vec<(Step, Moved)>) {
+    let now = world.revisions[usize::from(revision) - 1].pods[pod];
+    let step = Step::Pod(revision, small(pod as u64));
+    match now {
+        Pod::Starting | Pod::Sick => {
+            let mut next = world.clone();
+            let known = next.revision(revision);
+            known.pods[pod] = Pod::Up;
+            if pod == 0 {
+                known.process = Some(Process::NEW);
+            }
+            out.push((step, Ok(next)));
+        }
+        Pod::Leaving => {
+            let mut next = world.clone();
+            let known = next.revision(revision);
+            known.pods[pod] = Pod::Absent;
+            let process = if pod == 0 { known.process.take() } else { None };
+            let mut moved = Ok(());
+            // It is asked to end: one more checkpoint if records flow.
+            if let (Some(process), Some(head)) = (process, world.head)
+                && process.role == Role::Running
+                && process.attempt == head.attempt
+                && !world.storage_down
+            {
+                moved = next.write(Record {
+                    saved: true,
+                    ..head
+                });
+            }
+            out.push((step, moved.map(|()| next)));
+        }
+        Pod::Absent | Pod::Up | Pod::Lost | Pod::LostLong => {}
+    }
+}
+
+/// Whether the workers that a coordinator needs are there.
+fn staffed(world: &World, who: Who, revision: u8, workers: u8) -> bool {
+    match who {
+        Who::InPod(_) => world.revisions[usize::from(revision) - 1].pods[..usize::from(workers)]
+            .iter()
+            .all(|pod| *pod == Pod::Up),
+        Who::Zombie => workers == 1,
+    }
+}
+
+fn coordinator(
+    world: &World,
+    who: Who,
+    rules: Rules,
+    claims: &mut Claims,
+    out: &mut Vec<(Step, Moved)>,
+) {
+    let Some((revision, process)) = world.process(who) else {
+        return;
+    };
+    let Some(content) = world.used[usize::from(revision) - 1].checked_sub(1) else {
+        return;
+    };
+    if !compiles(content) || world.storage_down {
+        return;
+    }
+    let own = world
+        .head
+        .is_some_and(|head| head.attempt == process.attempt);
+    let change = |step: Step, process: Process| {
+        let mut next = world.clone();
+        next.put(who, process);
+        (step, Ok(next))
+    };
+    match process.role {
+        Role::Standby | Role::Stopped => {
+            let workers = world.revisions[usize::from(revision) - 1].set.unwrap_or(1);
+            let taken = *claims
+                .entry((world.head, revision, workers))
+                .or_insert_with(|| {
+                    let head = world.head.as_ref().map(translate::head);
+                    match asks(head.as_ref(), revision, workers, Order::None) {
+                        ClaimDecision::Create(next) | ClaimDecision::Replace(next) => {
+                            Some(translate::record(&next))
+                        }
+                        ClaimDecision::StandBy { .. }
+                        | ClaimDecision::Refuse { .. }
+                        | ClaimDecision::Import(_) => None,
+                    }
+                });
+            if let Some(record) = taken {
+                let step = Step::Claims(who);
+                out.push((step, leads(world, who, process, record)));
+            }
+        }
+        Role::Waiting | Role::Running | Role::Failed if !own => {
+            let (step, mut fenced) = change(Step::Fenced(who), Process::NEW);
+            if let (Who::Zombie, Ok(next)) = (who, &mut fenced) {
+                next.zombie = None;
+            }
+            out.push((step, fenced));
+            if !rules.fence && process.role == Role::Running && world.head.is_some() {
+                let mut next = world.clone();
+                let written = next.write(Record {
+                    revision,
+                    attempt: process.attempt,
+                    state: Stands::Running,
+                    workers: process.workers,
+                    saved: true,
+                    operations: [None; super::world::REMEMBERED],
+                });
+                out.push((Step::Checkpoint(who), written.map(|()| next)));
+            }
+        }
+        Role::Waiting if staffed(world, who, revision, process.workers) => {
+            let role = if works(content) {
+                Role::Running
+            } else {
+                Role::Failed
+            };
+            out.push(change(Step::Runs(who), Process { role, ..process }));
+            ends(world, who, revision, process, false, out);
+        }
+        Role::Waiting => ends(world, who, revision, process, false, out),
+        Role::Running if !staffed(world, who, revision, process.workers) => {
+            out.push((
+                Step::Restarts(who),
+                restarts(world, who, process, process.workers, None),
+            ));
+        }
+        Role::Running => {
+            let saved = world.head.is_some_and(|head| head.saved);
+            if !process.saved || !saved {
+                let written = owner(world).and_then(|change| publish(change).map_err(say));
+                out.push((
+                    Step::Checkpoint(who),
+                    written.and_then(|change| {
+                        let mut next = world.clone();
+                        next.put(
+                            who,
+                            Process {
+                                saved: true,
+                                ..process
+                            },
+                        );
+                        next.write(sealed(change)?)?;
+                        Ok(next)
+                    }),
+                ));
+            }
+            ends(world, who, revision, process, true, out);
+        }
+        Role::Failed => {}
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as map_err calls it")]
+fn say(error: HeadError) -> String {
+    format!("an owner may not: {error}")
+}
+
+fn owner(world: &World) -> Result<HeadChange, String> {
+    let head = world.head.as_ref().ok_or("no HEAD")?;
+    Ok(translate::head(head).change())
+}
+
+fn publish(change: HeadChange) -> Result<HeadChange, HeadError> {
+    let checkpoint = change.head().next_checkpoint;
+    let last = streamkeeper_protocol::head::LastCheckpoint {
+        committed: false,
+        ..last_checkpoint(checkpoint)
+    };
+    let (change, _) = change.publish(last, "plan", 1)?;
+    change.committed(checkpoint)
+}
+
+fn sealed(change: HeadChange) -> Result<Record, String> {
+    Ok(translate::record(&change.seal("n").map_err(say)?))
+}
+
+fn asks(head: Option<&Head>, revision: u8, workers: u8, order: Order<'_>) -> ClaimDecision {
+    let claimant = Claimant {
+        job_uid: UID,
+        revision: revision.into(),
+        plan_hash: "plan",
+        max_parallelism: 128,
+        workers: workers.into(),
+    };
+    let ids = Ids {
+        nonce: "n",
+        token: "t",
+        lineage: "l",
+    };
+    claim(head, &claimant, order, ids)
+}
+
+fn leads(world: &World, who: Who, process: Process, record: Record) -> Moved {
+    let mut next = world.clone();
+    next.put(
+        who,
+        Process {
+            role: Role::Waiting,
+            attempt: record.attempt,
+            workers: record.workers,
+            saved: false,
+            asked: None,
+            ..process
+        },
+    );
+    next.write(record)?;
+    Ok(next)
+}
+
+/// The graph starts again under the next attempt, perhaps on other workers.
+fn restarts(
+    world: &World,
+    who: Who,
+    process: Process,
+    workers: u8,
+    done: Option<(Key, Kind)>,
+) -> Moved {
+    let mut change = owner(world)?;
+    if done.is_some() {
+        change = publish(change).map_err(say)?.on_workers(workers.into());
+    }
+    let mut change = change.new_attempt("t").map_err(say)?;
+    if let Some((key, kind)) = done {
+        change = noted(change, key, kind).map_err(say)?;
+    }
+    let record = sealed(change)?;
+    let mut next = world.clone();
+    let (operation, asked) = match done {
+        Some((key, _)) => (Some((key, Outcome::Done)), None),
+        // What it was asked for, it still has to do.
+        None => (process.operation, process.asked),
+    };
+    next.put(
+        who,
+        Process {
+            role: Role::Waiting,
+            attempt: record.attempt,
+            workers,
+            saved: false,
+            operation,
+            asked,
+        },
+    );
+    next.write(record)?;
+    Ok(next)
+}
+
+fn noted(change: HeadChange, key: Key, kind: Kind) -> Result<HeadChange, HeadError> {
+    let text = translate::word(key);
+    let result = OperationResult::Done {
+        checkpoint: Some(5),
+        uri: None,
+    };
+    match change.clone().begin_operation(&text, kind.kind())? {
+        Begun::New(change) => change.finish_operation(&text, result),
+        Begun::Known(_) => Ok(change),
+    }
+}
+
+/// Does what it was asked for; it may fail.
+fn ends(
+    world: &World,
+    who: Who,
+    revision: u8,
+    process: Process,
+    flows: bool,
+    out: &mut Vec<(Step, Moved)>,
+) {
+    let (Some(asked), Some((key, _))) = (process.asked, process.operation) else {
+        return;
+    };
+    let failed = || {
+        let mut next = world.clone();
+        next.put(
+            who,
+            Process {
+                operation: Some((key, Outcome::Failed)),
+                asked: None,
+                ..process
+            },
+        );
+        next
+    };
+    let change = || {
+        let change = owner(world)?;
+        if flows {
+            publish(change).map_err(say)
+        } else {
+            Ok(change)
+        }
+    };
+    match asked {
+        Call::Rescale { workers } => {
+            if flows && staffed(world, who, revision, workers) {
+                let done = Some((key, Kind::Rescale));
+                out.push((
+                    Step::Does(who),
+                    restarts(world, who, process, workers, done),
+                ));
+            } else if flows {
+                // They do not register in time.
+                out.push((Step::Fails(who), Ok(failed())));
+            }
+        }
+        Call::HandOver { .. } | Call::Stop { .. } => {
+            let (kind, ended) = match asked {
+                Call::HandOver { to } => (
+                    Kind::HandOver,
+                    change().map(|change| change.hand_over(to.into())),
+                ),
+                Call::Stop { release } => (Kind::Stop, change().map(|change| change.stop(release))),
+                Call::Promote { .. } | Call::Rescale { .. } => return,
+            };
+            let moved = match ended {
+                Err(why) => Err(why),
+                // Refused by the rules: it runs on.
+                Ok(Err(_)) => Ok(failed()),
+                Ok(Ok(change)) => noted(change, key, kind).map_err(say).and_then(|change| {
+                    let mut next = world.clone();
+                    next.put(
+                        who,
+                        Process {
+                            role: Role::Stopped,
+                            attempt: 0,
+                            operation: Some((key, Outcome::Done)),
+                            asked: None,
+                            ..process
+                        },
+                    );
+                    next.write(sealed(change)?)?;
+                    Ok(next)
+                }),
+            };
+            out.push((Step::Does(who), moved));
+            if world.faults > 0 && flows {
+                let mut next = failed();
+                next.faults -= 1;
+                out.push((Step::Fails(who), Ok(next)));
+            }
+        }
+        Call::Promote { .. } => {}
+    }
+}
+
+/// What a coordinator makes of a call; none when there is nobody to take it. The flag: whether it was refused.
+pub(super) fn command(
+    world: &World,
+    revision: u8,
+    key: Key,
+    call: Call,
+) -> Result<Option<(World, bool)>, String> {
+    let who = Who::InPod(revision);
+    let Some((_, process)) = world.process(who) else {
+        return Ok(None);
+    };
+    let mut next = world.clone();
+    let in_head = world.head.iter().flat_map(|head| head.operations);
+    let known = in_head.flatten().any(|(known, _, _)| known == key)
+        || process.operation.is_some_and(|(known, _)| known == key);
+    if known {
+        return Ok(Some((next, false)));
+    }
+    let content = world.used[usize::from(revision) - 1].saturating_sub(1);
+    if !compiles(content) || (world.storage_down && !process.leads()) {
+        return Ok(Some((next, true)));
+    }
+    match call {
+        Call::Promote { from, workers } if !process.leads() => {
+            let from = match from {
+                Origin::Empty => PromoteFrom::Empty,
+                Origin::Head => PromoteFrom::Head,
+                Origin::TakeOver => PromoteFrom::TakeOver,
+            };
+            let text = translate::word(key);
+            let order = Order::Promoted {
+                key: &text,
+                from: &from,
+                running_owner: None,
+            };
+            let head = world.head.as_ref().map(translate::head);
+            match asks(head.as_ref(), revision, workers, order) {
+                ClaimDecision::Create(taken) | ClaimDecision::Replace(taken) => {
+                    let next = leads(world, who, process, translate::record(&taken))?;
+                    Ok(Some((next, false)))
+                }
+                ClaimDecision::StandBy { .. }
+                | ClaimDecision::Refuse { .. }
+                | ClaimDecision::Import(_) => Ok(Some((next, true))),
+            }
+        }
+        Call::Promote { from, .. } => Ok(Some((next, from == Origin::Empty))),
+        Call::HandOver { .. } | Call::Stop { .. } | Call::Rescale { .. } => {
+            let refused = !process.leads()
+                || process.asked.is_some()
+                || matches!(call, Call::HandOver { to } if to <= revision);
+            if !refused {
+                let process = Process {
+                    operation: Some((key, Outcome::Running)),
+                    asked: Some(call),
+                    ..process
+                };
+                next.put(who, process);
+            }
+            Ok(Some((next, refused)))
+        }
+    }
+}
+
+/// What people ask for.
+pub(super) fn edits(world: &World, out: &mut Vec<(Step, Moved)>) {
+    let Some(job) = world.job.filter(|job| !job.deleting && world.edits > 0) else {
+        return;
+    };
+    let mut edit = |step: Step, change: &dyn Fn(&mut World)| {
+        let mut next = world.clone();
+        next.edits -= 1;
+        change(&mut next);
+        out.push((step, Ok(next)));
+    };
+    let mut spec = |change: &dyn Fn(&mut super::world::Spec)| {
+        let mut wanted = job.spec;
+        change(&mut wanted);
+        edit(Step::Edits(wanted), &|world| {
+            if let Some(job) = &mut world.job {
+                job.spec = wanted;
+            }
+        });
+    };
+    for content in (0..super::world::CONTENTS).filter(|content| *content != job.spec.content) {
+        spec(&|spec| spec.content = content);
+    }
+    spec(&|spec| spec.workers = 3 - spec.workers);
+    spec(&|spec| spec.suspended = !spec.suspended);
+    edit(Step::Deletes, &|world| {
+        world.job = world
+            .job
+            .filter(|job| job.finalizer)
+            .map(|job| super::world::Job {
+                deleting: true,
+                ..job
+            });
+    });
+}
+
+/// What breaks, and what mends itself.
+pub(super) fn faults(world: &World, out: &mut Vec<(Step, Moved)>) {
+    let mut happens = |step: Step, cost: u8, change: &dyn Fn(&mut World)| {
+        if world.faults >= cost {
+            let mut next = world.clone();
+            next.faults -= cost;
+            change(&mut next);
+            out.push((step, Ok(next)));
+        }
+    };
+    for revision in 1..=small(REVISIONS as u64) {
+        let known = &world.revisions[usize::from(revision) - 1];
+        for (pod, state) in known.pods.iter().enumerate() {
+            if *state != Pod::Up {
+                continue;
+            }
+            let ordinal = small(pod as u64);
+            happens(Step::Crashes(revision, ordinal), 1, &|world| {
+                let known = world.revision(revision);
+                known.pods[pod] = Pod::Sick;
+                if pod == 0 {
+                    known.process = None;
+                }
+            });
+        }
+        if known.pods[0] == Pod::Up && world.zombie.is_none() {
+            happens(Step::LosesNode(revision), 1, &|world| {
+                let known = world.revision(revision);
+                known.pods[0] = Pod::Lost;
+                let process = known.process.take();
+                world.zombie = process
+                    .filter(Process::leads)
+                    .map(|process| (revision, process));
+            });
+            if world.deaf == 0 {
+                happens(Step::Deaf(revision), 1, &|world| world.deaf = revision);
+            }
+        }
+    }
+    if world.deaf > 0 {
+        happens(Step::Deaf(0), 0, &|world| world.deaf = 0);
+    }
+    if world.storage_down {
+        happens(Step::Storage(true), 0, &|world| world.storage_down = false);
+    } else if world.began {
+        happens(Step::Storage(false), 1, &|world| world.storage_down = true);
+    }
+    // Before the status knows that it ran, nobody could tell.
+    let known = world.job.is_some_and(|job| job.status.current > 0);
+    // A request outlives its operator by moments, and nobody empties a bucket in these.
+    let known = known && world.late.is_none();
+    if world.head.is_some() && known && !world.storage_down {
+        happens(Step::LosesHead, 1, &|world| world.head = None);
+    }
+    if world.frozen.is_some() {
+        happens(Step::Thaws, 0, &|world| world.frozen = None);
+    } else if let Some(job) = world.job.filter(|job| job.finalizer) {
+        happens(Step::Freezes, 1, &|world| {
+            let mut seen = world.revisions;
+            for revision in &mut seen {
+                revision.process = None;
+            }
+            world.frozen = Some(Box::new((job, seen)));
+        });
+    }
+}
+
+/// Time: every deadline that counts from now or before is over. None if there is none.
+pub(super) fn wait(world: &World) -> Option<World> {
+    let mut next = world.clone();
+    if let Some(transition) = next
+        .job
+        .as_mut()
+        .and_then(|job| job.status.transition.as_mut())
+    {
+        transition.late = true;
+        transition.step_late = true;
+    }
+    for pod in next
+        .revisions
+        .iter_mut()
+        .flat_map(|revision| &mut revision.pods)
+    {
+        if *pod == Pod::Lost {
+            *pod = Pod::LostLong;
+        }
+    }
+    (next != *world).then_some(next)
+}

@@ -1,0 +1,73 @@
+//! Every guard that is marked in these files is taken away once; a rule of the grid or a promise of the model must notice, or the guard is idle or a rule is missing.
+//! `cargo test --workspace --lib a_guard_of_the_lifecycle -- --nocapture` shows which does.
+
+use std::thread;
+
+use super::{grid, model};
+use crate::guard::{marked, without};
+
+/// Worlds that the model looks at for each guard, unless `MODEL_WORLDS` says how many.
+const WORLDS: usize = 20_000;
+
+/// Guards that the model misses within these, at least.
+const MISSED_BY_THE_MODEL: usize = 5;
+
+/// What missed a guard, if anything did.
+type Killer = Option<String>;
+
+fn by_the_grid() -> Killer {
+    let (rule, cases) = grid::first_broken()?;
+    Some(format!("{rule} (case {cases})"))
+}
+
+fn by_the_model() -> Killer {
+    let worlds = std::env::var("MODEL_WORLDS")
+        .ok()
+        .and_then(|worlds| worlds.parse().ok());
+    let (promise, worlds) = model::first_broken(worlds.unwrap_or(WORLDS))?;
+    Some(format!("{promise} (world {worlds})"))
+}
+
+/// What misses each guard, as `look` finds it.
+fn hunt(look: fn() -> Killer) -> Vec<(&'static str, Killer)> {
+    let guards = marked("src/lifecycle");
+    assert!(
+        guards.len() >= 25,
+        "only {} guards are marked",
+        guards.len()
+    );
+    let search = |guards: &[&'static str]| -> Vec<_> {
+        guards
+            .iter()
+            .map(|guard| (*guard, without(guard, look)))
+            .collect()
+    };
+    let (some, others) = guards.split_at(guards.len() / 2);
+    let found = thread::scope(|scope| {
+        let beside = scope.spawn(|| search(others));
+        [search(some), beside.join().unwrap()].concat()
+    });
+    for (guard, killer) in &found {
+        println!("{guard:<52} {}", killer.as_deref().unwrap_or("-"));
+    }
+    found
+}
+
+#[test]
+fn a_guard_of_the_lifecycle_that_is_taken_away_is_missed_by_some_rule() {
+    let found = hunt(|| by_the_grid().or_else(by_the_model));
+    let idle: Vec<_> = found
+        .iter()
+        .filter(|(_, killer)| killer.is_none())
+        .collect();
+    assert!(idle.is_empty(), "nothing notices without: {idle:#?}");
+}
+
+/// The model knows no other job, no preflight but its own, and looks at few worlds here: it need not miss all of them.
+#[test]
+fn the_model_alone_misses_guards_too() {
+    let found = hunt(by_the_model);
+    let missed = found.iter().filter(|(_, killer)| killer.is_some()).count();
+    println!("{missed} of {} guards", found.len());
+    assert!(missed >= MISSED_BY_THE_MODEL, "only {missed}");
+}
