@@ -9,7 +9,7 @@ PROFILE ?= dev
 PYTHON := python3 -u
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e faults bench crds lint deny
+  images s3 demo test test-rust test-dev test-e2e faults crash-plans bench crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ s3: images ## put the S3 server into the cluster and check it
 	$(PYTHON) -m dev.s3.install && $(PYTHON) -m dev.s3.check
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
+crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
+	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features streamkeeper-node/test-unfenced \
+	  --test crashes killing -- --nocapture
 bench: ## events per CPU-second of the engine
 	cargo run --locked --release --package streamkeeper-node --bin streamjob-runtime -- bench
 crds: ## write crds/ from the Rust types

@@ -1,6 +1,6 @@
 //! What the scheduler and the kubelets do: pods get a node, an address, a running container, and an end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -66,11 +66,27 @@ pub struct Container {
 }
 
 /// All containers, by the uid of their pod.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kubelets {
     containers: BTreeMap<String, Container>,
+    /// Pods get the addresses after this one.
+    pub network: Ipv4Addr,
+    /// Wait before the second restart of a container; it doubles from there.
+    pub wait: Duration,
     addresses: u32,
     placed: usize,
+}
+
+impl Default for Kubelets {
+    fn default() -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            network: Ipv4Addr::new(10, 0, 0, 0),
+            wait: Duration::from_secs(10),
+            addresses: 0,
+            placed: 0,
+        }
+    }
 }
 
 impl Kubelets {
@@ -167,7 +183,7 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
     let refused = if created { unmet(world, pod) } else { None };
     let exit = world.jobs.take_exit(uid);
     let kubelets = &mut world.kubelets;
-    let addresses = &mut kubelets.addresses;
+    let (network, wait, addresses) = (kubelets.network, kubelets.wait, &mut kubelets.addresses);
     let container = kubelets
         .containers
         .entry(uid.to_owned())
@@ -177,7 +193,7 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
                 state: State::Created,
                 restarts: 0,
                 last: None,
-                ip: format!("10.0.{}.{}", *addresses / 250, *addresses % 250 + 1),
+                ip: Ipv4Addr::from_bits(network.to_bits() + *addresses).to_string(),
                 shown: None,
             }
         });
@@ -194,7 +210,7 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
                 // The first restart is at once, the next after 10 s, 20 s, ...
                 let wait = match container.restarts {
                     0 => Duration::ZERO,
-                    again => Duration::from_secs(10 << (again - 1).min(6)).min(LONGEST_WAIT),
+                    again => (wait * (1 << (again - 1).min(6))).min(LONGEST_WAIT),
                 };
                 State::Waiting {
                     until: now.checked_add(wait).expect("a near time"),

@@ -18,8 +18,6 @@ use super::{
 };
 use crate::support::kubelet::Exit;
 
-/// From one checkpoint to the next.
-const INTERVAL: Duration = Duration::from_secs(10);
 /// From workers there to records flowing.
 const RESTORE: Duration = Duration::from_millis(300);
 /// A rescale waits this long for workers.
@@ -113,7 +111,7 @@ impl Process {
             }
             JobPhase::Restoring if passed(lead.since, RESTORE, around.now) == Passed::Yes => {
                 (lead.phase, lead.next_checkpoint) =
-                    (JobPhase::Running, later(around.now, INTERVAL));
+                    (JobPhase::Running, later(around.now, around.interval));
                 let pause = Pause {
                     reason: lead.reason,
                     last_before_ms: lead.since.as_millisecond(),
@@ -160,7 +158,7 @@ impl Process {
         } else if !self.asked.is_empty() {
             self.end_or_move(around, head, true);
         } else if lead.next_checkpoint <= around.now {
-            lead.next_checkpoint = later(around.now, INTERVAL);
+            lead.next_checkpoint = later(around.now, around.interval);
             if self.script.no_checkpoints {
                 self.failures.consecutive += 1;
                 self.failures.last =

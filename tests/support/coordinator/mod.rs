@@ -10,7 +10,7 @@ mod leading;
 mod port;
 mod process;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub struct Folder {
 pub type JobName = (String, String);
 
 /// HEAD records, processes, and what they are told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Coordinators {
     /// HEAD records, as they lie in storage.
     pub heads: BTreeMap<JobName, Head>,
@@ -49,11 +49,27 @@ pub struct Coordinators {
     pub folders: BTreeMap<String, Folder>,
     /// Whether the storage answers.
     pub storage: HeadStore,
+    /// From one checkpoint to the next.
+    pub interval: Duration,
     scripts: Vec<(String, Script)>,
     /// By the uid of their pod.
     processes: BTreeMap<String, Process>,
     exits: BTreeMap<String, Exit>,
     dice: u64,
+}
+
+impl Default for Coordinators {
+    fn default() -> Self {
+        Self {
+            heads: BTreeMap::new(),
+            storage: HeadStore::default(),
+            interval: Duration::from_secs(10),
+            scripts: Vec::new(),
+            processes: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            dice: 0,
+        }
+    }
 }
 
 impl Coordinators {
@@ -176,6 +192,7 @@ pub fn run(world: &mut World) {
             now,
             crew: &crew,
             storage: &jobs.storage,
+            interval: jobs.interval,
             heads: &mut jobs.heads,
             folders: &mut jobs.folders,
             dice: &mut jobs.dice,

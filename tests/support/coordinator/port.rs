@@ -110,6 +110,7 @@ impl JobPort {
             now,
             crew: &crew,
             storage: &jobs.storage,
+            interval: jobs.interval,
             heads: &mut jobs.heads,
             folders: &mut jobs.folders,
             dice: &mut jobs.dice,

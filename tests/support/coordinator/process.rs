@@ -26,6 +26,7 @@ pub struct Surroundings<'a> {
     pub now: Timestamp,
     pub crew: &'a BTreeMap<u32, (String, i32)>,
     pub storage: &'a Store,
+    pub interval: Duration,
     pub heads: &'a mut BTreeMap<JobName, Head>,
     pub folders: &'a mut BTreeMap<String, Folder>,
     pub dice: &'a mut u64,

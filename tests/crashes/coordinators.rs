@@ -1,0 +1,153 @@
+//! The Job API and HEAD records of simulated coordinators over real HTTP.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::Request;
+use serde::{Serialize, de::DeserializeOwned};
+use streamkeeper::{
+    engine::{CallError, JobApi},
+    lifecycle::JobCall,
+};
+use streamkeeper_protocol::job_api::ApiError;
+
+use super::{
+    server::{BoxError, Reply, Server, reply, serve},
+    trap::{Fate, Trap},
+};
+use crate::support::{coordinator::JobPort, world::World};
+
+const JSON: &str = "application/json";
+
+/// Serves the Job API at the address of a pod.
+pub async fn serve_job_api(
+    address: SocketAddr,
+    port: JobPort,
+    trap: Arc<Trap>,
+    life: Arc<AtomicUsize>,
+) -> Server {
+    serve(address, move |request| {
+        let (port, trap, life) = (port.clone(), trap.clone(), life.clone());
+        async move {
+            let life = life.load(Ordering::Acquire);
+            answer(&address.to_string(), &port, &trap, life, request).await
+        }
+    })
+    .await
+}
+
+async fn answer(
+    address: &str,
+    port: &JobPort,
+    trap: &Trap,
+    life: usize,
+    request: Request<Bytes>,
+) -> Reply {
+    let path = request.uri().path().to_owned();
+    if request.method() == http::Method::GET {
+        if trap.look() == Fate::Lost {
+            return pending().await;
+        }
+        return match path.strip_prefix("/v1/").unwrap_or_default() {
+            "report" => told(200, port.report(address).await),
+            "preflight" => told(200, port.preflight(address).await),
+            other => match other.strip_prefix("operations/") {
+                None => reply(404, JSON, "{}"),
+                Some(key) => match port.operation(address, key).await {
+                    Ok(None) => reply(404, JSON, "{}"),
+                    found => told(200, found),
+                },
+            },
+        };
+    }
+    let call = asked(&path, request.body())?;
+    let verb = path.rsplit('/').next().unwrap_or_default();
+    let (place, fate) = trap.enter(life, format!("call {verb}"), String::new());
+    if fate == Fate::Lost {
+        return pending().await;
+    }
+    let answer = told(202, port.command(address, &call).await);
+    let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+    trap.done(place, code, None);
+    if fate == Fate::LastServed {
+        trap.end();
+        return pending().await;
+    }
+    answer
+}
+
+fn asked(path: &str, body: &Bytes) -> Result<JobCall, BoxError> {
+    fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, BoxError> {
+        Ok(serde_json::from_slice(body)?)
+    }
+    Ok(match path {
+        "/v1/promote" => JobCall::Promote(read(body)?),
+        "/v1/hand-over" => JobCall::HandOver(read(body)?),
+        "/v1/stop" => JobCall::Stop(read(body)?),
+        "/v1/rescale" => JobCall::Rescale(read(body)?),
+        other => return Err(format!("{other} is no call of the Job API").into()),
+    })
+}
+
+fn told<T: Serialize>(code: u16, answer: Result<T, CallError>) -> Reply {
+    match answer {
+        Ok(answer) => reply(code, JSON, serde_json::to_vec(&answer)?),
+        Err(CallError::Refused { code, message }) => {
+            reply(409, JSON, serde_json::to_vec(&ApiError { code, message })?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Worlds by namespace.
+pub type Worlds = Arc<Mutex<HashMap<String, Arc<Mutex<World>>>>>;
+
+/// Serves the HEAD records of all worlds as `s3://streams/prod/<namespace>/<job>/HEAD.json`.
+pub async fn serve_bucket(worlds: Worlds) -> Server {
+    let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
+    serve(anywhere, move |request: Request<Bytes>| {
+        let head = head(&worlds, request.uri().path());
+        async move {
+            match head {
+                Some((etag, bytes)) => {
+                    let mut answer = reply(200, JSON, bytes)?;
+                    answer
+                        .headers_mut()
+                        .insert(http::header::ETAG, etag.parse()?);
+                    Ok(answer)
+                }
+                None => reply(
+                    404,
+                    "application/xml",
+                    "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>there is no such key</Message></Error>",
+                ),
+            }
+        }
+    })
+    .await
+}
+
+fn head(worlds: &Worlds, path: &str) -> Option<(String, Vec<u8>)> {
+    let key = path.strip_prefix("/streams/prod/")?;
+    let (namespace, rest) = key.split_once('/')?;
+    let job = rest.strip_suffix("/HEAD.json")?;
+    let world = worlds
+        .lock()
+        .expect("no panic while locked")
+        .get(namespace)?
+        .clone();
+    let world = world.lock().expect("no panic while locked");
+    let head = world
+        .jobs
+        .heads
+        .get(&(namespace.to_owned(), job.to_owned()))?;
+    Some((format!("\"{}\"", head.seq), head.encode()))
+}

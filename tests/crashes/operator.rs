@@ -1,0 +1,122 @@
+//! The real operator as a process, one life after another.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use kube::{Api, Client, api::PostParams};
+use streamkeeper::api::v1alpha1::StreamJob;
+use tokio::process::{Child, Command};
+
+use super::{control_plane::bound_to_us, proxy, stage::JOB, trap::Trap};
+
+/// How operators of a stage are started.
+#[derive(Debug, Clone)]
+pub struct Lives {
+    pub namespace: String,
+    /// Where the S3 server listens.
+    pub bucket: SocketAddr,
+    /// For kubeconfigs and logs.
+    pub folder: PathBuf,
+    /// Whether what the operator wrote down is lost with it, as if it had acted first and written later.
+    pub forgets: bool,
+    /// Which life it is.
+    pub life: Arc<AtomicUsize>,
+}
+
+impl Lives {
+    /// Keeps an operator running; whenever the trap springs, it is killed and followed by another. Returns only when something went wrong.
+    pub async fn go_on(self, client: Client, trap: Arc<Trap>) -> String {
+        loop {
+            let life = self.life.load(Ordering::Acquire);
+            let proxy = proxy::stand_in(client.clone(), trap.clone(), life).await;
+            let mut child = match self.start(proxy.address, life) {
+                Ok(child) => child,
+                Err(error) => return format!("the operator cannot be started: {error}"),
+            };
+            tokio::select! {
+                () = trap.sprung() => {
+                    if let Err(error) = child.kill().await {
+                        return format!("the operator cannot be killed: {error}");
+                    }
+                }
+                ended = child.wait() => return format!("the operator ended by itself: {ended:?}"),
+            }
+            drop(proxy);
+            if self.forgets
+                && let Err(error) = forget(&client, &self.namespace).await
+            {
+                return format!("the status cannot be emptied: {error}");
+            }
+            self.life.fetch_add(1, Ordering::AcqRel);
+            trap.buried();
+        }
+    }
+
+    fn start(&self, api_server: SocketAddr, life: usize) -> std::io::Result<Child> {
+        let kubeconfig = self.folder.join(format!("kubeconfig-{life}"));
+        std::fs::write(&kubeconfig, kubeconfig_for(api_server))?;
+        let log = File::create(self.log(life))?;
+        let mut command = Command::from(bound_to_us(Path::new(env!("CARGO_BIN_EXE_streamkeeper"))));
+        command
+            .arg("run")
+            .arg(format!("--watch-namespaces={}", self.namespace))
+            .arg(format!("--namespace={}", self.namespace))
+            .args(["--listen=127.0.0.1:0", "--runtime-image=runtime:1"])
+            .args([
+                "--storage-uri=s3://streams/prod",
+                "--storage-region=us-east-1",
+            ])
+            .arg(format!("--storage-endpoint=http://{}", self.bucket))
+            .args(["--node-lost-timeout=1s", "--image-pull-grace=1s"])
+            .args(["--log=info", "--log-format=text"])
+            .env_clear()
+            .env("KUBECONFIG", kubeconfig)
+            .env("AWS_ACCESS_KEY_ID", "crashes")
+            .env("AWS_SECRET_ACCESS_KEY", "crashes")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        command.spawn()
+    }
+
+    fn log(&self, life: usize) -> PathBuf {
+        self.folder.join(format!("operator-{life}.log"))
+    }
+
+    /// The last lines of every life's log.
+    pub fn last_words(&self) -> String {
+        (0..=self.life.load(Ordering::Acquire))
+            .map(|life| {
+                let log = std::fs::read_to_string(self.log(life)).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = lines[lines.len().saturating_sub(40)..].join("\n");
+                format!("--- operator, life {life}\n{last}\n")
+            })
+            .collect()
+    }
+}
+
+/// Empties the status of the job.
+async fn forget(client: &Client, namespace: &str) -> Result<(), kube::Error> {
+    let jobs: Api<StreamJob> = Api::namespaced(client.clone(), namespace);
+    let mut job = jobs.get(JOB).await?;
+    job.status = None;
+    jobs.replace_status(JOB, &PostParams::default(), &job)
+        .await
+        .map(|_| ())
+}
+
+fn kubeconfig_for(api_server: SocketAddr) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: it, cluster: {{server: 'http://{api_server}'}}}}]\nusers: [{{name: it, user: {{}}}}]\ncontexts: [{{name: it, context: {{cluster: it, user: it}}}}]\ncurrent-context: it\n"
+    )
+}

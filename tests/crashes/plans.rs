@@ -1,0 +1,198 @@
+//! Which plans there are, how one is played, and what it comes to.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    end::{End, repeats},
+    scenarios::Scenario,
+    stage::{Stage, Theatre},
+    trap::{CUTS, Cut, Effect},
+};
+
+/// How long an end must stay as it is to count.
+const REST: Duration = Duration::from_secs(2);
+/// An end that stays another for this long, longer than the operator waits between two looks, stays another.
+const LONG_REST: Duration = Duration::from_secs(20);
+/// How often ends are looked at.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// A run without faults: what plans are made from, and what their ends are compared with.
+#[derive(Debug)]
+pub struct Undisturbed {
+    pub scenario: Scenario,
+    pub end: End,
+    pub effects: Vec<Effect>,
+}
+
+/// The operator ends at one of its effects.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub run: Arc<Undisturbed>,
+    pub at: usize,
+    pub cut: Cut,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Effect { call, detail, .. } = &self.run.effects[self.at];
+        let (name, at, cut) = (&self.run.scenario.name, self.at, self.cut);
+        write!(f, "{name}: {cut:?} effect {at} ({call} {detail})")
+    }
+}
+
+/// What a plan comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    /// This time the operator got there with fewer effects: nobody was killed, nothing was proven.
+    NotReached,
+    Failed(String),
+}
+
+/// Every plan for a run.
+pub fn plans(run: &Arc<Undisturbed>) -> Vec<Plan> {
+    let at = |at: usize| {
+        CUTS.map(|cut| Plan {
+            run: run.clone(),
+            at,
+            cut,
+        })
+    };
+    (0..run.effects.len()).flat_map(at).collect()
+}
+
+/// Plays a scenario without faults.
+pub async fn rehearse(
+    theatre: Arc<Theatre>,
+    scenario: Scenario,
+) -> Result<Arc<Undisturbed>, String> {
+    let mut stage = Stage::set(theatre, &scenario.scripts, false).await?;
+    let rehearsed = undisturbed(&mut stage, &scenario).await;
+    let rehearsed = match rehearsed {
+        Ok(end) => Ok(Arc::new(Undisturbed {
+            effects: stage.trap.effects(),
+            scenario,
+            end,
+        })),
+        Err(why) => {
+            let end = stage.end(scenario.attempts).0;
+            let told = stage.describe().await;
+            Err(format!(
+                "{} without faults: {why}\n{end:#}\n{told}",
+                scenario.name
+            ))
+        }
+    };
+    stage.strike().await?;
+    rehearsed
+}
+
+async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<End, String> {
+    open(stage, scenario).await?;
+    stage.trap.set(None);
+    for act in &scenario.change {
+        act.play(stage).await?;
+    }
+    let deadline = Stage::deadline();
+    let (mut last, mut since) = (None, tokio::time::Instant::now());
+    loop {
+        let end = stage.end(scenario.attempts);
+        let missing = scenario
+            .end
+            .iter()
+            .find(|(place, wanted)| end.at(place) != wanted);
+        if last.as_ref() != Some(&end) || !stage.is_settled() || missing.is_some() {
+            (last, since) = (Some(end), tokio::time::Instant::now());
+        } else if since.elapsed() > REST {
+            break;
+        }
+        let what = missing.map_or("the end to come to rest".to_owned(), |(place, wanted)| {
+            format!("{place} to be {wanted}")
+        });
+        stage.check(&what, deadline)?;
+        tokio::time::sleep(GLANCE).await;
+    }
+    honest(stage, &[], &stage.trap.effects())?;
+    stage.true_end(scenario.attempts).await
+}
+
+/// Everything that comes before the transition.
+async fn open(stage: &mut Stage, scenario: &Scenario) -> Result<(), String> {
+    stage.begin();
+    for act in &scenario.before {
+        act.play(stage).await?;
+        stage
+            .until(&format!("{act:?} to be done"), |stage| {
+                let checkpointed = stage.head().is_some_and(|head| head.last.is_some());
+                checkpointed && stage.is_settled()
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// What must not have happened whatever the end is.
+fn honest(stage: &Stage, undisturbed: &[Effect], effects: &[Effect]) -> Result<(), String> {
+    let mut crimes = stage.crimes();
+    crimes.extend(repeats(effects, undisturbed));
+    if crimes.is_empty() {
+        return Ok(());
+    }
+    Err(crimes.join("\n"))
+}
+
+/// Plays a plan; `forgets` makes the operator lose with its life what it wrote down.
+pub async fn play(theatre: Arc<Theatre>, plan: Plan, forgets: bool) -> Verdict {
+    let scenario = &plan.run.scenario;
+    let mut stage = match Stage::set(theatre, &scenario.scripts, forgets).await {
+        Ok(stage) => stage,
+        Err(why) => return Verdict::Failed(why),
+    };
+    let verdict = match disturbed(&mut stage, &plan).await {
+        Ok(true) => Verdict::Passed,
+        Ok(false) => Verdict::NotReached,
+        Err(why) => {
+            let told = stage.describe().await;
+            Verdict::Failed(format!("{plan}\n{why}\n{told}"))
+        }
+    };
+    match stage.strike().await {
+        Ok(()) => verdict,
+        Err(error) => Verdict::Failed(format!("{plan}: cannot clean up: {error}")),
+    }
+}
+
+async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<bool, String> {
+    let scenario = &plan.run.scenario;
+    open(stage, scenario).await?;
+    stage.trap.set(Some((plan.at, plan.cut)));
+    for act in &scenario.change {
+        act.play(stage).await?;
+    }
+    let deadline = Stage::deadline();
+    let (mut last, mut since) = (None, tokio::time::Instant::now());
+    loop {
+        let end = stage.end(scenario.attempts);
+        if last.as_ref() != Some(&end) || !stage.is_settled() {
+            (last, since) = (Some(end.clone()), tokio::time::Instant::now());
+        }
+        let differences = || end.differences(&plan.run.end);
+        if end == plan.run.end && stage.is_settled() {
+            // What watches show is late: the API server has the last word.
+            if stage.trap.is_over() && stage.true_end(scenario.attempts).await? == plan.run.end {
+                break;
+            }
+            if !stage.trap.is_over() && since.elapsed() > 2 * REST {
+                return Ok(false);
+            }
+        } else if since.elapsed() > LONG_REST {
+            return Err(format!("it came to rest elsewhere\n{}", differences()));
+        }
+        stage
+            .check("the end of the undisturbed run", deadline)
+            .map_err(|why| format!("{why}\n{}", differences()))?;
+        tokio::time::sleep(GLANCE).await;
+    }
+    honest(stage, &plan.run.effects, &stage.trap.effects())?;
+    Ok(true)
+}

@@ -1,0 +1,403 @@
+//! The transitions, each from a job that is settled to one that is settled again.
+
+use serde_json::{Value, json};
+use streamkeeper::api::names::RESTARTED_AT;
+
+use super::stage::{JOB, Stage};
+use crate::support::{
+    api_server::{
+        Kind,
+        kinds::{SERVICES, STATEFUL_SETS, STREAM_JOBS},
+    },
+    kubelet::Exit,
+    script::Script,
+};
+
+/// What a user or the world does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A job is created with this spec.
+    Create(Value),
+    /// A change is merged into its spec.
+    Edit(Value),
+    /// Somebody asks for a restart.
+    Restart,
+    /// The job is deleted.
+    Delete,
+    /// An object of it is deleted by somebody else.
+    Remove(&'static Kind, &'static str),
+    /// The node of a pod cannot be reached any more.
+    LoseNodeOf(&'static str),
+    /// Nothing more is done before a transition of this kind is at this step.
+    Await(&'static str, &'static str),
+}
+
+impl Act {
+    pub async fn play(&self, stage: &Stage) -> Result<(), String> {
+        let done = match self {
+            Self::Create(spec) => stage.create(spec).await,
+            Self::Edit(spec) => return stage.patch(&json!({ "spec": spec })).await,
+            Self::Restart => {
+                let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });
+                let patch = json!({ "metadata": { "annotations": at } });
+                return stage.patch(&patch).await;
+            }
+            Self::Delete => stage.remove(&STREAM_JOBS, JOB).await,
+            Self::Remove(kind, name) => stage.remove(kind, name).await,
+            Self::LoseNodeOf(pod) => stage.lose_node_of(pod).await,
+            Self::Await(kind, step) => {
+                let what = format!("{kind}/{step}");
+                return stage
+                    .until(&what, |stage| {
+                        let job = stage.job().unwrap_or_default();
+                        let transition = &job["status"]["transition"];
+                        transition["kind"] == *kind && transition["step"] == *step
+                    })
+                    .await;
+            }
+        };
+        done.map_err(|error| format!("{self:?}: {error}"))
+    }
+}
+
+/// A transition, or several.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub name: String,
+    /// What happens in pods with an image, or whose SQL contains a text.
+    pub scripts: Vec<(&'static str, Script)>,
+    /// What is done before writes count; the job settles after each.
+    pub before: Vec<Act>,
+    /// What is done then.
+    pub change: Vec<Act>,
+    /// Places in the end and what must be there, so that nobody compares two ends of nothing.
+    pub end: Vec<(&'static str, Value)>,
+    /// Whether the number of attempts is compared.
+    pub attempts: bool,
+}
+
+const PHASE: &str = "/objects/StreamJob delays/status/phase";
+const REVISION: &str = "/head/revision";
+const WORKERS: &str = "/head/workers";
+const STALLED: &str = "/objects/StreamJob delays/status/conditions/Stalled";
+
+fn scenario(
+    name: impl Into<String>,
+    before: Vec<Act>,
+    change: Vec<Act>,
+    end: Vec<(&'static str, Value)>,
+) -> Scenario {
+    Scenario {
+        name: name.into(),
+        scripts: Vec::new(),
+        before,
+        change,
+        end,
+        attempts: true,
+    }
+}
+
+impl Scenario {
+    fn with(mut self, image_or_sql: &'static str, script: Script) -> Self {
+        self.scripts.push((image_or_sql, script));
+        self
+    }
+}
+
+/// A first start with this many workers.
+fn create(workers: u32) -> Act {
+    Act::Create(json!({
+        "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:1", "workers": { "replicas": workers },
+    }))
+}
+
+fn image(image: &str) -> Act {
+    Act::Edit(json!({ "image": image }))
+}
+
+fn sql(text: &str) -> Act {
+    Act::Edit(json!({ "sql": { "text": text } }))
+}
+
+fn replicas(workers: u32) -> Act {
+    Act::Edit(json!({ "workers": { "replicas": workers } }))
+}
+
+fn suspend(is: bool) -> Act {
+    Act::Edit(json!({ "suspend": is }))
+}
+
+/// Each transition once: what a run in CI chooses from.
+pub fn transitions() -> Vec<Scenario> {
+    let running = || vec![create(2)];
+    vec![
+        deploy(2),
+        upgrade(2),
+        rejected_sql(),
+        scenario(
+            "upgrade, rolled back",
+            running(),
+            vec![image("runtime:2")],
+            vec![
+                (REVISION, json!(3)),
+                (STALLED, json!("True UpgradeRolledBack")),
+            ],
+        )
+        .with(
+            "runtime:2",
+            Script {
+                crash_once_running: Some(Exit::error("panicked")),
+                ..Script::default()
+            },
+        )
+        .without_attempts(),
+        rescale(2, 3),
+        rescale(2, 1),
+        suspension(2),
+        resumption(2),
+        scenario(
+            "lost Service",
+            running(),
+            vec![Act::Remove(&SERVICES, "delays-r1")],
+            vec![
+                (PHASE, json!("Running")),
+                ("/made/Service~1delays-r1", json!(2)),
+            ],
+        ),
+        scenario(
+            "lost node",
+            running(),
+            vec![Act::LoseNodeOf("delays-r1-1")],
+            vec![
+                (PHASE, json!("Running")),
+                ("/made/Pod~1delays-r1-1", json!(2)),
+                ("/head/attempt", json!(2)),
+            ],
+        ),
+        deletion(2),
+    ]
+}
+
+/// All of them: other numbers of workers, several changes at once or one in the middle of another.
+pub fn all() -> Vec<Scenario> {
+    let running = || vec![create(2)];
+    let slow = Script {
+        preflight_takes: std::time::Duration::from_secs(3),
+        ..Script::default()
+    };
+    let preparing = || Act::Await("Upgrade", "Preparing");
+    let mut all = transitions();
+    for workers in [1, 3] {
+        all.extend([
+            deploy(workers),
+            upgrade(workers),
+            suspension(workers),
+            resumption(workers),
+            deletion(workers),
+        ]);
+    }
+    all.extend([
+        rescale(1, 3),
+        rescale(3, 1),
+        scenario(
+            "upgrade to a missing image",
+            running(),
+            vec![image("runtime:none")],
+            vec![
+                (REVISION, json!(1)),
+                (STALLED, json!("True ImagePullFailed")),
+            ],
+        )
+        .with(
+            "runtime:none",
+            Script {
+                missing_image: true,
+                ..Script::default()
+            },
+        ),
+        scenario(
+            "upgrade to incompatible state",
+            running(),
+            vec![sql("SELECT incompatible")],
+            vec![
+                (REVISION, json!(1)),
+                (STALLED, json!("True StateIncompatible")),
+            ],
+        )
+        .with("incompatible", Script::incompatible("another key")),
+        scenario(
+            "rejected upgrade corrected",
+            vec![create(2), sql("SELECT wrong")],
+            vec![sql("SELECT right")],
+            vec![(REVISION, json!(3)), (PHASE, json!("Running"))],
+        )
+        .with("wrong", Script::invalid_sql("1:8: no such column")),
+        scenario(
+            "restart",
+            running(),
+            vec![Act::Restart],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "upgrade and rescale at once",
+            running(),
+            vec![Act::Edit(
+                json!({ "image": "runtime:2", "workers": { "replicas": 3 } }),
+            )],
+            vec![
+                (REVISION, json!(2)),
+                (WORKERS, json!(3)),
+                (PHASE, json!("Running")),
+            ],
+        ),
+        scenario(
+            "upgrade replaced by another while it is prepared",
+            running(),
+            vec![image("runtime:slow"), preparing(), image("runtime:3")],
+            vec![(REVISION, json!(3)), (PHASE, json!("Running"))],
+        )
+        .with("runtime:slow", slow.clone()),
+        scenario(
+            "upgrade taken back while it is prepared",
+            running(),
+            vec![image("runtime:slow"), preparing(), image("runtime:1")],
+            vec![(REVISION, json!(1)), (PHASE, json!("Running"))],
+        )
+        .with("runtime:slow", slow.clone()),
+        scenario(
+            "suspension while an upgrade is prepared",
+            running(),
+            vec![image("runtime:slow"), preparing(), suspend(true)],
+            vec![
+                (PHASE, json!("Suspended")),
+                ("/head/state/is", json!("stopped")),
+            ],
+        )
+        .with("runtime:slow", slow.clone()),
+        scenario(
+            "deletion while an upgrade is prepared",
+            running(),
+            vec![image("runtime:slow"), preparing(), Act::Delete],
+            vec![
+                ("/head/state/is", json!("released")),
+                ("/objects", json!({})),
+            ],
+        )
+        .with("runtime:slow", slow),
+        scenario(
+            "deletion of a suspended job",
+            vec![create(2), suspend(true)],
+            vec![Act::Delete],
+            vec![("/objects", json!({}))],
+        ),
+        scenario(
+            "resumption with another image",
+            vec![create(2), suspend(true)],
+            vec![Act::Edit(json!({ "suspend": false, "image": "runtime:2" }))],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "lost StatefulSet",
+            running(),
+            vec![Act::Remove(&STATEFUL_SETS, "delays-r1")],
+            vec![
+                (PHASE, json!("Running")),
+                ("/made/StatefulSet~1delays-r1", json!(2)),
+            ],
+        ),
+        scenario(
+            "lost node of the coordinator",
+            running(),
+            vec![Act::LoseNodeOf("delays-r1-0")],
+            vec![
+                (PHASE, json!("Running")),
+                ("/made/Pod~1delays-r1-0", json!(2)),
+                // The old one tries again without its workers; then the new one claims the job.
+                ("/head/attempt", json!(3)),
+            ],
+        ),
+    ]);
+    all
+}
+
+impl Scenario {
+    fn without_attempts(self) -> Self {
+        Self {
+            attempts: false,
+            ..self
+        }
+    }
+}
+
+fn deploy(workers: u32) -> Scenario {
+    scenario(
+        format!("deploy with {workers}"),
+        Vec::new(),
+        vec![create(workers)],
+        vec![(REVISION, json!(1)), (PHASE, json!("Running"))],
+    )
+}
+
+fn upgrade(workers: u32) -> Scenario {
+    scenario(
+        format!("upgrade with {workers}"),
+        vec![create(workers)],
+        vec![image("runtime:2")],
+        vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+    )
+}
+
+fn rejected_sql() -> Scenario {
+    scenario(
+        "upgrade, rejected",
+        vec![create(2)],
+        vec![sql("SELECT wrong")],
+        vec![(REVISION, json!(1)), (STALLED, json!("True InvalidSQL"))],
+    )
+    .with("wrong", Script::invalid_sql("1:8: no such column"))
+}
+
+fn rescale(from: u32, to: u32) -> Scenario {
+    scenario(
+        format!("rescale from {from} to {to}"),
+        vec![create(from)],
+        vec![replicas(to)],
+        vec![(WORKERS, json!(to)), (PHASE, json!("Running"))],
+    )
+}
+
+fn suspension(workers: u32) -> Scenario {
+    scenario(
+        format!("suspend {workers}"),
+        vec![create(workers)],
+        vec![suspend(true)],
+        vec![
+            (PHASE, json!("Suspended")),
+            ("/head/state/is", json!("stopped")),
+        ],
+    )
+}
+
+fn resumption(workers: u32) -> Scenario {
+    scenario(
+        format!("resume {workers}"),
+        vec![create(workers), suspend(true)],
+        vec![suspend(false)],
+        vec![
+            (PHASE, json!("Running")),
+            ("/head/state/is", json!("running")),
+        ],
+    )
+}
+
+fn deletion(workers: u32) -> Scenario {
+    scenario(
+        format!("delete {workers}"),
+        vec![create(workers)],
+        vec![Act::Delete],
+        vec![
+            ("/head/state/is", json!("released")),
+            ("/objects", json!({})),
+        ],
+    )
+}

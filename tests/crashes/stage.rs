@@ -1,0 +1,414 @@
+//! Where one plan is played: a namespace, nodes and an operator of its own, in a control plane that many share.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{
+        DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
+        PropagationPolicy,
+    },
+};
+use serde_json::{Value, json};
+use streamkeeper::clock::Clock;
+use streamkeeper_protocol::head::Head;
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::{
+    control_plane::ControlPlane,
+    coordinators::{Worlds, serve_bucket},
+    end::{End, Remains},
+    mirror::{Mirror, node_name, turn},
+    operator::Lives,
+    reflection::{PARTS, Reflection, resource, value},
+    server::Server,
+    trap::Trap,
+};
+use crate::support::{
+    api_server::{
+        Kind,
+        kinds::{NODES, PODS, STREAM_JOBS},
+        store::rfc3339,
+    },
+    cluster::{NODE_NAMES, text},
+    script::Script,
+    world::World,
+};
+
+/// How long a plan waits for something. It never waits that long unless it fails.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// Name of every job.
+pub const JOB: &str = "delays";
+
+/// What all stages share.
+pub struct Theatre {
+    pub client: Client,
+    reflection: Arc<Reflection>,
+    worlds: Worlds,
+    bucket: Server,
+    folder: TempDir,
+    stages: AtomicUsize,
+    _control_plane: Arc<ControlPlane>,
+}
+
+impl Theatre {
+    pub async fn open(control_plane: Arc<ControlPlane>) -> Arc<Self> {
+        let client = control_plane.client();
+        let worlds = Worlds::default();
+        let folder = tempfile::Builder::new()
+            .prefix("streamkeeper-crashes-")
+            .tempdir()
+            .expect("a folder");
+        Arc::new(Self {
+            reflection: Reflection::of(&client).await,
+            bucket: serve_bucket(worlds.clone()).await,
+            client,
+            worlds,
+            folder,
+            stages: AtomicUsize::new(0),
+            _control_plane: control_plane,
+        })
+    }
+}
+
+/// Where one plan is played.
+pub struct Stage {
+    theatre: Arc<Theatre>,
+    pub namespace: String,
+    pub trap: Arc<Trap>,
+    mirror: Arc<Mutex<Mirror>>,
+    world: Arc<Mutex<World>>,
+    lives: Lives,
+    /// They return only when something goes wrong, and say what.
+    tasks: Vec<JoinHandle<String>>,
+}
+
+impl Stage {
+    pub async fn set(
+        theatre: Arc<Theatre>,
+        scripts: &[(&'static str, Script)],
+        forgets: bool,
+    ) -> Result<Self, String> {
+        let number = theatre.stages.fetch_add(1, Ordering::AcqRel);
+        let namespace = format!("stage-{number:04}");
+        let client = theatre.client.clone();
+        let world = World::new(Clock::default());
+        {
+            let mut world = world.lock().expect("no panic while locked");
+            let number = u32::try_from(number).expect("few stages");
+            world.kubelets.network =
+                Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() + number * 256);
+            world.kubelets.wait = Duration::from_millis(500);
+            world.jobs.interval = Duration::from_millis(500);
+            for (image_or_sql, script) in scripts {
+                world.jobs.script(image_or_sql, script.clone());
+            }
+        }
+        let mirror = Mirror::new(&namespace, world.clone(), theatre.reflection.clone());
+        let folder = theatre.folder.path().join(&namespace);
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let stage = Self {
+            lives: Lives {
+                namespace: namespace.clone(),
+                bucket: theatre.bucket.address,
+                folder,
+                forgets,
+                life: Arc::default(),
+            },
+            theatre,
+            namespace,
+            trap: Arc::default(),
+            mirror: Arc::new(Mutex::new(mirror)),
+            world,
+            tasks: Vec::new(),
+        };
+        stage
+            .build(&client)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(stage)
+    }
+
+    async fn build(&self, client: &Client) -> Result<(), kube::Error> {
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(self.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        let nodes: Api<Node> = Api::all(client.clone());
+        for name in NODE_NAMES {
+            let node = Node {
+                metadata: ObjectMeta {
+                    name: Some(node_name(&self.namespace, name)),
+                    ..ObjectMeta::default()
+                },
+                ..Node::default()
+            };
+            nodes.create(&PostParams::default(), &node).await?;
+            self.mark(name, "True").await?;
+        }
+        let mut worlds = self.theatre.worlds.lock().expect("no panic while locked");
+        worlds.insert(self.namespace.clone(), self.world.clone());
+        Ok(())
+    }
+
+    /// Everything begins to move.
+    pub fn begin(&mut self) {
+        let client = self.theatre.client.clone();
+        let (mirror, trap, life) = (
+            self.mirror.clone(),
+            self.trap.clone(),
+            self.lives.life.clone(),
+        );
+        self.tasks = vec![
+            tokio::spawn(turn(client.clone(), mirror, trap.clone(), life)),
+            tokio::spawn(self.lives.clone().go_on(client, trap)),
+        ];
+    }
+
+    // What users and the world do.
+
+    fn api(&self, kind: &Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.theatre.client.clone(),
+            &self.namespace,
+            &resource(kind),
+        )
+    }
+
+    pub async fn create(&self, spec: &Value) -> Result<(), kube::Error> {
+        let job = json!({
+            "apiVersion": STREAM_JOBS.api_version(), "kind": STREAM_JOBS.kind, "metadata": { "name": JOB }, "spec": spec,
+        });
+        let job: DynamicObject = serde_json::from_value(job).expect("a StreamJob");
+        let api = self.api(&STREAM_JOBS);
+        api.create(&PostParams::default(), &job).await.map(|_| ())
+    }
+
+    /// Changes the job; done once the watch tells of it, so that nobody takes what was for what is.
+    pub async fn patch(&self, patch: &Value) -> Result<(), String> {
+        let api = self.api(&STREAM_JOBS);
+        let patched = api
+            .patch(JOB, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .map_err(|error| error.to_string())?;
+        self.until("the watch to tell of the change", |stage| {
+            let generation = |job: Value| job["metadata"]["generation"].as_i64();
+            stage.job().and_then(generation) >= patched.metadata.generation
+        })
+        .await
+    }
+
+    pub async fn remove(&self, kind: &Kind, name: &str) -> Result<(), kube::Error> {
+        let params = DeleteParams::background();
+        self.api(kind).delete(name, &params).await.map(|_| ())
+    }
+
+    /// The node of a pod cannot be reached any more; what runs there runs on.
+    pub async fn lose_node_of(&self, pod: &str) -> Result<(), kube::Error> {
+        let node = {
+            let mut world = self.world.lock().expect("no panic while locked");
+            let pod = world.store.get(&PODS, &self.namespace, pod).cloned();
+            let node = text(&pod.unwrap_or_default(), "/spec/nodeName").to_owned();
+            world.cluster.lost.insert(node.clone());
+            node
+        };
+        self.mark(&node, "Unknown").await
+    }
+
+    async fn mark(&self, node: &str, ready: &str) -> Result<(), kube::Error> {
+        let now = rfc3339(Timestamp::now());
+        let conditions = json!([{
+            "type": "Ready", "status": ready, "reason": "Simulated", "message": "", "lastTransitionTime": now, "lastHeartbeatTime": now,
+        }]);
+        let patch = json!({ "status": { "conditions": conditions } });
+        let name = node_name(&self.namespace, node);
+        let nodes: Api<DynamicObject> =
+            Api::all_with(self.theatre.client.clone(), &resource(&NODES));
+        nodes
+            .patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .map(|_| ())
+    }
+
+    // What one sees.
+
+    /// The job, as last told by the watch.
+    pub fn job(&self) -> Option<Value> {
+        let jobs = self.theatre.reflection.list(&STREAM_JOBS, &self.namespace);
+        jobs.first().map(|job| value(&STREAM_JOBS, job))
+    }
+
+    pub fn head(&self) -> Option<Head> {
+        let world = self.world.lock().expect("no panic while locked");
+        world.jobs.heads.values().next().cloned()
+    }
+
+    /// Whether the operator has nothing left to do: it says so, or the job is gone with all that ran.
+    pub fn is_settled(&self) -> bool {
+        let Some(job) = self.job() else {
+            return PARTS.iter().all(|kind| {
+                let left = self.theatre.reflection.list(kind, &self.namespace);
+                left.is_empty()
+            });
+        };
+        let status = &job["status"];
+        let reconciling = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Reconciling");
+        status["observedGeneration"] == job["metadata"]["generation"]
+            && status["transition"].is_null()
+            && !reconciling
+            && !status["conditions"].is_null()
+    }
+
+    /// The end as watches show it.
+    pub fn end(&self, attempts: bool) -> End {
+        let objects = PARTS.iter().flat_map(|&kind| {
+            let objects = self.theatre.reflection.list(kind, &self.namespace);
+            objects
+                .into_iter()
+                .map(move |object| (kind, value(kind, &object)))
+        });
+        self.end_of(objects.collect(), attempts)
+    }
+
+    /// The end as the API server holds it now.
+    pub async fn true_end(&self, attempts: bool) -> Result<End, String> {
+        let mut objects = Vec::new();
+        for kind in PARTS {
+            let listed = self.api(kind).list(&ListParams::default()).await;
+            let listed = listed.map_err(|error| format!("listing {}: {error}", kind.plural))?;
+            objects.extend(listed.items.into_iter().map(|mut object| {
+                object.metadata.managed_fields = None;
+                (kind, value(kind, &object))
+            }));
+        }
+        Ok(self.end_of(objects, attempts))
+    }
+
+    fn end_of(&self, objects: Vec<(&'static Kind, Value)>, attempts: bool) -> End {
+        let lives = self.mirror.lock().expect("no panic while locked").lives();
+        End::of(&Remains {
+            namespace: &self.namespace,
+            objects,
+            head: self.head(),
+            lives,
+            attempts,
+        })
+    }
+
+    /// What must never happen and did.
+    pub fn crimes(&self) -> Vec<String> {
+        let mirror = self.mirror.lock().expect("no panic while locked");
+        mirror.crimes.clone()
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            self.check(what, deadline)?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Fails when it is too late, or when a task has ended.
+    pub fn check(&self, what: &str, deadline: Instant) -> Result<(), String> {
+        if self.tasks.iter().any(JoinHandle::is_finished) {
+            return Err(format!("something ended while waiting for: {what}"));
+        }
+        if Instant::now() > deadline {
+            return Err(format!("waited {} s for: {what}", PATIENCE.as_secs()));
+        }
+        Ok(())
+    }
+
+    /// When a wait that begins now ends.
+    pub fn deadline() -> Instant {
+        Instant::now() + PATIENCE
+    }
+
+    /// Everything that helps to see why a plan failed.
+    pub async fn describe(&mut self) -> String {
+        let mut told = String::new();
+        for task in self.tasks.drain(..) {
+            if task.is_finished() {
+                told += &format!("--- ended: {:?}\n", task.await);
+            } else {
+                task.abort();
+            }
+        }
+        told += "--- what was changed\n";
+        for effect in self.trap.all_effects() {
+            told += &format!("{effect}\n");
+        }
+        let job = self.job().unwrap_or_default();
+        told += &format!(
+            "--- status\n{:#}\n--- HEAD\n{:?}\n",
+            job["status"],
+            self.head()
+        );
+        told + &self.lives.last_words()
+    }
+
+    /// Ends everything and removes what would be in the way of others.
+    pub async fn strike(mut self) -> Result<(), String> {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.clear().await.map_err(|error| error.to_string())
+    }
+
+    async fn clear(&self) -> Result<(), kube::Error> {
+        let name = self.namespace.clone();
+        let worlds = self.theatre.worlds.lock();
+        worlds.expect("no panic while locked").remove(&name);
+        if self.job().is_some() {
+            let free = json!({ "metadata": { "finalizers": null } });
+            self.api(&STREAM_JOBS)
+                .patch(JOB, &PatchParams::default(), &Patch::Merge(free))
+                .await?;
+        }
+        // StatefulSets before their pods, else there are new ones: in the order of the list.
+        for kind in PARTS {
+            let now = DeleteParams {
+                grace_period_seconds: (kind.kind == "Pod").then_some(0),
+                propagation_policy: Some(PropagationPolicy::Background),
+                ..DeleteParams::default()
+            };
+            let all = ListParams::default();
+            self.api(kind).delete_collection(&now, &all).await?;
+        }
+        let nodes: Api<Node> = Api::all(self.theatre.client.clone());
+        for node in NODE_NAMES {
+            nodes
+                .delete(&node_name(&name, node), &DeleteParams::default())
+                .await?;
+        }
+        let _ = std::fs::remove_dir_all(&self.lives.folder);
+        Ok(())
+    }
+}
