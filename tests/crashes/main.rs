@@ -9,7 +9,7 @@
 //! * [`operator`], [`proxy`], [`trap`]: the operator's process, what it takes for its API server, and where it ends.
 //! * [`mirror`], [`coordinators`], [`reflection`]: the scheduler, the kubelets and the coordinators of stories, living on real objects and serving real HTTP at addresses in 127.0.0.0/8.
 //! * [`stage`], [`scenarios`], [`end`], [`plans`]: one plan.
-//! * [`killing`], [`oracle`]: the tests.
+//! * [`killing`], [`oracle`]: the tests. [`likeness`]: the API server of the stories against the real one.
 //!
 //! `make crash-plans` plays all plans; `CRASH_PLANS` (a number, or `all`), `CRASH_SEED`, `CRASH_ONLY` (part of a scenario's name) and `CRASH_AT_ONCE` (stages played at the same time) choose.
 #![allow(
@@ -30,6 +30,7 @@ mod control_plane;
 mod coordinators;
 mod end;
 mod killing;
+mod likeness;
 mod mirror;
 mod operator;
 mod oracle;

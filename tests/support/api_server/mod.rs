@@ -38,7 +38,7 @@ pub use self::{
 };
 use self::{
     request::Subresource,
-    store::{Deletion, Filter},
+    store::{Deletion, Filter, called},
 };
 use super::{
     interference::{Fate, Life},
@@ -135,11 +135,11 @@ fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
             let found = world.store.get(kind, namespace, name);
             found
                 .map(|object| answer(200, object))
-                .ok_or_else(|| Refusal::not_found(&format!("{} \"{name}\"", kind.plural)))
+                .ok_or_else(|| Refusal::not_found(&called(kind, name)))
         }
         (Verb::List, None) => {
             let (items, version) = world.store.list(&filter());
-            let items: Vec<&Value> = items.iter().map(AsRef::as_ref).collect();
+            let items: Vec<Value> = items.iter().map(|item| listed(kind, item)).collect();
             let list = json!({
                 "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(),
                 "metadata": {"resourceVersion": version.to_string()}, "items": items,
@@ -183,6 +183,18 @@ fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
             &format!("{verb:?} of {subresource:?} is not simulated"),
         )),
     }
+}
+
+/// An object in a list: those of built-in kinds do not say what they are.
+fn listed(kind: &Kind, object: &Value) -> Value {
+    let mut object = object.clone();
+    if kind.kind != "StreamJob"
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    object
 }
 
 fn answer(code: u16, body: &Value) -> Answer {

@@ -54,6 +54,14 @@ impl Refusal {
         }
     }
 
+    pub fn bad_request(why: &str) -> Self {
+        Self {
+            code: 400,
+            reason: "BadRequest",
+            message: why.to_owned(),
+        }
+    }
+
     pub fn expired() -> Self {
         Self {
             code: 410,

@@ -1,8 +1,9 @@
-//! What the CRDs demand of an object, as far as its structure goes: types, required and unknown fields, values, lengths.
+//! What the CRDs make of an object: its defaults, and what they demand: types, required and unknown fields, values, lengths, rules.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::core::cel::Validator;
 use serde_json::Value;
 use streamkeeper::api::crd;
 
@@ -32,6 +33,52 @@ pub fn check(kind: &Kind, called: &str, object: &Value) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Refuses an object that the CRD's rules forbid, alone or after the one before it. Rules read names and specs, so an object whose spec is as before is not asked again.
+pub fn obey(
+    kind: &Kind,
+    called: &str,
+    object: &Value,
+    before: Option<&Value>,
+) -> Result<(), Refusal> {
+    let Some(schema) = SCHEMAS.get(kind.kind) else {
+        return Ok(());
+    };
+    if before.is_some_and(|before| before["spec"] == object["spec"]) {
+        return Ok(());
+    }
+    Validator::new()
+        .validate(schema, object, before)
+        .map_err(|errors| Refusal::invalid(called, &errors.to_string()))
+}
+
+/// Fills in what the CRD gives to fields that are absent.
+pub fn fill(kind: &Kind, object: &mut Value) {
+    if let Some(schema) = SCHEMAS.get(kind.kind) {
+        fill_in(schema, object);
+    }
+}
+
+fn fill_in(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+                if let Some(default) = schema.get("default") {
+                    fields.entry(name).or_insert_with(|| default.clone());
+                }
+                if let Some(field) = fields.get_mut(name) {
+                    fill_in(schema, field);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                fill_in(&schema["items"], item);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn fits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {

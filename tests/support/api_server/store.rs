@@ -192,9 +192,8 @@ impl Store {
             .as_str()
             .is_some_and(|given| given != namespace)
         {
-            return Err(Refusal::invalid(
-                &called,
-                "the namespace of the object does not match the request",
+            return Err(Refusal::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
         let key = Key::new(kind, namespace, &name);
@@ -216,7 +215,10 @@ impl Store {
         if kind.status {
             remove(&mut object, "status");
         }
-        schema::check(kind, &called, &object)?;
+        schema::fill(kind, &mut object);
+        let known = by_kind(kind, &name);
+        schema::check(kind, &known, &object)?;
+        schema::obey(kind, &known, &object, None)?;
         Ok(self.write(key, Some(object)))
     }
 
@@ -235,13 +237,19 @@ impl Store {
             .get(&key)
             .filter(|_| kind.status)
             .ok_or_else(|| Refusal::not_found(&called))?;
-        same_version(&called, current, &next["metadata"]["resourceVersion"])?;
+        let version = &next["metadata"]["resourceVersion"];
+        if version.is_null() && kind.kind == "StreamJob" {
+            let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+            return Err(Refusal::invalid(&called, why));
+        }
+        same_version(&called, current, version)?;
         let mut after = Value::clone(current);
         match next.get("status") {
             Some(status) => after["status"] = status.clone(),
             None => remove(&mut after, "status"),
         }
-        schema::check(kind, &called, &after)?;
+        schema::fill(kind, &mut after);
+        schema::check(kind, &by_kind(kind, name), &after)?;
         Ok(self.write(key, Some(after)))
     }
 
@@ -285,26 +293,38 @@ impl Store {
                 None => remove(&mut after, "status"),
             }
         }
-        if kind.kind == "ControllerRevision" && after["data"] != before["data"] {
-            return Err(Refusal::invalid(
-                &called,
-                "data: Forbidden: field is immutable",
-            ));
+        if after["metadata"]["finalizers"] == json!([]) {
+            remove(&mut after["metadata"], "finalizers");
+        }
+        let known = by_kind(kind, name);
+        let fixed = match kind.kind {
+            "ControllerRevision" => Some("field is immutable"),
+            "ConfigMap" if before["immutable"] == true => {
+                Some("field is immutable when `immutable` is set")
+            }
+            _ => None,
+        };
+        if let Some(why) = fixed
+            && after["data"] != before["data"]
+        {
+            return Err(Refusal::invalid(&known, &format!("data: Forbidden: {why}")));
         }
         let deleting = !before["metadata"]["deletionTimestamp"].is_null();
         let added = finalizers(&after)
             .iter()
             .any(|finalizer| !finalizers(&before).contains(finalizer));
         if deleting && added {
-            return Err(Refusal::forbidden(
-                &called,
-                "no new finalizers can be added if the object is being deleted",
+            return Err(Refusal::invalid(
+                &known,
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted",
             ));
         }
+        schema::fill(kind, &mut after);
         if kind.generation && body(&after) != body(&before) {
             after["metadata"]["generation"] = json!(generation(&before) + 1);
         }
-        schema::check(kind, &called, &after)?;
+        schema::check(kind, &known, &after)?;
+        schema::obey(kind, &known, &after, Some(&before))?;
         if deleting && finalizers(&after).is_empty() && !waits_for_kubelet(&after, now) {
             self.write(key, None);
             return Ok(after);
@@ -347,8 +367,16 @@ impl Store {
             0
         };
         if grace == 0 && finalizers(&current).is_empty() {
+            let mut last = Value::clone(&current);
+            if kind.kind == "Pod" {
+                // Whoever watches is told before it is gone, even when nobody waits for a kubelet.
+                last["metadata"]["deletionTimestamp"] = json!(rfc3339(now));
+                last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
+                last = self.write(key.clone(), Some(last));
+            }
             self.write(key, None);
-            return Ok(Value::clone(&current));
+            last["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            return Ok(farewell(kind, last));
         }
         let mut marked = Value::clone(&current);
         if marked["metadata"]["deletionTimestamp"].is_null() {
@@ -427,7 +455,22 @@ fn waits_for_kubelet(object: &Value, now: Timestamp) -> bool {
     object["kind"] == "Pod" && end.is_some_and(|end| end > now)
 }
 
-fn called(kind: &Kind, name: &str) -> String {
+/// What the caller of a delete is told: some kinds show their object once more.
+fn farewell(kind: &Kind, last: Value) -> Value {
+    if matches!(kind.kind, "Pod" | "Service") {
+        return last;
+    }
+    let details = json!({ "name": last["metadata"]["name"], "group": kind.group, "kind": kind.plural, "uid": last["metadata"]["uid"] });
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+}
+
+/// How refusals of a whole object name it.
+fn by_kind(kind: &Kind, name: &str) -> String {
+    let dot = if kind.group.is_empty() { "" } else { "." };
+    format!("{}{dot}{} \"{name}\"", kind.kind, kind.group)
+}
+
+pub fn called(kind: &Kind, name: &str) -> String {
     let group = if kind.group.is_empty() {
         String::new()
     } else {
