@@ -157,12 +157,14 @@ fn restarts(draft: &mut Draft<'_>, report: &Report) {
     if attempt <= known.attempt {
         return;
     }
-    // A transition that has not reached the running revision yet starts nothing there.
-    let planned =
-        known.attempt == 0
-            || draft.status.transition.as_ref().is_some_and(|transition| {
-                !matches!(transition.step, Step::Preparing | Step::Scaling)
-            });
+    // A transition that has not reached the running revision yet starts nothing there; one that ends in this pass did.
+    let written = draft.input.job.status.as_ref();
+    let before = written.and_then(|status| status.transition.as_ref());
+    let planned = known.attempt == 0
+        || [before, draft.status.transition.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|transition| !matches!(transition.step, Step::Preparing | Step::Scaling));
     let since = if planned {
         known.since
     } else {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::{names::FINALIZER, v1alpha1::Phase};
+use streamkeeper::api::{
+    names::FINALIZER,
+    v1alpha1::{Phase, TransitionKind},
+};
 use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;
@@ -34,7 +37,19 @@ async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Sto
     let head = story.head("delays").expect("a HEAD");
     assert_eq!(head.attempt, stopped.attempt + 1);
     assert_eq!(story.condition("delays", "Suspended").0, "False");
+    let status = story.status("delays");
+    assert_eq!(
+        status.restarts.map_or(0, |restarts| restarts.count),
+        0,
+        "a resumption is no failure"
+    );
+    let kinds: Vec<_> = status.history.iter().map(|entry| entry.kind).collect();
+    assert!(!kinds.contains(&TransitionKind::Restore), "{kinds:?}");
     let events = story.events();
+    assert!(
+        !events.contains(&"JobRestarting".to_owned()),
+        "a resumption is no failure: {events:?}"
+    );
     assert!(
         events.contains(&"JobSuspended".to_owned()) && events.contains(&"JobResumed".to_owned()),
         "{events:?}"

@@ -10,7 +10,7 @@ use streamkeeper::{engine::CallError, lifecycle::JobCall};
 use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, Head, Ids, Import, LastCheckpoint, OperationKind, OperationResult,
-        Order, claim,
+        Order, RunState, claim,
     },
     job_api::{
         CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
@@ -208,10 +208,11 @@ impl Process {
         {
             return Err(("StateIncompatible".to_owned(), why.clone()));
         }
-        let reason = match head {
-            Some(head) if head.revision == self.revision => PauseReason::CoordinatorRestart,
-            Some(_) => PauseReason::HandOver,
-            None => PauseReason::Resume,
+        // As the real one tells them apart.
+        let reason = match head.map(|head| (head.state, head.revision == self.revision)) {
+            Some((RunState::Running, true)) => PauseReason::CoordinatorRestart,
+            Some((RunState::Running | RunState::HandingOver { .. }, _)) => PauseReason::HandOver,
+            _ => PauseReason::Resume,
         };
         self.role = Role::Leading(Box::new(Lead::new(&next, reason, around.now)));
         around.heads.insert(self.job.clone(), next);
