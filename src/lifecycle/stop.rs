@@ -121,12 +121,15 @@ fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once when there is nobody to ask.
 pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
-    let nobody = draft
-        .input
-        .observed
-        .revisions
-        .values()
-        .all(|facts| facts.pods.is_empty());
+    let nobody = guard!(
+        "a deletion ends when nobody is left": draft
+            .input
+            .observed
+            .revisions
+            .values()
+            .all(|facts| facts.pods.is_empty()),
+        else false
+    );
     let patience = draft
         .input
         .job
@@ -134,9 +137,10 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         .snapshots
         .on_delete_timeout
         .map_or(draft.input.settings.delete_timeout, Duration::to_std);
-    let late = draft.input.passed(transition.since.0, patience);
-    let nobody = guard!("a deletion ends when nobody is left": nobody, else false);
-    let late = guard!("a deletion ends in time": late, else false);
+    let late = guard!(
+        "a deletion ends in time": draft.input.passed(transition.since.0, patience),
+        else false
+    );
     match transition.step {
         Step::Removing => {
             draft.act(Action::RemoveFinalizer);

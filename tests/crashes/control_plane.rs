@@ -190,7 +190,7 @@ impl Processes {
         config.auth_info.token = Some(TOKEN.to_owned().into());
         let client = Client::try_from(config.clone()).map_err(|error| error.to_string())?;
         self.wait_for_api(&client).await?;
-        self.install_crd(&client).await?;
+        self.install_crds(&client).await?;
         write(
             &kubeconfig,
             &format!(
@@ -243,9 +243,8 @@ impl Processes {
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let error = match ready().await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let Err(error) = ready().await else {
+                return Ok(());
             };
             let ended = self
                 .running
@@ -264,20 +263,21 @@ impl Processes {
         }
     }
 
-    async fn install_crd(&self, client: &Client) -> Result<(), String> {
+    async fn install_crds(&self, client: &Client) -> Result<(), String> {
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let definition = crd::stream_job();
-        let name = definition.metadata.name.clone().unwrap_or_default();
-        crds.create(&PostParams::default(), &definition)
+        for (_, definition) in crd::files() {
+            let name = definition.metadata.name.clone().unwrap_or_default();
+            crds.create(&PostParams::default(), &definition)
+                .await
+                .map_err(|error| format!("{name} cannot be created: {error}"))?;
+            kube::runtime::wait::await_condition(
+                crds.clone(),
+                &name,
+                kube::runtime::conditions::is_crd_established(),
+            )
             .await
-            .map_err(|error| format!("the CRD cannot be created: {error}"))?;
-        kube::runtime::wait::await_condition(
-            crds,
-            &name,
-            kube::runtime::conditions::is_crd_established(),
-        )
-        .await
-        .map_err(|error| format!("the CRD is not established: {error}"))?;
+            .map_err(|error| format!("{name} is not established: {error}"))?;
+        }
         Ok(())
     }
 

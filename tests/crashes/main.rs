@@ -17,6 +17,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    clippy::format_collect,
     unreachable_pub,
     missing_debug_implementations,
     reason = "tests"

@@ -1,7 +1,7 @@
 //! Lets the simulated scheduler, kubelets and coordinators live on the objects of a real API server: what it holds is copied into their world, what they do there is done here.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     net::SocketAddr,
     sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
@@ -244,9 +244,9 @@ pub async fn turn(
             {
                 runners.push(format!("revision {} attempt {attempt}", report.revision));
             }
-            if !servers.contains_key(&uid) {
+            if let Entry::Vacant(place) = servers.entry(uid) {
                 let server = serve_job_api(address, port.clone(), trap.clone(), life.clone()).await;
-                servers.insert(uid, server);
+                place.insert(server);
             }
         }
         mirror

@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Name of every job.
 pub const JOB: &str = "delays";
 
+/// Stages set so far: theatres share the control plane and the addresses.
+static STAGES: AtomicUsize = AtomicUsize::new(0);
+
 /// What all stages share.
 pub struct Theatre {
     pub client: Client,
@@ -59,7 +62,6 @@ pub struct Theatre {
     worlds: Worlds,
     bucket: Server,
     folder: TempDir,
-    stages: AtomicUsize,
     _control_plane: Arc<ControlPlane>,
 }
 
@@ -77,7 +79,6 @@ impl Theatre {
             client,
             worlds,
             folder,
-            stages: AtomicUsize::new(0),
             _control_plane: control_plane,
         })
     }
@@ -101,7 +102,7 @@ impl Stage {
         scripts: &[(&'static str, Script)],
         forgets: bool,
     ) -> Result<Self, String> {
-        let number = theatre.stages.fetch_add(1, Ordering::AcqRel);
+        let number = STAGES.fetch_add(1, Ordering::AcqRel);
         let namespace = format!("stage-{number:04}");
         let client = theatre.client.clone();
         let world = World::new(Clock::default());

@@ -115,7 +115,6 @@ impl Trap {
         let place = state.effects.len();
         let number = place - state.first;
         let fate = match state.phase {
-            Phase::Open | Phase::Over => Fate::Served,
             Phase::Set(at, cut) if at == number => match cut {
                 Cut::Before => self.spring(&mut state),
                 Cut::Unanswered => Fate::LastServed,
@@ -124,7 +123,7 @@ impl Trap {
                     Fate::Served
                 }
             },
-            Phase::Set(..) => Fate::Served,
+            Phase::Open | Phase::Over | Phase::Set(..) => Fate::Served,
             Phase::Holding => return (place, self.spring(&mut state)),
             Phase::Sprung => return (place, Fate::Lost),
         };

@@ -69,7 +69,7 @@ impl Wanted {
         suspended: false,
     };
 
-    fn spec(&self) -> Value {
+    fn spec(self) -> Value {
         json!({
             "sql": { "text": format!("INSERT INTO sink SELECT {} FROM source", self.sql) },
             "image": format!("runtime:{}", self.image),
@@ -105,7 +105,7 @@ impl Wanted {
         }
     }
 
-    fn works(&self) -> bool {
+    const fn works(self) -> bool {
         self.image != MISSING
     }
 }

@@ -38,7 +38,10 @@ fn calls(planned: &Plan) -> impl Iterator<Item = (u64, &JobCall)> {
         | Action::ScaleRevision { .. }
         | Action::DeleteRevision { .. }
         | Action::ForgetRevision { .. }
-        | Action::ForceDeletePod { .. } => None,
+        | Action::ForceDeletePod { .. }
+        | Action::CreateSnapshot { .. }
+        | Action::DeleteSnapshot { .. }
+        | Action::DeleteJob => None,
     })
 }
 
@@ -146,7 +149,9 @@ pub(super) fn the_state_of_another_job_is_taken_only_by_a_first_start_and_after_
     let first = matches!(case.place(), Some((Deploy, _))) && state == RunState::Released;
     let wrong = calls(planned).any(|(_, call)| match call {
         JobCall::Promote(request) => !(first && request.from == PromoteFrom::TakeOver),
-        JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Rescale(_) => true,
+        JobCall::Savepoint(_) | JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Rescale(_) => {
+            true
+        }
     });
     demand(!wrong, || shown(planned))
 }
@@ -157,6 +162,8 @@ pub(super) fn a_call_goes_to_whom_the_status_names(_: &Case, planned: &Plan) -> 
         let named = match call {
             JobCall::HandOver(_) | JobCall::Stop(_) => transition.and_then(|known| known.from),
             JobCall::Promote(_) | JobCall::Rescale(_) => transition.and_then(|known| known.to),
+            // The controller of snapshots makes these.
+            JobCall::Savepoint(_) => None,
         };
         named != Some(*revision)
     });

@@ -252,6 +252,8 @@ fn transition(known: Underway) -> Transition {
         step_since: ago(known.step_late),
         retries: known.retries.into(),
         last_error: (known.retries > 0).then(|| "the store did not answer".to_owned()),
+        restores: None,
+        standby: None,
     }
 }
 
@@ -312,6 +314,7 @@ fn act_of(action: &Action) -> Act {
             revision,
             record,
             replicas,
+            ..
         } => Act::Apply {
             revision: small(*revision),
             content: content_of(record),
@@ -334,6 +337,9 @@ fn act_of(action: &Action) -> Act {
                 pod: pod.parse().unwrap(),
             }
         }
+        Action::CreateSnapshot { .. } | Action::DeleteSnapshot { .. } | Action::DeleteJob => {
+            panic!("nothing in this model asks for {action:?}")
+        }
         Action::Call { revision, call } => Act::Call {
             revision: small(*revision),
             key: key(call.key()),
@@ -347,6 +353,7 @@ fn act_of(action: &Action) -> Act {
                     },
                     workers: small(request.workers.unwrap_or(1).into()),
                 },
+                JobCall::Savepoint(_) => panic!("nothing in this model asks for {action:?}"),
                 JobCall::HandOver(request) => Call::HandOver {
                     to: small(request.to_revision),
                 },
@@ -425,6 +432,7 @@ fn observed(job: &StreamJob, sight: &Sight) -> Observed {
             message: "it was refused".to_owned(),
         }),
         unapplied: None,
+        ..Observed::default()
     }
 }
 

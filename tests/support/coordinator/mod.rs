@@ -62,6 +62,7 @@ impl Default for Coordinators {
     fn default() -> Self {
         Self {
             heads: BTreeMap::new(),
+            folders: BTreeMap::new(),
             storage: HeadStore::default(),
             interval: Duration::from_secs(10),
             scripts: Vec::new(),

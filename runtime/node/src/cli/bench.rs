@@ -120,9 +120,13 @@ pub(super) fn main(args: &BenchArgs) -> ExitCode {
 }
 
 async fn measure(args: &BenchArgs) -> Result<(), String> {
+    let interval = args.checkpoint_interval.0.map_or_else(
+        || "no checkpoints".to_owned(),
+        |every| format!("checkpoints every {every:?}"),
+    );
     println!(
-        "{} rows per run, median of {} runs (range), parallelism {}, checkpoints every {:?}",
-        args.rows, args.runs, args.parallelism, args.checkpoint_interval.0
+        "{} rows per run, median of {} runs (range), parallelism {}, {interval}",
+        args.rows, args.runs, args.parallelism
     );
     println!(
         "{:<50} {:>24} {:>24} {:>12} {:>11}",
