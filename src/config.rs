@@ -22,6 +22,15 @@ pub struct RunFlags {
     /// Name of this replica in the Lease.
     #[arg(long, env = "STREAMKEEPER_IDENTITY", default_value = "streamkeeper")]
     pub identity: String,
+    /// Compete with other replicas for a Lease and do nothing but watch while another one holds it. Without it there may be one replica only.
+    #[arg(long, env = "STREAMKEEPER_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// Name of the Lease.
+    #[arg(long, env = "STREAMKEEPER_LEASE_NAME", default_value = "streamkeeper")]
+    pub lease_name: String,
+    /// How long the Lease of a replica that ended without a word keeps the others waiting.
+    #[arg(long, env = "STREAMKEEPER_LEASE_DURATION", default_value = "15s", value_parser = lease_duration)]
+    pub lease_duration: Duration,
     /// Image of the runtime for jobs that name none.
     #[arg(
         long,
@@ -64,12 +73,36 @@ pub struct RunFlags {
     pub listen: SocketAddr,
 }
 
-fn duration(text: &str) -> Result<Duration, duration::NotADuration> {
+/// A duration as Kubernetes writes it.
+pub fn duration(text: &str) -> Result<Duration, duration::NotADuration> {
     text.parse::<duration::Duration>()
         .map(duration::Duration::to_std)
 }
 
+/// A Lease knows whole seconds only, and one of a few seconds is lost whenever the API server takes a breath.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let given = duration(text).map_err(|error| error.to_string())?;
+    if given < Duration::from_secs(3) || given.subsec_nanos() != 0 {
+        return Err("a Lease lasts whole seconds, at least 3s; try 15s".to_owned());
+    }
+    Ok(given)
+}
+
 impl RunFlags {
+    /// Namespaces to watch; none means all.
+    pub fn namespaces(&self) -> Vec<Option<String>> {
+        let mut named: Vec<Option<String>> = self
+            .watch_namespaces
+            .iter()
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty())
+            .map(|name| Some(name.to_owned()))
+            .collect();
+        named.sort();
+        named.dedup();
+        if named.is_empty() { vec![None] } else { named }
+    }
+
     /// What decisions depend on.
     pub fn settings(&self) -> Settings {
         Settings {

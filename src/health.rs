@@ -12,7 +12,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{leader::Leadership, metrics::Metrics};
 
 /// Whether the operator can do its work: its watches have seen the cluster once.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,8 @@ impl Readiness {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_ready(&self) -> bool {
+    /// Whether it said so.
+    pub fn is_ready(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -32,6 +33,7 @@ impl Readiness {
 #[derive(Debug, Clone)]
 struct Shared {
     readiness: Readiness,
+    leadership: Leadership,
     metrics: Metrics,
 }
 
@@ -39,30 +41,39 @@ struct Shared {
 pub async fn serve(
     address: SocketAddr,
     readiness: Readiness,
+    leadership: Leadership,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    axum::serve(listener, routes(readiness, metrics))
+    axum::serve(listener, routes(readiness, leadership, metrics))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
 
-fn routes(readiness: Readiness, metrics: Metrics) -> Router {
+fn routes(readiness: Readiness, leadership: Leadership, metrics: Metrics) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Shared { readiness, metrics })
+        .with_state(Shared {
+            readiness,
+            leadership,
+            metrics,
+        })
 }
 
+/// A replica that stands by is ready too: it could take over at once.
 async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     if shared.readiness.is_ready() {
-        (StatusCode::OK, "ok\n")
+        (
+            StatusCode::OK,
+            format!("ok: {}\n", shared.leadership.describe()),
+        )
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the first list of StreamJobs and pods\n",
+            "waiting for the first list of StreamJobs and pods\n".to_owned(),
         )
     }
 }
@@ -100,18 +111,39 @@ mod tests {
     #[tokio::test]
     async fn the_operator_is_alive_at_once_and_ready_once_it_has_seen_the_cluster() {
         let readiness = Readiness::default();
-        let router = routes(readiness.clone(), Metrics::default());
+        let router = routes(
+            readiness.clone(),
+            Leadership::without_lease(),
+            Metrics::default(),
+        );
         assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
         let (status, _, why) = get(&router, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(why.contains("waiting for"), "{why}");
         readiness.ready();
-        assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+        let (status, _, what) = get(&router, "/readyz").await;
+        assert_eq!((status, what.as_str()), (StatusCode::OK, "ok: leading\n"));
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_stands_by_is_ready_and_says_so() {
+        let readiness = Readiness::default();
+        readiness.ready();
+        let router = routes(readiness, Leadership::standing_by(), Metrics::default());
+        let (status, _, what) = get(&router, "/readyz").await;
+        assert_eq!(
+            (status, what.as_str()),
+            (StatusCode::OK, "ok: standing by\n")
+        );
     }
 
     #[tokio::test]
     async fn metrics_are_served_as_open_metrics() {
-        let router = routes(Readiness::default(), Metrics::default());
+        let router = routes(
+            Readiness::default(),
+            Leadership::without_lease(),
+            Metrics::default(),
+        );
         let (status, kind, text) = get(&router, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");

@@ -13,6 +13,8 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::leader::writes::Busy;
+
 /// Owner of every field the operator writes.
 pub const FIELD_MANAGER: &str = crate::api::names::MANAGER;
 
@@ -72,6 +74,17 @@ impl ApiError {
         self.status().is_some_and(Status::is_already_exists)
     }
 
+    /// How long the API server asks to be left alone, if it does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Refused { source, .. } = self
+            && let kube::Error::Service(error) = source.as_ref()
+        {
+            return error.downcast_ref::<Busy>().map(|busy| busy.after);
+        }
+        let seconds = self.status()?.details.as_ref()?.retry_after_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+
     /// Whether the object is gone.
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
@@ -121,7 +134,7 @@ pub async fn create_if_absent<K>(
     client: &Client,
     namespace: &str,
     object: &K,
-) -> Result<Option<K>, ApiError>
+) -> Result<K, ApiError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -135,8 +148,11 @@ where
         ..PostParams::default()
     };
     match bounded("create", called(object), api.create(&params, object)).await {
-        Ok(_) => Ok(None),
-        Err(error) if error.is_already_exists() => get(client, namespace, &object.name_any()).await,
+        Ok(created) => Ok(created),
+        // It may be gone again by now: then there was a conflict, and the next pass sees why.
+        Err(error) if error.is_already_exists() => get(client, namespace, &object.name_any())
+            .await?
+            .ok_or(error),
         Err(error) => Err(error),
     }
 }
@@ -164,7 +180,7 @@ pub async fn scale(
     namespace: &str,
     name: &str,
     replicas: u32,
-) -> Result<(), ApiError> {
+) -> Result<StatefulSet, ApiError> {
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -177,7 +193,6 @@ pub async fn scale(
         api.patch(name, &params, &Patch::Merge(patch)),
     )
     .await
-    .map(|_| ())
 }
 
 /// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
@@ -261,19 +276,19 @@ where
     }
 }
 
-/// Adds or removes one finalizer of exactly the version that was observed; nothing if it is so already.
+/// Adds or removes one finalizer of exactly the version that was observed, nothing if it is so already; answers the object as it is then, unless it is gone or was left alone.
 pub async fn set_finalizer<K>(
     api: &Api<K>,
     object: &K,
     finalizer: &str,
     wanted: bool,
-) -> Result<(), ApiError>
+) -> Result<Option<K>, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let mut finalizers = object.finalizers().to_vec();
     if finalizers.iter().any(|name| name == finalizer) == wanted {
-        return Ok(());
+        return Ok(None);
     }
     if wanted {
         finalizers.push(finalizer.to_owned());
@@ -288,7 +303,7 @@ async fn write_finalizers<K>(
     api: &Api<K>,
     object: &K,
     finalizers: &[String],
-) -> Result<(), ApiError>
+) -> Result<Option<K>, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
@@ -305,8 +320,8 @@ where
     )
     .await
     {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() => Ok(()),
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@
 //! * [`api`]: what users write and read: `StreamJob` v1alpha1, its rules, conditions, names.
 //! * [`lifecycle`]: `plan(&Input) -> Plan`, the one pure function that decides everything.
 //! * [`resources`]: the Kubernetes objects of a revision: pure builders.
+//! * [`leader`]: which replica writes, and what holds every write to it.
 //! * [`config`]: flags and environment of the operator, validated once.
 //!
 //! `api`, `lifecycle` and `resources` never name a client, tokio, a clock or a random source.
@@ -32,8 +33,10 @@ pub mod engine;
 pub mod events;
 pub mod health;
 pub mod kube_ext;
+pub mod leader;
 pub mod lifecycle;
 pub mod metrics;
 pub mod resources;
+pub mod self_test;
 pub mod storage;
 pub mod telemetry;

@@ -1,16 +1,19 @@
 //! The operator's program.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand};
 use streamkeeper::{
     api::crd,
-    config::RunFlags,
+    clock::Clock,
+    config::{self, RunFlags},
     controller::{Context, Ports, run},
     engine::NativeJobApi,
     events::Events,
     health::{self, Readiness},
+    leader::{Candidate, Leadership, LeaseClient, decision::Terms},
     metrics::Metrics,
+    self_test::SelfTest,
     storage::S3,
     telemetry::{self, LogFormat},
 };
@@ -47,11 +50,32 @@ enum Command {
     },
     /// Print the CustomResourceDefinitions.
     Crds,
+    /// Take a small job through its life on the cluster, and tell how it went.
+    SelfTest {
+        /// Namespace of the job: one that the operator looks after.
+        #[arg(long, env = "STREAMKEEPER_NAMESPACE", default_value = "default")]
+        namespace: String,
+        /// Name of the job.
+        #[arg(long, default_value = "streamkeeper-self-test")]
+        name: String,
+        /// How long each step may take.
+        #[arg(long, default_value = "2m", value_parser = config::duration)]
+        patience: Duration,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds => print_crds(),
+        Command::SelfTest {
+            namespace,
+            name,
+            patience,
+        } => test(&SelfTest {
+            namespace,
+            name,
+            patience,
+        }),
         Command::Run {
             flags,
             log,
@@ -84,8 +108,21 @@ fn print_crds() -> Result<(), AnyError> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+fn test(with: &SelfTest) -> Result<(), AnyError> {
+    run_async(async {
+        let client = kube::Client::try_default().await?;
+        with.run(client, |step| println!("{step}")).await?;
+        Ok(())
+    })
+}
+
 /// Runs the operator on one thread: it waits for answers, it does not compute.
 fn serve(flags: &RunFlags) -> Result<(), AnyError> {
+    run_async(operate(flags))
+}
+
+fn run_async(work: impl Future<Output = Result<(), AnyError>>) -> Result<(), AnyError> {
     // Two TLS users, one provider: named before either asks for "the" default.
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -93,73 +130,115 @@ fn serve(flags: &RunFlags) -> Result<(), AnyError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(async {
-            let client = kube::Client::try_default().await?;
-            let (metrics, readiness, stop) = (
-                Metrics::default(),
-                Readiness::default(),
-                CancellationToken::new(),
-            );
-            let buckets = Arc::new(S3::default());
-            let ports = Ports {
-                jobs: Arc::new(NativeJobApi::default()),
-                heads: buckets.clone(),
-                folders: buckets,
-            };
-            let events = Events::new(client.clone(), flags.identity.clone());
-            let namespaces: Vec<Option<&str>> = match flags
-                .watch_namespaces
-                .iter()
-                .map(String::as_str)
-                .filter(|name| !name.is_empty())
-                .collect::<Vec<_>>()
-            {
-                names if names.is_empty() => vec![None],
-                names => names.into_iter().map(Some).collect(),
-            };
-            let controllers = namespaces.into_iter().map(|namespace| {
-                let (client, ports, events, metrics) = (
-                    client.clone(),
-                    ports.clone(),
-                    events.clone(),
-                    metrics.clone(),
-                );
-                let (settings, pod_settings) = (flags.settings(), flags.pod_settings());
-                run(
-                    client.clone(),
-                    namespace,
-                    readiness.clone(),
-                    stop.clone(),
-                    move |caches| {
-                        Context::new(
-                            client,
-                            ports,
-                            events,
-                            metrics,
-                            settings,
-                            pod_settings,
-                            caches,
-                        )
-                    },
-                )
-            });
-            let server = health::serve(
-                flags.listen,
-                readiness.clone(),
-                metrics.clone(),
-                stop.clone(),
-            );
-            let signals = async {
-                shutdown_signal().await?;
-                tracing::info!("stopping");
-                stop.cancel();
-                Ok::<(), AnyError>(())
-            };
-            let work = futures::future::join_all(controllers);
-            let ((), served, signalled) = tokio::join!(async { drop(work.await) }, server, signals);
-            served?;
-            signalled
-        })
+        .block_on(work)
+}
+
+/// After SIGTERM, what is under way may take this long: a standby replica waits for the Lease meanwhile.
+const DRAIN: Duration = Duration::from_secs(2);
+
+async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
+    let config = kube::Config::infer().await?;
+    let (metrics, readiness, stop) = (
+        Metrics::default(),
+        Readiness::default(),
+        CancellationToken::new(),
+    );
+    let leadership = if flags.leader_elect {
+        Leadership::standing_by()
+    } else {
+        Leadership::without_lease()
+    };
+    metrics.leads(leadership.leads());
+    let client = leadership.client(config.clone())?;
+    let ended = CancellationToken::new();
+    let candidacy = async {
+        if flags.leader_elect {
+            let ended = ended.clone().cancelled_owned();
+            let candidate = candidate(flags, config, leadership.clone(), metrics.clone())?;
+            candidate.run(ended).await;
+        }
+        Ok::<(), AnyError>(())
+    };
+    let namespaces = flags.namespaces();
+    let events = Events::new(client.clone(), flags.identity.clone());
+    let (led, counted, maker) = (leadership.clone(), metrics.clone(), client.clone());
+    let context = move |caches| {
+        let buckets = Arc::new(S3::default());
+        let ports = Ports {
+            jobs: Arc::new(NativeJobApi::default()),
+            heads: buckets.clone(),
+            folders: buckets,
+        };
+        let (settings, pod_settings) = (flags.settings(), flags.pod_settings());
+        Context::new(
+            maker,
+            ports,
+            events,
+            counted,
+            settings,
+            pod_settings,
+            caches,
+        )
+        .with_leadership(led)
+    };
+    let controller = run(
+        client,
+        &namespaces,
+        readiness.clone(),
+        stop.clone(),
+        context,
+    );
+    let work = async {
+        tokio::select! {
+            () = controller => {}
+            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {
+                tracing::warn!("what is under way does not end in time: it is dropped, and done again by whoever comes next");
+            }
+        }
+        ended.cancel();
+    };
+    let server = health::serve(
+        flags.listen,
+        readiness.clone(),
+        leadership.clone(),
+        metrics.clone(),
+        ended.clone(),
+    );
+    let signals = async {
+        shutdown_signal().await?;
+        tracing::info!("stopping");
+        stop.cancel();
+        Ok::<(), AnyError>(())
+    };
+    tokio::try_join!(
+        async {
+            work.await;
+            Ok::<(), AnyError>(())
+        },
+        candidacy,
+        async { Ok(server.await?) },
+        signals
+    )?;
+    Ok(())
+}
+
+/// The Lease is renewed by a client of its own: nothing else may stand in its way, and it is what writes are held to.
+fn candidate(
+    flags: &RunFlags,
+    config: kube::Config,
+    leadership: Leadership,
+    metrics: Metrics,
+) -> Result<Candidate, AnyError> {
+    let client = Leadership::without_lease().client(config)?;
+    let lease = LeaseClient::new(
+        client,
+        &flags.namespace,
+        &flags.lease_name,
+        &flags.identity,
+        Clock::default(),
+    );
+    let terms = Terms::of(flags.lease_duration);
+    Ok(Candidate::new(lease, terms, leadership, metrics))
 }
 
 async fn shutdown_signal() -> Result<(), AnyError> {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use streamkeeper::api::crd;
 
 /// Values that touch every branch of every template.
-const EVERYTHING: [&str; 16] = [
+const EVERYTHING: [&str; 22] = [
     "image.repository=registry.example.com/operator",
     "image.tag=v1",
     "image.pullSecrets[0]=registry",
@@ -24,7 +24,13 @@ const EVERYTHING: [&str; 16] = [
     "storage.s3.endpoint=http://s3.storage.svc:8333",
     "storage.s3.region=eu-west-1",
     "storage.credentialsSecret=s3",
-    "operator.watchNamespace=flights",
+    "operator.watchNamespaces={flights,trains}",
+    "operator.watchNodes=true",
+    "operator.affinity.nodeAffinity.x=y",
+    "operator.priorityClassName=system-cluster-critical",
+    "networkPolicy.enabled=true",
+    "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
+    "rbac.aggregate=true",
     "operator.nodeLostTimeout=1m30s",
     "operator.podLabels.team=streams",
     "operator.podAnnotations.note=hello",
@@ -78,7 +84,13 @@ fn lint_has_nothing_to_say() {
 fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
     let chart = chart();
     for (value, sentence) in [
-        ("operator.replicas=2", "replicas"),
+        ("operator.replicas=many", "replicas"),
+        ("operator.copies=2", "copies"),
+        ("operator.leaderElection.enabled=false", "leaderElection"),
+        (
+            "operator.leaderElection.leaseDuration=soon",
+            "leaseDuration",
+        ),
         ("storage.s3.uri=bucket/prefix", "uri"),
         ("operator.nodeLostTimeout=soon", "nodeLostTimeout"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
@@ -132,22 +144,219 @@ fn the_crds_of_the_chart_are_the_generated_ones_and_stay_when_the_release_goes()
     assert!(of_kind(&render(&["crds.install=false"]), "CustomResourceDefinition").is_empty());
 }
 
-#[test]
-fn the_operator_runs_restricted() {
-    let objects = render(&[]);
-    let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
+/// What the Pod Security Standard "restricted" demands of a pod, all of it.
+#[track_caller]
+fn is_restricted(pod: &Value) {
+    for host in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[host].is_null(), "{host}");
+    }
+    assert!(pod["volumes"].is_null(), "it needs no volumes: {pod}");
     let of_pod = &pod["securityContext"];
     assert_eq!(of_pod["runAsNonRoot"], true);
+    assert!(of_pod["runAsUser"].as_u64().is_some_and(|user| user > 0));
     assert_eq!(of_pod["seccompProfile"]["type"], "RuntimeDefault");
+    assert!(of_pod["sysctls"].is_null() && of_pod["windowsOptions"].is_null());
+    assert!(pod["initContainers"].is_null() && pod["ephemeralContainers"].is_null());
+    for container in pod["containers"].as_array().unwrap() {
+        let own = &container["securityContext"];
+        assert_eq!(own["allowPrivilegeEscalation"], false);
+        assert_eq!(own["readOnlyRootFilesystem"], true);
+        assert_eq!(own["capabilities"], json!({ "drop": ["ALL"] }));
+        for loosened in ["privileged", "runAsUser", "seccompProfile", "procMount"] {
+            assert!(own[loosened].is_null(), "{loosened}");
+        }
+        let ports = container["ports"].as_array().into_iter().flatten();
+        assert!(ports.into_iter().all(|port| port["hostPort"].is_null()));
+        assert!(!container["resources"]["limits"]["memory"].is_null());
+    }
+}
+
+#[test]
+fn every_pod_of_the_chart_holds_the_restricted_pod_security_standard() {
+    for values in [&[] as &[&str], &EVERYTHING] {
+        let objects = render(values);
+        is_restricted(&only(&objects, "Deployment")["spec"]["template"]["spec"]);
+        is_restricted(&only(&objects, "Pod")["spec"]);
+    }
+    let objects = render(&[]);
     let container = operator(&objects);
-    let own = &container["securityContext"];
-    assert_eq!(own["allowPrivilegeEscalation"], false);
-    assert_eq!(own["readOnlyRootFilesystem"], true);
-    assert_eq!(own["capabilities"]["drop"], json!(["ALL"]));
-    assert!(pod["volumes"].is_null(), "it needs no volumes: {pod}");
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/healthz");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
-    assert!(!container["resources"]["limits"]["memory"].is_null());
+}
+
+#[test]
+fn every_value_is_described_and_known_to_the_schema() {
+    let text = include_str!("../charts/streamkeeper/values.yaml");
+    let mut before = "";
+    for line in text.lines() {
+        let key = line.trim_start().split_once(": ").map(|(key, _)| key);
+        let own_words = ["requests", "limits"];
+        let is_value = key.is_some_and(|key| {
+            !key.starts_with('#') && !key.starts_with('-') && !own_words.contains(&key)
+        });
+        assert!(
+            !is_value || before.trim_start().starts_with('#'),
+            "not described: {line}"
+        );
+        before = line;
+    }
+    let values: Value = serde_yaml::from_str(text).unwrap();
+    let schema: Value =
+        serde_json::from_str(include_str!("../charts/streamkeeper/values.schema.json")).unwrap();
+    knows(&schema, &values, "");
+}
+
+/// Every object of ours names all of its fields; those of Kubernetes are left to Kubernetes.
+fn knows(schema: &Value, values: &Value, path: &str) {
+    let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else {
+        return;
+    };
+    assert_eq!(
+        schema["additionalProperties"], false,
+        "{path}: anything goes"
+    );
+    for (name, value) in values {
+        let path = format!("{path}.{name}");
+        let schema = known
+            .get(name)
+            .unwrap_or_else(|| panic!("{path}: not in the schema"));
+        knows(schema, value, &path);
+    }
+    for name in known.keys().filter(|name| *name != "global") {
+        assert!(
+            values.contains_key(name) || path.contains("affinity"),
+            "{path}.{name}: in the schema, but not described"
+        );
+    }
+}
+
+#[test]
+fn replicas_are_spread_and_drained_one_at_a_time() {
+    let objects = render(&[]);
+    let pod = &only(&objects, "Deployment")["spec"]["template"];
+    let spread = pod["spec"]["topologySpreadConstraints"].as_array().unwrap();
+    let keys: Vec<_> = spread.iter().map(|one| &one["topologyKey"]).collect();
+    assert_eq!(
+        keys,
+        ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    );
+    for one in spread {
+        assert_eq!(one["whenUnsatisfiable"], "ScheduleAnyway");
+    }
+    let budget = &only(&objects, "PodDisruptionBudget")["spec"];
+    assert_eq!(budget["maxUnavailable"], 1);
+    let labels = &pod["metadata"]["labels"];
+    for selector in [&budget["selector"], &spread[0]["labelSelector"]] {
+        for (name, value) in selector["matchLabels"].as_object().unwrap() {
+            assert_eq!(&labels[name], value, "{name}");
+        }
+    }
+    for without in [
+        ["operator.replicas=1", "podDisruptionBudget.enabled=true"],
+        ["operator.replicas=2", "podDisruptionBudget.enabled=false"],
+    ] {
+        assert!(of_kind(&render(&without), "PodDisruptionBudget").is_empty());
+    }
+}
+
+#[test]
+fn a_network_policy_lets_the_operator_reach_what_it_needs() {
+    use streamkeeper_protocol::job_api::JOB_API_PORT;
+    assert!(of_kind(&render(&[]), "NetworkPolicy").is_empty());
+    let ports = |endpoint: &str| -> Vec<u64> {
+        let endpoint = format!("storage.s3.endpoint={endpoint}");
+        let objects = render(&["networkPolicy.enabled=true", &endpoint]);
+        let policy = &only(&objects, "NetworkPolicy")["spec"];
+        assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+        assert_eq!(policy["ingress"].as_array().unwrap().len(), 1);
+        assert_eq!(policy["ingress"][0]["ports"][0]["port"], "http");
+        let rules = policy["egress"].as_array().unwrap();
+        let all = rules
+            .iter()
+            .flat_map(|rule| rule["ports"].as_array().unwrap());
+        let mut ports: Vec<u64> = all.map(|port| port["port"].as_u64().unwrap()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    };
+    let job_api = u64::from(JOB_API_PORT);
+    let with = |s3: &[u64]| {
+        let mut all = [&[53, 443, 6443, job_api], s3].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    assert_eq!(ports(""), with(&[]));
+    assert_eq!(ports("http://s3.storage.svc:8333"), with(&[8333]));
+    assert_eq!(ports("http://s3.storage.svc"), with(&[80]));
+    assert_eq!(ports("https://s3.storage.svc/x"), with(&[]));
+}
+
+#[test]
+fn view_edit_and_admin_include_every_crd() {
+    let objects = render(&[]);
+    let plurals: Vec<&Value> = of_kind(&objects, "CustomResourceDefinition")
+        .iter()
+        .map(|crd| &crd["spec"]["names"]["plural"])
+        .collect();
+    assert!(!plurals.is_empty());
+    for (role, to, verb) in [
+        ("streamkeeper-view", &["view"][..], "get"),
+        ("streamkeeper-edit", &["edit", "admin"][..], "create"),
+    ] {
+        let roles = of_kind(&objects, "ClusterRole");
+        let role = roles
+            .iter()
+            .find(|one| one["metadata"]["name"] == role)
+            .unwrap();
+        for to in to {
+            let label = format!("rbac.authorization.k8s.io/aggregate-to-{to}");
+            assert_eq!(role["metadata"]["labels"][label], "true");
+        }
+        let rule = &role["rules"][0];
+        assert!(rule["verbs"].as_array().unwrap().contains(&json!(verb)));
+        for plural in &plurals {
+            assert!(
+                rule["resources"].as_array().unwrap().contains(plural),
+                "{plural}"
+            );
+        }
+    }
+    let none = render(&["rbac.aggregate=false"]);
+    assert!(
+        !of_kind(&none, "ClusterRole")
+            .iter()
+            .any(|role| role["metadata"]["name"] == "streamkeeper-view")
+    );
+}
+
+#[test]
+fn an_operator_of_some_namespaces_has_a_role_in_each_and_none_for_the_cluster_but_nodes() {
+    let objects = render(&[
+        "operator.watchNamespaces={flights,trains}",
+        "rbac.aggregate=false",
+    ]);
+    let spaces = |kind: &str| -> Vec<&Value> {
+        let named = of_kind(&objects, kind)
+            .into_iter()
+            .filter(|object| object["metadata"]["name"] == "streamkeeper");
+        named
+            .map(|object| &object["metadata"]["namespace"])
+            .collect()
+    };
+    assert_eq!(spaces("Role"), ["flights", "trains"]);
+    assert_eq!(spaces("RoleBinding"), ["flights", "trains"]);
+    assert_eq!(
+        only(&objects, "ClusterRole")["rules"][0]["resources"],
+        json!(["nodes"])
+    );
+    let without = render(&[
+        "operator.watchNamespaces={flights}",
+        "operator.watchNodes=false",
+        "rbac.aggregate=false",
+    ]);
+    assert!(of_kind(&without, "ClusterRole").is_empty());
+    assert!(of_kind(&without, "ClusterRoleBinding").is_empty());
 }
 
 #[test]
@@ -168,18 +377,32 @@ fn selectors_find_what_they_are_meant_for() {
         }
         let port = &only(&objects, "Service")["spec"]["ports"][0]["targetPort"];
         assert_eq!(&operator(&objects)["ports"][0]["name"], port);
-        let account = &only(&objects, "ServiceAccount")["metadata"]["name"];
-        assert_eq!(
-            &deployment["spec"]["template"]["spec"]["serviceAccountName"],
-            account
-        );
+        let accounts = of_kind(&objects, "ServiceAccount");
+        for pod in [
+            &deployment["spec"]["template"]["spec"],
+            &only(&objects, "Pod")["spec"],
+        ] {
+            let account = &pod["serviceAccountName"];
+            assert!(
+                accounts
+                    .iter()
+                    .any(|one| &one["metadata"]["name"] == account),
+                "{account}"
+            );
+        }
         for binding in [
             of_kind(&objects, "ClusterRoleBinding"),
             of_kind(&objects, "RoleBinding"),
         ]
         .concat()
         {
-            assert_eq!(&binding["subjects"][0]["name"], account);
+            let subject = &binding["subjects"][0]["name"];
+            assert!(
+                accounts
+                    .iter()
+                    .any(|one| &one["metadata"]["name"] == subject),
+                "{binding}"
+            );
             let role = of_kind(&objects, binding["roleRef"]["kind"].as_str().unwrap());
             assert!(
                 role.iter()
@@ -202,7 +425,7 @@ fn defaults_of_jobs_reach_the_operator() {
         ),
         ("STREAMKEEPER_STORAGE_REGION", "eu-west-1"),
         ("STREAMKEEPER_CREDENTIALS_SECRET", "s3"),
-        ("STREAMKEEPER_WATCH_NAMESPACES", "flights"),
+        ("STREAMKEEPER_WATCH_NAMESPACES", "flights,trains"),
         ("STREAMKEEPER_NODE_LOST_TIMEOUT", "1m30s"),
         ("STREAMKEEPER_RUNTIME_IMAGE_PULL_POLICY", "Always"),
     ] {
@@ -220,6 +443,37 @@ fn defaults_of_jobs_reach_the_operator() {
     let without = render(&[]);
     assert_eq!(variable(&without, "STREAMKEEPER_STORAGE_URI"), None);
     assert!(operator(&without)["envFrom"].is_null());
+}
+
+#[test]
+fn two_replicas_compete_for_one_lease_and_a_single_one_may_do_without() {
+    let objects = render(&[]);
+    assert_eq!(only(&objects, "Deployment")["spec"]["replicas"], 2);
+    assert_eq!(
+        variable(&objects, "STREAMKEEPER_LEADER_ELECT"),
+        Some("true")
+    );
+    let lease = variable(&objects, "STREAMKEEPER_LEASE_NAME").expect("a name");
+    let role = of_kind(&objects, "Role")
+        .into_iter()
+        .find(|role| role["metadata"]["name"] == "streamkeeper-lease")
+        .expect("a role");
+    assert_eq!(role["metadata"]["namespace"], "streamkeeper-system");
+    assert_eq!(role["rules"][1]["resourceNames"], json!([lease]));
+    let alone = render(&[
+        "operator.replicas=1",
+        "operator.leaderElection.enabled=false",
+    ]);
+    assert_eq!(variable(&alone, "STREAMKEEPER_LEADER_ELECT"), None);
+    assert_eq!(
+        only(&alone, "Deployment")["spec"]["strategy"]["type"],
+        "Recreate"
+    );
+    assert!(
+        !of_kind(&alone, "Role")
+            .iter()
+            .any(|role| role["metadata"]["name"] == "streamkeeper-lease")
+    );
 }
 
 #[test]

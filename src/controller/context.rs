@@ -4,15 +4,25 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use kube::Client;
+use kube::{Client, Resource, ResourceExt};
+use tokio::time::Instant;
 
-use super::{snapshots::Works, watch::Caches};
+use super::{
+    cache::version,
+    pace::Pace,
+    snapshots::Works,
+    watch::Caches,
+    written::{Behind, Kind, Unseen, Written},
+};
 use crate::{
+    api::v1alpha1::StreamJob,
     clock::Clock,
     engine::JobApi,
     events::Events,
+    leader::{Leadership, writes::BoundJobs},
     lifecycle::{Refusal, Settings, Unapplied},
     metrics::Metrics,
     resources::PodSettings,
@@ -48,6 +58,9 @@ pub struct Context {
     pub(super) caches: Caches,
     pub(super) clock: Clock,
     pub(super) works: Works,
+    pub(super) leadership: Leadership,
+    /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
+    sees_own_writes: bool,
     memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -67,6 +80,10 @@ struct Memory {
     failures: u32,
     refusal: Option<Refusal>,
     unapplied: Option<Unapplied>,
+    unseen: Unseen,
+    pace: Pace,
+    /// Until then the API server asked to be left alone.
+    not_before: Option<Instant>,
 }
 
 impl Context {
@@ -90,6 +107,8 @@ impl Context {
             caches,
             clock: Clock::default(),
             works: Works::default(),
+            leadership: Leadership::without_lease(),
+            sees_own_writes: true,
             memory: Mutex::default(),
         }
     }
@@ -98,6 +117,67 @@ impl Context {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same for one of several replicas: coordinators are told nothing while it does not lead, and no job is looked at. The client must be held to `leadership` too.
+    #[must_use]
+    pub fn with_leadership(mut self, leadership: Leadership) -> Self {
+        self.ports.jobs = Arc::new(BoundJobs::new(self.ports.jobs, leadership.clone()));
+        Self { leadership, ..self }
+    }
+
+    /// The same, planning from caches that may not show what it wrote itself: for the test that shows what that does.
+    #[must_use]
+    pub fn without_seeing_own_writes(self) -> Self {
+        Self {
+            sees_own_writes: false,
+            ..self
+        }
+    }
+
+    /// Remembers something that was written for a job.
+    pub(super) fn wrote(&self, uid: &str, what: Written) {
+        self.remember(uid, |memory| memory.unseen.wrote(what, Instant::now()));
+    }
+
+    /// Remembers the version of something that was written for a job.
+    pub(super) fn wrote_version<K: ResourceExt>(&self, uid: &str, kind: Kind, object: &K) {
+        let version = version(object);
+        self.wrote(uid, Written::Version { kind, version });
+    }
+
+    /// What was written for a job and is not shown by the caches yet, if anything. Caches that are late for long are filled anew.
+    pub(super) fn behind(&self, job: &StreamJob) -> Option<Behind> {
+        if !self.sees_own_writes {
+            return None;
+        }
+        let uid = job.uid().unwrap_or_default();
+        let shown = |written: &Written, at| self.caches.show(job, written, at);
+        let behind = self.remember(&uid, |memory| memory.unseen.behind(Instant::now(), shown))?;
+        for &kind in &behind.overdue {
+            tracing::warn!(
+                ?kind,
+                "the watch does not show what was written seconds ago; listing again"
+            );
+            self.caches.list_again(kind);
+        }
+        Some(behind)
+    }
+
+    /// Takes one of the turns of a job, or answers how long there is none.
+    pub(super) fn turn(&self, uid: &str) -> Result<(), Duration> {
+        let now = Instant::now();
+        self.remember(uid, |memory| match memory.not_before {
+            Some(then) if now < then => Err(then - now),
+            Some(_) | None => memory.pace.take(now),
+        })
+    }
+
+    /// The API server asks to be left alone about a job, whatever happens to it.
+    pub(super) fn wait(&self, uid: &str, long: Duration) {
+        self.remember(uid, |memory| {
+            memory.not_before = Some(Instant::now() + long)
+        });
     }
 
     fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
@@ -136,6 +216,15 @@ impl Context {
     /// Remembers how the last attempt to create the objects of a revision went.
     pub(super) fn applied(&self, uid: &str, unapplied: Option<Unapplied>) {
         self.remember(uid, |memory| memory.unapplied = unapplied);
+    }
+
+    /// Forgets everything about an object, what is shown of it too: another replica knows better.
+    pub(super) fn forget_all_of<K: Resource<DynamicType = ()>>(&self, object: &K) {
+        self.forget(&object.uid().unwrap_or_default());
+        if K::kind(&()) == StreamJob::kind(&()) {
+            let namespace = object.namespace().unwrap_or_default();
+            self.metrics.forget_job(&namespace, &object.name_any());
+        }
     }
 
     /// Forgets a job that is gone.

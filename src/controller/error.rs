@@ -50,6 +50,19 @@ impl ReconcileError {
     }
 }
 
+impl ReconcileError {
+    /// How long the API server asks to be left alone, if it does.
+    pub(super) fn asked_to_wait(&self) -> Duration {
+        match self {
+            Self::Api(error) => error.retry_after().unwrap_or_default(),
+            Self::Call { .. }
+            | Self::NoCoordinator { .. }
+            | Self::ForeignRevision { .. }
+            | Self::NoIdentity => Duration::ZERO,
+        }
+    }
+}
+
 /// When to try again after the `n`th failure in a row: doubling, at most a minute.
 pub(super) fn retry_after(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(8)).min(Duration::from_mins(1))

@@ -12,7 +12,12 @@ use k8s_openapi::{
 use kube::{Api, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{context::Context, error::ReconcileError, observe::coordinator};
+use super::{
+    context::Context,
+    error::ReconcileError,
+    observe::coordinator,
+    written::{Kind, Written},
+};
 use crate::{
     api::{
         names::{FINALIZER, revision_name},
@@ -44,7 +49,10 @@ pub(super) async fn execute(
             import,
         } => {
             scope
-                .create(&snapshot(&owner, name, *trigger, import.as_deref()))
+                .create(
+                    Kind::StreamSnapshot,
+                    &snapshot(&owner, name, *trigger, import.as_deref()),
+                )
                 .await?;
             Ok(())
         }
@@ -71,16 +79,17 @@ pub(super) async fn execute(
             context.applied(&owner.uid, refused);
             result
         }
-        Action::ScaleRevision { revision, replicas } => Ok(scale(
-            &context.client.0,
-            &owner.namespace,
-            &revision_name(&owner.name, *revision),
-            *replicas,
-        )
-        .await?),
+        Action::ScaleRevision { revision, replicas } => {
+            let name = revision_name(&owner.name, *revision);
+            let scaled = scale(&context.client.0, &owner.namespace, &name, *replicas).await?;
+            context.wrote_version(&owner.uid, Kind::StatefulSet, &scaled);
+            Ok(())
+        }
         Action::DeleteRevision { revision } => scope.delete_revision(*revision).await,
         Action::ForgetRevision { revision } => {
-            scope.delete_named::<ControllerRevision>(*revision).await
+            scope
+                .delete_named::<ControllerRevision>(Kind::ControllerRevision, *revision)
+                .await
         }
         Action::ForceDeletePod { name, uid } => scope.force_delete(name, uid).await,
         Action::DeleteJob => Ok(delete(&context.client.0, &owner.namespace, job).await?),
@@ -103,14 +112,20 @@ impl Scope<'_> {
     async fn finalizer(&self, job: &StreamJob, wanted: bool) -> Result<(), ReconcileError> {
         let api: Api<StreamJob> =
             Api::namespaced(self.context.client.0.clone(), &self.owner.namespace);
-        Ok(set_finalizer(&api, job, FINALIZER, wanted).await?)
+        if let Some(written) = set_finalizer(&api, job, FINALIZER, wanted).await? {
+            self.context
+                .wrote_version(&self.owner.uid, Kind::StreamJob, &written);
+        }
+        Ok(())
     }
 
     async fn delete_snapshot(&self, name: &str, uid: &str) -> Result<(), ReconcileError> {
         let mut snapshot = StreamSnapshot::new(name, StreamSnapshotSpec::default());
         snapshot.metadata.namespace = Some(self.owner.namespace.clone());
         snapshot.metadata.uid = Some(uid.to_owned());
-        Ok(delete(&self.context.client.0, &self.owner.namespace, &snapshot).await?)
+        delete(&self.context.client.0, &self.owner.namespace, &snapshot).await?;
+        self.gone(Kind::StreamSnapshot, name, uid);
+        Ok(())
     }
 
     /// Creates what is missing, the content first: a revision whose pods exist always has its ControllerRevision.
@@ -132,25 +147,26 @@ impl Scope<'_> {
             size,
             &self.context.pod_settings,
         );
-        let found = self.create(&controller_revision).await?;
+        let found = self
+            .create(Kind::ControllerRevision, &controller_revision)
+            .await?;
         // What it says counts, not how: an operator of another version leaves out other defaults.
-        let says = |found: &ControllerRevision| {
-            let data = found.data.as_ref()?.0.clone();
-            serde_json::from_value::<RevisionRecord>(data).ok()
-        };
-        if found.is_some_and(|found| says(&found).as_ref() != Some(record)) {
+        let said = found
+            .data
+            .and_then(|data| serde_json::from_value::<RevisionRecord>(data.0).ok());
+        if said.as_ref() != Some(record) {
             return Err(ReconcileError::ForeignRevision {
                 name: controller_revision.name_any(),
             });
         }
-        self.create(&config_map).await?;
-        self.create(&service).await?;
-        self.create(&stateful_set).await?;
+        self.create(Kind::ConfigMap, &config_map).await?;
+        self.create(Kind::Service, &service).await?;
+        self.create(Kind::StatefulSet, &stateful_set).await?;
         Ok(())
     }
 
-    /// Creates an object; answers the one that is there already, if one is.
-    async fn create<K>(&self, object: &K) -> Result<Option<K>, ReconcileError>
+    /// Creates an object, or finds the one that is there already.
+    async fn create<K>(&self, kind: Kind, object: &K) -> Result<K, ReconcileError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -158,17 +174,22 @@ impl Scope<'_> {
             + Serialize
             + DeserializeOwned,
     {
-        Ok(create_if_absent(&self.context.client.0, &self.owner.namespace, object).await?)
+        let there = create_if_absent(&self.context.client.0, &self.owner.namespace, object).await?;
+        self.context.wrote_version(&self.owner.uid, kind, &there);
+        Ok(there)
     }
 
     async fn delete_revision(&self, revision: u64) -> Result<(), ReconcileError> {
-        self.delete_named::<StatefulSet>(revision).await?;
-        self.delete_named::<Service>(revision).await?;
-        self.delete_named::<ConfigMap>(revision).await
+        self.delete_named::<StatefulSet>(Kind::StatefulSet, revision)
+            .await?;
+        self.delete_named::<Service>(Kind::Service, revision)
+            .await?;
+        self.delete_named::<ConfigMap>(Kind::ConfigMap, revision)
+            .await
     }
 
     /// Deletes the object of a revision if it is ours.
-    async fn delete_named<K>(&self, revision: u64) -> Result<(), ReconcileError>
+    async fn delete_named<K>(&self, kind: Kind, revision: u64) -> Result<(), ReconcileError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -186,6 +207,7 @@ impl Scope<'_> {
             .any(|owner| owner.uid == self.owner.uid);
         if ours && found.meta().deletion_timestamp.is_none() {
             delete(&self.context.client.0, &self.owner.namespace, &found).await?;
+            self.gone(kind, &name, &found.uid().unwrap_or_default());
         }
         Ok(())
     }
@@ -196,7 +218,17 @@ impl Scope<'_> {
         pod.metadata.namespace = Some(self.owner.namespace.clone());
         pod.metadata.uid = Some(uid.to_owned());
         force_delete_pod(&self.context.client.0, &pod).await?;
+        self.gone(Kind::Pod, name, uid);
         Ok(())
+    }
+
+    fn gone(&self, kind: Kind, name: &str, uid: &str) {
+        let what = Written::Gone {
+            kind,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        };
+        self.context.wrote(&self.owner.uid, what);
     }
 }
 

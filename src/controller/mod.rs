@@ -1,19 +1,24 @@
 //! observe -> plan -> persist -> execute, whenever something changed.
 //!
 //! * [`context`]: what every reconcile shares.
-//! * [`watch`]: the watches, their caches, and which job a change belongs to.
+//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`own_kinds`]: what they have seen.
+//! * [`written`]: what was written and not seen yet; [`pace`]: how often one job is looked at.
 //! * [`observe`]: caches, Job API and S3 into [`crate::lifecycle::Observed`].
 //! * [`execute`]: one call per action.
 //! * [`reconcile`]: the loop body; decides nothing.
 //! * [`snapshots`]: the same for StreamSnapshots.
 
+mod cache;
 mod context;
 mod error;
 mod execute;
 mod observe;
+mod own_kinds;
+mod pace;
 mod reconcile;
 mod snapshots;
 mod watch;
+mod written;
 
 pub use context::{Context, Ports};
 pub use error::ReconcileError;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
-use kube::{Api, ResourceExt, runtime::reflector::Store};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Resource, ResourceExt};
 use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 
-use super::context::Context;
+use super::{cache::Cache, context::Context};
 use crate::{
     api::{
-        names::{JOB_LABEL, pod_name},
+        names::pod_name,
         v1alpha1::{StreamJob, StreamSnapshot},
     },
     engine::CallError,
@@ -18,7 +18,7 @@ use crate::{
     lifecycle::{
         ChildObjects, Fact, Observed, ResolvedStorage, SnapshotFacts,
         facts::{revision_of, snapshot_facts},
-        lost_nodes, questions,
+        questions,
     },
 };
 
@@ -108,9 +108,7 @@ fn restore_source(
     let Some(wanted) = asked.and_then(|asked| asked.snapshot_ref.as_ref()) else {
         return Fact::unknown("not asked");
     };
-    let found = context.caches.snapshots.find(|snapshot| {
-        snapshot.namespace().as_deref() == Some(namespace) && snapshot.name_any() == wanted.name
-    });
+    let found = context.caches.snapshot(namespace, &wanted.name);
     Fact::Known(found.map(|snapshot| snapshot_facts(&snapshot)))
 }
 
@@ -125,7 +123,6 @@ fn asked_for(wanted: Option<u64>, revision: u64) -> bool {
 /// The children of a job, as the caches have them.
 pub(super) fn children(context: &Context, namespace: &str, name: &str) -> ChildObjects {
     let caches = &context.caches;
-    let nodes: Vec<Arc<Node>> = caches.nodes.state();
     ChildObjects {
         stateful_sets: of_job(&caches.stateful_sets, namespace, name),
         controller_revisions: of_job(&caches.controller_revisions, namespace, name),
@@ -138,24 +135,16 @@ pub(super) fn children(context: &Context, namespace: &str, name: &str) -> ChildO
             .iter()
             .filter_map(revision_of)
             .collect(),
-        lost_nodes: lost_nodes(nodes.iter().map(AsRef::as_ref)),
+        lost_nodes: caches.nodes.all(),
     }
 }
 
-fn of_job<K>(cache: &Store<K>, namespace: &str, name: &str) -> Vec<K>
+fn of_job<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Vec<K>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + Clone,
 {
-    let ours = |object: &K| {
-        object.namespace().as_deref() == Some(namespace)
-            && object.labels().get(JOB_LABEL).map(String::as_str) == Some(name)
-    };
-    cache
-        .state()
-        .iter()
-        .filter(|object| ours(object))
-        .map(|object| object.as_ref().clone())
-        .collect()
+    let children = cache.of_job(namespace, name);
+    children.iter().map(|child| K::clone(child)).collect()
 }
 
 /// `host:port` of a revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node.
@@ -165,10 +154,10 @@ pub(super) fn coordinator(
     name: &str,
     revision: u64,
 ) -> Option<String> {
-    let wanted = pod_name(name, revision, 0);
-    let pod = context.caches.pods.find(|pod: &Pod| {
-        pod.name_any() == wanted && pod.namespace().as_deref() == Some(namespace)
-    })?;
+    let pod = context
+        .caches
+        .pods
+        .find(namespace, name, &pod_name(name, revision, 0))?;
     let ip = pod.status.as_ref()?.pod_ip.clone()?;
     Some(if ip.contains(':') {
         format!("[{ip}]:{JOB_API_PORT}")

@@ -11,9 +11,13 @@ use super::{
     execute::{describe, execute},
     observe::observe,
     watch::SETTLED,
+    written::Kind,
 };
 use crate::{
-    api::v1alpha1::StreamJob,
+    api::{
+        duration,
+        v1alpha1::{HistoryEntry, StreamJob},
+    },
     kube_ext::{bounded, write_status_unless_changed},
     lifecycle::{Input, Plan, plan},
     metrics::JobFacts,
@@ -56,7 +60,11 @@ pub(super) fn on_error(
 ) -> Requeue {
     let failures = context.failed(&job.uid().unwrap_or_default());
     tracing::warn!(namespace = job.namespace().unwrap_or_default(), name = job.name_any(), %error, failures, "reconcile failed");
-    Requeue::requeue(retry_after(failures))
+    let asked = error.asked_to_wait();
+    if !asked.is_zero() {
+        context.wait(&job.uid().unwrap_or_default(), asked);
+    }
+    Requeue::requeue(retry_after(failures).max(asked))
 }
 
 async fn pass(
@@ -67,6 +75,15 @@ async fn pass(
         context.client.0.clone(),
         &job.namespace().unwrap_or_default(),
     );
+    let uid = job.uid().unwrap_or_default();
+    if let Some(behind) = context.behind(job) {
+        tracing::debug!(what = ?behind.what, "not seen yet");
+        return Ok(("behind", Requeue::requeue(behind.after)));
+    }
+    if let Err(wait) = context.turn(&uid) {
+        tracing::debug!(?wait, "changes too often");
+        return Ok(("paced", Requeue::requeue(wait)));
+    }
     let observed = observe(job, context).await;
     let plan = plan(&Input {
         job,
@@ -76,11 +93,12 @@ async fn pass(
     });
     tracing::debug!(why = plan.why, actions = plan.actions.len(), "planned");
 
-    let Some(current) = persist(&api, job, &plan).await? else {
+    let Some(current) = persist(&api, job, &plan, context).await? else {
         // The world moved on; what is planned next starts from there.
         return Ok(("conflict", Requeue::requeue(retry_after(0))));
     };
     measure(&current, context);
+    measure_transitions(job, &current, context);
     let reference = current.object_ref(&());
     for event in &plan.events {
         tracing::info!(reason = event.reason, note = event.note, "event");
@@ -123,6 +141,7 @@ async fn persist(
     api: &Api<StreamJob>,
     job: &StreamJob,
     plan: &Plan,
+    context: &Context,
 ) -> Result<Option<StreamJob>, ReconcileError> {
     let same = job.status.as_ref() == Some(&plan.status)
         || (job.status.is_none()
@@ -141,7 +160,12 @@ async fn persist(
     }
     let mut next = job.clone();
     next.status = Some(plan.status.clone());
-    Ok(write_status_unless_changed(api, &next).await?)
+    let written = write_status_unless_changed(api, &next).await?;
+    if let Some(written) = &written {
+        let uid = job.uid().unwrap_or_default();
+        context.wrote_version(&uid, Kind::StreamJob, written);
+    }
+    Ok(written)
 }
 
 fn measure(job: &StreamJob, context: &Context) {
@@ -175,4 +199,40 @@ fn measure(job: &StreamJob, context: &Context) {
         &job.name_any(),
         &facts,
     );
+}
+
+/// Transitions that ended with this pass, and pauses that became known with it.
+fn measure_transitions(before: &StreamJob, after: &StreamJob, context: &Context) {
+    let history = |job: &StreamJob| {
+        let status = job.status.as_ref();
+        status.map(|status| status.history.clone())
+    };
+    let (known, Some(entries)) = (history(before).unwrap_or_default(), history(after)) else {
+        return;
+    };
+    let (namespace, name) = (after.namespace().unwrap_or_default(), after.name_any());
+    for entry in entries {
+        let same = |other: &&HistoryEntry| {
+            other.kind == entry.kind && other.started == entry.started && other.time == entry.time
+        };
+        let earlier = known.iter().find(same);
+        if earlier.is_none() {
+            let took = entry.time.0.duration_since(entry.started.0);
+            context.metrics.ended(
+                &namespace,
+                &name,
+                (&format!("{:?}", entry.kind), &format!("{:?}", entry.result)),
+                took.as_secs_f64().max(0.0),
+            );
+        }
+        let pause = entry.pause.as_deref().and_then(|pause| {
+            let length: duration::Duration = pause.parse().ok()?;
+            Some(length.to_std())
+        });
+        if let Some(pause) = pause.filter(|_| earlier.is_none_or(|entry| entry.pause.is_none())) {
+            context
+                .metrics
+                .paused(&namespace, &name, pause.as_secs_f64());
+        }
+    }
 }

@@ -1,14 +1,12 @@
 //! The watches, their caches, and which job a change belongs to.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt::Debug,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, select_all},
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -17,94 +15,77 @@ use k8s_openapi::{
             ConfigMap, Node, NodeCondition, NodeStatus, Pod, PodSpec, PodTemplateSpec, Service,
         },
     },
-    jiff::Timestamp,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         Controller, Predicate, PredicateConfig, WatchStreamExt,
-        controller::Config as ControllerConfig,
+        controller::{Action as Requeue, Config as ControllerConfig},
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
+        watcher::Event,
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::SetOnce;
+use tokio::{
+    sync::{SetOnce, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cache::{Cache, LostNodes},
     context::Context,
+    error::ReconcileError,
+    own_kinds::{Merger, OwnLists},
     reconcile::{on_error, reconcile},
     snapshots,
+    written::{Kind, Written},
 };
 use crate::{
     api::{
-        names::{JOB_LABEL, MANAGER},
+        names::MANAGER,
         v1alpha1::{StreamJob, StreamSnapshot},
     },
     health::Readiness,
-    lifecycle::lost_nodes,
 };
 
-/// Reconciles at most this many jobs at once.
-const CONCURRENCY: u16 = 32;
+/// Reconciles at most this many jobs at once. They wait for answers, so there may be many; one that waits for a deaf coordinator keeps its place for seconds.
+const CONCURRENCY: u16 = 128;
 
 /// What the watches have seen. A cache may be late, never ahead.
 #[derive(Debug, Clone)]
 pub struct Caches {
-    pub(super) pods: Store<Pod>,
-    pub(super) stateful_sets: Store<StatefulSet>,
-    pub(super) controller_revisions: Store<ControllerRevision>,
-    pub(super) services: Store<Service>,
-    pub(super) config_maps: Store<ConfigMap>,
-    pub(super) nodes: Store<Node>,
+    pub(super) pods: Cache<Pod>,
+    pub(super) stateful_sets: Cache<StatefulSet>,
+    pub(super) controller_revisions: Cache<ControllerRevision>,
+    pub(super) services: Cache<Service>,
+    pub(super) config_maps: Cache<ConfigMap>,
+    pub(super) nodes: LostNodes,
+    /// All snapshots, whose ever they are.
     pub(super) snapshots: Store<StreamSnapshot>,
+    job_lists: OwnLists,
+    snapshot_lists: OwnLists,
     /// Set once every cache has seen the cluster.
     seen: Arc<SetOnce<()>>,
 }
 
-type Writers = (
-    reflector::store::Writer<Pod>,
-    reflector::store::Writer<StatefulSet>,
-    reflector::store::Writer<ControllerRevision>,
-    reflector::store::Writer<Service>,
-    reflector::store::Writer<ConfigMap>,
-    reflector::store::Writer<Node>,
-    reflector::store::Writer<StreamSnapshot>,
-);
-
 impl Caches {
-    /// Empty caches and their writers.
-    fn new() -> (Self, Writers) {
-        let (pods, pods_writer) = reflector::store();
-        let (stateful_sets, stateful_sets_writer) = reflector::store();
-        let (controller_revisions, controller_revisions_writer) = reflector::store();
-        let (services, services_writer) = reflector::store();
-        let (config_maps, config_maps_writer) = reflector::store();
-        let (nodes, nodes_writer) = reflector::store();
-        let (snapshots, snapshots_writer) = reflector::store();
-        (
-            Self {
-                pods,
-                stateful_sets,
-                controller_revisions,
-                services,
-                config_maps,
-                nodes,
-                snapshots,
-                seen: Arc::default(),
-            },
-            (
-                pods_writer,
-                stateful_sets_writer,
-                controller_revisions_writer,
-                services_writer,
-                config_maps_writer,
-                nodes_writer,
-                snapshots_writer,
-            ),
-        )
+    /// Empty caches of these namespaces.
+    fn new(scopes: &[Option<String>], snapshots: Store<StreamSnapshot>) -> Self {
+        Self {
+            pods: Cache::new(scopes),
+            stateful_sets: Cache::new(scopes),
+            controller_revisions: Cache::new(scopes),
+            services: Cache::new(scopes),
+            config_maps: Cache::new(scopes),
+            nodes: LostNodes::default(),
+            snapshots,
+            job_lists: OwnLists::new(scopes),
+            snapshot_lists: OwnLists::new(scopes),
+            seen: Arc::default(),
+        }
     }
 
     /// Waits until every cache has seen the cluster once: before that, "no pods" means nothing.
@@ -112,77 +93,135 @@ impl Caches {
         self.seen.wait().await;
     }
 
-    /// Waits for the stores and lets everybody else go on. For one caller only: a store wakes nobody but the
-    /// last one that asked it.
     async fn fill(&self) {
-        let _ = tokio::join!(
-            self.pods.wait_until_ready(),
-            self.stateful_sets.wait_until_ready(),
-            self.controller_revisions.wait_until_ready(),
-            self.services.wait_until_ready(),
-            self.config_maps.wait_until_ready(),
-            self.nodes.wait_until_ready(),
-            self.snapshots.wait_until_ready(),
+        tokio::join!(
+            self.pods.filled(),
+            self.stateful_sets.filled(),
+            self.controller_revisions.filled(),
+            self.services.filled(),
+            self.config_maps.filled(),
+            self.nodes.filled(),
+            self.job_lists.filled(),
+            self.snapshot_lists.filled(),
         );
         let _ = self.seen.set(());
     }
+
+    /// Whether the caches show what was written for a job at some time.
+    pub(super) fn show(&self, job: &StreamJob, written: &Written, at: Instant) -> bool {
+        let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+        match written {
+            Written::Version { kind, version } => match kind {
+                Kind::StreamJob => {
+                    super::cache::version(job) >= *version
+                        || self.job_lists.reached(&namespace, u64::MAX, at)
+                }
+                Kind::StreamSnapshot => self.snapshot_lists.reached(&namespace, *version, at),
+                Kind::StatefulSet => self.stateful_sets.reached(&namespace, *version, at),
+                Kind::ControllerRevision => {
+                    self.controller_revisions.reached(&namespace, *version, at)
+                }
+                Kind::Service => self.services.reached(&namespace, *version, at),
+                Kind::ConfigMap => self.config_maps.reached(&namespace, *version, at),
+                Kind::Pod => self.pods.reached(&namespace, *version, at),
+            },
+            Written::Gone {
+                kind,
+                name: object,
+                uid,
+            } => match kind {
+                Kind::StreamJob => true,
+                Kind::StreamSnapshot => self
+                    .snapshot(&namespace, object)
+                    .is_none_or(|found| is_gone(found.as_ref(), uid)),
+                Kind::StatefulSet => gone(&self.stateful_sets, &namespace, &name, object, uid),
+                Kind::ControllerRevision => {
+                    gone(&self.controller_revisions, &namespace, &name, object, uid)
+                }
+                Kind::Service => gone(&self.services, &namespace, &name, object, uid),
+                Kind::ConfigMap => gone(&self.config_maps, &namespace, &name, object, uid),
+                Kind::Pod => gone(&self.pods, &namespace, &name, object, uid),
+            },
+        }
+    }
+
+    /// A snapshot by its name.
+    pub(super) fn snapshot(&self, namespace: &str, name: &str) -> Option<Arc<StreamSnapshot>> {
+        self.snapshots.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Demands that a cache be filled anew.
+    pub(super) fn list_again(&self, kind: Kind) {
+        match kind {
+            Kind::StreamJob => self.job_lists.list_again(),
+            Kind::StreamSnapshot => self.snapshot_lists.list_again(),
+            Kind::StatefulSet => self.stateful_sets.list_again(),
+            Kind::ControllerRevision => self.controller_revisions.list_again(),
+            Kind::Service => self.services.list_again(),
+            Kind::ConfigMap => self.config_maps.list_again(),
+            Kind::Pod => self.pods.list_again(),
+        }
+    }
 }
 
-/// Runs the controller over one namespace, or all, until `stop`. `context` is made from the caches.
+/// Whether an object is not the one with this uid, or on its way out.
+fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
+    object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
+}
+
+/// Whether a cache shows a child of a job as gone, or as on its way out.
+fn gone<K: Resource<DynamicType = ()>>(
+    cache: &Cache<K>,
+    namespace: &str,
+    job: &str,
+    name: &str,
+    uid: &str,
+) -> bool {
+    let found = cache.find(namespace, job, name);
+    found.is_none_or(|object| is_gone(object.as_ref(), uid))
+}
+
+/// Runs the controller over these namespaces (none means all) until `stop`. `context` is made from the caches.
 pub async fn run(
     client: Client,
-    namespace: Option<&str>,
+    scopes: &[Option<String>],
     readiness: Readiness,
     stop: CancellationToken,
     context: impl FnOnce(Caches) -> Context,
 ) {
-    let (
-        caches,
-        (pods, stateful_sets, controller_revisions, services, config_maps, nodes, snapshots_writer),
-    ) = Caches::new();
+    let (jobs, job_writer) = reflector::store::<StreamJob>();
+    let (snapshots, snapshot_writer) = reflector::store::<StreamSnapshot>();
+    let caches = Caches::new(scopes, snapshots.clone());
     let context = Arc::new(context(caches.clone()));
-    let (jobs, jobs_writer) = reflector::store::<StreamJob>();
-    let triggers = wishes(watched::<StreamJob>(&client, namespace).reflect(jobs_writer));
+    let parts = (&client, scopes);
+    let job_wishes = wishes(
+        parts,
+        Merger::new(job_writer, jobs.clone(), scopes, caches.job_lists.clone()),
+    );
+    let snapshot_wishes = wishes(
+        parts,
+        Merger::new(
+            snapshot_writer,
+            snapshots.clone(),
+            scopes,
+            caches.snapshot_lists.clone(),
+        ),
+    );
 
-    let jobs_of_nodes = {
-        let pods = caches.pods.clone();
-        watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
-            .default_backoff()
-            .modify(trim_node)
-            .reflect(nodes)
-            .touched_objects()
-            // Kubelets write every few seconds; only whether a node is lost matters.
-            .predicate_filter(
-                |node: &Node| Some(hash(&lost_nodes([node]))),
-                PredicateConfig::default(),
-            )
-            .filter_map(|seen| async { seen.ok() })
-            .flat_map(move |node| futures::stream::iter(jobs_on(&pods, &node.name_any())))
-    };
-
-    let controller = Controller::for_stream(triggers, jobs)
+    let controller = Controller::for_stream(job_wishes, jobs)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .watches_stream(
-            children(&client, namespace, pods, trim_pod),
-            |object: Pod| owner(&object),
-        )
-        .watches_stream(
-            children(&client, namespace, stateful_sets, trim_stateful_set),
-            |object: StatefulSet| owner(&object),
-        )
-        .watches_stream(
-            children(&client, namespace, controller_revisions, |_| {}),
-            |object: ControllerRevision| owner(&object),
-        )
-        .watches_stream(
-            children(&client, namespace, services, |service| service.spec = None),
-            |object: Service| owner(&object),
-        )
-        .watches_stream(
-            children(&client, namespace, config_maps, |map| map.data = None),
-            |object: ConfigMap| owner(&object),
-        )
-        .reconcile_on(jobs_of_nodes)
+        .reconcile_on(children(parts, &caches.pods, trim_pod))
+        .reconcile_on(children(parts, &caches.stateful_sets, trim_stateful_set))
+        .reconcile_on(children(parts, &caches.controller_revisions, |_| {}))
+        .reconcile_on(children(parts, &caches.services, |service| {
+            service.spec = None;
+        }))
+        .reconcile_on(children(parts, &caches.config_maps, |map| map.data = None))
+        .reconcile_on(jobs_of_nodes(&client, &caches))
+        .graceful_shutdown_on(stop.clone().cancelled_owned());
+
+    let snapshot_controller = Controller::for_stream(snapshot_wishes, snapshots)
+        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
     let ready = async {
@@ -191,34 +230,52 @@ pub async fn run(
         tracing::info!("watching StreamJobs");
     };
     let running = controller
-        .run(reconcile, on_error, context.clone())
+        .run(in_turn(&stop, reconcile), on_error, context.clone())
         .for_each(|outcome| async { tell(outcome) });
-    let taking = snapshot_controller(&client, namespace, snapshots_writer, stop)
-        .run(snapshots::reconcile, snapshots::on_error, context)
+    let taking = snapshot_controller
+        .run(
+            in_turn(&stop, snapshots::reconcile),
+            snapshots::on_error,
+            context,
+        )
         .for_each(|outcome| async { tell(outcome) });
     tokio::join!(ready, running, taking);
 }
 
-/// The controller of StreamSnapshots. What it sees goes into the cache as well: the store of a controller wakes nobody but itself.
-fn snapshot_controller(
-    client: &Client,
-    namespace: Option<&str>,
-    cache: reflector::store::Writer<StreamSnapshot>,
-    stop: CancellationToken,
-) -> Controller<StreamSnapshot> {
-    let (snapshots, writer) = reflector::store::<StreamSnapshot>();
-    let seen = watched::<StreamSnapshot>(client, namespace);
-    let triggers = wishes(seen.reflect(cache).reflect(writer));
-    Controller::for_stream(triggers, snapshots)
-        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(stop.cancelled_owned())
+/// `reconcile`, once this replica leads.
+fn in_turn<K, F>(
+    stop: &CancellationToken,
+    reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Clone + Send + 'static,
+) -> impl FnMut(Arc<K>, Arc<Context>) -> BoxFuture<'static, Result<Requeue, ReconcileError>>
+where
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    F: Future<Output = Result<Requeue, ReconcileError>> + Send + 'static,
+{
+    let stop = stop.clone();
+    move |object, context| {
+        let (stop, reconcile) = (stop.clone(), reconcile.clone());
+        async move {
+            if context.leadership.leads() {
+                return reconcile(object, context).await;
+            }
+            // Its turn comes with the Lease.
+            tokio::select! {
+                () = context.leadership.led() => {}
+                () = stop.cancelled() => {}
+            }
+            // What was read of it, or remembered, is old by now.
+            context.forget_all_of(object.as_ref());
+            Ok(Requeue::requeue(Duration::ZERO))
+        }
+        .boxed()
+    }
 }
 
-/// All objects of one of our kinds.
-fn watched<K>(
-    client: &Client,
-    namespace: Option<&str>,
-) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static
+/// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
+fn wishes<K>(
+    (client, scopes): (&Client, &[Option<String>]),
+    mut merger: Merger<K>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -228,24 +285,16 @@ where
         + Sync
         + 'static,
 {
-    watcher(scoped::<K>(client, namespace), watcher::Config::default())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-}
-
-/// Of what was seen, what people changed: specs, finalizers, annotations. Status is our own.
-fn wishes<K>(
-    seen: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
-where
-    K: Resource<DynamicType = ()> + Send + 'static,
-{
-    seen.applied_objects().predicate_filter(
-        predicates::generation
-            .combine(predicates::finalizers)
-            .combine(predicates::annotations),
-        PredicateConfig::default(),
-    )
+    let all = watcher::Config::default();
+    watches(client, scopes, all, merger.lists.demands(), |_| {})
+        .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
+        .map(Ok::<K, watcher::Error>)
+        .predicate_filter(
+            predicates::generation
+                .combine(predicates::finalizers)
+                .combine(predicates::annotations),
+            PredicateConfig::default(),
+        )
 }
 
 fn tell<T, E, Q>(outcome: Result<T, kube::runtime::controller::Error<E, Q>>)
@@ -263,23 +312,77 @@ where
     }
 }
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// What the watches of one kind see, one watch for each namespace. A watch that fails is tried again, later and later; the others go on meanwhile.
+fn watches<K, T>(
+    client: &Client,
+    scopes: &[Option<String>],
+    config: watcher::Config,
+    demands: watch::Receiver<u64>,
+    trim: T,
+) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K, T>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    T: Fn(&mut K) + Copy + Send + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
-    namespace.map_or_else(
-        || Api::all(client.clone()),
-        |namespace| Api::namespaced(client.clone(), namespace),
+    let one = |(scope, namespace): (usize, &Option<String>)| {
+        let api: Api<K> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let config = config.clone();
+        let begin = move || {
+            watcher(api.clone(), config.clone())
+                .default_backoff()
+                .modify(move |object: &mut K| {
+                    object.managed_fields_mut().clear();
+                    trim(object);
+                })
+        };
+        restartable(begin, demands.clone())
+            .filter_map(|seen| async { seen.map_err(|error| complain::<K>(&error)).ok() })
+            .map(move |event| (scope, event))
+            .boxed()
+    };
+    select_all(scopes.iter().enumerate().map(one))
+}
+
+fn complain<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
+    tracing::warn!(kind = %K::kind(&()), %error, "watch; trying again");
+}
+
+/// A stream that begins anew whenever that is demanded.
+fn restartable<S: Stream + Send + 'static>(
+    begin: impl Fn() -> S + Send + 'static,
+    demands: watch::Receiver<u64>,
+) -> impl Stream<Item = S::Item> + Send + 'static
+where
+    S::Item: Send,
+{
+    stream::unfold(
+        (Box::pin(begin()), begin, demands),
+        |(mut current, begin, mut demands)| async move {
+            loop {
+                tokio::select! {
+                    item = current.next() => return Some((item?, (current, begin, demands))),
+                    Ok(()) = demands.changed() => current.set(begin()),
+                }
+            }
+        },
     )
 }
 
-/// The operator's own children of one kind, cached without what `trim` takes off, with their deletions.
+/// The jobs whose children of one kind change, cached without what `trim` takes off.
 fn children<K>(
-    client: &Client,
-    namespace: Option<&str>,
-    writer: reflector::store::Writer<K>,
+    (client, scopes): (&Client, &[Option<String>]),
+    cache: &Cache<K>,
     trim: impl Fn(&mut K) + Copy + Send + 'static,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static
+) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -291,15 +394,59 @@ where
 {
     let ours =
         watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-    watcher(scoped::<K>(client, namespace), ours)
+    let cache = cache.clone();
+    watches(client, scopes, ours, cache.demands(), trim)
+        .flat_map(move |(scope, event)| stream::iter(cache.see(scope, event, Instant::now())))
+}
+
+/// The jobs with a pod on a node that is lost, or comes back.
+fn jobs_of_nodes(
+    client: &Client,
+    caches: &Caches,
+) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static {
+    let (nodes, pods) = (caches.nodes.clone(), caches.pods.clone());
+    watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
         .default_backoff()
-        .modify(move |object| {
-            object.managed_fields_mut().clear();
-            trim(object);
+        .modify(trim_node)
+        .flat_map(move |seen| {
+            let changed = match seen {
+                Ok(event) => nodes.see(&event),
+                Err(error) if is_forbidden(&error) => {
+                    if nodes.unseen() {
+                        tracing::warn!(
+                            "nodes may not be listed: pods on a lost node are left to Kubernetes, which takes minutes; grant list and watch of nodes"
+                        );
+                    }
+                    HashSet::new()
+                }
+                Err(error) => {
+                    complain::<Node>(&error);
+                    HashSet::new()
+                }
+            };
+            let there = |pod: &Pod| {
+                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+                node.is_some_and(|node| changed.contains(node))
+            };
+            let concerned = if changed.is_empty() {
+                Vec::new()
+            } else {
+                pods.jobs_with(there)
+            };
+            stream::iter(concerned)
         })
-        .reflect(writer)
-        .touched_objects()
-        .predicate_filter(predicates::resource_version, PredicateConfig::default())
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
+        watcher::Error::WatchError(status) => status.is_forbidden(),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+    }
 }
 
 /// Of a node only matters whether it is lost; there may be thousands.
@@ -338,32 +485,6 @@ fn trim_stateful_set(set: &mut StatefulSet) {
     if let Some(spec) = &mut set.spec {
         spec.template = PodTemplateSpec::default();
     }
-}
-
-/// The job that a child belongs to, by its label.
-fn owner<K: ResourceExt>(child: &K) -> Option<ObjectRef<StreamJob>> {
-    let name = child.labels().get(JOB_LABEL)?;
-    Some(ObjectRef::new(name).within(&child.namespace()?))
-}
-
-/// The jobs with a pod on a node.
-fn jobs_on(pods: &Store<Pod>, node: &str) -> HashSet<ObjectRef<StreamJob>> {
-    let there =
-        |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
-    pods.state()
-        .iter()
-        .filter(|pod| there(pod))
-        .filter_map(|pod| owner(pod.as_ref()))
-        .collect()
-}
-
-fn hash(lost: &BTreeMap<String, Timestamp>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for (name, since) in lost {
-        name.hash(&mut hasher);
-        since.as_millisecond().hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 /// Time between two looks at a job that is settled and silent.

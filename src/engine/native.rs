@@ -30,9 +30,9 @@ impl Default for NativeJobApi {
     fn default() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_secs(1)));
-        // Pods come and go with their addresses: an idle connection is soon one to nobody.
+        // Pods come and go with their addresses, and each is asked once in a while: thousands of idle connections would be kept for nothing.
         let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(5))
+            .pool_max_idle_per_host(0)
             .build(connector);
         Self { client }
     }

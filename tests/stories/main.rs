@@ -4,6 +4,7 @@
 //! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`restoring`]: snapshots, and going back to them.
+//! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`chains`]: edits drawn at random.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
@@ -48,12 +49,15 @@ mod chains;
 mod crashing;
 mod failing;
 mod gitops;
+mod lagging;
+mod leading;
 mod rbac;
 mod restoring;
 mod saving;
 mod scaling;
 mod starting;
 mod stopping;
+mod storming;
 mod upgrading;
 
 /// Every story but those about crashes, which ask for nothing else.
@@ -67,6 +71,9 @@ fn all() -> Vec<Entry> {
         gitops::all(),
         saving::all(),
         restoring::all(),
+        leading::all(),
+        lagging::all(),
+        storming::all(),
     ]
     .concat()
 }

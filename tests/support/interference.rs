@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::api_server::Refusal;
 
@@ -79,17 +79,36 @@ impl Interference {
     }
 }
 
-/// One life of an operator. Once it has ended, nothing that it asked for is answered any more.
-#[derive(Debug, Clone, Default)]
+/// One life of an operator. Once it has ended, nothing that it asked for is answered any more; while it is cut off, its requests and the answers to them are on their way.
+#[derive(Debug, Clone)]
 pub struct Life {
+    name: Arc<str>,
     ended: Arc<AtomicBool>,
-    news: Arc<Notify>,
+    connected: Arc<watch::Sender<bool>>,
 }
 
 impl Life {
-    /// Returns at once while it lasts, else never.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            ended: Arc::default(),
+            connected: Arc::new(watch::Sender::new(true)),
+        }
+    }
+
+    /// Whose life it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns at once while it lasts and is not cut off; never, once it has ended.
     pub async fn alive(&self) {
-        if self.ended.load(Ordering::Acquire) {
+        let mut connected = self.connected.subscribe();
+        let _ = connected
+            .wait_for(|connected| *connected)
+            .await
+            .expect("the sender lives");
+        if self.has_ended() {
             std::future::pending::<()>().await;
         }
     }
@@ -97,12 +116,16 @@ impl Life {
     /// Ends it; never returns.
     pub async fn end<T>(&self) -> T {
         self.ended.store(true, Ordering::Release);
-        self.news.notify_waiters();
         std::future::pending().await
     }
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Cuts the network to it, or mends it.
+    pub fn connect(&self, connected: bool) {
+        self.connected.send_replace(connected);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,20 +22,23 @@ use streamkeeper::{
     controller::{Context, Ports, run},
     events::Events,
     health::Readiness,
+    leader::{Candidate, Leadership, LeaseClient, decision::Terms},
     lifecycle::Settings,
     metrics::Metrics,
     resources::PodSettings,
+    self_test::{SelfTest, SelfTestError},
 };
 use streamkeeper_protocol::head::{Head, RunState};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tower::Layer;
 
 use super::{
     api_server::{
         ApiServer, Kind,
         kinds::{
-            CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
-            STREAM_SNAPSHOTS,
+            CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SERVICES, STATEFUL_SETS,
+            STREAM_JOBS, STREAM_SNAPSHOTS,
         },
         store::Deletion,
     },
@@ -44,11 +47,13 @@ use super::{
     interference::{Interference, Life},
     kubelet::Exit,
     script::Script,
-    world::{Use, World},
+    world::{SELF_TEST, Use, World},
 };
 
 /// Namespace of all jobs.
 pub const NAMESPACE: &str = "flights";
+/// Namespace of the operator.
+const SYSTEM: &str = "streamkeeper-system";
 /// How often the world outside the operator moves.
 const STEP: Duration = Duration::from_millis(100);
 /// How long a story waits for something.
@@ -61,6 +66,15 @@ struct Operator {
     stop: CancellationToken,
 }
 
+/// How replicas of the operator compete.
+#[derive(Debug, Clone, Copy)]
+pub struct Election {
+    /// How long the Lease lasts.
+    pub lease: Duration,
+    /// Whether writes are held to it. Only a negative control says no.
+    pub bound: bool,
+}
+
 /// A controller in a world of its own.
 pub struct Story {
     world: Arc<Mutex<World>>,
@@ -68,6 +82,16 @@ pub struct Story {
     pub settings: Settings,
     operator: Option<Operator>,
     another: Option<Operator>,
+    /// None: there is one replica, or they know nothing of each other.
+    election: Option<Election>,
+    /// Whether operators wait until they see what they wrote themselves. Only a negative control says no.
+    pub sees_own_writes: bool,
+    /// Namespaces that operators watch; none means all.
+    pub namespaces: Vec<Option<String>>,
+    /// How far the clock of the next operator is ahead of the others.
+    pub clock_ahead: SignedDuration,
+    /// Whether the newest operator is ready.
+    readiness: Readiness,
     /// Lives of the operator that a test ended.
     pub crashes: usize,
 }
@@ -120,6 +144,11 @@ impl Story {
             settings,
             operator: None,
             another: None,
+            election: None,
+            sees_own_writes: true,
+            namespaces: vec![None],
+            readiness: Readiness::default(),
+            clock_ahead: SignedDuration::ZERO,
             crashes: 0,
         }
     }
@@ -146,23 +175,62 @@ impl Story {
 
     /// Starts an operator with nothing but its settings.
     pub fn start_operator(&mut self) {
-        self.operator = Some(self.operator("streamkeeper-0"));
+        let operator = self.operator("streamkeeper-0");
+        self.operator = Some(operator);
     }
 
     /// Starts a second one beside it, as happens when a node with the first one comes back.
     pub fn start_another_operator(&mut self) {
-        self.another = Some(self.operator("streamkeeper-1"));
+        let operator = self.operator("streamkeeper-1");
+        self.another = Some(operator);
     }
 
-    fn operator(&self, identity: &str) -> Operator {
-        let (life, stop) = (Life::default(), CancellationToken::new());
-        let client = Client::new(
-            ApiServer {
-                world: self.world.clone(),
-                life: life.clone(),
-            },
-            NAMESPACE,
-        );
+    /// Starts all over with replicas that compete for a Lease: one now, and another with [`Self::start_another_operator`].
+    pub fn elect(&mut self, election: Election) {
+        self.stop_operator();
+        self.election = Some(election);
+        self.start_operator();
+    }
+
+    /// Whoever holds the Lease, as it says.
+    pub fn leader(&self) -> Option<String> {
+        let world = self.world();
+        let lease = world.store.get(&LEASES, SYSTEM, "streamkeeper")?;
+        let holder = lease["spec"]["holderIdentity"].as_str()?;
+        Some(holder.split('_').next().unwrap_or_default().to_owned())
+    }
+
+    /// Cuts the network between everything and the first operator, or mends it.
+    pub fn connect_operator(&mut self, connected: bool) {
+        if let Some(operator) = &self.operator {
+            operator.life.connect(connected);
+        }
+    }
+
+    /// Ends the first operator as the kubelet does: with SIGTERM.
+    pub async fn terminate_operator(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.stop.cancel();
+            operator.task.await.expect("it ends by itself");
+        }
+    }
+
+    fn operator(&mut self, identity: &str) -> Operator {
+        let (life, stop) = (Life::new(identity), CancellationToken::new());
+        let server = ApiServer {
+            world: self.world.clone(),
+            life: life.clone(),
+        };
+        let leadership = if self.election.is_some() {
+            Leadership::standing_by()
+        } else {
+            Leadership::without_lease()
+        };
+        let client = if self.election.is_none_or(|election| election.bound) {
+            Client::new(leadership.layer(server.clone()), NAMESPACE)
+        } else {
+            Client::new(server.clone(), NAMESPACE)
+        };
         let port = Arc::new(JobPort {
             world: self.world.clone(),
             life: life.clone(),
@@ -179,10 +247,24 @@ impl Story {
             node_toleration_seconds: 320,
             ..PodSettings::default()
         };
+        let (epoch, ahead) = (self.clock.clone(), self.clock_ahead);
+        let candidate = self.election.map(|election| {
+            let own_clock = Clock::new(move || epoch.now() + ahead);
+            let lease = LeaseClient::new(
+                Client::new(server, NAMESPACE),
+                SYSTEM,
+                "streamkeeper",
+                identity,
+                own_clock,
+            );
+            let terms = Terms::of(election.lease);
+            Candidate::new(lease, terms, leadership.clone(), Metrics::default())
+        });
         let context = {
             let client = client.clone();
+            let sees_own_writes = self.sees_own_writes;
             move |caches| {
-                Context::new(
+                let context = Context::new(
                     client,
                     ports,
                     events,
@@ -192,11 +274,35 @@ impl Story {
                     caches,
                 )
                 .with_clock(clock)
+                .with_leadership(leadership);
+                if sees_own_writes {
+                    context
+                } else {
+                    context.without_seeing_own_writes()
+                }
             }
         };
-        let running = run(client, None, Readiness::default(), stop.clone(), context);
+        self.readiness = Readiness::default();
+        let (readiness, namespaces) = (self.readiness.clone(), self.namespaces.clone());
+        let stopped = stop.clone();
+        let running = async move { run(client, &namespaces, readiness, stopped, context).await };
+        let ended = CancellationToken::new();
+        let work = {
+            let ended = ended.clone();
+            async move {
+                running.await;
+                ended.cancel();
+            }
+        };
+        let candidacy = async move {
+            if let Some(candidate) = candidate {
+                candidate.run(ended.cancelled()).await;
+            }
+        };
         Operator {
-            task: tokio::spawn(running),
+            task: tokio::spawn(async move {
+                tokio::join!(work, candidacy);
+            }),
             life,
             stop,
         }
@@ -208,6 +314,14 @@ impl Story {
             .into_iter()
             .flatten()
         {
+            operator.stop.cancel();
+            operator.task.abort();
+        }
+    }
+
+    /// Ends the first of two operators as a crash does.
+    pub fn crash_first_operator(&mut self) {
+        if let Some(operator) = self.operator.take() {
             operator.stop.cancel();
             operator.task.abort();
         }
@@ -237,6 +351,11 @@ impl Story {
                 self.describe()
             );
         }
+    }
+
+    /// Whether the newest operator says that it is ready.
+    pub fn is_operator_ready(&self) -> bool {
+        self.readiness.is_ready()
     }
 
     // Time.
@@ -286,15 +405,20 @@ impl Story {
 
     /// Creates a job with this spec.
     pub fn create(&mut self, name: &str, spec: Value) {
+        self.create_in(NAMESPACE, name, spec);
+    }
+
+    /// Creates a job with this spec in a namespace.
+    pub fn create_in(&mut self, namespace: &str, name: &str, spec: Value) {
         let job: StreamJob = serde_json::from_value(json!({
-            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": { "name": name, "namespace": NAMESPACE }, "spec": spec,
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": { "name": name, "namespace": namespace }, "spec": spec,
         }))
         .expect("a StreamJob");
         let now = self.now();
         let object = serde_json::to_value(job).expect("JSON");
         self.world()
             .store
-            .create(&STREAM_JOBS, NAMESPACE, object, now)
+            .create(&STREAM_JOBS, namespace, object, now)
             .expect("a valid StreamJob");
     }
 
@@ -383,6 +507,24 @@ impl Story {
         self.patch(name, &json!({ "spec": spec }));
     }
 
+    /// Somebody changes a job again and again, until the task is aborted.
+    pub fn storm(&self, name: &str, every: Duration) -> JoinHandle<()> {
+        let (world, clock, name) = (self.world.clone(), self.clock.clone(), name.to_owned());
+        tokio::spawn(async move {
+            for n in 0_u64.. {
+                let image = format!("runtime:{}", n % 2 + 1);
+                let patch = json!({ "spec": { "image": image } });
+                world
+                    .lock()
+                    .expect("no panic while locked")
+                    .store
+                    .merge(&STREAM_JOBS, NAMESPACE, &name, &patch, clock.now())
+                    .expect("a valid change");
+                tokio::time::sleep(every).await;
+            }
+        })
+    }
+
     /// Asks for a restart, as `kubectl rollout restart` would.
     pub fn ask_for_restart(&mut self, name: &str) {
         let at = self.now().to_string();
@@ -442,6 +584,15 @@ impl Story {
     /// Whether the storage answers.
     pub fn storage(&mut self, store: HeadStore) {
         self.world().jobs.storage = store;
+    }
+
+    /// Nobody answers calls of the API, and watches end; or everything is well again.
+    pub fn api_server_is_down(&mut self, down: bool) {
+        let mut world = self.world();
+        world.outage = down;
+        if down {
+            world.store.end_watches();
+        }
     }
 
     /// Meddles with what the operator asks for.
@@ -606,6 +757,16 @@ impl Story {
             .collect()
     }
 
+    /// What operators did to jobs so far, with time and author: all effects but the Lease.
+    pub fn work(&self) -> Vec<(Timestamp, String, String)> {
+        let world = self.world();
+        let work = world
+            .log
+            .iter()
+            .filter(|(_, _, effect)| !effect.contains("coordination.k8s.io/leases"));
+        work.cloned().collect()
+    }
+
     /// Reasons of all events, oldest first.
     pub fn events(&self) -> Vec<String> {
         self.noted().into_iter().map(|(reason, _)| reason).collect()
@@ -633,6 +794,29 @@ impl Story {
     /// What the operator did so far that changes something.
     pub fn effects(&self) -> Vec<String> {
         self.world().effects.clone()
+    }
+
+    /// Runs `streamkeeper self-test` while the world goes on.
+    pub async fn run_self_test(&mut self) -> Result<(), SelfTestError> {
+        let server = ApiServer {
+            world: self.world.clone(),
+            life: Life::new(SELF_TEST),
+        };
+        let test = SelfTest {
+            namespace: NAMESPACE.to_owned(),
+            name: "self-test".to_owned(),
+            patience: Duration::from_mins(2),
+        };
+        let client = Client::new(server, NAMESPACE);
+        let told = tokio::spawn(async move { test.run(client, |_| {}).await });
+        self.until("the self-test ends", |_| told.is_finished())
+            .await;
+        told.await.expect("no panic")
+    }
+
+    /// What the self-test needs to be allowed.
+    pub fn uses_of_self_test(&self) -> BTreeSet<Use> {
+        self.world().uses_of_self_test.clone()
     }
 
     /// What the operator needs to be allowed.

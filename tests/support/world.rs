@@ -20,6 +20,9 @@ use super::{
 /// A verb on a resource of an API group, as RBAC names them: `(group, resource, verb)`.
 pub type Use = (String, String, String);
 
+/// Name of the client that is not an operator.
+pub const SELF_TEST: &str = "self-test";
+
 /// Everything outside the operator.
 #[derive(Debug)]
 pub struct World {
@@ -30,14 +33,24 @@ pub struct World {
     pub interferences: Vec<Interference>,
     /// What the operator did, in order: calls that change something, of the API and of coordinators.
     pub effects: Vec<String>,
+    /// The same with time and author.
+    pub log: Vec<(Timestamp, String, String)>,
     /// What it needs to be allowed.
     pub uses: BTreeSet<Use>,
+    /// What `streamkeeper self-test` needs to be allowed.
+    pub uses_of_self_test: BTreeSet<Use>,
     /// Namespaces that are being deleted.
     pub terminating: BTreeSet<String>,
     /// Watches from before this version must list again.
     pub forgotten: u64,
     /// How long lists of a resource (its plural name) take.
     pub slow_lists: BTreeMap<&'static str, Duration>,
+    /// How long watches of a resource that begin from now on are late.
+    pub slow_watches: BTreeMap<&'static str, Duration>,
+    /// Nobody answers calls of the API.
+    pub outage: bool,
+    /// The operator may not see nodes.
+    pub hidden_nodes: bool,
     /// Version of the store that the cluster's controllers saw last.
     controlled: u64,
     clock: Clock,
@@ -52,10 +65,15 @@ impl World {
             jobs: Coordinators::default(),
             interferences: Vec::new(),
             effects: Vec::new(),
+            log: Vec::new(),
             uses: BTreeSet::new(),
+            uses_of_self_test: BTreeSet::new(),
             terminating: BTreeSet::new(),
             forgotten: 0,
             slow_lists: BTreeMap::new(),
+            slow_watches: BTreeMap::new(),
+            outage: false,
+            hidden_nodes: false,
             controlled: 0,
             clock,
         };
@@ -91,26 +109,34 @@ impl World {
     }
 
     /// What becomes of a call of the API.
-    pub fn fate_of_call(&mut self, call: &Call) -> Fate {
+    pub fn fate_of_call(&mut self, call: &Call, author: &str) -> Fate {
         let subresource = if call.subresource.is_some() {
             "/status"
         } else {
             ""
         };
-        self.uses.insert((
+        let needed = (
             call.kind.group.to_owned(),
             format!("{}{subresource}", call.kind.plural),
             call.verb.as_str().to_owned(),
-        ));
+        );
+        if author == SELF_TEST {
+            self.uses_of_self_test.insert(needed);
+            return Fate::Served;
+        }
+        self.uses.insert(needed);
+        if self.hidden_nodes && call.kind.plural == "nodes" {
+            return Fate::Refused(Refusal::forbidden("nodes", "no role grants it"));
+        }
         if call.writes() {
-            self.fate(call.to_string())
+            self.fate(call.to_string(), author)
         } else {
             Fate::Served
         }
     }
 
     /// What becomes of something that the operator asks for.
-    pub fn fate(&mut self, effect: String) -> Fate {
+    pub fn fate(&mut self, effect: String, author: &str) -> Fate {
         let fate = self.interferences.iter_mut().find_map(|interference| {
             interference
                 .takes(&effect)
@@ -118,6 +144,8 @@ impl World {
         });
         self.interferences
             .retain(|interference| !interference.is_over());
+        self.log
+            .push((self.clock.now(), author.to_owned(), effect.clone()));
         self.effects.push(effect);
         fate.unwrap_or(Fate::Served)
     }

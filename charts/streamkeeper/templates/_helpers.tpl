@@ -15,3 +15,17 @@ app.kubernetes.io/name: streamkeeper
 app.kubernetes.io/component: operator
 streamkeeper.dev/release: {{ include "streamkeeper.name" . }}
 {{- end -}}
+
+{{- /* What the Pod Security Standard "restricted" demands. */}}
+{{- define "streamkeeper.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "streamkeeper.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}

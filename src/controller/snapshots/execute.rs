@@ -20,10 +20,12 @@ pub(super) async fn execute(
     let api: Api<StreamSnapshot> = Api::namespaced(context.client.0.clone(), &namespace);
     match action {
         SnapshotAction::AddFinalizer => {
-            Ok(set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, true).await?)
+            set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, true).await?;
+            Ok(())
         }
         SnapshotAction::RemoveFinalizer => {
-            Ok(set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, false).await?)
+            set_finalizer(&api, snapshot, SNAPSHOT_FINALIZER, false).await?;
+            Ok(())
         }
         SnapshotAction::DeleteObject => Ok(delete(&context.client.0, &namespace, snapshot).await?),
         SnapshotAction::ForgetWork => {

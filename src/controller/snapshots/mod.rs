@@ -49,7 +49,7 @@ pub(super) fn on_error(
 ) -> Requeue {
     let failures = context.failed(&snapshot.uid().unwrap_or_default());
     tracing::warn!(namespace = snapshot.namespace().unwrap_or_default(), name = snapshot.name_any(), %error, failures, "reconcile of a snapshot failed");
-    Requeue::requeue(retry_after(failures))
+    Requeue::requeue(retry_after(failures).max(error.asked_to_wait()))
 }
 
 async fn pass(

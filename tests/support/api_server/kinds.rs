@@ -92,6 +92,8 @@ pub static CONTROLLER_REVISIONS: Kind =
     kind("apps", "v1", "controllerrevisions", "ControllerRevision");
 pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 
+pub static LEASES: Kind = kind("coordination.k8s.io", "v1", "leases", "Lease");
+
 /// Every served kind.
 pub static KINDS: [&Kind; 9] = [
     &STREAM_JOBS,
@@ -103,4 +105,5 @@ pub static KINDS: [&Kind; 9] = [
     &STATEFUL_SETS,
     &CONTROLLER_REVISIONS,
     &EVENTS,
+    &LEASES,
 ];

@@ -29,7 +29,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 pub use self::{
     kinds::Kind,
@@ -75,6 +75,9 @@ impl tower::Service<Request<Body>> for ApiServer {
                 Err(refusal) => return Ok(refused(&refusal)),
             };
             server.life.alive().await;
+            if server.world.lock().expect("no panic while locked").outage {
+                return Err("connection refused".into());
+            }
             let slow = server
                 .world
                 .lock()
@@ -87,8 +90,11 @@ impl tower::Service<Request<Body>> for ApiServer {
                 .world
                 .lock()
                 .expect("no panic while locked")
-                .fate_of_call(&call);
-            server.suffer(call, fate).await
+                .fate_of_call(&call, server.life.name());
+            let life = server.life.clone();
+            let answer = server.suffer(call, fate).await;
+            life.alive().await;
+            answer
         })
     }
 }
@@ -114,11 +120,11 @@ impl ApiServer {
 
     fn serve(&self, call: &Call) -> Answer {
         let mut world = self.world.lock().expect("no panic while locked");
-        serve(&mut world, call).unwrap_or_else(|refusal| refused(&refusal))
+        serve(&mut world, call, &self.life).unwrap_or_else(|refusal| refused(&refusal))
     }
 }
 
-fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
+fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal> {
     let (kind, namespace, name) = (
         call.kind,
         call.namespace.as_deref().unwrap_or_default(),
@@ -153,6 +159,12 @@ fn serve(world: &mut World, call: &Call) -> Result<Answer, Refusal> {
             Ok(watch(
                 world.store.watch(filter(), call.version),
                 call.timeout,
+                world
+                    .slow_watches
+                    .get(kind.plural)
+                    .copied()
+                    .unwrap_or_default(),
+                life.clone(),
             ))
         }
         (Verb::Create, None) => {
@@ -205,7 +217,14 @@ fn answer(code: u16, body: &Value) -> Answer {
 }
 
 fn refused(refusal: &Refusal) -> Answer {
-    answer(refusal.code, &refusal.body())
+    let mut answer = answer(refusal.code, &refusal.body());
+    if refusal.code == 429 {
+        let seconds = http::HeaderValue::from_static(refusal::RETRY_AFTER);
+        answer
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, seconds);
+    }
+    answer
 }
 
 fn respond(code: u16, body: AnswerBody) -> Answer {
@@ -219,9 +238,17 @@ fn respond(code: u16, body: AnswerBody) -> Answer {
 }
 
 /// One line per change, until the server's time-out.
-fn watch(lines: mpsc::UnboundedReceiver<String>, timeout: Duration) -> Answer {
-    let lines = stream::unfold(lines, |mut lines| async move {
-        lines.recv().await.map(|line| (line, lines))
+fn watch(
+    lines: mpsc::UnboundedReceiver<(Instant, String)>,
+    timeout: Duration,
+    slow: Duration,
+    life: Life,
+) -> Answer {
+    let lines = stream::unfold((lines, life), move |(mut lines, life)| async move {
+        let (written, line) = lines.recv().await?;
+        tokio::time::sleep_until(written + slow).await;
+        life.alive().await;
+        Some((line, (lines, life)))
     });
     let frames = lines
         .take_until(Box::pin(tokio::time::sleep(timeout)))

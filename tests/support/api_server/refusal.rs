@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// How long an API server with too much to do asks to be left alone, in seconds.
+pub const RETRY_AFTER: &str = "3";
+
 /// A `Status` of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

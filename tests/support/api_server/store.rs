@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{kinds::Kind, refusal::Refusal, schema, selector::Selector};
 
@@ -63,7 +63,7 @@ struct Change {
 #[derive(Debug)]
 struct Watcher {
     filter: Filter,
-    lines: mpsc::UnboundedSender<String>,
+    lines: mpsc::UnboundedSender<(Instant, String)>,
 }
 
 /// Which objects a list or watch is about.
@@ -127,6 +127,11 @@ impl Default for Store {
 }
 
 impl Store {
+    /// Ends every watch.
+    pub fn end_watches(&mut self) {
+        self.watchers.clear();
+    }
+
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<&Value> {
         let found = self.objects.get(&Key::new(kind, namespace, name))?;
         Some(found)
@@ -158,7 +163,11 @@ impl Store {
     }
 
     /// Every change of a filter's objects after `version`, as lines, for as long as the receiver lives.
-    pub fn watch(&mut self, filter: Filter, version: u64) -> mpsc::UnboundedReceiver<String> {
+    pub fn watch(
+        &mut self,
+        filter: Filter,
+        version: u64,
+    ) -> mpsc::UnboundedReceiver<(Instant, String)> {
         let (lines, receiver) = mpsc::unbounded_channel();
         for change in self
             .changes
@@ -166,7 +175,7 @@ impl Store {
             .filter(|change| change.version > version)
         {
             if let Some(line) = filter.line(change) {
-                let _ = lines.send(line);
+                let _ = lines.send((Instant::now(), line));
             }
         }
         self.watchers.push(Watcher { filter, lines });
@@ -420,7 +429,7 @@ impl Store {
         };
         self.watchers
             .retain(|watcher| match watcher.filter.line(&change) {
-                Some(line) => watcher.lines.send(line).is_ok(),
+                Some(line) => watcher.lines.send((Instant::now(), line)).is_ok(),
                 None => !watcher.lines.is_closed(),
             });
         self.changes.push(change);

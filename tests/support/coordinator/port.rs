@@ -127,11 +127,10 @@ impl JobPort {
             detail: "connection reset".to_owned(),
         };
         let serve = || self.ask(address, |process, around| process.command(around, call));
-        let fate = self
-            .world
-            .lock()
-            .expect("no panic while locked")
-            .fate(format!("call {} {}", verb(call), call.key()));
+        let fate = self.world.lock().expect("no panic while locked").fate(
+            format!("call {} {}", verb(call), call.key()),
+            self.life.name(),
+        );
         match fate {
             Fate::Served => serve(),
             Fate::Refused(refusal) => Err(CallError::Refused {

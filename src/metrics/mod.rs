@@ -1,9 +1,8 @@
 //! What the operator counts.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
-};
+mod jobs;
+
+use std::sync::Arc;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -17,50 +16,12 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::api::condition::kind;
-
-/// Types of conditions, each of which has one of [`STATUSES`] or is absent.
-const CONDITIONS: [&str; 6] = [
-    kind::READY,
-    kind::RUNNING,
-    kind::CHECKPOINTS_HEALTHY,
-    kind::SUSPENDED,
-    kind::RECONCILING,
-    kind::STALLED,
-];
-const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+use self::jobs::Jobs;
 
 /// Outcome of a reconcile: the only label of the reconcile counters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
     outcome: &'static str,
-}
-
-/// A job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct JobLabels {
-    namespace: String,
-    streamjob: String,
-}
-
-/// A condition of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ConditionLabels {
-    namespace: String,
-    streamjob: String,
-    condition: String,
-    status: String,
-}
-
-/// What a job runs as.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct InfoLabels {
-    namespace: String,
-    streamjob: String,
-    engine: String,
-    version: String,
-    image: String,
-    revision: u64,
 }
 
 /// What is known of a job.
@@ -89,12 +50,8 @@ pub struct Metrics {
     reconciles: Family<OutcomeLabel, Counter>,
     errors: Counter,
     duration: Histogram,
-    info: Family<InfoLabels, Gauge>,
-    /// The labels in `info`: those of before must go when they change.
-    known: Arc<Mutex<HashMap<JobLabels, InfoLabels>>>,
-    restarts: Family<JobLabels, Counter>,
-    last_checkpoint: Family<JobLabels, Gauge>,
-    conditions: Family<ConditionLabels, Gauge>,
+    leader: Gauge,
+    jobs: Jobs,
 }
 
 impl Default for Metrics {
@@ -103,13 +60,16 @@ impl Default for Metrics {
         let reconciles = Family::default();
         let errors = Counter::default();
         let duration = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        let info = Family::default();
-        let restarts = Family::default();
-        let last_checkpoint = Family::default();
-        let conditions = Family::default();
+        let leader = Gauge::default();
+        let jobs = Jobs::default();
+        registry.register(
+            "operator_leader",
+            "1 while this replica does the work, else 0",
+            leader.clone(),
+        );
         registry.register(
             "operator_reconcile",
-            "Reconciles by outcome: settled, acted, waiting, conflict, failed",
+            "Reconciles by outcome: settled, acted, waiting, conflict, behind (the caches do not show yet what was written), paced (the job changes too often), failed",
             reconciles.clone(),
         );
         registry.register(
@@ -123,43 +83,29 @@ impl Default for Metrics {
             Unit::Seconds,
             duration.clone(),
         );
-        registry.register("info", "1, with what the job runs as", info.clone());
-        registry.register(
-            "restarts",
-            "Restarts of the job after a failure since it was created",
-            restarts.clone(),
-        );
-        registry.register_with_unit(
-            "last_checkpoint_timestamp",
-            "Completion of the newest checkpoint",
-            Unit::Seconds,
-            last_checkpoint.clone(),
-        );
-        registry.register(
-            "condition",
-            "1 for the current status of each condition",
-            conditions.clone(),
-        );
         registry.register(
             "operator_build",
             "Version of the operator",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
+        registry.register_collector(Box::new(jobs.clone()));
         Self {
             registry: Arc::new(registry),
             reconciles,
             errors,
             duration,
-            info,
-            known: Arc::default(),
-            restarts,
-            last_checkpoint,
-            conditions,
+            leader,
+            jobs,
         }
     }
 }
 
 impl Metrics {
+    /// Says whether this replica does the work.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
     /// Counts a finished reconcile.
     pub fn reconciled(&self, outcome: &'static str, seconds: f64) {
         self.reconciles
@@ -173,51 +119,22 @@ impl Metrics {
 
     /// Sets what is known of a job.
     pub fn observe_job(&self, namespace: &str, name: &str, facts: &JobFacts<'_>) {
-        let job = JobLabels {
-            namespace: namespace.to_owned(),
-            streamjob: name.to_owned(),
-        };
-        self.restarts
-            .get_or_create(&job)
-            .inner()
-            .store(facts.restarts, Ordering::Relaxed);
-        if let Some(seconds) = facts.last_checkpoint {
-            self.last_checkpoint.get_or_create(&job).set(seconds);
-        }
-        for (condition, status, labels) in condition_labels(&job) {
-            let held = facts.conditions.contains(&(condition, status));
-            self.conditions.get_or_create(&labels).set(i64::from(held));
-        }
-        let info = InfoLabels {
-            namespace: namespace.to_owned(),
-            streamjob: name.to_owned(),
-            engine: facts.engine.clone(),
-            version: facts.version.to_owned(),
-            image: facts.image.to_owned(),
-            revision: facts.revision,
-        };
-        self.info.get_or_create(&info).set(1);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = known.insert(job, info.clone()).filter(|old| *old != info) {
-            self.info.remove(&before);
-        }
+        self.jobs.observe(namespace, name, facts);
+    }
+
+    /// Counts a transition that ended with this kind and result.
+    pub fn ended(&self, namespace: &str, name: &str, (kind, result): (&str, &str), seconds: f64) {
+        self.jobs.ended(namespace, name, kind, result, seconds);
+    }
+
+    /// Adds a time without records.
+    pub fn paused(&self, namespace: &str, name: &str, seconds: f64) {
+        self.jobs.paused(namespace, name, seconds);
     }
 
     /// Forgets a job that is gone.
     pub fn forget_job(&self, namespace: &str, name: &str) {
-        let job = JobLabels {
-            namespace: namespace.to_owned(),
-            streamjob: name.to_owned(),
-        };
-        self.restarts.remove(&job);
-        self.last_checkpoint.remove(&job);
-        for (_, _, labels) in condition_labels(&job) {
-            self.conditions.remove(&labels);
-        }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = known.remove(&job) {
-            self.info.remove(&before);
-        }
+        self.jobs.forget(namespace, name);
     }
 
     /// The exposition text.
@@ -227,23 +144,6 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
-}
-
-/// Every type and status of the conditions of a job.
-fn condition_labels(
-    job: &JobLabels,
-) -> impl Iterator<Item = (&'static str, &'static str, ConditionLabels)> {
-    CONDITIONS.into_iter().flat_map(move |condition| {
-        STATUSES.into_iter().map(move |status| {
-            let labels = ConditionLabels {
-                namespace: job.namespace.clone(),
-                streamjob: job.streamjob.clone(),
-                condition: condition.to_owned(),
-                status: status.to_owned(),
-            };
-            (condition, status, labels)
-        })
-    })
 }
 
 #[cfg(test)]
@@ -287,8 +187,44 @@ mod tests {
     fn a_job_that_is_gone_leaves_nothing() {
         let metrics = Metrics::default();
         metrics.observe_job("flights", "delays", &facts("0.1.0"));
+        metrics.ended("flights", "delays", ("Upgrade", "Succeeded"), 3.0);
+        metrics.paused("flights", "delays", 0.2);
         metrics.forget_job("flights", "delays");
         assert!(!metrics.encode().contains("delays"));
+    }
+
+    #[test]
+    fn pauses_and_transitions_are_summed_up_by_job() {
+        let metrics = Metrics::default();
+        metrics.observe_job("flights", "delays", &facts("0.1.0"));
+        let job = r#"namespace="flights",streamjob="delays""#;
+        let none = format!("streamjob_pause_seconds_total{{{job}}} 0.0");
+        assert!(metrics.encode().lines().any(|line| line == none));
+        metrics.paused("flights", "delays", 0.25);
+        metrics.paused("flights", "delays", 1.5);
+        metrics.ended("flights", "delays", ("Upgrade", "Succeeded"), 3.0);
+        let text = metrics.encode();
+        for line in [
+            format!("streamjob_pause_seconds_total{{{job}}} 1.75"),
+            format!(
+                r#"streamjob_transition_duration_seconds_sum{{{job},kind="Upgrade",result="Succeeded"}} 3.0"#
+            ),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn one_replica_leads() {
+        let metrics = Metrics::default();
+        for (leads, line) in [
+            (false, "streamjob_operator_leader 0"),
+            (true, "streamjob_operator_leader 1"),
+        ] {
+            metrics.leads(leads);
+            let text = metrics.encode();
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,211 @@
+//! Objects of one of our own kinds, of one or several namespaces, in the one store that a Controller reads.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::{
+    Resource, ResourceExt,
+    runtime::{
+        reflector::{Store, store::Writer},
+        watcher::Event,
+    },
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::cache::Lists;
+
+/// How far the watches of one of our kinds have come.
+#[derive(Debug, Clone)]
+pub(super) struct OwnLists {
+    lists: Arc<Mutex<Vec<(Option<String>, Lists)>>>,
+    /// Whether every namespace was listed once, and the store shows it.
+    shown: Arc<watch::Sender<bool>>,
+    again: Arc<watch::Sender<u64>>,
+}
+
+impl OwnLists {
+    pub(super) fn new(scopes: &[Option<String>]) -> Self {
+        let lists = scopes
+            .iter()
+            .map(|namespace| (namespace.clone(), Lists::default()));
+        Self {
+            lists: Arc::new(Mutex::new(lists.collect())),
+            shown: Arc::default(),
+            again: Arc::default(),
+        }
+    }
+
+    fn see<K: ResourceExt>(&self, scope: usize, event: &Event<K>, now: Instant) {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, lists)) = lists.get_mut(scope) {
+            lists.see(event, now);
+        }
+    }
+
+    /// Waits until the store shows every namespace. A store itself wakes only the last one that waits for it, and that is the Controller.
+    pub(super) async fn filled(&self) {
+        let mut shown = self.shown.subscribe();
+        // The sender lives as long as `self`.
+        let _ = shown.wait_for(|shown| *shown).await.is_ok();
+    }
+
+    /// Whether everything in a namespace was seen up to a version, or that had happened by a time.
+    pub(super) fn reached(&self, namespace: &str, version: u64, then: Instant) -> bool {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = lists.iter().filter(|(watched, _)| {
+            watched
+                .as_deref()
+                .is_none_or(|watched| watched == namespace)
+        });
+        own.any(|(_, lists)| lists.reached(version, then))
+    }
+
+    pub(super) fn list_again(&self) {
+        self.again.send_modify(|demands| *demands += 1);
+    }
+
+    pub(super) fn demands(&self) -> watch::Receiver<u64> {
+        self.again.subscribe()
+    }
+}
+
+/// Writes what several watches see into one store. The store knows one watch only: a list that begins would empty it of what the others saw.
+pub(super) struct Merger<K: Resource<DynamicType = ()> + 'static> {
+    writer: Writer<K>,
+    store: Store<K>,
+    scopes: Vec<Option<String>>,
+    listing: Vec<Vec<K>>,
+    /// Until every namespace was listed once: those that were.
+    first: Option<Vec<Option<Vec<K>>>>,
+    pub(super) lists: OwnLists,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
+    pub(super) fn new(
+        writer: Writer<K>,
+        store: Store<K>,
+        scopes: &[Option<String>],
+        lists: OwnLists,
+    ) -> Self {
+        Self {
+            writer,
+            store,
+            listing: scopes.iter().map(|_| Vec::new()).collect(),
+            first: Some(scopes.iter().map(|_| None).collect()),
+            scopes: scopes.to_vec(),
+            lists,
+        }
+    }
+
+    /// Takes in what a watch saw; answers the objects that are new or changed.
+    pub(super) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Vec<K> {
+        self.lists.see(scope, &event, now);
+        let Some(listing) = self.listing.get_mut(scope) else {
+            return Vec::new();
+        };
+        match event {
+            Event::Init => {
+                listing.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                listing.push(object);
+                Vec::new()
+            }
+            Event::InitDone => self.listed(scope),
+            Event::Apply(object) => {
+                let event = Event::Apply(object.clone());
+                self.writer.apply_watcher_event(&event);
+                vec![object]
+            }
+            Event::Delete(object) => {
+                self.writer.apply_watcher_event(&Event::Delete(object));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A list is complete.
+    fn listed(&mut self, scope: usize) -> Vec<K> {
+        let listed = std::mem::take(&mut self.listing[scope]);
+        if let Some(mut first) = self.first.take() {
+            first[scope] = Some(listed);
+            if first.iter().any(Option::is_none) {
+                self.first = Some(first);
+                return Vec::new();
+            }
+            let all: Vec<K> = first.into_iter().flatten().flatten().collect();
+            self.replace(all.clone());
+            self.lists.shown.send_replace(true);
+            return all;
+        }
+        let own = self.scopes[scope].clone();
+        let others = self.store.state().into_iter().filter(|object| {
+            own.as_ref()
+                .is_some_and(|own| object.namespace().as_ref() != Some(own))
+        });
+        let mut all: Vec<K> = others.map(|object| K::clone(&object)).collect();
+        all.extend(listed.iter().cloned());
+        self.replace(all);
+        listed
+    }
+
+    fn replace(&mut self, all: Vec<K>) {
+        self.writer.apply_watcher_event(&Event::Init);
+        for object in all {
+            self.writer.apply_watcher_event(&Event::InitApply(object));
+        }
+        self.writer.apply_watcher_event(&Event::InitDone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::v1alpha1::StreamJob;
+
+    fn job(namespace: &str, name: &str) -> StreamJob {
+        serde_json::from_value(json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob",
+            "metadata": { "name": name, "namespace": namespace }, "spec": { "sql": { "text": "SELECT 1" } },
+        }))
+        .unwrap()
+    }
+
+    fn names(store: &Store<StreamJob>) -> Vec<String> {
+        let mut names: Vec<String> = store.state().iter().map(|job| job.name_any()).collect();
+        names.sort();
+        names
+    }
+
+    fn list(merger: &mut Merger<StreamJob>, scope: usize, jobs: &[StreamJob]) -> usize {
+        let now = Instant::now();
+        merger.see(scope, Event::Init, now);
+        for job in jobs {
+            merger.see(scope, Event::InitApply(job.clone()), now);
+        }
+        merger.see(scope, Event::InitDone, now).len()
+    }
+
+    #[test]
+    fn the_store_fills_when_every_namespace_was_listed_and_a_new_list_replaces_its_own_only() {
+        let scopes = [Some("a".to_owned()), Some("b".to_owned())];
+        let (reader, writer) = store::<StreamJob>();
+        let mut merger = Merger::new(writer, reader.clone(), &scopes, OwnLists::new(&scopes));
+        assert_eq!(list(&mut merger, 0, &[job("a", "x"), job("a", "y")]), 0);
+        assert!(reader.is_empty());
+        assert_eq!(list(&mut merger, 1, &[job("b", "z")]), 3);
+        assert_eq!(names(&reader), ["x", "y", "z"]);
+        assert_eq!(list(&mut merger, 0, &[job("a", "x")]), 1);
+        assert_eq!(names(&reader), ["x", "z"]);
+        let now = Instant::now();
+        assert_eq!(merger.see(1, Event::Apply(job("b", "new")), now).len(), 1);
+        merger.see(1, Event::Delete(job("b", "z")), now);
+        assert_eq!(names(&reader), ["new", "x"]);
+    }
+}
