@@ -9,7 +9,7 @@ PROFILE ?= dev
 PYTHON := python3 -u
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e faults crash-plans bench crds lint deny
+  images s3 demo test test-rust test-dev test-e2e faults crash-plans bench bench-operator crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=u
 	  --test crashes killing -- --nocapture
 bench: ## events per CPU-second of the engine
 	cargo run --locked --release --package streamkeeper-node --bin streamjob-runtime -- bench
+bench-operator: ## what the operator costs with JOBS=1000,5000 idle jobs: start, memory, writes, latency
+	@dev/setup cluster
+	cargo build --workspace --locked --bin streamkeeper
+	$(PYTHON) -m dev.bench_operator --jobs $(or $(JOBS),1000,5000)
 crds: ## write crds/ from the Rust types
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
 lint: setup ## formatting, clippy, chart

@@ -1,0 +1,142 @@
+"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200]"""
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dev.bench_operator import measure
+from dev.bench_operator.cluster import NAMESPACE, Cluster
+from dev.bench_operator.control_plane import ControlPlane, binaries
+from dev.bench_operator.coordinators import JOB_API, S3, Coordinators
+from dev.lib import narrate, wait
+from dev.lib.paths import CACHE, CARGO_TARGET, ROOT
+
+INSIDE = "STREAMKEEPER_BENCH_INSIDE"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench-operator", description=__doc__)
+    parser.add_argument("--jobs", default="1000,5000", help="how many jobs, one measurement after the other")
+    parser.add_argument("--idle", type=float, default=120, help="seconds during which nothing happens")
+    parser.add_argument("--edits", type=int, default=200, help="edits of single jobs, one after the other")
+    parser.add_argument("--profile", default="dev", help="Cargo profile of the operator")
+    options = parser.parse_args()
+    found = binaries(Path(os.environ.get("CLUSTER_CACHE") or CACHE / "cluster"))
+    # The target that .cargo/config.toml names.
+    folder = "debug" if options.profile == "dev" else options.profile
+    operator = CARGO_TARGET / f"{platform.machine()}-unknown-linux-gnu" / folder / "streamkeeper"
+    if not found or not operator.exists():
+        print(f"needs {'the binaries of the local cluster (make setup)' if not found else operator}", file=sys.stderr)
+        return 2
+    if INSIDE not in os.environ:
+        # A network of its own: nothing is reached from outside, and no port is taken.
+        os.environ[INSIDE] = "1"
+        os.execvp("unshare", ["unshare", "--net", "--", sys.executable, "-u", "-m", "dev.bench_operator", *sys.argv[1:]])
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    state = Path(tempfile.mkdtemp(prefix="bench-operator-"))
+    plane = ControlPlane(found, state)
+    try:
+        bench(plane, operator, [int(count) for count in options.jobs.split(",")], options.idle, options.edits)
+        shutil.rmtree(state)
+        return 0
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}\nlogs are in {state}", file=sys.stderr)
+        return 1
+    finally:
+        plane.stop()
+
+
+def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edits: int) -> None:
+    with narrate.Step("API server and etcd", usually="10 s"):
+        plane.start()
+        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        plane.kubectl("create", "namespace", NAMESPACE)
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    coordinators = Coordinators()
+    cluster = Cluster(coordinators)
+    rows, made = [], 0
+    for count in counts:
+        operator = measure.Operator(binary, plane.kubeconfig(), plane.state / "operator.log")
+        try:
+            with narrate.Step(f"{count} jobs, from nothing to Ready", usually="1 min for each 1,000") as step:
+                cluster.create_jobs(made, count - made)
+                wait.until("every job to run", lambda: all_run(coordinators, count), 3600, interval=2, on_pending=step.update)
+                wait.until("the last of them to be Ready", lambda: ready(count), 600, interval=2, on_pending=step.update)
+                settle()
+                step.result(f"{(time.monotonic() - step.started) / count * 1000:.0f} ms each, operator at most {operator.memory()['VmHWM']:.0f} MiB")
+            made = count
+        finally:
+            operator.stop()
+        rows.append(one(plane, binary, coordinators, count, idle, edits))
+    print()
+    narrate.table(("jobs", "ready after", "all seen after", "RSS", "RSS at most", "CPU idle", "writes", "reads", "reports", "edit p50", "edit p99", "ended in"), rows)
+    print("  writes, reads and reports (questions to coordinators) per job and minute while nothing happens; the Lease is not counted")
+
+
+def all_run(coordinators: Coordinators, count: int) -> bool | wait.Pending:
+    running = sum(job.runs for job in list(coordinators.by_address.values()))
+    return running >= count or wait.Pending(f"{running} of {count} run")
+
+
+def ready(count: int) -> bool | wait.Pending:
+    sample = random.Random(count).sample(range(count), min(count, 50))
+    late = [number for number in sample if not measure.settled(number)]
+    return not late or wait.Pending(f"{len(late)} of {len(sample)} looked at are not")
+
+
+def settle() -> None:
+    """Until nothing is written any more."""
+    before = -1
+    while before != (before := sum(writes().values())):
+        time.sleep(5)
+
+
+def writes() -> dict[tuple[str, str], int]:
+    return {key: count for key, count in measure.requests().items() if key[0] in measure.WRITES and key[1] != "leases"}
+
+
+def one(plane: ControlPlane, binary: Path, coordinators: Coordinators, count: int, idle: float, edits: int) -> tuple[str, ...]:
+    """A fresh operator over jobs that are all as they should be."""
+    with narrate.Step(f"{count} jobs: an operator starts") as step:
+        coordinators.asked.clear()
+        operator = measure.Operator(binary, plane.kubeconfig(), plane.state / "operator.log")
+        wait.until("readiness", lambda: operator.is_ready() or wait.Pending("not ready"), 300, interval=0.05)
+        ready_after = time.monotonic() - operator.started
+        seen = lambda: len(coordinators.asked) >= count or wait.Pending(f"{len(coordinators.asked)} of {count} looked at")  # noqa: E731
+        wait.until("every job to be looked at", seen, 600, interval=0.1, on_pending=step.update)
+        seen_after = time.monotonic() - operator.started
+    try:
+        with narrate.Step(f"{count} jobs: nothing happens", usually=f"{idle:.0f} s"):
+            settle()
+            before, cpu, reports = measure.requests(), operator.cpu(), coordinators.requests[JOB_API] + coordinators.requests[S3]
+            time.sleep(idle)
+            after, cpu = measure.requests(), operator.cpu() - cpu
+            reports = coordinators.requests[JOB_API] + coordinators.requests[S3] - reports
+            memory = operator.memory()
+        per_minute = count * idle / 60
+        changed = {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0) and key[1] != "leases"}
+        wrote = sum(number for (verb, _), number in changed.items() if verb in measure.WRITES)
+        read = sum(number for (verb, _), number in changed.items() if verb == "GET")
+        if wrote:
+            narrate.say(f"written: {changed}")
+        with narrate.Step(f"{count} jobs: {edits} edits, one after the other"):
+            dice = random.Random(count)
+            times = [measure.edit(dice.randrange(count), 4 + n % 5) for n in range(edits)]
+    finally:
+        ended = operator.stop()
+    return (
+        f"{count}", f"{ready_after:.1f} s", f"{seen_after:.1f} s", f"{memory['VmRSS']:.0f} MiB", f"{memory['VmHWM']:.0f} MiB", f"{cpu / idle * 100:.1f} %",
+        f"{wrote / per_minute:.3f}", f"{read / per_minute:.3f}", f"{reports / per_minute:.2f}",
+        f"{measure.share(times, 0.5) * 1000:.0f} ms", f"{measure.share(times, 0.99) * 1000:.0f} ms", f"{ended:.1f} s",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

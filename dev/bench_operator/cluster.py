@@ -1,0 +1,83 @@
+"""What the controllers do that do not run here: pods for StatefulSets, at once ready."""
+
+import json
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dev.bench_operator.control_plane import Client
+from dev.bench_operator.coordinators import Coordinator, Coordinators
+
+NAMESPACE = "bench"
+WORKERS = 6
+STREAM_JOBS = f"/apis/streamkeeper.dev/v1alpha1/namespaces/{NAMESPACE}/streamjobs"
+_local = threading.local()
+
+
+def client() -> Client:
+    """The connection of this thread."""
+    if not hasattr(_local, "client"):
+        _local.client = Client()
+    return _local.client  # type: ignore[no-any-return]
+
+
+class Cluster:
+    """Follows the StatefulSets that the operator makes."""
+
+    def __init__(self, coordinators: Coordinators) -> None:
+        self.coordinators = coordinators
+        self.sets: "queue.Queue[dict[str, Any]]" = queue.Queue()
+        self.number = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+        for _ in range(WORKERS):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def create_jobs(self, first: int, count: int) -> None:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(self._create_job, range(first, first + count)))
+
+    def _create_job(self, number: int) -> None:
+        job = {
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": f"job-{number}", "namespace": NAMESPACE},
+            # A query of an ordinary size; a checkpoint a day, so that none is ever overdue.
+            "spec": {"sql": {"text": f"-- job {number}\n" + "INSERT INTO late SELECT * FROM flights;\n" * 25}, "checkpoints": {"interval": "24h"}},
+        }
+        client().done("POST", STREAM_JOBS, job)
+
+    def _watch(self) -> None:
+        lines = Client().watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets?resourceVersion=0")
+        for line in lines:
+            event = json.loads(line)
+            if event["type"] == "ADDED":
+                self.sets.put(event["object"])
+
+    def _work(self) -> None:
+        while True:
+            self._run(self.sets.get())
+
+    def _run(self, stateful_set: dict[str, Any]) -> None:
+        meta, template = stateful_set["metadata"], stateful_set["spec"]["template"]
+        self.number += 1
+        number = self.number + 1
+        address = f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+        job = meta["ownerReferences"][0]
+        revision = int(meta["labels"]["streamkeeper.dev/revision"])
+        self.coordinators.add(address, Coordinator(NAMESPACE, job["name"], job["uid"], revision))
+        owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": meta["name"], "uid": meta["uid"], "controller": True}
+        name = f"{meta['name']}-0"
+        pod = {
+            "apiVersion": "v1", "kind": "Pod", "spec": {**template["spec"], "nodeName": "nowhere"},
+            "metadata": {**template["metadata"], "name": name, "namespace": NAMESPACE, "ownerReferences": [owner]},
+        }
+        client().done("POST", f"/api/v1/namespaces/{NAMESPACE}/pods", pod)
+        container = template["spec"]["containers"][0]
+        status = {
+            "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+            "containerStatuses": [{
+                "name": container["name"], "image": container["image"], "imageID": "", "ready": True, "restartCount": 0, "started": True,
+                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+            }],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }
+        client().done("PATCH", f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/status", {"status": status})
