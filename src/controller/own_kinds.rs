@@ -72,7 +72,7 @@ impl OwnLists {
 }
 
 /// Writes what several watches see into one store. The store knows one watch only: a list that begins would empty it of what the others saw.
-pub(super) struct Merger<K: Resource<DynamicType = ()> + 'static> {
+pub(super) struct Merger<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     store: Store<K>,
     scopes: Vec<Option<String>>,

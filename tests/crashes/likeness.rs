@@ -614,7 +614,7 @@ fn the_api_server_of_the_stories_answers_like_a_real_one() {
         let simulated = Client::new(
             ApiServer {
                 world: Arc::clone(&world),
-                life: Life::default(),
+                life: Life::new("operator"),
             },
             NAMESPACE,
         );

@@ -225,7 +225,7 @@ pub async fn turn(
         let mirror = mirror.lock().expect("no panic while locked");
         let port = JobPort {
             world: mirror.world.clone(),
-            life: Life::default(),
+            life: Life::new("operator"),
         };
         (mirror.namespace.clone(), port)
     };

@@ -95,7 +95,7 @@ pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 pub static LEASES: Kind = kind("coordination.k8s.io", "v1", "leases", "Lease");
 
 /// Every served kind.
-pub static KINDS: [&Kind; 9] = [
+pub static KINDS: [&Kind; 10] = [
     &STREAM_JOBS,
     &STREAM_SNAPSHOTS,
     &PODS,

@@ -9,8 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use streamkeeper::{engine::CallError, lifecycle::JobCall};
 use streamkeeper_protocol::{
     head::{
-        ClaimDecision, Claimant, Head, HeadError, Ids, Import, LastCheckpoint, OperationKind,
-        OperationResult, Order, RunState, claim,
+        ClaimDecision, Claimant, Head, Ids, Import, LastCheckpoint, OperationKind, OperationResult,
+        Order, RunState, claim,
     },
     job_api::{
         CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
