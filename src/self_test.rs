@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         condition,
-        v1alpha1::{StreamJob, TransitionKind},
+        v1alpha1::{HistoryEntry, StreamJob, TransitionKind},
     },
     kube_ext::{ApiError, bounded},
 };
@@ -109,10 +109,10 @@ impl SelfTest {
         self.patch(jobs, json!({ "suspend": false })).await?;
         let job = self
             .until(jobs, "Ready, with what it went on from", |job| {
-                is(job, condition::kind::READY) && resumed(job).is_some()
+                is(job, condition::kind::READY) && resumption(job).is_some()
             })
             .await?;
-        let resumed = resumed(&job).flatten();
+        let resumed = resumption(&job).and_then(|entry| entry.restored_from);
         if resumed.is_none_or(|resumed| resumed < suspended) {
             return Err(SelfTestError::WentBack { suspended, resumed });
         }
@@ -200,14 +200,14 @@ fn checkpoint(job: &StreamJob) -> Option<u64> {
     Some(job.status.as_ref()?.last_checkpoint.as_ref()?.id)
 }
 
-/// Once it was resumed and had its first record: what it went on from.
-fn resumed(job: &StreamJob) -> Option<Option<u64>> {
+/// Its resumption, once it had its first record.
+fn resumption(job: &StreamJob) -> Option<&HistoryEntry> {
     let history = &job.status.as_ref()?.history;
-    let entry = history
+    let resumed = |entry: &&HistoryEntry| entry.kind == TransitionKind::Resume;
+    history
         .iter()
-        .find(|entry| entry.kind == TransitionKind::Resume)?;
-    entry.pause.as_ref()?;
-    Some(entry.restored_from)
+        .find(resumed)
+        .filter(|entry| entry.pause.is_some())
 }
 
 fn says(job: &StreamJob) -> String {

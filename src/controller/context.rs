@@ -176,7 +176,7 @@ impl Context {
     /// The API server asks to be left alone about a job, whatever happens to it.
     pub(super) fn wait(&self, uid: &str, long: Duration) {
         self.remember(uid, |memory| {
-            memory.not_before = Some(Instant::now() + long)
+            memory.not_before = Some(Instant::now() + long);
         });
     }
 

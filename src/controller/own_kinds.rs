@@ -16,10 +16,13 @@ use tokio::{sync::watch, time::Instant};
 
 use super::cache::Lists;
 
+/// Lists by namespace; none means all.
+type ListsOf = Vec<(Option<String>, Lists)>;
+
 /// How far the watches of one of our kinds have come.
 #[derive(Debug, Clone)]
 pub(super) struct OwnLists {
-    lists: Arc<Mutex<Vec<(Option<String>, Lists)>>>,
+    lists: Arc<Mutex<ListsOf>>,
     /// Whether every namespace was listed once, and the store shows it.
     shown: Arc<watch::Sender<bool>>,
     again: Arc<watch::Sender<u64>>,

@@ -22,8 +22,9 @@ impl Pace {
         let full = self.full.map_or(now, |full| full.max(now));
         let debt = full.saturating_duration_since(now);
         let most = EVERY * (BURST - 1);
-        if debt > most {
-            return Err(debt - most);
+        let wait = debt.saturating_sub(most);
+        if !wait.is_zero() {
+            return Err(wait);
         }
         self.full = Some(full + EVERY);
         Ok(())

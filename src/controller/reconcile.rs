@@ -36,7 +36,7 @@ pub(super) async fn reconcile(
         namespace = job.namespace().unwrap_or_default(),
         name = job.name_any()
     );
-    let result = pass(&job, &context).instrument(span).await;
+    let result = Box::pin(pass(&job, &context)).instrument(span).await;
     let seconds = (context.clock.now().as_millisecond() - began.as_millisecond()).max(0);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one pass")]
     let seconds = seconds as f64 / 1000.0;

@@ -286,7 +286,7 @@ where
         + 'static,
 {
     let all = watcher::Config::default();
-    watches(client, scopes, all, merger.lists.demands(), |_| {})
+    watches(client, scopes, &all, &merger.lists.demands(), |_| {})
         .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
         .map(Ok::<K, watcher::Error>)
         .predicate_filter(
@@ -316,8 +316,8 @@ where
 fn watches<K, T>(
     client: &Client,
     scopes: &[Option<String>],
-    config: watcher::Config,
-    demands: watch::Receiver<u64>,
+    config: &watcher::Config,
+    demands: &watch::Receiver<u64>,
     trim: T,
 ) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K, T>
 where
@@ -395,7 +395,7 @@ where
     let ours =
         watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let cache = cache.clone();
-    watches(client, scopes, ours, cache.demands(), trim)
+    watches(client, scopes, &ours, &cache.demands(), trim)
         .flat_map(move |(scope, event)| stream::iter(cache.see(scope, event, Instant::now())))
 }
 
@@ -440,8 +440,8 @@ fn jobs_of_nodes(
 fn is_forbidden(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
-        watcher::Error::WatchError(status) => status.is_forbidden(),
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.is_forbidden(),
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)

@@ -141,7 +141,7 @@ async fn late_writes(story: &mut Story, bound: bool) -> Vec<String> {
     story.pass(Duration::from_secs(2)).await;
     story.connect_operator(true);
     upgraded(story).await;
-    story.pass(Duration::from_secs(60)).await;
+    story.pass(Duration::from_mins(1)).await;
     story
         .work()
         .into_iter()
