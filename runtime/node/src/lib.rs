@@ -4,7 +4,7 @@
 //! * [`cli`]: the commands of the binary and their flags; `main.rs` only calls it.
 //! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations of the Job API.
 //! * [`worker`]: runs the graph; [`data_plane`]: rows between workers; [`control`]: what coordinator and workers say to each other.
-//! * [`http`]: Job API v1, health, metrics.
+//! * [`http`]: Job API v1, health, metrics. [`transport`]: connections, with or without TLS, and who is at their other end.
 //! * [`variables`], [`stores`]: `${VAR}` in table options, and the stores that tables name.
 //! * [`failpoint`]: steps at which a test lets the process die.
 //! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
@@ -30,5 +30,6 @@ pub mod http;
 pub mod metrics;
 pub mod stores;
 pub mod telemetry;
+pub mod transport;
 pub mod variables;
 pub mod worker;

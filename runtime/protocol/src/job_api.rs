@@ -12,7 +12,8 @@
 //! | `GET /v1/operations/{key}` | | [`Operation`], 404 when unknown |
 //!
 //! A mutating call answers 202 with the operation as it stands; the same key again answers the same operation, also from a later attempt, because results are in HEAD.
-//! Errors are 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it.
+//! Errors are 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it,
+//! or, where the Job API asks for certificates, on a port of their own. Every POST then shows the job's token: `Authorization: Bearer ...`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ use crate::head::{OperationKind, OperationResult};
 
 /// Default port of the Job API in a pod.
 pub const JOB_API_PORT: u16 = 8081;
+/// Default port of health and metrics in a pod whose Job API asks for certificates.
+pub const HEALTH_PORT: u16 = 8082;
 /// Default port of the data plane in a pod.
 pub const DATA_PORT: u16 = 7000;
 /// Default port of the control plane (coordinator ↔ workers) in pod 0.
@@ -318,6 +321,7 @@ pub struct Operation {
 pub struct ApiError {
     /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`, `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`,
     /// `StateIncompatible`; of a start from a savepoint also `SnapshotNotFound` and `RestoreFailed`.
+    /// `Forbidden` (another certificate than the operator's), `Unauthenticated` (no or a wrong token).
     pub code: String,
     /// For people.
     pub message: String,

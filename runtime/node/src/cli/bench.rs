@@ -7,7 +7,7 @@ use streamkeeper_storage::{ObjectStore, StorageConfig};
 
 use super::{
     args::{OptionalDuration, optional_duration},
-    fail,
+    connection, fail,
     solo::Solo,
 };
 use crate::{
@@ -36,6 +36,9 @@ pub(super) struct BenchArgs {
     /// From the start of a checkpoint to the start of the next, in the runs with checkpoints.
     #[arg(long, default_value = "1s", value_parser = optional_duration)]
     checkpoint_interval: OptionalDuration,
+    /// Measures only what bytes between two workers cost, with and without TLS.
+    #[arg(long)]
+    connections: bool,
     /// Where checkpoints go: a folder (removed afterwards) or s3://bucket/prefix.
     #[arg(long)]
     storage: Option<String>,
@@ -120,6 +123,9 @@ pub(super) fn main(args: &BenchArgs) -> ExitCode {
 }
 
 async fn measure(args: &BenchArgs) -> Result<(), String> {
+    if args.connections {
+        return connection::measure(args.runs).await;
+    }
     let interval = args.checkpoint_interval.0.map_or_else(
         || "no checkpoints".to_owned(),
         |every| format!("checkpoints every {every:?}"),
@@ -154,7 +160,7 @@ async fn measure(args: &BenchArgs) -> Result<(), String> {
         let wall = Spread::of(with.iter().map(|run| events(args) / run.wall_s));
         println!("{:<50} {:>24} M events / wall second", "", wall.text());
     }
-    Ok(())
+    connection::measure(args.runs).await
 }
 
 #[expect(clippy::cast_precision_loss, reason = "rows of a benchmark")]
@@ -163,14 +169,14 @@ fn events(args: &BenchArgs) -> f64 {
 }
 
 /// Minimum, median and maximum.
-struct Spread {
+pub(super) struct Spread {
     least: f64,
     median: f64,
     most: f64,
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
@@ -181,7 +187,7 @@ impl Spread {
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{:.2} ({:.2}–{:.2})", self.median, self.least, self.most)
     }
 }
@@ -230,7 +236,7 @@ async fn one(
 }
 
 /// CPU time of this process, ended threads included.
-fn cpu_seconds() -> Result<f64, String> {
+pub(super) fn cpu_seconds() -> Result<f64, String> {
     let stat = std::fs::read_to_string("/proc/self/stat")
         .map_err(|error| format!("/proc/self/stat: {error}"))?;
     // The second field may hold spaces; user and system time are the 14th and 15th.

@@ -1,13 +1,16 @@
 //! The commands of the binary.
 //!
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
-//! * [`verify`]: is a savepoint whole? [`bench`]: events per CPU-second. [`solo`]: a whole job in one process, for both.
+//! * [`verify`]: is a savepoint whole? [`report`]: what a running coordinator says.
+//! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in one process, for both.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 
 mod args;
 mod bench;
 mod check;
+mod connection;
 mod node;
+mod report;
 mod run;
 mod signals;
 pub(crate) mod solo;
@@ -43,6 +46,8 @@ enum Command {
     Run(run::RunArgs),
     /// Reads a savepoint and holds every object against its checksums.
     Verify(verify::VerifyArgs),
+    /// Prints the report of the coordinator in this pod, as JSON.
+    Report(report::ReportArgs),
     /// Measures events per CPU-second, and what checkpoints cost.
     Bench(bench::BenchArgs),
     /// Prints a completion script: `source <(streamjob-runtime completions bash)`.
@@ -67,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args),
+        Command::Report(args) => report::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Completions { shell } => {
             let (mut command, mut script) = (Cli::command(), Vec::new());

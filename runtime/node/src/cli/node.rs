@@ -8,6 +8,7 @@ use streamkeeper_protocol::{
     manifest::Guarantee,
     paths::StatePaths,
 };
+use streamkeeper_security::Rotation;
 use streamkeeper_storage::{ObjectStore, StorageConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use crate::{
     metrics::Metrics,
     stores::UriStores,
     telemetry::{self, LogFormat},
+    transport::{Transport, files},
     worker::{self, WorkerConfig},
 };
 
@@ -123,6 +125,16 @@ pub(super) struct NodeArgs {
     /// Listen address for records from other workers.
     #[arg(long, env = "STREAMKEEPER_LISTEN_DATA", default_value_t = format!("0.0.0.0:{DATA_PORT}"))]
     listen_data: String,
+    /// Folder where the job's Secret is mounted. With it pods talk TLS 1.3 among each other and to the operator, with certificates of the job on both sides; without it
+    /// whoever reaches a port may use it.
+    #[arg(long, env = "STREAMKEEPER_TLS_FOLDER")]
+    tls_folder: Option<PathBuf>,
+    /// How long certificates and tokens are used; the same for all pods and the operator.
+    #[arg(long, env = "STREAMKEEPER_TLS_ROTATION", value_parser = duration, hide = true)]
+    tls_rotation: Option<Duration>,
+    /// Listen address of health and metrics alone, without TLS. With --tls-folder they are nowhere else.
+    #[arg(long, env = "STREAMKEEPER_LISTEN_HEALTH")]
+    listen_health: Option<String>,
     /// Host name or address under which other pods reach this one; by default the host name.
     #[arg(long, env = "STREAMKEEPER_ADVERTISE_ADDRESS")]
     advertise_address: Option<String>,
@@ -245,6 +257,20 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
     )));
     let stop = CancellationToken::new();
     let listening = |error: io::Error| error.to_string();
+    let transport = transport(&args)?;
+    let health = match &args.listen_health {
+        Some(address) => {
+            let (listener, _) = http::bind(address, "health and metrics")
+                .await
+                .map_err(listening)?;
+            Some(http::serve_health(
+                listener,
+                vitals.clone(),
+                stop.child_token(),
+            ))
+        }
+        None => None,
+    };
     let (api, _) = http::bind(&args.listen_api, "the Job API")
         .await
         .map_err(listening)?;
@@ -256,7 +282,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         let (control, _) = http::bind(&args.listen_control, "the control plane")
             .await
             .map_err(listening)?;
-        let config = coordinator_config(&args, &stores)?;
+        let config = coordinator_config(&args, &stores, &transport)?;
         Some(Coordinator::start(config, vitals.clone(), control, &stop))
     } else {
         None
@@ -275,6 +301,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         data_addr: address(&host, data_at.port()),
         store: stores.state.clone(),
         stores: stores.tables.clone(),
+        transport: transport.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         orphan_limit: WorkerConfig::ORPHAN_LIMIT,
         leave_within: time_to_leave(args.grace),
@@ -285,13 +312,20 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         worker = ordinal,
         revision = args.revision,
         data = worker.data_addr,
+        tls = matches!(transport, Transport::Tls(_)),
         "started"
     );
     let routes = coordinator.as_ref().map(|coordinator| CoordinatorApi {
         board: coordinator.board.clone(),
         events: coordinator.events.clone(),
     });
-    let serving = http::serve(api, vitals.clone(), routes, stop.child_token());
+    let api = http::serve(api, vitals.clone(), routes, transport, stop.child_token());
+    let serving = async move {
+        match health {
+            Some(health) => futures::future::try_join(api, health).await.map(|_| ()),
+            None => api.await,
+        }
+    };
     let leave = CancellationToken::new();
     let working = worker::run(worker, data, leave.clone(), stop.child_token());
     let asked = Asked {
@@ -416,7 +450,30 @@ impl Stores {
     }
 }
 
-fn coordinator_config(args: &NodeArgs, stores: &Stores) -> Result<CoordinatorConfig, String> {
+/// How this pod talks to others.
+fn transport(args: &NodeArgs) -> Result<Transport, String> {
+    let Some(folder) = &args.tls_folder else {
+        return Ok(Transport::Plain);
+    };
+    let rotation = args
+        .tls_rotation
+        .map_or_else(Rotation::default, Rotation::every);
+    let (transport, uid) = files::read(folder, rotation)?;
+    if uid != args.job_uid {
+        return Err(format!(
+            "--tls-folder {} holds the keys of job {uid}, not of --job-uid {}",
+            folder.display(),
+            args.job_uid
+        ));
+    }
+    Ok(transport)
+}
+
+fn coordinator_config(
+    args: &NodeArgs,
+    stores: &Stores,
+    transport: &Transport,
+) -> Result<CoordinatorConfig, String> {
     let name = args.sql_file.display().to_string();
     let text = super::check::read(&args.sql_file)
         .map_err(|error| format!("cannot read --sql-file {name}: {error}"))?;
@@ -430,6 +487,7 @@ fn coordinator_config(args: &NodeArgs, stores: &Stores) -> Result<CoordinatorCon
         store: stores.state.clone(),
         paths: stores.paths.clone(),
         stores: stores.tables.clone(),
+        transport: transport.clone(),
         text: JobText::Sql { name, text },
         workers: args.workers,
         slots: args.slots,

@@ -14,6 +14,7 @@ use crate::{
         Event, JobIdentity, JobText, StandbyCrew, StartMode,
     },
     http::{self, Vitals},
+    transport::Transport,
     worker::{self, WorkerConfig},
 };
 
@@ -74,6 +75,7 @@ impl Solo {
             data_addr: data_at.to_string(),
             store: self.store.clone(),
             stores: self.tables.clone(),
+            transport: Transport::Plain,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             orphan_limit: WorkerConfig::ORPHAN_LIMIT,
             leave_within: WorkerConfig::LEAVE_WITHIN,
@@ -84,6 +86,7 @@ impl Solo {
             job,
             store: self.store,
             stores: self.tables,
+            transport: Transport::Plain,
             text: JobText::Compiled(self.compiled),
             workers: 1,
             slots: self.slots,

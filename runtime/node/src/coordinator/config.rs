@@ -7,6 +7,7 @@ use streamkeeper_protocol::{manifest::Guarantee, paths::StatePaths};
 use streamkeeper_storage::ObjectStore;
 
 use super::CompiledJob;
+use crate::transport::Transport;
 
 /// Which job this process belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,8 @@ pub struct CoordinatorConfig {
     pub paths: StatePaths,
     /// Opens the stores of tables, for commits that are replayed.
     pub stores: Arc<dyn Stores>,
+    /// How it talks to other pods.
+    pub transport: Transport,
     /// What to run.
     pub text: JobText,
     /// Workers of this revision.

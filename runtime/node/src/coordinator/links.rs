@@ -5,20 +5,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::BufReader,
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::mpsc,
-    time::timeout,
-};
+use streamkeeper_security::Role;
+use tokio::{io::BufReader, net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Event, WorkerEvent};
-use crate::control::{
-    CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_message, write_message,
+use crate::{
+    control::{
+        CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_message,
+        write_message,
+    },
+    transport::{
+        Caller, Door, Wire,
+        wire::{WireReader, WireWriter},
+    },
 };
 
 /// A stranger gets this long to say who it is.
@@ -93,37 +93,36 @@ impl Welcome {
 /// Accepts workers until `stop` is cancelled.
 pub(super) async fn accept(
     listener: TcpListener,
+    door: Door,
     welcome: Welcome,
     events: mpsc::UnboundedSender<Event>,
     stop: CancellationToken,
 ) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let arrival = tokio::select! {
+            arrival = door.next(&listener) => arrival,
             () = stop.cancelled() => return,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                tokio::spawn(stop.clone().run_until_cancelled_owned(serve(
-                    stream,
-                    welcome.clone(),
-                    events.clone(),
-                )));
+        let (door, welcome, events) = (door.clone(), welcome.clone(), events.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            match door.admit(arrival).await {
+                Some((_, caller)) if caller.role == Some(Role::Operator) => {
+                    tracing::warn!(peer = %caller.peer, "the operator's certificate on the control plane: refused");
+                }
+                Some((stream, caller)) => serve(stream, caller, welcome, events).await,
+                None => {}
             }
-            Err(error) => {
-                // Out of descriptors, most likely: others may be freed.
-                tracing::warn!(%error, "cannot accept a control connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        }));
     }
 }
 
-async fn serve(stream: TcpStream, welcome: Welcome, events: mpsc::UnboundedSender<Event>) {
-    let _ = stream.set_nodelay(true);
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+async fn serve(
+    stream: Wire,
+    caller: Caller,
+    welcome: Welcome,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let peer = caller.peer.to_string();
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let register = match timeout(INTRODUCTION, read_message::<ToCoordinator>(&mut read)).await {
@@ -172,7 +171,7 @@ async fn serve(stream: TcpStream, welcome: Welcome, events: mpsc::UnboundedSende
 }
 
 async fn listen(
-    mut read: BufReader<OwnedReadHalf>,
+    mut read: BufReader<WireReader>,
     worker: u32,
     link: u64,
     silence: Duration,
@@ -197,7 +196,7 @@ async fn listen(
     }
 }
 
-async fn speak(mut write: OwnedWriteHalf, mut outbox: mpsc::UnboundedReceiver<ToWorker>) -> String {
+async fn speak(mut write: WireWriter, mut outbox: mpsc::UnboundedReceiver<ToWorker>) -> String {
     let mut ping = tokio::time::interval(HEARTBEAT_EVERY);
     loop {
         let message = tokio::select! {

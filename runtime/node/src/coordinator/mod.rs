@@ -48,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     control::{Register, ToCoordinator},
     http::Vitals,
+    transport::Door,
 };
 use desk::Desk;
 use leader::{LeadEnd, Leader};
@@ -140,7 +141,14 @@ impl Coordinator {
             slots: config.slots,
             silence: config.worker_silence,
         };
-        tokio::spawn(accept(control, welcome, events.clone(), stop.child_token()));
+        let door = Door::new(config.transport.clone(), "the control plane");
+        tokio::spawn(accept(
+            control,
+            door,
+            welcome,
+            events.clone(),
+            stop.child_token(),
+        ));
         let end = tokio::spawn(coordinate(config, board.clone(), vitals, inbox));
         Self { board, events, end }
     }

@@ -183,7 +183,8 @@ impl Leader<'_> {
         if ended.is_some() {
             crate::failpoint::pass(crate::failpoint::HANDED_OVER);
             if let Some(address) = &request.to_address {
-                tokio::spawn(crate::http::client::poke(address.clone()));
+                let transport = self.desk.config.transport.clone();
+                tokio::spawn(crate::http::client::poke(transport, address.clone()));
             }
         }
         Ok(ended)

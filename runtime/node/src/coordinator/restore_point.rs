@@ -174,6 +174,7 @@ pub(super) mod tests {
             StartMode, compile,
         },
         stores::UriStores,
+        transport::Transport,
     };
 
     pub(in crate::coordinator) const SQL: &str =
@@ -197,6 +198,7 @@ pub(super) mod tests {
             store: Arc::new(store),
             paths: StatePaths::new("", "local", "job"),
             stores: Arc::new(UriStores::new(StorageConfig::default())),
+            transport: Transport::Plain,
             text: JobText::Sql {
                 name: String::new(),
                 text: String::new(),

@@ -3,9 +3,12 @@
 use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-use crate::control::{read_message, write_message};
+use crate::{
+    control::{read_message, write_message},
+    transport::{Transport, Wire},
+};
 
 /// Version of handshake and frames.
 const DATA_FORMAT: u32 = 1;
@@ -53,14 +56,12 @@ pub enum HandshakeError {
 
 /// Dials a peer and introduces ourselves.
 pub(super) async fn dial(
+    transport: &Transport,
     address: &str,
     from: &Party,
     to: u32,
-) -> Result<TcpStream, HandshakeError> {
-    let mut stream = timeout(Duration::from_secs(5), TcpStream::connect(address))
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
+) -> Result<Wire, HandshakeError> {
+    let mut stream = transport.dial(address, Duration::from_secs(5)).await?;
     write_message(
         &mut stream,
         &Hello {
@@ -81,8 +82,7 @@ pub(super) async fn dial(
 }
 
 /// Reads who dials.
-pub(super) async fn hear(stream: &mut TcpStream) -> io::Result<Hello> {
-    stream.set_nodelay(true)?;
+pub(super) async fn hear(stream: &mut Wire) -> io::Result<Hello> {
     let hello = timeout(Duration::from_secs(5), read_message(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -90,12 +90,12 @@ pub(super) async fn hear(stream: &mut TcpStream) -> io::Result<Hello> {
 }
 
 /// Lets the dialler in.
-pub(super) async fn welcome(stream: &mut TcpStream) -> io::Result<()> {
+pub(super) async fn welcome(stream: &mut Wire) -> io::Result<()> {
     write_message(stream, &Answer::Welcome).await
 }
 
 /// Sends the dialler away.
-pub(super) async fn refuse(stream: &mut TcpStream, why: String) -> io::Result<()> {
+pub(super) async fn refuse(stream: &mut Wire, why: String) -> io::Result<()> {
     write_message(stream, &Answer::Refused { why }).await
 }
 

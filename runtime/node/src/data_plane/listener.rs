@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use streamkeeper_security::Role;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, Party};
+use crate::transport::{Door, Transport, Wire};
 
 /// How long a caller may be ahead of this worker's own deployment.
 const AHEAD: Duration = Duration::from_secs(25);
@@ -18,7 +20,7 @@ const AHEAD: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 struct Expected {
     me: Party,
-    arrivals: mpsc::UnboundedSender<(u32, TcpStream)>,
+    arrivals: mpsc::UnboundedSender<(u32, Wire)>,
 }
 
 /// The listening socket of a process. One attempt at a time is expected; callers of a later one wait, callers of an earlier one are sent away.
@@ -30,9 +32,10 @@ pub struct DataPlane {
 
 impl DataPlane {
     /// Listens until dropped.
-    pub fn listen(listener: TcpListener) -> Self {
+    pub fn listen(listener: TcpListener, transport: Transport) -> Self {
         let (expected, watched) = watch::channel(None);
-        let accepting = tokio::spawn(accept(listener, watched));
+        let door = Door::new(transport, "records of other workers");
+        let accepting = tokio::spawn(accept(listener, door, watched));
         Self {
             expected,
             _accepting: AbortOnDropHandle::new(accepting),
@@ -40,7 +43,7 @@ impl DataPlane {
     }
 
     /// From now on expects callers of the attempt of `me`; answers where they arrive, with their index.
-    pub fn expect(&self, me: Party) -> mpsc::UnboundedReceiver<(u32, TcpStream)> {
+    pub fn expect(&self, me: Party) -> mpsc::UnboundedReceiver<(u32, Wire)> {
         let (arrivals, arrived) = mpsc::unbounded_channel();
         self.expected
             .send_replace(Some(Arc::new(Expected { me, arrivals })));
@@ -48,28 +51,31 @@ impl DataPlane {
     }
 }
 
-async fn accept(listener: TcpListener, expected: watch::Receiver<Option<Arc<Expected>>>) {
+async fn accept(
+    listener: TcpListener,
+    door: Door,
+    expected: watch::Receiver<Option<Arc<Expected>>>,
+) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let expected = expected.clone();
-                tokio::spawn(async move {
-                    if let Err(why) = serve(stream, expected).await {
-                        tracing::warn!(%peer, why, "data connection refused");
-                    }
-                });
+        let arrival = door.next(&listener).await;
+        let (door, expected) = (door.clone(), expected.clone());
+        tokio::spawn(async move {
+            let Some((stream, caller)) = door.admit(arrival).await else {
+                return;
+            };
+            let served = match caller.role {
+                None | Some(Role::Worker) => serve(stream, expected).await,
+                Some(Role::Operator) => Err("it shows the operator's certificate".to_owned()),
+            };
+            if let Err(why) = served {
+                tracing::warn!(peer = %caller.peer, why, "data connection refused");
             }
-            Err(error) => {
-                // Out of descriptors, most likely: others may be freed.
-                tracing::warn!(%error, "cannot accept a data connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        });
     }
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: Wire,
     mut expected: watch::Receiver<Option<Arc<Expected>>>,
 ) -> Result<(), String> {
     let hello = handshake::hear(&mut stream)
@@ -109,7 +115,7 @@ async fn serve(
     Ok(())
 }
 
-async fn refuse(mut stream: TcpStream, why: String) -> Result<(), String> {
+async fn refuse(mut stream: Wire, why: String) -> Result<(), String> {
     // The caller may be gone already.
     let _ = handshake::refuse(&mut stream, why.clone()).await;
     Err(why)

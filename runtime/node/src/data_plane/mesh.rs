@@ -14,15 +14,15 @@ use streamkeeper_engine::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
     sync::mpsc,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, HandshakeError, Party};
+use crate::transport::{
+    Transport, Wire,
+    wire::{WireReader, WireWriter},
+};
 
 /// Bytes collected before a system call.
 const BUFFER: usize = 128 << 10;
@@ -62,22 +62,23 @@ impl std::fmt::Debug for Routes {
 
 /// Connections that stand, by worker.
 #[derive(Debug, Default)]
-pub struct Streams(BTreeMap<u32, TcpStream>);
+pub struct Streams(BTreeMap<u32, Wire>);
 
 impl Streams {
     /// Dials every worker before `me` and waits for every one after it. Tries until it is dropped, unless a peer refuses for good.
     pub async fn connect(
+        transport: &Transport,
         me: Party,
         workers: Vec<String>,
-        mut arrivals: mpsc::UnboundedReceiver<(u32, TcpStream)>,
+        mut arrivals: mpsc::UnboundedReceiver<(u32, Wire)>,
     ) -> Result<Self, String> {
         let count = u32::try_from(workers.len()).unwrap_or(u32::MAX);
         let dialled: Vec<BoxFuture<'static, _>> = (0..me.worker)
             .zip(workers)
             .map(|(worker, address)| {
-                let me = me.clone();
+                let (transport, me) = (transport.clone(), me.clone());
                 let dialled = async move {
-                    let stream = dial(&address, &me, worker).await;
+                    let stream = dial(&transport, &address, &me, worker).await;
                     stream
                         .map(|stream| (worker, stream))
                         .map_err(|error| format!("worker {worker} at {address}: {error}"))
@@ -86,7 +87,7 @@ impl Streams {
             })
             .collect();
         let accepted = async {
-            let mut accepted: BTreeMap<u32, TcpStream> = BTreeMap::new();
+            let mut accepted: BTreeMap<u32, Wire> = BTreeMap::new();
             while accepted.len() < count.saturating_sub(me.worker + 1) as usize {
                 let Some((worker, stream)) = arrivals.recv().await else {
                     return Err("another attempt took over the data plane".to_owned());
@@ -109,10 +110,15 @@ impl Streams {
     }
 }
 
-async fn dial(address: &str, me: &Party, worker: u32) -> Result<TcpStream, HandshakeError> {
+async fn dial(
+    transport: &Transport,
+    address: &str,
+    me: &Party,
+    worker: u32,
+) -> Result<Wire, HandshakeError> {
     let mut pause = Duration::from_millis(20);
     loop {
-        match handshake::dial(address, me, worker).await {
+        match handshake::dial(transport, address, me, worker).await {
             Err(HandshakeError::Io(error)) => {
                 tracing::debug!(worker, address, %error, "data connection not there yet");
             }
@@ -182,7 +188,7 @@ impl Mesh {
 }
 
 async fn transmit(
-    write: OwnedWriteHalf,
+    write: WireWriter,
     mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
 ) -> io::Result<()> {
     let mut write = BufWriter::with_capacity(BUFFER, write);
@@ -197,7 +203,7 @@ async fn transmit(
     Ok(())
 }
 
-async fn receive(read: OwnedReadHalf, worker: u32, routes: &Routes) -> io::Result<()> {
+async fn receive(read: WireReader, worker: u32, routes: &Routes) -> io::Result<()> {
     let mut read = BufReader::with_capacity(BUFFER, read);
     let mut head = [0_u8; HEADER];
     loop {

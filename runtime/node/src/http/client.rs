@@ -1,30 +1,71 @@
-//! Calls from one pod to another.
+//! Calls from one pod to another, and to itself.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::Empty;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::transport::Transport;
 
 /// The other side sees HEAD anyway: not worth a long wait.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// No answer is larger.
+const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Tells the coordinator at `address` (`host:port`) to look at HEAD now.
-pub async fn poke(address: String) {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("http://{address}/v1/poke"));
-    let request = match request.body(Empty::new()) {
-        Ok(request) => request,
-        Err(error) => return tracing::debug!(address, %error, "not an address"),
-    };
-    match tokio::time::timeout(PATIENCE, client.request(request)).await {
-        Ok(Ok(answer)) => {
-            tracing::debug!(address, status = answer.status().as_u16(), "successor told");
-        }
-        Ok(Err(error)) => tracing::debug!(address, %error, "successor not reached"),
-        Err(_) => tracing::debug!(address, "successor did not answer"),
+pub async fn poke(transport: Transport, address: String) {
+    match call(&transport, Method::POST, &address, "/v1/poke").await {
+        Ok((status, _)) => tracing::debug!(address, status = status.as_u16(), "successor told"),
+        Err(error) => tracing::debug!(address, %error, "successor not reached"),
     }
+}
+
+/// One call without a body.
+pub async fn call(
+    transport: &Transport,
+    method: Method,
+    address: &str,
+    path: &str,
+) -> io::Result<(StatusCode, Bytes)> {
+    timeout(PATIENCE, exchange(transport, method, address, path))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn exchange(
+    transport: &Transport,
+    method: Method,
+    address: &str,
+    path: &str,
+) -> io::Result<(StatusCode, Bytes)> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, address);
+    if let Transport::Tls(identity) = transport {
+        let token = identity.token().map_err(io::Error::other)?;
+        request = request.header(header::AUTHORIZATION, token.header());
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let wire = transport.dial(address, PATIENCE).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire))
+        .await
+        .map_err(io::Error::other)?;
+    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT)
+        .collect()
+        .await
+        .map_err(io::Error::other)?;
+    Ok((status, body.to_bytes()))
 }

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use streamkeeper_connectors::source::Stores;
 use streamkeeper_storage::ObjectStore;
 
+use crate::transport::Transport;
+
 /// Everything a worker is told.
 #[derive(Clone)]
 pub struct WorkerConfig {
@@ -24,6 +26,8 @@ pub struct WorkerConfig {
     pub store: Arc<dyn ObjectStore>,
     /// Opens the stores of tables.
     pub stores: Arc<dyn Stores>,
+    /// How it talks to other pods.
+    pub transport: Transport,
     /// Version of the runtime.
     pub version: String,
     /// Without a coordinator for longer, what runs is stopped: by then another one may have deployed it elsewhere.

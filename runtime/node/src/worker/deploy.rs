@@ -59,9 +59,9 @@ pub(super) async fn build(
     };
     let layout = Arc::new(Layout::of(&deploy, config)?);
     let arrivals = workshop.data_plane.expect(me.clone());
-    let workers = deploy.workers.clone();
+    let (transport, workers) = (config.transport.clone(), deploy.workers.clone());
     let connecting = async move {
-        Streams::connect(me, workers, arrivals)
+        Streams::connect(&transport, me, workers, arrivals)
             .await
             .map_err(|why| {
                 Failure::new(

@@ -110,7 +110,7 @@ pub async fn run(
     let cache = ObjectCache::new(config.cache_bytes);
     let mut desk = Desk {
         workshop: Arc::new(Workshop {
-            data_plane: DataPlane::listen(data),
+            data_plane: DataPlane::listen(data, config.transport.clone()),
             cache,
             config,
         }),

@@ -9,20 +9,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::BufReader,
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::BufReader, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::WorkerConfig;
-use crate::control::{
-    CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_message, write_message,
+use crate::{
+    control::{
+        CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_message,
+        write_message,
+    },
+    transport::wire::{WireReader, WireWriter},
 };
 
 /// Longest wait between two tries.
@@ -93,15 +89,12 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
 async fn register(
     config: &WorkerConfig,
     running: &Running,
-) -> io::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+) -> io::Result<(BufReader<WireReader>, WireWriter)> {
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let stream = timeout(
-        Duration::from_secs(3),
-        TcpStream::connect(&config.coordinator),
-    )
-    .await
-    .map_err(timed_out)??;
-    stream.set_nodelay(true)?;
+    let dialled = config
+        .transport
+        .dial(&config.coordinator, Duration::from_secs(3));
+    let stream = dialled.await?;
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let register = ToCoordinator::Register(Register {
@@ -129,8 +122,8 @@ async fn register(
 }
 
 async fn converse<E: From<FromSession> + Send + 'static>(
-    mut read: BufReader<OwnedReadHalf>,
-    mut write: OwnedWriteHalf,
+    mut read: BufReader<WireReader>,
+    mut write: WireWriter,
     outbox: &mut mpsc::UnboundedReceiver<ToCoordinator>,
     desk: &mpsc::UnboundedSender<E>,
 ) -> String {

@@ -11,7 +11,6 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{read_manifest, read_savepoint};
 
 use crate::harness::{
-    api,
     job::{Job, Settings},
     pods::pod,
     process::Ended,
@@ -163,7 +162,8 @@ async fn a_revision_that_wants_all_its_pods_is_not_ready_with_one() {
     job.revise(1, 2, sql::job);
     job.start(pod(1, 0), &[]);
     let waits = until("the preflight waits for worker 1", async || {
-        let preflight: Preflight = api::get(&job.api_of(pod(1, 0)), "/v1/preflight").await?;
+        let address = job.api_of(pod(1, 0));
+        let preflight: Preflight = job.caller().get(&address, "/v1/preflight").await?;
         let waits = preflight.message.contains("waiting for workers [1]");
         waits.then_some(preflight.verdict).ok_or(preflight.message)
     });

@@ -6,6 +6,7 @@
 //! * [`zombie`]: a coordinator wakes up after its successor took over; [`faults`]: S3 fails.
 //! * [`changes`]: rescale, hand-over, stop and resume; [`restores`]: a job goes back to a savepoint, or another one goes on from it.
 //! * [`drains`]: pods are asked to end.
+//! * [`tls`]: who may talk to a job, and for how long.
 //! * [`local`]: `check` and `run`, without S3.
 #![allow(
     clippy::unwrap_used,
@@ -22,4 +23,5 @@ mod kills;
 mod local;
 mod restores;
 mod steps;
+mod tls;
 mod zombie;

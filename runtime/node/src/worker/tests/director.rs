@@ -23,6 +23,7 @@ use crate::{
         CheckpointAck, Deploy, Register, Restore, ToCoordinator, ToWorker, merge_operators,
         read_message, write_message,
     },
+    transport::Transport,
     worker::{WorkerConfig, run},
 };
 
@@ -88,6 +89,7 @@ impl Director {
             data_addr: data_addr.clone(),
             store: self.store.clone(),
             stores: Arc::new(OneStore(self.store.clone())),
+            transport: Transport::Plain,
             version: "test".to_owned(),
             orphan_limit: self.orphan_limit,
             leave_within: WorkerConfig::LEAVE_WITHIN,

@@ -10,7 +10,6 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    api,
     job::Job,
     pods::{PodName, pod},
     wait::until,
@@ -19,7 +18,7 @@ use super::{
 impl Job {
     /// What a coordinator reports.
     pub(crate) async fn report(&self, name: PodName) -> Result<Report, String> {
-        api::get(&self.api_of(name), "/v1/report").await
+        self.caller().get(&self.api_of(name), "/v1/report").await
     }
 
     /// Waits for a report that says what `look` wants to see; its answer.
@@ -49,7 +48,8 @@ impl Job {
     /// Waits until a revision that stands by says that it could take over.
     pub(crate) async fn compatible(&self, name: PodName) {
         until(&format!("{name} is fit to take over"), async || {
-            let preflight: Preflight = api::get(&self.api_of(name), "/v1/preflight").await?;
+            let address = self.api_of(name);
+            let preflight: Preflight = self.caller().get(&address, "/v1/preflight").await?;
             match preflight.verdict {
                 PreflightVerdict::Compatible => Ok(()),
                 _ => Err(format!("{preflight:?}")),
@@ -65,7 +65,9 @@ impl Job {
         call: &str,
         request: &impl Serialize,
     ) -> Result<Operation, String> {
-        api::post(&self.api_of(name), &format!("/v1/{call}"), request).await
+        self.caller()
+            .post(&self.api_of(name), &format!("/v1/{call}"), request)
+            .await
     }
 
     /// Asks, and waits for the result.
@@ -79,7 +81,7 @@ impl Job {
         let key = asked.unwrap_or_else(|refused| panic!("{refused}")).key;
         until(&format!("{call} '{key}' has a result"), async || {
             let path = format!("/v1/operations/{key}");
-            let operation: Operation = api::get(&self.api_of(name), &path).await?;
+            let operation: Operation = self.caller().get(&self.api_of(name), &path).await?;
             match operation.result {
                 OperationResult::Running => Err("it runs".to_owned()),
                 result => Ok(result),

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use streamkeeper_protocol::{job_api::PromoteFrom, paths::StatePaths};
+use streamkeeper_security::OperatorIdentity;
 
 use super::{
+    api::Caller,
     input::{self, Row},
+    keys::Keys,
     pods::{Pod, PodName, pod},
     port::Port,
     process::{Ended, Process, command},
@@ -13,6 +16,9 @@ use super::{
     sql::{self, Places},
     wait::until,
 };
+
+/// Folder of the Secret.
+const KEYS: &str = "keys";
 
 struct Revision {
     workers: u32,
@@ -33,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) slots: u32,
     /// S3 as pods see it, when it is not the server itself.
     pub(crate) endpoint: Option<String>,
+    /// With TLS, by these keys.
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Default for Settings {
@@ -45,6 +53,7 @@ impl Default for Settings {
             checkpoint_interval: "400ms",
             slots: 1,
             endpoint: None,
+            keys: None,
         }
     }
 }
@@ -58,6 +67,7 @@ pub(crate) struct Job {
     folder: tempfile::TempDir,
     revisions: BTreeMap<u64, Revision>,
     pub(super) pods: BTreeMap<PodName, Pod>,
+    operator: Option<OperatorIdentity>,
 }
 
 impl Job {
@@ -76,12 +86,17 @@ impl Job {
     }
 
     fn over(bucket: Bucket, rows: Vec<Row>, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(keys) = &settings.keys {
+            keys.mount(&folder.path().join(KEYS));
+        }
         Self {
+            operator: settings.keys.as_ref().map(Keys::operator),
             paths: StatePaths::new(&format!("{}/state", bucket.prefix), "test", settings.name),
             bucket,
             settings,
             rows,
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             revisions: BTreeMap::new(),
             pods: BTreeMap::new(),
         }
@@ -126,6 +141,7 @@ impl Job {
             api: Port::new(),
             control: Port::new(),
             data: Port::new(),
+            health: Port::new(),
             process: None,
             log,
         })
@@ -144,6 +160,33 @@ impl Job {
     /// Job API of a pod.
     pub(crate) fn api_of(&self, name: PodName) -> String {
         self.pods[&name].api.address()
+    }
+
+    /// Records port of a pod.
+    pub(crate) fn data_of(&self, name: PodName) -> String {
+        self.pods[&name].data.address()
+    }
+
+    /// Health and metrics of a pod, where it has a port for them.
+    pub(crate) fn health_of(&self, name: PodName) -> String {
+        self.pods[&name].health.address()
+    }
+
+    /// The operator.
+    pub(crate) fn caller(&self) -> Caller {
+        self.operator
+            .as_ref()
+            .map_or_else(Caller::default, Caller::operator)
+    }
+
+    /// Where the Secret of a job with TLS is mounted.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.folder.path().join(KEYS)
+    }
+
+    /// Everything that a pod said.
+    pub(crate) fn said(&mut self, name: PodName) -> String {
+        self.process(name).said()
     }
 
     /// Starts every pod that a revision was rendered with.
@@ -186,6 +229,11 @@ impl Job {
         flag("advertise-address", "127.0.0.1");
         flag("restart-initial", "200ms");
         flag("log-format", "text");
+        if let Some(keys) = &self.settings.keys {
+            flag("tls-folder", self.keys().to_str().unwrap());
+            flag("tls-rotation", &format!("{}s", keys.rotation.as_secs()));
+            flag("listen-health", &pod.health.address());
+        }
         for (variable, value) in environment {
             command.env(variable, value);
         }

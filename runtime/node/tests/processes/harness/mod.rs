@@ -1,7 +1,7 @@
 //! What the tests stand on.
 //!
 //! * [`wait`], [`dice`]: conditions with a deadline, faults with a seed.
-//! * [`process`], [`port`]: processes and where they listen; [`relay`]: an address that changes hands; [`api`]: the Job API, called.
+//! * [`process`], [`port`]: processes and where they listen; [`relay`]: an address that changes hands; [`api`]: the Job API, called; [`keys`]: with which certificates.
 //! * [`s3`], [`proxy`]: the server, and one in front of it that fails as told.
 //! * [`input`], [`sql`]: what a job reads and does; [`pods`], [`job`]: its pods; [`calls`]: what it is asked.
 //! * [`ledger`]: is the output what the input says? [`outcome`]: what a job comes to.
@@ -11,6 +11,7 @@ mod calls;
 pub(crate) mod dice;
 pub(crate) mod input;
 pub(crate) mod job;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 mod outcome;
 pub(crate) mod pods;

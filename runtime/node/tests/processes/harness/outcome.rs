@@ -6,7 +6,6 @@ use streamkeeper_protocol::head::{Head, RunState};
 use streamkeeper_storage::{read_head, read_manifest};
 
 use super::{
-    api,
     job::Job,
     ledger::{self, Part, Tally},
     wait::{PATIENCE, within},
@@ -133,7 +132,8 @@ impl Job {
             }
             if name.ordinal == 0 {
                 let address = pod.api.address();
-                let report = api::get::<serde_json::Value>(&address, "/v1/report");
+                let caller = self.caller();
+                let report = caller.get::<serde_json::Value>(&address, "/v1/report");
                 let report = tokio::time::timeout(Duration::from_secs(2), report).await;
                 let _ = match report {
                     Ok(Ok(report)) => writeln!(text, "--- report of {name}: {report}"),

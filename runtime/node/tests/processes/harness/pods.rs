@@ -36,6 +36,7 @@ pub(super) struct Pod {
     pub(super) api: Port,
     pub(super) control: Port,
     pub(super) data: Port,
+    pub(super) health: Port,
     pub(super) process: Option<Process>,
     pub(super) log: PathBuf,
 }

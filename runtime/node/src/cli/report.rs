@@ -1,0 +1,70 @@
+//! `report`: what the coordinator in this pod says of its job.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+use http::Method;
+use streamkeeper_protocol::job_api::JOB_API_PORT;
+use streamkeeper_security::Rotation;
+
+use super::{answer, args::duration, fail};
+use crate::{
+    http::client,
+    transport::{Transport, files},
+};
+
+/// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures. With TLS nobody outside the job may ask.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  kubectl exec delays-r1-0 -- /streamjob-runtime report\n\nExit codes: 0 printed, 1 no answer."
+)]
+pub(super) struct ReportArgs {
+    /// Address of the Job API, `host:port`.
+    #[arg(long, default_value_t = format!("127.0.0.1:{JOB_API_PORT}"))]
+    address: String,
+    /// Folder where the job's Secret is mounted; without such a folder the call is made without TLS.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_TLS_FOLDER",
+        default_value = "/etc/streamjob-tls"
+    )]
+    tls_folder: PathBuf,
+    /// How long certificates and tokens are used.
+    #[arg(long, env = "STREAMKEEPER_TLS_ROTATION", value_parser = duration, hide = true)]
+    tls_rotation: Option<Duration>,
+}
+
+pub(super) fn main(args: &ReportArgs) -> ExitCode {
+    let rotation = args
+        .tls_rotation
+        .map_or_else(Rotation::default, Rotation::every);
+    let transport = if args.tls_folder.is_dir() {
+        match files::read(&args.tls_folder, rotation) {
+            Ok((transport, _)) => transport,
+            Err(message) => return fail(message),
+        }
+    } else {
+        Transport::Plain
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let called = match runtime {
+        Ok(runtime) => runtime.block_on(client::call(
+            &transport,
+            Method::GET,
+            &args.address,
+            "/v1/report",
+        )),
+        Err(error) => return fail(format!("cannot start the runtime: {error}")),
+    };
+    match called {
+        Ok((status, body)) if status.is_success() => answer(&[&body[..], b"\n"].concat()),
+        Ok((status, body)) => fail(format!(
+            "{} answers {status}: {}",
+            args.address,
+            String::from_utf8_lossy(&body)
+        )),
+        Err(error) => fail(format!("no report from {}: {error}", args.address)),
+    }
+}
