@@ -1,13 +1,21 @@
 //! Flags and environment of the operator, validated once.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
+use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 
 use crate::{
     api::{duration, v1alpha1::S3},
     lifecycle::Settings,
     resources::PodSettings,
+    security::Keyring,
 };
 
 /// Flags of `streamkeeper run`, as typed.
@@ -68,6 +76,12 @@ pub struct RunFlags {
     /// How long the deletion of a StreamJob may wait for its last checkpoint.
     #[arg(long, env = "STREAMKEEPER_DELETE_TIMEOUT", default_value = "2m", value_parser = duration)]
     pub delete_timeout: Duration,
+    /// File with the master key, at least 32 random bytes: from it follow the certificates of all jobs. Without it the operator, coordinators and workers talk without TLS.
+    #[arg(long, env = "STREAMKEEPER_MASTER_KEY_FILE")]
+    pub master_key_file: Option<PathBuf>,
+    /// File with the master key before this one, for revisions that were started under it; it need not exist.
+    #[arg(long, env = "STREAMKEEPER_PREVIOUS_MASTER_KEY_FILE")]
+    pub previous_master_key_file: Option<PathBuf>,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "STREAMKEEPER_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -103,8 +117,34 @@ impl RunFlags {
         if named.is_empty() { vec![None] } else { named }
     }
 
-    /// What decisions depend on.
-    pub fn settings(&self) -> Settings {
+    /// The master keys.
+    pub fn keyring(&self) -> Result<Keyring, String> {
+        let key = |path: &Path, bytes: &[u8]| {
+            MasterKey::new(bytes).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        let unreadable = |path: &Path, error: io::Error| {
+            format!("cannot read the master key {}: {error}", path.display())
+        };
+        let mut keys = Vec::new();
+        if let Some(path) = &self.master_key_file {
+            let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+            keys.push(key(path, &bytes)?);
+        }
+        if let Some(path) = &self.previous_master_key_file {
+            match fs::read(path) {
+                Ok(_) if keys.is_empty() => {
+                    return Err("--previous-master-key-file needs --master-key-file".to_owned());
+                }
+                Ok(bytes) => keys.push(key(path, &bytes)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(path, error)),
+            }
+        }
+        Ok(Keyring::new(keys, Arc::new(DefaultTimeProvider)))
+    }
+
+    /// What decisions depend on; new revisions are started under this master key.
+    pub fn settings(&self, master_key: Option<String>) -> Settings {
         Settings {
             image: self.runtime_image.clone(),
             storage: self.storage_uri.clone().map(|uri| S3 {
@@ -116,6 +156,7 @@ impl RunFlags {
             image_pull_grace: self.image_pull_grace,
             unschedulable_grace: self.unschedulable_grace,
             delete_timeout: self.delete_timeout,
+            master_key,
             ..Settings::default()
         }
     }

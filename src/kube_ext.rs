@@ -157,6 +157,26 @@ where
     }
 }
 
+/// Creates an object that may be there already; then it is neither changed nor looked at.
+pub async fn create_unseen<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match bounded("create", called(object), api.create(&params, object)).await {
+        Err(error) if !error.is_already_exists() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Reads an object; none when there is none.
 pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ApiError>
 where

@@ -37,6 +37,7 @@ pub mod leader;
 pub mod lifecycle;
 pub mod metrics;
 pub mod resources;
+pub mod security;
 pub mod self_test;
 pub mod storage;
 pub mod telemetry;

@@ -137,6 +137,13 @@ fn run_async(work: impl Future<Output = Result<(), AnyError>>) -> Result<(), Any
 const DRAIN: Duration = Duration::from_secs(2);
 
 async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
+    let keyring = Arc::new(flags.keyring()?);
+    match keyring.current() {
+        Some(fingerprint) => tracing::info!(fingerprint, "master key"),
+        None => tracing::warn!(
+            "no --master-key-file: coordinators and workers of new revisions talk without TLS"
+        ),
+    }
     let config = kube::Config::infer().await?;
     let (metrics, readiness, stop) = (
         Metrics::default(),
@@ -165,11 +172,11 @@ async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
     let context = move |caches| {
         let buckets = Arc::new(S3::default());
         let ports = Ports {
-            jobs: Arc::new(NativeJobApi::default()),
+            jobs: Arc::new(NativeJobApi),
             heads: buckets.clone(),
             folders: buckets,
         };
-        let (settings, pod_settings) = (flags.settings(), flags.pod_settings());
+        let (settings, pod_settings) = (flags.settings(keyring.current()), flags.pod_settings());
         Context::new(
             maker,
             ports,
@@ -180,6 +187,7 @@ async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
             caches,
         )
         .with_leadership(led)
+        .with_keys(keyring)
     };
     let controller = run(
         client,

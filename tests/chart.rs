@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use streamkeeper::api::crd;
 
 /// Values that touch every branch of every template.
-const EVERYTHING: [&str; 22] = [
+const EVERYTHING: [&str; 23] = [
     "image.repository=registry.example.com/operator",
     "image.tag=v1",
     "image.pullSecrets[0]=registry",
@@ -36,6 +36,7 @@ const EVERYTHING: [&str; 22] = [
     "operator.podAnnotations.note=hello",
     "operator.nodeSelector.disk=ssd",
     "serviceAccount.annotations.role=arn",
+    "tls.enabled=true",
     "crds.install=true",
     "metrics.service=true",
 ];
@@ -95,6 +96,7 @@ fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
         ("operator.nodeLostTimeout=soon", "nodeLostTimeout"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("metrics.service=maybe", "service"),
+        ("tls.enabled=maybe", "enabled"),
     ] {
         let output = helm(&["template", "x", &chart, "--set", value]);
         let said = text(&output.stderr);
@@ -150,7 +152,12 @@ fn is_restricted(pod: &Value) {
     for host in ["hostNetwork", "hostPID", "hostIPC"] {
         assert!(pod[host].is_null(), "{host}");
     }
-    assert!(pod["volumes"].is_null(), "it needs no volumes: {pod}");
+    for volume in pod["volumes"].as_array().into_iter().flatten() {
+        assert!(
+            volume["secret"].is_object(),
+            "it needs no such volume: {volume}"
+        );
+    }
     let of_pod = &pod["securityContext"];
     assert_eq!(of_pod["runAsNonRoot"], true);
     assert!(of_pod["runAsUser"].as_u64().is_some_and(|user| user > 0));
@@ -357,6 +364,37 @@ fn an_operator_of_some_namespaces_has_a_role_in_each_and_none_for_the_cluster_bu
     ]);
     assert!(of_kind(&without, "ClusterRole").is_empty());
     assert!(of_kind(&without, "ClusterRoleBinding").is_empty());
+}
+
+#[test]
+fn the_master_key_is_made_once_and_mounted_or_is_ones_own() {
+    let name_of = |objects: &[Value]| {
+        let pod = &only(objects, "Deployment")["spec"]["template"]["spec"];
+        pod["volumes"][0]["secret"]["secretName"].clone()
+    };
+    let objects = render(&["tls.enabled=true"]);
+    let secret = only(&objects, "Secret");
+    assert_eq!(secret["metadata"]["name"], name_of(&objects));
+    assert_eq!(
+        secret["metadata"]["annotations"]["helm.sh/resource-policy"],
+        "keep"
+    );
+    // 32 bytes in base64.
+    assert_eq!(secret["data"]["master.key"].as_str().unwrap().len(), 44);
+    let mount = &operator(&objects)["volumeMounts"][0];
+    let folder = mount["mountPath"].as_str().unwrap();
+    assert_eq!(mount["readOnly"], true);
+    let file = format!("{folder}/master.key");
+    assert_eq!(
+        variable(&objects, "STREAMKEEPER_MASTER_KEY_FILE"),
+        Some(file.as_str())
+    );
+    let objects = render(&["tls.enabled=true", "tls.existingSecret=mine"]);
+    assert_eq!(name_of(&objects), "mine");
+    assert!(of_kind(&objects, "Secret").is_empty());
+    let objects = render(&["tls.enabled=false"]);
+    assert!(of_kind(&objects, "Secret").is_empty());
+    assert_eq!(variable(&objects, "STREAMKEEPER_MASTER_KEY_FILE"), None);
 }
 
 #[test]

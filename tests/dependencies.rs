@@ -9,7 +9,7 @@
 use std::{fs, path::Path};
 
 const LAYERS: [&[&str]; 5] = [
-    &["api"],
+    &["api", "security"],
     &["lifecycle"],
     &["resources"],
     &["engine", "storage", "kube_ext"],

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use streamkeeper::{
     api::v1alpha1::{S3, StreamJob},
     lifecycle::{ChildObjects, RevisionRecord, Settings},
-    resources::{Children, Owner, PodSettings, Size, children},
+    resources::{Children, Owner, PodSettings, Size, children, secret},
 };
+use streamkeeper_security::{MasterKey, Material};
 
 fn job(spec: Value) -> StreamJob {
     serde_json::from_value(json!({
@@ -115,6 +116,30 @@ fn a_job_that_says_everything_gets_these_objects() {
         "checkpoints": {"interval": "2s", "timeout": "90s", "retain": 5},
     });
     golden("everything", &built(spec, 3));
+}
+
+#[test]
+fn a_job_with_certificates_gets_these_objects() {
+    let job = job(json!({"sql": {"text": "x"}}));
+    let settings = Settings {
+        master_key: Some("d3b3ef8fd54e952f".to_owned()),
+        ..settings()
+    };
+    let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings).unwrap();
+    let owner = Owner::of(&job).unwrap();
+    golden("certificates", &children(&owner, 7, &record, 1, &pods()));
+
+    let key = MasterKey::new(&[7; 32]).unwrap().job(&owner.uid);
+    let material = Material::of(&key).unwrap();
+    let secret = secret::build(&owner, record.tls.as_ref().unwrap(), &material);
+    assert_eq!(secret.immutable, Some(true));
+    let volumes = children(&owner, 7, &record, 1, &pods()).stateful_set.spec;
+    let volumes = volumes.unwrap().template.spec.unwrap().volumes.unwrap();
+    let mounted = volumes
+        .into_iter()
+        .find_map(|volume| volume.secret)
+        .unwrap();
+    assert_eq!(mounted.secret_name, secret.metadata.name);
 }
 
 #[test]

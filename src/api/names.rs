@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
 /// API group, label domain and annotation domain.
 pub const GROUP: &str = "streamkeeper.dev";
 /// Finalizer of a StreamJob; present from the first reconcile until its state is released.
@@ -36,6 +38,13 @@ pub const SQL_KEY: &str = "job.sql";
 /// Name of a revision's StatefulSet, Service, ConfigMap and ControllerRevision.
 pub fn revision_name(job: &str, revision: u64) -> String {
     format!("{job}-r{revision}")
+}
+
+/// Name of the Secret with a job's keys: another job or another master key makes another name, so a Secret of that name is the right one and need not be looked at.
+pub fn keys_name(job: &str, uid: &str, master_key: &str) -> String {
+    let mut first = [0; 4];
+    first.copy_from_slice(&Sha256::digest(format!("{master_key}/{uid}"))[..4]);
+    format!("{job}-tls-{:08x}", u32::from_be_bytes(first))
 }
 
 /// Name of a pod of a revision.

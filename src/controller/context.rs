@@ -26,6 +26,7 @@ use crate::{
     lifecycle::{Refusal, Settings, Unapplied},
     metrics::Metrics,
     resources::PodSettings,
+    security::Keyring,
     storage::{Folders, Heads},
 };
 
@@ -61,6 +62,7 @@ pub struct Context {
     pub(super) leadership: Leadership,
     /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
     sees_own_writes: bool,
+    pub(super) keyring: Arc<Keyring>,
     memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -109,6 +111,7 @@ impl Context {
             works: Works::default(),
             leadership: Leadership::without_lease(),
             sees_own_writes: true,
+            keyring: Arc::default(),
             memory: Mutex::default(),
         }
     }
@@ -178,6 +181,12 @@ impl Context {
         self.remember(uid, |memory| {
             memory.not_before = Some(Instant::now() + long);
         });
+    }
+
+    /// The same, with master keys.
+    #[must_use]
+    pub fn with_keys(self, keyring: Arc<Keyring>) -> Self {
+        Self { keyring, ..self }
     }
 
     fn remember<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {

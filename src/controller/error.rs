@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use streamkeeper_security::SecurityError;
+
 use crate::{engine::CallError, kube_ext::ApiError};
 
 /// Why a reconcile did not finish.
@@ -30,6 +32,17 @@ pub enum ReconcileError {
         /// Its name.
         name: String,
     },
+    /// A revision is to be started under a master key that is not here.
+    #[error(
+        "the revision belongs to the master key {fingerprint}, which this operator does not have; give that key to the operator too (--previous-master-key-file)"
+    )]
+    NoMasterKey {
+        /// Of the key that is missing.
+        fingerprint: String,
+    },
+    /// Keys or certificates could not be made.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The object did not come from an API server.
     #[error("the StreamJob has no uid or namespace")]
     NoIdentity,
@@ -44,6 +57,8 @@ impl ReconcileError {
             Self::ForeignRevision { .. }
             | Self::Call { .. }
             | Self::NoCoordinator { .. }
+            | Self::NoMasterKey { .. }
+            | Self::Security(_)
             | Self::NoIdentity => (false, false),
         };
         (invalid || forbidden).then(|| (self.to_string(), invalid))

@@ -11,6 +11,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
+use streamkeeper_security::Material;
 
 use super::{
     context::Context,
@@ -24,9 +25,11 @@ use crate::{
         v1alpha1::{StreamJob, StreamSnapshot, StreamSnapshotSpec},
     },
     engine::CallError,
-    kube_ext::{create_if_absent, delete, force_delete_pod, get, scale, set_finalizer},
-    lifecycle::{Action, JobCall, Refusal, RevisionRecord, Unapplied},
-    resources::{Children, Owner, Size, children, snapshot},
+    kube_ext::{
+        create_if_absent, create_unseen, delete, force_delete_pod, get, scale, set_finalizer,
+    },
+    lifecycle::{Action, JobCall, Refusal, RevisionRecord, Tls, Unapplied},
+    resources::{Children, Owner, Size, children, secret, snapshot},
 };
 
 /// Does one action.
@@ -160,8 +163,22 @@ impl Scope<'_> {
             });
         }
         self.create(Kind::ConfigMap, &config_map).await?;
+        if let Some(tls) = &record.tls {
+            self.provide_keys(tls).await?;
+        }
         self.create(Kind::Service, &service).await?;
         self.create(Kind::StatefulSet, &stateful_set).await?;
+        Ok(())
+    }
+
+    /// Creates the Secret with the job's keys. One that is there already is the same, and is not looked at.
+    async fn provide_keys(&self, tls: &Tls) -> Result<(), ReconcileError> {
+        let key = self.context.keyring.job(&self.owner.uid, &tls.master_key);
+        let key = key.ok_or_else(|| ReconcileError::NoMasterKey {
+            fingerprint: tls.master_key.clone(),
+        })?;
+        let secret = secret::build(self.owner, tls, &Material::of(&key)?);
+        create_unseen(&self.context.client.0, &self.owner.namespace, &secret).await?;
         Ok(())
     }
 

@@ -10,13 +10,13 @@ use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 use super::{cache::Cache, context::Context};
 use crate::{
     api::{
-        names::pod_name,
+        names::{pod_name, revision_name},
         v1alpha1::{StreamJob, StreamSnapshot},
     },
-    engine::CallError,
+    engine::{CallError, Channel, Coordinator},
     kube_ext::bounded,
     lifecycle::{
-        ChildObjects, Fact, Observed, ResolvedStorage, SnapshotFacts,
+        ChildObjects, Fact, Observed, ResolvedStorage, SnapshotFacts, Tls,
         facts::{revision_of, snapshot_facts},
         questions,
     },
@@ -35,10 +35,10 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         .map(|(&number, _)| number)
         .collect();
     let reports = join_all(numbers.iter().map(|&number| async move {
-        let address = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
-        let report = answer(context.ports.jobs.report(&address).await);
+        let asked = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
+        let report = answer(context.ports.jobs.report(&asked).await);
         let preflight = if asked_for(questions(job).preflight, number) {
-            answer(context.ports.jobs.preflight(&address).await)
+            answer(context.ports.jobs.preflight(&asked).await)
         } else {
             Fact::unknown("not asked")
         };
@@ -147,22 +147,47 @@ where
     children.iter().map(|child| K::clone(child)).collect()
 }
 
-/// `host:port` of a revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node.
+/// A revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node, and how it is talked to.
 pub(super) fn coordinator(
     context: &Context,
     namespace: &str,
     name: &str,
     revision: u64,
-) -> Option<String> {
+) -> Option<Coordinator> {
     let pod = context
         .caches
         .pods
         .find(namespace, name, &pod_name(name, revision, 0))?;
     let ip = pod.status.as_ref()?.pod_ip.clone()?;
-    Some(if ip.contains(':') {
+    let address = if ip.contains(':') {
         format!("[{ip}]:{JOB_API_PORT}")
     } else {
         format!("{ip}:{JOB_API_PORT}")
+    };
+    Some(Coordinator {
+        address,
+        channel: channel(context, namespace, name, revision)?,
+    })
+}
+
+/// What the ControllerRevision says about its pods; none while it is not known.
+fn channel(context: &Context, namespace: &str, name: &str, revision: u64) -> Option<Channel> {
+    let content = context.caches.controller_revisions.find(
+        namespace,
+        name,
+        &revision_name(name, revision),
+    )?;
+    let tls = content
+        .data
+        .as_ref()
+        .and_then(|data| data.0.get("tls").cloned());
+    let Some(Tls { master_key }) = tls.and_then(|tls| serde_json::from_value(tls).ok()) else {
+        return Some(Channel::Plain);
+    };
+    let uid = &content.owner_references().first()?.uid;
+    Some(match context.keyring.identity(uid, &master_key) {
+        Some(identity) => Channel::Tls(identity),
+        None => Channel::Unknown { master_key },
     })
 }
 
@@ -173,7 +198,7 @@ pub(super) async fn operation_of(
     key: &str,
 ) -> Fact<Option<Operation>> {
     match coordinator(context, namespace, name, revision) {
-        Some(address) => answer(context.ports.jobs.operation(&address, key).await),
+        Some(asked) => answer(context.ports.jobs.operation(&asked, key).await),
         None => Fact::unknown(format!("pod 0 of revision {revision} has no address")),
     }
 }

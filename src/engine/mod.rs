@@ -4,29 +4,53 @@
 
 mod native;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use native::NativeJobApi;
 use streamkeeper_protocol::job_api::{Operation, Preflight, Report};
+use streamkeeper_security::OperatorIdentity;
 
 use crate::lifecycle::JobCall;
 
 /// A boxed answer, so that the Job API is a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallError>> + Send + 'a>>;
 
-/// The coordinator of one revision. `address` is the `host:port` of its pod 0.
+/// The coordinator of one revision.
+#[derive(Debug, Clone)]
+pub struct Coordinator {
+    /// `host:port` of its pod 0.
+    pub address: String,
+    /// How it is talked to.
+    pub channel: Channel,
+}
+
+/// How a coordinator is talked to.
+#[derive(Debug, Clone)]
+pub enum Channel {
+    /// Its revision was started without TLS.
+    Plain,
+    /// With certificates of its job.
+    Tls(Arc<OperatorIdentity>),
+    /// Not at all: its revision was started under a master key that is not here.
+    Unknown {
+        /// Fingerprint of that key.
+        master_key: String,
+    },
+}
+
+/// Coordinators, whatever engine runs them.
 pub trait JobApi: Send + Sync {
     /// What it knows.
-    fn report<'a>(&'a self, address: &'a str) -> Answer<'a, Report>;
+    fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report>;
 
     /// Whether it could take over.
-    fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight>;
+    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight>;
 
     /// An operation by its key; none when the coordinator does not know it.
-    fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>>;
+    fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>>;
 
     /// Asks for something.
-    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation>;
+    fn command<'a>(&'a self, of: &'a Coordinator, call: &'a JobCall) -> Answer<'a, Operation>;
 }
 
 /// Why there is no answer.

@@ -1,152 +1,194 @@
 //! The Job API of our own runtime over HTTP.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report};
+use streamkeeper_security::OperatorIdentity;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Answer, CallError, JobApi};
+use super::{Answer, CallError, Channel, Coordinator, JobApi};
 use crate::lifecycle::JobCall;
 
 /// A coordinator answers from memory or after one write to S3.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// A pod that is there takes a connection at once.
+const CONNECT: Duration = Duration::from_secs(1);
 /// No answer is larger: reports are a few KiB.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// HTTP client of the Job API.
-#[derive(Debug, Clone)]
-pub struct NativeJobApi {
-    client: Client<HttpConnector, Full<Bytes>>,
+/// HTTP client of the Job API. A connection for every call: pods come and go with their addresses, and a connection that is kept would vouch for whoever had the address
+/// before.
+#[derive(Debug, Clone, Default)]
+pub struct NativeJobApi;
+
+async fn call<B: Serialize + Sync, T: DeserializeOwned>(
+    method: Method,
+    of: &Coordinator,
+    path: &str,
+    body: Option<&B>,
+) -> Result<Option<T>, CallError> {
+    let address = &of.address;
+    let no_answer = |detail: String| CallError::NoAnswer {
+        address: address.clone(),
+        detail,
+    };
+    let garbled = |detail: String| CallError::Garbled {
+        address: address.clone(),
+        detail,
+    };
+    let payload = body
+        .map(serde_json::to_vec)
+        .transpose()
+        .map_err(|error| garbled(error.to_string()))?
+        .unwrap_or_default();
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, address)
+        .header(header::CONTENT_TYPE, "application/json");
+    if let Channel::Tls(identity) = &of.channel {
+        let token = identity.token().map_err(|e| no_answer(e.to_string()))?;
+        request = request.header(header::AUTHORIZATION, token.header());
+    }
+    let request = request
+        .body(Full::new(Bytes::from(payload)))
+        .map_err(|error| garbled(error.to_string()))?;
+    let (status, body) = timeout(DEADLINE, exchange(of, request))
+        .await
+        .map_err(|_| no_answer(format!("nothing within {} s", DEADLINE.as_secs())))?
+        .map_err(|error| no_answer(with_causes(&*error)))?;
+    if status == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    if !status.is_success() {
+        let refusal: ApiError =
+            serde_json::from_slice(&body).map_err(|_| garbled(format!("HTTP {status}")))?;
+        return Err(CallError::Refused {
+            code: refusal.code,
+            message: refusal.message,
+        });
+    }
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|error| garbled(error.to_string()))
 }
 
-impl Default for NativeJobApi {
-    fn default() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(1)));
-        // Pods come and go with their addresses, and each is asked once in a while: thousands of idle connections would be kept for nothing.
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector);
-        Self { client }
-    }
+async fn get<T: DeserializeOwned>(of: &Coordinator, path: &str) -> Result<T, CallError> {
+    let missing = || CallError::Garbled {
+        address: of.address.clone(),
+        detail: format!("HTTP 404 for {path}"),
+    };
+    call::<(), T>(Method::GET, of, path, None)
+        .await?
+        .ok_or_else(missing)
 }
 
-impl NativeJobApi {
-    async fn call<B: Serialize + Sync, T: DeserializeOwned>(
-        &self,
-        method: Method,
-        address: &str,
-        path: &str,
-        body: Option<&B>,
-    ) -> Result<Option<T>, CallError> {
-        let no_answer = |detail: String| CallError::NoAnswer {
-            address: address.to_owned(),
-            detail,
-        };
-        let garbled = |detail: String| CallError::Garbled {
-            address: address.to_owned(),
-            detail,
-        };
-        let payload = body
-            .map(serde_json::to_vec)
-            .transpose()
-            .map_err(|error| garbled(error.to_string()))?
-            .unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{address}{path}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(payload)))
-            .map_err(|error| garbled(error.to_string()))?;
-        let exchange = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| no_answer(with_causes(&error)))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_LIMIT)
-                .collect()
-                .await
-                .map_err(|error| no_answer(error.to_string()))?;
-            Ok((status, body.to_bytes()))
-        };
-        let (status, body) = tokio::time::timeout(DEADLINE, exchange)
-            .await
-            .map_err(|_| no_answer(format!("nothing within {} s", DEADLINE.as_secs())))??;
-        if status == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if !status.is_success() {
-            let refusal: ApiError =
-                serde_json::from_slice(&body).map_err(|_| garbled(format!("HTTP {status}")))?;
-            return Err(CallError::Refused {
-                code: refusal.code,
-                message: refusal.message,
-            });
-        }
-        serde_json::from_slice(&body)
-            .map(Some)
-            .map_err(|error| garbled(error.to_string()))
-    }
+async fn post<B: Serialize + Sync>(
+    of: &Coordinator,
+    path: &str,
+    body: &B,
+) -> Result<Operation, CallError> {
+    let missing = || CallError::Garbled {
+        address: of.address.clone(),
+        detail: format!("HTTP 404 for {path}"),
+    };
+    call(Method::POST, of, path, Some(body))
+        .await?
+        .ok_or_else(missing)
+}
 
-    async fn get<T: DeserializeOwned>(&self, address: &str, path: &str) -> Result<T, CallError> {
-        let missing = || CallError::Garbled {
-            address: address.to_owned(),
-            detail: format!("HTTP 404 for {path}"),
-        };
-        self.call::<(), T>(Method::GET, address, path, None)
-            .await?
-            .ok_or_else(missing)
-    }
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-    async fn post<B: Serialize + Sync>(
-        &self,
-        address: &str,
-        path: &str,
-        body: &B,
-    ) -> Result<Operation, CallError> {
-        let missing = || CallError::Garbled {
-            address: address.to_owned(),
-            detail: format!("HTTP 404 for {path}"),
-        };
-        self.call(Method::POST, address, path, Some(body))
-            .await?
-            .ok_or_else(missing)
-    }
+/// Connects, in the way the coordinator wants it, and makes one call.
+async fn exchange(
+    of: &Coordinator,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), AnyError> {
+    let identity = match &of.channel {
+        Channel::Plain => None,
+        Channel::Tls(identity) => Some(identity),
+        Channel::Unknown { master_key } => {
+            return Err(format!(
+                "it was started under the master key {master_key}, which this operator does not have; give that key to the operator too (--previous-master-key-file)"
+            )
+            .into());
+        }
+    };
+    let connected = async {
+        let stream = TcpStream::connect(&of.address).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, AnyError>(match identity {
+            None => Box::new(stream) as Box<dyn Wire>,
+            Some(identity) => secured(stream, identity).await?,
+        })
+    };
+    let wire = timeout(CONNECT, connected)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
+    let driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let answer = match sender.send_request(request).await {
+        Ok(answer) => answer,
+        // With TLS 1.3 a caller learns only now that its certificate was not taken; the connection knows why.
+        Err(error) => {
+            driver.await??;
+            return Err(error.into());
+        }
+    };
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), ANSWER_LIMIT)
+        .collect()
+        .await?;
+    Ok((status, body.to_bytes()))
+}
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+async fn secured(
+    stream: TcpStream,
+    identity: &OperatorIdentity,
+) -> Result<Box<dyn Wire>, AnyError> {
+    let connector = TlsConnector::from(identity.client()?);
+    let stream = connector.connect(identity.server_name()?, stream).await?;
+    Ok(Box::new(stream))
 }
 
 impl JobApi for NativeJobApi {
-    fn report<'a>(&'a self, address: &'a str) -> Answer<'a, Report> {
-        Box::pin(self.get(address, "/v1/report"))
+    fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report> {
+        Box::pin(get(of, "/v1/report"))
     }
 
-    fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight> {
-        Box::pin(self.get(address, "/v1/preflight"))
+    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
+        Box::pin(get(of, "/v1/preflight"))
     }
 
-    fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>> {
+    fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {
         Box::pin(async move {
-            self.call::<(), _>(Method::GET, address, &format!("/v1/operations/{key}"), None)
-                .await
+            call::<(), _>(Method::GET, of, &format!("/v1/operations/{key}"), None).await
         })
     }
 
-    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation> {
+    fn command<'a>(&'a self, of: &'a Coordinator, call: &'a JobCall) -> Answer<'a, Operation> {
         Box::pin(async move {
             match call {
-                JobCall::Promote(request) => self.post(address, "/v1/promote", request).await,
-                JobCall::Savepoint(request) => self.post(address, "/v1/savepoint", request).await,
-                JobCall::HandOver(request) => self.post(address, "/v1/hand-over", request).await,
-                JobCall::Stop(request) => self.post(address, "/v1/stop", request).await,
-                JobCall::Rescale(request) => self.post(address, "/v1/rescale", request).await,
+                JobCall::Promote(request) => post(of, "/v1/promote", request).await,
+                JobCall::Savepoint(request) => post(of, "/v1/savepoint", request).await,
+                JobCall::HandOver(request) => post(of, "/v1/hand-over", request).await,
+                JobCall::Stop(request) => post(of, "/v1/stop", request).await,
+                JobCall::Rescale(request) => post(of, "/v1/rescale", request).await,
             }
         })
     }

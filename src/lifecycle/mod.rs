@@ -60,7 +60,7 @@ pub use self::{
         Fact, Observed, PodFacts, Refusal, RevisionFacts, SnapshotFacts, StatefulSetFacts,
         Terminated, Unapplied, Unknown, Waiting,
     },
-    revision::{Content, ResolvedStorage, RevisionRecord},
+    revision::{Content, ResolvedStorage, RevisionRecord, Tls},
     settings::Settings,
 };
 use crate::api::{

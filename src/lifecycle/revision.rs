@@ -107,6 +107,17 @@ pub struct RevisionRecord {
     /// Pods that stand by before it takes over.
     #[serde(default)]
     pub standby: Standby,
+    /// How its pods are talked to; none: without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How pods with certificates are talked to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// Fingerprint of the master key that everything follows from.
+    pub master_key: String,
 }
 
 /// Where state lies, defaults filled in.
@@ -195,6 +206,10 @@ impl RevisionRecord {
                 .or_else(|| settings.resources.clone()),
             dropped_state: job.spec.upgrade.dropped_state,
             standby: job.spec.upgrade.standby,
+            tls: settings
+                .master_key
+                .clone()
+                .map(|master_key| Tls { master_key }),
             content,
         })
     }

@@ -14,6 +14,8 @@ pub struct Settings {
     pub storage: Option<S3>,
     /// Resources of workers that name none.
     pub resources: Option<Resources>,
+    /// Fingerprint of the master key under which new revisions get certificates; none: they talk without TLS.
+    pub master_key: Option<String>,
     /// How long a node must be lost before its pods are force-deleted.
     pub node_lost_timeout: Duration,
     /// How long an image may fail to be pulled before the revision is given up.
@@ -40,6 +42,7 @@ impl Default for Settings {
             image: "streamjob-runtime:dev".to_owned(),
             storage: None,
             resources: None,
+            master_key: None,
             node_lost_timeout: Duration::from_secs(20),
             image_pull_grace: Duration::from_secs(20),
             unschedulable_grace: Duration::from_mins(1),

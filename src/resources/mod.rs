@@ -5,11 +5,13 @@
 //! * [`owner`]: the StreamJob that owns them.
 //! * [`objects`]: ControllerRevision, ConfigMap, Service.
 //! * [`stateful_set`] and [`pod`]: the workers.
+//! * [`secret`]: the keys of a job, one for all its revisions.
 //! * [`snapshot`]: StreamSnapshots that the operator takes by itself.
 
 pub mod objects;
 pub mod owner;
 pub mod pod;
+pub mod secret;
 pub mod snapshot;
 pub mod stateful_set;
 
@@ -77,7 +79,7 @@ pub fn children(
     Children {
         controller_revision: objects::controller_revision(owner, revision, record),
         config_map: objects::config_map(owner, revision, record),
-        service: objects::service(owner, revision),
+        service: objects::service(owner, revision, record),
         stateful_set: stateful_set::build(owner, revision, record, size, settings),
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{runtime::RawExtension, util::intstr::IntOrString},
 };
-use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, JOB_API_PORT};
+use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, HEALTH_PORT, JOB_API_PORT};
 
 use super::Owner;
 use crate::{
@@ -46,7 +46,7 @@ pub fn config_map(owner: &Owner, revision: u64, record: &RevisionRecord) -> Conf
 }
 
 /// Names of the pods; they resolve before the pods are ready, because workers look for their coordinator then.
-pub fn service(owner: &Owner, revision: u64) -> Service {
+pub fn service(owner: &Owner, revision: u64, record: &RevisionRecord) -> Service {
     let port = |name: &str, port: u16| ServicePort {
         name: Some(name.to_owned()),
         port: i32::from(port),
@@ -54,17 +54,21 @@ pub fn service(owner: &Owner, revision: u64) -> Service {
         protocol: Some("TCP".to_owned()),
         ..ServicePort::default()
     };
+    let mut ports = vec![
+        port("api", JOB_API_PORT),
+        port("data", DATA_PORT),
+        port("control", CONTROL_PORT),
+    ];
+    if record.tls.is_some() {
+        ports.push(port("health", HEALTH_PORT));
+    }
     Service {
         metadata: owner.metadata(revision),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
             selector: Some(revision_selector(&owner.name, revision)),
-            ports: Some(vec![
-                port("api", JOB_API_PORT),
-                port("data", DATA_PORT),
-                port("control", CONTROL_PORT),
-            ]),
+            ports: Some(ports),
             ..ServiceSpec::default()
         }),
         ..Service::default()

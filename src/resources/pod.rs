@@ -5,17 +5,18 @@ use k8s_openapi::{
         Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
         EmptyDirVolumeSource, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
         LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecretEnvSource, SecretKeySelector, SecurityContext,
-        Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+        ResourceRequirements, SeccompProfile, SecretEnvSource, SecretKeySelector,
+        SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume,
+        VolumeMount,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, JOB_API_PORT};
+use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, HEALTH_PORT, JOB_API_PORT};
 
 use super::{Owner, PodSettings};
 use crate::{
     api::{
-        names::{CONTAINER, SQL_KEY, pod_address, revision_name, revision_selector},
+        names::{CONTAINER, SQL_KEY, keys_name, pod_address, revision_name, revision_selector},
         v1alpha1::{self, Backoff, DroppedState, Guarantee, Standby},
     },
     lifecycle::RevisionRecord,
@@ -27,6 +28,8 @@ const NOBODY: i64 = 65532;
 const GRACE_SECONDS: i64 = 60;
 /// Folder of the SQL text.
 const SQL_FOLDER: &str = "/etc/streamjob";
+/// Folder of the job's keys; `streamjob-runtime report` looks for them there.
+const KEYS_FOLDER: &str = "/etc/streamjob-tls";
 /// Taints of a lost node.
 const LOST: [&str; 2] = [
     "node.kubernetes.io/not-ready",
@@ -42,6 +45,30 @@ pub fn spec(
     settings: &PodSettings,
 ) -> PodSpec {
     let template = record.content.pod_template.clone().unwrap_or_default();
+    let keys = record.tls.as_ref().map(|tls| Volume {
+        name: "keys".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(keys_name(&owner.name, &owner.uid, &tls.master_key)),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    let own = [
+        Volume {
+            name: "sql".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: revision_name(&owner.name, revision),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        },
+    ];
     PodSpec {
         service_account_name: record.content.service_account_name.clone(),
         automount_service_account_token: Some(false),
@@ -59,21 +86,7 @@ pub fn spec(
             ..PodSecurityContext::default()
         }),
         containers: vec![container(owner, revision, record, workers, settings)],
-        volumes: Some(vec![
-            Volume {
-                name: "sql".to_owned(),
-                config_map: Some(ConfigMapVolumeSource {
-                    name: revision_name(&owner.name, revision),
-                    ..ConfigMapVolumeSource::default()
-                }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "tmp".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            },
-        ]),
+        volumes: Some(own.into_iter().chain(keys).collect()),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
             topology_key: "kubernetes.io/hostname".to_owned(),
@@ -121,6 +134,20 @@ fn container(
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
+    let mut ports = vec![
+        port("api", JOB_API_PORT),
+        port("data", DATA_PORT),
+        port("control", CONTROL_PORT),
+    ];
+    let mut mounts = vec![mount("sql", SQL_FOLDER, true), mount("tmp", "/tmp", false)];
+    // The kubelet has no certificate of the job.
+    let probed = if record.tls.is_some() {
+        ports.push(port("health", HEALTH_PORT));
+        mounts.push(mount("keys", KEYS_FOLDER, true));
+        "health"
+    } else {
+        "api"
+    };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(record.image.clone()),
@@ -131,13 +158,9 @@ fn container(
             .credentials_secret
             .as_ref()
             .map(|secret| vec![credentials(secret)]),
-        ports: Some(vec![
-            port("api", JOB_API_PORT),
-            port("data", DATA_PORT),
-            port("control", CONTROL_PORT),
-        ]),
-        readiness_probe: Some(probe("/readyz", 1, 3)),
-        liveness_probe: Some(probe("/healthz", 5, 6)),
+        ports: Some(ports),
+        readiness_probe: Some(probe(probed, "/readyz", 1, 3)),
+        liveness_probe: Some(probe(probed, "/healthz", 5, 6)),
         resources: record
             .resources
             .as_ref()
@@ -156,10 +179,7 @@ fn container(
             ..SecurityContext::default()
         }),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![
-            mount("sql", SQL_FOLDER, true),
-            mount("tmp", "/tmp", false),
-        ]),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }
@@ -194,6 +214,10 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32
         ("grace", format!("{GRACE_SECONDS}s")),
     ];
     flags.extend(policies(record));
+    if record.tls.is_some() {
+        flags.push(("tls-folder", KEYS_FOLDER.to_owned()));
+        flags.push(("listen-health", format!("0.0.0.0:{HEALTH_PORT}")));
+    }
     flags.extend(
         record
             .storage
@@ -298,11 +322,11 @@ fn credentials(secret: &str) -> EnvFromSource {
     }
 }
 
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
+fn probe(port: &str, path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String("api".to_owned()),
+            port: IntOrString::String(port.to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period),

@@ -1,7 +1,7 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
-//! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs.
+//! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`restoring`]: snapshots, and going back to them.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
@@ -49,6 +49,7 @@ mod chains;
 mod crashing;
 mod failing;
 mod gitops;
+mod keys;
 mod lagging;
 mod leading;
 mod rbac;
@@ -74,6 +75,7 @@ fn all() -> Vec<Entry> {
         leading::all(),
         lagging::all(),
         storming::all(),
+        keys::all(),
     ]
     .concat()
 }

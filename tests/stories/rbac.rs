@@ -91,7 +91,10 @@ fn what_all_stories_need_is_what_the_chart_grants() {
         assert!(!uses.is_empty(), "{name} asked for nothing");
         needed.extend(uses);
     }
-    let (needed, granted) = (normalised(needed), normalised(granted(&[])));
+    let (needed, granted) = (
+        normalised(needed),
+        normalised(granted(&["tls.enabled=true"])),
+    );
     let missing: Vec<&Use> = needed.difference(&granted).collect();
     let extra: Vec<&Use> = granted.difference(&needed).collect();
     assert!(
@@ -127,4 +130,16 @@ fn the_self_test_needs_what_its_role_grants() {
         .map(|verb| ("streamkeeper.dev".to_owned(), "streamjobs".to_owned(), verb))
         .collect();
     assert_eq!(needed, granted);
+}
+
+#[test]
+fn a_secret_may_be_created_and_nothing_else() {
+    let of_secrets = |values: &[&str]| -> Vec<String> {
+        let all = granted(values).into_iter();
+        all.filter(|(_, resource, _)| resource.starts_with("secrets"))
+            .map(|(_, _, verb)| verb)
+            .collect()
+    };
+    assert_eq!(of_secrets(&["tls.enabled=true"]), ["create"]);
+    assert!(of_secrets(&["tls.enabled=false"]).is_empty());
 }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use streamkeeper::api::names::CONTAINER;
 
 use super::api_server::{
-    kinds::{CONFIG_MAPS, CONTROLLER_REVISIONS, KINDS, NODES, PODS, SERVICES, STATEFUL_SETS},
+    kinds::{
+        CONFIG_MAPS, CONTROLLER_REVISIONS, KINDS, NODES, PODS, SECRETS, SERVICES, STATEFUL_SETS,
+    },
     store::{Deletion, Store, rfc3339},
 };
 
@@ -61,6 +63,7 @@ pub fn collect_garbage(store: &mut Store, now: Timestamp) {
         &STATEFUL_SETS,
         &SERVICES,
         &CONFIG_MAPS,
+        &SECRETS,
         &CONTROLLER_REVISIONS,
     ] {
         for object in store.all(kind) {

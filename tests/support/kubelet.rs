@@ -8,7 +8,7 @@ use streamkeeper::api::names::{CONTAINER, SQL_KEY};
 
 use super::{
     api_server::{
-        kinds::{CONFIG_MAPS, PODS},
+        kinds::{CONFIG_MAPS, PODS, SECRETS},
         store::rfc3339,
     },
     cluster::{NODE_NAMES, text},
@@ -236,6 +236,16 @@ fn unmet(world: &World, pod: &Value) -> Option<String> {
         .iter()
         .map(|volume| text(volume, "/configMap/name"))
         .filter(|name| !name.is_empty());
+    let lost = volumes
+        .iter()
+        .map(|volume| text(volume, "/secret/secretName"))
+        .find(|name| !name.is_empty() && world.store.get(&SECRETS, namespace, name).is_none());
+    if let Some(name) = lost {
+        let pod = text(pod, "/metadata/name");
+        return Some(format!(
+            "pod {pod} mounts Secret {name}, which does not exist"
+        ));
+    }
     let name = maps.find(|name| {
         world
             .store

@@ -26,9 +26,11 @@ use streamkeeper::{
     lifecycle::Settings,
     metrics::Metrics,
     resources::PodSettings,
+    security::Keyring,
     self_test::{SelfTest, SelfTestError},
 };
 use streamkeeper_protocol::head::{Head, RunState};
+use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
@@ -37,8 +39,8 @@ use super::{
     api_server::{
         ApiServer, Kind,
         kinds::{
-            CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SERVICES, STATEFUL_SETS,
-            STREAM_JOBS, STREAM_SNAPSHOTS,
+            CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SECRETS, SERVICES,
+            STATEFUL_SETS, STREAM_JOBS, STREAM_SNAPSHOTS,
         },
         store::Deletion,
     },
@@ -80,6 +82,8 @@ pub struct Story {
     world: Arc<Mutex<World>>,
     clock: Clock,
     pub settings: Settings,
+    /// Master keys of the operator, the current one first; new revisions get certificates by it.
+    pub master_keys: Vec<u8>,
     operator: Option<Operator>,
     another: Option<Operator>,
     /// None: there is one replica, or they know nothing of each other.
@@ -124,6 +128,11 @@ fn log() -> Option<tracing::subscriber::DefaultGuard> {
     Some(tracing::subscriber::set_default(subscriber))
 }
 
+/// A master key of bytes like this.
+pub fn master_key(byte: u8) -> MasterKey {
+    MasterKey::new(&[byte; 32]).expect("a key")
+}
+
 impl Story {
     fn new() -> Self {
         let began = Instant::now();
@@ -142,6 +151,7 @@ impl Story {
             world: World::new(clock.clone()),
             clock,
             settings,
+            master_keys: vec![1],
             operator: None,
             another: None,
             election: None,
@@ -241,7 +251,13 @@ impl Story {
             folders: port,
         };
         let events = Events::new(client.clone(), identity.to_owned());
-        let (settings, clock) = (self.settings.clone(), self.clock.clone());
+        let keys = self.master_keys.iter().map(|byte| master_key(*byte));
+        let keyring = Keyring::new(keys.collect(), Arc::new(DefaultTimeProvider));
+        let settings = Settings {
+            master_key: keyring.current(),
+            ..self.settings.clone()
+        };
+        let (keyring, clock) = (Arc::new(keyring), self.clock.clone());
         let pod_settings = PodSettings {
             log_level: "info".to_owned(),
             node_toleration_seconds: 320,
@@ -274,7 +290,8 @@ impl Story {
                     caches,
                 )
                 .with_clock(clock)
-                .with_leadership(leadership);
+                .with_leadership(leadership)
+                .with_keys(keyring);
                 if sees_own_writes {
                     context
                 } else {
@@ -696,6 +713,11 @@ impl Story {
         self.head(name)
             .filter(|head| head.state == RunState::Running)
             .map(|head| head.revision)
+    }
+
+    pub fn secrets(&self) -> Vec<Value> {
+        let secrets = self.world().store.all(&SECRETS);
+        secrets.iter().map(|secret| Value::clone(secret)).collect()
     }
 
     pub fn pod(&self, name: &str) -> Value {

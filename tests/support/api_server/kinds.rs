@@ -83,6 +83,7 @@ pub static NODES: Kind = Kind {
 };
 pub static SERVICES: Kind = kind("", "v1", "services", "Service");
 pub static CONFIG_MAPS: Kind = kind("", "v1", "configmaps", "ConfigMap");
+pub static SECRETS: Kind = kind("", "v1", "secrets", "Secret");
 pub static STATEFUL_SETS: Kind = Kind {
     status: true,
     generation: true,
@@ -95,13 +96,14 @@ pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 pub static LEASES: Kind = kind("coordination.k8s.io", "v1", "leases", "Lease");
 
 /// Every served kind.
-pub static KINDS: [&Kind; 10] = [
+pub static KINDS: [&Kind; 11] = [
     &STREAM_JOBS,
     &STREAM_SNAPSHOTS,
     &PODS,
     &NODES,
     &SERVICES,
     &CONFIG_MAPS,
+    &SECRETS,
     &STATEFUL_SETS,
     &CONTROLLER_REVISIONS,
     &EVENTS,

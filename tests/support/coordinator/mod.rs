@@ -255,6 +255,9 @@ fn start(world: &mut World, pod: &Value) {
             text(pod, "/status/podIP"),
             streamkeeper_protocol::job_api::JOB_API_PORT
         ),
+        tls: pod["spec"]["volumes"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|volume| !volume["secret"].is_null())),
         node: text(pod, "/spec/nodeName").to_owned(),
         restarts: container.restarts,
         script: world

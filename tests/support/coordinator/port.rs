@@ -7,7 +7,7 @@ use std::{
 };
 
 use streamkeeper::{
-    engine::{Answer, CallError, JobApi},
+    engine::{Answer, CallError, Channel, Coordinator, JobApi},
     lifecycle::{
         Fact, JobCall, ResolvedStorage,
         snapshot::{Content, Trouble, TroubleKind, Work},
@@ -78,22 +78,23 @@ pub struct JobPort {
 }
 
 impl JobPort {
-    /// Asks the coordinator at an address.
+    /// Asks a coordinator, which answers if it is talked to as it talks.
     fn ask<T>(
         &self,
-        address: &str,
+        of: &Coordinator,
         question: impl FnOnce(&mut Process, &mut Surroundings<'_>) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
+        let (address, tls) = (&of.address, matches!(of.channel, Channel::Tls(_)));
         let mut world = self.world.lock().expect("no panic while locked");
         let now = world.now();
         let jobs = &mut world.jobs;
         let nobody = || CallError::NoAnswer {
-            address: address.to_owned(),
+            address: address.clone(),
             detail: "connection refused".to_owned(),
         };
         let found = jobs
             .at(address)
-            .filter(|process| !process.script.deaf)
+            .filter(|process| !process.script.deaf && process.tls == tls)
             .map(|process| process.address.clone())
             .ok_or_else(nobody)?;
         let uid = jobs
@@ -120,13 +121,13 @@ impl JobPort {
         answer
     }
 
-    async fn tell(&self, address: &str, call: &JobCall) -> Result<Operation, CallError> {
+    async fn tell(&self, of: &Coordinator, call: &JobCall) -> Result<Operation, CallError> {
         self.life.alive().await;
         let lost = || CallError::NoAnswer {
-            address: address.to_owned(),
+            address: of.address.clone(),
             detail: "connection reset".to_owned(),
         };
-        let serve = || self.ask(address, |process, around| process.command(around, call));
+        let serve = || self.ask(of, |process, around| process.command(around, call));
         let fate = self.world.lock().expect("no panic while locked").fate(
             format!("call {} {}", verb(call), call.key()),
             self.life.name(),
@@ -159,33 +160,31 @@ const fn verb(call: &JobCall) -> &'static str {
 }
 
 impl JobApi for JobPort {
-    fn report<'a>(&'a self, address: &'a str) -> Answer<'a, Report> {
+    fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(address, |process, _| Ok(process.report()))
+            self.ask(of, |process, _| Ok(process.report()))
         })
     }
 
-    fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight> {
+    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(address, |process, around| {
+            self.ask(of, |process, around| {
                 Ok(process.preflight(around.storage, around.heads.get(&process.job), around.now))
             })
         })
     }
 
-    fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>> {
+    fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(address, |process, _| {
-                Ok(process.operations.get(key).cloned())
-            })
+            self.ask(of, |process, _| Ok(process.operations.get(key).cloned()))
         })
     }
 
-    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation> {
-        Box::pin(self.tell(address, call))
+    fn command<'a>(&'a self, of: &'a Coordinator, call: &'a JobCall) -> Answer<'a, Operation> {
+        Box::pin(self.tell(of, call))
     }
 }
 

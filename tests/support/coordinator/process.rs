@@ -61,6 +61,8 @@ pub struct Process {
     pub first_only: bool,
     pub max_parallelism: u16,
     pub address: String,
+    /// Whether its pod mounts keys, so that it talks TLS.
+    pub tls: bool,
     pub node: String,
     /// Life of the container that it runs in.
     pub restarts: i32,
@@ -95,6 +97,7 @@ impl Process {
             first_only: false,
             max_parallelism: 128,
             address: String::new(),
+            tls: false,
             node: String::new(),
             restarts: 0,
             script: Script::default(),
