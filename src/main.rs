@@ -138,11 +138,12 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
     let keyring = Arc::new(flags.keyring()?);
-    match keyring.current() {
-        Some(fingerprint) => tracing::info!(fingerprint, "master key"),
-        None => tracing::warn!(
+    if let Some(fingerprint) = keyring.current() {
+        tracing::info!(fingerprint, "master key");
+    } else {
+        tracing::warn!(
             "no --master-key-file: coordinators and workers of new revisions talk without TLS"
-        ),
+        );
     }
     let config = kube::Config::infer().await?;
     let (metrics, readiness, stop) = (

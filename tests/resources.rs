@@ -127,13 +127,18 @@ fn a_job_with_certificates_gets_these_objects() {
     };
     let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings).unwrap();
     let owner = Owner::of(&job).unwrap();
-    golden("certificates", &children(&owner, 7, &record, 1, &pods()));
+    golden(
+        "certificates",
+        &children(&owner, 7, &record, Size::of(1), &pods()),
+    );
 
     let key = MasterKey::new(&[7; 32]).unwrap().job(&owner.uid);
     let material = Material::of(&key).unwrap();
     let secret = secret::build(&owner, record.tls.as_ref().unwrap(), &material);
     assert_eq!(secret.immutable, Some(true));
-    let volumes = children(&owner, 7, &record, 1, &pods()).stateful_set.spec;
+    let volumes = children(&owner, 7, &record, Size::of(1), &pods())
+        .stateful_set
+        .spec;
     let volumes = volumes.unwrap().template.spec.unwrap().volumes.unwrap();
     let mounted = volumes
         .into_iter()

@@ -73,6 +73,8 @@ impl ReconcileError {
             Self::Call { .. }
             | Self::NoCoordinator { .. }
             | Self::ForeignRevision { .. }
+            | Self::NoMasterKey { .. }
+            | Self::Security(_)
             | Self::NoIdentity => Duration::ZERO,
         }
     }

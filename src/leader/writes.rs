@@ -17,7 +17,7 @@ use tokio::{
 use tower::{BoxError, Layer, Service};
 
 use crate::{
-    engine::{Answer, CallError, JobApi},
+    engine::{Answer, CallError, Coordinator, JobApi},
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::job_api::{Operation, Preflight, Report};
@@ -251,31 +251,31 @@ impl std::fmt::Debug for BoundJobs {
 }
 
 impl JobApi for BoundJobs {
-    fn report<'a>(&'a self, address: &'a str) -> Answer<'a, Report> {
-        self.inner.report(address)
+    fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report> {
+        self.inner.report(of)
     }
 
-    fn preflight<'a>(&'a self, address: &'a str) -> Answer<'a, Preflight> {
-        self.inner.preflight(address)
+    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
+        self.inner.preflight(of)
     }
 
-    fn operation<'a>(&'a self, address: &'a str, key: &'a str) -> Answer<'a, Option<Operation>> {
-        self.inner.operation(address, key)
+    fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {
+        self.inner.operation(of, key)
     }
 
-    fn command<'a>(&'a self, address: &'a str, call: &'a JobCall) -> Answer<'a, Operation> {
+    fn command<'a>(&'a self, of: &'a Coordinator, call: &'a JobCall) -> Answer<'a, Operation> {
         Box::pin(async move {
-            let asked = self.leadership.bounded(self.inner.command(address, call));
+            let asked = self.leadership.bounded(self.inner.command(of, call));
             asked
                 .await
-                .unwrap_or_else(|not_leading| Err(not_asked(address, not_leading)))
+                .unwrap_or_else(|not_leading| Err(not_asked(of, not_leading)))
         })
     }
 }
 
-fn not_asked(address: &str, why: NotLeading) -> CallError {
+fn not_asked(of: &Coordinator, why: NotLeading) -> CallError {
     CallError::NoAnswer {
-        address: address.to_owned(),
+        address: of.address.clone(),
         detail: why.to_string(),
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::Request;
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper::{
-    engine::{CallError, JobApi},
+    engine::{CallError, Channel, Coordinator, JobApi},
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::job_api::ApiError;
@@ -27,6 +27,14 @@ use crate::support::{coordinator::JobPort, world::World};
 
 const JSON: &str = "application/json";
 
+/// The coordinator in the pod with this address.
+pub fn at(address: SocketAddr) -> Coordinator {
+    Coordinator {
+        address: address.to_string(),
+        channel: Channel::Plain,
+    }
+}
+
 /// Serves the Job API at the address of a pod.
 pub async fn serve_job_api(
     address: SocketAddr,
@@ -38,14 +46,14 @@ pub async fn serve_job_api(
         let (port, trap, life) = (port.clone(), trap.clone(), life.clone());
         async move {
             let life = life.load(Ordering::Acquire);
-            answer(&address.to_string(), &port, &trap, life, request).await
+            answer(&at(address), &port, &trap, life, request).await
         }
     })
     .await
 }
 
 async fn answer(
-    address: &str,
+    coordinator: &Coordinator,
     port: &JobPort,
     trap: &Trap,
     life: usize,
@@ -57,11 +65,11 @@ async fn answer(
             return pending().await;
         }
         return match path.strip_prefix("/v1/").unwrap_or_default() {
-            "report" => told(200, port.report(address).await),
-            "preflight" => told(200, port.preflight(address).await),
+            "report" => told(200, port.report(coordinator).await),
+            "preflight" => told(200, port.preflight(coordinator).await),
             other => match other.strip_prefix("operations/") {
                 None => reply(404, JSON, "{}"),
-                Some(key) => match port.operation(address, key).await {
+                Some(key) => match port.operation(coordinator, key).await {
                     Ok(None) => reply(404, JSON, "{}"),
                     found => told(200, found),
                 },
@@ -74,7 +82,7 @@ async fn answer(
     if fate == Fate::Lost {
         return pending().await;
     }
-    let answer = told(202, port.command(address, &call).await);
+    let answer = told(202, port.command(coordinator, &call).await);
     let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
     trap.done(place, code, None);
     if fate == Fate::LastServed {

@@ -13,7 +13,7 @@ use streamkeeper::engine::JobApi;
 use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
 
 use super::{
-    coordinators::serve_job_api,
+    coordinators::{at, serve_job_api},
     reflection::{PARTS, Reflection, value},
     server::Server,
     trap::Trap,
@@ -238,7 +238,7 @@ pub async fn turn(
         servers.retain(|uid, _| wanted.contains_key(uid));
         let mut runners = Vec::new();
         for (uid, address) in wanted {
-            if let Ok(report) = port.report(&address.to_string()).await
+            if let Ok(report) = port.report(&at(address)).await
                 && let Some(attempt) = report.attempt
                 && report.phase != JobPhase::Stopped
             {

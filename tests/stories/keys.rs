@@ -25,8 +25,8 @@ fn restart(story: &mut Story, master_keys: &[u8]) {
 fn key_of(story: &Story, name: &str) -> Option<String> {
     let pod = story.pod(name);
     let mounted = pod["spec"]["volumes"].as_array()?.iter();
-    let secret = mounted.filter_map(|volume| volume["secret"]["secretName"].as_str());
-    secret.last().map(str::to_owned)
+    let mut secrets = mounted.filter_map(|volume| volume["secret"]["secretName"].as_str());
+    secrets.next_back().map(str::to_owned)
 }
 
 async fn pods_get_their_keys_before_they_start_and_nobody_reads_them(story: &mut Story) {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! * [`key`]: master key, job key, worker key and how one follows from the other.
-//! * [`rotation`]: epochs.
+//! * [`rotation`] of epochs.
 //! * [`certificate`]: certificate authorities and what they sign.
 //! * [`material`]: what a Secret holds.
 //! * [`identity`]: what a worker and the operator need for TLS at this moment.
