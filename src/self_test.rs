@@ -1,17 +1,21 @@
-//! `streamkeeper self-test`: a small job through a start, checkpoints, a suspension and a resumption, on the cluster it runs in. `helm test` runs it.
+//! `streamkeeper self-test`: a small job through a start, checkpoints, a suspension and a resumption, a snapshot and the way back to it, on the cluster it runs in. `helm test` runs it.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     api::{
         condition,
-        v1alpha1::{HistoryEntry, StreamJob, TransitionKind},
+        v1alpha1::{
+            HistoryEntry, Outcome, SnapshotPhase, StreamJob, StreamSnapshot, TransitionKind,
+        },
     },
     kube_ext::{ApiError, bounded},
 };
@@ -32,13 +36,13 @@ pub enum SelfTestError {
     #[error(transparent)]
     Api(#[from] ApiError),
     /// Something did not happen in time.
-    #[error("waited {} s for {what}; the job says: {says}", waited.as_secs())]
+    #[error("waited {} s for {what}; it says: {says}", waited.as_secs())]
     Late {
         /// What.
         what: &'static str,
         /// How long.
         waited: Duration,
-        /// Its conditions.
+        /// The conditions of what was waited for.
         says: String,
     },
     /// The manifest is not what this version understands.
@@ -59,28 +63,39 @@ pub enum SelfTestError {
 pub struct SelfTest {
     /// Namespace of the job.
     pub namespace: String,
-    /// Name of the job; one of that name from a test before is deleted first.
+    /// Name of the job and of its snapshot; those of a test before are deleted first.
     pub name: String,
     /// How long each step may take.
     pub patience: Duration,
 }
 
 impl SelfTest {
-    /// Runs it; the job is deleted in any case. `tell` is told of every step.
+    /// Runs it; job and snapshot are deleted in any case. `tell` is told of every step.
     pub async fn run(&self, client: Client, tell: impl Fn(&str)) -> Result<(), SelfTestError> {
-        let jobs: Api<StreamJob> = Api::namespaced(client, &self.namespace);
-        self.remove(&jobs).await?;
-        let result = self.steps(&jobs, &tell).await;
-        let removed = self.remove(&jobs).await;
+        let jobs: Api<StreamJob> = Api::namespaced(client.clone(), &self.namespace);
+        let snapshots: Api<StreamSnapshot> = Api::namespaced(client, &self.namespace);
+        self.clear(&jobs, &snapshots).await?;
+        let result = self.steps(&jobs, &snapshots, &tell).await;
+        let removed = self.clear(&jobs, &snapshots).await;
         result?;
         removed?;
         tell("deleted, and everything of it is gone");
         Ok(())
     }
 
+    async fn clear(
+        &self,
+        jobs: &Api<StreamJob>,
+        snapshots: &Api<StreamSnapshot>,
+    ) -> Result<(), SelfTestError> {
+        self.remove(jobs, says).await?;
+        self.remove(snapshots, snapshot_says).await
+    }
+
     async fn steps(
         &self,
         jobs: &Api<StreamJob>,
+        snapshots: &Api<StreamSnapshot>,
         tell: &impl Fn(&str),
     ) -> Result<(), SelfTestError> {
         let job: StreamJob = serde_json::from_value(json!({
@@ -88,28 +103,25 @@ impl SelfTest {
             "metadata": { "name": self.name, "namespace": self.namespace },
             "spec": { "sql": { "text": SQL }, "workers": { "replicas": 1 }, "checkpoints": { "interval": "1s" } },
         }))?;
-        bounded(
-            "create",
-            self.what(),
-            jobs.create(&PostParams::default(), &job),
-        )
-        .await?;
+        self.create(jobs, &job).await?;
         tell("created");
-        self.until(jobs, "Ready and a checkpoint", |job| {
-            is(job, condition::kind::READY) && checkpoint(job).is_some()
+        self.until(jobs, says, "Ready and a checkpoint", |job| {
+            settled(job) && is(job, condition::kind::READY) && checkpoint(job).is_some()
         })
         .await?;
         tell("it runs and takes checkpoints");
         self.patch(jobs, json!({ "suspend": true })).await?;
         let job = self
-            .until(jobs, "Suspended", |job| is(job, condition::kind::SUSPENDED))
+            .until(jobs, says, "Suspended", |job| {
+                settled(job) && is(job, condition::kind::SUSPENDED)
+            })
             .await?;
         let suspended = checkpoint(&job).unwrap_or(0);
         tell(&format!("suspended at checkpoint {suspended}"));
         self.patch(jobs, json!({ "suspend": false })).await?;
         let job = self
-            .until(jobs, "Ready, with what it went on from", |job| {
-                is(job, condition::kind::READY) && resumption(job).is_some()
+            .until(jobs, says, "Ready, with what it went on from", |job| {
+                settled(job) && is(job, condition::kind::READY) && resumption(job).is_some()
             })
             .await?;
         let resumed = resumption(&job).and_then(|entry| entry.restored_from);
@@ -117,11 +129,59 @@ impl SelfTest {
             return Err(SelfTestError::WentBack { suspended, resumed });
         }
         tell(&format!("resumed from checkpoint {}", resumed.unwrap_or(0)));
+        self.there_and_back(jobs, snapshots, tell).await
+    }
+
+    /// Takes a snapshot and goes back to it.
+    async fn there_and_back(
+        &self,
+        jobs: &Api<StreamJob>,
+        snapshots: &Api<StreamSnapshot>,
+        tell: &impl Fn(&str),
+    ) -> Result<(), SelfTestError> {
+        let snapshot: StreamSnapshot = serde_json::from_value(json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamSnapshot",
+            "metadata": { "name": self.name, "namespace": self.namespace },
+            "spec": { "jobRef": { "name": self.name }, "deletionPolicy": "Delete" },
+        }))?;
+        self.create(snapshots, &snapshot).await?;
+        let snapshot = self
+            .until(snapshots, snapshot_says, "a complete snapshot", |found| {
+                let status = found.status.as_ref();
+                status.and_then(|status| status.phase) == Some(SnapshotPhase::Completed)
+            })
+            .await?;
+        let held = snapshot.status.and_then(|status| status.checkpoint);
+        let held = held.map_or(0, |held| held.id);
+        tell(&format!("snapshot of checkpoint {held}"));
+        self.patch(
+            jobs,
+            json!({ "restoreFrom": { "snapshotRef": { "name": self.name } } }),
+        )
+        .await?;
+        self.until(jobs, says, "Ready, back at the snapshot", |job| {
+            let status = job.status.as_ref();
+            let acted = status.and_then(|status| status.restore_from.as_ref());
+            settled(job)
+                && is(job, condition::kind::READY)
+                && acted.is_some_and(|acted| acted.result == Outcome::Succeeded)
+        })
+        .await?;
+        tell(&format!("went back to checkpoint {held}"));
         Ok(())
     }
 
-    fn what(&self) -> String {
-        format!("StreamJob {}/{}", self.namespace, self.name)
+    fn what<K: Resource<DynamicType = ()>>(&self) -> String {
+        format!("{} {}/{}", K::kind(&()), self.namespace, self.name)
+    }
+
+    async fn create<K>(&self, api: &Api<K>, object: &K) -> Result<(), SelfTestError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let params = PostParams::default();
+        bounded("create", self.what::<K>(), api.create(&params, object)).await?;
+        Ok(())
     }
 
     async fn patch(&self, jobs: &Api<StreamJob>, spec: Value) -> Result<(), SelfTestError> {
@@ -129,29 +189,36 @@ impl SelfTest {
         let params = PatchParams::default();
         bounded(
             "change",
-            self.what(),
+            self.what::<StreamJob>(),
             jobs.patch(&self.name, &params, &patch),
         )
         .await?;
         Ok(())
     }
 
-    async fn look(&self, jobs: &Api<StreamJob>) -> Result<Option<StreamJob>, SelfTestError> {
-        Ok(bounded("read", self.what(), jobs.get_opt(&self.name)).await?)
+    async fn look<K>(&self, api: &Api<K>) -> Result<Option<K>, SelfTestError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        Ok(bounded("read", self.what::<K>(), api.get_opt(&self.name)).await?)
     }
 
-    async fn until(
+    async fn until<K>(
         &self,
-        jobs: &Api<StreamJob>,
+        api: &Api<K>,
+        says: impl Fn(&K) -> String,
         what: &'static str,
-        is_so: impl Fn(&StreamJob) -> bool,
-    ) -> Result<StreamJob, SelfTestError> {
+        is_so: impl Fn(&K) -> bool,
+    ) -> Result<K, SelfTestError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
         let mut waited = Duration::ZERO;
         loop {
-            let job = self.look(jobs).await?;
-            let says = job.as_ref().map_or_else(String::new, says);
-            if let Some(job) = job.filter(|job| settled(job) && is_so(job)) {
-                return Ok(job);
+            let found = self.look(api).await?;
+            let says = found.as_ref().map_or_else(String::new, &says);
+            if let Some(found) = found.filter(&is_so) {
+                return Ok(found);
             }
             if waited >= self.patience {
                 return Err(SelfTestError::Late { what, waited, says });
@@ -161,20 +228,27 @@ impl SelfTest {
         }
     }
 
-    async fn remove(&self, jobs: &Api<StreamJob>) -> Result<(), SelfTestError> {
+    async fn remove<K>(
+        &self,
+        api: &Api<K>,
+        says: impl Fn(&K) -> String,
+    ) -> Result<(), SelfTestError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
         let mut waited = Duration::ZERO;
-        while let Some(job) = self.look(jobs).await? {
-            if job.metadata.deletion_timestamp.is_none() {
+        while let Some(found) = self.look(api).await? {
+            if found.meta().deletion_timestamp.is_none() {
                 let params = DeleteParams::default();
-                let deleting = jobs.delete(&self.name, &params);
-                match bounded("delete", self.what(), deleting).await {
+                let deleting = api.delete(&self.name, &params);
+                match bounded("delete", self.what::<K>(), deleting).await {
                     Ok(_) => {}
                     Err(error) if error.is_not_found() => return Ok(()),
                     Err(error) => return Err(error.into()),
                 }
             }
             if waited >= self.patience {
-                let (what, says) = ("its deletion", says(&job));
+                let (what, says) = ("its deletion", says(&found));
                 return Err(SelfTestError::Late { what, waited, says });
             }
             tokio::time::sleep(LOOK).await;
@@ -211,7 +285,20 @@ fn resumption(job: &StreamJob) -> Option<&HistoryEntry> {
 }
 
 fn says(job: &StreamJob) -> String {
-    let conditions = job.status.iter().flat_map(|status| &status.conditions);
+    told(
+        job.status.iter().flat_map(|status| &status.conditions),
+        &job.namespace().unwrap_or_default(),
+    )
+}
+
+fn snapshot_says(snapshot: &StreamSnapshot) -> String {
+    told(
+        snapshot.status.iter().flat_map(|status| &status.conditions),
+        &snapshot.namespace().unwrap_or_default(),
+    )
+}
+
+fn told<'a>(conditions: impl Iterator<Item = &'a Condition>, namespace: &str) -> String {
     let all: Vec<String> = conditions
         .map(|condition| {
             let (kind, status) = (&condition.type_, &condition.status);
@@ -222,10 +309,7 @@ fn says(job: &StreamJob) -> String {
         })
         .collect();
     if all.is_empty() {
-        format!(
-            "nothing; is an operator looking after namespace {}?",
-            job.namespace().unwrap_or_default()
-        )
+        format!("nothing; is an operator looking after namespace {namespace}?")
     } else {
         all.join(", ")
     }

@@ -147,6 +147,7 @@ class BadInput(JobStory):
             return None if "a.json" in message and "line 2" in message else message or "no failure yet"
 
         self.job.wait("the failure to name a.json line 2", probe, SLOW)
+        self.expect_stalled("BadRecord", "a.json", "line 2")
         self.kubectl.apply(manifest(self.counting(",\n  'json.ignore-parse-errors' = 'true'", rate=1000)))
         self.expect_completed()
         rows, _ = self.counts()["x"]

@@ -53,6 +53,7 @@ pub enum Stalled {
     StorageUnreachable,
     SnapshotNotFound,
     RestoreFailed,
+    BadRecord,
     SavepointFailed,
     UpgradeRolledBack,
     ImagePullFailed,
@@ -84,7 +85,7 @@ impl Reconciling {
 
 impl Stalled {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidSpec,
         Self::InvalidSql,
         Self::StateIncompatible,
@@ -93,6 +94,7 @@ impl Stalled {
         Self::StorageUnreachable,
         Self::SnapshotNotFound,
         Self::RestoreFailed,
+        Self::BadRecord,
         Self::SavepointFailed,
         Self::UpgradeRolledBack,
         Self::ImagePullFailed,
@@ -114,6 +116,7 @@ impl Stalled {
             Self::StorageUnreachable => "StorageUnreachable",
             Self::SnapshotNotFound => "SnapshotNotFound",
             Self::RestoreFailed => "RestoreFailed",
+            Self::BadRecord => "BadRecord",
             Self::SavepointFailed => "SavepointFailed",
             Self::UpgradeRolledBack => "UpgradeRolledBack",
             Self::ImagePullFailed => "ImagePullFailed",

@@ -12,7 +12,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::observed::{
-    PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
+    Disruption, PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
 };
 use crate::api::{
     condition,
@@ -102,10 +102,24 @@ impl ChildObjects {
                 .as_ref()
                 .and_then(|node| self.lost_nodes.get(node))
                 .copied(),
+            disruption: disruption(pod),
             node,
             name,
         }
     }
+}
+
+/// Whether somebody ends a pod that is not to blame.
+fn disruption(pod: &Pod) -> Option<Disruption> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let condition = conditions
+        .iter()
+        .find(|known| known.type_ == "DisruptionTarget" && known.status == "True")?;
+    Some(Disruption {
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: condition.message.clone().unwrap_or_default(),
+        since: condition.last_transition_time.as_ref()?.0,
+    })
 }
 
 /// What a decision about a job sees of a snapshot.

@@ -2,20 +2,29 @@
 //!
 //! That is safe only because HEAD fences whatever still runs there: a lost coordinator loses its next write, a lost worker has no coordinator.
 
-use super::{action::Action, draft::Draft};
+use super::{action::Action, draft::Draft, record::happened};
 
 pub(super) fn release(draft: &mut Draft<'_>) {
     let input = draft.input;
-    let lost = input
+    let pods = input
         .observed
         .revisions
         .values()
-        .flat_map(|facts| &facts.pods)
-        .filter(|pod| {
-            pod.node_lost_since
-                .is_some_and(|since| guard!("a lost node has time to come back": input.passed(since, input.settings.node_lost_timeout)))
-        });
-    for pod in lost {
+        .flat_map(|facts| &facts.pods);
+    for pod in pods {
+        let Some(since) = pod.node_lost_since else {
+            continue;
+        };
+        if !guard!("a lost node has time to come back": input.passed(since, input.settings.node_lost_timeout))
+        {
+            continue;
+        }
+        let message = format!(
+            "node {} does not answer; pod {} is removed from it by force and starts elsewhere. Whatever still runs there is fenced and harms nobody",
+            pod.node.as_deref().unwrap_or("unknown"),
+            pod.name
+        );
+        happened(draft, "NodeLost", ("NodeLost", pod), since, message);
         draft.actions.push(Action::ForceDeletePod {
             name: pod.name.clone(),
             uid: pod.uid.clone(),

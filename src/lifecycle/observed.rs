@@ -203,6 +203,19 @@ pub struct PodFacts {
     pub node: Option<String>,
     /// Since when its node is lost, if it is.
     pub node_lost_since: Option<Timestamp>,
+    /// Why it is being moved away, if it is.
+    pub disruption: Option<Disruption>,
+}
+
+/// Somebody ends a healthy pod: an eviction, a drain, a preemption, pressure on its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disruption {
+    /// `EvictionByEvictionAPI`, `TerminationByKubelet`, `PreemptionByScheduler`, ...
+    pub reason: String,
+    /// Kubernetes' sentence.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Why a container waits.

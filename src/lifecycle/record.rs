@@ -6,6 +6,7 @@ use streamkeeper_protocol::job_api::{CheckpointReport, Pause, PauseReason, Repor
 use super::{
     action::EventKind,
     draft::{Draft, HISTORY, time},
+    observed::PodFacts,
     situation::Standing,
 };
 use crate::api::{
@@ -44,6 +45,7 @@ pub(super) fn owner(draft: &mut Draft<'_>) {
 /// Notes what the running revision says about itself.
 pub(super) fn observations(draft: &mut Draft<'_>) {
     workers(draft);
+    evictions(draft);
     let Some(report) = draft
         .current()
         .and_then(|current| draft.input.report(current))
@@ -289,6 +291,51 @@ fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i
     }
 }
 
+/// Notes what happened to a pod, and tells of it, unless the status knows of something as late already.
+pub(super) fn happened(
+    draft: &mut Draft<'_>,
+    reason: &'static str,
+    (event, pod): (&'static str, &PodFacts),
+    since: Timestamp,
+    message: String,
+) {
+    let known = draft.status.last_failure.as_ref();
+    if known.is_some_and(|known| known.time.0 >= time(since).0) {
+        return;
+    }
+    draft.tell(EventKind::Warning, event, message.clone());
+    draft.status.last_failure = Some(FailureStatus {
+        time: time(since),
+        reason: reason.to_owned(),
+        worker: Some(pod.name.clone()),
+        message,
+    });
+}
+
+/// Pods of the running revision that somebody ends though they are healthy.
+fn evictions(draft: &mut Draft<'_>) {
+    let Some(current) = draft.current() else {
+        return;
+    };
+    for pod in &draft.input.revision(current).pods {
+        let Some(disruption) = &pod.disruption else {
+            continue;
+        };
+        let node = pod.node.as_deref().unwrap_or("unknown");
+        let message = format!(
+            "pod {} has to leave node {node} ({}: {}); it is given time for a final checkpoint, and the job goes on from there once its next pod is up",
+            pod.name, disruption.reason, disruption.message
+        );
+        happened(
+            draft,
+            "Evicted",
+            ("WorkerEvicted", pod),
+            disruption.since,
+            message,
+        );
+    }
+}
+
 fn failure(draft: &mut Draft<'_>, report: &Report) {
     let Some(failure) = &report.last_failure else {
         return;
@@ -314,15 +361,23 @@ fn failure(draft: &mut Draft<'_>, report: &Report) {
     if let (Some(pod), Some(ended)) = (pod, ended)
         && ended.reason == "OOMKilled"
     {
+        let limit = draft
+            .current_record()
+            .and_then(|record| record.resources.as_ref()?.limits.get("memory"))
+            .map_or_else(String::new, |limit| format!(" of {}", limit.0));
         let note = format!(
-            "pod {} was killed for using more memory than its limit; raise spec.workers.resources.limits.memory",
+            "pod {} was killed for using more memory than its limit{limit}; raise spec.workers.resources.limits.memory",
             pod.name
         );
         draft.tell(EventKind::Warning, "WorkerOOMKilled", note);
     }
     draft.status.last_failure = Some(FailureStatus {
         time,
-        reason: ended.map_or_else(|| "Failed".to_owned(), |ended| ended.reason.clone()),
+        reason: match ended {
+            _ if failure.terminated => "Terminated".to_owned(),
+            Some(ended) => ended.reason.clone(),
+            None => "Failed".to_owned(),
+        },
         worker: pod.map(|pod| pod.name.clone()),
         message: failure.message.clone(),
     });

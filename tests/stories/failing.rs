@@ -49,6 +49,15 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
         .await;
     story.ready("delays").await;
     story.next_checkpoint("delays").await;
+    let told = story.noted();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|(reason, _)| reason == "NodeLost")
+        .collect();
+    assert!(
+        told.len() == 1 && told[0].1.contains(&node) && told[0].1.contains("delays-r1-0"),
+        "{told:?}"
+    );
     let status = story.status("delays");
     assert_eq!(
         status.revision.expect("revisions").current,
@@ -57,6 +66,41 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
     );
     assert!(status.restarts.is_some_and(|restarts| restarts.count > 0));
     assert!(status.last_restore.is_some());
+}
+
+async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_checkpoint(
+    story: &mut Story,
+) {
+    running(story).await;
+    let node = text(&story.pod("delays-r1-1"), "/spec/nodeName").to_owned();
+    story.evict("delays-r1-1");
+    story
+        .until("the eviction is told", |story| {
+            story.events().contains(&"WorkerEvicted".to_owned())
+        })
+        .await;
+    let (_, note) = story
+        .noted()
+        .into_iter()
+        .find(|(reason, _)| reason == "WorkerEvicted")
+        .expect("an event");
+    assert_eq!(
+        note,
+        format!(
+            "pod delays-r1-1 has to leave node {node} (EvictionByEvictionAPI: Eviction API: evicting); it is given time for a final checkpoint, and the job goes on from there once its next pod is up"
+        )
+    );
+    story
+        .until("the job runs again", |story| {
+            story.head("delays").is_some_and(|head| head.attempt == 2) && story.is_ready("delays")
+        })
+        .await;
+    let told = |reason: &str| {
+        let events = story.events();
+        events.iter().filter(|event| *event == reason).count()
+    };
+    assert_eq!(told("WorkerEvicted"), 1);
+    assert_eq!(told("NodeLost"), 0);
 }
 
 async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
@@ -77,6 +121,12 @@ async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
         (failure.reason.as_str(), failure.worker.as_deref()),
         ("OOMKilled", Some("delays-r1-1")),
         "{failure:?}"
+    );
+    let told = story.noted();
+    let oom = told.iter().find(|(reason, _)| reason == "WorkerOOMKilled");
+    assert!(
+        oom.is_some_and(|(_, note)| note.contains("pod delays-r1-1 was killed")),
+        "{told:?}"
     );
     assert_eq!(story.status("delays").restarts.expect("restarts").count, 1);
 }
@@ -319,6 +369,7 @@ async fn two_operators_at_once_do_no_harm(story: &mut Story) {
 
 stories![
     the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere,
+    a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_checkpoint,
     a_worker_that_ran_out_of_memory_is_named,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,

@@ -625,6 +625,24 @@ impl Story {
         cluster::mark(&mut world.store, node, "Unknown", now);
     }
 
+    /// A pod is evicted, as `kubectl drain` does it.
+    pub fn evict(&mut self, pod: &str) {
+        let now = self.now();
+        let mut conditions = self.pod(pod)["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions.push(json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": now.to_string(),
+        }));
+        let patch = json!({ "status": { "conditions": conditions } });
+        self.world()
+            .store
+            .merge(&PODS, NAMESPACE, pod, &patch, now)
+            .expect("a pod");
+        self.remove(&PODS, pod);
+    }
+
     /// The container of a pod ends.
     pub fn kill(&mut self, pod: &str, exit: Exit) {
         let uid = text(&self.pod(pod), "/metadata/uid").to_owned();

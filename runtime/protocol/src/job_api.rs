@@ -180,7 +180,7 @@ pub enum PauseReason {
 /// Why a coordinator cannot go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// Reason as in conditions: `InvalidSQL`, `StateIncompatible`, `StateInUse`, `StorageAccessDenied`, `StorageUnreachable`, `SinkCommitLost`, `RestoreFailed`.
+    /// Reason as in conditions: `InvalidSQL`, `StateIncompatible`, `StateInUse`, `StorageAccessDenied`, `StorageUnreachable`, `SinkCommitLost`, `RestoreFailed`, `BadRecord`.
     pub reason: String,
     /// What was tried, on what, what to do.
     pub message: String,

@@ -94,10 +94,16 @@ impl AttemptFailure {
         Self::because(storage_reason(error), format!("{what}: {error}"))
     }
 
-    pub(super) fn job_error(&self) -> Option<JobError> {
+    /// What a person has to know of it, after so many failures at the same checkpoint.
+    pub(super) fn job_error(&self, (times, at): (u32, Option<u64>)) -> Option<JobError> {
+        let again = match at {
+            _ if times < 2 => String::new(),
+            Some(checkpoint) => format!(" ({times} times in a row from checkpoint {checkpoint})"),
+            None => format!(" ({times} times in a row from the beginning)"),
+        };
         self.reason.map(|reason| JobError {
             reason: reason.to_owned(),
-            message: self.message.clone(),
+            message: format!("{}{again}", self.message),
         })
     }
 }

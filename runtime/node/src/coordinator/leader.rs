@@ -412,7 +412,7 @@ impl<'a> Leader<'a> {
             self.desk.pauses.begin(PauseReason::Failure, flowed, last);
         }
         self.stop_graph();
-        self.desk.show_error(failure.job_error());
+        self.desk.show_error(failure.job_error(self.failures));
         self.desk.show_failure(Failure {
             at_ms: clock::now_ms(),
             worker: failure.worker,
