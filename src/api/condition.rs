@@ -37,7 +37,6 @@ pub enum Reconciling {
     RollingBack,
     Suspending,
     Resuming,
-    Restarting,
     Deleting,
 }
 
@@ -65,6 +64,20 @@ pub enum Stalled {
 }
 
 impl Reconciling {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::Provisioning,
+        Self::Preparing,
+        Self::HandingOver,
+        Self::Verifying,
+        Self::Restoring,
+        Self::Rescaling,
+        Self::RollingBack,
+        Self::Suspending,
+        Self::Resuming,
+        Self::Deleting,
+    ];
+
     /// The reason as it stands in the condition.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -77,7 +90,6 @@ impl Reconciling {
             Self::RollingBack => "RollingBack",
             Self::Suspending => "Suspending",
             Self::Resuming => "Resuming",
-            Self::Restarting => "Restarting",
             Self::Deleting => "Deleting",
         }
     }

@@ -7,6 +7,7 @@
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`chains`]: edits drawn at random.
+//! * [`telling`]: what all of that tells people is what the documentation says.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //!
 //! `STORY_LOG=debug cargo test --test stories NAME -- --nocapture` shows what the operator thinks.
@@ -59,6 +60,7 @@ mod scaling;
 mod starting;
 mod stopping;
 mod storming;
+mod telling;
 mod upgrading;
 
 /// Every story but those about crashes, which ask for nothing else.

@@ -124,10 +124,13 @@ fn the_self_test_needs_what_its_role_grants() {
         .iter()
         .find(|role| role["metadata"]["name"] == "streamkeeper-test")
         .expect("a role of the self-test");
-    let rule = &role["rules"][0];
-    let granted: BTreeSet<Use> = strings(&rule["verbs"])
-        .into_iter()
-        .map(|verb| ("streamkeeper.dev".to_owned(), "streamjobs".to_owned(), verb))
+    let rules = role["rules"].as_array().expect("rules").iter();
+    let granted: BTreeSet<Use> = rules
+        .flat_map(|rule| {
+            let resource = strings(&rule["resources"]).concat();
+            let verbs = strings(&rule["verbs"]).into_iter();
+            verbs.map(move |verb| ("streamkeeper.dev".to_owned(), resource.clone(), verb))
+        })
         .collect();
     assert_eq!(needed, granted);
 }

@@ -35,6 +35,8 @@ pub struct World {
     pub effects: Vec<String>,
     /// The same with time and author.
     pub log: Vec<(Timestamp, String, String)>,
+    /// What it told people: reasons of conditions that are a state of their own, and of events.
+    pub told: BTreeSet<String>,
     /// What it needs to be allowed.
     pub uses: BTreeSet<Use>,
     /// What `streamkeeper self-test` needs to be allowed.
@@ -66,6 +68,7 @@ impl World {
             interferences: Vec::new(),
             effects: Vec::new(),
             log: Vec::new(),
+            told: BTreeSet::new(),
             uses: BTreeSet::new(),
             uses_of_self_test: BTreeSet::new(),
             terminating: BTreeSet::new(),
@@ -97,6 +100,25 @@ impl World {
         }
         kubelet::run(self);
         coordinator::run(self);
+    }
+
+    /// Notes what an object of a call tells people.
+    pub fn hear(&mut self, object: &Value) {
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let reasons = conditions.filter_map(|condition| {
+            let kind = text(condition, "/type");
+            let tells = match text(condition, "/status") {
+                "True" => ["Reconciling", "Stalled"].contains(&kind),
+                "False" => kind == "CheckpointsHealthy",
+                _ => false,
+            };
+            tells.then(|| text(condition, "/reason").to_owned())
+        });
+        let event = (object["kind"] == "Event").then(|| text(object, "/reason").to_owned());
+        self.told.extend(reasons.chain(event));
     }
 
     /// How long a call takes.

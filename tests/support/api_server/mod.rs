@@ -169,6 +169,7 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
         }
         (Verb::Create, None) => {
             world.admit(call)?;
+            world.hear(&call.body);
             world
                 .store
                 .create(kind, namespace, call.body.clone(), now)
@@ -178,10 +179,13 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
             .store
             .merge(kind, namespace, name, &call.body, now)
             .map(|object| answer(200, &object)),
-        (Verb::Update, Some(Subresource::Status)) => world
-            .store
-            .replace_status(kind, namespace, name, &call.body)
-            .map(|object| answer(200, &object)),
+        (Verb::Update, Some(Subresource::Status)) => {
+            world.hear(&call.body);
+            world
+                .store
+                .replace_status(kind, namespace, name, &call.body)
+                .map(|object| answer(200, &object))
+        }
         (Verb::Delete, None) => {
             let how =
                 Deletion::of(&call.body).map_err(|why| Refusal::invalid("DeleteOptions", &why))?;
