@@ -7,11 +7,12 @@ use std::{
 };
 
 use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
 use streamkeeper::clock::Clock;
 
 use super::{
     api_server::{Call, Refusal, Verb, store::Store},
-    cluster::{self, Cluster, collect_garbage, run_stateful_sets},
+    cluster::{self, Cluster, collect_garbage, run_stateful_sets, text},
     coordinator::{self, Coordinators},
     interference::{Fate, Interference},
     kubelet::{self, Kubelets},

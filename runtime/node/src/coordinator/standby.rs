@@ -187,7 +187,7 @@ async fn look(
                 message = failure.message,
                 "HEAD names this revision, but it cannot go on from there"
             );
-            desk.show_error(failure.job_error());
+            desk.show_error(failure.job_error((1, None)));
             preflight.check(desk, job, head.last.as_ref());
             (WATCH, None)
         }
