@@ -64,7 +64,7 @@ pub(super) fn version<K: ResourceExt>(object: &K) -> u64 {
 }
 
 /// Namespace and name of a job.
-type JobKey = (String, String);
+pub(super) type JobKey = (String, String);
 
 #[derive(Debug)]
 struct Scope<K> {
@@ -206,6 +206,13 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
             .find(|child| child.meta().name.as_deref() == Some(name))
     }
 
+    /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all the same.
+    pub(super) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
+        let found = self.find(&job.0, &job.1, name);
+        found.is_none_or(|object| is_gone(object.as_ref(), uid))
+            || self.reached(&job.0, u64::MAX, then)
+    }
+
     /// Jobs with a child like this.
     pub(super) fn jobs_with(&self, like: impl Fn(&K) -> bool) -> Vec<ObjectRef<StreamJob>> {
         let state = self.state();
@@ -228,6 +235,11 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
         });
         scope.is_none_or(|scope| scope.lists.reached(version, then))
     }
+}
+
+/// Whether an object is not the one with this uid, or on its way out.
+pub(super) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
+    object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
 }
 
 /// Replaces what there is of a namespace by what a list brought; answers the jobs for which that makes a difference.

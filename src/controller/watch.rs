@@ -35,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    cache::{Cache, LostNodes},
+    cache::{Cache, LostNodes, is_gone},
     context::Context,
     error::ReconcileError,
     own_kinds::{Merger, OwnLists},
@@ -109,38 +109,42 @@ impl Caches {
 
     /// Whether the caches show what was written for a job at some time.
     pub(super) fn show(&self, job: &StreamJob, written: &Written, at: Instant) -> bool {
-        let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+        let of = (job.namespace().unwrap_or_default(), job.name_any());
+        let namespace = &of.0;
         match written {
             Written::Version { kind, version } => match kind {
                 Kind::StreamJob => {
                     super::cache::version(job) >= *version
-                        || self.job_lists.reached(&namespace, u64::MAX, at)
+                        || self.job_lists.reached(namespace, u64::MAX, at)
                 }
-                Kind::StreamSnapshot => self.snapshot_lists.reached(&namespace, *version, at),
-                Kind::StatefulSet => self.stateful_sets.reached(&namespace, *version, at),
+                Kind::StreamSnapshot => self.snapshot_lists.reached(namespace, *version, at),
+                Kind::StatefulSet => self.stateful_sets.reached(namespace, *version, at),
                 Kind::ControllerRevision => {
-                    self.controller_revisions.reached(&namespace, *version, at)
+                    self.controller_revisions.reached(namespace, *version, at)
                 }
-                Kind::Service => self.services.reached(&namespace, *version, at),
-                Kind::ConfigMap => self.config_maps.reached(&namespace, *version, at),
-                Kind::Pod => self.pods.reached(&namespace, *version, at),
+                Kind::Service => self.services.reached(namespace, *version, at),
+                Kind::ConfigMap => self.config_maps.reached(namespace, *version, at),
+                Kind::Pod => self.pods.reached(namespace, *version, at),
             },
+            // Whatever a list shows that began since is how it is: somebody else may have been faster, and it is still there.
             Written::Gone {
                 kind,
                 name: object,
                 uid,
             } => match kind {
                 Kind::StreamJob => true,
-                Kind::StreamSnapshot => self
-                    .snapshot(&namespace, object)
-                    .is_none_or(|found| is_gone(found.as_ref(), uid)),
-                Kind::StatefulSet => gone(&self.stateful_sets, &namespace, &name, object, uid),
-                Kind::ControllerRevision => {
-                    gone(&self.controller_revisions, &namespace, &name, object, uid)
+                Kind::StreamSnapshot => {
+                    let found = self.snapshot(namespace, object);
+                    found.is_none_or(|found| is_gone(found.as_ref(), uid))
+                        || self.snapshot_lists.reached(namespace, u64::MAX, at)
                 }
-                Kind::Service => gone(&self.services, &namespace, &name, object, uid),
-                Kind::ConfigMap => gone(&self.config_maps, &namespace, &name, object, uid),
-                Kind::Pod => gone(&self.pods, &namespace, &name, object, uid),
+                Kind::StatefulSet => self.stateful_sets.shows_gone(&of, object, uid, at),
+                Kind::ControllerRevision => {
+                    self.controller_revisions.shows_gone(&of, object, uid, at)
+                }
+                Kind::Service => self.services.shows_gone(&of, object, uid, at),
+                Kind::ConfigMap => self.config_maps.shows_gone(&of, object, uid, at),
+                Kind::Pod => self.pods.shows_gone(&of, object, uid, at),
             },
         }
     }
@@ -162,23 +166,6 @@ impl Caches {
             Kind::Pod => self.pods.list_again(),
         }
     }
-}
-
-/// Whether an object is not the one with this uid, or on its way out.
-fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
-    object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
-}
-
-/// Whether a cache shows a child of a job as gone, or as on its way out.
-fn gone<K: Resource<DynamicType = ()>>(
-    cache: &Cache<K>,
-    namespace: &str,
-    job: &str,
-    name: &str,
-    uid: &str,
-) -> bool {
-    let found = cache.find(namespace, job, name);
-    found.is_none_or(|object| is_gone(object.as_ref(), uid))
 }
 
 /// Runs the controller over these namespaces (none means all) until `stop`. `context` is made from the caches.

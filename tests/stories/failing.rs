@@ -73,7 +73,7 @@ async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_check
 ) {
     running(story).await;
     let node = text(&story.pod("delays-r1-1"), "/spec/nodeName").to_owned();
-    story.evict("delays-r1-1");
+    story.mark_for_eviction("delays-r1-1");
     story
         .until("the eviction is told", |story| {
             story.events().contains(&"WorkerEvicted".to_owned())
@@ -90,6 +90,7 @@ async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_check
             "pod delays-r1-1 has to leave node {node} (EvictionByEvictionAPI: Eviction API: evicting); it is given time for a final checkpoint, and the job goes on from there once its next pod is up"
         )
     );
+    story.remove_pod("delays-r1-1");
     story
         .until("the job runs again", |story| {
             story.head("delays").is_some_and(|head| head.attempt == 2) && story.is_ready("delays")

@@ -36,7 +36,8 @@ fn twice(story: &Story) -> BTreeMap<String, usize> {
         let once = ["create ", "delete "]
             .iter()
             .any(|verb| effect.starts_with(verb));
-        if once && !effect.contains("events") {
+        // Every revision asks for the one Secret of the job, which nobody may read.
+        if once && !effect.contains("events") && !effect.starts_with("create secrets") {
             *times.entry(effect).or_default() += 1;
         }
     }

@@ -625,8 +625,8 @@ impl Story {
         cluster::mark(&mut world.store, node, "Unknown", now);
     }
 
-    /// A pod is evicted, as `kubectl drain` does it.
-    pub fn evict(&mut self, pod: &str) {
+    /// A pod is to be evicted, as `kubectl drain` does it; its process has not noticed yet.
+    pub fn mark_for_eviction(&mut self, pod: &str) {
         let now = self.now();
         let mut conditions = self.pod(pod)["status"]["conditions"]
             .as_array()
@@ -640,7 +640,11 @@ impl Story {
             .store
             .merge(&PODS, NAMESPACE, pod, &patch, now)
             .expect("a pod");
-        self.remove(&PODS, pod);
+    }
+
+    /// Somebody deletes a pod.
+    pub fn remove_pod(&mut self, name: &str) {
+        self.remove(&PODS, name);
     }
 
     /// The container of a pod ends.

@@ -159,7 +159,7 @@ async fn who_does_not_belong_to_the_job_is_refused_and_the_operator_is_not() {
         ),
         ("BadSignature", operator(&Keys::of(2, "job", LONG))),
         ("UnknownIssuer", operator(&Keys::of(1, "other", LONG))),
-        ("Expired", with_token(&expired, &right)),
+        ("certificate expired", with_token(&expired, &right)),
         ("no certificates", without_certificate(&right)),
     ];
     for (because, caller) in &strangers {
