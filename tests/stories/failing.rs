@@ -104,6 +104,40 @@ async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_check
     assert_eq!(told("NodeLost"), 0);
 }
 
+async fn what_only_a_person_can_cure_stalls_the_job_with_its_own_words(story: &mut Story) {
+    let troubles = [
+        (
+            "BadRecord",
+            "table 'flights': s3://streams/in/a.json line 2: field 'n': 'two' is not a value of INT (3 times in a row from checkpoint 41)",
+        ),
+        (
+            "SinkCommitLost",
+            "output of checkpoint 41: s3://streams/out/_staged/7 is not what was written; restore the object, or go back to a snapshot",
+        ),
+        (
+            "StorageUnreachable",
+            "reading checkpoint 41: s3://streams/prod: connection refused",
+        ),
+    ];
+    for (n, trouble) in troubles.into_iter().enumerate() {
+        let name = format!("job-{n}");
+        let image = format!("fails:{n}");
+        let script = Script {
+            fails_with: Some(trouble),
+            ..Script::default()
+        };
+        story.script(&image, script);
+        story.create(
+            &name,
+            json!({ "sql": { "text": "SELECT 1" }, "image": image }),
+        );
+        let message = story.stalled(&name, trouble.0).await;
+        assert_eq!(message, trouble.1);
+        story.edit(&name, json!({ "image": "runtime:2" }));
+        story.ready(&name).await;
+    }
+}
+
 async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     running(story).await;
     story.kill("delays-r1-1", Exit::out_of_memory());
@@ -371,6 +405,7 @@ async fn two_operators_at_once_do_no_harm(story: &mut Story) {
 stories![
     the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere,
     a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_checkpoint,
+    what_only_a_person_can_cure_stalls_the_job_with_its_own_words,
     a_worker_that_ran_out_of_memory_is_named,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,

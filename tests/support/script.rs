@@ -20,6 +20,8 @@ pub struct Script {
     pub crash_at_start: Option<Exit>,
     /// The process ends like this once records flow.
     pub crash_once_running: Option<Exit>,
+    /// Every attempt fails for this reason, with this message.
+    pub fails_with: Option<(&'static str, &'static str)>,
     /// No checkpoint of the schedule completes.
     pub no_checkpoints: bool,
     /// All input was read after a few seconds.

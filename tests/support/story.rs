@@ -628,18 +628,14 @@ impl Story {
     /// A pod is to be evicted, as `kubectl drain` does it; its process has not noticed yet.
     pub fn mark_for_eviction(&mut self, pod: &str) {
         let now = self.now();
-        let mut conditions = self.pod(pod)["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        conditions.push(json!({
-            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": now.to_string(),
-        }));
-        let patch = json!({ "status": { "conditions": conditions } });
-        self.world()
-            .store
-            .merge(&PODS, NAMESPACE, pod, &patch, now)
-            .expect("a pod");
+        let mut marked = self.pod(pod);
+        marked["status"]["conditions"]
+            .as_array_mut()
+            .expect("a pod with conditions")
+            .push(json!({
+                "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": now.to_string(),
+            }));
+        self.world().store.put(&PODS, NAMESPACE, pod, Some(marked));
     }
 
     /// Somebody deletes a pod.

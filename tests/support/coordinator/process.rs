@@ -433,6 +433,14 @@ impl Process {
         }
     }
 
+    fn failing(&self) -> Option<JobError> {
+        let (reason, message) = self.script.fails_with?;
+        matches!(self.role, Role::Leading(_)).then(|| JobError {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        })
+    }
+
     /// What it knows.
     pub fn report(&self) -> Report {
         let lead = match &self.role {
@@ -456,6 +464,8 @@ impl Process {
             attempt: lead.map(|lead| lead.attempt),
             phase: if self.has_invalid_sql() {
                 JobPhase::Failed
+            } else if lead.is_some() && self.script.fails_with.is_some() {
+                JobPhase::BackingOff
             } else {
                 lead.map_or(idle, |lead| lead.phase)
             },
@@ -482,7 +492,7 @@ impl Process {
                     reason: "InvalidSQL".to_owned(),
                     message: message.clone(),
                 }),
-                _ => self.error.clone(),
+                _ => self.failing().or_else(|| self.error.clone()),
             },
             plan_hash: Some(self.plan_hash.clone()),
             version: "0.1.0".to_owned(),
