@@ -198,7 +198,7 @@ class StaticStability(JobStory):
         operator.run("scale", "deployment", run.RELEASE, "--replicas=1")
         self.kubectl.apply(manifest(self.counting(rate=100_000), workers={"replicas": 2}))
         self.expect_completed()
-        self.assertEqual(self.counts(), _expected(rows))
+        self.assertEqual(self.counts(), expected(rows))
 
     def _newer_checkpoint(self, before: int) -> None:
         def look() -> bool | wait.Pending:
@@ -222,7 +222,7 @@ class Snapshots(JobStory):
         taken = self.kubectl.get("streamsnapshot", "monday")["status"]
         self.assertEqual(taken["phase"], "Completed")
         self.assertIn("metadata.json", self.folder_of(taken["uri"]))
-        whole = _expected(rows)
+        whole = expected(rows)
 
         # Another job goes on from there, with its own output, and ends where a job that read everything ends.
         fork = manifest(self.counting(rate=100_000).replace("/out/", "/fork/"), restoreFrom={"snapshotRef": {"name": "monday"}})
@@ -283,7 +283,7 @@ def many(files: int, each: int) -> dict[str, list[str]]:
     return {f"{day:02}.json": [json.dumps({"name": f"n{i % 7}", "n": i % 5}) for i in range(each)] for day in range(files)}
 
 
-def _expected(objects: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
+def expected(objects: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
     counts: dict[str, tuple[int, int]] = {}
     for lines in objects.values():
         for line in lines:

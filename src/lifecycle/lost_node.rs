@@ -2,6 +2,8 @@
 //!
 //! That is safe only because HEAD fences whatever still runs there: a lost coordinator loses its next write, a lost worker has no coordinator.
 
+use std::time::Duration;
+
 use super::{action::Action, draft::Draft, record::happened};
 
 pub(super) fn release(draft: &mut Draft<'_>) {
@@ -17,6 +19,11 @@ pub(super) fn release(draft: &mut Draft<'_>) {
         };
         if !guard!("a lost node has time to come back": input.passed(since, input.settings.node_lost_timeout))
         {
+            let gone = input.now.as_millisecond() - since.as_millisecond();
+            let gone = Duration::from_millis(u64::try_from(gone).unwrap_or(0));
+            let left = input.settings.node_lost_timeout.saturating_sub(gone);
+            // Nothing tells of the end of this time.
+            draft.requeue = draft.requeue.min(left);
             continue;
         }
         let message = format!(

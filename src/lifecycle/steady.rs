@@ -1,5 +1,7 @@
 //! No transition is in progress: is everything as asked, and if not, which one begins?
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use streamkeeper_protocol::job_api::{JobPhase, Report};
 
@@ -18,10 +20,12 @@ use crate::api::{
 
 /// Contents of revisions kept without pods.
 const REVISIONS_KEPT: usize = 10;
-/// How soon to look at a job that is as asked.
-const QUIET: std::time::Duration = std::time::Duration::from_secs(10);
+/// How soon to ask a job that runs as asked how it does; what happens to its pods is seen at once.
+const QUIET: Duration = Duration::from_secs(30);
+/// How soon to look at a job that runs nowhere.
+const AT_REST: Duration = Duration::from_mins(1);
 /// How soon to look at a job that waits for a person.
-const STALLED: std::time::Duration = std::time::Duration::from_secs(5);
+const STALLED: Duration = Duration::from_secs(5);
 
 pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
     let verdict = if draft.input.job.spec.suspend {
@@ -36,7 +40,8 @@ pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
     let verdict = save(draft, verdict);
     if draft.status.transition.is_none() {
         draft.requeue = match &verdict {
-            Verdict::Ready(_) | Verdict::Suspended(_) | Verdict::Completed(_) => QUIET,
+            Verdict::Ready(_) => QUIET,
+            Verdict::Suspended(_) | Verdict::Completed(_) => AT_REST,
             Verdict::Stalled(..) => STALLED,
             Verdict::Reconciling(..) => draft.requeue,
         };

@@ -26,6 +26,7 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
     let uid = story.pod_uids("delays", 1, 1);
     story.lose_node(&node);
     let grace = story.settings.node_lost_timeout;
+    let lost = story.now();
     story
         .stays(
             "nothing is done before the grace is over",
@@ -39,6 +40,11 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
                 && text(&story.pod("delays-r1-0"), "/spec/nodeName") != node
         })
         .await;
+    let waited = story.now().duration_since(lost).unsigned_abs();
+    assert!(
+        waited < grace + Duration::from_secs(2),
+        "it comes as soon as the grace is over, not {waited:?} later"
+    );
     story
         .until("the job runs again, under a new attempt", |story| {
             story
