@@ -140,8 +140,10 @@ impl<'a> Input<'a> {
             .revisions
             .keys()
             .filter_map(|&number| self.report(number))
-            .filter_map(|report| Some((report.attempt?, claimed(report)?)))
-            .max_by_key(|(attempt, _)| guard!("the latest attempt has the job": *attempt, else u64::MAX - *attempt));
+            .filter_map(|report| Some((report.attempt?, report)))
+            .max_by_key(|(attempt, _)| guard!("the latest attempt has the job": *attempt, else u64::MAX - *attempt))
+            // Whoever had an earlier one has lost the job, also to one that has failed since.
+            .and_then(|(attempt, report)| Some((attempt, claimed(report)?)));
         match (&self.observed.head, reported) {
             (Fact::Known(head), reported) => {
                 let attempt = head
@@ -264,5 +266,64 @@ impl RevisionFacts {
     /// Whether nothing of it is left but its content.
     pub(super) fn is_gone(&self) -> bool {
         !self.service && !self.config_map && self.stateful_set.is_none() && self.pods.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::{
+        super::{Observed, Settings},
+        *,
+    };
+
+    fn report(revision: u64, attempt: u64, phase: JobPhase) -> RevisionFacts {
+        let report = json!({
+            "job_uid": "u", "revision": revision, "attempt": attempt, "phase": phase, "parallelism": 1, "workers": [],
+            "checkpoint_failures": { "consecutive": 0 }, "restarts": 0, "pauses": [], "records_in": 1, "records_out": 1,
+            "records_in_attempt": 1, "checkpoints_in_attempt": 0, "version": "0.1.0",
+        });
+        RevisionFacts {
+            report: Fact::Known(serde_json::from_value(report).unwrap()),
+            ..RevisionFacts::default()
+        }
+    }
+
+    #[test]
+    fn who_lost_the_job_is_not_believed_because_who_took_it_failed_and_head_cannot_be_read() {
+        let job = serde_json::from_value(json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob",
+            "metadata": { "name": "delays", "namespace": "flights", "uid": "u" }, "spec": { "sql": { "text": "SELECT 1" } },
+        }))
+        .unwrap();
+        let stands = |second: JobPhase| {
+            let observed = Observed {
+                head: Fact::unknown("the store is down"),
+                revisions: BTreeMap::from([
+                    (1, report(1, 1, JobPhase::Running)),
+                    (2, report(2, 2, second)),
+                ]),
+                ..Observed::default()
+            };
+            Input {
+                job: &job,
+                observed: &observed,
+                settings: &Settings::default(),
+                now: Timestamp::UNIX_EPOCH,
+            }
+            .standing()
+        };
+        assert_eq!(
+            stands(JobPhase::Running),
+            Standing::Runs { revision: 2 },
+            "the latest attempt has the job"
+        );
+        for ended in [JobPhase::Failed, JobPhase::Stopped, JobPhase::Fenced] {
+            let standing = stands(ended);
+            assert!(matches!(standing, Standing::Unknown { .. }), "{standing:?}");
+        }
     }
 }
