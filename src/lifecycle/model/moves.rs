@@ -338,6 +338,24 @@ fn leads(world: &World, who: Who, process: Process, record: Record) -> Moved {
     Ok(next)
 }
 
+/// No record flows: HEAD names another number of workers, and the attempt waits for those instead.
+fn rescales_at_rest(world: &World, who: Who, process: Process, workers: u8, key: Key) -> Moved {
+    let change = owner(world)?.on_workers(workers.into());
+    let record = sealed(noted(change, key, Kind::Rescale).map_err(say)?)?;
+    let mut next = world.clone();
+    next.put(
+        who,
+        Process {
+            workers,
+            operation: Some((key, Outcome::Done)),
+            asked: None,
+            ..process
+        },
+    );
+    next.write(record)?;
+    Ok(next)
+}
+
 /// The graph starts again under the next attempt, perhaps on other workers.
 fn restarts(
     world: &World,
@@ -431,6 +449,11 @@ fn ends(
             } else if flows {
                 // They do not register in time.
                 out.push((Step::Fails(who), Ok(failed())));
+            } else {
+                out.push((
+                    Step::Does(who),
+                    rescales_at_rest(world, who, process, workers, key),
+                ));
             }
         }
         Call::HandOver { .. } | Call::Stop { .. } => {
