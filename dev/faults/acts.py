@@ -13,6 +13,7 @@ from dev.faults import load
 from dev.lib.cluster import SCRIPT, Local
 from dev.lib.kubectl import CommandFailed, Object
 
+NOBODY = "nobody"
 MISSING_IMAGE = "localhost/streamjob-runtime:does-not-exist"
 
 
@@ -72,13 +73,13 @@ class World:
 
 def _kill(world: World, first: bool) -> str:
     pod = world.pod(first)
-    return pod if pod and world.container("SIGKILL", world.job.namespace, pod) else "nobody"
+    return pod if pod and world.container("SIGKILL", world.job.namespace, pod) else NOBODY
 
 
 def _freeze_for_a_while(world: World, first: bool) -> str:
     pod = world.pod(first)
     if not pod or not world.container("SIGSTOP", world.job.namespace, pod):
-        return "nobody"
+        return NOBODY
     time.sleep(world.dice.uniform(4, 9))
     world.container("SIGCONT", world.job.namespace, pod)
     return pod
@@ -123,7 +124,7 @@ def evict(world: World) -> str:
     """A pod evicted, as a drain does."""
     pod = world.pod(first=world.dice.random() < 0.5)
     if not pod:
-        return "nobody"
+        return NOBODY
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": world.job.namespace}}
     path = f"/api/v1/namespaces/{world.job.namespace}/pods/{pod}/eviction"
     try:
@@ -131,7 +132,7 @@ def evict(world: World) -> str:
     except CommandFailed as error:
         if not error.not_found:
             raise
-        return "nobody"
+        return NOBODY
     return pod
 
 
@@ -140,7 +141,7 @@ def delete_pod(world: World) -> str:
     pod = world.pod(first=world.dice.random() < 0.5)
     if pod:
         world.job.kubectl.run("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
-    return pod or "nobody"
+    return pod or NOBODY
 
 
 def stop_store(world: World) -> str:

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from dev.demo.ledger import in_commit_order
-from dev.lib.kubectl import Object
+from dev.lib.kubectl import Kubectl, Object
 from dev.lib.s3 import S3, S3Error
 from dev.s3 import install as s3
 
@@ -43,6 +43,14 @@ def manifest(text: str, **spec: object) -> Object:
         "metadata": {"name": "load"},
         "spec": {"sql": {"text": text}, "checkpoints": {"interval": "1s"}, **spec},
     }
+
+
+def clear(kubectl: Kubectl, client: S3, namespace: str) -> None:
+    """Removes what an earlier run left: the job first, then its input, output and state."""
+    kubectl.run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
+    for prefix in (f"{FOLDER}/", f"state/{namespace}/"):
+        for entry in list(client.entries(s3.BUCKET, prefix)):
+            client.delete(s3.BUCKET, entry.key)
 
 
 class Feeder:

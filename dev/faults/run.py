@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -64,14 +65,16 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
     pauses: dict[str, list[float]] = defaultdict(list)
     struck: dict[str, int] = defaultdict(int)
     with s3.connect(cluster) as server:
+        with narrate.Step("what an earlier run left", usually="1 s"):
+            load.clear(job.kubectl, server.client, NAMESPACE)
         feeder = load.Feeder(server.client, seed, ROWS_PER_SECOND)
         feeder.start()
         with narrate.Step("first start", usually="6 s") as step:
             world.apply()
             job.wait_settled(LONG, step.update)
             job.wait_flowing(LONG, 0, step.update)
-        for number in range(1, rounds + 1):
-            strike(world, number, rounds, pauses, struck)
+        while sum(struck.values()) < rounds:
+            strike(world, rounds, pauses, struck)
         with narrate.Step("reading to the end", usually="20 s") as step:
             rows = feeder.stop()
             wait.until("all rows to be written", lambda: _all_written(server.client, len(rows)), LONG, interval=1, retry=RETRY, on_pending=step.update)
@@ -83,14 +86,14 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
     return verdict.exact
 
 
-def strike(world: acts.World, number: int, rounds: int, pauses: dict[str, list[float]], struck: dict[str, int]) -> None:
-    """One round."""
+def strike(world: acts.World, rounds: int, pauses: dict[str, list[float]], struck: dict[str, int]) -> None:
+    """One round. A fault that found nobody to strike does not count."""
     transition, _, again = world.dice.choices(acts.TRANSITIONS, [weight for _, weight, _ in acts.TRANSITIONS])[0]
     fault = world.dice.choices([fault for fault, _ in acts.FAULTS], [weight for _, weight in acts.FAULTS])[0]
     delay = world.dice.uniform(0, 4)
     name = f"{transition.__name__.replace('_', ' ')} + {fault.__name__.replace('_', ' ')}"
+    number = sum(struck.values()) + 1
     with narrate.Step(f"{number:3} of {rounds}: {name}") as step:
-        before = _look(world.job)
         began = int(time.time() * 1000)
         transition(world)
         time.sleep(delay)
@@ -98,37 +101,45 @@ def strike(world: acts.World, number: int, rounds: int, pauses: dict[str, list[f
         victim = fault(world)
         if again:
             world.apply()
-        recovered(world, before, step)
-        measured = [p.seconds for p in world.job.pauses() if p.seconds is not None and (p.first_after_ms or 0) >= began]
-        pauses[transition.__name__].append(max(measured, default=0.0))
-        struck[fault.__name__] += 1
+        measured = recovered(world, _checkpoint(world.job), began, step)
+        if victim != acts.NOBODY:
+            pauses[transition.__name__].append(measured)
+            struck[fault.__name__] += 1
         middle = f"in {seen['kind']}/{seen['step']}" if seen else "while it ran"
-        step.result(f"{victim}, {middle}; longest pause {max(measured, default=0.0):.1f} s")
+        step.result(f"{victim}, {middle}; longest pause {measured:.1f} s")
 
 
-def recovered(world: acts.World, before: tuple[int, int], step: narrate.Step) -> None:
-    """The spec is in force, the nodes are there, records flow, and a checkpoint that is newer than before is complete."""
+def recovered(world: acts.World, before: int, began: int, step: narrate.Step) -> float:
+    """The spec is in force, the nodes are there, records flow, and two checkpoints after the fault are complete: the first may have been under way. Answers the longest pause since `began`."""
     for node in world.cluster.node_names:
         world.cluster.kubectl.wait_condition("node", node, "Ready", seconds=90)
 
-    def look() -> bool | wait.Pending:
+    def look() -> float | wait.Pending:
         job: Object = world.job.object()
         if why := settled(job):
             return wait.Pending(why)
         report = world.job.report()
         last = (report.get("last_checkpoint") or {}).get("id", 0)
         flows = report["phase"] == "Running" and report["records_in_attempt"] > 0
-        return True if flows and last > before[1] + 1 else wait.Pending(f"{report['phase']}, checkpoint {last}, {before[1]} before")
+        if not flows or last <= before + 1:
+            return wait.Pending(f"{report['phase']}, checkpoint {last}, {before} at the fault")
+        if any(pause["first_after_ms"] is None for pause in report["pauses"]):
+            return wait.Pending("a pause that has not ended")
+        of_coordinator = [pause.seconds or 0.0 for pause in world.job.pauses() if (pause.first_after_ms or 0) >= began]
+        return max([*of_coordinator, *_of_history(job, began)], default=0.0)
 
-    wait.until("the job to recover", look, LONG, interval=0.5, retry=RETRY, on_pending=step.update)
+    return wait.until("the job to recover", look, LONG, interval=0.5, retry=RETRY, on_pending=step.update)
 
 
-def _look(job: Job) -> tuple[int, int]:
-    def probe() -> tuple[int, int] | wait.Pending:
-        report = job.report()
-        return int(report["records_in"]), int((report.get("last_checkpoint") or {}).get("id", 0))
+def _of_history(job: Object, began: int) -> list[float]:
+    """Pauses that the status remembers: a coordinator that died has taken its own along."""
+    entries = [entry for entry in job["status"].get("history", []) if entry.get("pause")]
+    return [float(entry["pause"].removesuffix("s")) for entry in entries if datetime.fromisoformat(entry["time"]).timestamp() * 1000 >= began]
 
-    return wait.until("the coordinator to answer", probe, LONG, retry=RETRY)
+
+def _checkpoint(job: Job) -> int:
+    """The last complete one."""
+    return wait.until("the coordinator to answer", lambda: int((job.report().get("last_checkpoint") or {}).get("id", 0)), LONG, retry=RETRY)
 
 
 def _all_written(client: object, rows: int) -> bool | wait.Pending:

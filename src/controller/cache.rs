@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
@@ -16,6 +17,9 @@ use crate::{
     api::{names::JOB_LABEL, v1alpha1::StreamJob},
     lifecycle::lost_nodes,
 };
+
+/// However many jobs demand that a kind be listed again, it is at most once in this time.
+const LIST_EVERY: Duration = Duration::from_secs(10);
 
 /// Lists of one kind in one scope (a namespace, or all of them): a watch begins with one, and with another whenever it was lost.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +52,12 @@ impl Lists {
     /// Whether everything was seen up to a version, or that had happened by a time.
     pub(super) fn reached(&self, version: u64, then: Instant) -> bool {
         self.newest >= version || self.complete.is_some_and(|began| began > then)
+    }
+
+    /// Whether one began a moment ago. A list that is begun over and over is never complete.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.began
+            .is_some_and(|began| now.saturating_duration_since(began) < LIST_EVERY)
     }
 
     pub(super) const fn any(&self) -> bool {
@@ -129,9 +139,17 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
         let _ = missing.wait_for(|missing| *missing == 0).await.is_ok();
     }
 
-    /// Demands that it be listed again.
-    pub(super) fn list_again(&self) {
-        self.again.send_modify(|demands| *demands += 1);
+    /// Demands that it be listed again, unless that was begun a moment ago; answers whether it will be.
+    pub(super) fn list_again(&self, now: Instant) -> bool {
+        let fresh = self
+            .state()
+            .scopes
+            .iter()
+            .any(|scope| scope.lists.is_fresh(now));
+        if !fresh {
+            self.again.send_modify(|demands| *demands += 1);
+        }
+        !fresh
     }
 
     /// Says when it is to be listed again.

@@ -158,11 +158,12 @@ impl Context {
         let shown = |written: &Written, at| self.caches.show(job, written, at);
         let behind = self.remember(&uid, |memory| memory.unseen.behind(Instant::now(), shown))?;
         for &kind in &behind.overdue {
-            tracing::warn!(
-                ?kind,
-                "the watch does not show what was written seconds ago; listing again"
-            );
-            self.caches.list_again(kind);
+            if self.caches.list_again(kind) {
+                tracing::warn!(
+                    ?kind,
+                    "the watch does not show what was written seconds ago; listing again"
+                );
+            }
         }
         Some(behind)
     }

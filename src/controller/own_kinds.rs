@@ -65,8 +65,15 @@ impl OwnLists {
         own.any(|(_, lists)| lists.reached(version, then))
     }
 
-    pub(super) fn list_again(&self) {
-        self.again.send_modify(|demands| *demands += 1);
+    /// Demands another list, unless one was begun a moment ago; answers whether there will be one.
+    pub(super) fn list_again(&self, now: Instant) -> bool {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = lists.iter().any(|(_, lists)| lists.is_fresh(now));
+        drop(lists);
+        if !fresh {
+            self.again.send_modify(|demands| *demands += 1);
+        }
+        !fresh
     }
 
     pub(super) fn demands(&self) -> watch::Receiver<u64> {

@@ -154,16 +154,17 @@ impl Caches {
         self.snapshots.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// Demands that a cache be filled anew.
-    pub(super) fn list_again(&self, kind: Kind) {
+    /// Demands that a cache be filled anew; answers whether it will be.
+    pub(super) fn list_again(&self, kind: Kind) -> bool {
+        let now = Instant::now();
         match kind {
-            Kind::StreamJob => self.job_lists.list_again(),
-            Kind::StreamSnapshot => self.snapshot_lists.list_again(),
-            Kind::StatefulSet => self.stateful_sets.list_again(),
-            Kind::ControllerRevision => self.controller_revisions.list_again(),
-            Kind::Service => self.services.list_again(),
-            Kind::ConfigMap => self.config_maps.list_again(),
-            Kind::Pod => self.pods.list_again(),
+            Kind::StreamJob => self.job_lists.list_again(now),
+            Kind::StreamSnapshot => self.snapshot_lists.list_again(now),
+            Kind::StatefulSet => self.stateful_sets.list_again(now),
+            Kind::ControllerRevision => self.controller_revisions.list_again(now),
+            Kind::Service => self.services.list_again(now),
+            Kind::ConfigMap => self.config_maps.list_again(now),
+            Kind::Pod => self.pods.list_again(now),
         }
     }
 }
