@@ -129,6 +129,23 @@ fn called<K: Resource<DynamicType = ()>>(object: &K) -> String {
     )
 }
 
+/// Creates an object, as one of the operator's.
+async fn create<K>(client: &Client, namespace: &str, object: &K) -> Result<K, ApiError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    bounded("create", called(object), api.create(&params, object)).await
+}
+
 /// Creates an object; when one of that name is there already, answers that one and changes nothing.
 pub async fn create_if_absent<K>(
     client: &Client,
@@ -142,12 +159,7 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match bounded("create", called(object), api.create(&params, object)).await {
+    match create(client, namespace, object).await {
         Ok(created) => Ok(created),
         // It may be gone again by now: then there was a conflict, and the next pass sees why.
         Err(error) if error.is_already_exists() => get(client, namespace, &object.name_any())
@@ -166,12 +178,7 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match bounded("create", called(object), api.create(&params, object)).await {
+    match create(client, namespace, object).await {
         Err(error) if !error.is_already_exists() => Err(error),
         _ => Ok(()),
     }
