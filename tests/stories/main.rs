@@ -24,10 +24,39 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::story::{Story, Telling};
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use support::{
+    story::{Story, Telling, tell},
+    world::Use,
+};
 
 /// A story and its name.
 type Entry = (&'static str, fn(&mut Story) -> Telling<'_>);
+
+/// What a story leaves behind.
+struct Trace {
+    story: &'static str,
+    /// What the operator needed to be allowed.
+    uses: BTreeSet<Use>,
+    /// What it told people.
+    told: BTreeSet<String>,
+}
+
+/// The traces of all stories, which are told once for all tests that ask.
+static TRACES: LazyLock<Vec<Trace>> = LazyLock::new(|| {
+    let trace = |(name, story): Entry| {
+        tell(async |world| {
+            story(world).await;
+            Trace {
+                story: name,
+                uses: world.uses(),
+                told: world.world().told.clone(),
+            }
+        })
+    };
+    all().into_iter().map(trace).collect()
+});
 
 /// Makes a test of each story, and a list of all of them.
 macro_rules! stories {
