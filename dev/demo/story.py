@@ -52,6 +52,7 @@ class Story:
             self.job.wait_settled(LONG, step.update)
             self.job.wait_flowing(LONG, 0, step.update)
             self.rows.append(Row("first start", f"{time.monotonic() - begin:.1f} s to the first rows", "nothing", self._rows_read()))
+            self.job.wait_checkpointed(LONG, step.update)
 
     def kill_worker(self, ordinal: int) -> None:
         """kill -9 of a worker's process; its pod stays, nobody is told."""

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,6 +85,22 @@ class Job:
             return wait.Pending(f"{report['phase']}, {report['records_in']} rows read")
 
         return wait.until("records to flow", look, seconds, interval=0.2, retry=RETRY, on_pending=on_pending)
+
+    def wait_checkpointed(self, seconds: float, on_pending: Callable[[str], None] | None = None) -> None:
+        """Wait for a checkpoint that began from now on.
+
+        A job whose only checkpoints began before its first record measures no pause when it fails: with those
+        checkpoints it goes back to before any record, and a gap has two sides.
+        """
+        now_ms = int(time.time() * 1000)
+
+        def look() -> bool | wait.Pending:
+            last = self.report()["last_checkpoint"]
+            if last is not None and last["completed_ms"] - last["duration_ms"] >= now_ms:
+                return True
+            return wait.Pending("no checkpoint" if last is None else f"checkpoint {last['id']}")
+
+        wait.until("a checkpoint with the records read so far", look, seconds, retry=RETRY, on_pending=on_pending)
 
 
 def condition(job: Object, kind: str) -> Object:
