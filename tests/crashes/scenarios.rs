@@ -7,7 +7,7 @@ use super::stage::{JOB, Stage};
 use crate::support::{
     api_server::{
         Kind,
-        kinds::{SERVICES, STATEFUL_SETS, STREAM_JOBS},
+        kinds::{PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS},
     },
     kubelet::Exit,
     script::Script,
@@ -30,6 +30,8 @@ pub enum Act {
     LoseNodeOf(&'static str),
     /// Nothing more is done before a transition of this kind is at this step.
     Await(&'static str, &'static str),
+    /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
+    Exists(&'static Kind, &'static str),
 }
 
 impl Act {
@@ -54,6 +56,10 @@ impl Act {
                         transition["kind"] == *kind && transition["step"] == *step
                     })
                     .await;
+            }
+            Self::Exists(kind, name) => {
+                let what = format!("{} {name}", kind.kind);
+                return stage.until(&what, |stage| stage.has_seen(kind, name)).await;
             }
         };
         done.map_err(|error| format!("{self:?}: {error}"))
@@ -182,10 +188,20 @@ pub fn transitions() -> Vec<Scenario> {
 pub fn all() -> Vec<Scenario> {
     let running = || vec![create(2)];
     let slow = Script {
-        preflight_takes: std::time::Duration::from_secs(3),
+        preflight_takes: std::time::Duration::from_mins(2),
         ..Script::default()
     };
-    let preparing = || Act::Await("Upgrade", "Preparing");
+    // The transition is written down before its objects are made: what comes in between finds some of them.
+    let while_prepared = |change: Act| {
+        vec![
+            image("runtime:slow"),
+            Act::Await("Upgrade", "Preparing"),
+            Act::Exists(&SERVICES, "delays-r2"),
+            Act::Exists(&PODS, "delays-r2-0"),
+            Act::Exists(&PODS, "delays-r2-1"),
+            change,
+        ]
+    };
     let mut all = transitions();
     for workers in [1, 3] {
         all.extend([
@@ -253,21 +269,21 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "upgrade replaced by another while it is prepared",
             running(),
-            vec![image("runtime:slow"), preparing(), image("runtime:3")],
+            while_prepared(image("runtime:3")),
             vec![(REVISION, json!(3)), (PHASE, json!("Running"))],
         )
         .with("runtime:slow", slow.clone()),
         scenario(
             "upgrade taken back while it is prepared",
             running(),
-            vec![image("runtime:slow"), preparing(), image("runtime:1")],
+            while_prepared(image("runtime:1")),
             vec![(REVISION, json!(1)), (PHASE, json!("Running"))],
         )
         .with("runtime:slow", slow.clone()),
         scenario(
             "suspension while an upgrade is prepared",
             running(),
-            vec![image("runtime:slow"), preparing(), suspend(true)],
+            while_prepared(suspend(true)),
             vec![
                 (PHASE, json!("Suspended")),
                 ("/head/state/is", json!("stopped")),
@@ -277,7 +293,7 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "deletion while an upgrade is prepared",
             running(),
-            vec![image("runtime:slow"), preparing(), Act::Delete],
+            while_prepared(Act::Delete),
             vec![
                 ("/head/state/is", json!("released")),
                 ("/objects", json!({})),

@@ -258,6 +258,12 @@ impl Stage {
         jobs.first().map(|job| value(&STREAM_JOBS, job))
     }
 
+    /// Whether an object exists where the kubelets and the coordinators live too: it counts as made.
+    pub fn has_seen(&self, kind: &Kind, name: &str) -> bool {
+        let world = self.world.lock().expect("no panic while locked");
+        world.store.get(kind, &self.namespace, name).is_some()
+    }
+
     pub fn head(&self) -> Option<Head> {
         let world = self.world.lock().expect("no panic while locked");
         world.jobs.heads.values().next().cloned()
