@@ -1,9 +1,8 @@
-//! What the watches have seen, by the job it belongs to. A cache may be late, never ahead; how far it has come can be asked.
+//! What the watches have seen, by the job it belongs to. A cache may be late, never ahead.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
@@ -13,99 +12,37 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
+use super::lists::Lists;
 use crate::{
     api::{names::JOB_LABEL, v1alpha1::StreamJob},
     lifecycle::lost_nodes,
 };
 
-/// However many jobs demand that a kind be listed again, it is at most once in this time.
-const LIST_EVERY: Duration = Duration::from_secs(10);
-
-/// Lists of one kind in one scope (a namespace, or all of them): a watch begins with one, and with another whenever it was lost.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lists {
-    began: Option<Instant>,
-    complete: Option<Instant>,
-    /// Newest version that was seen, and that the list under way has brought so far.
-    newest: u64,
-    listing: u64,
-}
-
-impl Lists {
-    pub(super) fn see<K: ResourceExt>(&mut self, event: &Event<K>, now: Instant) {
-        match event {
-            Event::Init => {
-                self.began = Some(now);
-                self.listing = 0;
-            }
-            Event::InitApply(object) => self.listing = self.listing.max(version(object)),
-            Event::InitDone => {
-                self.complete = self.began;
-                self.newest = self.newest.max(self.listing);
-            }
-            Event::Apply(object) | Event::Delete(object) => {
-                self.newest = self.newest.max(version(object));
-            }
-        }
-    }
-
-    /// Whether everything was seen up to a version, or that had happened by a time.
-    pub(super) fn reached(&self, version: u64, then: Instant) -> bool {
-        self.newest >= version || self.complete.is_some_and(|began| began > then)
-    }
-
-    /// Whether one began a moment ago. A list that is begun over and over is never complete.
-    pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.began
-            .is_some_and(|began| now.saturating_duration_since(began) < LIST_EVERY)
-    }
-
-    pub(super) const fn any(&self) -> bool {
-        self.complete.is_some()
-    }
-}
-
-/// A version as a number: they grow with every change of a kind.
-pub(super) fn version<K: ResourceExt>(object: &K) -> u64 {
-    object
-        .resource_version()
-        .and_then(|version| version.parse().ok())
-        .unwrap_or(0)
-}
-
 /// Namespace and name of a job.
 pub(super) type JobKey = (String, String);
 
 #[derive(Debug)]
-struct Scope<K> {
-    namespace: Option<String>,
-    lists: Lists,
-    /// What a list has brought so far.
-    listing: Vec<K>,
-}
-
-#[derive(Debug)]
 struct State<K> {
     jobs: HashMap<JobKey, Vec<Arc<K>>>,
-    scopes: Vec<Scope<K>>,
+    /// Namespaces that are watched, none meaning all, and what a list has brought of each so far.
+    scopes: Vec<(Option<String>, Vec<K>)>,
 }
 
 /// Children of jobs of one kind.
 #[derive(Debug)]
 pub(super) struct Cache<K> {
     state: Arc<Mutex<State<K>>>,
+    pub(super) lists: Lists,
     /// Scopes that were never listed yet.
     missing: Arc<watch::Sender<usize>>,
-    /// Counts demands to list again.
-    again: Arc<watch::Sender<u64>>,
 }
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
         Self {
             state: self.state.clone(),
+            lists: self.lists.clone(),
             missing: self.missing.clone(),
-            again: self.again.clone(),
         }
     }
 }
@@ -113,18 +50,14 @@ impl<K> Clone for Cache<K> {
 impl<K: Resource<DynamicType = ()>> Cache<K> {
     /// An empty cache of these namespaces; none means all.
     pub(super) fn new(scopes: &[Option<String>]) -> Self {
-        let scope = |namespace: &Option<String>| Scope {
-            namespace: namespace.clone(),
-            lists: Lists::default(),
-            listing: Vec::new(),
-        };
+        let scope = |namespace: &Option<String>| (namespace.clone(), Vec::new());
         Self {
             state: Arc::new(Mutex::new(State {
                 jobs: HashMap::new(),
                 scopes: scopes.iter().map(scope).collect(),
             })),
+            lists: Lists::new(scopes),
             missing: Arc::new(watch::Sender::new(scopes.len())),
-            again: Arc::default(),
         }
     }
 
@@ -139,24 +72,6 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
         let _ = missing.wait_for(|missing| *missing == 0).await.is_ok();
     }
 
-    /// Demands that it be listed again, unless that was begun a moment ago; answers whether it will be.
-    pub(super) fn list_again(&self, now: Instant) -> bool {
-        let fresh = self
-            .state()
-            .scopes
-            .iter()
-            .any(|scope| scope.lists.is_fresh(now));
-        if !fresh {
-            self.again.send_modify(|demands| *demands += 1);
-        }
-        !fresh
-    }
-
-    /// Says when it is to be listed again.
-    pub(super) fn demands(&self) -> watch::Receiver<u64> {
-        self.again.subscribe()
-    }
-
     /// Takes in what a watch saw; answers the jobs that it concerns.
     pub(super) fn see(
         &self,
@@ -166,25 +81,24 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
     ) -> Vec<ObjectRef<StreamJob>> {
         let mut state = self.state();
         let State { jobs, scopes } = &mut *state;
-        let Some(scope) = scopes.get_mut(scope) else {
+        let Some((namespace, listing)) = scopes.get_mut(scope) else {
             return Vec::new();
         };
-        scope.lists.see(&event, now);
+        self.lists.see(scope, &event, now);
         match event {
             Event::Init => {
-                scope.listing.clear();
+                listing.clear();
                 Vec::new()
             }
             Event::InitApply(object) => {
-                scope.listing.push(object);
+                listing.push(object);
                 Vec::new()
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut scope.listing);
-                let touched = replace(jobs, scope.namespace.as_deref(), listed);
-                let missing = scopes.iter().filter(|scope| !scope.lists.any()).count();
+                let listed = std::mem::take(listing);
+                let touched = replace(jobs, namespace.as_deref(), listed);
                 drop(state);
-                self.missing.send_replace(missing);
+                self.missing.send_replace(self.lists.missing());
                 touched
             }
             Event::Apply(object) => {
@@ -228,7 +142,7 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
     pub(super) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
         let found = self.find(&job.0, &job.1, name);
         found.is_none_or(|object| is_gone(object.as_ref(), uid))
-            || self.reached(&job.0, u64::MAX, then)
+            || self.lists.reached(&job.0, u64::MAX, then)
     }
 
     /// Jobs with a child like this.
@@ -239,19 +153,6 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
             .iter()
             .filter(|(_, children)| children.iter().any(|child| like(child)));
         concerned.map(|(key, _)| reference(key)).collect()
-    }
-
-    /// Whether everything in a namespace was seen up to a version, or that had happened by a time.
-    pub(super) fn reached(&self, namespace: &str, version: u64, then: Instant) -> bool {
-        let state = self.state();
-        let mut scopes = state.scopes.iter();
-        let scope = scopes.find(|scope| {
-            scope
-                .namespace
-                .as_deref()
-                .is_none_or(|watched| watched == namespace)
-        });
-        scope.is_none_or(|scope| scope.lists.reached(version, then))
     }
 }
 
@@ -365,8 +266,6 @@ impl LostNodes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use k8s_openapi::api::core::v1::Service;
     use serde_json::json;
 
@@ -434,28 +333,6 @@ mod tests {
         assert!(cache.filled().now_or_never().is_none());
         list(&cache, 1, &[], now);
         assert!(cache.filled().now_or_never().is_some());
-    }
-
-    #[test]
-    fn it_says_how_far_it_has_come() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(1);
-        let cache = Cache::new(&[Some("a".to_owned()), Some("b".to_owned())]);
-        list(&cache, 0, &[], now);
-        list(&cache, 1, &[], now);
-        assert!(!cache.reached("a", 7, now));
-        cache.see(1, Event::Apply(service("b", "y", "y-r1", 9)), now);
-        assert!(!cache.reached("a", 7, now), "another watch");
-        cache.see(0, Event::Apply(service("a", "x", "x-r1", 6)), now);
-        assert!(!cache.reached("a", 7, now));
-        cache.see(0, Event::Delete(service("a", "x", "x-r1", 8)), now);
-        assert!(cache.reached("a", 7, now));
-        assert!(!cache.reached("a", 20, now));
-        list(&cache, 0, &[], later);
-        assert!(
-            cache.reached("a", 20, now),
-            "listed after it happened: it must have come and gone"
-        );
     }
 
     #[test]

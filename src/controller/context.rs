@@ -11,7 +11,7 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::{
-    cache::version,
+    lists::version,
     pace::Pace,
     snapshots::Works,
     watch::Caches,

@@ -1,7 +1,8 @@
 //! observe -> plan -> persist -> execute, whenever something changed.
 //!
 //! * [`context`]: what every reconcile shares.
-//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`own_kinds`]: what they have seen.
+//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`own_kinds`]: what they have seen; [`lists`]: how far
+//!   they have come.
 //! * [`written`]: what was written and not seen yet; [`pace`]: how often one job is looked at.
 //! * [`observe`]: caches, Job API and S3 into [`crate::lifecycle::Observed`].
 //! * [`execute`]: one call per action.
@@ -12,6 +13,7 @@ mod cache;
 mod context;
 mod error;
 mod execute;
+mod lists;
 mod observe;
 mod own_kinds;
 mod pace;

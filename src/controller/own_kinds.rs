@@ -1,9 +1,6 @@
 //! Objects of one of our own kinds, of one or several namespaces, in the one store that a Controller reads.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt::Debug, sync::Arc};
 
 use kube::{
     Resource, ResourceExt,
@@ -14,36 +11,21 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::cache::Lists;
-
-/// Lists by namespace; none means all.
-type ListsOf = Vec<(Option<String>, Lists)>;
+use super::lists::Lists;
 
 /// How far the watches of one of our kinds have come.
 #[derive(Debug, Clone)]
 pub(super) struct OwnLists {
-    lists: Arc<Mutex<ListsOf>>,
+    pub(super) lists: Lists,
     /// Whether every namespace was listed once, and the store shows it.
     shown: Arc<watch::Sender<bool>>,
-    again: Arc<watch::Sender<u64>>,
 }
 
 impl OwnLists {
     pub(super) fn new(scopes: &[Option<String>]) -> Self {
-        let lists = scopes
-            .iter()
-            .map(|namespace| (namespace.clone(), Lists::default()));
         Self {
-            lists: Arc::new(Mutex::new(lists.collect())),
+            lists: Lists::new(scopes),
             shown: Arc::default(),
-            again: Arc::default(),
-        }
-    }
-
-    fn see<K: ResourceExt>(&self, scope: usize, event: &Event<K>, now: Instant) {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, lists)) = lists.get_mut(scope) {
-            lists.see(event, now);
         }
     }
 
@@ -52,32 +34,6 @@ impl OwnLists {
         let mut shown = self.shown.subscribe();
         // The sender lives as long as `self`.
         let _ = shown.wait_for(|shown| *shown).await.is_ok();
-    }
-
-    /// Whether everything in a namespace was seen up to a version, or that had happened by a time.
-    pub(super) fn reached(&self, namespace: &str, version: u64, then: Instant) -> bool {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut own = lists.iter().filter(|(watched, _)| {
-            watched
-                .as_deref()
-                .is_none_or(|watched| watched == namespace)
-        });
-        own.any(|(_, lists)| lists.reached(version, then))
-    }
-
-    /// Demands another list, unless one was begun a moment ago; answers whether there will be one.
-    pub(super) fn list_again(&self, now: Instant) -> bool {
-        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = lists.iter().any(|(_, lists)| lists.is_fresh(now));
-        drop(lists);
-        if !fresh {
-            self.again.send_modify(|demands| *demands += 1);
-        }
-        !fresh
-    }
-
-    pub(super) fn demands(&self) -> watch::Receiver<u64> {
-        self.again.subscribe()
     }
 }
 
@@ -89,7 +45,7 @@ pub(super) struct Merger<K: Resource<DynamicType = ()> + Clone + 'static> {
     listing: Vec<Vec<K>>,
     /// Until every namespace was listed once: those that were.
     first: Option<Vec<Option<Vec<K>>>>,
-    pub(super) lists: OwnLists,
+    pub(super) own: OwnLists,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
@@ -97,7 +53,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
         writer: Writer<K>,
         store: Store<K>,
         scopes: &[Option<String>],
-        lists: OwnLists,
+        own: OwnLists,
     ) -> Self {
         Self {
             writer,
@@ -105,13 +61,13 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
             listing: scopes.iter().map(|_| Vec::new()).collect(),
             first: Some(scopes.iter().map(|_| None).collect()),
             scopes: scopes.to_vec(),
-            lists,
+            own,
         }
     }
 
     /// Takes in what a watch saw; answers the objects that are new or changed.
     pub(super) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Vec<K> {
-        self.lists.see(scope, &event, now);
+        self.own.lists.see(scope, &event, now);
         let Some(listing) = self.listing.get_mut(scope) else {
             return Vec::new();
         };
@@ -148,7 +104,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
             }
             let all: Vec<K> = first.into_iter().flatten().flatten().collect();
             self.replace(all.clone());
-            self.lists.shown.send_replace(true);
+            self.own.shown.send_replace(true);
             return all;
         }
         let own = self.scopes[scope].clone();

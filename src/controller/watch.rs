@@ -114,17 +114,18 @@ impl Caches {
         match written {
             Written::Version { kind, version } => match kind {
                 Kind::StreamJob => {
-                    super::cache::version(job) >= *version
-                        || self.job_lists.reached(namespace, u64::MAX, at)
+                    super::lists::version(job) >= *version
+                        || self.job_lists.lists.reached(namespace, u64::MAX, at)
                 }
-                Kind::StreamSnapshot => self.snapshot_lists.reached(namespace, *version, at),
-                Kind::StatefulSet => self.stateful_sets.reached(namespace, *version, at),
-                Kind::ControllerRevision => {
-                    self.controller_revisions.reached(namespace, *version, at)
-                }
-                Kind::Service => self.services.reached(namespace, *version, at),
-                Kind::ConfigMap => self.config_maps.reached(namespace, *version, at),
-                Kind::Pod => self.pods.reached(namespace, *version, at),
+                Kind::StreamSnapshot => self.snapshot_lists.lists.reached(namespace, *version, at),
+                Kind::StatefulSet => self.stateful_sets.lists.reached(namespace, *version, at),
+                Kind::ControllerRevision => self
+                    .controller_revisions
+                    .lists
+                    .reached(namespace, *version, at),
+                Kind::Service => self.services.lists.reached(namespace, *version, at),
+                Kind::ConfigMap => self.config_maps.lists.reached(namespace, *version, at),
+                Kind::Pod => self.pods.lists.reached(namespace, *version, at),
             },
             // Whatever a list shows that began since is how it is: somebody else may have been faster, and it is still there.
             Written::Gone {
@@ -136,7 +137,7 @@ impl Caches {
                 Kind::StreamSnapshot => {
                     let found = self.snapshot(namespace, object);
                     found.is_none_or(|found| is_gone(found.as_ref(), uid))
-                        || self.snapshot_lists.reached(namespace, u64::MAX, at)
+                        || self.snapshot_lists.lists.reached(namespace, u64::MAX, at)
                 }
                 Kind::StatefulSet => self.stateful_sets.shows_gone(&of, object, uid, at),
                 Kind::ControllerRevision => {
@@ -156,16 +157,16 @@ impl Caches {
 
     /// Demands that a cache be filled anew; answers whether it will be.
     pub(super) fn list_again(&self, kind: Kind) -> bool {
-        let now = Instant::now();
-        match kind {
-            Kind::StreamJob => self.job_lists.list_again(now),
-            Kind::StreamSnapshot => self.snapshot_lists.list_again(now),
-            Kind::StatefulSet => self.stateful_sets.list_again(now),
-            Kind::ControllerRevision => self.controller_revisions.list_again(now),
-            Kind::Service => self.services.list_again(now),
-            Kind::ConfigMap => self.config_maps.list_again(now),
-            Kind::Pod => self.pods.list_again(now),
-        }
+        let lists = match kind {
+            Kind::StreamJob => &self.job_lists.lists,
+            Kind::StreamSnapshot => &self.snapshot_lists.lists,
+            Kind::StatefulSet => &self.stateful_sets.lists,
+            Kind::ControllerRevision => &self.controller_revisions.lists,
+            Kind::Service => &self.services.lists,
+            Kind::ConfigMap => &self.config_maps.lists,
+            Kind::Pod => &self.pods.lists,
+        };
+        lists.demand(Instant::now())
     }
 }
 
@@ -274,7 +275,7 @@ where
         + 'static,
 {
     let all = watcher::Config::default();
-    watches(client, scopes, &all, &merger.lists.demands(), |_| {})
+    watches(client, scopes, &all, &merger.own.lists.demands(), |_| {})
         .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
         .map(Ok::<K, watcher::Error>)
         .predicate_filter(
@@ -383,7 +384,7 @@ where
     let ours =
         watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     let cache = cache.clone();
-    watches(client, scopes, &ours, &cache.demands(), trim)
+    watches(client, scopes, &ours, &cache.lists.demands(), trim)
         .flat_map(move |(scope, event)| stream::iter(cache.see(scope, event, Instant::now())))
 }
 
