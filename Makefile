@@ -7,6 +7,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 NODES ?= 3
 PROFILE ?= dev
 PYTHON := python3 -u
+# Guards that negative controls can switch off. No image is built with them.
+CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
   images s3 demo test test-rust test-dev test-e2e faults crash-plans bench bench-operator crds lint deny
@@ -18,7 +20,7 @@ demo: setup ## the whole story on a real cluster, ends with a ledger (FULL=1: a 
 	FULL=$(FULL) KEEP=$(KEEP) $(PYTHON) dev/demo/run.py
 test: setup lint test-dev test-rust test-e2e ## every tier of tests, from nothing
 test-rust: setup ## unit, story and engine tests, beside an S3 server of their own
-	dev/s3/local -- cargo test --workspace --locked --features streamkeeper-node/test-unfenced
+	dev/s3/local -- cargo test --workspace --locked --features $(CONTROLS)
 test-dev: ## tests of the tools in dev/
 	$(PYTHON) -m unittest discover -s dev -t .
 test-e2e: setup ## end-to-end stories on the cluster
@@ -42,7 +44,7 @@ s3: images ## put the S3 server into the cluster and check it
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
 crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
-	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features streamkeeper-node/test-unfenced \
+	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features $(CONTROLS) \
 	  --test crashes killing -- --nocapture
 bench: ## events per CPU-second of the engine
 	cargo run --locked --release --package streamkeeper-node --bin streamjob-runtime -- bench

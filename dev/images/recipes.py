@@ -101,12 +101,19 @@ def _image(name: str, programs: dict[str, Path]) -> Built:
 
 def _stripped(program: Path, out: Path) -> Path:
     _require_static(program)
+    require_guarded(program)
     copy = out / program.name
     if shutil.which("strip"):
         subprocess.run(["strip", "-o", str(copy), str(program)], check=True)
     else:
         shutil.copy2(program, copy)
     return copy
+
+
+def require_guarded(program: Path) -> None:
+    """Refuse a program whose guards can be switched off, as those built for negative controls."""
+    if b"STREAMKEEPER_TEST_" in program.read_bytes():
+        raise ValueError(f"{program} can switch guards off; was it built with features of tests?")
 
 
 def _require_static(program: Path) -> None:

@@ -8,7 +8,10 @@
 //! * [`execute`]: one call per action.
 //! * [`reconcile`]: the loop body; decides nothing.
 //! * [`snapshots`]: the same for StreamSnapshots.
+//! * `acting_first`: what [`reconcile`] must never do, for a negative control; no image has it.
 
+#[cfg(feature = "test-acts-first")]
+mod acting_first;
 mod cache;
 mod context;
 mod error;

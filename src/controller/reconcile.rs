@@ -85,13 +85,16 @@ async fn pass(
         return Ok(("paced", Requeue::requeue(wait)));
     }
     let observed = observe(job, context).await;
-    let plan = plan(&Input {
+    let input = Input {
         job,
         observed: &observed,
         settings: &context.settings,
         now: context.clock.now(),
-    });
+    };
+    let plan = plan(&input);
     tracing::debug!(why = plan.why, actions = plan.actions.len(), "planned");
+    #[cfg(feature = "test-acts-first")]
+    let plan = super::acting_first::act(&input, plan, context).await?;
 
     let Some(current) = persist(&api, job, &plan, context).await? else {
         // The world moved on; what is planned next starts from there.

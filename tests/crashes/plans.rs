@@ -66,7 +66,7 @@ pub async fn rehearse(
     theatre: Arc<Theatre>,
     scenario: Scenario,
 ) -> Result<Arc<Undisturbed>, String> {
-    let mut stage = Stage::set(theatre, &scenario.scripts, false).await?;
+    let mut stage = Stage::set(theatre, &scenario).await?;
     let rehearsed = undisturbed(&mut stage, &scenario).await;
     let rehearsed = match rehearsed {
         Ok(end) => Ok(Arc::new(Undisturbed {
@@ -141,10 +141,10 @@ fn honest(stage: &Stage, undisturbed: &[Effect], effects: &[Effect]) -> Result<(
     Err(crimes.join("\n"))
 }
 
-/// Plays a plan; `forgets` makes the operator lose with its life what it wrote down.
-pub async fn play(theatre: Arc<Theatre>, plan: Plan, forgets: bool) -> Verdict {
+/// Plays a plan.
+pub async fn play(theatre: Arc<Theatre>, plan: Plan) -> Verdict {
     let scenario = &plan.run.scenario;
-    let mut stage = match Stage::set(theatre, &scenario.scripts, forgets).await {
+    let mut stage = match Stage::set(theatre, scenario).await {
         Ok(stage) => stage,
         Err(why) => return Verdict::Failed(why),
     };

@@ -80,6 +80,8 @@ pub struct Scenario {
     pub end: Vec<(&'static str, Value)>,
     /// Whether the number of attempts is compared.
     pub attempts: bool,
+    /// Whether the operator acts before it has written down what it does: only in the negative control.
+    pub acts_first: bool,
 }
 
 const PHASE: &str = "/objects/StreamJob delays/status/phase";
@@ -100,6 +102,7 @@ fn scenario(
         change,
         end,
         attempts: true,
+        acts_first: false,
     }
 }
 

@@ -33,6 +33,7 @@ use super::{
     mirror::{Mirror, node_name, turn},
     operator::Lives,
     reflection::{PARTS, Reflection, resource, value},
+    scenarios::Scenario,
     server::Server,
     trap::Trap,
 };
@@ -43,7 +44,6 @@ use crate::support::{
         store::rfc3339,
     },
     cluster::{NODE_NAMES, text},
-    script::Script,
     world::World,
 };
 
@@ -97,11 +97,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn set(
-        theatre: Arc<Theatre>,
-        scripts: &[(&'static str, Script)],
-        forgets: bool,
-    ) -> Result<Self, String> {
+    pub async fn set(theatre: Arc<Theatre>, scenario: &Scenario) -> Result<Self, String> {
         let number = STAGES.fetch_add(1, Ordering::AcqRel);
         let namespace = format!("stage-{number:04}");
         let client = theatre.client.clone();
@@ -113,7 +109,7 @@ impl Stage {
                 Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 0).to_bits() + number * 256);
             world.kubelets.wait = Duration::from_millis(500);
             world.jobs.interval = Duration::from_millis(500);
-            for (image_or_sql, script) in scripts {
+            for (image_or_sql, script) in &scenario.scripts {
                 world.jobs.script(image_or_sql, script.clone());
             }
         }
@@ -125,7 +121,7 @@ impl Stage {
                 namespace: namespace.clone(),
                 bucket: theatre.bucket.address,
                 folder,
-                forgets,
+                acts_first: scenario.acts_first,
                 life: Arc::default(),
             },
             theatre,
