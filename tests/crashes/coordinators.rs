@@ -1,11 +1,10 @@
-//! The Job API and HEAD records of simulated coordinators over real HTTP.
+//! The Job API of simulated coordinators over real HTTP.
 
 use std::{
-    collections::HashMap,
     future::pending,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -23,7 +22,7 @@ use super::{
     server::{BoxError, Reply, Server, reply, serve},
     trap::{Fate, Trap},
 };
-use crate::support::{coordinator::JobPort, world::World};
+use crate::support::coordinator::JobPort;
 
 const JSON: &str = "application/json";
 
@@ -98,6 +97,7 @@ fn asked(path: &str, body: &Bytes) -> Result<JobCall, BoxError> {
     }
     Ok(match path {
         "/v1/promote" => JobCall::Promote(read(body)?),
+        "/v1/savepoint" => JobCall::Savepoint(read(body)?),
         "/v1/hand-over" => JobCall::HandOver(read(body)?),
         "/v1/stop" => JobCall::Stop(read(body)?),
         "/v1/rescale" => JobCall::Rescale(read(body)?),
@@ -113,49 +113,4 @@ fn told<T: Serialize>(code: u16, answer: Result<T, CallError>) -> Reply {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Worlds by namespace.
-pub type Worlds = Arc<Mutex<HashMap<String, Arc<Mutex<World>>>>>;
-
-/// Serves the HEAD records of all worlds as `s3://streams/prod/<namespace>/<job>/HEAD.json`.
-pub async fn serve_bucket(worlds: Worlds) -> Server {
-    let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
-    serve(anywhere, move |request: Request<Bytes>| {
-        let head = head(&worlds, request.uri().path());
-        async move {
-            match head {
-                Some((etag, bytes)) => {
-                    let mut answer = reply(200, JSON, bytes)?;
-                    answer
-                        .headers_mut()
-                        .insert(http::header::ETAG, etag.parse()?);
-                    Ok(answer)
-                }
-                None => reply(
-                    404,
-                    "application/xml",
-                    "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>there is no such key</Message></Error>",
-                ),
-            }
-        }
-    })
-    .await
-}
-
-fn head(worlds: &Worlds, path: &str) -> Option<(String, Vec<u8>)> {
-    let key = path.strip_prefix("/streams/prod/")?;
-    let (namespace, rest) = key.split_once('/')?;
-    let job = rest.strip_suffix("/HEAD.json")?;
-    let world = worlds
-        .lock()
-        .expect("no panic while locked")
-        .get(namespace)?
-        .clone();
-    let world = world.lock().expect("no panic while locked");
-    let head = world
-        .jobs
-        .heads
-        .get(&(namespace.to_owned(), job.to_owned()))?;
-    Some((format!("\"{}\"", head.seq), head.encode()))
 }

@@ -3,10 +3,11 @@
 //! Left out, because it is new in every run: uids, resource versions, times, managed fields, the addresses and nodes of pods (whoever was placed first), the hash that the
 //! StatefulSet controller makes of a template (it holds the name of the namespace), numbers and ages of checkpoints (they are taken by the clock) and with them
 //! `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is False (whether the first checkpoint was seen depends on when the operator looked last, and a quiet job is looked at
-//! twice a minute), the texts of conditions and history. The namespace and the job's uid are replaced by words wherever they stand.
+//! twice a minute), the texts of conditions and history; for the same reason which snapshot the job names as its newest. The schedule of snapshots, and times in the names of those that the
+//! operator takes, are those of the run. The namespace and the job's uid are replaced by words wherever they stand.
 //!
 //! Everything else is compared: every object with its spec, labels, owners and finalizers; conditions by type, status and reason; revisions; history by kind, result and revision; the
-//! number of restarts; HEAD's revision, attempt, state, workers and the operations in it; and how often each object was made.
+//! number of restarts; HEAD's revision, attempt, state, workers and the operations in it; folders of snapshots; and how often each object was made.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,8 @@ pub struct Remains<'a> {
     pub objects: Vec<(&'static Kind, Value)>,
     pub head: Option<Head>,
     pub lives: BTreeMap<String, usize>,
+    /// URIs of folders that hold savepoints.
+    pub folders: Vec<String>,
     /// Whether attempts, restarts and restores are told: how often a failing revision starts again before it is given up depends on when the operator looks.
     pub attempts: bool,
 }
@@ -48,13 +51,33 @@ impl End {
             let name = text(object, "/metadata/name");
             if !is_foreign(kind, name) {
                 let told = essence(kind, object, remains.attempts);
-                objects.insert(format!("{} {name}", kind.kind), told);
+                let mut key = format!("{} {}", kind.kind, timeless(name));
+                while objects.contains_key(&key) {
+                    key += " again";
+                }
+                objects.insert(key, told);
             }
+        }
+        let mut made: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, times) in &remains.lives {
+            *made.entry(timeless(name)).or_default() += times;
+        }
+        let mut folders: BTreeMap<String, usize> = BTreeMap::new();
+        for uri in &remains.folders {
+            let folder = uri.rsplit('/').next().unwrap_or_default();
+            // It ends with a part of the snapshot's uid, or begins with one of the job's and ends with the number of the try.
+            let name = folder.rsplit_once('-').map_or(folder, |(name, _)| name);
+            let name = match uid.get(..8) {
+                Some(part) => name.replace(part, "UID"),
+                None => name.to_owned(),
+            };
+            *folders.entry(timeless(&name)).or_default() += 1;
         }
         let mut end = json!({
             "objects": objects,
             "head": remains.head.as_ref().map(|head| head_essence(head, remains.attempts)),
-            "made": remains.lives,
+            "folders": folders,
+            "made": made,
         });
         rename(&mut end, &[(remains.namespace, "NAMESPACE"), (&uid, "UID")]);
         Self(end)
@@ -143,7 +166,18 @@ fn essence(kind: &Kind, object: &Value, attempts: bool) -> Value {
             told["status"] =
                 json!({ "replicas": status["replicas"], "ready": status["readyReplicas"] });
         }
-        "StreamJob" => told["status"] = status_essence(&object["status"], attempts),
+        "StreamJob" => {
+            told["status"] = status_essence(&object["status"], attempts);
+            if let Some(schedule) = told.pointer_mut("/spec/snapshots/schedule") {
+                *schedule = json!("SCHEDULE");
+            }
+        }
+        "StreamSnapshot" => {
+            told["status"] = snapshot_essence(&object["status"]);
+            if let Some(uri) = told.pointer_mut("/spec/importFrom/uri") {
+                *uri = json!("URI");
+            }
+        }
         _ => {}
     }
     told
@@ -154,21 +188,16 @@ fn status_essence(status: &Value, attempts: bool) -> Value {
     let Some(fields) = told.as_object_mut() else {
         return told;
     };
-    for field in ["lastCheckpoint", "lastRestore", "lastFailure"] {
+    for field in [
+        "lastCheckpoint",
+        "lastRestore",
+        "lastFailure",
+        "lastSnapshot",
+        "lastSchedule",
+    ] {
         fields.remove(field);
     }
-    let conditions: BTreeMap<&str, String> = status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|condition| {
-            condition["type"] != "CheckpointsHealthy" || condition["status"] == "False"
-        })
-        .map(|condition| {
-            let (status, reason) = (text(condition, "/status"), text(condition, "/reason"));
-            (text(condition, "/type"), format!("{status} {reason}"))
-        })
-        .collect();
+    let conditions = conditions_essence(status);
     let history: Vec<String> = status["history"]
         .as_array()
         .into_iter()
@@ -186,11 +215,51 @@ fn status_essence(status: &Value, attempts: bool) -> Value {
             json!({ "revision": rejected["revision"], "reason": rejected["reason"] }),
         );
     }
+    let restored = &status["restoreFrom"];
+    if !restored.is_null() {
+        fields.insert(
+            "restoreFrom".to_owned(),
+            json!({ "value": restored["value"], "result": restored["result"] }),
+        );
+    }
     let restarts = attempts.then(|| status["restarts"]["count"].as_u64().unwrap_or(0));
     fields.insert("restarts".to_owned(), json!(restarts));
     fields.insert("conditions".to_owned(), json!(conditions));
     fields.insert("history".to_owned(), json!(history));
     told
+}
+
+fn conditions_essence(status: &Value) -> BTreeMap<&str, String> {
+    status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|condition| {
+            condition["type"] != "CheckpointsHealthy" || condition["status"] == "False"
+        })
+        .map(|condition| {
+            let (status, reason) = (text(condition, "/status"), text(condition, "/reason"));
+            (text(condition, "/type"), format!("{status} {reason}"))
+        })
+        .collect()
+}
+
+fn snapshot_essence(status: &Value) -> Value {
+    let there = |field: &str| !status[field].is_null();
+    json!({
+        "phase": status["phase"], "revision": status["revision"], "retries": status["retries"], "observedGeneration": status["observedGeneration"],
+        "conditions": conditions_essence(status), "uri": there("uri"), "checkpoint": there("checkpoint"), "completed": there("completionTime"),
+        "verified": there("verifiedTime"),
+    })
+}
+
+/// A name without times, which are longer than the numbers of revisions and pods.
+fn timeless(name: &str) -> String {
+    let is_time = |part: &&str| part.len() >= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = name
+        .split('-')
+        .map(|part| if is_time(&part) { "TIME" } else { part });
+    parts.collect::<Vec<_>>().join("-")
 }
 
 fn head_essence(head: &Head, attempts: bool) -> Value {

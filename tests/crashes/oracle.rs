@@ -34,6 +34,7 @@ fn end(objects: Vec<Value>) -> End {
             .collect(),
         head: None,
         lives: [("Service/delays-r1".to_owned(), 1)].into(),
+        folders: Vec::new(),
         attempts: true,
     })
 }

@@ -17,12 +17,16 @@ use tokio::task::JoinSet;
 
 use crate::support::api_server::{
     Kind,
-    kinds::{CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS},
+    kinds::{
+        CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
+        STREAM_SNAPSHOTS,
+    },
 };
 
-/// Kinds that a job consists of.
-pub static PARTS: [&Kind; 6] = [
+/// Kinds that a job consists of, and its snapshots.
+pub static PARTS: [&Kind; 7] = [
     &STREAM_JOBS,
+    &STREAM_SNAPSHOTS,
     &CONTROLLER_REVISIONS,
     &CONFIG_MAPS,
     &SERVICES,

@@ -1,9 +1,13 @@
 //! The transitions, each from a job that is settled to one that is settled again.
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use streamkeeper::api::names::RESTARTED_AT;
 
-use super::stage::{JOB, Stage};
+use super::{
+    saving,
+    stage::{JOB, Stage},
+};
 use crate::support::{
     api_server::{
         Kind,
@@ -24,6 +28,10 @@ pub enum Act {
     Restart,
     /// The job is deleted.
     Delete,
+    /// Somebody takes a snapshot, with this name and deletion policy.
+    Save(&'static str, &'static str),
+    /// Snapshots are taken by a schedule from now on; the first is due in a minute.
+    Schedule,
     /// An object of it is deleted by somebody else.
     Remove(&'static Kind, &'static str),
     /// The node of a pod cannot be reached any more.
@@ -32,6 +40,8 @@ pub enum Act {
     Await(&'static str, &'static str),
     /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
     Exists(&'static Kind, &'static str),
+    /// Nothing more is done before so many snapshots are complete.
+    Saved(usize),
 }
 
 impl Act {
@@ -43,6 +53,21 @@ impl Act {
                 let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });
                 let patch = json!({ "metadata": { "annotations": at } });
                 return stage.patch(&patch).await;
+            }
+            Self::Save(name, deletion_policy) => return stage.save(name, deletion_policy).await,
+            Self::Schedule => {
+                let schedule = json!({ "schedule": schedule() });
+                let spec = json!({ "snapshots": schedule });
+                return stage.patch(&json!({ "spec": spec })).await;
+            }
+            Self::Saved(wanted) => {
+                let is_complete = |snapshot: &&Value| snapshot["status"]["phase"] == "Completed";
+                let what = format!("{wanted} complete snapshots");
+                return stage
+                    .until(&what, |stage| {
+                        stage.snapshots().iter().filter(is_complete).count() >= *wanted
+                    })
+                    .await;
             }
             Self::Delete => stage.remove(&STREAM_JOBS, JOB).await,
             Self::Remove(kind, name) => stage.remove(kind, name).await,
@@ -66,6 +91,12 @@ impl Act {
     }
 }
 
+/// A moment in half a minute to a minute and a half, once a year.
+fn schedule() -> String {
+    let due = Timestamp::now() + SignedDuration::from_secs(90);
+    due.strftime("%-M %-H %-d %-m *").to_string()
+}
+
 /// A transition, or several.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -84,12 +115,12 @@ pub struct Scenario {
     pub acts_first: bool,
 }
 
-const PHASE: &str = "/objects/StreamJob delays/status/phase";
-const REVISION: &str = "/head/revision";
+pub const PHASE: &str = "/objects/StreamJob delays/status/phase";
+pub const REVISION: &str = "/head/revision";
 const WORKERS: &str = "/head/workers";
 const STALLED: &str = "/objects/StreamJob delays/status/conditions/Stalled";
 
-fn scenario(
+pub fn scenario(
     name: impl Into<String>,
     before: Vec<Act>,
     change: Vec<Act>,
@@ -114,13 +145,13 @@ impl Scenario {
 }
 
 /// A first start with this many workers.
-fn create(workers: u32) -> Act {
+pub fn create(workers: u32) -> Act {
     Act::Create(json!({
         "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:1", "workers": { "replicas": workers },
     }))
 }
 
-fn image(image: &str) -> Act {
+pub fn image(image: &str) -> Act {
     Act::Edit(json!({ "image": image }))
 }
 
@@ -336,6 +367,7 @@ pub fn all() -> Vec<Scenario> {
             ],
         ),
     ]);
+    all.extend(saving::scenarios());
     all
 }
 

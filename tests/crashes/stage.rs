@@ -27,8 +27,8 @@ use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
+    bucket::{Tenant, Tenants, serve_bucket},
     control_plane::ControlPlane,
-    coordinators::{Worlds, serve_bucket},
     end::{End, Remains},
     mirror::{Mirror, node_name, turn},
     operator::Lives,
@@ -40,7 +40,7 @@ use super::{
 use crate::support::{
     api_server::{
         Kind,
-        kinds::{NODES, PODS, STREAM_JOBS},
+        kinds::{NODES, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},
         store::rfc3339,
     },
     cluster::{NODE_NAMES, text},
@@ -59,7 +59,7 @@ static STAGES: AtomicUsize = AtomicUsize::new(0);
 pub struct Theatre {
     pub client: Client,
     reflection: Arc<Reflection>,
-    worlds: Worlds,
+    tenants: Tenants,
     bucket: Server,
     folder: TempDir,
     _control_plane: Arc<ControlPlane>,
@@ -68,16 +68,16 @@ pub struct Theatre {
 impl Theatre {
     pub async fn open(control_plane: Arc<ControlPlane>) -> Arc<Self> {
         let client = control_plane.client();
-        let worlds = Worlds::default();
+        let tenants = Tenants::default();
         let folder = tempfile::Builder::new()
             .prefix("streamkeeper-crashes-")
             .tempdir()
             .expect("a folder");
         Arc::new(Self {
             reflection: Reflection::of(&client).await,
-            bucket: serve_bucket(worlds.clone()).await,
+            bucket: serve_bucket(tenants.clone()).await,
             client,
-            worlds,
+            tenants,
             folder,
             _control_plane: control_plane,
         })
@@ -162,8 +162,14 @@ impl Stage {
             nodes.create(&PostParams::default(), &node).await?;
             self.mark(name, "True").await?;
         }
-        let mut worlds = self.theatre.worlds.lock().expect("no panic while locked");
-        worlds.insert(self.namespace.clone(), self.world.clone());
+        let tenant = Tenant {
+            world: self.world.clone(),
+            trap: self.trap.clone(),
+            life: self.lives.life.clone(),
+            removed: Arc::default(),
+        };
+        let mut tenants = self.theatre.tenants.lock().expect("no panic while locked");
+        tenants.insert(self.namespace.clone(), tenant);
         Ok(())
     }
 
@@ -189,6 +195,23 @@ impl Stage {
             &self.namespace,
             &resource(kind),
         )
+    }
+
+    /// Creates a snapshot of the job.
+    pub async fn save(&self, name: &str, deletion_policy: &str) -> Result<(), String> {
+        let snapshot = json!({
+            "apiVersion": STREAM_SNAPSHOTS.api_version(), "kind": STREAM_SNAPSHOTS.kind, "metadata": { "name": name },
+            "spec": { "jobRef": { "name": JOB }, "deletionPolicy": deletion_policy },
+        });
+        let snapshot: DynamicObject = serde_json::from_value(snapshot).expect("a StreamSnapshot");
+        let api = self.api(&STREAM_SNAPSHOTS);
+        let created = api.create(&PostParams::default(), &snapshot).await;
+        created.map_err(|error| error.to_string())?;
+        self.until("the watch to tell of the snapshot", |stage| {
+            let mut all = stage.snapshots().into_iter();
+            all.any(|snapshot| snapshot["metadata"]["name"] == name)
+        })
+        .await
     }
 
     pub async fn create(&self, spec: &Value) -> Result<(), kube::Error> {
@@ -254,6 +277,13 @@ impl Stage {
         jobs.first().map(|job| value(&STREAM_JOBS, job))
     }
 
+    /// The snapshots, as last told by the watch.
+    pub fn snapshots(&self) -> Vec<Value> {
+        let kind = &STREAM_SNAPSHOTS;
+        let all = self.theatre.reflection.list(kind, &self.namespace);
+        all.iter().map(|snapshot| value(kind, snapshot)).collect()
+    }
+
     /// Whether an object exists where the kubelets and the coordinators live too: it counts as made.
     pub fn has_seen(&self, kind: &Kind, name: &str) -> bool {
         let world = self.world.lock().expect("no panic while locked");
@@ -265,10 +295,18 @@ impl Stage {
         world.jobs.heads.values().next().cloned()
     }
 
-    /// Whether the operator has nothing left to do: it says so, or the job is gone with all that ran.
+    /// Whether the operator has nothing left to do: it says so, or the job is gone with all that ran. Snapshots outlive it.
     pub fn is_settled(&self) -> bool {
+        let rests = |snapshot: &Value| {
+            let phase = &snapshot["status"]["phase"];
+            ["Completed", "Failed"].iter().any(|rest| phase == rest)
+        };
+        if !self.snapshots().iter().all(rests) {
+            return false;
+        }
         let Some(job) = self.job() else {
-            return PARTS.iter().all(|kind| {
+            let mut parts = PARTS.iter().filter(|kind| **kind != &STREAM_SNAPSHOTS);
+            return parts.all(|kind| {
                 let left = self.theatre.reflection.list(kind, &self.namespace);
                 left.is_empty()
             });
@@ -312,11 +350,15 @@ impl Stage {
 
     fn end_of(&self, objects: Vec<(&'static Kind, Value)>, attempts: bool) -> End {
         let lives = self.mirror.lock().expect("no panic while locked").lives();
+        let world = self.world.lock().expect("no panic while locked");
+        let folders = world.jobs.folders.keys().cloned().collect();
+        drop(world);
         End::of(&Remains {
             namespace: &self.namespace,
             objects,
             head: self.head(),
             lives,
+            folders,
             attempts,
         })
     }
@@ -387,13 +429,18 @@ impl Stage {
 
     async fn clear(&self) -> Result<(), kube::Error> {
         let name = self.namespace.clone();
-        let worlds = self.theatre.worlds.lock();
-        worlds.expect("no panic while locked").remove(&name);
-        if self.job().is_some() {
-            let free = json!({ "metadata": { "finalizers": null } });
-            self.api(&STREAM_JOBS)
-                .patch(JOB, &PatchParams::default(), &Patch::Merge(free))
-                .await?;
+        let tenants = self.theatre.tenants.lock();
+        tenants.expect("no panic while locked").remove(&name);
+        let free = json!({ "metadata": { "finalizers": null } });
+        for kind in [&STREAM_JOBS, &STREAM_SNAPSHOTS] {
+            for held in self.theatre.reflection.list(kind, &name) {
+                let held = held.metadata.name.as_deref().unwrap_or_default();
+                let freed = self
+                    .api(kind)
+                    .patch(held, &PatchParams::default(), &Patch::Merge(&free))
+                    .await;
+                freed.map(|_| ()).or_else(unless_gone)?;
+            }
         }
         // StatefulSets before their pods, else there are new ones: in the order of the list.
         for kind in PARTS {
@@ -413,5 +460,12 @@ impl Stage {
         }
         let _ = std::fs::remove_dir_all(&self.lives.folder);
         Ok(())
+    }
+}
+
+fn unless_gone(error: kube::Error) -> Result<(), kube::Error> {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => Ok(()),
+        error => Err(error),
     }
 }

@@ -1,0 +1,70 @@
+//! Scenarios of snapshots: taken by a person, by schedule, before transitions; what is done with one.
+
+use serde_json::{Value, json};
+
+use super::scenarios::{Act, PHASE, REVISION, Scenario, create, image, scenario};
+use crate::support::api_server::kinds::STREAM_SNAPSHOTS;
+
+/// All of them.
+pub fn scenarios() -> Vec<Scenario> {
+    let running = || vec![create(2)];
+    let saved = |deletion_policy| vec![create(2), Act::Save("by-hand", deletion_policy)];
+    let phase_of = |name: &'static str| (name, json!("Completed"));
+    let taking = |on: &str| Act::Edit(json!({ "snapshots": { on: "Take" } }));
+    vec![
+        scenario(
+            "snapshot",
+            running(),
+            vec![Act::Save("by-hand", "Retain"), Act::Saved(1)],
+            vec![
+                phase_of("/objects/StreamSnapshot by-hand/status/phase"),
+                ("/folders", json!({ "by-hand": 1 })),
+            ],
+        ),
+        scenario(
+            "snapshot by schedule",
+            running(),
+            vec![Act::Schedule, Act::Saved(1)],
+            vec![
+                phase_of("/objects/StreamSnapshot delays-TIME-TIME/status/phase"),
+                ("/folders", json!({ "delays-TIME-TIME": 1 })),
+            ],
+        ),
+        scenario(
+            "snapshot before an upgrade",
+            vec![create(2), taking("onUpgrade")],
+            vec![image("runtime:2")],
+            vec![
+                (REVISION, json!(2)),
+                (PHASE, json!("Running")),
+                ("/folders", json!({ "delays-upgrade-TIME": 1 })),
+            ],
+        ),
+        scenario(
+            "snapshot before a deletion",
+            vec![create(2), taking("onDelete")],
+            vec![Act::Delete],
+            vec![
+                ("/head/state/is", json!("released")),
+                phase_of("/objects/StreamSnapshot delays-delete-TIME/status/phase"),
+            ],
+        ),
+        scenario(
+            "restore from a snapshot",
+            saved("Retain"),
+            vec![Act::Edit(
+                json!({ "restoreFrom": { "snapshotRef": { "name": "by-hand" } } }),
+            )],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "snapshot deleted with its folder",
+            saved("Delete"),
+            vec![Act::Remove(&STREAM_SNAPSHOTS, "by-hand")],
+            vec![
+                ("/objects/StreamSnapshot by-hand", Value::Null),
+                ("/folders", json!({})),
+            ],
+        ),
+    ]
+}
