@@ -1,6 +1,7 @@
 //! What every reconcile shares.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -229,11 +230,11 @@ impl Context {
     }
 
     /// Forgets everything about an object, what is shown of it too: another replica knows better.
-    pub(super) fn forget_all_of<K: Resource<DynamicType = ()>>(&self, object: &K) {
+    pub(super) fn forget_all_of<K: Resource<DynamicType = ()> + Any>(&self, object: &K) {
         self.forget(&object.uid().unwrap_or_default());
-        if K::kind(&()) == StreamJob::kind(&()) {
-            let namespace = object.namespace().unwrap_or_default();
-            self.metrics.forget_job(&namespace, &object.name_any());
+        if let Some(job) = (object as &dyn Any).downcast_ref::<StreamJob>() {
+            let namespace = job.namespace().unwrap_or_default();
+            self.metrics.forget_job(&namespace, &job.name_any());
         }
     }
 
