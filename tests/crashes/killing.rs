@@ -18,6 +18,8 @@ use super::{
 
 /// Plans of a run that asks for no number.
 const A_FEW: usize = 16;
+/// More than these are chosen from all scenarios: each transition once has fewer than are asked for.
+const MANY: usize = 100;
 
 /// What the environment chooses.
 struct Choice {
@@ -46,9 +48,10 @@ impl Choice {
         }
     }
 
-    /// A few transitions for a few plans; all of them for all.
+    /// A few transitions for a few plans; all scenarios for many, or when some are named.
     fn scenarios(&self, dice: &mut Dice) -> Vec<Scenario> {
-        let mut scenarios = if self.plans.is_some() && self.only.is_empty() {
+        let few = self.plans.is_some_and(|plans| plans <= MANY);
+        let mut scenarios = if few && self.only.is_empty() {
             transitions()
         } else {
             all()
