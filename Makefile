@@ -11,7 +11,7 @@ PYTHON := python3 -u
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e faults crash-plans bench bench-operator crds lint deny
+  images s3 demo test test-rust test-dev test-e2e faults crash-plans operator-upgrade bench bench-operator crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,8 @@ faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a
 crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
 	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features $(CONTROLS) \
 	  --test crashes killing -- --nocapture
+operator-upgrade: setup ## FROM=<commit>: that commit's operator, this one, that one again, below running jobs
+	PREVIOUS=$(FROM) $(PYTHON) -m dev.e2e exchanged_and_exchanged_back
 bench: ## events per CPU-second of the engine
 	cargo run --locked --release --package streamkeeper-node --bin streamjob-runtime -- bench
 bench-operator: ## what the operator costs with JOBS=1000,5000 idle jobs: start, memory, writes, latency

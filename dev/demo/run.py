@@ -44,14 +44,14 @@ def prepare(cluster: Cluster) -> None:
         install_operator(cluster)
 
 
-def install_operator(cluster: Cluster, *settings: str) -> None:
-    """Install the chart as a user would, with the demo's images and storage."""
+def install_operator(cluster: Cluster, *settings: str, image: str = images.OPERATOR, chart: Path = CHART) -> None:
+    """Install the chart as a user would, or upgrade to it, with the demo's images and storage."""
     kubectl = cluster.kubectl
     access, secret = s3.keys(kubectl)
     for namespace in (OPERATOR_NAMESPACE, flights.NAMESPACE):
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         kubectl.at(namespace).apply(s3.credentials(namespace, s3.SECRET, access, secret))
-    repository, tag = images.OPERATOR.rsplit(":", 1)
+    repository, tag = image.rsplit(":", 1)
     values = [
         f"image.repository={repository}",
         f"image.tag={tag}",
@@ -62,7 +62,7 @@ def install_operator(cluster: Cluster, *settings: str) -> None:
         *settings,
     ]
     arguments = [part for value in values for part in ("--set", value)]
-    kubectl.at(OPERATOR_NAMESPACE).helm("upgrade", "--install", RELEASE, str(CHART), "--wait", "--timeout", "120s", *arguments)
+    kubectl.at(OPERATOR_NAMESPACE).helm("upgrade", "--install", RELEASE, str(chart), "--wait", "--timeout", "120s", *arguments)
 
 
 def tell(cluster: Cluster, full: bool) -> bool:

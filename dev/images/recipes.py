@@ -15,6 +15,8 @@ from dev.lib.paths import CACHE, CARGO_TARGET, ROOT
 OPERATOR = "localhost/streamkeeper-operator:dev"
 RUNTIME = "localhost/streamjob-runtime:dev"
 SEAWEEDFS = f"localhost/seaweedfs:{seaweed.VERSION}"
+# The operator as another commit has it, or as this one has it under another name.
+PREVIOUS = "localhost/streamkeeper-operator:previous"
 REFERENCES = {"operator": OPERATOR, "runtime": RUNTIME, "seaweedfs": SEAWEEDFS}
 
 _BINARIES = {"operator": "streamkeeper", "runtime": "streamjob-runtime"}
@@ -55,19 +57,33 @@ def build(names: list[str], profile: str = "dev", on_progress: Callable[[str], N
     return [_image(name, programs) for name in names]
 
 
+def previous_operator(source: Path, on_progress: Callable[[str], None] | None = None) -> Built:
+    """Build the operator of another checkout, or of this one, as `PREVIOUS`. Raises `BuildFailed`."""
+    # Two checkouts must not share a target folder: Cargo may take what one built for the other's.
+    target = CARGO_TARGET if source == ROOT else CACHE / "previous" / "target"
+    program = cargo_build(["streamkeeper"], "dev", on_progress, source, target)["streamkeeper"]
+    out = CACHE / "images" / "previous"
+    out.mkdir(parents=True, exist_ok=True)
+    return _written("operator", PREVIOUS, "/streamkeeper", _stripped(program, out), out)
+
+
 def cargo_build(
-    binaries: list[str], profile: str = "dev", on_progress: Callable[[str], None] | None = None
+    binaries: list[str],
+    profile: str = "dev",
+    on_progress: Callable[[str], None] | None = None,
+    source: Path = ROOT,
+    target: Path = CARGO_TARGET,
 ) -> dict[str, Path]:
-    """Compile binaries of the workspace; where each one is, by name. Raises `BuildFailed`."""
+    """Compile binaries of the workspace in `source`; where each one is, by name. Raises `BuildFailed`."""
     chosen = [argument for binary in binaries for argument in ("--bin", binary)]
     if profile == "dev":
         chosen += SHARED
     command = ["cargo", "build", "--workspace", "--locked", "--profile", profile, *chosen]
-    command += ["--target-dir", str(CARGO_TARGET), "--message-format=json-render-diagnostics"]
+    command += ["--target-dir", str(target), "--message-format=json-render-diagnostics"]
     said: list[str] = []
     with tempfile.TemporaryFile("w+") as messages:
         none, pipe = subprocess.DEVNULL, subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, text=True, stdin=none, stdout=messages, stderr=pipe) as cargo:
+        with subprocess.Popen(command, cwd=source, text=True, stdin=none, stdout=messages, stderr=pipe) as cargo:
             for line in cargo.stderr or []:
                 said.append(line)
                 if on_progress is not None and line.strip():
@@ -80,13 +96,17 @@ def cargo_build(
 
 
 def _image(name: str, programs: dict[str, Path]) -> Built:
-    reference, out = REFERENCES[name], CACHE / "images"
+    out = CACHE / "images"
     out.mkdir(parents=True, exist_ok=True)
     if name == "seaweedfs":
         program, path = seaweed.install(), "/weed"
     else:
         path = f"/{_BINARIES[name]}"
         program = _stripped(programs[_BINARIES[name]], out)
+    return _written(name, REFERENCES[name], path, program, out)
+
+
+def _written(name: str, reference: str, path: str, program: Path, out: Path) -> Built:
     image = Image(
         reference,
         {path: program, _CERTIFICATES: Path(_CERTIFICATES)},
