@@ -19,6 +19,10 @@ use streamkeeper::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Lists of thousands of objects come and go. How soon what they took goes back to the system is said by variables that the chart sets: see `docs/operator.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "streamkeeper",

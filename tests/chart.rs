@@ -519,6 +519,9 @@ fn every_variable_is_one_that_the_operator_knows() {
     let known = include_str!("../src/config.rs").to_owned() + include_str!("../src/main.rs");
     for variable in operator(&render(&EVERYTHING))["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
+        if name.starts_with("MIMALLOC_") {
+            continue; // the allocator's
+        }
         assert!(known.contains(&format!("\"{name}\"")), "{name}");
     }
 }

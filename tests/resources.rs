@@ -12,7 +12,7 @@ use std::{env, fs, path::Path};
 use serde_json::{Value, json};
 use streamkeeper::{
     api::v1alpha1::{S3, StreamJob},
-    lifecycle::{ChildObjects, RevisionRecord, Settings},
+    lifecycle::{Child, RevisionRecord, Settings},
     resources::{Children, Owner, PodSettings, Size, children, secret},
 };
 use streamkeeper_security::{MasterKey, Material};
@@ -153,11 +153,9 @@ fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
         job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
     let record = RevisionRecord::of(&job, "SELECT 1", &settings()).unwrap();
     let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods());
-    let objects = ChildObjects {
-        controller_revisions: vec![built.controller_revision],
-        ..ChildObjects::default()
-    };
-    assert_eq!(objects.revisions()[&7].record.as_ref(), Some(&record));
+    let kept = built.controller_revision.facts().unwrap();
+    assert_eq!(kept.record().as_ref(), Some(&record));
+    assert_eq!(*kept.owner, *job.metadata.uid.unwrap());
 }
 
 #[test]
@@ -165,12 +163,8 @@ fn the_controller_revisions_that_a_stateful_set_makes_are_not_taken_for_ours() {
     let built = built(json!({"sql": {"text": "x"}}), 1);
     let mut foreign = built.controller_revision.clone();
     foreign.metadata.name = Some("delays-r7-5d8f".to_owned());
-    foreign.data = None;
-    let objects = ChildObjects {
-        controller_revisions: vec![built.controller_revision, foreign],
-        ..ChildObjects::default()
-    };
-    assert!(objects.revisions()[&7].record.is_some());
+    assert!(built.controller_revision.facts().is_some());
+    assert_eq!(foreign.facts(), None);
 }
 
 #[test]

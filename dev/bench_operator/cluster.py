@@ -1,5 +1,6 @@
 """What the controllers do that do not run here: pods for StatefulSets, at once ready."""
 
+import itertools
 import json
 import queue
 import threading
@@ -28,7 +29,7 @@ class Cluster:
     def __init__(self, coordinators: Coordinators) -> None:
         self.coordinators = coordinators
         self.sets: "queue.Queue[dict[str, Any]]" = queue.Queue()
-        self.number = 0
+        self.numbers = itertools.count(2)
         threading.Thread(target=self._watch, daemon=True).start()
         for _ in range(WORKERS):
             threading.Thread(target=self._work, daemon=True).start()
@@ -46,11 +47,14 @@ class Cluster:
         client().done("POST", STREAM_JOBS, job)
 
     def _watch(self) -> None:
-        lines = Client().watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets?resourceVersion=0")
-        for line in lines:
-            event = json.loads(line)
-            if event["type"] == "ADDED":
-                self.sets.put(event["object"])
+        known = set()
+        while True:  # the API server ends a watch that is too slow; the next begins with all there are
+            for line in Client().watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets?resourceVersion=0"):
+                event = json.loads(line)
+                uid = event["object"]["metadata"].get("uid")
+                if event["type"] == "ADDED" and uid not in known:
+                    known.add(uid)
+                    self.sets.put(event["object"])
 
     def _work(self) -> None:
         while True:
@@ -58,8 +62,7 @@ class Cluster:
 
     def _run(self, stateful_set: dict[str, Any]) -> None:
         meta, template = stateful_set["metadata"], stateful_set["spec"]["template"]
-        self.number += 1
-        number = self.number + 1
+        number = next(self.numbers)
         address = f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
         job = meta["ownerReferences"][0]
         revision = int(meta["labels"]["streamkeeper.dev/revision"])

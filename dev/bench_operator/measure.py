@@ -25,6 +25,7 @@ class Operator:
             **os.environ, "KUBECONFIG": str(kubeconfig), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
             "STREAMKEEPER_STORAGE_URI": "s3://bench/state", "STREAMKEEPER_STORAGE_ENDPOINT": f"http://127.0.0.1:{S3}", "STREAMKEEPER_STORAGE_REGION": "us-east-1",
             "STREAMKEEPER_LISTEN": f"127.0.0.1:{PORT}", "STREAMKEEPER_LOG": "warn", "STREAMKEEPER_NAMESPACE": NAMESPACE,
+            "MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0",  # as the chart sets them
         }
         self.started = time.monotonic()
         self.process = subprocess.Popen([str(binary), "run", "--leader-elect"], env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT)

@@ -16,7 +16,7 @@ from dev.lib import narrate, wait
 from dev.lib.kubectl import Object
 from dev.lib.paths import CACHE, ROOT
 
-WORKERS = {"replicas": 2, "podTemplate": {"metadata": {"labels": {"team": "a"}}}}
+WORKERS = {"replicas": 2, "podTemplate": {"labels": {"team": "a"}}}
 
 
 def checkout(commit: str) -> Path:
@@ -73,7 +73,7 @@ class OperatorExchanged(JobStory):
         for job in self.kubectl.objects("streamjobs"):
             status, name = job["status"], job["metadata"]["name"]
             told = {kind: watch.condition(job, kind).get("status") for kind in ("Ready", "Suspended", "Stalled", "Reconciling")}
-            kept[f"streamjob {name}"] = (job["metadata"]["generation"], status["observedGeneration"], status["revision"], told, status.get("restarts", {}).get("count", 0))
+            kept[f"streamjob {name}"] = (job["metadata"]["generation"], status["observedGeneration"], status.get("revision"), told, status.get("restarts", {}).get("count", 0))
         report = self.job.report()
         kept["report"] = (report["job_uid"], report["attempt"], report["restarts"], report["pauses"])
         return kept

@@ -12,32 +12,60 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::lists::Lists;
+use super::lists::{Lists, version};
 use crate::{
     api::{names::JOB_LABEL, v1alpha1::StreamJob},
-    lifecycle::lost_nodes,
+    lifecycle::{Child, lost_nodes, revision_of},
 };
 
 /// Namespace and name of a job.
 pub(super) type JobKey = (String, String);
 
+/// A child of a job.
 #[derive(Debug)]
-struct State<K> {
-    jobs: HashMap<JobKey, Vec<Arc<K>>>,
+pub(super) struct Kept<F> {
+    name: Box<str>,
+    uid: Box<str>,
+    version: u64,
+    deleting: bool,
+    pub(super) revision: u64,
+    pub(super) facts: F,
+}
+
+impl<F> Kept<F> {
+    fn of<K: Child<Facts = F>>(object: &K) -> Option<(JobKey, Self)> {
+        let kept = Self {
+            name: object.name_any().into(),
+            uid: object.meta().uid.as_deref().unwrap_or_default().into(),
+            version: version(object),
+            deleting: object.meta().deletion_timestamp.is_some(),
+            revision: revision_of(object)?,
+            facts: object.facts()?,
+        };
+        Some((job_of(object)?, kept))
+    }
+}
+
+type JobsOf<F> = HashMap<JobKey, Vec<Arc<Kept<F>>>>;
+type Listing<F> = Vec<(JobKey, Kept<F>)>;
+
+#[derive(Debug)]
+struct State<F> {
+    jobs: JobsOf<F>,
     /// Namespaces that are watched, none meaning all, and what a list has brought of each so far.
-    scopes: Vec<(Option<String>, Vec<K>)>,
+    scopes: Vec<(Option<String>, Listing<F>)>,
 }
 
 /// Children of jobs of one kind.
 #[derive(Debug)]
-pub(super) struct Cache<K> {
-    state: Arc<Mutex<State<K>>>,
+pub(super) struct Cache<K: Child> {
+    state: Arc<Mutex<State<K::Facts>>>,
     pub(super) lists: Lists,
     /// Scopes that were never listed yet.
     missing: Arc<watch::Sender<usize>>,
 }
 
-impl<K> Clone for Cache<K> {
+impl<K: Child> Clone for Cache<K> {
     fn clone(&self) -> Self {
         Self {
             state: self.state.clone(),
@@ -47,7 +75,7 @@ impl<K> Clone for Cache<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Cache<K> {
+impl<K: Child> Cache<K> {
     /// An empty cache of these namespaces; none means all.
     pub(super) fn new(scopes: &[Option<String>]) -> Self {
         let scope = |namespace: &Option<String>| (namespace.clone(), Vec::new());
@@ -61,7 +89,7 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<K>> {
+    fn state(&self) -> MutexGuard<'_, State<K::Facts>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,7 +119,7 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                listing.push(object);
+                listing.extend(Kept::of(&object));
                 Vec::new()
             }
             Event::InitDone => {
@@ -102,20 +130,20 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
                 touched
             }
             Event::Apply(object) => {
-                let Some(key) = job_of(&object) else {
+                let Some((key, kept)) = Kept::of(&object) else {
                     return Vec::new();
                 };
                 let children = jobs.entry(key.clone()).or_default();
-                children.retain(|child| child.meta().name != object.meta().name);
-                children.push(Arc::new(object));
+                children.retain(|child| child.name != kept.name);
+                children.push(Arc::new(kept));
                 vec![reference(&key)]
             }
             Event::Delete(object) => {
-                let Some(key) = job_of(&object) else {
+                let Some((key, kept)) = Kept::of(&object) else {
                     return Vec::new();
                 };
                 if let Some(children) = jobs.get_mut(&key) {
-                    children.retain(|child| child.meta().name != object.meta().name);
+                    children.retain(|child| child.name != kept.name);
                     if children.is_empty() {
                         jobs.remove(&key);
                     }
@@ -126,32 +154,37 @@ impl<K: Resource<DynamicType = ()>> Cache<K> {
     }
 
     /// The children of a job.
-    pub(super) fn of_job(&self, namespace: &str, name: &str) -> Vec<Arc<K>> {
+    pub(super) fn of_job(&self, namespace: &str, name: &str) -> Vec<Arc<Kept<K::Facts>>> {
         let key = (namespace.to_owned(), name.to_owned());
         self.state().jobs.get(&key).cloned().unwrap_or_default()
     }
 
     /// A child of a job by its own name.
-    pub(super) fn find(&self, namespace: &str, job: &str, name: &str) -> Option<Arc<K>> {
+    pub(super) fn find(
+        &self,
+        namespace: &str,
+        job: &str,
+        name: &str,
+    ) -> Option<Arc<Kept<K::Facts>>> {
         self.of_job(namespace, job)
             .into_iter()
-            .find(|child| child.meta().name.as_deref() == Some(name))
+            .find(|child| *child.name == *name)
     }
 
     /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all the same.
     pub(super) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
         let found = self.find(&job.0, &job.1, name);
-        found.is_none_or(|object| is_gone(object.as_ref(), uid))
+        found.is_none_or(|child| *child.uid != *uid || child.deleting)
             || self.lists.reached(&job.0, u64::MAX, then)
     }
 
     /// Jobs with a child like this.
-    pub(super) fn jobs_with(&self, like: impl Fn(&K) -> bool) -> Vec<ObjectRef<StreamJob>> {
+    pub(super) fn jobs_with(&self, like: impl Fn(&K::Facts) -> bool) -> Vec<ObjectRef<StreamJob>> {
         let state = self.state();
         let concerned = state
             .jobs
             .iter()
-            .filter(|(_, children)| children.iter().any(|child| like(child)));
+            .filter(|(_, children)| children.iter().any(|child| like(&child.facts)));
         concerned.map(|(key, _)| reference(key)).collect()
     }
 }
@@ -162,21 +195,19 @@ pub(super) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> b
 }
 
 /// Replaces what there is of a namespace by what a list brought; answers the jobs for which that makes a difference.
-fn replace<K: Resource<DynamicType = ()>>(
-    jobs: &mut HashMap<JobKey, Vec<Arc<K>>>,
+fn replace<F>(
+    jobs: &mut JobsOf<F>,
     namespace: Option<&str>,
-    listed: Vec<K>,
+    listed: Listing<F>,
 ) -> Vec<ObjectRef<StreamJob>> {
-    let mut next: HashMap<JobKey, Vec<Arc<K>>> = HashMap::new();
-    for object in listed {
-        if let Some(key) = job_of(&object) {
-            next.entry(key).or_default().push(Arc::new(object));
-        }
+    let mut next: JobsOf<F> = HashMap::new();
+    for (key, kept) in listed {
+        next.entry(key).or_default().push(Arc::new(kept));
     }
     let inside = |key: &JobKey| namespace.is_none_or(|namespace| key.0 == namespace);
-    let versions = |children: Option<&Vec<Arc<K>>>| -> HashSet<(Option<String>, Option<String>)> {
+    let versions = |children: Option<&Vec<Arc<Kept<F>>>>| -> HashSet<(Box<str>, u64)> {
         let all = children.into_iter().flatten();
-        all.map(|child| (child.uid(), child.resource_version()))
+        all.map(|child| (child.uid.clone(), child.version))
             .collect()
     };
     let keys: HashSet<&JobKey> = jobs
@@ -270,11 +301,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::names::REVISION_LABEL;
 
     fn service(namespace: &str, job: &str, name: &str, version: u64) -> Service {
         serde_json::from_value(json!({ "metadata": {
             "name": name, "namespace": namespace, "uid": format!("{namespace}-{name}"), "resourceVersion": version.to_string(),
-            "labels": { JOB_LABEL: job },
+            "labels": { JOB_LABEL: job, REVISION_LABEL: "1" },
         } }))
         .unwrap()
     }
@@ -295,7 +327,10 @@ mod tests {
 
     fn found(cache: &Cache<Service>, namespace: &str, job: &str) -> Vec<String> {
         let children = cache.of_job(namespace, job);
-        children.iter().map(|child| child.name_any()).collect()
+        children
+            .iter()
+            .map(|child| child.name.to_string())
+            .collect()
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Caches, Job API and S3 into facts.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 
 use super::{cache::Cache, context::Context};
@@ -16,9 +16,8 @@ use crate::{
     engine::{CallError, Channel, Coordinator},
     kube_ext::bounded,
     lifecycle::{
-        ChildObjects, Fact, Observed, ResolvedStorage, SnapshotFacts, Tls,
-        facts::{revision_of, snapshot_facts},
-        questions,
+        Child, Children, Fact, KeptRecord, Observed, ResolvedStorage, SnapshotFacts, Tls,
+        facts::snapshot_facts, questions,
     },
 };
 
@@ -121,30 +120,38 @@ fn asked_for(wanted: Option<u64>, revision: u64) -> bool {
 }
 
 /// The children of a job, as the caches have them.
-pub(super) fn children(context: &Context, namespace: &str, name: &str) -> ChildObjects {
+pub(super) fn children(context: &Context, namespace: &str, name: &str) -> Children {
     let caches = &context.caches;
-    ChildObjects {
-        stateful_sets: of_job(&caches.stateful_sets, namespace, name),
-        controller_revisions: of_job(&caches.controller_revisions, namespace, name),
-        pods: of_job(&caches.pods, namespace, name),
-        services: of_job(&caches.services, namespace, name)
-            .iter()
-            .filter_map(revision_of)
-            .collect(),
-        config_maps: of_job(&caches.config_maps, namespace, name)
-            .iter()
-            .filter_map(revision_of)
-            .collect(),
-        lost_nodes: caches.nodes.all(),
+    let lost_nodes = caches.nodes.all();
+    Children {
+        stateful_sets: of_job(&caches.stateful_sets, namespace, name, |facts| *facts),
+        records: of_job(
+            &caches.controller_revisions,
+            namespace,
+            name,
+            KeptRecord::record,
+        ),
+        pods: of_job(&caches.pods, namespace, name, |pod| pod.facts(&lost_nodes)),
+        services: revisions(of_job(&caches.services, namespace, name, |()| ())),
+        config_maps: revisions(of_job(&caches.config_maps, namespace, name, |()| ())),
     }
 }
 
-fn of_job<K>(cache: &Cache<K>, namespace: &str, name: &str) -> Vec<K>
-where
-    K: Resource<DynamicType = ()> + Clone,
-{
+fn of_job<K: Child, T>(
+    cache: &Cache<K>,
+    namespace: &str,
+    name: &str,
+    facts: impl Fn(&K::Facts) -> T,
+) -> Vec<(u64, T)> {
     let children = cache.of_job(namespace, name);
-    children.iter().map(|child| K::clone(child)).collect()
+    children
+        .iter()
+        .map(|child| (child.revision, facts(&child.facts)))
+        .collect()
+}
+
+fn revisions(there: Vec<(u64, ())>) -> BTreeSet<u64> {
+    there.into_iter().map(|(revision, ())| revision).collect()
 }
 
 /// A revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node, and how it is talked to.
@@ -158,7 +165,7 @@ pub(super) fn coordinator(
         .caches
         .pods
         .find(namespace, name, &pod_name(name, revision, 0))?;
-    let ip = pod.status.as_ref()?.pod_ip.clone()?;
+    let ip = pod.facts.ip.as_deref()?;
     let address = if ip.contains(':') {
         format!("[{ip}]:{JOB_API_PORT}")
     } else {
@@ -177,18 +184,15 @@ fn channel(context: &Context, namespace: &str, name: &str, revision: u64) -> Opt
         name,
         &revision_name(name, revision),
     )?;
-    let tls = content
-        .data
-        .as_ref()
-        .and_then(|data| data.0.get("tls").cloned());
-    let Some(Tls { master_key }) = tls.and_then(|tls| serde_json::from_value(tls).ok()) else {
+    let Some(Tls { master_key }) = content.facts.tls() else {
         return Some(Channel::Plain);
     };
-    let uid = &content.owner_references().first()?.uid;
-    Some(match context.keyring.identity(uid, &master_key) {
-        Some(identity) => Channel::Tls(identity),
-        None => Channel::Unknown { master_key },
-    })
+    Some(
+        match context.keyring.identity(&content.facts.owner, &master_key) {
+            Some(identity) => Channel::Tls(identity),
+            None => Channel::Unknown { master_key },
+        },
+    )
 }
 
 /// An operation as the coordinator of a revision knows it.

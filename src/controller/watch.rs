@@ -11,9 +11,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{
-            ConfigMap, Node, NodeCondition, NodeStatus, Pod, PodSpec, PodTemplateSpec, Service,
-        },
+        core::v1::{ConfigMap, Node, NodeCondition, NodeStatus, Pod, Service},
     },
 };
 use kube::{
@@ -49,7 +47,14 @@ use crate::{
         v1alpha1::{StreamJob, StreamSnapshot},
     },
     health::Readiness,
+    lifecycle::{Child, KeptPod},
 };
+
+/// Objects in an answer to a list: all of them are in memory at once, as text and as objects, for each kind.
+const PAGE: u32 = 100;
+
+/// Annotation with the whole manifest, as `kubectl apply` leaves it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Reconciles at most this many jobs at once. They wait for answers, so there may be many; one that waits for a deaf coordinator keeps its place for seconds.
 const CONCURRENCY: u16 = 128;
@@ -199,13 +204,11 @@ pub async fn run(
 
     let controller = Controller::for_stream(job_wishes, jobs)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .reconcile_on(children(parts, &caches.pods, trim_pod))
-        .reconcile_on(children(parts, &caches.stateful_sets, trim_stateful_set))
-        .reconcile_on(children(parts, &caches.controller_revisions, |_| {}))
-        .reconcile_on(children(parts, &caches.services, |service| {
-            service.spec = None;
-        }))
-        .reconcile_on(children(parts, &caches.config_maps, |map| map.data = None))
+        .reconcile_on(children(parts, &caches.pods))
+        .reconcile_on(children(parts, &caches.stateful_sets))
+        .reconcile_on(children(parts, &caches.controller_revisions))
+        .reconcile_on(children(parts, &caches.services))
+        .reconcile_on(children(parts, &caches.config_maps))
         .reconcile_on(jobs_of_nodes(&client, &caches))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
@@ -274,8 +277,8 @@ where
         + Sync
         + 'static,
 {
-    let all = watcher::Config::default();
-    watches(client, scopes, &all, &merger.own.lists.demands(), |_| {})
+    let all = watcher::Config::default().page_size(PAGE);
+    watches(client, scopes, &all, &merger.own.lists.demands())
         .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
         .map(Ok::<K, watcher::Error>)
         .predicate_filter(
@@ -302,15 +305,13 @@ where
 }
 
 /// What the watches of one kind see, one watch for each namespace. A watch that fails is tried again, later and later; the others go on meanwhile.
-fn watches<K, T>(
+fn watches<K>(
     client: &Client,
     scopes: &[Option<String>],
     config: &watcher::Config,
     demands: &watch::Receiver<u64>,
-    trim: T,
-) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K, T>
+) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K>
 where
-    T: Fn(&mut K) + Copy + Send + 'static,
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
@@ -328,10 +329,7 @@ where
         let begin = move || {
             watcher(api.clone(), config.clone())
                 .default_backoff()
-                .modify(move |object: &mut K| {
-                    object.managed_fields_mut().clear();
-                    trim(object);
-                })
+                .modify(trim)
         };
         restartable(begin, demands.clone())
             .filter_map(|seen| async { seen.map_err(|error| complain::<K>(&error)).ok() })
@@ -339,6 +337,12 @@ where
             .boxed()
     };
     select_all(scopes.iter().enumerate().map(one))
+}
+
+/// Nobody looks at who set which field, nor at the manifest as kubectl applied it: together more than the rest of an object.
+fn trim<K: ResourceExt>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
 }
 
 fn complain<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
@@ -366,14 +370,14 @@ where
     )
 }
 
-/// The jobs whose children of one kind change, cached without what `trim` takes off.
+/// The jobs whose children of one kind change.
 fn children<K>(
     (client, scopes): (&Client, &[Option<String>]),
     cache: &Cache<K>,
-    trim: impl Fn(&mut K) + Copy + Send + 'static,
 ) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    K: Child
+        + Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + Debug
         + DeserializeOwned
@@ -381,10 +385,11 @@ where
         + Sync
         + 'static,
 {
-    let ours =
-        watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    let ours = watcher::Config::default()
+        .labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
+        .page_size(PAGE);
     let cache = cache.clone();
-    watches(client, scopes, &ours, &cache.lists.demands(), trim)
+    watches(client, scopes, &ours, &cache.lists.demands())
         .flat_map(move |(scope, event)| stream::iter(cache.see(scope, event, Instant::now())))
 }
 
@@ -394,7 +399,8 @@ fn jobs_of_nodes(
     caches: &Caches,
 ) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static {
     let (nodes, pods) = (caches.nodes.clone(), caches.pods.clone());
-    watcher(Api::<Node>::all(client.clone()), watcher::Config::default())
+    let all = watcher::Config::default().page_size(PAGE);
+    watcher(Api::<Node>::all(client.clone()), all)
         .default_backoff()
         .modify(trim_node)
         .flat_map(move |seen| {
@@ -413,10 +419,7 @@ fn jobs_of_nodes(
                     HashSet::new()
                 }
             };
-            let there = |pod: &Pod| {
-                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
-                node.is_some_and(|node| changed.contains(node))
-            };
+            let there = |pod: &KeptPod| pod.node().is_some_and(|node| changed.contains(node));
             let concerned = if changed.is_empty() {
                 Vec::new()
             } else {
@@ -454,25 +457,6 @@ fn trim_node(node: &mut Node) {
             conditions,
             ..NodeStatus::default()
         });
-    }
-}
-
-/// Of a pod matter its node and how it does.
-fn trim_pod(pod: &mut Pod) {
-    pod.metadata.annotations = None;
-    if let Some(spec) = pod.spec.take() {
-        pod.spec = Some(PodSpec {
-            node_name: spec.node_name,
-            ..PodSpec::default()
-        });
-    }
-}
-
-/// Of a StatefulSet matters how many pods it asks for.
-fn trim_stateful_set(set: &mut StatefulSet) {
-    set.status = None;
-    if let Some(spec) = &mut set.spec {
-        spec.template = PodTemplateSpec::default();
     }
 }
 

@@ -40,8 +40,10 @@ impl Written {
 
 /// A cache that is late for longer than this is filled anew.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Changes bring the job back by themselves; this is for caches that see them and do not show them.
+/// Changes of children bring the job back by themselves; those of its own status do not. The longer it takes, the seldomer a job looks: thousands that wait for one late watch
+/// would take the time that it needs.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -102,7 +104,8 @@ impl Unseen {
         shown: impl Fn(&Written, Instant) -> bool,
     ) -> Option<Behind> {
         self.0.retain(|entry| !shown(&entry.what, entry.at));
-        let what = self.0.first()?.what.clone();
+        let first = self.0.first()?;
+        let (what, so_far) = (first.what.clone(), now.saturating_duration_since(first.at));
         let mut overdue = Vec::new();
         for entry in &mut self.0 {
             if now.saturating_duration_since(entry.asked) >= PATIENCE {
@@ -114,7 +117,7 @@ impl Unseen {
         }
         Some(Behind {
             what,
-            after: LOOK_AGAIN,
+            after: so_far.clamp(LOOK_AGAIN, AT_LEAST_EVERY),
             overdue,
         })
     }
@@ -165,6 +168,22 @@ mod tests {
         let behind = unseen.behind(now, shown).expect("something");
         assert_eq!(behind.what, version(Kind::Service, 9));
         assert_eq!(unseen.0.len(), 1);
+    }
+
+    #[test]
+    fn the_longer_a_cache_is_late_the_seldomer_it_is_looked_at() {
+        let start = Instant::now();
+        let mut unseen = Unseen::default();
+        unseen.wrote(version(Kind::StreamJob, 3), start);
+        let (mut now, mut looks) = (start, Vec::new());
+        while now < start + Duration::from_mins(1) {
+            let behind = unseen.behind(now, |_, _| false).expect("something");
+            looks.push(behind.after);
+            now += behind.after;
+        }
+        assert_eq!(looks[..4], [100, 100, 200, 400].map(Duration::from_millis));
+        assert_eq!(looks.last(), Some(&Duration::from_secs(2)));
+        assert!(looks.len() < 36, "{}", looks.len());
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! Facts about revisions made from Kubernetes objects. The only place that reads their fields.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{ContainerStatus, Node, Pod},
+        core::v1::{ConfigMap, ContainerStatus, Node, Pod, Service},
     },
     jiff::Timestamp,
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
+use serde::Deserialize;
 
-use super::observed::{
-    Disruption, PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
+use super::{
+    observed::{
+        Disruption, PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
+    },
+    revision::{RevisionRecord, Tls},
 };
 use crate::api::{
     condition,
@@ -20,54 +27,156 @@ use crate::api::{
     v1alpha1::StreamSnapshot,
 };
 
-/// The children of one job, as the API server has them.
-#[derive(Debug, Clone, Default)]
-pub struct ChildObjects {
-    /// StatefulSets.
-    pub stateful_sets: Vec<StatefulSet>,
-    /// ControllerRevisions.
-    pub controller_revisions: Vec<ControllerRevision>,
-    /// Pods.
-    pub pods: Vec<Pod>,
-    /// Revisions that have a Service.
-    pub services: BTreeSet<u64>,
-    /// Revisions that have a ConfigMap.
-    pub config_maps: BTreeSet<u64>,
-    /// Nodes that are lost, and since when; see [`lost_nodes`].
-    pub lost_nodes: BTreeMap<String, Timestamp>,
+/// A kind of which jobs have children. Little is kept of each: there may be thousands.
+pub trait Child: Resource<DynamicType = ()> {
+    /// What decisions need of one.
+    type Facts: Debug + Send + Sync + 'static;
+
+    /// None when it is no child of ours after all.
+    fn facts(&self) -> Option<Self::Facts>;
 }
 
-impl ChildObjects {
+impl Child for StatefulSet {
+    type Facts = StatefulSetFacts;
+
+    fn facts(&self) -> Option<StatefulSetFacts> {
+        let replicas = self.spec.as_ref().and_then(|spec| spec.replicas);
+        Some(StatefulSetFacts {
+            replicas: u32::try_from(replicas.unwrap_or(1)).unwrap_or(0),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+impl Child for ControllerRevision {
+    type Facts = KeptRecord;
+
+    /// A StatefulSet makes ControllerRevisions of its own, which carry the labels of its pods.
+    fn facts(&self) -> Option<KeptRecord> {
+        let job = self.labels().get(JOB_LABEL)?;
+        if self.name_any() != revision_name(job, revision_of(self)?) {
+            return None;
+        }
+        let owner = self.owner_references().first();
+        Some(KeptRecord {
+            json: self.data.as_ref()?.0.to_string().into(),
+            owner: owner.map_or_else(Box::default, |owner| owner.uid.as_str().into()),
+        })
+    }
+}
+
+impl Child for Pod {
+    type Facts = KeptPod;
+
+    fn facts(&self) -> Option<KeptPod> {
+        let ip = self
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref());
+        Some(KeptPod {
+            facts: pod(self),
+            ip: ip.map(Into::into),
+        })
+    }
+}
+
+/// That there is one says it all.
+impl Child for Service {
+    type Facts = ();
+
+    fn facts(&self) -> Option<()> {
+        Some(())
+    }
+}
+
+/// That there is one says it all.
+impl Child for ConfigMap {
+    type Facts = ();
+
+    fn facts(&self) -> Option<()> {
+        Some(())
+    }
+}
+
+/// A revision's content as its ControllerRevision has it. Text takes a fraction of what it says, and is read seldom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    json: Box<str>,
+    /// Uid of the StreamJob.
+    pub owner: Box<str>,
+}
+
+impl KeptRecord {
+    /// The content; none when it cannot be decoded.
+    pub fn record(&self) -> Option<RevisionRecord> {
+        serde_json::from_str(&self.json).ok()
+    }
+
+    /// How its pods are talked to, though the rest may not be decodable; none: without TLS.
+    pub fn tls(&self) -> Option<Tls> {
+        #[derive(Deserialize)]
+        struct Only {
+            tls: Option<Tls>,
+        }
+        serde_json::from_str::<Only>(&self.json).ok()?.tls
+    }
+}
+
+/// A pod, but for how its node does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPod {
+    facts: PodFacts,
+    /// Address, once it has one.
+    pub ip: Option<Box<str>>,
+}
+
+impl KeptPod {
+    /// Its node.
+    pub fn node(&self) -> Option<&str> {
+        self.facts.node.as_deref()
+    }
+
+    /// All of it, with these nodes lost; see [`lost_nodes`].
+    pub fn facts(&self, lost: &BTreeMap<String, Timestamp>) -> PodFacts {
+        PodFacts {
+            node_lost_since: self.node().and_then(|node| lost.get(node)).copied(),
+            ..self.facts.clone()
+        }
+    }
+}
+
+/// The children of one job by their revisions.
+#[derive(Debug, Clone, Default)]
+pub struct Children {
+    /// StatefulSets.
+    pub stateful_sets: Vec<(u64, StatefulSetFacts)>,
+    /// Contents; none when one cannot be decoded.
+    pub records: Vec<(u64, Option<RevisionRecord>)>,
+    /// Pods.
+    pub pods: Vec<(u64, PodFacts)>,
+    /// Services.
+    pub services: BTreeSet<u64>,
+    /// ConfigMaps.
+    pub config_maps: BTreeSet<u64>,
+}
+
+impl Children {
     /// Facts by revision. Reports and preflights are still unknown.
-    pub fn revisions(&self) -> BTreeMap<u64, RevisionFacts> {
+    pub fn revisions(self) -> BTreeMap<u64, RevisionFacts> {
         let mut all: BTreeMap<u64, RevisionFacts> = BTreeMap::new();
-        for object in self
-            .controller_revisions
-            .iter()
-            .filter(|object| is_ours(object))
-        {
-            if let Some(revision) = revision_of(object) {
-                let record = object
-                    .data
-                    .as_ref()
-                    .and_then(|data| serde_json::from_value(data.0.clone()).ok());
-                all.entry(revision).or_default().record = record;
-            }
+        for (revision, record) in self.records {
+            all.entry(revision).or_default().record = record;
         }
-        for object in &self.stateful_sets {
-            if let Some(revision) = revision_of(object) {
-                all.entry(revision).or_default().stateful_set = Some(stateful_set(object));
-            }
+        for (revision, stateful_set) in self.stateful_sets {
+            all.entry(revision).or_default().stateful_set = Some(stateful_set);
         }
-        for object in &self.pods {
-            if let Some(revision) = revision_of(object) {
-                all.entry(revision).or_default().pods.push(self.pod(object));
-            }
+        for (revision, pod) in self.pods {
+            all.entry(revision).or_default().pods.push(pod);
         }
-        for &revision in &self.services {
+        for revision in self.services {
             all.entry(revision).or_default().service = true;
         }
-        for &revision in &self.config_maps {
+        for revision in self.config_maps {
             all.entry(revision).or_default().config_map = true;
         }
         for facts in all.values_mut() {
@@ -75,37 +184,33 @@ impl ChildObjects {
         }
         all
     }
+}
 
-    fn pod(&self, pod: &Pod) -> PodFacts {
-        let name = pod.name_any();
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-        let status = pod.status.as_ref();
-        let container = status
-            .and_then(|status| status.container_statuses.as_ref())
-            .and_then(|all| all.iter().find(|container| container.name == CONTAINER));
-        PodFacts {
-            ordinal: name
-                .rsplit('-')
-                .next()
-                .and_then(|ordinal| ordinal.parse().ok())
-                .unwrap_or(0),
-            uid: pod.uid().unwrap_or_default(),
-            ready: container.is_some_and(|container| container.ready),
-            deleting: pod.metadata.deletion_timestamp.is_some(),
-            restarts: container.map_or(0, |container| {
-                u32::try_from(container.restart_count).unwrap_or(0)
-            }),
-            waiting: container.and_then(waiting),
-            terminated: container.and_then(terminated),
-            unschedulable: unschedulable(pod),
-            node_lost_since: node
-                .as_ref()
-                .and_then(|node| self.lost_nodes.get(node))
-                .copied(),
-            disruption: disruption(pod),
-            node,
-            name,
-        }
+fn pod(pod: &Pod) -> PodFacts {
+    let name = pod.name_any();
+    let status = pod.status.as_ref();
+    let container = status
+        .and_then(|status| status.container_statuses.as_ref())
+        .and_then(|all| all.iter().find(|container| container.name == CONTAINER));
+    PodFacts {
+        ordinal: name
+            .rsplit('-')
+            .next()
+            .and_then(|ordinal| ordinal.parse().ok())
+            .unwrap_or(0),
+        uid: pod.uid().unwrap_or_default(),
+        ready: container.is_some_and(|container| container.ready),
+        deleting: pod.metadata.deletion_timestamp.is_some(),
+        restarts: container.map_or(0, |container| {
+            u32::try_from(container.restart_count).unwrap_or(0)
+        }),
+        waiting: container.and_then(waiting),
+        terminated: container.and_then(terminated),
+        unschedulable: unschedulable(pod),
+        node_lost_since: None,
+        disruption: disruption(pod),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        name,
     }
 }
 
@@ -161,28 +266,6 @@ pub fn lost_nodes<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> BTreeMap<Str
         .into_iter()
         .filter_map(|node| Some((node.name_any(), since(node)?)))
         .collect()
-}
-
-/// A StatefulSet makes ControllerRevisions of its own, which carry the labels of its pods.
-fn is_ours(object: &ControllerRevision) -> bool {
-    let name = object
-        .labels()
-        .get(JOB_LABEL)
-        .zip(revision_of(object))
-        .map(|(job, revision)| revision_name(job, revision));
-    name.is_some_and(|name| name == object.name_any())
-}
-
-fn stateful_set(object: &StatefulSet) -> StatefulSetFacts {
-    let replicas = object
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.replicas)
-        .unwrap_or(1);
-    StatefulSetFacts {
-        replicas: u32::try_from(replicas).unwrap_or(0),
-        deleting: object.metadata.deletion_timestamp.is_some(),
-    }
 }
 
 fn waiting(container: &ContainerStatus) -> Option<Waiting> {

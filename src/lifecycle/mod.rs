@@ -55,7 +55,7 @@ use k8s_openapi::jiff::Timestamp;
 use self::draft::{Draft, Verdict};
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan, Trigger},
-    facts::{ChildObjects, lost_nodes},
+    facts::{Child, Children, KeptPod, KeptRecord, lost_nodes, revision_of},
     observed::{
         Fact, Observed, PodFacts, Refusal, RevisionFacts, SnapshotFacts, StatefulSetFacts,
         Terminated, Unapplied, Unknown, Waiting,

@@ -419,6 +419,21 @@ async fn a_snapshot_goes_when_its_time_is_up(story: &mut Story) {
     assert!(story.world().jobs.folders.is_empty());
 }
 
+async fn a_complete_snapshot_asks_for_nothing_however_long_it_is_kept(story: &mut Story) {
+    running(story).await;
+    saved(story, "kept").await;
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    story.pass(2 * MINUTE).await;
+    let before = std::mem::take(&mut story.world().uses);
+    story.pass(30 * MINUTE).await;
+    let asked = std::mem::replace(&mut story.world().uses, before);
+    let read = |(_, resource, verb): &&(String, String, String)| {
+        resource.starts_with("stream") && verb == "get"
+    };
+    assert_eq!(asked.iter().find(read), None);
+}
+
 stories![
     a_snapshot_is_a_savepoint_in_a_folder_of_its_own,
     a_savepoint_that_fails_is_tried_again_until_the_snapshot_is_out_of_time,
@@ -437,4 +452,5 @@ stories![
     a_snapshot_is_verified_again_on_demand,
     an_imported_snapshot_is_checked_first,
     a_snapshot_goes_when_its_time_is_up,
+    a_complete_snapshot_asks_for_nothing_however_long_it_is_kept,
 ];

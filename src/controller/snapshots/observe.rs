@@ -10,7 +10,7 @@ use crate::{
     kube_ext::{bounded, get},
     lifecycle::{
         Fact, Refusal, ResolvedStorage,
-        snapshot::{SnapshotInput, SnapshotJob, WorkState, key},
+        snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, key},
     },
 };
 
@@ -45,7 +45,7 @@ impl Observed {
     }
 }
 
-/// Everything that a decision about a snapshot may depend on. The API server is asked for the job: there are few snapshots, and "no such job" must not be a late cache.
+/// Everything that a decision about a snapshot may depend on. The API server is asked for the job, for "no such job" must not be a late cache; but not for the sake of a snapshot at rest: there may be thousands.
 pub(super) async fn observe(
     snapshot: &StreamSnapshot,
     context: &Context,
@@ -53,8 +53,10 @@ pub(super) async fn observe(
     let namespace = snapshot.namespace().unwrap_or_default();
     let uid = snapshot.uid().unwrap_or_default();
     let job = match &snapshot.spec.job_ref {
-        Some(job) => get::<StreamJob>(&context.client.0, &namespace, &job.name).await?,
-        None => None,
+        Some(job) if !is_at_rest(snapshot) => {
+            get::<StreamJob>(&context.client.0, &namespace, &job.name).await?
+        }
+        Some(_) | None => None,
     };
     let job_reference = job.as_ref().map(|job| job.object_ref(&()));
     let job = job.map(|job| facts(&job, context));

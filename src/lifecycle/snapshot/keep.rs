@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait};
+use super::{Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait, wish};
 use crate::{
     api::{
         condition::{self, kind},
-        names::{SNAPSHOT_FINALIZER, VERIFY},
+        names::SNAPSHOT_FINALIZER,
         v1alpha1::SnapshotPhase,
     },
     lifecycle::{action::EventKind, draft::time},
@@ -59,16 +59,8 @@ impl Draft<'_> {
 
     /// It is complete: is it to be verified again, is its time up?
     pub(super) fn keep(&mut self) -> Verdict {
-        self.requeue = QUIET;
         self.expire();
-        let wish = self
-            .input
-            .snapshot
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(VERIFY))
-            .cloned();
+        let wish = wish(self.input.snapshot).cloned();
         let checkpoint = self.status.checkpoint.as_ref().map_or(0, |held| held.id);
         let complete = format!("it holds checkpoint {checkpoint}");
         if wish.is_none() || wish == self.status.verified_for {
@@ -113,7 +105,6 @@ impl Draft<'_> {
     }
 
     pub(super) fn failed_before(&mut self) -> Verdict {
-        self.requeue = QUIET;
         self.expire();
         match condition::get(&self.status.conditions, kind::STALLED) {
             Some(known) => Verdict::Stalled("SnapshotFailed", known.message.clone()),
@@ -121,13 +112,19 @@ impl Draft<'_> {
         }
     }
 
-    /// Deletes the object when its time is up.
+    /// Deletes the object when its time is up, and looks again then.
     pub(super) fn expire(&mut self) {
+        self.requeue = QUIET;
         let ended = self.status.completion_time.as_ref();
-        if let (Some(ttl), Some(ended)) = (self.input.snapshot.spec.ttl, ended)
-            && self.passed(ended.0, ttl.to_std())
-        {
-            self.actions.push(SnapshotAction::DeleteObject);
+        if let (Some(ttl), Some(ended)) = (self.input.snapshot.spec.ttl, ended) {
+            let ttl = ttl.to_std();
+            if self.passed(ended.0, ttl) {
+                self.actions.push(SnapshotAction::DeleteObject);
+            } else {
+                let so_far = Duration::try_from(self.input.now.duration_since(ended.0));
+                let left = ttl.saturating_sub(so_far.unwrap_or_default());
+                self.requeue = left.clamp(SOON, QUIET);
+            }
         }
     }
 }

@@ -23,14 +23,14 @@ use super::{
 };
 use crate::api::{
     condition::{self, State},
-    names::SNAPSHOT_FINALIZER,
+    names::{SNAPSHOT_FINALIZER, VERIFY},
     v1alpha1::{DeletionPolicy, SnapshotPhase, StreamSnapshot, StreamSnapshotStatus},
 };
 
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
-/// How soon to look again when nothing is.
-const QUIET: Duration = Duration::from_mins(1);
+/// How soon to look again when nothing is, and nothing is due.
+const QUIET: Duration = Duration::from_hours(1);
 
 /// Everything that a decision about a snapshot may depend on.
 #[derive(Debug, Clone, Copy)]
@@ -189,6 +189,22 @@ pub fn key(snapshot: &StreamSnapshot) -> String {
     let uid = snapshot.metadata.uid.as_deref().unwrap_or_default();
     let retries = snapshot.status.as_ref().map_or(0, |status| status.retries);
     format!("snapshot-{uid}-{retries}")
+}
+
+/// Whether a snapshot is complete, or has failed, and nobody asks for anything: then its job does not matter to it.
+pub fn is_at_rest(snapshot: &StreamSnapshot) -> bool {
+    let ended = snapshot.status.as_ref().is_some_and(|status| {
+        matches!(
+            status.phase,
+            Some(SnapshotPhase::Completed | SnapshotPhase::Failed)
+        ) && wish(snapshot).is_none_or(|wish| status.verified_for.as_ref() == Some(wish))
+    });
+    ended && snapshot.metadata.deletion_timestamp.is_none()
+}
+
+/// The value of the annotation that asks for another look at all its objects.
+fn wish(snapshot: &StreamSnapshot) -> Option<&String> {
+    snapshot.metadata.annotations.as_ref()?.get(VERIFY)
 }
 
 /// What the pass comes to.
