@@ -153,6 +153,9 @@ pub struct Failure {
 }
 
 /// A gap in the flow of records, measured by the job: last record before, first record after.
+///
+/// Before is what a source handed out until the attempt was given up: what a worker reads on after that, because nobody could tell it or it was frozen, becomes no output
+/// and does not count. A worker that is lost counts with what it said last, so that the gap is rather told too long than too short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Why.

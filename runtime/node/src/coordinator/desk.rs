@@ -97,7 +97,7 @@ impl Desk {
             Event::Worker(WorkerEvent::Registered { register, link }) => {
                 let worker = register.worker;
                 tracing::info!(worker, address = register.data_addr, "worker registered");
-                self.roster.register(register, link);
+                self.roster.register(register, link, crate::clock::now_ms());
                 News::Registered(worker)
             }
             Event::Worker(WorkerEvent::Lost { worker, link, why }) => {

@@ -107,6 +107,7 @@ impl<'a> Leader<'a> {
                 .as_ref()
                 .and_then(|manifest| manifest.last_record_ms),
             last,
+            clock::now_ms(),
         );
         let attempt = Attempt {
             number: head.attempt,
@@ -409,7 +410,9 @@ impl<'a> Leader<'a> {
         if self.attempt.live {
             self.desk.restarts += 1;
             let flowed = self.desk.roster.last_record_ms(self.attempt.number);
-            self.desk.pauses.begin(PauseReason::Failure, flowed, last);
+            self.desk
+                .pauses
+                .begin(PauseReason::Failure, flowed, last, clock::now_ms());
         }
         self.stop_graph();
         self.desk.show_error(failure.job_error(self.failures));
@@ -507,8 +510,9 @@ impl<'a> Leader<'a> {
             last_record_ms: Some(at),
             ..
         } = &message
+            && let Some(connected_ms) = self.desk.roster.connected_ms(worker)
         {
-            self.desk.pauses.still_flowed(*at);
+            self.desk.pauses.still_flowed(*at, connected_ms);
         }
         if message.attempt() != Some(self.attempt.number) || !self.runs_on(worker) {
             return None;

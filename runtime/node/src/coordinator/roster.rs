@@ -12,6 +12,8 @@ use crate::control::{Heartbeat, Register, ToWorker};
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     members: BTreeMap<u32, Member>,
+    /// Newest record that a connection told of before it was lost or replaced, and its attempt.
+    gone: Option<(u64, i64)>,
 }
 
 #[derive(Debug)]
@@ -19,29 +21,47 @@ struct Member {
     link: Link,
     data_addr: String,
     heartbeat: Heartbeat,
+    connected_ms: i64,
     /// Set once it said that it leaves: it counts on until then, but for nothing new.
     leaves_by: Option<Instant>,
 }
 
 impl Roster {
     /// Takes a worker in; a new connection replaces the old one.
-    pub(super) fn register(&mut self, register: Register, link: Link) {
+    pub(super) fn register(&mut self, register: Register, link: Link, now_ms: i64) {
         let member = Member {
             link,
             data_addr: register.data_addr,
             heartbeat: Heartbeat::default(),
+            connected_ms: now_ms,
             leaves_by: None,
         };
-        self.members.insert(register.worker, member);
+        let replaced = self.members.insert(register.worker, member);
+        self.remember(replaced);
     }
 
     /// Forgets a worker, unless it has connected anew since.
     pub(super) fn lose(&mut self, worker: u32, link: u64) -> bool {
         let current = self.is_current(worker, link);
         if current {
-            self.members.remove(&worker);
+            let lost = self.members.remove(&worker);
+            self.remember(lost);
         }
         current
+    }
+
+    /// What flowed through a worker flowed, also after it is lost.
+    fn remember(&mut self, gone: Option<Member>) {
+        let told = gone.and_then(|member| {
+            let heartbeat = member.heartbeat;
+            heartbeat.attempt.zip(heartbeat.last_record_ms)
+        });
+        self.gone = self.gone.max(told);
+    }
+
+    /// Since when the worker is connected, if it is.
+    pub(super) fn connected_ms(&self, worker: u32) -> Option<i64> {
+        self.members.get(&worker).map(|member| member.connected_ms)
     }
 
     /// Whether this is the connection of the worker.
@@ -123,10 +143,12 @@ impl Roster {
             .filter(move |(_, heartbeat)| heartbeat.attempt == Some(attempt))
     }
 
-    /// When a source last handed out a record, as far as the workers said.
+    /// When a source last handed out a record, as far as the workers said; a lost one counts with its last word.
     pub(super) fn last_record_ms(&self, attempt: u64) -> Option<i64> {
+        let gone = self.gone.filter(|(of, _)| *of == attempt);
         self.heartbeats(attempt)
             .filter_map(|(_, heartbeat)| heartbeat.last_record_ms)
+            .chain(gone.map(|(_, at_ms)| at_ms))
             .max()
     }
 
@@ -173,7 +195,7 @@ mod tests {
         for worker in 0..3 {
             let (link, inbox) = Link::detached();
             inboxes.push(inbox);
-            roster.register(register(worker), link);
+            roster.register(register(worker), link, 0);
         }
         assert_eq!(roster.first_to_leave(3), None);
         roster.leave(1, later);
@@ -184,7 +206,7 @@ mod tests {
         assert!(roster.is_leaving(1) && !roster.is_leaving(0));
         // Its next process is another one.
         let (link, _inbox) = Link::detached();
-        roster.register(register(1), link);
+        roster.register(register(1), link, 0);
         assert_eq!(roster.missing(3), [2]);
     }
 
@@ -194,8 +216,8 @@ mod tests {
         let (old, _old_inbox) = Link::detached();
         let (new, mut inbox) = Link::detached();
         let (old_id, new_id) = (old.id, new.id);
-        roster.register(register(1), old);
-        roster.register(register(1), new);
+        roster.register(register(1), old, 0);
+        roster.register(register(1), new, 0);
         assert!(!roster.lose(1, old_id));
         assert_eq!(roster.missing(2), [0]);
         roster.send_to_all(&ToWorker::Ping);
@@ -203,5 +225,33 @@ mod tests {
         assert!(roster.lose(1, new_id));
         assert_eq!(roster.missing(2), [0, 1]);
         assert_eq!(roster.addresses(2), None);
+    }
+
+    #[test]
+    fn records_of_a_lost_worker_flowed_until_its_last_word() {
+        let told = |attempt, at_ms| Heartbeat {
+            attempt: Some(attempt),
+            last_record_ms: Some(at_ms),
+            ..Heartbeat::default()
+        };
+        let mut roster = Roster::default();
+        let (link, _inbox) = Link::detached();
+        let first = link.id;
+        roster.register(register(1), link, 10);
+        roster.heard(1, told(3, 100));
+        assert!(roster.lose(1, first));
+        assert_eq!(
+            (roster.last_record_ms(3), roster.connected_ms(1)),
+            (Some(100), None)
+        );
+        let (link, _inbox) = Link::detached();
+        roster.register(register(1), link, 700);
+        assert_eq!(roster.connected_ms(1), Some(700));
+        assert_eq!(roster.last_record_ms(3), Some(100));
+        assert_eq!(roster.last_record_ms(4), None, "of another attempt");
+        roster.heard(1, told(4, 800));
+        let (link, _inbox) = Link::detached();
+        roster.register(register(1), link, 900);
+        assert_eq!(roster.last_record_ms(4), Some(800), "a replaced connection");
     }
 }

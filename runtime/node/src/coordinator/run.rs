@@ -635,7 +635,7 @@ impl Leader<'_> {
                 let before = (self.attempt.number, self.attempt.workers);
                 self.desk
                     .pauses
-                    .begin(PauseReason::Rescale, flowed, run.at_end);
+                    .begin(PauseReason::Rescale, flowed, run.at_end, clock::now_ms());
                 if self.rescale(&request, true).await? {
                     for worker in self.attempt.workers..before.1 {
                         self.desk

@@ -1,9 +1,9 @@
-//! A coordinator is frozen, its successor takes over, and it wakes up.
+//! A coordinator is frozen, its successor takes over, and it wakes up; a worker is frozen, given up, and wakes up.
 
 use std::{fmt, time::Duration};
 
 use rustix::process::Signal;
-use streamkeeper_protocol::head::Head;
+use streamkeeper_protocol::{head::Head, job_api::PauseReason};
 
 #[cfg(feature = "test-unfenced")]
 use crate::harness::process::BINARY;
@@ -126,6 +126,37 @@ async fn judge(job: &mut Job, mut newest: Head) -> Verdict {
         Ok(_) => Verdict::Fenced,
         Err(differences) => Verdict::WrongLedger(differences),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_frozen_worker_reads_when_it_wakes_up_does_not_shorten_the_pause() {
+    let settings = Settings {
+        rows: 3_600,
+        ..Settings::default()
+    };
+    let mut job = Job::running("frozen-worker", settings, 2).await;
+    job.flows(pod(1, 0), 1).await;
+    job.signal(pod(1, 1), Signal::STOP);
+    let lost = job
+        .reported(pod(1, 0), "that the worker is lost", |report| {
+            let failure = report.last_failure.as_ref()?;
+            (failure.worker == Some(1)).then_some(failure.at_ms)
+        })
+        .await;
+    // It stays frozen for longer than the clocks of this test are wrong.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    job.signal(pod(1, 1), Signal::CONT);
+    let pause = job
+        .reported(pod(1, 0), "records again", |report| {
+            let pause = report.pauses.first()?;
+            pause.first_after_ms.is_some().then(|| pause.clone())
+        })
+        .await;
+    println!("lost at {lost}, pause: {pause:?}");
+    assert_eq!(pause.reason, PauseReason::Failure);
+    assert!(pause.last_before_ms <= lost, "lost at {lost}: {pause:?}");
+    assert!(pause.first_after_ms >= Some(lost + 1_000), "{pause:?}");
+    job.ends_exactly().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
