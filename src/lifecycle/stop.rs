@@ -178,8 +178,24 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
     {
         return deleting(message);
     }
-    if guard!("a deletion stops the job first": released || nobody || late) {
-        if !released && late {
+    let hopeless = match &draft.standing {
+        Standing::Runs { revision } => gave_up(draft, *revision),
+        Standing::Stopped { .. }
+        | Standing::Completed { .. }
+        | Standing::Released { .. }
+        | Standing::Nothing
+        | Standing::Foreign { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Unknown { .. } => None,
+    };
+    if guard!("a deletion stops the job first": released || nobody || late || hopeless.is_some()) {
+        if let Some(why) = hopeless {
+            draft.tell(
+                EventKind::Warning,
+                "StateNotReleased",
+                format!("the job cannot stop ({why}); its last checkpoint stays in the storage"),
+            );
+        } else if !released && late {
             draft.tell(
                 EventKind::Warning,
                 "StateNotReleased",
@@ -277,18 +293,25 @@ fn cannot_stop(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Opt
     if facts.is_gone() {
         return Some("its pods are gone".to_owned());
     }
-    match draft.input.report(revision) {
-        Some(report) if report.phase == JobPhase::Failed => Some(
-            report
-                .error
-                .as_ref()
-                .map_or_else(|| "it failed".to_owned(), |error| error.message.clone()),
-        ),
-        Some(_) => None,
-        None => draft
-            .input
-            .ailment(revision, transition.since.0)
-            .filter(|ailment| guard!("pods go without a savepoint only for a lost cause": ailment.settled))
-            .map(|ailment| ailment.message),
+    if draft.input.report(revision).is_some() {
+        return gave_up(draft, revision);
     }
+    draft
+        .input
+        .ailment(revision, transition.since.0)
+        .filter(
+            |ailment| guard!("pods go without a savepoint only for a lost cause": ailment.settled),
+        )
+        .map(|ailment| ailment.message)
+}
+
+/// Why the revision that has the job will not take it up, as its coordinator says itself. One that has claimed the job can be stopped whatever fails; a store that does not
+/// answer may come back.
+fn gave_up(draft: &Draft<'_>, revision: u64) -> Option<String> {
+    let report = draft.input.report(revision)?;
+    let error = report.error.as_ref();
+    let said = error.map_or_else(|| "it failed".to_owned(), |error| error.message.clone());
+    let barred = report.phase == JobPhase::Standby
+        && guard!("a store may come back": error.is_some_and(|error| !error.reason.starts_with("Storage")));
+    (report.phase == JobPhase::Failed || barred).then_some(said)
 }

@@ -200,6 +200,34 @@ async fn deletion_with_the_storage_down_ends_after_the_timeout(story: &mut Story
         .await;
 }
 
+async fn deletion_of_a_job_that_cannot_go_on_does_not_wait(story: &mut Story) {
+    running(story).await;
+    let before = story.head("delays").and_then(|head| head.last);
+    let misfit = Script::incompatible("the key of operator 3 changed");
+    story.script("runtime:1", misfit);
+    story.kill("delays-r1-0", Exit::error("panicked"));
+    story.stalled("delays", "StateIncompatible").await;
+    let began = story.now();
+    story.delete("delays");
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    let took = story.now().as_millisecond() - began.as_millisecond();
+    assert!(took < 10_000, "it waited {took} ms");
+    let told = story.noted();
+    assert!(
+        told.iter()
+            .any(|(reason, note)| reason == "StateNotReleased"
+                && note.contains("the key of operator 3 changed")),
+        "{told:?}"
+    );
+    assert_eq!(
+        story.head("delays").and_then(|head| head.last),
+        before,
+        "its last checkpoint stays"
+    );
+}
+
 async fn deletion_of_a_job_that_never_ran_ends(story: &mut Story) {
     story.script(
         "SELEC ",
@@ -368,6 +396,7 @@ stories![
     deletion_releases_the_state_and_removes_the_finalizer,
     deletion_with_nobody_answering_ends_after_the_timeout,
     deletion_with_the_storage_down_ends_after_the_timeout,
+    deletion_of_a_job_that_cannot_go_on_does_not_wait,
     deletion_of_a_job_that_never_ran_ends,
     deletion_of_a_suspended_job_ends,
     deletion_with_its_namespace_ends,

@@ -119,6 +119,10 @@ pub(super) enum CurrentRevision {
     Stopped,
     Completed,
     Failed,
+    /// HEAD says that it runs, but it finds that it cannot go on.
+    Barred,
+    /// It started and cannot reach the store.
+    Outside,
     /// Runs as before, with pods for one more.
     Grown,
     /// Runs on one more.
@@ -139,7 +143,7 @@ pub(super) enum CurrentRevision {
     Forgotten,
 }
 
-pub(super) const OLD_CLASSES: [CurrentRevision; 18] = [
+pub(super) const OLD_CLASSES: [CurrentRevision; 20] = [
     CurrentRevision::Running,
     CurrentRevision::Gone,
     CurrentRevision::Deaf,
@@ -149,6 +153,8 @@ pub(super) const OLD_CLASSES: [CurrentRevision; 18] = [
     CurrentRevision::Stopped,
     CurrentRevision::Completed,
     CurrentRevision::Failed,
+    CurrentRevision::Barred,
+    CurrentRevision::Outside,
     CurrentRevision::Grown,
     CurrentRevision::Moved,
     CurrentRevision::Lowered,
@@ -163,8 +169,12 @@ pub(super) const OLD_CLASSES: [CurrentRevision; 18] = [
 impl CurrentRevision {
     /// Whether its coordinator says that it has the job.
     pub(super) fn leads(self) -> bool {
-        self.seen()
-            .is_some_and(|(phase, _)| !matches!(phase, JobPhase::Stopped | JobPhase::Failed))
+        self.seen().is_some_and(|(phase, _)| {
+            !matches!(
+                phase,
+                JobPhase::Stopped | JobPhase::Failed | JobPhase::Standby
+            )
+        })
     }
 
     /// Whether nothing of it is left.
@@ -189,6 +199,7 @@ impl CurrentRevision {
             Self::Stopped => Some((JobPhase::Stopped, WORKERS)),
             Self::Completed => Some((JobPhase::Completed, WORKERS)),
             Self::Failed => Some((JobPhase::Failed, WORKERS)),
+            Self::Barred | Self::Outside => Some((JobPhase::Standby, WORKERS)),
             Self::Moved => Some((JobPhase::Running, WORKERS + 1)),
             Self::Lowered => Some((JobPhase::Running, WORKERS - 1)),
         }
@@ -211,7 +222,14 @@ impl CurrentRevision {
             facts.pods[0].node_lost_since = Some(since);
         }
         if let Some((phase, workers)) = self.seen() {
-            facts.report = Fact::Known(report(OLD, phase, workers));
+            let mut report = report(OLD, phase, workers);
+            if let Some((reason, message)) = self.error() {
+                report.error = Some(JobError {
+                    reason: reason.to_owned(),
+                    message: message.to_owned(),
+                });
+            }
+            facts.report = Fact::Known(report);
         }
         facts
     }
@@ -232,7 +250,35 @@ impl CurrentRevision {
             | Self::Stopped
             | Self::Completed
             | Self::Failed
+            | Self::Barred
+            | Self::Outside
             | Self::Lowered => WORKERS,
+        }
+    }
+
+    /// What it says while it stands outside.
+    fn error(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Barred => Some(("StateIncompatible", "the key of a window changed")),
+            Self::Outside => Some(("StorageUnreachable", "reading HEAD: no answer")),
+            Self::Running
+            | Self::Gone
+            | Self::Deaf
+            | Self::CrashLoops
+            | Self::Waits
+            | Self::BacksOff
+            | Self::Stopped
+            | Self::Completed
+            | Self::Failed
+            | Self::Grown
+            | Self::Moved
+            | Self::Lowered
+            | Self::Short
+            | Self::Flaps
+            | Self::NodeLost
+            | Self::Rescales
+            | Self::Arrives
+            | Self::Forgotten => None,
         }
     }
 }

@@ -163,6 +163,7 @@ claims![
     the_job_has_arrived_before_pods_go,
     a_named_successor_comes_before_a_suspension,
     a_deletion_stops_the_job_first,
+    a_deletion_does_not_wait_for_a_job_that_cannot_stop,
     content_that_may_be_needed_is_kept,
     an_edit_back_cancels,
 ];

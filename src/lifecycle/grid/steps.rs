@@ -353,9 +353,11 @@ fn is_lost_cause(old: CurrentRevision) -> bool {
         | CurrentRevision::BacksOff
         | CurrentRevision::Stopped
         | CurrentRevision::Completed
+        | CurrentRevision::Barred
         | CurrentRevision::Failed => true,
         CurrentRevision::Running
         | CurrentRevision::Deaf
+        | CurrentRevision::Outside
         | CurrentRevision::Waits
         | CurrentRevision::Grown
         | CurrentRevision::Moved
@@ -476,7 +478,26 @@ pub(super) fn a_deletion_stops_the_job_first(case: &Case, planned: &Plan) -> Res
     let nobody = case.old.is_gone() && !case.new.has_pods();
     // One that completed says so before HEAD is read again.
     let over = case.old == CurrentRevision::Completed;
-    demand(!(goes && runs) || nobody || case.late || over, || {
+    demand(
+        !(goes && runs) || nobody || case.late || over || is_hopeless(case),
+        || planned.why.clone(),
+    )
+}
+
+/// Whether who has the job says that it will not take it up.
+fn is_hopeless(case: &Case) -> bool {
+    let old = matches!(case.old, CurrentRevision::Failed | CurrentRevision::Barred);
+    (case.head.is_run_by(OLD) && !case.new.leads() && old)
+        || (case.head.is_run_by(NEW) && case.new == NewRevision::Failed)
+}
+
+pub(super) fn a_deletion_does_not_wait_for_a_job_that_cannot_stop(
+    case: &Case,
+    planned: &Plan,
+) -> Result<(), String> {
+    let stopping = case.place() == Some((Delete, Step::Stopping));
+    let ends = place(&planned.status) == Some((Delete, Step::Removing));
+    demand(!(stopping && is_hopeless(case)) || ends, || {
         planned.why.clone()
     })
 }
