@@ -169,6 +169,16 @@ impl Truth {
 /// Longest message of a condition; what is longer is cut.
 pub const MESSAGE_LIMIT: usize = 2048;
 
+/// A text as a sentence that another can follow: what ends in a mark of its own gets no full stop.
+pub fn sentence(text: &str) -> String {
+    let stop = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{text}{stop}")
+}
+
 /// Sets a condition. The transition time moves only when the status does; conditions stay sorted by type.
 pub fn set(
     conditions: &mut Vec<Condition>,
@@ -276,6 +286,12 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_has_one_mark_at_its_end() {
+        let ended = ["no room", "no room.", "did you mean SUM?"].map(sentence);
+        assert_eq!(ended, ["no room.", "no room.", "did you mean SUM?"]);
+    }
 
     #[test]
     fn the_transition_time_moves_only_with_the_status() {

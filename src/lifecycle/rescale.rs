@@ -13,7 +13,7 @@ use super::{
     situation::Standing,
 };
 use crate::api::{
-    condition::{Reconciling, Stalled},
+    condition::{Reconciling, Stalled, sentence},
     v1alpha1::{Outcome, RescaleStrategy, Step, Transition, TransitionKind},
 };
 
@@ -114,7 +114,8 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
                     return Verdict::Stalled(
                         Stalled::SavepointFailed,
                         format!(
-                            "{why}. The job runs on as before; delete that StreamSnapshot to try again, or set spec.rescale.strategy to Auto"
+                            "{} The job runs on as before; delete that StreamSnapshot to try again, or set spec.rescale.strategy to Auto",
+                            sentence(&why)
                         ),
                     );
                 }
@@ -132,8 +133,8 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
         .filter(|ailment| ailment.settled)
     {
         let message = format!(
-            "{}. The job runs on with the workers it has; lower spec.workers.replicas to cancel",
-            ailment.message
+            "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
+            sentence(&ailment.message)
         );
         return Verdict::Stalled(ailment.reason, message);
     }

@@ -12,7 +12,7 @@ use super::{
     standby::Promotion,
 };
 use crate::api::{
-    condition::{Reconciling, Stalled},
+    condition::{Reconciling, Stalled, sentence},
     v1alpha1::{Outcome, RestoreRequest, SnapshotPhase, Step, Transition, TransitionKind},
 };
 
@@ -159,7 +159,8 @@ fn give_up(
     why: &str,
 ) -> Verdict {
     let message = format!(
-        "revision {to} could not go to the snapshot: {why}. Nothing was changed; correct spec.restoreFrom, or remove it"
+        "revision {to} could not go to the snapshot: {} Nothing was changed; correct spec.restoreFrom, or remove it",
+        sentence(why)
     );
     draft.acted_on_restore(Outcome::Failed, &message);
     draft.finish(transition, Outcome::Failed, message.clone());

@@ -18,7 +18,7 @@ use super::{
     standby::Promotion,
 };
 use crate::api::{
-    condition::{Reconciling, Stalled},
+    condition::{Reconciling, Stalled, sentence},
     names::pod_address,
     v1alpha1::{OnFailure, OnSavepointFailure, OnTransition, Outcome, Standby, Step, Transition},
 };
@@ -152,8 +152,10 @@ fn ready(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> 
             ))
         }
         Preparation::Broken { reason, message } => {
-            let message =
-                format!("revision {to} was given up: {message}. Revision {from} was not touched");
+            let message = format!(
+                "revision {to} was given up: {} Revision {from} was not touched",
+                sentence(&message)
+            );
             draft.reject(to, reason, &message);
             draft.finish(transition, Outcome::Failed, message.clone());
             Some(Verdict::Stalled(reason, message))
@@ -225,8 +227,9 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         Some(why) if transition.retries >= SAVEPOINT_FAILURES => Verdict::Stalled(
             Stalled::SavepointFailed,
             format!(
-                "the savepoint before the upgrade failed {} times: {why}. Revision {from} runs on, and it is tried again; change the spec back to cancel",
-                transition.retries
+                "the savepoint before the upgrade failed {} times: {} Revision {from} runs on, and it is tried again; change the spec back to cancel",
+                transition.retries,
+                sentence(why)
             ),
         ),
         Some(why) => Verdict::Reconciling(
@@ -278,7 +281,8 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
                     None => Verdict::Stalled(
                         Stalled::SavepointFailed,
                         format!(
-                            "{why}. Revision {from} runs on; delete that StreamSnapshot to try again, or set spec.snapshots.onUpgrade to Skip"
+                            "{} Revision {from} runs on; delete that StreamSnapshot to try again, or set spec.snapshots.onUpgrade to Skip",
+                            sentence(&why)
                         ),
                     ),
                 };

@@ -144,6 +144,18 @@ async fn what_only_a_person_can_cure_stalls_the_job_with_its_own_words(story: &m
     }
 }
 
+async fn a_question_of_the_front_end_keeps_its_mark_in_the_message(story: &mut Story) {
+    let question = "job.sql: line 1:8: the function SUMM is not known; did you mean SUM?";
+    story.script("SUMM", Script::invalid_sql(question));
+    running(story).await;
+    story.edit("delays", json!({ "sql": { "text": "SELECT SUMM(1)" } }));
+    let message = story.stalled("delays", "InvalidSQL").await;
+    assert!(
+        message.ends_with("did you mean SUM? Revision 1 was not touched"),
+        "{message}"
+    );
+}
+
 async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     running(story).await;
     story.kill("delays-r1-1", Exit::out_of_memory());
@@ -412,6 +424,7 @@ stories![
     the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere,
     a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_checkpoint,
     what_only_a_person_can_cure_stalls_the_job_with_its_own_words,
+    a_question_of_the_front_end_keeps_its_mark_in_the_message,
     a_worker_that_ran_out_of_memory_is_named,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait, wish};
 use crate::{
     api::{
-        condition::{self, kind},
+        condition::{self, kind, sentence},
         names::SNAPSHOT_FINALIZER,
         v1alpha1::SnapshotPhase,
     },
@@ -35,8 +35,8 @@ impl Draft<'_> {
                 self.actions.push(SnapshotAction::ForgetWork);
                 self.requeue = Duration::from_secs(10);
                 let message = format!(
-                    "its folder could not be removed and is tried again: {}. To leave the folder, remove the finalizer {SNAPSHOT_FINALIZER}",
-                    trouble.message
+                    "its folder could not be removed and is tried again: {} To leave the folder, remove the finalizer {SNAPSHOT_FINALIZER}",
+                    sentence(&trouble.message)
                 );
                 Verdict::Stalled(trouble.kind.reason(), message)
             }
