@@ -14,7 +14,7 @@ use super::{
     situation::{Standing, Wanted},
 };
 use crate::api::{
-    condition::{Reconciling, Stalled},
+    condition::{self, Reconciling, Stalled},
     v1alpha1::{Outcome, TransitionKind},
 };
 
@@ -475,10 +475,32 @@ fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
             Stalled::InvalidSpec,
             format!("{why}; revision {} runs on", report.revision),
         ),
-        Wanted::Known(_) | Wanted::Unknown(_) => {
-            Verdict::Ready(format!("revision {} runs", report.revision))
+        Wanted::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(draft), else false) => {
+            Verdict::Reconciling(
+                Reconciling::Preparing,
+                format!(
+                    "revision {} runs; whether the spec asks for another is not known yet: {why}",
+                    report.revision
+                ),
+            )
         }
+        Wanted::Unknown(why) => Verdict::Ready(format!(
+            "revision {} runs; whether its SQL text changed since is not known: {why}",
+            report.revision
+        )),
+        Wanted::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
     }
+}
+
+/// Whether this very spec was found to be in force before: then an API server that does not answer for a moment changes nothing.
+fn was_ready(draft: &Draft<'_>) -> bool {
+    let status = draft.input.job.status.as_ref();
+    status
+        .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
+        .is_some_and(|ready| {
+            ready.status == "True"
+                && ready.observed_generation == draft.input.job.metadata.generation
+        })
 }
 
 /// Forgets the content of the oldest revisions that have no pods.

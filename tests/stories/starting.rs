@@ -151,6 +151,49 @@ async fn sql_in_a_config_map_that_comes_later_starts_the_job(story: &mut Story) 
     story.ready("delays").await;
 }
 
+async fn a_running_job_whose_edit_cannot_be_read_is_not_ready_before_it_can(story: &mut Story) {
+    let text = "INSERT INTO late SELECT * FROM flights";
+    story.config_map("queries", "delays.sql", text);
+    let of = |key: &str| json!({ "sql": { "configMapKeyRef": { "name": "queries", "key": key } } });
+    story.create("delays", of("delays.sql"));
+    story.ready("delays").await;
+    story.world().hidden_config_maps = true;
+    story
+        .stays("nothing was asked for since", 2 * MINUTE, |story| {
+            story.is_ready("delays")
+        })
+        .await;
+    assert!(
+        story
+            .message("delays", "Ready")
+            .contains("ConfigMap queries"),
+        "{}",
+        story.describe()
+    );
+
+    story.edit("delays", of("other.sql"));
+    let generation = story.job("delays").metadata.generation;
+    story
+        .until("the edit is seen", |story| {
+            story.status("delays").observed_generation == generation
+        })
+        .await;
+    story
+        .stays("it could not be looked at", 2 * MINUTE, |story| {
+            !story.is_ready("delays") && story.runner("delays") == Some(1)
+        })
+        .await;
+    let message = story.message("delays", "Reconciling");
+    assert!(message.contains("ConfigMap queries"), "{message}");
+
+    story.world().hidden_config_maps = false;
+    let message = story.stalled("delays", "InvalidSpec").await;
+    assert!(message.contains("other.sql"), "{message}");
+    story.edit("delays", of("delays.sql"));
+    story.ready("delays").await;
+    assert_eq!(story.runner("delays"), Some(1), "it was never touched");
+}
+
 async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves(
     story: &mut Story,
 ) {
@@ -376,6 +419,7 @@ stories![
     a_job_without_storage_is_stalled_and_runs_once_the_operator_has_a_default,
     sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_corrected,
     sql_in_a_config_map_that_comes_later_starts_the_job,
+    a_running_job_whose_edit_cannot_be_read_is_not_ready_before_it_can,
     wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves,
     a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last,
     a_first_start_without_room_needs_no_more_than_a_smaller_number,

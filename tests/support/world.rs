@@ -54,6 +54,8 @@ pub struct World {
     pub outage: bool,
     /// The operator may not see nodes.
     pub hidden_nodes: bool,
+    /// Whether ConfigMaps cannot be read one by one; those of jobs are watched.
+    pub hidden_config_maps: bool,
     /// Version of the store that the cluster's controllers saw last.
     controlled: u64,
     clock: Clock,
@@ -78,6 +80,7 @@ impl World {
             slow_watches: BTreeMap::new(),
             outage: false,
             hidden_nodes: false,
+            hidden_config_maps: false,
             controlled: 0,
             clock,
         };
@@ -150,6 +153,9 @@ impl World {
         self.uses.insert(needed);
         if self.hidden_nodes && call.kind.plural == "nodes" {
             return Fate::Refused(Refusal::forbidden("nodes", "no role grants it"));
+        }
+        if self.hidden_config_maps && call.kind.plural == "configmaps" && call.verb == Verb::Get {
+            return Fate::Refused(Refusal::forbidden("configmaps", "no role grants it"));
         }
         if call.writes() {
             self.fate(call.to_string(), author)

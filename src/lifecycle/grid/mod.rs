@@ -127,6 +127,7 @@ claims![
     the_same_facts_give_the_same_plan,
     only_edges_that_are_drawn_are_taken,
     conditions_keep_the_rules_of_kstatus,
+    an_edit_that_was_not_looked_at_is_not_in_force,
     what_cannot_be_undone_is_written_down_a_pass_before,
     nothing_is_started_from_nothing_unless_the_store_said_that_there_is_nothing,
     the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension,

@@ -34,6 +34,7 @@ macro_rules! rules {
 rules![
     only_edges_that_are_drawn_are_taken,
     conditions_keep_the_rules_of_kstatus,
+    an_edit_that_was_not_looked_at_is_not_in_force,
     what_cannot_be_undone_is_written_down_a_pass_before,
     nothing_is_started_from_nothing_unless_the_store_said_that_there_is_nothing,
     the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension,
@@ -130,6 +131,17 @@ fn conditions_keep_the_rules_of_kstatus(case: &Case, planned: &Plan) -> Result<(
         || say("nobody can help with that"),
     )?;
     demand(!planned.requeue.is_zero(), || say("a busy loop"))
+}
+
+fn an_edit_that_was_not_looked_at_is_not_in_force(
+    case: &Case,
+    planned: &Plan,
+) -> Result<(), String> {
+    let ready = condition::get(&planned.status.conditions, kind::READY);
+    let in_force = ready.is_some_and(|ready| ready.status == "True" && ready.reason == "Running");
+    demand(!(case.asked == Asked::NoSqlYet && in_force), || {
+        planned.why.clone()
+    })
 }
 
 fn what_cannot_be_undone_is_written_down_a_pass_before(
