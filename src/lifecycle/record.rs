@@ -365,8 +365,11 @@ fn failure(draft: &mut Draft<'_>, report: &Report) {
             .current_record()
             .and_then(|record| record.resources.as_ref()?.limits.get("memory"))
             .map_or_else(String::new, |limit| format!(" of {}", limit.0));
+        let seen = failure
+            .memory_bytes
+            .map_or_else(String::new, |seen| format!(" (last seen: {})", bytes(seen)));
         let note = format!(
-            "pod {} was killed for using more memory than its limit{limit}; raise spec.workers.resources.limits.memory",
+            "pod {} was killed for using more memory than its limit{limit}{seen}; raise spec.workers.resources.limits.memory",
             pod.name
         );
         draft.tell(EventKind::Warning, "WorkerOOMKilled", note);

@@ -178,7 +178,8 @@ async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     let told = story.noted();
     let oom = told.iter().find(|(reason, _)| reason == "WorkerOOMKilled");
     assert!(
-        oom.is_some_and(|(_, note)| note.contains("pod delays-r1-1 was killed")),
+        oom.is_some_and(|(_, note)| note.contains("pod delays-r1-1 was killed")
+            && note.contains("(last seen: 498Mi)")),
         "{told:?}"
     );
     assert_eq!(story.status("delays").restarts.expect("restarts").count, 1);

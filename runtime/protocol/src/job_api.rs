@@ -150,6 +150,9 @@ pub struct Failure {
     /// Whether nothing broke: the pod of that worker was asked to end, because it was evicted, drained or deleted.
     #[serde(default)]
     pub terminated: bool,
+    /// Resident memory of that worker's process in bytes, as it last said before it was lost.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 /// A gap in the flow of records, measured by the job: last record before, first record after.

@@ -188,6 +188,7 @@ impl Process {
             message: format!("worker {worker} is lost: connection reset"),
             restored_from: head.last.as_ref().map(|last| last.checkpoint),
             terminated: false,
+            memory_bytes: Some(498 << 20),
         });
         let written = self.write(around, change);
         self.role = Role::Leading(Box::new(Lead::new(

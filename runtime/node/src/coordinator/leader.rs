@@ -422,6 +422,9 @@ impl<'a> Leader<'a> {
             message: failure.message,
             restored_from: last,
             terminated: failure.terminated,
+            memory_bytes: failure
+                .worker
+                .and_then(|worker| self.desk.roster.left_with(worker)),
         });
         let until = clock::now() + pause;
         while clock::now() < until {

@@ -14,6 +14,8 @@ pub(super) struct Roster {
     members: BTreeMap<u32, Member>,
     /// Newest record that a connection told of before it was lost or replaced, and its attempt.
     gone: Option<(u64, i64)>,
+    /// Memory of workers whose connection was lost or replaced, as they last said.
+    left_with: BTreeMap<u32, u64>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,7 @@ impl Roster {
             leaves_by: None,
         };
         let replaced = self.members.insert(register.worker, member);
-        self.remember(replaced);
+        self.remember(register.worker, replaced);
     }
 
     /// Forgets a worker, unless it has connected anew since.
@@ -45,18 +47,26 @@ impl Roster {
         let current = self.is_current(worker, link);
         if current {
             let lost = self.members.remove(&worker);
-            self.remember(lost);
+            self.remember(worker, lost);
         }
         current
     }
 
     /// What flowed through a worker flowed, also after it is lost.
-    fn remember(&mut self, gone: Option<Member>) {
-        let told = gone.and_then(|member| {
-            let heartbeat = member.heartbeat;
-            heartbeat.attempt.zip(heartbeat.last_record_ms)
-        });
-        self.gone = self.gone.max(told);
+    fn remember(&mut self, worker: u32, gone: Option<Member>) {
+        let Some(Member { heartbeat, .. }) = gone else {
+            return;
+        };
+        self.gone = self
+            .gone
+            .max(heartbeat.attempt.zip(heartbeat.last_record_ms));
+        self.left_with.insert(worker, heartbeat.memory_bytes);
+    }
+
+    /// How much memory a worker had when it was lost, if it was and ever said.
+    pub(super) fn left_with(&self, worker: u32) -> Option<u64> {
+        let known = self.left_with.get(&worker).copied();
+        known.filter(|bytes| *bytes > 0)
     }
 
     /// Since when the worker is connected, if it is.
@@ -95,6 +105,7 @@ impl Roster {
     pub(super) fn heard(&mut self, worker: u32, heartbeat: Heartbeat) {
         if let Some(member) = self.members.get_mut(&worker) {
             member.heartbeat = heartbeat;
+            self.left_with.remove(&worker);
         }
     }
 
@@ -228,10 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn records_of_a_lost_worker_flowed_until_its_last_word() {
+    fn a_lost_worker_counts_with_its_last_word() {
         let told = |attempt, at_ms| Heartbeat {
             attempt: Some(attempt),
             last_record_ms: Some(at_ms),
+            memory_bytes: attempt << 20,
             ..Heartbeat::default()
         };
         let mut roster = Roster::default();
@@ -244,12 +256,17 @@ mod tests {
             (roster.last_record_ms(3), roster.connected_ms(1)),
             (Some(100), None)
         );
+        assert_eq!(
+            (roster.left_with(1), roster.left_with(0)),
+            (Some(3 << 20), None)
+        );
         let (link, _inbox) = Link::detached();
         roster.register(register(1), link, 700);
         assert_eq!(roster.connected_ms(1), Some(700));
         assert_eq!(roster.last_record_ms(3), Some(100));
         assert_eq!(roster.last_record_ms(4), None, "of another attempt");
         roster.heard(1, told(4, 800));
+        assert_eq!(roster.left_with(1), None, "it lives");
         let (link, _inbox) = Link::detached();
         roster.register(register(1), link, 900);
         assert_eq!(roster.last_record_ms(4), Some(800), "a replaced connection");
