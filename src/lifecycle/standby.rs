@@ -205,7 +205,7 @@ impl Draft<'_> {
                 let reason = match refusal.code.as_str() {
                     "StorageUnavailable" => Some(Stalled::StorageUnreachable),
                     "BadRequest" if transition.restores.is_some() => Some(Stalled::RestoreFailed),
-                    code @ ("StateInUse" | "StateIncompatible" | "InvalidSQL"
+                    code @ ("StateInUse" | "StateIncompatible" | "InvalidSQL" | "InvalidSpec"
                     | "SnapshotNotFound" | "RestoreFailed") => Stalled::named(code),
                     _ => None,
                 };

@@ -114,7 +114,7 @@ fn trouble(error: &StorageError) -> Trouble {
     let kind = match error {
         StorageError::NotFound { .. } | StorageError::NoSuchBucket { .. } => TroubleKind::Missing,
         StorageError::Invalid { .. } => TroubleKind::Damaged,
-        StorageError::AccessDenied { .. } => TroubleKind::Denied,
+        StorageError::AccessDenied { .. } | StorageError::Unsupported { .. } => TroubleKind::Denied,
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }
         | StorageError::Unavailable { .. }

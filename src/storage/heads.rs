@@ -53,6 +53,7 @@ fn refused_or_down<T>(error: &StorageError) -> Fact<T> {
     match error {
         StorageError::AccessDenied { .. }
         | StorageError::NoSuchBucket { .. }
+        | StorageError::Unsupported { .. }
         | StorageError::Invalid { .. } => Fact::denied(error.to_string()),
         StorageError::NotFound { .. }
         | StorageError::Precondition { .. }

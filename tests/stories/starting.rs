@@ -216,6 +216,19 @@ async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_the
     story.ready("delays").await;
 }
 
+async fn a_store_without_conditional_writes_is_a_matter_of_the_spec(story: &mut Story) {
+    story.storage(HeadStore::Careless);
+    story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
+    let message = story.stalled("delays", "InvalidSpec").await;
+    assert!(
+        message.contains("PutObject") && message.contains("conditional writes"),
+        "{message}"
+    );
+    assert!(story.head("delays").is_none());
+    story.storage(HeadStore::Fine);
+    story.ready("delays").await;
+}
+
 async fn a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last(
     story: &mut Story,
 ) {
@@ -421,6 +434,7 @@ stories![
     sql_in_a_config_map_that_comes_later_starts_the_job,
     a_running_job_whose_edit_cannot_be_read_is_not_ready_before_it_can,
     wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves,
+    a_store_without_conditional_writes_is_a_matter_of_the_spec,
     a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last,
     a_first_start_without_room_needs_no_more_than_a_smaller_number,
     pods_that_a_quota_forbids_are_named_and_start_once_there_is_room,

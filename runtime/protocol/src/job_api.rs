@@ -326,6 +326,7 @@ pub struct Operation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
     /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`, `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`,
+    /// `InvalidSpec` (the store does not do conditional writes),
     /// `StateIncompatible`; of a start from a savepoint also `SnapshotNotFound` and `RestoreFailed`.
     /// `Forbidden` (another certificate than the operator's), `Unauthenticated` (no or a wrong token).
     pub code: String,

@@ -21,15 +21,25 @@ pub async fn probe(store: &dyn ObjectStore, prefix: &str) -> Result<(), StorageE
 
 async fn check(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
     let probe = || Bytes::from_static(b"probe");
-    store.put(key, probe(), Condition::Absent).await?;
+    let first = store.put(key, probe(), Condition::Absent).await;
+    if let Err(StorageError::Unsupported { detail, .. }) = first {
+        let did = format!("answered '{detail}' to");
+        return Err(unfit(store, key, "a creation with If-None-Match", &did));
+    }
+    first?;
     let again = store.put(key, probe(), Condition::Absent).await;
-    must_be_refused(store, key, "a second creation of the same object", again)?;
+    must_be_refused(
+        store,
+        key,
+        "a second creation of the same object with If-None-Match",
+        again,
+    )?;
     let wrong = Condition::Matches("\"00000000000000000000000000000000\"".to_owned());
     let replaced = store.put(key, probe(), wrong).await;
     must_be_refused(
         store,
         key,
-        "a replacement of a version that never was",
+        "a replacement of a version that never was with If-Match",
         replaced,
     )
 }
@@ -42,7 +52,7 @@ fn must_be_refused(
 ) -> Result<(), StorageError> {
     match answer {
         Err(StorageError::Precondition { .. }) => Ok(()),
-        Err(StorageError::Invalid { detail, .. }) => {
+        Err(StorageError::Invalid { detail, .. } | StorageError::Unsupported { detail, .. }) => {
             Err(unfit(store, key, what, &format!("answered '{detail}' to")))
         }
         Err(error) => Err(error),
@@ -51,12 +61,13 @@ fn must_be_refused(
 }
 
 fn unfit(store: &dyn ObjectStore, key: &str, what: &str, did: &str) -> StorageError {
-    StorageError::Invalid {
+    StorageError::Unsupported {
         action: "PutObject",
         at: format!("{}/{key}", store.describe()),
         detail: format!(
             "the store {did} {what}: it does not do conditional writes, so two processes could own \
-             one job; use a store that answers 412 to If-Match and If-None-Match"
+             one job; set spec.storage.s3 to a store that answers 412 to a PutObject whose \
+             If-None-Match or If-Match does not hold"
         ),
     }
 }

@@ -134,6 +134,16 @@ pub enum StorageError {
         /// What happened.
         detail: String,
     },
+    /// The store does not do what is asked of it, and never will (501), or not as promised.
+    #[error("{action} {at}: {detail}")]
+    Unsupported {
+        /// S3 action.
+        action: &'static str,
+        /// Where.
+        at: String,
+        /// What it does instead, and what to do.
+        detail: String,
+    },
     /// The request or the configuration is wrong.
     #[error("{action} {at}: {detail}")]
     Invalid {

@@ -36,6 +36,8 @@ pub enum Store {
     Denied,
     /// It is down.
     Down,
+    /// It knows no conditional writes.
+    Careless,
 }
 
 impl Store {
@@ -55,7 +57,7 @@ impl Store {
 
     fn error(&self, at: &str) -> Option<StorageError> {
         match self {
-            Self::Fine => None,
+            Self::Fine | Self::Careless => None,
             Self::Denied => Some(StorageError::AccessDenied {
                 action: "GetObject",
                 at: at.to_owned(),
@@ -233,7 +235,7 @@ impl Folders for JobPort {
             if let Some(error) = world.jobs.storage.error(&at) {
                 let kind = match world.jobs.storage {
                     Store::Denied => TroubleKind::Denied,
-                    Store::Fine | Store::Down => TroubleKind::Down,
+                    Store::Fine | Store::Down | Store::Careless => TroubleKind::Down,
                 };
                 return Err(trouble(kind, error.to_string()));
             }

@@ -351,6 +351,10 @@ impl Process {
         if let Some(trouble) = around.storage.trouble() {
             return refused("StorageUnavailable".to_owned(), trouble.message);
         }
+        if matches!(around.storage, Store::Careless) {
+            let why = "claiming HEAD: PutObject s3://streams/prod/probe: the store does not do conditional writes";
+            return refused("InvalidSpec".to_owned(), why.to_owned());
+        }
         let head = around.heads.get(&self.job).cloned();
         let order = Order::Promoted {
             key: &request.key,

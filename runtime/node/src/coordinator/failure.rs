@@ -135,11 +135,20 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
         StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => {
             "StorageAccessDenied"
         }
+        StorageError::Unsupported { .. } => "InvalidSpec",
         StorageError::Invalid { .. } | StorageError::NotFound { .. } => "RestoreFailed",
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }
         | StorageError::Unavailable { .. }
         | StorageError::Unknown { .. } => "StorageUnreachable",
+    }
+}
+
+/// The Job API's code for a call that a failure of the store keeps from being done; what the store never does is no matter of waiting.
+pub(super) fn storage_code(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Unsupported { .. } => storage_reason(error),
+        _ => "StorageUnavailable",
     }
 }
 
@@ -149,5 +158,29 @@ pub(super) fn commit_reason(error: &ConnectorError) -> Option<&'static str> {
         ConnectorError::Storage { source, .. } => Some(storage_reason(source)),
         ConnectorError::Option { .. } => Some("InvalidSpec"),
         ConnectorError::Record { .. } | ConnectorError::Write { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_without_conditional_writes_is_not_one_that_does_not_answer() {
+        let (action, at, detail) = ("PutObject", "s3://b/probe".to_owned(), String::new());
+        let careless = StorageError::Unsupported {
+            action,
+            at: at.clone(),
+            detail: detail.clone(),
+        };
+        let down = StorageError::Unavailable { action, at, detail };
+        let told = [&careless, &down].map(|error| (storage_reason(error), storage_code(error)));
+        assert_eq!(
+            told,
+            [
+                ("InvalidSpec", "InvalidSpec"),
+                ("StorageUnreachable", "StorageUnavailable")
+            ]
+        );
     }
 }

@@ -17,7 +17,7 @@ use ulid::Ulid;
 use super::{
     Call, Command, Refusal, StartMode,
     desk::{Desk, During, News},
-    failure::{AttemptFailure, storage_reason},
+    failure::{AttemptFailure, storage_code, storage_reason},
     import::{self, Brought},
     keeper::{HeadKeeper, as_storage_error},
     plan::CompiledJob,
@@ -491,7 +491,7 @@ fn storage_error(what: &str, error: &StorageError) -> JobError {
 }
 
 fn unavailable(what: &str, error: &StorageError) -> Refusal {
-    Refusal::new("StorageUnavailable", format!("{what}: {error}"))
+    Refusal::new(storage_code(error), format!("{what}: {error}"))
 }
 
 /// A store that answers again is no error any more.

@@ -66,6 +66,7 @@ impl Attempt<'_> {
             (404, _) => StorageError::NotFound { action, at },
             (409, _) => StorageError::Conflict { action, at },
             (412, _) => StorageError::Precondition { action, at },
+            (501, _) | (_, "NotImplemented") => StorageError::Unsupported { action, at, detail },
             (408 | 429 | 500.., _) | (_, "RequestTimeout" | "SlowDown") => {
                 StorageError::Unavailable { action, at, detail }
             }

@@ -258,6 +258,10 @@ async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
             error.contains(part) && error.contains("does not do conditional writes"),
             "{error}"
         );
+        assert!(
+            error.contains("PutObject") && error.contains("spec.storage.s3"),
+            "{error}"
+        );
         assert!(store.0.keys().is_empty());
     }
 }

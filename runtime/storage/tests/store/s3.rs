@@ -86,6 +86,7 @@ fn kind(error: &StorageError) -> &'static str {
         StorageError::NoSuchBucket { .. } => "NoSuchBucket",
         StorageError::Unavailable { .. } => "Unavailable",
         StorageError::Unknown { .. } => "Unknown",
+        StorageError::Unsupported { .. } => "Unsupported",
         StorageError::Invalid { .. } => "Invalid",
     }
 }
@@ -107,6 +108,7 @@ async fn answers_of_the_server_become_our_errors() {
         (503, "SlowDown", "Unavailable", "Unknown"),
         (500, "InternalError", "Unavailable", "Unknown"),
         (502, "", "Unavailable", "Unknown"),
+        (501, "NotImplemented", "Unsupported", "Unsupported"),
     ];
     for (status, code, read, write) in table {
         let server = Scripted::start(Some((status, code))).await;
