@@ -48,7 +48,7 @@ class Coordinator:
     def answer(self, verb: str, path: str, body: bytes) -> tuple[int, dict]:
         if path == "/v1/report":
             return 200, self.report()
-        if path == "/v1/preflight":
+        if path.split("?")[0] == "/v1/preflight":
             return 200, {"verdict": "Compatible", "revision": self.revision, "message": "", "checked_against": None, "states": []}
         if verb == "POST" and path == "/v1/promote":
             key = json.loads(body)["key"]

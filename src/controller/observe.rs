@@ -36,10 +36,11 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let reports = join_all(numbers.iter().map(|&number| async move {
         let asked = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
         let report = answer(context.ports.jobs.report(&asked).await);
-        let preflight = if asked_for(questions(job).preflight, number) {
-            answer(context.ports.jobs.preflight(&asked).await)
-        } else {
-            Fact::unknown("not asked")
+        let preflight = match questions(job).preflight {
+            Some((wanted, from)) if wanted == number => {
+                answer(context.ports.jobs.preflight(&asked, from.as_deref()).await)
+            }
+            Some(_) | None => Fact::unknown("not asked"),
         };
         Some((number, report, preflight))
     }));
@@ -113,10 +114,6 @@ fn restore_source(
 
 fn namespace_of(job: &StreamJob) -> String {
     job.namespace().unwrap_or_default()
-}
-
-fn asked_for(wanted: Option<u64>, revision: u64) -> bool {
-    wanted == Some(revision)
 }
 
 /// The children of a job, as the caches have them.

@@ -43,8 +43,9 @@ pub trait JobApi: Send + Sync {
     /// What it knows.
     fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report>;
 
-    /// Whether it could take over.
-    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight>;
+    /// Whether it could take over, or start from the snapshot in the folder `from`.
+    fn preflight<'a>(&'a self, of: &'a Coordinator, from: Option<&'a str>)
+    -> Answer<'a, Preflight>;
 
     /// An operation by its key; none when the coordinator does not know it.
     fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>>;

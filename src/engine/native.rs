@@ -7,6 +7,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report};
 use streamkeeper_security::OperatorIdentity;
@@ -171,8 +172,26 @@ impl JobApi for NativeJobApi {
         Box::pin(get(of, "/v1/report"))
     }
 
-    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
-        Box::pin(get(of, "/v1/preflight"))
+    fn preflight<'a>(
+        &'a self,
+        of: &'a Coordinator,
+        from: Option<&'a str>,
+    ) -> Answer<'a, Preflight> {
+        Box::pin(async move {
+            match from {
+                None => get(of, "/v1/preflight").await,
+                Some(uri) => {
+                    get(
+                        of,
+                        &format!(
+                            "/v1/preflight?from={}",
+                            utf8_percent_encode(uri, NON_ALPHANUMERIC)
+                        ),
+                    )
+                    .await
+                }
+            }
+        })
     }
 
     fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {

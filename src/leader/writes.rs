@@ -255,8 +255,12 @@ impl JobApi for BoundJobs {
         self.inner.report(of)
     }
 
-    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
-        self.inner.preflight(of)
+    fn preflight<'a>(
+        &'a self,
+        of: &'a Coordinator,
+        from: Option<&'a str>,
+    ) -> Answer<'a, Preflight> {
+        self.inner.preflight(of, from)
     }
 
     fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {

@@ -87,8 +87,8 @@ pub struct Input<'a> {
 pub struct Questions {
     /// Whether HEAD must be read from storage.
     pub head: bool,
-    /// Revision whose preflight is wanted.
-    pub preflight: Option<u64>,
+    /// Revision whose preflight is wanted, and the folder of the snapshot that it is to start from, if it is.
+    pub preflight: Option<(u64, Option<String>)>,
     /// Revision and idempotency key of an operation whose result is wanted.
     pub operation: Option<(u64, String)>,
 }
@@ -118,7 +118,7 @@ pub fn questions(job: &StreamJob) -> Questions {
                     Step::Preparing | Step::HandingOver | Step::Promoting
                 )
             })
-            .and_then(|transition| transition.to),
+            .and_then(|transition| Some((transition.to?, transition.restores.clone()))),
         operation: transition.and_then(asked_operation),
     }
 }

@@ -85,6 +85,12 @@ impl Input<'_> {
                 PreflightVerdict::Incompatible => {
                     return broken(Stalled::StateIncompatible, &preflight.message);
                 }
+                PreflightVerdict::SnapshotNotFound => {
+                    return broken(Stalled::SnapshotNotFound, &preflight.message);
+                }
+                PreflightVerdict::RestoreFailed => {
+                    return broken(Stalled::RestoreFailed, &preflight.message);
+                }
                 PreflightVerdict::StorageUnavailable => {
                     trouble = Some(Stalled::StorageUnreachable);
                     message.clone_from(&preflight.message);

@@ -1,7 +1,7 @@
 //! Restore: the job goes back, or over, to a snapshot that `spec.restoreFrom` asks for, as a new revision of what the spec asks for now.
 //!
-//! Nothing is stopped first: promoting the new, greater revision reads and checks the snapshot, and only the write of HEAD that names it as the restore point fences the
-//! revision before. A snapshot that will not do is refused before that write, and the job runs on. A value is acted on once.
+//! Nothing is stopped first: the new, greater revision reads and checks the snapshot while it stands by, and only the write of HEAD that names it as the restore point fences
+//! the revision before. A snapshot that will not do is refused before anything is asked for, and the job runs on. A value is acted on once.
 
 use super::{
     action::EventKind,
@@ -167,16 +167,16 @@ fn give_up(
     Verdict::Stalled(reason, message)
 }
 
-/// What keeps the new revision from being ready, if something does. Whether the snapshot fits, the promotion finds out: the check that runs in standby is about the newest
-/// checkpoint.
+/// What keeps the new revision from being ready, if something does. A runtime from before it could be asked about a snapshot checks the newest checkpoint only; there the
+/// promotion finds out.
 fn unready(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     let workers = draft.replicas();
     match draft.preparation(transition, to) {
-        Preparation::Ready
-        | Preparation::Broken {
+        Preparation::Ready => None,
+        Preparation::Broken {
             reason: Stalled::StateIncompatible,
             ..
-        } => None,
+        } if !is_about_a_snapshot(draft, to) => None,
         Preparation::Missing => {
             draft.bring_up(to, workers);
             Some(restoring(format!("creating the pods of revision {to}")))
@@ -191,6 +191,11 @@ fn unready(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
             Some(give_up(draft, transition, to, reason, &message))
         }
     }
+}
+
+fn is_about_a_snapshot(draft: &Draft<'_>, to: u64) -> bool {
+    let preflight = draft.input.revision(to).preflight.known();
+    preflight.is_some_and(|preflight| preflight.from.is_some())
 }
 
 fn preparing(

@@ -65,7 +65,12 @@ async fn answer(
         }
         return match path.strip_prefix("/v1/").unwrap_or_default() {
             "report" => told(200, port.report(coordinator).await),
-            "preflight" => told(200, port.preflight(coordinator).await),
+            "preflight" => {
+                // Folders of these jobs have names that need no escapes.
+                let query = request.uri().query().unwrap_or_default();
+                let from = query.strip_prefix("from=");
+                told(200, port.preflight(coordinator, from).await)
+            }
             other => match other.strip_prefix("operations/") {
                 None => reply(404, JSON, "{}"),
                 Some(key) => match port.operation(coordinator, key).await {

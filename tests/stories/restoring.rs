@@ -100,6 +100,30 @@ async fn a_snapshot_that_does_not_fit_changes_nothing(story: &mut Story) {
     story.ready("delays").await;
 }
 
+async fn a_query_that_does_not_fit_the_snapshot_is_never_promoted(story: &mut Story) {
+    with_snapshot(story).await;
+    let uids = story.pod_uids("delays", 1, 2);
+    let why = "state `counts` would be lost";
+    story.script("runtime:2", Script::incompatible(why));
+    let before = story.effects().len();
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "restoreFrom": { "snapshotRef": { "name": "monday" } } }),
+    );
+    let message = story.stalled("delays", "RestoreFailed").await;
+    assert!(
+        message.contains(why) && message.contains("Nothing was changed"),
+        "{message}"
+    );
+    let effects = story.effects().split_off(before);
+    assert!(
+        !effects.iter().any(|effect| effect.starts_with("call ")),
+        "{effects:?}"
+    );
+    assert_eq!(story.runner("delays"), Some(1));
+    assert_eq!(story.pod_uids("delays", 1, 2), uids);
+}
+
 async fn a_snapshot_that_does_not_exist_is_named(story: &mut Story) {
     running(story).await;
     story.edit(
@@ -315,6 +339,7 @@ async fn where_there_is_no_room_for_both_the_first_pod_stands_by(story: &mut Sto
 stories![
     a_job_goes_back_to_a_snapshot_once_per_value,
     a_snapshot_that_does_not_fit_changes_nothing,
+    a_query_that_does_not_fit_the_snapshot_is_never_promoted,
     a_snapshot_that_does_not_exist_is_named,
     a_query_changed_together_with_a_restore_runs_from_the_snapshot,
     a_new_job_starts_from_the_snapshot_of_another,

@@ -3,7 +3,7 @@
 //! | call | body | answer |
 //! |---|---|---|
 //! | `GET /v1/report` | | [`Report`] |
-//! | `GET /v1/preflight` | | [`Preflight`] |
+//! | `GET /v1/preflight`, `GET /v1/preflight?from=URI` | | [`Preflight`], also of a start from a savepoint |
 //! | `POST /v1/promote` | [`PromoteRequest`] | [`Operation`] |
 //! | `POST /v1/savepoint` | [`SavepointRequest`] | [`Operation`] |
 //! | `POST /v1/hand-over` | [`HandOverRequest`] | [`Operation`] |
@@ -203,6 +203,9 @@ pub struct Preflight {
     pub message: String,
     /// Checkpoint the state was checked against.
     pub checked_against: Option<u64>,
+    /// Savepoint that was asked about; none: the state of HEAD's newest checkpoint was checked.
+    #[serde(default)]
+    pub from: Option<String>,
     /// Per state: identity, verdict, why.
     pub states: Vec<crate::compatibility::StateVerdict>,
 }
@@ -221,6 +224,10 @@ pub enum PreflightVerdict {
     Incompatible,
     /// The store or HEAD could not be read; it will be tried again.
     StorageUnavailable,
+    /// There is no savepoint at the URI that was asked about.
+    SnapshotNotFound,
+    /// The savepoint that was asked about is damaged, or cannot be brought from there.
+    RestoreFailed,
 }
 
 /// Lets a standby run the job.

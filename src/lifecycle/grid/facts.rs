@@ -386,6 +386,7 @@ impl NewRevision {
             revision: answers,
             message: "line 1, column 8: what the check found".to_owned(),
             checked_against: Some(5),
+            from: None,
             states: Vec::new(),
         });
         let phase = match self {

@@ -391,7 +391,7 @@ fn observed(job: &StreamJob, sight: &Sight) -> Observed {
         };
         if let Some(answer) = answer {
             facts.report = Fact::Known(report(revision, answer));
-            if asked.preflight == Some(revision.into()) {
+            if asked.preflight == Some((revision.into(), None)) {
                 facts.preflight = Fact::Known(preflight(revision, known, answer));
             }
         }
@@ -528,6 +528,7 @@ fn preflight(revision: u8, known: &Revision, answer: &Answer) -> Preflight {
         revision: revision.into(),
         message: "what the check found".to_owned(),
         checked_against: None,
+        from: None,
         states: Vec::new(),
     }
 }

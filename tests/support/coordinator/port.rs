@@ -169,12 +169,14 @@ impl JobApi for JobPort {
         })
     }
 
-    fn preflight<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Preflight> {
+    fn preflight<'a>(
+        &'a self,
+        of: &'a Coordinator,
+        from: Option<&'a str>,
+    ) -> Answer<'a, Preflight> {
         Box::pin(async move {
             self.life.alive().await;
-            self.ask(of, |process, around| {
-                Ok(process.preflight(around.storage, around.heads.get(&process.job), around.now))
-            })
+            self.ask(of, |process, around| Ok(process.preflight(around, from)))
         })
     }
 

@@ -236,18 +236,7 @@ impl Process {
         else {
             panic!("an import without a savepoint: {order:?}");
         };
-        let Some(held) = around.folders.get(uri) else {
-            return Err((
-                "SnapshotNotFound".to_owned(),
-                format!("{uri} holds no savepoint"),
-            ));
-        };
-        if held.damaged {
-            return Err((
-                "RestoreFailed".to_owned(),
-                format!("{uri}/data/0001 is damaged"),
-            ));
-        }
+        let held = held(around, uri)?;
         let last = LastCheckpoint {
             checkpoint: import.checkpoint(),
             manifest: format!("chk/{}/imported", import.checkpoint()),
@@ -397,9 +386,13 @@ impl Process {
         operation
     }
 
-    /// Whether this process could take over.
-    pub fn preflight(&self, storage: &Store, head: Option<&Head>, now: Timestamp) -> Preflight {
-        let checked_against = head
+    /// Whether this process could take over, or start from a savepoint.
+    pub fn preflight(&self, around: &Surroundings<'_>, from: Option<&str>) -> Preflight {
+        let (storage, now) = (around.storage, around.now);
+        let checked_against = around
+            .heads
+            .get(&self.job)
+            .filter(|_| from.is_none())
             .and_then(|head| head.last.as_ref())
             .map(|last| last.checkpoint);
         let answer = |verdict, message: String| Preflight {
@@ -407,6 +400,7 @@ impl Process {
             revision: self.revision,
             message,
             checked_against,
+            from: from.map(str::to_owned),
             states: Vec::new(),
         };
         if let Some((PreflightVerdict::InvalidSql, message)) = &self.script.preflight {
@@ -420,6 +414,14 @@ impl Process {
         }
         if let Some((verdict, message)) = &self.script.preflight {
             return answer(*verdict, message.clone());
+        }
+        if let Some(Err((code, message))) = from.map(|uri| held(around, uri)) {
+            let verdict = if code == "SnapshotNotFound" {
+                PreflightVerdict::SnapshotNotFound
+            } else {
+                PreflightVerdict::RestoreFailed
+            };
+            return answer(verdict, message);
         }
         let missing: Vec<u32> = (0..self.workers)
             .filter(|worker| !self.registered.contains_key(worker))
@@ -502,6 +504,19 @@ impl Process {
             version: "0.1.0".to_owned(),
         }
     }
+}
+
+/// The savepoint at a URI, if it is whole.
+fn held<'a>(around: &'a Surroundings<'_>, uri: &str) -> Result<&'a Folder, (String, String)> {
+    let Some(held) = around.folders.get(uri) else {
+        let why = format!("{uri} holds no savepoint");
+        return Err(("SnapshotNotFound".to_owned(), why));
+    };
+    if held.damaged {
+        let why = format!("{uri}/data/0001 is damaged");
+        return Err(("RestoreFailed".to_owned(), why));
+    }
+    Ok(held)
 }
 
 /// Whether a time is over.

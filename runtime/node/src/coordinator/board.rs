@@ -17,6 +17,8 @@ use super::config::JobIdentity;
 pub struct Board {
     report: Mutex<Report>,
     preflight: Mutex<Preflight>,
+    /// The same of a start from a savepoint, once somebody asked about one.
+    of_savepoint: Mutex<Option<Preflight>>,
     operations: Mutex<BTreeMap<String, Operation>>,
 }
 
@@ -49,11 +51,13 @@ impl Board {
             revision: job.revision,
             message: "not checked yet".to_owned(),
             checked_against: None,
+            from: None,
             states: Vec::new(),
         };
         Self {
             report: Mutex::new(report),
             preflight: Mutex::new(preflight),
+            of_savepoint: Mutex::new(None),
             operations: Mutex::new(BTreeMap::new()),
         }
     }
@@ -75,6 +79,31 @@ impl Board {
 
     pub(super) fn set_preflight(&self, preflight: Preflight) {
         *locked(&self.preflight) = preflight;
+    }
+
+    /// The preflight of a start from the savepoint at `uri`, as it stands.
+    pub fn preflight_from(&self, uri: &str) -> Preflight {
+        let known = locked(&self.of_savepoint).clone();
+        if let Some(known) = known.filter(|known| known.from.as_deref() == Some(uri)) {
+            return known;
+        }
+        let general = self.preflight();
+        let from = Some(uri.to_owned());
+        if general.verdict == PreflightVerdict::InvalidSql {
+            return Preflight { from, ..general };
+        }
+        Preflight {
+            verdict: PreflightVerdict::Pending,
+            revision: general.revision,
+            message: "the savepoint is not checked yet".to_owned(),
+            checked_against: None,
+            from,
+            states: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_preflight_from(&self, preflight: Preflight) {
+        *locked(&self.of_savepoint) = Some(preflight);
     }
 
     /// The operation with this idempotency key.

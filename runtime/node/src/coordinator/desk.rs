@@ -26,6 +26,8 @@ pub(super) struct Desk {
     pub(super) pauses: Pauses,
     pub(super) restarts: u64,
     events: mpsc::UnboundedReceiver<Event>,
+    /// Savepoint that somebody thinks of starting from.
+    pub(super) asked_about: Option<String>,
     /// Calls that came while nobody could decide about them.
     calls: VecDeque<Call>,
     /// Set when the process must end.
@@ -68,6 +70,7 @@ impl Desk {
             pauses: Pauses::default(),
             restarts: 0,
             events,
+            asked_about: None,
             calls: VecDeque::new(),
             terminate_by: None,
         }
@@ -90,6 +93,11 @@ impl Desk {
         match event {
             Event::Call(call) => News::Call(call),
             Event::Poke => News::Poke,
+            Event::Prove(uri) if self.asked_about.as_ref() == Some(&uri) => News::Nothing,
+            Event::Prove(uri) => {
+                self.asked_about = Some(uri);
+                News::Poke
+            }
             Event::Terminate { grace } => {
                 self.terminate_by = Some(crate::clock::now() + grace);
                 News::Terminate

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use streamkeeper_protocol::{
+    compatibility::StateVerdict,
     head::{Head, Import, LastCheckpoint},
     manifest::Manifest,
 };
@@ -74,7 +75,7 @@ pub(super) async fn bring(
 }
 
 /// Reads a savepoint and everything in it, and sees that the plan fits.
-async fn prove(
+pub(super) async fn prove(
     config: &CoordinatorConfig,
     job: &CompiledJob,
     uri: &str,
@@ -127,6 +128,16 @@ fn does_not_fit(uri: &str, unfit: &Unfit) -> Refusal {
 }
 
 impl Brought {
+    /// Checkpoint that it was of its own job.
+    pub(super) fn checkpoint(&self) -> u64 {
+        self.savepoint.manifest.checkpoint
+    }
+
+    /// How the plan's states fit.
+    pub(super) fn states(&self) -> Vec<StateVerdict> {
+        self.savepoint.states.clone()
+    }
+
     /// Copies what is not copied yet, and writes the manifest of the checkpoint that it becomes.
     async fn copy(
         &mut self,

@@ -4,7 +4,7 @@
 //! * [`config`], [`call`], [`board`]: what it is told, what it is asked, what it shows.
 //! * [`links`], [`roster`], [`desk`]: its workers and its events.
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
-//! * [`standby`]: waiting for the job, and claiming it; [`import`]: from a savepoint.
+//! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
 //! * [`keeper`]: the writes of HEAD.
 //! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them.
 //! * [`operations`], [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
@@ -29,6 +29,7 @@ mod restore_point;
 mod roster;
 mod run;
 mod savepoint;
+mod savepoint_check;
 mod standby;
 
 use std::{sync::Arc, time::Duration};
@@ -60,6 +61,8 @@ pub enum Event {
     Call(Call),
     /// HEAD may have changed: look now.
     Poke,
+    /// Somebody wants to know whether this process could start from the savepoint at this URI.
+    Prove(String),
     /// The process was asked to end within this time.
     Terminate {
         /// Time left.
@@ -206,6 +209,7 @@ async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
         revision,
         message: message.clone(),
         checked_against: None,
+        from: None,
         states: Vec::new(),
     });
     while desk.terminate_by.is_none() {

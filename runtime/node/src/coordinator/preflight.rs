@@ -77,16 +77,13 @@ impl PreflightRun {
     /// Puts the verdict on the board.
     pub(super) fn publish(&self, desk: &Desk, job: &CompiledJob) {
         let revision = desk.config.job.revision;
-        let (crew, ready) = match desk.config.standby {
-            StandbyCrew::Full => (desk.config.workers, "all workers are registered"),
-            StandbyCrew::First => (1, "the other workers come with the promotion"),
-        };
-        let missing = desk.roster.missing(crew);
+        let (missing, ready) = crew(desk);
         let base = Preflight {
             verdict: PreflightVerdict::Pending,
             revision,
             message: String::new(),
             checked_against: None,
+            from: None,
             states: Vec::new(),
         };
         let verdict = match (&self.store_trouble, &self.done) {
@@ -138,4 +135,13 @@ impl PreflightRun {
         };
         desk.board.set_preflight(verdict);
     }
+}
+
+/// Workers that a standby still waits for, and what to say when there are none.
+pub(super) fn crew(desk: &Desk) -> (Vec<u32>, &'static str) {
+    let (crew, ready) = match desk.config.standby {
+        StandbyCrew::Full => (desk.config.workers, "all workers are registered"),
+        StandbyCrew::First => (1, "the other workers come with the promotion"),
+    };
+    (desk.roster.missing(crew), ready)
 }

@@ -23,6 +23,7 @@ use super::{
     plan::CompiledJob,
     preflight::PreflightRun,
     restore_point::{self, RestorePoint},
+    savepoint_check::SavepointCheck,
 };
 use crate::{clock, failpoint};
 
@@ -49,6 +50,7 @@ pub(super) async fn stand_by(
 ) -> Option<Claimed> {
     desk.show_phase(idle);
     let mut preflight = PreflightRun::default();
+    let mut savepoint = SavepointCheck::default();
     let mut unheard = None;
     let mut next_look = clock::now();
     loop {
@@ -56,7 +58,7 @@ pub(super) async fn stand_by(
             return None;
         }
         while let Some(call) = desk.waiting_call() {
-            if let Some(claimed) = answer(desk, job, call, &mut unheard).await {
+            if let Some(claimed) = answer(desk, job, call, &mut savepoint, &mut unheard).await {
                 return Some(claimed);
             }
         }
@@ -65,9 +67,11 @@ pub(super) async fn stand_by(
             if claimed.is_some() {
                 return claimed;
             }
+            savepoint.check(desk, job);
             next_look = clock::now() + pace;
         }
         preflight.publish(desk, job);
+        savepoint.publish(desk, job);
         desk.board.update(|report| {
             report.phase = idle;
             report.plan_hash = Some(job.plan_hash.clone());
@@ -75,7 +79,7 @@ pub(super) async fn stand_by(
         let workers = desk.config.workers;
         let list = desk.roster.report(workers);
         desk.board.update(|report| report.workers = list);
-        match wait(desk, &mut preflight, next_look).await {
+        match wait(desk, &mut preflight, &mut savepoint, next_look).await {
             Some(News::Call(call)) => desk.put_aside(call),
             Some(News::Poke) => next_look = clock::now(),
             _ => {}
@@ -83,10 +87,16 @@ pub(super) async fn stand_by(
     }
 }
 
-async fn wait(desk: &mut Desk, preflight: &mut PreflightRun, until: Instant) -> Option<News> {
+async fn wait(
+    desk: &mut Desk,
+    preflight: &mut PreflightRun,
+    savepoint: &mut SavepointCheck,
+    until: Instant,
+) -> Option<News> {
     tokio::select! {
         news = desk.next(Some(until)) => news,
         () = preflight.progressed() => None,
+        () = savepoint.progressed() => None,
     }
 }
 
@@ -126,7 +136,7 @@ async fn look(
             workers: None,
             running_owner: None,
         };
-        return match promote(desk, job, &request).await {
+        return match promote(desk, job, &request, &mut None).await {
             Ok(claimed) => {
                 *start = StartMode::Standby;
                 (WATCH, Some(claimed))
@@ -207,6 +217,7 @@ async fn answer(
     desk: &mut Desk,
     job: &Arc<CompiledJob>,
     call: Call,
+    savepoint: &mut SavepointCheck,
     unheard: &mut Unheard,
 ) -> Option<Claimed> {
     if call.reply.is_closed() {
@@ -229,7 +240,15 @@ async fn answer(
         let _ = call.reply.send(Err(refusal));
         return None;
     }
-    match promote(desk, job, request).await {
+    let mut brought = match &request.from {
+        PromoteFrom::Savepoint { uri } => savepoint.take(uri),
+        _ => None,
+    };
+    let promoted = promote(desk, job, request, &mut brought).await;
+    if let (Some(brought), PromoteFrom::Savepoint { uri }) = (brought, &request.from) {
+        savepoint.put_back(uri, brought);
+    }
+    match promoted {
         Ok(claimed) => {
             let head = claimed.keeper.head();
             let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
@@ -256,6 +275,7 @@ async fn promote(
     desk: &mut Desk,
     job: &Arc<CompiledJob>,
     request: &PromoteRequest,
+    brought: &mut Option<Brought>,
 ) -> Result<Claimed, Refusal> {
     let revision = desk.config.job.revision;
     if request.revision != revision {
@@ -266,7 +286,6 @@ async fn promote(
         return Err(Refusal::new("WrongRevision", message));
     }
     let workers = request.workers.unwrap_or(desk.config.workers);
-    let mut brought = None;
     // A write between our reading and ours, by a job that still runs, is no reason to refuse.
     for _ in 0..10 {
         if desk.terminate_by.is_some() {
@@ -285,7 +304,7 @@ async fn promote(
             from: &request.from,
             running_owner: request.running_owner.as_deref(),
         };
-        match try_claim(desk, job, head, order, workers, &mut brought).await {
+        match try_claim(desk, job, head, order, workers, brought).await {
             Ok(claimed) => return Ok(claimed),
             Err(NoClaim::Lost) => {}
             Err(NoClaim::StandBy(why)) => return Err(Refusal::new("NotRunning", why)),

@@ -4,11 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{FromRequest, Path, Request, State, rejection::JsonRejection},
+    extract::{FromRequest, Path, Query, Request, State, rejection::JsonRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use serde::Deserialize;
 use streamkeeper_protocol::job_api::{
     ApiError, HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest,
     SavepointRequest, StopRequest,
@@ -68,8 +69,23 @@ async fn report(State(api): State<CoordinatorApi>) -> Json<Report> {
     Json(api.board.report())
 }
 
-async fn preflight(State(api): State<CoordinatorApi>) -> Json<Preflight> {
-    Json(api.board.preflight())
+/// What a preflight is about.
+#[derive(Debug, Deserialize)]
+struct About {
+    /// Savepoint to start from, instead of HEAD's newest checkpoint.
+    from: Option<String>,
+}
+
+async fn preflight(
+    State(api): State<CoordinatorApi>,
+    Query(about): Query<About>,
+) -> Json<Preflight> {
+    let Some(uri) = about.from else {
+        return Json(api.board.preflight());
+    };
+    let answer = api.board.preflight_from(&uri);
+    let _ = api.events.send(Event::Prove(uri));
+    Json(answer)
 }
 
 async fn operation(

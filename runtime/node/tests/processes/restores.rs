@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use streamkeeper_node::failpoint;
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
-    job_api::{PromoteFrom, StopMode, StopRequest},
+    job_api::{Preflight, PreflightVerdict, PromoteFrom, StopMode, StopRequest},
 };
 use streamkeeper_storage::{Condition, savepoint::delete_savepoint};
 
@@ -93,6 +93,45 @@ async fn a_running_job_goes_back_to_an_older_savepoint_and_loses_nothing() {
     job.kill(pod(2, 0));
     job.start(pod(2, 0), &[]);
     job.ends_exactly_without(saved + 1..restored).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_says_of_a_savepoint_whether_it_could_start_from_it() {
+    let (mut job, saved, uri) = gone_on("restore-check", 1).await;
+    job.revise(2, 1, sql::job);
+    job.start_all(2);
+    let newest = checked(&job, None, PreflightVerdict::Compatible).await;
+    assert!(newest.checked_against > Some(saved), "{newest:?}");
+    let older = checked(&job, Some(&uri), PreflightVerdict::Compatible).await;
+    assert_eq!(
+        (older.checked_against, older.from.as_deref()),
+        (Some(saved), Some(uri.as_str()))
+    );
+    let nowhere = job.bucket.uri("saved/none here");
+    checked(&job, Some(&nowhere), PreflightVerdict::SnapshotNotFound).await;
+    let damaged = format!("{}/data/", folder(&job, &uri));
+    for object in job.bucket.store.list(&damaged).await.unwrap() {
+        job.bucket.store.delete(&object.key).await.unwrap();
+    }
+    checked(&job, Some(&uri), PreflightVerdict::RestoreFailed).await;
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!((head.revision, head.attempt), (1, 1), "nothing happened");
+}
+
+/// Waits for this answer of revision 2.
+async fn checked(job: &Job, from: Option<&str>, verdict: PreflightVerdict) -> Preflight {
+    let path = from.map_or("/v1/preflight".to_owned(), |uri| {
+        format!("/v1/preflight?from={}", uri.replace(' ', "%20"))
+    });
+    until(&format!("{path} answers {verdict:?}"), async || {
+        let answer: Preflight = job.caller().get(&job.api_of(pod(2, 0)), &path).await?;
+        if answer.verdict == verdict {
+            Ok(answer)
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
