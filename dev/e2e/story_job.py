@@ -8,6 +8,7 @@ from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, kill_process
 from dev.e2e.stage import StoryCase
 from dev.lib import wait
+from dev.lib.cluster import SCRIPT
 from dev.lib.kubectl import CommandFailed, Object
 from dev.s3 import install as s3
 
@@ -208,6 +209,51 @@ class StaticStability(JobStory):
             return True if alive and last > before + 1 else wait.Pending(f"{report['phase']}, checkpoint {last} after {before}")
 
         wait.until("checkpoints to go on without an operator", look, SLOW, retry=watch.RETRY)
+
+
+class Zombie(JobStory):
+    def test_a_coordinator_that_is_cut_off_lives_on_and_harms_nothing(self) -> None:
+        self.require_faults()
+        rows = many(files=6, each=3000)
+        self.upload(rows)
+        # Not beside the S3 server: the successor needs it.
+        store = {pod["spec"].get("nodeName") for pod in self.kubectl.at("storage").objects("pods")}
+        for node in set(self.cluster.node_names) - store:
+            self.kubectl.run("label", "node", node, f"{self.namespace}=here")
+            self.addCleanup(self.kubectl.run, "label", "node", node, f"{self.namespace}-")
+        here = {"nodeSelector": {self.namespace: "here"}}
+        self.kubectl.apply(manifest(self.counting(rate=200), workers={"replicas": 2, "podTemplate": here}))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        self.job.wait_checkpointed(SLOW)
+
+        pod = self.kubectl.get("pod", self.job.pod(0))
+        before, uid = self.job.report()["attempt"], pod["metadata"]["uid"]
+        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+        node = self.cluster.node_names.index(pod["spec"]["nodeName"])
+        self.addCleanup(self.heal, node)
+        self.cluster.node("partition", node)
+
+        def succeeded() -> bool | wait.Pending:
+            there, report = self.kubectl.get("pod", self.job.pod(0)), self.job.report()
+            new = there["metadata"]["uid"] != uid and report["attempt"] > before and report["records_in_attempt"] > 0
+            return new or wait.Pending(f"pod {there['metadata']['uid']}, attempt {report['attempt']}")
+
+        wait.until("a successor to lead the job", succeeded, SLOW, retry=watch.RETRY)
+        self.job.wait_checkpointed(SLOW)
+        self.assertIn("RUNNING", self.task(node, container), "the zombie is alive, and its successor takes checkpoints")
+        self.heal(node)
+        # The network is back, so it can write again; HEAD is not its own any more.
+        wait.until("the zombie to end", lambda: wait.Pending(self.task(node, container)) if self.task(node, container) else True, SLOW)
+        self.kubectl.apply(manifest(self.counting(rate=100_000), workers={"replicas": 2, "podTemplate": here}))
+        self.expect_completed()
+        self.assertEqual(self.counts(), expected(rows))
+
+    def task(self, node: int, container: str) -> str:
+        """What containerd says of a container; nothing when it has ended."""
+        command = [str(SCRIPT), "ctr", str(node), "tasks", "ls"]
+        told = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+        return next((line for line in told.splitlines() if line.startswith(container) and "STOPPED" not in line), "")
 
 
 class Snapshots(JobStory):
