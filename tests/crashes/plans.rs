@@ -9,10 +9,10 @@ use super::{
     trap::{CUTS, Cut, Effect},
 };
 
-/// How long an end must stay as it is to count.
-const REST: Duration = Duration::from_secs(2);
-/// An end that stays another for this long, longer than the operator waits between two looks, stays another.
-const LONG_REST: Duration = Duration::from_secs(20);
+/// An operator that nobody killed in this time after the end was reached gets there with fewer effects.
+const REST: Duration = Duration::from_secs(4);
+/// An end that stays for this long, longer than the operator waits between two looks, stays.
+const LONG_REST: Duration = Duration::from_secs(40);
 /// How often ends are looked at.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -69,10 +69,10 @@ pub async fn rehearse(
     let mut stage = Stage::set(theatre, &scenario).await?;
     let rehearsed = undisturbed(&mut stage, &scenario).await;
     let rehearsed = match rehearsed {
-        Ok(end) => Ok(Arc::new(Undisturbed {
-            effects: stage.trap.effects(),
+        Ok((effects, end)) => Ok(Arc::new(Undisturbed {
             scenario,
             end,
+            effects,
         })),
         Err(why) => {
             let end = stage.end(scenario.attempts).0;
@@ -87,7 +87,8 @@ pub async fn rehearse(
     rehearsed
 }
 
-async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<End, String> {
+/// What is done until the end is reached, and that end.
+async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<(Vec<Effect>, End), String> {
     open(stage, scenario).await?;
     stage.trap.set(None);
     for act in &scenario.change {
@@ -95,6 +96,7 @@ async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<End, Stri
     }
     let deadline = Stage::deadline();
     let (mut last, mut since) = (None, tokio::time::Instant::now());
+    let mut effects = Vec::new();
     loop {
         let end = stage.end(scenario.attempts);
         let missing = scenario
@@ -103,7 +105,8 @@ async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<End, Stri
             .find(|(place, wanted)| end.at(place) != wanted);
         if last.as_ref() != Some(&end) || !stage.is_settled() || missing.is_some() {
             (last, since) = (Some(end), tokio::time::Instant::now());
-        } else if since.elapsed() > REST {
+            effects = stage.trap.effects();
+        } else if since.elapsed() > LONG_REST {
             break;
         }
         let what = missing.map_or("the end to come to rest".to_owned(), |(place, wanted)| {
@@ -113,7 +116,7 @@ async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<End, Stri
         tokio::time::sleep(GLANCE).await;
     }
     honest(stage, &[], &stage.trap.effects())?;
-    stage.true_end(scenario.attempts).await
+    Ok((effects, stage.true_end(scenario.attempts).await?))
 }
 
 /// Everything that comes before the transition.
@@ -182,7 +185,7 @@ async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<bool, String> {
             if stage.trap.is_over() && stage.true_end(scenario.attempts).await? == plan.run.end {
                 break;
             }
-            if !stage.trap.is_over() && since.elapsed() > 2 * REST {
+            if !stage.trap.is_over() && since.elapsed() > REST {
                 return Ok(false);
             }
         } else if since.elapsed() > LONG_REST {

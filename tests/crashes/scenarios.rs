@@ -222,7 +222,7 @@ pub fn transitions() -> Vec<Scenario> {
 pub fn all() -> Vec<Scenario> {
     let running = || vec![create(2)];
     let slow = Script {
-        preflight_takes: std::time::Duration::from_mins(2),
+        preflight_takes: std::time::Duration::from_mins(30),
         ..Script::default()
     };
     // The transition is written down before its objects are made: what comes in between finds some of them.

@@ -48,7 +48,7 @@ use crate::support::{
 };
 
 /// How long a plan waits for something. It never waits that long unless it fails.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(15);
 /// Name of every job.
 pub const JOB: &str = "delays";
 
