@@ -300,12 +300,6 @@ fn builtin_kinds() -> Vec<Ask> {
             "set",
             json!({ "spec": { "replicas": 0, "minReadySeconds": 5 } }),
         ),
-        merge(
-            "scale to the same",
-            sets,
-            "set",
-            json!({ "spec": { "replicas": 0 } }),
-        ),
         delete(
             "delete another uid",
             sets,
@@ -336,6 +330,13 @@ fn builtin_kinds() -> Vec<Ask> {
             json!({ "propagationPolicy": "Background" }),
         ),
         create("create", &SERVICES, service),
+        // Not a StatefulSet: its controller may write its status in between.
+        merge(
+            "change nothing",
+            &SERVICES,
+            "s",
+            json!({ "spec": { "clusterIP": "None" } }),
+        ),
         delete(
             "delete",
             &SERVICES,
