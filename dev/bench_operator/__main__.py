@@ -18,6 +18,7 @@ from dev.bench_operator.coordinators import JOB_API, S3, Coordinators
 from dev.lib import narrate, wait
 from dev.lib.paths import CACHE, CARGO_TARGET, ROOT
 
+COLUMNS = ("jobs", "ready after", "all seen after", "RSS", "RSS at most", "CPU idle", "writes", "reads", "reports", "edit p50", "edit p99", "ended in")
 INSIDE = "STREAMKEEPER_BENCH_INSIDE"
 
 
@@ -75,8 +76,8 @@ def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edi
         finally:
             operator.stop()
         rows.append(one(plane, binary, coordinators, count, idle, edits))
-    print()
-    narrate.table(("jobs", "ready after", "all seen after", "RSS", "RSS at most", "CPU idle", "writes", "reads", "reports", "edit p50", "edit p99", "ended in"), rows)
+        print()
+        narrate.table(COLUMNS, rows)
     print("  writes, reads and reports (questions to coordinators) per job and minute while nothing happens; the Lease is not counted")
 
 

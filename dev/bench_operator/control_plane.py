@@ -11,6 +11,7 @@ from typing import Any
 
 TOKEN = "bench"
 ETCD, ETCD_PEER, API = 23790, 23800, 64430
+SILENT = 60  # seconds
 
 
 class ControlPlane:
@@ -93,10 +94,15 @@ class Client:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self.connection = http.client.HTTPSConnection("127.0.0.1", API, context=context, timeout=330)
+        self.used = time.monotonic()
 
     def request(self, verb: str, path: str, body: Any = None) -> http.client.HTTPResponse:
         kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+        # The API server hangs up on who is silent for minutes; a closed connection is opened again.
+        if time.monotonic() - self.used > SILENT:
+            self.connection.close()
+        self.used = time.monotonic()
         self.connection.request(verb, path, None if body is None else json.dumps(body), headers)
         return self.connection.getresponse()
 

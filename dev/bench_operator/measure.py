@@ -82,7 +82,7 @@ def settled(number: int) -> bool:
 
 
 def edit(number: int, retain: int) -> float:
-    """Edits one job in a way that touches no pod; answers the seconds until its status is about that edit."""
+    """Edits one job; answers the seconds until its status is about that edit."""
     path = f"{STREAM_JOBS}/job-{number}"
     began = time.monotonic()
     generation = client().done("PATCH", path, {"spec": {"checkpoints": {"retain": retain}}})["metadata"]["generation"]
