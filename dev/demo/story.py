@@ -1,7 +1,6 @@
 """The steps of the demonstration. Each changes or breaks something, waits, and notes what it cost."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from dev.demo import flights
 from dev.demo.watch import RETRY, Job, Pause, condition, settled
 from dev.lib import narrate, wait
-from dev.lib.cluster import SCRIPT, Cluster, Local
+from dev.lib.cluster import Cluster, Local
 from dev.lib.kubectl import Object
 
 OPERATOR_NAMESPACE, OPERATOR_SELECTOR = "streamkeeper", "app.kubernetes.io/component=operator"
@@ -217,8 +216,7 @@ def kill_process(cluster: Cluster, job: Job, ordinal: int) -> None:
         return
     container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
     node = cluster.node_names.index(pod["spec"]["nodeName"])
-    command = [str(SCRIPT), "ctr", str(node), "tasks", "kill", "--signal", "SIGKILL", container]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    cluster.ctr(node, "tasks", "kill", "--signal", "SIGKILL", container)
 
 
 def _suspended(job: Object) -> str | None:

@@ -8,7 +8,6 @@ from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, kill_process
 from dev.e2e.stage import StoryCase
 from dev.lib import wait
-from dev.lib.cluster import SCRIPT
 from dev.lib.kubectl import CommandFailed, Object
 from dev.s3 import install as s3
 
@@ -251,8 +250,7 @@ class Zombie(JobStory):
 
     def task(self, node: int, container: str) -> str:
         """What containerd says of a container; nothing when it has ended."""
-        command = [str(SCRIPT), "ctr", str(node), "tasks", "ls"]
-        told = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
+        told = self.cluster.ctr(node, "tasks", "ls")
         return next((line for line in told.splitlines() if line.startswith(container) and "STOPPED" not in line), "")
 
 

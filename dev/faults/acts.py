@@ -42,9 +42,11 @@ class World:
         node = (found or {}).get("spec", {}).get("nodeName")
         if not name or node not in self.cluster.node_names:
             return False
-        command = [str(SCRIPT), "ctr", str(self.cluster.node_names.index(node)), "tasks", "kill", "--signal", signal, name]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        return done.returncode == 0
+        try:
+            self.cluster.ctr(self.cluster.node_names.index(node), "tasks", "kill", "--signal", signal, name)
+        except CommandFailed:
+            return False
+        return True
 
     def pods(self) -> list[str]:
         """Pods of the job, whatever their revision."""

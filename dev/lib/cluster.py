@@ -64,6 +64,10 @@ class Cluster(ABC):
     def node(self, verb: str, index: int) -> None:
         """A fault of node `index`: `kill` (power loss), `start`, `partition`, `heal`."""
 
+    def ctr(self, index: int, *arguments: str) -> str:
+        """What containerd of node `index` says; raises `CommandFailed`. Only where nodes are processes of this host."""
+        raise Unsupported(f"containerd of node {index} cannot be asked")
+
     @property
     @abstractmethod
     def node_names(self) -> list[str]:
@@ -100,6 +104,9 @@ class Local(Cluster):
 
     def node(self, verb: str, index: int) -> None:
         _call(str(SCRIPT), "node", verb, str(index))
+
+    def ctr(self, index: int, *arguments: str) -> str:
+        return _call(str(SCRIPT), "ctr", str(index), *arguments)
 
     @property
     def node_names(self) -> list[str]:
