@@ -177,21 +177,10 @@ impl JobApi for NativeJobApi {
         of: &'a Coordinator,
         from: Option<&'a str>,
     ) -> Answer<'a, Preflight> {
-        Box::pin(async move {
-            match from {
-                None => get(of, "/v1/preflight").await,
-                Some(uri) => {
-                    get(
-                        of,
-                        &format!(
-                            "/v1/preflight?from={}",
-                            utf8_percent_encode(uri, NON_ALPHANUMERIC)
-                        ),
-                    )
-                    .await
-                }
-            }
-        })
+        let query = from.map_or_else(String::new, |uri| {
+            format!("?from={}", utf8_percent_encode(uri, NON_ALPHANUMERIC))
+        });
+        Box::pin(async move { get(of, &format!("/v1/preflight{query}")).await })
     }
 
     fn operation<'a>(&'a self, of: &'a Coordinator, key: &'a str) -> Answer<'a, Option<Operation>> {

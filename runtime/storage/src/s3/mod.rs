@@ -15,6 +15,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
 };
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
 use self::error::Attempt;
@@ -259,7 +260,7 @@ impl ObjectStore for S3Store {
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let attempt = self.attempt("CopyObject", from);
-            let source = format!("{}/{}", self.bucket, percent_encoded(from));
+            let source = format!("{}/{}", self.bucket, utf8_percent_encode(from, ESCAPED));
             let request = self
                 .client()
                 .await
@@ -280,18 +281,10 @@ impl ObjectStore for S3Store {
     }
 }
 
-/// A key inside a header: the SDK does not encode the source of a copy.
-fn percent_encoded(key: &str) -> String {
-    let mut encoded = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            const HEX: &[u8; 16] = b"0123456789ABCDEF";
-            encoded.push('%');
-            encoded.push(char::from(HEX[usize::from(byte >> 4)]));
-            encoded.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
-    encoded
-}
+/// Bytes of a key that are escaped inside a header: the SDK does not encode the source of a copy.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
