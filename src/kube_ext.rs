@@ -21,6 +21,31 @@ pub const FIELD_MANAGER: &str = crate::api::names::MANAGER;
 /// kube retries for minutes by itself and has no time-out of its own.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// Objects of a kind that live in namespaces.
+pub trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Why the API server did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -130,14 +155,11 @@ fn called<K: Resource<DynamicType = ()>>(object: &K) -> String {
 }
 
 /// Creates an object, as one of the operator's.
-async fn create<K>(client: &Client, namespace: &str, object: &K) -> Result<K, ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
+async fn create<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+) -> Result<K, ApiError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let params = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -147,18 +169,11 @@ where
 }
 
 /// Creates an object; when one of that name is there already, answers that one and changes nothing.
-pub async fn create_if_absent<K>(
+pub async fn create_if_absent<K: Namespaced>(
     client: &Client,
     namespace: &str,
     object: &K,
-) -> Result<K, ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
+) -> Result<K, ApiError> {
     match create(client, namespace, object).await {
         Ok(created) => Ok(created),
         // It may be gone again by now: then there was a conflict, and the next pass sees why.
@@ -170,14 +185,11 @@ where
 }
 
 /// Creates an object that may be there already; then it is neither changed nor looked at.
-pub async fn create_unseen<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + Serialize
-        + DeserializeOwned,
-{
+pub async fn create_unseen<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+) -> Result<(), ApiError> {
     match create(client, namespace, object).await {
         Err(error) if !error.is_already_exists() => Err(error),
         _ => Ok(()),
@@ -185,13 +197,11 @@ where
 }
 
 /// Reads an object; none when there is none.
-pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
+pub async fn get<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<K>, ApiError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     bounded(
         "read",
@@ -223,13 +233,11 @@ pub async fn scale(
 }
 
 /// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
-pub async fn delete<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ApiError>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
+pub async fn delete<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+) -> Result<(), ApiError> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),

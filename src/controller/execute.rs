@@ -1,16 +1,10 @@
 //! One call per action. Every action is idempotent: it may be done twice, or be found done.
 
-use std::fmt::Debug;
-
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{ConfigMap, Pod, Service},
-    },
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, StatefulSet},
+    core::v1::{ConfigMap, Pod, Service},
 };
-use kube::{Api, Resource, ResourceExt};
-use serde::{Serialize, de::DeserializeOwned};
+use kube::{Api, ResourceExt};
 use streamkeeper_security::Material;
 
 use super::{
@@ -26,7 +20,8 @@ use crate::{
     },
     engine::CallError,
     kube_ext::{
-        create_if_absent, create_unseen, delete, force_delete_pod, get, scale, set_finalizer,
+        Namespaced, create_if_absent, create_unseen, delete, force_delete_pod, get, scale,
+        set_finalizer,
     },
     lifecycle::{Action, JobCall, Refusal, RevisionRecord, Tls, Unapplied},
     resources::{Children, Owner, Size, children, secret, snapshot},
@@ -183,14 +178,7 @@ impl Scope<'_> {
     }
 
     /// Creates an object, or finds the one that is there already.
-    async fn create<K>(&self, kind: Kind, object: &K) -> Result<K, ReconcileError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned,
-    {
+    async fn create<K: Namespaced>(&self, kind: Kind, object: &K) -> Result<K, ReconcileError> {
         let there = create_if_absent(&self.context.client.0, &self.owner.namespace, object).await?;
         self.context.wrote_version(&self.owner.uid, kind, &there);
         Ok(there)
@@ -206,13 +194,11 @@ impl Scope<'_> {
     }
 
     /// Deletes the object of a revision if it is ours.
-    async fn delete_named<K>(&self, kind: Kind, revision: u64) -> Result<(), ReconcileError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    async fn delete_named<K: Namespaced>(
+        &self,
+        kind: Kind,
+        revision: u64,
+    ) -> Result<(), ReconcileError> {
         let name = revision_name(&self.owner.name, revision);
         let Some(found) = get::<K>(&self.context.client.0, &self.owner.namespace, &name).await?
         else {

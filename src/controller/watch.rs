@@ -1,18 +1,15 @@
 //! The watches, their caches, and which job a change belongs to.
 
-use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
     stream::{self, select_all},
 };
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{ControllerRevision, StatefulSet},
-        core::v1::{ConfigMap, Node, NodeCondition, NodeStatus, Pod, Service},
-    },
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, StatefulSet},
+    core::v1::{ConfigMap, Node, NodeCondition, NodeStatus, Pod, Service},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -25,7 +22,6 @@ use kube::{
         watcher::Event,
     },
 };
-use serde::de::DeserializeOwned;
 use tokio::{
     sync::{SetOnce, watch},
     time::Instant,
@@ -47,6 +43,7 @@ use crate::{
         v1alpha1::{StreamJob, StreamSnapshot},
     },
     health::Readiness,
+    kube_ext::Namespaced,
     lifecycle::{Child, KeptPod},
 };
 
@@ -264,19 +261,10 @@ where
 }
 
 /// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
-fn wishes<K>(
+fn wishes<K: Namespaced>(
     (client, scopes): (&Client, &[Option<String>]),
     mut merger: Merger<K>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
     let all = watcher::Config::default().page_size(PAGE);
     watches(client, scopes, &all, &merger.own.lists.demands())
         .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
@@ -305,21 +293,12 @@ where
 }
 
 /// What the watches of one kind see, one watch for each namespace. A watch that fails is tried again, later and later; the others go on meanwhile.
-fn watches<K>(
+fn watches<K: Namespaced>(
     client: &Client,
     scopes: &[Option<String>],
     config: &watcher::Config,
     demands: &watch::Receiver<u64>,
-) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K> {
     let one = |(scope, namespace): (usize, &Option<String>)| {
         let api: Api<K> = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -371,20 +350,10 @@ where
 }
 
 /// The jobs whose children of one kind change.
-fn children<K>(
+fn children<K: Child + Namespaced>(
     (client, scopes): (&Client, &[Option<String>]),
     cache: &Cache<K>,
-) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static
-where
-    K: Child
-        + Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static {
     let ours = watcher::Config::default()
         .labels(&format!("app.kubernetes.io/managed-by={MANAGER}"))
         .page_size(PAGE);
