@@ -33,16 +33,16 @@ pub(super) struct Kept<F> {
 }
 
 impl<F> Kept<F> {
-    fn of<K: Child<Facts = F>>(object: &K) -> Option<(JobKey, Self)> {
-        let kept = Self {
+    /// None when there is nothing to keep of an object: it is no child of ours.
+    fn of<K: Child<Facts = F>>(object: &K) -> Option<Self> {
+        Some(Self {
             name: object.name_any().into(),
             uid: object.meta().uid.as_deref().unwrap_or_default().into(),
             version: version(object),
             deleting: object.meta().deletion_timestamp.is_some(),
             revision: revision_of(object)?,
             facts: object.facts()?,
-        };
-        Some((job_of(object)?, kept))
+        })
     }
 }
 
@@ -119,7 +119,7 @@ impl<K: Child> Cache<K> {
                 Vec::new()
             }
             Event::InitApply(object) => {
-                listing.extend(Kept::of(&object));
+                listing.extend(job_of(&object).zip(Kept::of(&object)));
                 Vec::new()
             }
             Event::InitDone => {
@@ -129,27 +129,8 @@ impl<K: Child> Cache<K> {
                 self.missing.send_replace(self.lists.missing());
                 touched
             }
-            Event::Apply(object) => {
-                let Some((key, kept)) = Kept::of(&object) else {
-                    return Vec::new();
-                };
-                let children = jobs.entry(key.clone()).or_default();
-                children.retain(|child| child.name != kept.name);
-                children.push(Arc::new(kept));
-                vec![reference(&key)]
-            }
-            Event::Delete(object) => {
-                let Some((key, kept)) = Kept::of(&object) else {
-                    return Vec::new();
-                };
-                if let Some(children) = jobs.get_mut(&key) {
-                    children.retain(|child| child.name != kept.name);
-                    if children.is_empty() {
-                        jobs.remove(&key);
-                    }
-                }
-                vec![reference(&key)]
-            }
+            Event::Apply(object) => change(jobs, &object, Kept::of(&object)),
+            Event::Delete(object) => change(jobs, &object, None),
         }
     }
 
@@ -192,6 +173,27 @@ impl<K: Child> Cache<K> {
 /// Whether an object is not the one with this uid, or on its way out.
 pub(super) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
     object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
+}
+
+/// Replaces what is kept of an object; answers its job if that makes a difference.
+fn change<K: Child>(
+    jobs: &mut JobsOf<K::Facts>,
+    object: &K,
+    now: Option<Kept<K::Facts>>,
+) -> Vec<ObjectRef<StreamJob>> {
+    let Some(key) = job_of(object) else {
+        return Vec::new();
+    };
+    let touched = vec![reference(&key)];
+    let mut children = jobs.remove(&key).unwrap_or_default();
+    let before = children.len();
+    children.retain(|child| object.meta().name.as_deref() != Some(&*child.name));
+    let same = children.len() == before && now.is_none();
+    children.extend(now.map(Arc::new));
+    if !children.is_empty() {
+        jobs.insert(key, children);
+    }
+    if same { Vec::new() } else { touched }
 }
 
 /// Replaces what there is of a namespace by what a list brought; answers the jobs for which that makes a difference.
@@ -344,6 +346,19 @@ mod tests {
         assert!(cache.find("a", "x", "x-r2").is_some());
         cache.see(0, Event::Delete(service("a", "x", "x-r1", 3)), now);
         assert_eq!(found(&cache, "a", "x"), ["x-r2"]);
+    }
+
+    #[test]
+    fn a_child_that_loses_the_label_of_its_revision_is_none_any_more() {
+        let (cache, now) = (Cache::new(&[None]), Instant::now());
+        list(&cache, 0, &[service("a", "x", "x-r1", 1)], now);
+        let mut bare = service("a", "x", "x-r1", 2);
+        bare.labels_mut().remove(REVISION_LABEL);
+        let touched = cache.see(0, Event::Apply(bare.clone()), now);
+        assert_eq!(names(touched), ["x"]);
+        assert_eq!(found(&cache, "a", "x"), [""; 0]);
+        let touched = cache.see(0, Event::Delete(bare), now);
+        assert_eq!(names(touched), [""; 0], "it was not there");
     }
 
     #[test]

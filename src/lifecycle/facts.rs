@@ -59,7 +59,10 @@ impl Child for ControllerRevision {
         }
         let owner = self.owner_references().first();
         Some(KeptRecord {
-            json: self.data.as_ref()?.0.to_string().into(),
+            json: self
+                .data
+                .as_ref()
+                .map_or_else(Box::default, |data| data.0.to_string().into()),
             owner: owner.map_or_else(Box::default, |owner| owner.uid.as_str().into()),
         })
     }
