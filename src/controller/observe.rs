@@ -33,12 +33,13 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         .filter(|(_, facts)| !facts.pods.is_empty())
         .map(|(&number, _)| number)
         .collect();
+    let about = &asked.preflight;
     let reports = join_all(numbers.iter().map(|&number| async move {
-        let asked = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
-        let report = answer(context.ports.jobs.report(&asked).await);
-        let preflight = match questions(job).preflight {
-            Some((wanted, from)) if wanted == number => {
-                answer(context.ports.jobs.preflight(&asked, from.as_deref()).await)
+        let of = coordinator(context, &namespace_of(job), &job.name_any(), number)?;
+        let report = answer(context.ports.jobs.report(&of).await);
+        let preflight = match about {
+            Some((wanted, from)) if *wanted == number => {
+                answer(context.ports.jobs.preflight(&of, from.as_deref()).await)
             }
             Some(_) | None => Fact::unknown("not asked"),
         };

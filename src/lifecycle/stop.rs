@@ -178,15 +178,10 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
     {
         return deleting(message);
     }
-    let hopeless = match &draft.standing {
-        Standing::Runs { revision } => gave_up(draft, *revision),
-        Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Unknown { .. } => None,
+    let hopeless = if let Standing::Runs { revision } = draft.standing {
+        gave_up(draft, revision)
+    } else {
+        None
     };
     if guard!("a deletion stops the job first": released || nobody || late || hopeless.is_some()) {
         if let Some(why) = hopeless {
