@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
+use percent_encoding::percent_decode_str;
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper::{
     engine::{CallError, Channel, Coordinator, JobApi},
@@ -66,10 +67,10 @@ async fn answer(
         return match path.strip_prefix("/v1/").unwrap_or_default() {
             "report" => told(200, port.report(coordinator).await),
             "preflight" => {
-                // Folders of these jobs have names that need no escapes.
                 let query = request.uri().query().unwrap_or_default();
                 let from = query.strip_prefix("from=");
-                told(200, port.preflight(coordinator, from).await)
+                let from = from.map(|uri| percent_decode_str(uri).decode_utf8_lossy());
+                told(200, port.preflight(coordinator, from.as_deref()).await)
             }
             other => match other.strip_prefix("operations/") {
                 None => reply(404, JSON, "{}"),
