@@ -6,14 +6,17 @@
     reason = "tests"
 )]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// Last column of tables whose rows name tests.
 const PROOF: &str = "proved by";
 
-/// Names of all functions in sources below these folders.
-fn functions() -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
+/// Pages with such tables, each with the number of rows that it has at least.
+const PAGES: [(&str, usize); 2] = [("lifecycle.md", 70), ("elsewhere.md", 25)];
+
+/// All functions in sources below these folders, each with the comments and attributes directly above it.
+fn functions() -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
     for folder in ["src", "tests", "runtime", "dev"] {
         collect(&root().join(folder), &mut all);
     }
@@ -24,7 +27,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn collect(folder: &Path, all: &mut BTreeSet<String>) {
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+fn collect(folder: &Path, all: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -36,13 +43,28 @@ fn collect(folder: &Path, all: &mut BTreeSet<String>) {
             Some("py") => "def ",
             _ => continue,
         };
-        let text = fs::read_to_string(&path).unwrap();
-        all.extend(text.split(word).skip(1).map(|rest| {
-            rest.chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect()
-        }));
+        let mut above = String::new();
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            if line.trim_start().starts_with(['/', '#']) {
+                above += line;
+                above.push('\n');
+                continue;
+            }
+            for rest in line.split(word).skip(1) {
+                let name = rest
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
+                all.insert(name, above.clone());
+            }
+            above.clear();
+        }
     }
+}
+
+/// What stands in backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
 }
 
 /// Rows of the tables whose last column is [`PROOF`], with that column.
@@ -68,19 +90,23 @@ fn rows(page: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn every_row_of_the_lifecycle_names_a_test_that_exists() {
-    let page = fs::read_to_string(root().join("docs/lifecycle.md")).unwrap();
-    let (functions, rows) = (functions(), rows(&page));
-    assert!(rows.len() > 40, "only {} rows name a proof", rows.len());
+fn every_row_names_a_test_that_exists() {
+    let functions = functions();
     let mut wrong = Vec::new();
-    for (row, proof) in rows {
-        let names: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
-        if names.is_empty() {
-            wrong.push(format!("no test is named: {row}"));
-        }
-        for name in names {
-            if !functions.contains(name) {
-                wrong.push(format!("{name} does not exist: {row}"));
+    for (name, least) in PAGES {
+        let page = page(name);
+        let rows = rows(&page);
+        let count = rows.len();
+        assert!(count >= least, "{name}: only {count} rows name a proof");
+        for (row, proof) in rows {
+            let names = quoted(proof);
+            if names.is_empty() {
+                wrong.push(format!("{name}: no test is named: {row}"));
+            }
+            for test in names {
+                if !functions.contains_key(test) {
+                    wrong.push(format!("{name}: {test} does not exist: {row}"));
+                }
             }
         }
     }
@@ -88,16 +114,46 @@ fn every_row_of_the_lifecycle_names_a_test_that_exists() {
 }
 
 #[test]
-fn every_table_of_the_lifecycle_has_proofs() {
-    let page = fs::read_to_string(root().join("docs/lifecycle.md")).unwrap();
-    let lines: Vec<&str> = page.lines().collect();
-    for pair in lines.windows(2) {
-        if pair[1].starts_with("|---") {
-            assert!(
-                pair[0].trim_end_matches('|').trim_end().ends_with(PROOF),
-                "{}",
-                pair[0]
-            );
+fn every_table_has_proofs() {
+    for (name, _) in PAGES {
+        let page = page(name);
+        let lines: Vec<&str> = page.lines().collect();
+        for pair in lines.windows(2) {
+            if pair[1].starts_with("|---") {
+                assert!(
+                    pair[0].trim_end_matches('|').trim_end().ends_with(PROOF),
+                    "{name}: {}",
+                    pair[0]
+                );
+            }
         }
     }
+}
+
+#[test]
+fn tests_name_the_stories_from_elsewhere_that_they_are_about() {
+    let functions = functions();
+    let page = page("elsewhere.md");
+    let mut wrong = Vec::new();
+    for (row, proof) in rows(&page) {
+        let told: Vec<&str> = row.split('|').nth(2).unwrap().split(',').collect();
+        let names = quoted(proof);
+        let cites = |test: &str, source: &str| {
+            let above = functions.get(test).map_or("", String::as_str);
+            above
+                .split([' ', ',', ':', '\n'])
+                .any(|word| word.trim_end_matches('.') == source)
+        };
+        for test in &names {
+            if !told.iter().any(|source| cites(test, source.trim())) {
+                wrong.push(format!("{test} names none of {told:?}"));
+            }
+        }
+        for source in told.iter().map(|source| source.trim()) {
+            if !names.iter().any(|test| cites(test, source)) {
+                wrong.push(format!("no test names {source}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -94,6 +94,7 @@ class OperatorExchanged(JobStory):
         self.kubectl.wait_condition("streamsnapshot", name, "Ready", seconds=SLOW)
         self.job.wait_settled(SLOW)
 
+    # Elsewhere: FLINK-38479.
     def test_no_job_notices_that_the_operator_is_exchanged_and_exchanged_back(self) -> None:
         objects = many(4, 2000)
         self.upload(objects)

@@ -165,6 +165,7 @@ mod tests {
         );
     }
 
+    // Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375, FLINK-35192.
     #[tokio::test(start_paused = true)]
     async fn however_many_jobs_demand_it_a_kind_is_listed_at_most_once_in_ten_seconds() {
         let lists = Lists::new(&[None]);

@@ -328,6 +328,7 @@ fn tell_chains(seeds: &[u64]) -> (Told, Vec<String>) {
     (sum, wrong)
 }
 
+// Elsewhere: FLINK-34566.
 #[test]
 fn any_edit_from_anywhere_ends_as_if_the_job_had_been_created_like_that() {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();

@@ -74,6 +74,7 @@ async fn the_pods_of_a_lost_node_are_force_deleted_and_the_job_goes_on_elsewhere
     assert!(status.last_restore.is_some());
 }
 
+// Elsewhere: kubeflow/spark-operator#858.
 async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_checkpoint(
     story: &mut Story,
 ) {
@@ -110,6 +111,7 @@ async fn a_pod_that_is_drained_is_named_and_the_job_goes_on_from_its_final_check
     assert_eq!(told("NodeLost"), 0);
 }
 
+// Elsewhere: FLINK-36673, FLINK-37430, ArroyoSystems/arroyo#262, ArroyoSystems/arroyo#728.
 async fn what_only_a_person_can_cure_stalls_the_job_with_its_own_words(story: &mut Story) {
     let troubles = [
         (
@@ -185,6 +187,7 @@ async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     assert_eq!(story.status("delays").restarts.expect("restarts").count, 1);
 }
 
+// Elsewhere: FLINK-36673, FLINK-37430, ArroyoSystems/arroyo#262, ArroyoSystems/arroyo#728.
 async fn a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state(story: &mut Story) {
     running(story).await;
     let before = story
@@ -313,6 +316,7 @@ async fn watches_that_must_start_over_lose_nothing(story: &mut Story) {
     story.ready("delays").await;
 }
 
+// Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375, FLINK-35192.
 async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: &mut Story) {
     running(story).await;
     story.pass(2 * MINUTE).await;
@@ -340,6 +344,7 @@ async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: 
     assert_eq!(story.effects(), Vec::<String>::new());
 }
 
+// Elsewhere: ArroyoSystems/arroyo#787, ArroyoSystems/arroyo#641.
 async fn objects_that_somebody_deleted_come_back(story: &mut Story) {
     running(story).await;
     let before = story.pod_uids("delays", 1, 2);

@@ -10,6 +10,7 @@ use crate::support::{script::Script, story::Story};
 /// The file that users give to Argo CD.
 const LUA: &str = include_str!("../../docs/argocd-health.lua");
 
+// Elsewhere: argoproj/argo-cd#12993, argoproj/argo-cd#26523, FLINK-33634.
 async fn a_change_is_in_progress_until_it_is_in_force(story: &mut Story) {
     running(story).await;
     watch(story, "it is done", |_, seen| seen == DONE).await;
@@ -39,6 +40,7 @@ async fn a_change_is_in_progress_until_it_is_in_force(story: &mut Story) {
     assert_eq!(story.head("delays").map(|head| head.workers), Some(3));
 }
 
+// Elsewhere: argoproj/argo-cd#12993, argoproj/argo-cd#26523, FLINK-33634.
 async fn a_change_that_was_given_up_has_failed_while_the_job_runs_on(story: &mut Story) {
     let missing = Script {
         missing_image: true,

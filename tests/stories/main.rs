@@ -6,6 +6,7 @@
 //! * [`saving`], [`restoring`]: snapshots, and going back to them.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
+//! * [`elsewhere`]: what users of other operators met.
 //! * [`chains`]: edits drawn at random.
 //! * [`telling`]: what all of that tells people is what the documentation says.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
@@ -77,6 +78,7 @@ macro_rules! stories {
 
 mod chains;
 mod crashing;
+mod elsewhere;
 mod failing;
 mod gitops;
 mod keys;
@@ -107,6 +109,7 @@ fn all() -> Vec<Entry> {
         lagging::all(),
         storming::all(),
         keys::all(),
+        elsewhere::all(),
     ]
     .concat()
 }

@@ -25,6 +25,7 @@ async fn with_snapshot(story: &mut Story) {
     story.saved("monday").await;
 }
 
+// Elsewhere: MaterializeInc/materialize#34904.
 async fn a_job_goes_back_to_a_snapshot_once_per_value(story: &mut Story) {
     with_snapshot(story).await;
     story.next_checkpoint("delays").await;
@@ -190,6 +191,7 @@ async fn a_job_whose_head_is_gone_goes_on_from_a_snapshot(story: &mut Story) {
     );
 }
 
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
 async fn state_that_another_job_left_is_ignored_if_the_spec_says_so(story: &mut Story) {
     running(story).await;
     let lineage = story.head("delays").unwrap().lineage;
@@ -252,6 +254,7 @@ async fn a_savepoint_that_keeps_failing_is_done_without_if_the_spec_says_so(stor
     story.ready("delays").await;
 }
 
+// Elsewhere: FLINK-31630.
 async fn a_checkpoint_that_is_too_old_is_not_gone_back_to(story: &mut Story) {
     running(story).await;
     let script = Script {

@@ -158,6 +158,7 @@ async fn deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_j
     assert!(story.events().contains(&"SnapshotDeleted".to_owned()));
 }
 
+// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
 async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(story: &mut Story) {
     running(story).await;
     story.snapshot(
@@ -181,6 +182,7 @@ async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(sto
     assert!(story.world().jobs.folders.is_empty());
 }
 
+// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
 async fn snapshots_are_taken_by_the_schedule_and_only_so_many_are_kept(story: &mut Story) {
     running(story).await;
     saved(story, "by-hand").await;

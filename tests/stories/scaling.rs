@@ -79,6 +79,7 @@ async fn scaling_up_without_room_leaves_the_job_running(story: &mut Story) {
     assert_eq!(story.head("delays").map(|head| head.workers), Some(4));
 }
 
+// Elsewhere: ArroyoSystems/arroyo#1128.
 async fn a_failed_move_leaves_the_job_running(story: &mut Story) {
     story.script(
         "runtime:1",

@@ -229,6 +229,7 @@ async fn a_store_without_conditional_writes_is_a_matter_of_the_spec(story: &mut 
     story.ready("delays").await;
 }
 
+// Elsewhere: risingwavelabs/risingwave#21142.
 async fn a_job_scaled_while_it_starts_runs_on_as_many_workers_as_were_asked_for_last(
     story: &mut Story,
 ) {
@@ -278,6 +279,7 @@ async fn a_first_start_without_room_needs_no_more_than_a_smaller_number(story: &
         .await;
 }
 
+// Elsewhere: numaproj/numaflow#1006.
 async fn pods_that_a_quota_forbids_are_named_and_start_once_there_is_room(story: &mut Story) {
     let quota = Refusal::forbidden(
         "statefulsets",
@@ -333,6 +335,7 @@ async fn an_unknown_head_never_starts_a_job_empty(story: &mut Story) {
     story.ready("delays").await;
 }
 
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
 async fn a_job_whose_state_is_gone_is_not_started_empty(story: &mut Story) {
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     story.ready("delays").await;

@@ -19,6 +19,7 @@ use crate::support::{
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+// Elsewhere: numaproj/numaflow#2331.
 async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
@@ -79,6 +80,7 @@ async fn a_spec_changed_while_suspended_is_what_resumes(story: &mut Story) {
     assert!(head.last.expect("a checkpoint").checkpoint >= stopped.checkpoint);
 }
 
+// Elsewhere: FLINK-39043, FLINK-37370, FLINK-39507, stackabletech/spark-k8s-operator#457.
 async fn a_completed_job_gives_its_pods_back_and_goes_when_its_time_is_up(story: &mut Story) {
     story.script(
         "runtime:1",
@@ -161,6 +163,7 @@ async fn deletion_releases_the_state_and_removes_the_finalizer(story: &mut Story
         .await;
 }
 
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story) {
     story.script("runtime:1", Script::default());
     running(story).await;
@@ -188,6 +191,7 @@ async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story
     );
 }
 
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_the_storage_down_ends_after_the_timeout(story: &mut Story) {
     running(story).await;
     story.storage(HeadStore::Down);
@@ -259,6 +263,7 @@ async fn deletion_of_a_suspended_job_ends(story: &mut Story) {
     );
 }
 
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_its_namespace_ends(story: &mut Story) {
     running(story).await;
     story.world().terminating.insert(NAMESPACE.to_owned());

@@ -33,6 +33,7 @@ fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
     )
 }
 
+// Elsewhere: FLINK-38033.
 async fn an_upgrade_hands_over_and_retires_the_old_revision(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
@@ -128,6 +129,7 @@ async fn an_upgrade_to_a_missing_image_never_touches_the_running_revision(story:
     );
 }
 
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
 async fn an_upgrade_with_incompatible_state_is_refused_with_the_reason(story: &mut Story) {
     let why = "state `window` of operator `tumble`: the key was (STRING), the new query groups by (STRING, BIGINT); keep the key, or start a new job";
     story.script("GROUP BY carrier", Script::incompatible(why));
@@ -151,6 +153,7 @@ async fn an_upgrade_with_incompatible_state_is_refused_with_the_reason(story: &m
     );
 }
 
+// Elsewhere: FLINK-31998, FLINK-32340, kubeflow/spark-operator#2905.
 async fn an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_revision(
     story: &mut Story,
 ) {
@@ -184,6 +187,7 @@ async fn an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_rev
     );
 }
 
+// Elsewhere: FLINK-40119, spotify/flink-on-k8s-operator#590.
 async fn editing_back_cancels_an_upgrade_without_a_restart(story: &mut Story) {
     story.script(
         "runtime:2",
@@ -259,6 +263,7 @@ async fn an_edit_during_the_hand_over_is_rolled_out_after_it(story: &mut Story) 
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 
+// Elsewhere: FLINK-32012.
 async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(story: &mut Story) {
     story.script(
         "runtime:2",
@@ -334,6 +339,7 @@ async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
         .await;
 }
 
+// Elsewhere: FLINK-37372, lyft/flinkk8soperator#142.
 async fn a_failed_savepoint_keeps_the_old_job_running(story: &mut Story) {
     story.script(
         "runtime:1",
@@ -382,6 +388,7 @@ async fn a_hand_over_that_was_begun_ends_without_the_operator(story: &mut Story)
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
 }
 
+// Elsewhere: MaterializeInc/materialize#34904.
 async fn a_restart_is_an_upgrade_to_the_same_content(story: &mut Story) {
     running(story).await;
     story.ask_for_restart("delays");
@@ -394,6 +401,7 @@ async fn a_restart_is_an_upgrade_to_the_same_content(story: &mut Story) {
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
 }
 
+// Elsewhere: FLINK-37193.
 async fn what_needs_no_pod_touches_no_pod(story: &mut Story) {
     running(story).await;
     let before = untouched(story);
@@ -493,6 +501,7 @@ async fn objects_of_the_running_revision_come_back_while_another_is_prepared(sto
     story.ready("delays").await;
 }
 
+// Elsewhere: FLINK-31998, FLINK-32340, kubeflow/spark-operator#2905.
 async fn an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec(story: &mut Story) {
     running(story).await;
     let crash = Script {

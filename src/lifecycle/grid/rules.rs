@@ -217,6 +217,7 @@ fn an_unknown_owner_costs_nobody_his_pods(case: &Case, planned: &Plan) -> Result
     })
 }
 
+// Elsewhere: FLINK-40119, spotify/flink-on-k8s-operator#590.
 fn a_running_revision_is_not_touched_before_its_successor_is_ready(
     case: &Case,
     planned: &Plan,

@@ -151,6 +151,7 @@ fn to_second(job: &Job, key: &str) -> HandOverRequest {
     }
 }
 
+// Elsewhere: FLINK-33522.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_dies_before_it_hands_over_runs_on_and_hands_over_when_asked_again() {
     let mut job = dies_handing_over(failpoint::HAND_OVER_READY).await;

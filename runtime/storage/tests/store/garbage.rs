@@ -71,6 +71,7 @@ async fn keys(store: &dyn ObjectStore, paths: &StatePaths) -> Vec<String> {
         .collect()
 }
 
+// Elsewhere: FLINK-35857, ArroyoSystems/arroyo#802, ArroyoSystems/arroyo#688.
 #[tokio::test]
 async fn only_what_no_kept_checkpoint_needs_is_removed() {
     for (store, prefix, _keep) in stores("garbage") {
@@ -162,6 +163,7 @@ async fn only_what_no_kept_checkpoint_needs_is_removed() {
     }
 }
 
+// Elsewhere: FLINK-35857, ArroyoSystems/arroyo#802, ArroyoSystems/arroyo#688.
 #[tokio::test]
 async fn in_doubt_nothing_is_removed() {
     let store = FaultStore::new(MemoryStore::new());

@@ -24,6 +24,7 @@ async fn two_workers_run_a_job_to_its_end_and_every_row_comes_out_once() {
     director.close().await;
 }
 
+// Elsewhere: risingwavelabs/risingwave#21142.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_on_after_a_crash_with_more_and_then_with_fewer_workers() {
     let store = Arc::new(MemoryStore::new());

@@ -109,6 +109,7 @@ pub(super) fn nothing_goes_on_before_the_sinks_have_committed() {
     );
 }
 
+// Elsewhere: FLINK-38033.
 #[test]
 pub(super) fn a_hand_over_needs_a_restore_point_and_a_greater_revision() {
     assert_eq!(
