@@ -179,6 +179,7 @@ class Storage(JobStory):
 
 
 class StaticStability(JobStory):
+    # Elsewhere: ArroyoSystems/arroyo#787, ArroyoSystems/arroyo#641.
     def test_without_an_operator_killed_workers_come_back_checkpoints_go_on_and_nothing_is_lost(self) -> None:
         rows = many(files=40, each=800)
         self.upload(rows)
@@ -208,6 +209,29 @@ class StaticStability(JobStory):
             return True if alive and last > before + 1 else wait.Pending(f"{report['phase']}, checkpoint {last} after {before}")
 
         wait.until("checkpoints to go on without an operator", look, SLOW, retry=watch.RETRY)
+
+
+class Rollback(JobStory):
+    def test_an_upgrade_that_fails_after_the_hand_over_is_rolled_back_and_nothing_is_lost(self) -> None:
+        rows = many(files=20, each=800)
+        self.upload(rows)
+        self.kubectl.apply(manifest(self.counting(rate=60), workers={"replicas": 2}))
+        self.job.wait_settled(SLOW)
+        self.job.wait_flowing(SLOW)
+        self.job.wait_checkpointed(SLOW)
+        # It compiles and fits the state; only a record shows what is wrong with it.
+        poisoned = self.counting(rate=60).replace("FROM names GROUP", "FROM names WHERE 7 / (n - n) > 0 GROUP")
+        self.kubectl.apply(manifest(poisoned, workers={"replicas": 2}))
+        self.expect_stalled("UpgradeRolledBack", "revision 2 was rolled back to what revision 1 ran", "by zero")
+        self.job.wait_flowing(SLOW)
+        self.job.wait_checkpointed(SLOW)
+        self.assertEqual(self.job.report()["revision"], 3, "a rollback is one more revision")
+        kinds = [entry["kind"] for entry in self.job.object()["status"]["history"]]
+        self.assertIn("Rollback", kinds)
+        # The way out that the condition names.
+        self.kubectl.apply(manifest(self.counting(rate=100_000), workers={"replicas": 2}))
+        self.expect_completed()
+        self.assertEqual(self.counts(), expected(rows))
 
 
 class Zombie(JobStory):

@@ -27,11 +27,12 @@ class World:
     rate: int = 1500
     workers: int = 2
     extra: str = ""
+    snapshots: int = 0
     spec: Object = field(default_factory=dict)
 
-    def apply(self, **more: object) -> None:
+    def apply(self, poisoned: bool = False, **more: object) -> None:
         """`kubectl apply` of the spec as it stands."""
-        text = load.sql(self.rate, self.extra)
+        text = load.sql(self.rate, self.extra, poisoned)
         self.job.kubectl.apply(load.manifest(text, workers={"replicas": self.workers}, **{**self.spec, **more}))
 
     def container(self, signal: str, namespace: str, pod: str) -> bool:
@@ -250,6 +251,18 @@ def broken_image(world: World) -> None:
     time.sleep(world.dice.uniform(1, 6))
 
 
+def upgrade_to_roll_back(world: World) -> None:
+    """A query that takes over and fails at its first record, corrected a little later."""
+    world.apply(poisoned=True)
+    time.sleep(world.dice.uniform(2, 10))
+
+
+def snapshot(world: World) -> None:
+    """A snapshot is asked for."""
+    world.snapshots += 1
+    world.job.kubectl.apply(load.snapshot(f"snapshot-{world.snapshots}"))
+
+
 def suspend(world: World) -> None:
     """Suspended, and resumed a little later."""
     world.apply(suspend=True)
@@ -266,4 +279,6 @@ TRANSITIONS: list[tuple[Callable[[World], None], int, bool]] = [
     (two_edits, 6, False),
     (broken_image, 6, True),
     (suspend, 10, True),
+    (upgrade_to_roll_back, 10, True),
+    (snapshot, 8, False),
 ]

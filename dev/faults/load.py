@@ -18,9 +18,10 @@ FOLDER = "faults"
 NAMES = 50
 
 
-def sql(rate: int, extra: str = "") -> str:
-    """The job. `rate` bounds what each subtask reads; `extra` is another aggregate of the counts."""
+def sql(rate: int, extra: str = "", poisoned: bool = False) -> str:
+    """The job. `rate` bounds what each subtask reads; `extra` is another aggregate of the counts; a poisoned one fails at its first record."""
     column, value = (f", {extra} INT", f", {extra}(n) AS {extra}") if extra else ("", "")
+    poison = " WHERE 7 / (n - n) > 0" if poisoned else ""
     return f"""SET 'streamkeeper.source.rows-per-second' = '{rate}';
 CREATE TABLE events (id BIGINT, name STRING, n INT) WITH (
   'connector' = 'filesystem', 'path' = 's3://{s3.BUCKET}/{FOLDER}/in/', 'format' = 'json', 'source.monitor-interval' = '1s');
@@ -30,7 +31,7 @@ CREATE TABLE counts (name STRING, seen BIGINT, total INT{column}) WITH (
   'connector' = 'filesystem', 'path' = 's3://{s3.BUCKET}/{FOLDER}/counts/', 'format' = 'debezium-json');
 EXECUTE STATEMENT SET BEGIN
 INSERT INTO copies SELECT id, name, n FROM events;
-INSERT INTO counts SELECT name, COUNT(*) AS seen, SUM(n) AS total{value} FROM events GROUP BY name;
+INSERT INTO counts SELECT name, COUNT(*) AS seen, SUM(n) AS total{value} FROM events{poison} GROUP BY name;
 END;
 """
 
@@ -45,9 +46,20 @@ def manifest(text: str, **spec: object) -> Object:
     }
 
 
+def snapshot(name: str) -> Object:
+    """A StreamSnapshot of the job, whose folder goes with it."""
+    return {
+        "apiVersion": "streamkeeper.dev/v1alpha1",
+        "kind": "StreamSnapshot",
+        "metadata": {"name": name},
+        "spec": {"jobRef": {"name": "load"}, "deletionPolicy": "Delete"},
+    }
+
+
 def clear(kubectl: Kubectl, client: S3, namespace: str) -> None:
-    """Removes what an earlier run left: the job first, then its input, output and state."""
-    kubectl.run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
+    """Removes what an earlier run left: snapshots and the job first, then input, output and state."""
+    for kind in ("streamsnapshots", "streamjobs"):
+        kubectl.run("delete", kind, "--all", "--timeout=120s", timeout=150)
     for prefix in (f"{FOLDER}/", f"state/{namespace}/"):
         for entry in list(client.entries(s3.BUCKET, prefix)):
             client.delete(s3.BUCKET, entry.key)
@@ -115,9 +127,12 @@ class Verdict:
         return f"ledger: {self.expected} rows expected, {self.found} found, {self.lost} lost, {self.duplicated} duplicated, {self.wrong_counts} counts wrong"
 
 
-def written(client: S3) -> int:
-    """Rows in the folder of copies."""
-    return sum(client.get(s3.BUCKET, entry.key).count(b"\n") for entry in client.entries(s3.BUCKET, f"{FOLDER}/copies/"))
+def written(client: S3, counted: dict[str, int]) -> int:
+    """Rows in the folder of copies. Objects never change, so each is read once: `counted` remembers."""
+    for entry in client.entries(s3.BUCKET, f"{FOLDER}/copies/"):
+        if entry.key not in counted:
+            counted[entry.key] = client.get(s3.BUCKET, entry.key).count(b"\n")
+    return sum(counted.values())
 
 
 def check(client: S3, rows: list[tuple[int, str, int]]) -> Verdict:

@@ -24,8 +24,9 @@ from dev.e2e import stage  # noqa: E402
 from dev.faults import acts, load  # noqa: E402
 from dev.lib import diagnose, narrate, wait  # noqa: E402
 from dev.lib.cluster import Local, Unsupported, choose  # noqa: E402
-from dev.lib.kubectl import CommandFailed, Object  # noqa: E402
+from dev.lib.kubectl import CommandFailed, Kubectl, Object  # noqa: E402
 from dev.lib.paths import CACHE  # noqa: E402
+from dev.lib.s3 import S3  # noqa: E402
 from dev.s3 import install as s3  # noqa: E402
 
 NAMESPACE = "faults"
@@ -77,10 +78,14 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
             strike(world, rounds, pauses, struck)
         with narrate.Step("reading to the end", usually="20 s") as step:
             rows = feeder.stop()
-            wait.until("all rows to be written", lambda: _all_written(server.client, len(rows)), LONG, interval=1, retry=RETRY, on_pending=step.update)
+            counted: dict[str, int] = {}
+            wait.until("all rows to be written", lambda: _all_written(server.client, len(rows), counted), LONG, interval=1, retry=RETRY, on_pending=step.update)
+        with narrate.Step(f"{world.snapshots} snapshots", usually="1 s") as step:
+            wait.until("all snapshots to be complete", lambda: _all_complete(job.kubectl), LONG, interval=1, retry=RETRY, on_pending=step.update)
         verdict = load.check(server.client, rows)
         report(pauses, struck, seed, verdict)
-        job.kubectl.run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
+        for kind in ("streamsnapshots", "streamjobs"):
+            job.kubectl.run("delete", kind, "--all", "--timeout=120s", timeout=150)
     for example in verdict.examples:
         narrate.say(example)
     return verdict.exact
@@ -142,9 +147,16 @@ def _checkpoint(job: Job) -> int:
     return wait.until("the coordinator to answer", lambda: int((job.report().get("last_checkpoint") or {}).get("id", 0)), LONG, retry=RETRY)
 
 
-def _all_written(client: object, rows: int) -> bool | wait.Pending:
-    written = load.written(client)  # type: ignore[arg-type]
+def _all_written(client: S3, rows: int, counted: dict[str, int]) -> bool | wait.Pending:
+    written = load.written(client, counted)
     return True if written >= rows else wait.Pending(f"{written} of {rows} rows")
+
+
+def _all_complete(kubectl: Kubectl) -> bool | wait.Pending:
+    """Whether every snapshot is there whole, whatever struck while it was taken."""
+    phases = {it["metadata"]["name"]: it.get("status", {}).get("phase") for it in kubectl.objects("streamsnapshots")}
+    others = [f"{name} is {phase}" for name, phase in phases.items() if phase != "Completed"]
+    return wait.Pending(", ".join(others)) if others else True
 
 
 def report(pauses: dict[str, list[float]], struck: dict[str, int], seed: int, verdict: load.Verdict) -> None:
