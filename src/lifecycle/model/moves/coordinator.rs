@@ -1,6 +1,4 @@
-//! What happens outside the operator: pods come and go, coordinators claim, run and end as the real rules of HEAD let them, people edit, things break.
-
-use std::collections::HashMap;
+//! Coordinators claim, run and end as the real rules of HEAD let them.
 
 use streamkeeper_protocol::{
     head::{
@@ -11,159 +9,16 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    Rules, Step,
-    translate::{self, UID, last_checkpoint},
-    world::{
-        Call, Key, Kind, Origin, Outcome, PODS, Pod, Process, REVISIONS, Record, Role, Stands,
-        World, compiles, small, works,
+    super::{
+        Rules, Step,
+        translate::{self, UID, last_checkpoint},
+        world::{
+            Call, Key, Kind, Origin, Outcome, Pod, Process, Record, Role, Stands, World, compiles,
+            works,
+        },
     },
+    Claims, Moved, Who,
 };
-
-/// Which coordinator: the one in pod 0 of a revision, or the one on a lost node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who {
-    InPod(u8),
-    Zombie,
-}
-
-/// What the rules of HEAD said before.
-pub(super) type Claims = HashMap<(Option<Record>, u8, u8), Option<Record>>;
-
-type Moved = Result<World, String>;
-
-impl World {
-    pub(super) fn process(&self, who: Who) -> Option<(u8, Process)> {
-        match who {
-            Who::InPod(revision) => {
-                let known = &self.revisions[usize::from(revision) - 1];
-                (known.pods[0] == Pod::Up)
-                    .then_some(known.process)
-                    .flatten()
-                    .map(|process| (revision, process))
-            }
-            Who::Zombie => self.zombie,
-        }
-    }
-
-    fn put(&mut self, who: Who, process: Process) {
-        match who {
-            Who::InPod(revision) => self.revision(revision).process = Some(process),
-            Who::Zombie => {
-                if let Some((_, zombie)) = &mut self.zombie {
-                    *zombie = process;
-                }
-            }
-        }
-    }
-
-    /// A write of HEAD, and what every one must keep.
-    fn write(&mut self, next: Record) -> Result<(), String> {
-        match &self.head {
-            None if self.began => {
-                return Err("the job was started from nothing although it ran before".to_owned());
-            }
-            None => {}
-            Some(before) => {
-                if (next.revision, next.attempt) < (before.revision, before.attempt) {
-                    return Err(format!(
-                        "(revision, attempt) went back from {:?} to {:?}",
-                        (before.revision, before.attempt),
-                        (next.revision, next.attempt)
-                    ));
-                }
-                if before.saved && !next.saved {
-                    return Err("the restore point was lost".to_owned());
-                }
-            }
-        }
-        if matches!(next.state, Stands::HandingOver(_)) && !next.saved {
-            return Err("the job was handed over without a restore point".to_owned());
-        }
-        self.began = true;
-        self.head = Some(next);
-        Ok(())
-    }
-
-    /// What controllers of the cluster do at once: a StatefulSet has as many pods as it asks for, nothing outlives its owner.
-    pub(super) fn settle(&mut self) {
-        for revision in &mut self.revisions {
-            if self.job.is_none() {
-                revision.record = None;
-                revision.extras = false;
-                revision.set = None;
-            }
-            let wanted = usize::from(revision.set.unwrap_or(0));
-            for (ordinal, pod) in revision.pods.iter_mut().enumerate() {
-                match pod {
-                    Pod::Absent if ordinal < wanted => *pod = Pod::Starting,
-                    Pod::Starting | Pod::Up | Pod::Sick if ordinal >= wanted => {
-                        *pod = Pod::Leaving;
-                    }
-                    Pod::Absent
-                    | Pod::Starting
-                    | Pod::Up
-                    | Pod::Sick
-                    | Pod::Leaving
-                    | Pod::Lost
-                    | Pod::LostLong => {}
-                }
-            }
-        }
-        self.normalise();
-    }
-}
-
-/// Everything that may happen by itself, without faults.
-pub(super) fn ordinary(
-    world: &World,
-    rules: Rules,
-    claims: &mut Claims,
-    out: &mut Vec<(Step, Moved)>,
-) {
-    for revision in 1..=small(REVISIONS as u64) {
-        for pod in 0..PODS {
-            pods(world, revision, pod, out);
-        }
-        coordinator(world, Who::InPod(revision), rules, claims, out);
-    }
-    coordinator(world, Who::Zombie, rules, claims, out);
-}
-
-fn pods(world: &World, revision: u8, pod: usize, out: &mut Vec<(Step, Moved)>) {
-    let now = world.revisions[usize::from(revision) - 1].pods[pod];
-    let step = Step::Pod(revision, small(pod as u64));
-    match now {
-        Pod::Starting | Pod::Sick => {
-            let mut next = world.clone();
-            let known = next.revision(revision);
-            known.pods[pod] = Pod::Up;
-            if pod == 0 {
-                known.process = Some(Process::NEW);
-            }
-            out.push((step, Ok(next)));
-        }
-        Pod::Leaving => {
-            let mut next = world.clone();
-            let known = next.revision(revision);
-            known.pods[pod] = Pod::Absent;
-            let process = if pod == 0 { known.process.take() } else { None };
-            let mut moved = Ok(());
-            // It is asked to end: one more checkpoint if records flow.
-            if let (Some(process), Some(head)) = (process, world.head)
-                && process.role == Role::Running
-                && process.attempt == head.attempt
-                && !world.storage_down
-            {
-                moved = next.write(Record {
-                    saved: true,
-                    ..head
-                });
-            }
-            out.push((step, moved.map(|()| next)));
-        }
-        Pod::Absent | Pod::Up | Pod::Lost | Pod::LostLong => {}
-    }
-}
 
 /// Whether the workers that a coordinator needs are there.
 fn staffed(world: &World, who: Who, revision: u8, workers: u8) -> bool {
@@ -175,7 +30,7 @@ fn staffed(world: &World, who: Who, revision: u8, workers: u8) -> bool {
     }
 }
 
-fn coordinator(
+pub(super) fn coordinator(
     world: &World,
     who: Who,
     rules: Rules,
@@ -234,7 +89,7 @@ fn coordinator(
                     state: Stands::Running,
                     workers: process.workers,
                     saved: true,
-                    operations: [None; super::world::REMEMBERED],
+                    operations: [None; super::super::world::REMEMBERED],
                 });
                 out.push((Step::Checkpoint(who), written.map(|()| next)));
             }
@@ -497,7 +352,7 @@ fn ends(
 }
 
 /// What a coordinator makes of a call; none when there is nobody to take it. The flag: whether it was refused.
-pub(super) fn command(
+pub(in super::super) fn command(
     world: &World,
     revision: u8,
     key: Key,
@@ -558,130 +413,4 @@ pub(super) fn command(
             Ok(Some((next, refused)))
         }
     }
-}
-
-/// What people ask for.
-pub(super) fn edits(world: &World, out: &mut Vec<(Step, Moved)>) {
-    let Some(job) = world.job.filter(|job| !job.deleting && world.edits > 0) else {
-        return;
-    };
-    let mut edit = |step: Step, change: &dyn Fn(&mut World)| {
-        let mut next = world.clone();
-        next.edits -= 1;
-        change(&mut next);
-        out.push((step, Ok(next)));
-    };
-    let mut spec = |change: &dyn Fn(&mut super::world::Spec)| {
-        let mut wanted = job.spec;
-        change(&mut wanted);
-        edit(Step::Edits(wanted), &|world| {
-            if let Some(job) = &mut world.job {
-                job.spec = wanted;
-            }
-        });
-    };
-    for content in (0..super::world::CONTENTS).filter(|content| *content != job.spec.content) {
-        spec(&|spec| spec.content = content);
-    }
-    spec(&|spec| spec.workers = 3 - spec.workers);
-    spec(&|spec| spec.suspended = !spec.suspended);
-    edit(Step::Deletes, &|world| {
-        world.job = world
-            .job
-            .filter(|job| job.finalizer)
-            .map(|job| super::world::Job {
-                deleting: true,
-                ..job
-            });
-    });
-}
-
-/// What breaks, and what mends itself.
-pub(super) fn faults(world: &World, out: &mut Vec<(Step, Moved)>) {
-    let mut happens = |step: Step, cost: u8, change: &dyn Fn(&mut World)| {
-        if world.faults >= cost {
-            let mut next = world.clone();
-            next.faults -= cost;
-            change(&mut next);
-            out.push((step, Ok(next)));
-        }
-    };
-    for revision in 1..=small(REVISIONS as u64) {
-        let known = &world.revisions[usize::from(revision) - 1];
-        for (pod, state) in known.pods.iter().enumerate() {
-            if *state != Pod::Up {
-                continue;
-            }
-            let ordinal = small(pod as u64);
-            happens(Step::Crashes(revision, ordinal), 1, &|world| {
-                let known = world.revision(revision);
-                known.pods[pod] = Pod::Sick;
-                if pod == 0 {
-                    known.process = None;
-                }
-            });
-        }
-        if known.pods[0] == Pod::Up && world.zombie.is_none() {
-            happens(Step::LosesNode(revision), 1, &|world| {
-                let known = world.revision(revision);
-                known.pods[0] = Pod::Lost;
-                let process = known.process.take();
-                world.zombie = process
-                    .filter(Process::leads)
-                    .map(|process| (revision, process));
-            });
-            if world.deaf == 0 {
-                happens(Step::Deaf(revision), 1, &|world| world.deaf = revision);
-            }
-        }
-    }
-    if world.deaf > 0 {
-        happens(Step::Deaf(0), 0, &|world| world.deaf = 0);
-    }
-    if world.storage_down {
-        happens(Step::Storage(true), 0, &|world| world.storage_down = false);
-    } else if world.began {
-        happens(Step::Storage(false), 1, &|world| world.storage_down = true);
-    }
-    // Before the status knows that it ran, nobody could tell.
-    let known = world.job.is_some_and(|job| job.status.current > 0);
-    // A request outlives its operator by moments, and nobody empties a bucket in these.
-    let known = known && world.late.is_none();
-    if world.head.is_some() && known && !world.storage_down {
-        happens(Step::LosesHead, 1, &|world| world.head = None);
-    }
-    if world.frozen.is_some() {
-        happens(Step::Thaws, 0, &|world| world.frozen = None);
-    } else if let Some(job) = world.job.filter(|job| job.finalizer) {
-        happens(Step::Freezes, 1, &|world| {
-            let mut seen = world.revisions;
-            for revision in &mut seen {
-                revision.process = None;
-            }
-            world.frozen = Some(Box::new((job, seen)));
-        });
-    }
-}
-
-/// Time: every deadline that counts from now or before is over. None if there is none.
-pub(super) fn wait(world: &World) -> Option<World> {
-    let mut next = world.clone();
-    if let Some(transition) = next
-        .job
-        .as_mut()
-        .and_then(|job| job.status.transition.as_mut())
-    {
-        transition.late = true;
-        transition.step_late = true;
-    }
-    for pod in next
-        .revisions
-        .iter_mut()
-        .flat_map(|revision| &mut revision.pods)
-    {
-        if *pod == Pod::Lost {
-            *pod = Pod::LostLong;
-        }
-    }
-    (next != *world).then_some(next)
 }

@@ -1,0 +1,222 @@
+//! A checkpoint whose shares are complete becomes the restore point, and its output is committed.
+
+use std::sync::Arc;
+
+use streamkeeper_protocol::{
+    head::{Head, OperationKind, OperationResult, SavepointRecord},
+    job_api::{CheckpointFailures, SavepointRequest},
+    manifest::{CheckpointKind, Manifest},
+};
+use streamkeeper_storage::{StorageError, collect_garbage, write_manifest};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    super::{
+        checkpoint::{Collecting, Lineage, entry_of},
+        failure::Interrupt,
+        keeper::{HeadKeeper, KeepError},
+        leader::Leader,
+        operations::{confirm_commit, with_result},
+    },
+    Committing, Run,
+};
+use crate::{clock, control::ToWorker, failpoint};
+
+/// What became of it.
+pub(super) struct Published {
+    checkpoint: u64,
+    kind: CheckpointKind,
+    manifest: Arc<Manifest>,
+    result: Result<Arc<Head>, PublishError>,
+}
+
+/// Why a complete checkpoint did not become the restore point.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error("writing the manifest: {0}")]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+}
+
+impl Leader<'_> {
+    pub(super) fn publish(
+        &self,
+        collecting: Collecting,
+        of: &Lineage,
+        saving: Option<&SavepointRequest>,
+    ) -> AbortOnDropHandle<Published> {
+        let (checkpoint, kind) = (collecting.checkpoint, collecting.kind);
+        let (manifest, written_bytes) = collecting.complete(of, clock::now_ms());
+        let manifest = Arc::new(manifest);
+        let config = self.desk.config.clone();
+        let keeper = self.keeper.clone();
+        let pin = saving.and_then(|request| {
+            let folder = self.folder(&request.key, request.uri.as_deref()).ok()?;
+            Some((request.key.clone(), folder))
+        });
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            failpoint::pass(failpoint::SHARES_COMPLETE);
+            let written = write_manifest(&*config.store, &config.paths, &manifest).await;
+            failpoint::pass(failpoint::MANIFEST_WRITTEN);
+            let result = match written {
+                Ok(key) => publish_in_head(
+                    &keeper,
+                    &manifest,
+                    key,
+                    written_bytes,
+                    config.checkpoints.retain,
+                    pin,
+                )
+                .await
+                .map_err(PublishError::from),
+                Err(error) => Err(error.into()),
+            };
+            Published {
+                checkpoint,
+                kind,
+                manifest,
+                result,
+            }
+        }))
+    }
+
+    pub(super) fn published(
+        &mut self,
+        run: &mut Run,
+        published: Result<Published, String>,
+    ) -> Result<(), Interrupt> {
+        run.publishing = None;
+        let Published {
+            checkpoint,
+            kind,
+            manifest,
+            result,
+        } = match published {
+            Ok(published) => published,
+            Err(why) => {
+                self.checkpoint_failed(run, &format!("a defect in the coordinator: {why}"));
+                return Ok(());
+            }
+        };
+        let head = match result {
+            Ok(head) => head,
+            Err(PublishError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                self.checkpoint_failed_at(run, checkpoint, kind, &error.to_string());
+                return Ok(());
+            }
+        };
+        failpoint::pass(failpoint::HEAD_WRITTEN);
+        if let Some(last) = &head.last {
+            tracing::info!(
+                checkpoint,
+                ?kind,
+                duration_ms = last.duration_ms,
+                written_bytes = last.written_bytes,
+                total_bytes = last.total_bytes,
+                "checkpoint complete"
+            );
+        }
+        self.manifest = Some(manifest);
+        self.attempt.checkpoints += 1;
+        self.checkpoint_failures = CheckpointFailures::default();
+        self.moved_on();
+        let attempt = self.attempt.number;
+        self.desk.roster.send_to_first(
+            self.attempt.workers,
+            &ToWorker::CommitCheckpoint {
+                attempt,
+                checkpoint,
+            },
+        );
+        run.committing = Some(Committing {
+            checkpoint,
+            waiting: (0..self.attempt.workers).collect(),
+            again_at: clock::now() + self.desk.config.commit_timeout,
+            deadline: clock::now() + self.desk.config.commit_timeout,
+            trouble: None,
+        });
+        if kind == CheckpointKind::Final {
+            run.at_end = Some(checkpoint);
+        }
+        if let Some(request) = run.saving.take()
+            && let Some(record) = pinned(&head, &request.key)
+        {
+            self.copy(record);
+        }
+        if self.work.sweeps.is_empty() {
+            let config = self.desk.config.clone();
+            self.work.sweeps.spawn(async move {
+                match collect_garbage(&*config.store, &config.paths, &head).await {
+                    Ok(collected) => tracing::debug!(?collected, "garbage collected"),
+                    Err(error) => tracing::warn!(%error, "garbage is not collected"),
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The savepoint of HEAD that an operation asked for.
+pub(super) fn pinned(head: &Head, key: &str) -> Option<SavepointRecord> {
+    head.savepoints
+        .iter()
+        .find(|record| record.key == key)
+        .cloned()
+}
+
+/// Waits for a checkpoint that is being published; for ever if there is none.
+pub(super) async fn finished(
+    publishing: &mut Option<AbortOnDropHandle<Published>>,
+) -> Result<Published, String> {
+    match publishing {
+        Some(task) => task.await.map_err(|error| error.to_string()),
+        None => std::future::pending().await,
+    }
+}
+
+async fn publish_in_head(
+    keeper: &HeadKeeper,
+    manifest: &Arc<Manifest>,
+    key: String,
+    written_bytes: u64,
+    retain: usize,
+    pin: Option<(String, String)>,
+) -> Result<Arc<Head>, KeepError> {
+    let manifest = manifest.clone();
+    keeper
+        .change(move |head| {
+            if head.attempt != manifest.attempt {
+                return Err(streamkeeper_protocol::head::HeadError::NotLast {
+                    checkpoint: manifest.checkpoint,
+                });
+            }
+            let entry = entry_of(&manifest, key.clone(), written_bytes, clock::now_ms());
+            // A checkpoint begins only after the output of the one before is committed.
+            let (change, _) = confirm_commit(head.change())?.publish(
+                entry,
+                &manifest.plan_hash,
+                retain.saturating_sub(1),
+            )?;
+            match &pin {
+                None => Ok(change),
+                Some((key, folder)) => {
+                    let change = change.add_savepoint(key, key, folder)?;
+                    if manifest.kind == CheckpointKind::Savepoint {
+                        with_result(
+                            change,
+                            key,
+                            OperationKind::Savepoint,
+                            &OperationResult::Running,
+                        )
+                    } else {
+                        Ok(change)
+                    }
+                }
+            }
+        })
+        .await
+}
