@@ -43,7 +43,7 @@ pub struct Ailment {
     pub settled: bool,
 }
 
-/// Restarts after which a container that waits for its next start counts as crash looping.
+/// Restarts after which a container that waits for its next start counts as crash looping, and after which a job that fails by its own fault is not waited for.
 const CRASHES: u32 = 3;
 
 impl Input<'_> {
@@ -146,6 +146,21 @@ impl Input<'_> {
             .collect();
         found.sort_by_key(|ailment| !ailment.settled);
         found.into_iter().next()
+    }
+
+    /// Why a revision that has the job fails at the same place again and again, if nothing but its own content, or what it goes on from, can be the cause.
+    pub(super) fn own_fault(&self, number: u64) -> Option<String> {
+        let report = self.report(number)?;
+        let error = report.error.as_ref()?;
+        let own = matches!(
+            Stalled::named(&error.reason)?,
+            Stalled::BadRecord
+                | Stalled::InvalidSpec
+                | Stalled::InvalidSql
+                | Stalled::StateIncompatible
+                | Stalled::RestoreFailed
+        );
+        (own && report.restarts >= u64::from(CRASHES)).then(|| error.message.clone())
     }
 
     fn pod_ailment(&self, pod: &PodFacts, image: &str, since: Timestamp) -> Option<Ailment> {

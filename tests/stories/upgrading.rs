@@ -312,6 +312,47 @@ async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(stor
     assert_eq!(story.runner("delays"), Some(4));
 }
 
+async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(story: &mut Story) {
+    running(story).await;
+    let poison = Script {
+        fails_with: Some(("BadRecord", "Filter: /: division of 7 by zero")),
+        ..Script::default()
+    };
+    story.script("runtime:2", poison);
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("it has the job", |story| story.runner("delays") == Some(2))
+        .await;
+    let began = story.now();
+    let message = story.stalled("delays", "UpgradeRolledBack").await;
+    assert!(message.contains("division of 7 by zero"), "{message}");
+    let took = story.now().duration_since(began).unsigned_abs();
+    assert!(took < MINUTE, "{took:?}: it did not wait for the deadline");
+    story.next_checkpoint("delays").await;
+    assert_eq!(story.runner("delays"), Some(3));
+}
+
+async fn a_new_revision_that_fails_for_what_may_pass_has_its_time(story: &mut Story) {
+    running(story).await;
+    let denied = Script {
+        fails_with: Some(("StorageAccessDenied", "GetObject s3://in/2013.json: denied")),
+        ..Script::default()
+    };
+    story.script("runtime:2", denied);
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("it has the job", |story| story.runner("delays") == Some(2))
+        .await;
+    story
+        .stays("it keeps the job", 5 * MINUTE, |story| {
+            story.runner("delays") == Some(2)
+        })
+        .await;
+    story.world().jobs.rewrite("delays", &Script::default());
+    story.ready("delays").await;
+    assert_eq!(story.runner("delays"), Some(2));
+}
+
 async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
     story.script(
         "runtime:2",
@@ -585,6 +626,8 @@ stories![
     the_newest_edit_wins_while_a_revision_is_prepared,
     an_edit_during_the_hand_over_is_rolled_out_after_it,
     a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back,
+    a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once,
+    a_new_revision_that_fails_for_what_may_pass_has_its_time,
     a_new_revision_without_progress_is_rolled_back,
     a_failed_savepoint_keeps_the_old_job_running,
     a_hand_over_that_was_begun_ends_without_the_operator,

@@ -299,6 +299,9 @@ fn proving(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -
     {
         return failed(draft, transition, from, to, &ailment.message);
     }
+    if let Some(why) = draft.input.own_fault(to) {
+        return failed(draft, transition, from, to, &why);
+    }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
     let readable = draft.input.observed.head.known().is_some();
     if guard!("it has time to prove itself": late)

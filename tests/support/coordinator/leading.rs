@@ -143,7 +143,16 @@ impl Process {
             .find(|(worker, life)| self.registered.get(worker) != Some(life))
             .map(|(worker, _)| *worker);
         if let Some(worker) = lost {
-            self.restart(around, head, worker);
+            let why = format!("worker {worker} is lost: connection reset");
+            self.restart(around, head, Some(worker), why);
+            return None;
+        }
+        if let Some((_, why)) = self.script.fails_with {
+            if self.asked.is_empty() {
+                self.restart(around, head, None, why.to_owned());
+            } else {
+                self.end_or_move(around, head, false);
+            }
             return None;
         }
         if !self.script.no_input {
@@ -175,7 +184,13 @@ impl Process {
     }
 
     /// The graph goes back to the last checkpoint under a new attempt.
-    fn restart(&mut self, around: &mut Surroundings<'_>, head: &Head, worker: u32) {
+    fn restart(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        head: &Head,
+        worker: Option<u32>,
+        message: String,
+    ) {
         let token = around.roll();
         let change = head
             .change()
@@ -184,8 +199,8 @@ impl Process {
         self.graph_restarts += 1;
         self.last_failure = Some(Failure {
             at_ms: around.now.as_millisecond(),
-            worker: Some(worker),
-            message: format!("worker {worker} is lost: connection reset"),
+            worker,
+            message,
             restored_from: head.last.as_ref().map(|last| last.checkpoint),
             terminated: false,
             memory_bytes: Some(498 << 20),
