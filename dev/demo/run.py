@@ -55,6 +55,8 @@ def install_operator(cluster: Cluster, *settings: str, image: str = images.OPERA
     values = [
         f"image.repository={repository}",
         f"image.tag={tag}",
+        # Another build under the same tag: other pods.
+        f"operator.podAnnotations.digest={images.digest(image)}",
         f"runtime.image={images.RUNTIME}",
         f"storage.s3.uri=s3://{s3.BUCKET}/state",
         f"storage.s3.endpoint={s3.ENDPOINT}",

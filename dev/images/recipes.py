@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,6 +105,14 @@ def _image(name: str, programs: dict[str, Path]) -> Built:
         path = f"/{_BINARIES[name]}"
         program = _stripped(programs[_BINARIES[name]], out)
     return _written(name, REFERENCES[name], path, program, out)
+
+
+def digest(reference: str) -> str:
+    """Digest of what was last built as `reference`: a tag stays, its content does not."""
+    folder, name = CACHE / "images", next((name for name, known in REFERENCES.items() if known == reference), "operator")
+    archive = (folder / "previous" if reference == PREVIOUS else folder) / f"{name}.tar"
+    with tarfile.open(archive) as tar, tar.extractfile("index.json") as index:  # type: ignore[union-attr]
+        return str(json.load(index)["manifests"][0]["digest"])
 
 
 def _written(name: str, reference: str, path: str, program: Path, out: Path) -> Built:
