@@ -42,7 +42,12 @@ pub(crate) use tests::{fails_without, is_away, marked, without};
 #[cfg(test)]
 #[allow(dead_code, reason = "each crate takes what it needs")]
 mod tests {
-    use std::{cell::Cell, fs, panic, path::Path, sync::Once};
+    use std::{
+        cell::Cell,
+        fs, panic,
+        path::{Path, PathBuf},
+        sync::Once,
+    };
 
     thread_local! {
         static AWAY: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -75,17 +80,10 @@ mod tests {
         without(name, || panic::catch_unwind(claim).is_err())
     }
 
-    /// Names of the guards that are marked in the files of a folder of this crate.
+    /// Names of the guards that are marked in the files below a folder of this crate.
     pub(crate) fn marked(folder: &str) -> Vec<&'static str> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let mut files: Vec<_> = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|end| end == "rs"))
-            .collect();
-        files.sort();
         let mut names = Vec::new();
-        for file in files {
+        for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             for mark in text.split("guard!(").skip(1) {
                 let name = mark.split('"').nth(1).unwrap();
@@ -95,5 +93,20 @@ mod tests {
             }
         }
         names
+    }
+
+    /// All files below a folder that are Rust, in order.
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let mut entries: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        entries.sort();
+        let below = |path: PathBuf| match path.extension() {
+            _ if path.is_dir() => sources(&path),
+            Some(end) if end == "rs" => vec![path],
+            _ => Vec::new(),
+        };
+        entries.into_iter().flat_map(below).collect()
     }
 }
