@@ -91,6 +91,13 @@ impl Default for Observed {
     }
 }
 
+impl Observed {
+    /// How the call with this key was refused, if it was.
+    pub(super) fn refused(&self, key: &str) -> Option<&Refusal> {
+        self.refusal.as_ref().filter(|refusal| refusal.key == key)
+    }
+}
+
 /// A StreamSnapshot, as a decision about a job sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SnapshotFacts {

@@ -230,13 +230,8 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
         draft.retry(transition, why);
         return rescaling(format!("the job runs on as before: {why}"));
     }
-    let refusal = draft
-        .input
-        .observed
-        .refusal
-        .as_ref()
-        .filter(|refusal| refusal.key == key)
-        .map(|refusal| refusal.message.clone());
+    let refused = draft.input.observed.refused(&key);
+    let refusal = refused.map(|refusal| refusal.message.clone());
     if draft.input.report(revision).is_some() {
         draft.call(
             revision,

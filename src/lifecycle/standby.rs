@@ -181,13 +181,7 @@ impl Draft<'_> {
             PromoteFrom::Fresh => "fresh",
         };
         let key = call_key(transition, &format!("promote-{start}"));
-        let refusal = self
-            .input
-            .observed
-            .refusal
-            .as_ref()
-            .filter(|refusal| refusal.key == key)
-            .cloned();
+        let refusal = self.input.observed.refused(&key).cloned();
         self.call(
             to,
             JobCall::Promote(PromoteRequest {

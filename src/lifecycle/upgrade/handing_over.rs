@@ -149,13 +149,8 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
             format!("waiting for the coordinator of revision {from} to answer"),
         );
     }
-    let refusal = draft
-        .input
-        .observed
-        .refusal
-        .as_ref()
-        .filter(|refusal| refusal.key == key)
-        .map(|refusal| refusal.message.clone());
+    let refused = draft.input.observed.refused(&key);
+    let refusal = refused.map(|refusal| refusal.message.clone());
     let job = draft.input.job;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
