@@ -123,7 +123,7 @@ class Story:
             seen = self.job.wait("the upgrade to begin", _upgrading, LONG, note.step.update)
             operator = self.job.kubectl.at(OPERATOR_NAMESPACE)
             for pod in operator.objects("pods", OPERATOR_SELECTOR):
-                operator.run("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+                operator.delete_pod_by_force(pod["metadata"]["name"])
             note.detail = f"killed while {seen['status']['transition']['step']}"
             note.settled()
 
@@ -212,7 +212,7 @@ def kill_process(cluster: Cluster, job: Job, ordinal: int) -> None:
     """kill -9 of the process in a worker's container; where the node cannot be reached, the pod is deleted instead."""
     pod = job.kubectl.get("pod", job.pod(ordinal))
     if not isinstance(cluster, Local):
-        job.kubectl.run("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+        job.kubectl.delete_pod_by_force(pod["metadata"]["name"])
         return
     container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
     node = cluster.node_names.index(pod["spec"]["nodeName"])

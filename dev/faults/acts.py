@@ -119,7 +119,7 @@ def delete_operator(world: World) -> str:
     operator = world.cluster.kubectl.at(OPERATOR_NAMESPACE)
     pods = [p["metadata"]["name"] for p in operator.objects("pods", OPERATOR_SELECTOR)]
     for pod in pods:
-        operator.run("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
+        operator.delete_pod_by_force(pod)
     return ", ".join(pods)
 
 
@@ -143,7 +143,7 @@ def delete_pod(world: World) -> str:
     """A pod deleted by force."""
     pod = world.pod(first=world.dice.random() < 0.5)
     if pod:
-        world.job.kubectl.run("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+        world.job.kubectl.delete_pod_by_force(pod)
     return pod or NOBODY
 
 

@@ -79,6 +79,10 @@ class Kubectl:
         """Delete one object and wait until it is gone; fine when it is not there."""
         self.run("delete", kind, name, "--ignore-not-found", *args, timeout=300)
 
+    def delete_pod_by_force(self, name: str) -> None:
+        """Delete a pod at once and do not wait; fine when somebody was faster, as after the loss of its node."""
+        self.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+
     def wait_for(
         self,
         what: str,
