@@ -205,6 +205,52 @@ async fn snapshots_are_taken_by_the_schedule_and_only_so_many_are_kept(story: &m
     assert_eq!(created, 5, "{:?}", story.effects());
 }
 
+/// Names of the snapshots that were taken by the schedule.
+fn scheduled(story: &Story) -> Vec<String> {
+    let taken = taken_for(story, "Schedule");
+    taken.into_iter().map(|(name, _)| name).collect()
+}
+
+async fn what_the_job_is_to_go_back_to_is_kept_however_old(story: &mut Story) {
+    running(story).await;
+    story.edit(
+        "delays",
+        json!({ "snapshots": { "schedule": "*/10 * * * *", "retain": { "count": 1, "maxAge": "15m" } } }),
+    );
+    story.pass(15 * MINUTE).await;
+    let first = "delays-20260301-1210";
+    assert_eq!(scheduled(story), [first]);
+    story.edit(
+        "delays",
+        json!({ "restoreFrom": { "snapshotRef": { "name": first } } }),
+    );
+    story.pass(40 * MINUTE).await;
+    assert_eq!(scheduled(story), [first, "delays-20260301-1250"]);
+
+    story.edit("delays", json!({ "restoreFrom": null }));
+    story
+        .until("nobody needs it any more", |story| {
+            scheduled(story) == ["delays-20260301-1250"]
+        })
+        .await;
+}
+
+async fn snapshots_go_by_age_but_the_newest_stays(story: &mut Story) {
+    running(story).await;
+    story.edit(
+        "delays",
+        json!({ "snapshots": { "schedule": "*/10 * * * *", "retain": { "count": 10, "maxAge": "25m" } } }),
+    );
+    story.pass(58 * MINUTE).await;
+    assert_eq!(
+        scheduled(story),
+        ["delays-20260301-1240", "delays-20260301-1250"]
+    );
+    story.edit("delays", json!({ "snapshots": { "suspend": true } }));
+    story.pass(180 * MINUTE).await;
+    assert_eq!(scheduled(story), ["delays-20260301-1250"]);
+}
+
 async fn a_run_that_was_missed_is_made_up_for_once(story: &mut Story) {
     running(story).await;
     story.edit(
@@ -444,6 +490,8 @@ stories![
     deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_job,
     a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out,
     snapshots_are_taken_by_the_schedule_and_only_so_many_are_kept,
+    what_the_job_is_to_go_back_to_is_kept_however_old,
+    snapshots_go_by_age_but_the_newest_stays,
     a_run_that_was_missed_is_made_up_for_once,
     runs_while_the_schedule_is_suspended_are_not_made_up_for,
     a_schedule_that_cannot_be_read_is_shown_and_harms_nobody,
