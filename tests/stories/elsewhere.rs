@@ -22,13 +22,6 @@ fn newest(story: &Story) -> u64 {
     last.expect("a checkpoint").checkpoint
 }
 
-/// Checkpoint that the newest transition went on from.
-fn gone_on_from(story: &Story) -> u64 {
-    let entry = story.status("delays").history.first().cloned();
-    let from = entry.expect("a transition").restored_from;
-    from.expect("a restore point")
-}
-
 // FLINK-41262: a suspended job came back from scratch when its coordinator was started again, and its status said that it was suspended.
 async fn a_job_that_was_stopped_stays_so_when_its_containers_start_again(story: &mut Story) {
     running(story).await;
@@ -76,8 +69,9 @@ async fn an_upgrade_that_waited_for_a_slow_coordinator_goes_on_from_its_newest_c
     story.world().jobs.rewrite("delays", &Script::default());
     story.ready("delays").await;
     assert_eq!(story.runner("delays"), Some(2));
+    let from = story.status("delays").history[0].restored_from;
     assert!(
-        gone_on_from(story) > meanwhile,
+        from.expect("a restore point") > meanwhile,
         "a savepoint after {meanwhile}"
     );
 }

@@ -1,7 +1,7 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
-//! * [`starting`], [`upgrading`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
+//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`restoring`]: snapshots, and going back to them.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
@@ -86,6 +86,7 @@ mod lagging;
 mod leading;
 mod rbac;
 mod restoring;
+mod rolling_back;
 mod saving;
 mod scaling;
 mod starting;
@@ -99,6 +100,7 @@ fn all() -> Vec<Entry> {
     [
         starting::all(),
         upgrading::all(),
+        rolling_back::all(),
         scaling::all(),
         stopping::all(),
         failing::all(),

@@ -263,123 +263,6 @@ async fn an_edit_during_the_hand_over_is_rolled_out_after_it(story: &mut Story) 
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 
-// Elsewhere: FLINK-32012.
-async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            crash_once_running: Some(Exit::error("thread panicked: index out of bounds")),
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    let message = story.stalled("delays", "UpgradeRolledBack").await;
-    assert!(message.contains("index out of bounds"), "{message}");
-    story
-        .until("the job runs as a third revision", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story
-        .until("only that is left", |story| {
-            story.pods() == ["delays-r3-0", "delays-r3-1"]
-        })
-        .await;
-    assert_eq!(
-        story
-            .status("delays")
-            .effective
-            .expect("what it runs with")
-            .image,
-        "runtime:1"
-    );
-    assert_eq!(story.condition("delays", "Running").0, "True");
-    assert!(
-        story.events().contains(&"UpgradeRolledBack".to_owned()),
-        "{:?}",
-        story.events()
-    );
-    story
-        .stays("it is not tried again", 10 * MINUTE, |story| {
-            story.runner("delays") == Some(3) && story.pods().len() == 2
-        })
-        .await;
-    story.next_checkpoint("delays").await;
-
-    story.edit("delays", json!({ "image": "runtime:4" }));
-    story.ready("delays").await;
-    assert_eq!(story.runner("delays"), Some(4));
-}
-
-async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(story: &mut Story) {
-    running(story).await;
-    let poison = Script {
-        fails_with: Some(("BadRecord", "Filter: /: division of 7 by zero")),
-        ..Script::default()
-    };
-    story.script("runtime:2", poison);
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("it has the job", |story| story.runner("delays") == Some(2))
-        .await;
-    let began = story.now();
-    let message = story.stalled("delays", "UpgradeRolledBack").await;
-    assert!(message.contains("division of 7 by zero"), "{message}");
-    let took = story.now().duration_since(began).unsigned_abs();
-    assert!(took < MINUTE, "{took:?}: it did not wait for the deadline");
-    story.next_checkpoint("delays").await;
-    assert_eq!(story.runner("delays"), Some(3));
-}
-
-async fn a_new_revision_that_fails_for_what_may_pass_has_its_time(story: &mut Story) {
-    running(story).await;
-    let denied = Script {
-        fails_with: Some(("StorageAccessDenied", "GetObject s3://in/2013.json: denied")),
-        ..Script::default()
-    };
-    story.script("runtime:2", denied);
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("it has the job", |story| story.runner("delays") == Some(2))
-        .await;
-    story
-        .stays("it keeps the job", 5 * MINUTE, |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.world().jobs.rewrite("delays", &Script::default());
-    story.ready("delays").await;
-    assert_eq!(story.runner("delays"), Some(2));
-}
-
-async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            no_checkpoints: true,
-            no_input: true,
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.edit(
-        "delays",
-        json!({ "image": "runtime:2", "upgrade": { "progressDeadline": "2m" } }),
-    );
-    story.stalled("delays", "UpgradeRolledBack").await;
-    story
-        .until("the job runs as a third revision", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story
-        .until("only that is left", |story| {
-            story.pods() == ["delays-r3-0", "delays-r3-1"]
-        })
-        .await;
-}
-
 // Elsewhere: FLINK-37372, lyft/flinkk8soperator#142.
 async fn a_failed_savepoint_keeps_the_old_job_running(story: &mut Story) {
     story.script(
@@ -569,35 +452,6 @@ async fn an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec(story: &
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 
-async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            crash_once_running: Some(Exit::error("panicked")),
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.script(
-        "runtime:1",
-        Script {
-            missing_image: true,
-            ..Script::default()
-        },
-    );
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    let message = story.stalled("delays", "ImagePullFailed").await;
-    assert!(message.contains("rollback"), "{message}");
-    story.edit("delays", json!({ "image": "runtime:4" }));
-    story
-        .until("the corrected revision runs", |story| {
-            story.runner("delays") == Some(4)
-        })
-        .await;
-    story.ready("delays").await;
-    assert_eq!(story.pods(), ["delays-r4-0", "delays-r4-1"]);
-}
-
 async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
     running(story).await;
     for version in 2..=13 {
@@ -625,10 +479,6 @@ stories![
     editing_back_cancels_an_upgrade_without_a_restart,
     the_newest_edit_wins_while_a_revision_is_prepared,
     an_edit_during_the_hand_over_is_rolled_out_after_it,
-    a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back,
-    a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once,
-    a_new_revision_that_fails_for_what_may_pass_has_its_time,
-    a_new_revision_without_progress_is_rolled_back,
     a_failed_savepoint_keeps_the_old_job_running,
     a_hand_over_that_was_begun_ends_without_the_operator,
     a_restart_is_an_upgrade_to_the_same_content,
@@ -637,6 +487,5 @@ stories![
     a_new_revision_that_breaks_before_the_hand_over_is_given_up,
     objects_of_the_running_revision_come_back_while_another_is_prepared,
     an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec,
-    a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec,
     of_old_revisions_only_the_newest_are_remembered,
 ];
