@@ -90,6 +90,9 @@ impl SourceTask {
 
     /// Reads once.
     pub(super) fn draw(&mut self, now_ms: u64) -> Result<Drawn, ConnectorError> {
+        if self.pace.as_mut().is_some_and(|pace| pace.hurries(now_ms)) {
+            self.pace = None;
+        }
         let rows = self
             .pace
             .as_mut()

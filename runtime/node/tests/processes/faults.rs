@@ -7,9 +7,10 @@ use streamkeeper_protocol::job_api::{JobPhase, PromoteFrom, Report};
 use crate::harness::{
     job::{Job, Settings},
     pods::pod,
-    proxy::{Fault, Proxy},
+    proxy::{Fault, Proxy, Trouble},
     s3::Bucket,
     sql,
+    wait::until,
 };
 
 /// A job whose pods reach S3 through a proxy; nothing runs yet.
@@ -89,9 +90,13 @@ async fn slow_answers_slow_nothing_down_but_checkpoints() {
     let (proxy, job) = behind_a_proxy("slow").await;
     let slow = proxy.trouble(Fault::Slow(Duration::from_millis(250)), |_| true);
     job.promote(1, PromoteFrom::Empty).await;
+    until("ten answers are slow", async || {
+        let hits = slow.hits();
+        (hits > 10).then_some(()).ok_or_else(|| hits.to_string())
+    })
+    .await;
     job.ends_exactly().await;
     nothing_restarted(&job).await;
-    assert!(slow.hits() > 10);
 }
 
 /// Whatever a fault makes of a write that the server did, its writer finds out that it was done.
@@ -106,10 +111,14 @@ async fn finds_out(test: &str, fault: Fault) {
         unconditional && (seen.puts("/state/test/job/data/") || seen.puts("/manifest.json"))
     });
     job.promote(1, PromoteFrom::Empty).await;
+    until("each fault strikes", async || {
+        let hits = [&created, &swapped, &committed, &stored].map(Trouble::hits);
+        let struck = hits[0] > 0 && hits[1] > 1 && hits[2] > 1;
+        let all = struck && (hits[3] > 1 || !unconditional);
+        all.then_some(()).ok_or_else(|| format!("{hits:?}"))
+    })
+    .await;
     job.ends_exactly().await;
-    assert!(created.hits() > 0, "HEAD was created without a fault");
-    assert!(swapped.hits() > 1, "HEAD was swapped without a fault");
-    assert!(committed.hits() > 1, "output was committed without a fault");
     assert_eq!(stored.hits() > 1, unconditional, "{}", stored.hits());
     nothing_restarted(&job).await;
 }

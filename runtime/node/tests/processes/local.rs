@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     input::{self, Row},
+    job::{HURRY, HURRY_VARIABLE},
     ledger::{self, Part, Tally},
     process::{Ended, Process, command},
     sql::{self, Places},
@@ -49,6 +50,7 @@ impl Folder {
     fn run(&self) -> Command {
         let mut command = command();
         command.env_remove("RUST_LOG");
+        command.env(HURRY_VARIABLE, self.path(HURRY));
         command.arg("run").arg(self.path("job.sql"));
         command.arg("--storage").arg(self.path("state"));
         command.args(["--parallelism", "2", "--checkpoint-interval", "250ms"]);
@@ -134,7 +136,7 @@ fn a_small_job_runs_to_its_end_and_its_files_are_right() {
 
 /// Runs until some output is there, ends it in the given way, runs it again.
 async fn run_twice(signal: Signal, ended: Ended) {
-    let folder = Folder::new(1_200, 400);
+    let folder = Folder::new(1_200, 100);
     let mut first = folder.start();
     until("the first run commits output", async || {
         if let Some(ended) = first.ended() {
@@ -157,6 +159,7 @@ async fn run_twice(signal: Signal, ended: Ended) {
     let halfway = folder.ledger().unwrap_err();
     assert!(halfway.contains("found 0 times"), "{halfway}");
 
+    std::fs::write(folder.path(HURRY), "").unwrap();
     let output = folder.run().output().unwrap();
     let (code, errors) = code_and_errors(&output);
     assert_eq!(code, Some(0), "{errors}");

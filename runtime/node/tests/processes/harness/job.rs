@@ -17,6 +17,10 @@ use super::{
     wait::until,
 };
 
+/// Names the file at which the sources of a job stop to care about their rate.
+pub(crate) const HURRY_VARIABLE: &str = "STREAMKEEPER_HURRY_FILE";
+/// That file.
+pub(crate) const HURRY: &str = "hurry";
 /// Folder of the Secret.
 const KEYS: &str = "keys";
 
@@ -27,7 +31,7 @@ struct Revision {
     coordinator: String,
 }
 
-/// How a job runs; the defaults give a fault some seconds to strike.
+/// How a job runs; by the defaults its input lasts for twelve seconds, or until the test waits for its end.
 pub(crate) struct Settings {
     /// Name and uid of its StreamJob.
     pub(crate) name: &'static str,
@@ -49,7 +53,7 @@ impl Default for Settings {
             name: "job",
             output: "out",
             rows: 1_800,
-            rows_per_second: 450,
+            rows_per_second: 150,
             checkpoint_interval: "400ms",
             slots: 1,
             endpoint: None,
@@ -234,11 +238,17 @@ impl Job {
             flag("tls-rotation", &format!("{}s", keys.rotation.as_secs()));
             flag("listen-health", &pod.health.address());
         }
+        command.env(HURRY_VARIABLE, self.folder.path().join(HURRY));
         for (variable, value) in environment {
             command.env(variable, value);
         }
         let log = pod.log.clone();
         self.pod(name).process = Some(Process::start(command, &log));
+    }
+
+    /// Nothing more will be done to the job: it need not read slowly any more.
+    pub(super) fn hurry(&self) {
+        std::fs::write(self.folder.path().join(HURRY), "").unwrap();
     }
 
     /// `kill -9`.
