@@ -44,6 +44,8 @@ impl fmt::Display for Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
+    /// So did a run whose operator came to its writes in another order: it was killed at another one than the plan says.
+    Shifted,
     /// This time the operator got there with fewer effects: nobody was killed, nothing was proven.
     NotReached,
     Failed(String),
@@ -152,8 +154,7 @@ pub async fn play(theatre: Arc<Theatre>, plan: Plan) -> Verdict {
         Err(why) => return Verdict::Failed(why),
     };
     let verdict = match disturbed(&mut stage, &plan).await {
-        Ok(true) => Verdict::Passed,
-        Ok(false) => Verdict::NotReached,
+        Ok(verdict) => verdict,
         Err(why) => {
             let told = stage.describe().await;
             Verdict::Failed(format!("{plan}\n{why}\n{told}"))
@@ -165,7 +166,7 @@ pub async fn play(theatre: Arc<Theatre>, plan: Plan) -> Verdict {
     }
 }
 
-async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<bool, String> {
+async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<Verdict, String> {
     let scenario = &plan.run.scenario;
     open(stage, scenario).await?;
     stage.trap.set(Some((plan.at, plan.cut)));
@@ -186,7 +187,7 @@ async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<bool, String> {
                 break;
             }
             if !stage.trap.is_over() && since.elapsed() > REST {
-                return Ok(false);
+                return Ok(Verdict::NotReached);
             }
         } else if since.elapsed() > LONG_REST {
             return Err(format!("it came to rest elsewhere\n{}", differences()));
@@ -196,6 +197,11 @@ async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<bool, String> {
             .map_err(|why| format!("{why}\n{}", differences()))?;
         tokio::time::sleep(GLANCE).await;
     }
-    honest(stage, &plan.run.effects, &stage.trap.effects())?;
-    Ok(true)
+    let effects = stage.trap.effects();
+    honest(stage, &plan.run.effects, &effects)?;
+    let killed_at = effects.get(plan.at).map(|effect| &effect.call);
+    Ok(match killed_at {
+        Some(call) if *call == plan.run.effects[plan.at].call => Verdict::Passed,
+        _ => Verdict::Shifted,
+    })
 }

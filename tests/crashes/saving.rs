@@ -29,6 +29,24 @@ pub fn scenarios() -> Vec<Scenario> {
                 phase_of("/objects/StreamSnapshot delays-TIME-TIME/status/phase"),
                 ("/folders", json!({ "delays-TIME-TIME": 1 })),
             ],
+        )
+        .at_a_minute(),
+        scenario(
+            "a snapshot that retention drops",
+            vec![
+                create(2),
+                Act::Edit(
+                    json!({ "snapshots": { "onUpgrade": "Take", "retain": { "count": 1 } } }),
+                ),
+                image("runtime:2"),
+                Act::Saved(1),
+            ],
+            vec![image("runtime:3")],
+            vec![
+                (REVISION, json!(3)),
+                (PHASE, json!("Running")),
+                ("/folders", json!({ "delays-upgrade-TIME": 1 })),
+            ],
         ),
         scenario(
             "snapshot before an upgrade",

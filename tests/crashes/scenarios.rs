@@ -111,6 +111,8 @@ pub struct Scenario {
     pub end: Vec<(&'static str, Value)>,
     /// Whether the number of attempts is compared.
     pub attempts: bool,
+    /// Whether a minute of the clock must come first.
+    pub waits_for_the_clock: bool,
     /// Whether the operator acts before it has written down what it does: only in the negative control.
     pub acts_first: bool,
 }
@@ -133,12 +135,13 @@ pub fn scenario(
         change,
         end,
         attempts: true,
+        waits_for_the_clock: false,
         acts_first: false,
     }
 }
 
 impl Scenario {
-    fn with(mut self, image_or_sql: &'static str, script: Script) -> Self {
+    pub fn with(mut self, image_or_sql: &'static str, script: Script) -> Self {
         self.scripts.push((image_or_sql, script));
         self
     }
@@ -283,6 +286,33 @@ pub fn all() -> Vec<Scenario> {
         )
         .with("wrong", Script::invalid_sql("1:8: no such column")),
         scenario(
+            "upgrade where the first pod stands by",
+            running(),
+            vec![Act::Edit(
+                json!({ "image": "runtime:2", "upgrade": { "standby": "First" } }),
+            )],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "a job that is complete, and its time over",
+            vec![],
+            vec![Act::Create(json!({
+                "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:ends", "workers": { "replicas": 2 },
+                "ttlAfterCompletion": "1s", "checkpoints": { "interval": "500ms" },
+            }))],
+            vec![
+                ("/head/state/is", json!("completed")),
+                ("/objects", json!({})),
+            ],
+        )
+        .with(
+            "runtime:ends",
+            Script {
+                input_ends: true,
+                ..Script::default()
+            },
+        ),
+        scenario(
             "restart",
             running(),
             vec![Act::Restart],
@@ -374,6 +404,13 @@ pub fn all() -> Vec<Scenario> {
 }
 
 impl Scenario {
+    pub fn at_a_minute(self) -> Self {
+        Self {
+            waits_for_the_clock: true,
+            ..self
+        }
+    }
+
     fn without_attempts(self) -> Self {
         Self {
             attempts: false,

@@ -74,6 +74,8 @@ struct State {
     phase: Phase,
     /// Effects before this one belong to what came before.
     first: usize,
+    /// The effect whose answer the operator may have before it ends.
+    last: Option<usize>,
     effects: Vec<Effect>,
 }
 
@@ -90,6 +92,7 @@ impl Default for Trap {
             state: Mutex::new(State {
                 phase: Phase::Open,
                 first: 0,
+                last: None,
                 effects: Vec::new(),
             }),
             kill: Notify::new(),
@@ -119,7 +122,7 @@ impl Trap {
                 Cut::Before => self.spring(&mut state),
                 Cut::Unanswered => Fate::LastServed,
                 Cut::Unprocessed => {
-                    state.phase = Phase::Holding;
+                    state.last = Some(place);
                     Fate::Served
                 }
             },
@@ -142,6 +145,9 @@ impl Trap {
         let mut state = self.state();
         if let Some(effect) = state.effects.get_mut(place) {
             (effect.code, effect.uid) = (Some(code), uid);
+        }
+        if state.last == Some(place) && matches!(state.phase, Phase::Set(..)) {
+            state.phase = Phase::Holding;
         }
     }
 
