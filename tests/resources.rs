@@ -52,7 +52,8 @@ fn pods() -> PodSettings {
 
 fn built(spec: Value, replicas: u32) -> Children {
     let job = job(spec);
-    let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings()).unwrap();
+    let record =
+        RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings(), None).unwrap();
     children(
         &Owner::of(&job).unwrap(),
         7,
@@ -125,7 +126,8 @@ fn a_job_with_certificates_gets_these_objects() {
         master_key: Some("d3b3ef8fd54e952f".to_owned()),
         ..settings()
     };
-    let record = RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings).unwrap();
+    let record =
+        RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings, None).unwrap();
     let owner = Owner::of(&job).unwrap();
     golden(
         "certificates",
@@ -151,7 +153,7 @@ fn a_job_with_certificates_gets_these_objects() {
 fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
     let job =
         job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
-    let record = RevisionRecord::of(&job, "SELECT 1", &settings()).unwrap();
+    let record = RevisionRecord::of(&job, "SELECT 1", &settings(), None).unwrap();
     let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods());
     let kept = built.controller_revision.facts().unwrap();
     assert_eq!(kept.record().as_ref(), Some(&record));

@@ -60,6 +60,7 @@ pub enum Stalled {
     QuotaExceeded,
     CrashLooping,
     SinkCommitLost,
+    UnsupportedVersion,
     ProgressDeadlineExceeded,
 }
 
@@ -97,7 +98,7 @@ impl Reconciling {
 
 impl Stalled {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidSpec,
         Self::InvalidSql,
         Self::StateIncompatible,
@@ -114,6 +115,7 @@ impl Stalled {
         Self::QuotaExceeded,
         Self::CrashLooping,
         Self::SinkCommitLost,
+        Self::UnsupportedVersion,
         Self::ProgressDeadlineExceeded,
     ];
 
@@ -136,6 +138,7 @@ impl Stalled {
             Self::QuotaExceeded => "QuotaExceeded",
             Self::CrashLooping => "CrashLooping",
             Self::SinkCommitLost => "SinkCommitLost",
+            Self::UnsupportedVersion => "UnsupportedVersion",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
         }
     }

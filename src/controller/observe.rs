@@ -49,7 +49,8 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         if !asked.head {
             return Fact::unknown("not asked");
         }
-        match ResolvedStorage::of(job, &context.settings) {
+        let held = held_storage(job, context);
+        match ResolvedStorage::of(job, &context.settings, held.as_ref()) {
             Ok(storage) => context.ports.heads.head(&storage, &namespace, &name).await,
             Err(error) => Fact::denied(error.to_string()),
         }
@@ -81,6 +82,15 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         refusal,
         unapplied,
     }
+}
+
+/// Where the revision that runs, or ran last, keeps the state of the job.
+pub(super) fn held_storage(job: &StreamJob, context: &Context) -> Option<ResolvedStorage> {
+    let current = job.status.as_ref()?.revision.as_ref()?.current?;
+    let (namespace, name) = (job.namespace()?, job.name_any());
+    let records = &context.caches.controller_revisions;
+    let kept = records.find(&namespace, &name, &revision_name(&name, current))?;
+    Some(kept.facts.record()?.storage)
 }
 
 /// The snapshots of a job, as the cache has them.

@@ -20,8 +20,9 @@ pub enum Change {
 }
 
 /// Compares what is asked for with what a revision holds. The number of workers is no part of a revision.
-pub fn classify(wanted: &Content, running: &RevisionRecord) -> Change {
-    let held = &running.content;
+pub fn classify(wanted: &RevisionRecord, running: &RevisionRecord) -> Change {
+    let (there, here) = (&wanted.storage, &running.storage);
+    let (wanted, held) = (&wanted.content, &running.content);
     if wanted == held {
         return Change::None;
     }
@@ -33,15 +34,18 @@ pub fn classify(wanted: &Content, running: &RevisionRecord) -> Change {
             ),
         };
     }
-    if wanted
-        .storage
-        .as_ref()
-        .is_some_and(|storage| storage.uri != running.storage.uri)
-    {
+    if !there.is_place_of(here) {
+        let at = here.endpoint.as_deref();
+        let at = at.map_or_else(String::new, |url| format!(" at {url}"));
+        let field = if there.uri == here.uri {
+            "endpoint"
+        } else {
+            "uri"
+        };
         return Change::Reject {
             why: format!(
-                "spec.storage.s3.uri cannot change while there is state in {}; set it back, or create a new StreamJob",
-                running.storage.uri
+                "spec.storage.s3.{field} cannot change while there is state in {}{at}; set it back, or create a new StreamJob that starts from a snapshot of this one",
+                here.uri
             ),
         };
     }

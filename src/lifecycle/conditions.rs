@@ -136,7 +136,8 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         );
         return;
     };
-    let was_healthy = condition::is_true(&draft.status.conditions, kind::CHECKPOINTS_HEALTHY);
+    let known = condition::get(&draft.status.conditions, kind::CHECKPOINTS_HEALTHY);
+    let known = known.map(|known| (known.status.clone(), known.reason.clone()));
     let failures = &report.checkpoint_failures;
     let overdue_after = {
         let checkpoints = &draft.input.job.spec.checkpoints;
@@ -150,8 +151,11 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         .last_checkpoint
         .as_ref()
         .map(|last| last.completed_ms);
-    let overdue = last
-        .is_some_and(|last| draft.input.now.as_millisecond().saturating_sub(last) > overdue_after);
+    // A job that was suspended, or down, owes none for that time.
+    let running = condition::get(&draft.status.conditions, kind::RUNNING);
+    let running = running.map_or(0, |running| running.last_transition_time.0.as_millisecond());
+    let now = draft.input.now.as_millisecond();
+    let overdue = last.is_some_and(|last| now.saturating_sub(last.max(running)) > overdue_after);
     let (truth, reason, message) = if failures.consecutive >= FAILING {
         let why = failures
             .last
@@ -183,7 +187,8 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
             "checkpoints complete in time".to_owned(),
         )
     };
-    if was_healthy && truth == Truth::False {
+    let news = known.is_none_or(|(was, why)| was != "False" || why != reason);
+    if truth == Truth::False && news {
         draft.tell(EventKind::Warning, reason, message.clone());
     }
     set(draft, kind::CHECKPOINTS_HEALTHY, truth, reason, &message);

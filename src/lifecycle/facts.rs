@@ -288,6 +288,7 @@ fn terminated(container: &ContainerStatus) -> Option<Terminated> {
         reason: terminated.reason.unwrap_or_else(|| "Error".to_owned()),
         exit_code: terminated.exit_code,
         message: terminated.message.unwrap_or_default(),
+        at: terminated.finished_at.map(|at| at.0),
     })
 }
 

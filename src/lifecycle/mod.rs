@@ -24,8 +24,10 @@ mod conditions;
 mod deploy;
 mod draft;
 pub mod facts;
+mod failures;
 #[cfg(test)]
 mod grid;
+mod health;
 mod leftovers;
 mod lost_node;
 #[cfg(test)]

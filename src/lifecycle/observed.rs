@@ -9,7 +9,7 @@ use streamkeeper_protocol::{
 };
 
 use super::revision::RevisionRecord;
-use crate::api::v1alpha1::SnapshotPhase;
+use crate::api::{condition::Stalled, v1alpha1::SnapshotPhase};
 
 /// Something that could be found out, or not.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +25,8 @@ pub enum Fact<T> {
 pub struct Unknown {
     /// For people: what was tried, on what, what to do.
     pub why: String,
-    /// Whether the other side refused (credentials, a missing bucket), so that only a person can help.
-    pub denied: bool,
+    /// Why only a person can help, if so: credentials, a missing bucket, a record of a later release.
+    pub denied: Option<Stalled>,
 }
 
 impl<T> Fact<T> {
@@ -34,15 +34,20 @@ impl<T> Fact<T> {
     pub fn unknown(why: impl Into<String>) -> Self {
         Self::Unknown(Unknown {
             why: why.into(),
-            denied: false,
+            denied: None,
         })
     }
 
     /// Refused, because of this.
     pub fn denied(why: impl Into<String>) -> Self {
+        Self::helpless(Stalled::StorageAccessDenied, why)
+    }
+
+    /// Nobody but a person can help.
+    pub fn helpless(reason: Stalled, why: impl Into<String>) -> Self {
         Self::Unknown(Unknown {
             why: why.into(),
-            denied: true,
+            denied: Some(reason),
         })
     }
 
@@ -243,4 +248,6 @@ pub struct Terminated {
     pub exit_code: i32,
     /// Termination message: the root cause, as the runtime wrote it.
     pub message: String,
+    /// When.
+    pub at: Option<Timestamp>,
 }

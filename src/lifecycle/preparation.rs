@@ -4,8 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 use streamkeeper_protocol::job_api::PreflightVerdict;
 
 use super::{
-    Input,
+    Input, failures,
     observed::{Fact, PodFacts, RevisionFacts, Waiting},
+    revision::RevisionRecord,
 };
 use crate::api::condition::Stalled;
 
@@ -134,15 +135,12 @@ impl Input<'_> {
     /// The worst that is wrong with the pods of a revision; graces count from `since`.
     pub(super) fn ailment(&self, number: u64, since: Timestamp) -> Option<Ailment> {
         let facts = self.revision(number);
-        let image = facts
-            .record
-            .as_ref()
-            .map_or("", |record| record.image.as_str());
+        let record = facts.record.as_ref();
         let mut found: Vec<Ailment> = facts
             .pods
             .iter()
             .filter(|pod| !pod.deleting)
-            .filter_map(|pod| self.pod_ailment(pod, image, since))
+            .filter_map(|pod| self.pod_ailment(pod, record, since))
             .collect();
         found.sort_by_key(|ailment| !ailment.settled);
         found.into_iter().next()
@@ -163,7 +161,13 @@ impl Input<'_> {
         (own && report.restarts >= u64::from(CRASHES)).then(|| error.message.clone())
     }
 
-    fn pod_ailment(&self, pod: &PodFacts, image: &str, since: Timestamp) -> Option<Ailment> {
+    fn pod_ailment(
+        &self,
+        pod: &PodFacts,
+        record: Option<&RevisionRecord>,
+        since: Timestamp,
+    ) -> Option<Ailment> {
+        let image = record.map_or("", |record| record.image.as_str());
         if let Some(why) = &pod.unschedulable {
             let message = format!(
                 "pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas",
@@ -202,7 +206,7 @@ impl Input<'_> {
             }
             "CrashLoopBackOff" => Some(Ailment {
                 reason: Stalled::CrashLooping,
-                message: crash(pod),
+                message: crash(pod, record.and_then(failures::memory_limit)),
                 settled: pod.restarts >= CRASHES,
             }),
             _ => None,
@@ -211,7 +215,7 @@ impl Input<'_> {
 }
 
 /// Pod, reason and remedy of a crash loop.
-fn crash(pod: &PodFacts) -> String {
+fn crash(pod: &PodFacts, limit: Option<&str>) -> String {
     let name = &pod.name;
     let restarts = pod.restarts;
     let Some(end) = &pod.terminated else {
@@ -221,8 +225,9 @@ fn crash(pod: &PodFacts) -> String {
     };
     let code = end.exit_code;
     if end.reason == "OOMKilled" {
+        let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
         return format!(
-            "pod {name} was killed {restarts} times for using more memory than its limit; raise spec.workers.resources.limits.memory"
+            "pod {name} was killed {restarts} times for using more memory than its limit{limit}; raise spec.workers.resources.limits.memory"
         );
     }
     let cause = if end.message.trim().is_empty() {

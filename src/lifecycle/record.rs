@@ -6,6 +6,7 @@ use streamkeeper_protocol::job_api::{CheckpointReport, Pause, PauseReason, Repor
 use super::{
     action::EventKind,
     draft::{Draft, HISTORY, time},
+    failures,
     observed::PodFacts,
     situation::Standing,
 };
@@ -54,7 +55,7 @@ pub(super) fn observations(draft: &mut Draft<'_>) {
     };
     restarts(draft, report);
     pauses(draft, report);
-    failure(draft, report);
+    failures::note(draft, report);
     effective(draft, report);
 }
 
@@ -334,56 +335,6 @@ fn evictions(draft: &mut Draft<'_>) {
             message,
         );
     }
-}
-
-fn failure(draft: &mut Draft<'_>, report: &Report) {
-    let Some(failure) = &report.last_failure else {
-        return;
-    };
-    let time = millis_at(failure.at_ms);
-    if draft
-        .status
-        .last_failure
-        .as_ref()
-        .is_some_and(|known| known.time.0 >= time.0)
-    {
-        return;
-    }
-    let pod = failure.worker.and_then(|worker| {
-        draft
-            .input
-            .revision(report.revision)
-            .pods
-            .iter()
-            .find(|pod| pod.ordinal == worker)
-    });
-    let ended = pod.and_then(|pod| pod.terminated.as_ref());
-    if let (Some(pod), Some(ended)) = (pod, ended)
-        && ended.reason == "OOMKilled"
-    {
-        let limit = draft
-            .current_record()
-            .and_then(|record| record.resources.as_ref()?.limits.get("memory"))
-            .map_or_else(String::new, |limit| format!(" of {}", limit.0));
-        let seen = failure
-            .memory_bytes
-            .map_or_else(String::new, |seen| format!(" (last seen: {})", bytes(seen)));
-        let note = format!(
-            "pod {} was killed for using more memory than its limit{limit}{seen}; raise spec.workers.resources.limits.memory",
-            pod.name
-        );
-        draft.tell(EventKind::Warning, "WorkerOOMKilled", note);
-    }
-    draft.status.last_failure = Some(FailureStatus {
-        time,
-        reason: match ended {
-            _ if failure.terminated => "Terminated".to_owned(),
-            Some(ended) => ended.reason.clone(),
-            None => "Failed".to_owned(),
-        },
-        worker: pod.map(|pod| pod.name.clone()),
-        message: failure.message.clone(),
-    });
 }
 
 /// A time in milliseconds since the epoch, as the status keeps it.

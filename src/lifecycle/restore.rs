@@ -8,6 +8,7 @@ use super::{
     draft::{Draft, Verdict, time},
     observed::Fact,
     preparation::Preparation,
+    revision::RevisionRecord,
     situation::{Standing, Wanted},
     standby::Promotion,
 };
@@ -17,11 +18,28 @@ use crate::api::{
 };
 
 impl Draft<'_> {
+    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on the state that was to be left.
+    pub(super) fn not_restored(&self, wanted: &RevisionRecord) -> Option<String> {
+        let asked = self.input.job.spec.restore_from.as_ref()?;
+        let done = self.status.restore_from.as_ref()?;
+        let failed = done.result == Outcome::Failed && done.value == asked.value();
+        (failed && done.content == Some(wanted.try_hash())).then(|| done.message.clone())
+    }
+
+    /// With other content, a restore that failed is tried again.
+    fn is_another_try(&self, done: &RestoreRequest) -> bool {
+        let wanted = self.wanted.record().map(RevisionRecord::try_hash);
+        done.result == Outcome::Failed
+            && done.content.is_some()
+            && wanted.is_some()
+            && done.content != wanted
+    }
+
     /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or why that is not known.
     pub(super) fn requested(&self) -> Option<Result<String, Verdict>> {
         let asked = self.input.job.spec.restore_from.as_ref()?;
         let done = self.status.restore_from.as_ref();
-        if done.is_some_and(|done| done.value == asked.value()) {
+        if done.is_some_and(|done| done.value == asked.value() && !self.is_another_try(done)) {
             return None;
         }
         if let Some(uri) = &asked.uri {
@@ -74,6 +92,7 @@ impl Draft<'_> {
                 result,
                 time: time(self.input.now),
                 message: message.to_owned(),
+                content: self.wanted.record().map(RevisionRecord::try_hash),
             });
         }
     }

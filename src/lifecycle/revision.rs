@@ -154,17 +154,35 @@ pub enum RenderError {
 }
 
 impl ResolvedStorage {
-    /// The storage of a job, defaults filled in.
-    pub fn of(job: &StreamJob, settings: &Settings) -> Result<Self, RenderError> {
-        let own = job
-            .spec
-            .storage
-            .as_ref()
-            .and_then(|storage| storage.s3.as_ref());
-        let chosen = own
-            .or(settings.storage.as_ref())
-            .ok_or(RenderError::NoStorage)?;
-        Self::resolve(chosen, settings.storage.as_ref())
+    /// The storage of a job. What the spec leaves open is as it was when the job got its state (`held`): an operator
+    /// with other defaults does not look for it elsewhere. Without state, the operator's defaults say.
+    pub fn of(
+        job: &StreamJob,
+        settings: &Settings,
+        held: Option<&Self>,
+    ) -> Result<Self, RenderError> {
+        let storage = job.spec.storage.as_ref();
+        let own = storage.and_then(|storage| storage.s3.as_ref());
+        let held = held.map(|held| S3 {
+            uri: held.uri.clone(),
+            region: held.region.clone(),
+            endpoint: held.endpoint.clone(),
+        });
+        let default = held.as_ref().or(settings.storage.as_ref());
+        let chosen = own.or(default).ok_or(RenderError::NoStorage)?;
+        Self::resolve(chosen, default)
+    }
+
+    /// Whether state that lies here lies there too.
+    pub fn is_place_of(&self, other: &Self) -> bool {
+        let place = |storage: &Self| {
+            let endpoint = storage
+                .endpoint
+                .as_deref()
+                .map(|url| url.trim_end_matches('/').to_owned());
+            (storage.bucket.clone(), storage.prefix.clone(), endpoint)
+        };
+        place(self) == place(other)
     }
 
     pub(super) fn resolve(s3: &S3, default: Option<&S3>) -> Result<Self, RenderError> {
@@ -191,15 +209,20 @@ impl ResolvedStorage {
 }
 
 impl RevisionRecord {
-    /// The revision that this job asks for now.
-    pub fn of(job: &StreamJob, sql: &str, settings: &Settings) -> Result<Self, RenderError> {
+    /// The revision that this job asks for now; its state lies where `held` says, if it has any.
+    pub fn of(
+        job: &StreamJob,
+        sql: &str,
+        settings: &Settings,
+        held: Option<&ResolvedStorage>,
+    ) -> Result<Self, RenderError> {
         let content = Content::of(job, sql);
         Ok(Self {
             image: content
                 .image
                 .clone()
                 .unwrap_or_else(|| settings.image.clone()),
-            storage: ResolvedStorage::of(job, settings)?,
+            storage: ResolvedStorage::of(job, settings, held)?,
             resources: content
                 .resources
                 .clone()

@@ -29,6 +29,7 @@ pub(super) fn begin(
         let message = format!(
             "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
         );
+        draft.reject(failed, Stalled::RestoreFailed, &message);
         draft.finish(upgrade, Outcome::Failed, message.clone());
         return Verdict::Stalled(Stalled::RestoreFailed, message);
     }

@@ -9,8 +9,10 @@ use streamkeeper_protocol::{
 use super::{
     Input,
     observed::{Fact, RevisionFacts},
-    revision::RevisionRecord,
+    revision::{ResolvedStorage, RevisionRecord},
 };
+
+use crate::api::condition::Stalled;
 
 /// Who has the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub enum Standing {
     Unknown {
         /// Why.
         why: String,
-        /// Whether the storage refused.
-        denied: bool,
+        /// Why only a person can help, if so.
+        denied: Option<Stalled>,
     },
     /// There is no HEAD: it never ran.
     Nothing,
@@ -124,13 +126,23 @@ impl<'a> Input<'a> {
     /// What is asked for.
     pub(super) fn wanted(&self) -> Wanted {
         match &self.observed.sql {
-            Fact::Known(sql) => match RevisionRecord::of(self.job, sql, self.settings) {
-                Ok(record) => Wanted::Known(Box::new(record)),
-                Err(error) => Wanted::Invalid(error.to_string()),
-            },
-            Fact::Unknown(unknown) if unknown.denied => Wanted::Invalid(unknown.why.clone()),
+            Fact::Known(sql) => {
+                match RevisionRecord::of(self.job, sql, self.settings, self.held_storage()) {
+                    Ok(record) => Wanted::Known(Box::new(record)),
+                    Err(error) => Wanted::Invalid(error.to_string()),
+                }
+            }
+            Fact::Unknown(unknown) if unknown.denied.is_some() => {
+                Wanted::Invalid(unknown.why.clone())
+            }
             Fact::Unknown(unknown) => Wanted::Unknown(unknown.why.clone()),
         }
+    }
+
+    /// Where the state of the job lies, if it has any.
+    fn held_storage(&self) -> Option<&'a ResolvedStorage> {
+        let current = self.job.status.as_ref()?.revision.as_ref()?.current?;
+        Some(&self.revision(current).record.as_ref()?.storage)
     }
 
     /// Who has the job. HEAD decides; a coordinator that owns a later attempt than the HEAD that was read knows better, and stands in for a HEAD that could not be read.

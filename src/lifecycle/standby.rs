@@ -126,10 +126,9 @@ impl Draft<'_> {
                 let message = format!(
                     "revision {to} waits: where the job's state stands could not be read: {why}"
                 );
-                let verdict = if denied {
-                    Verdict::Stalled(Stalled::StorageAccessDenied, message)
-                } else {
-                    Verdict::Reconciling(Reconciling::Provisioning, message)
+                let verdict = match denied {
+                    Some(reason) => Verdict::Stalled(reason, message),
+                    None => Verdict::Reconciling(Reconciling::Provisioning, message),
                 };
                 return Promotion::Pending(verdict);
             }

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use streamkeeper_protocol::job_api::{JobPhase, Report};
+use streamkeeper_protocol::job_api::JobPhase;
 
 use super::{
     action::{Action, EventKind},
     change::{Change, classify},
     deploy,
     draft::{Draft, Verdict, time},
+    health::{health, paused},
     rescale, restore,
     situation::{Standing, Wanted},
 };
 use crate::api::{
-    condition::{self, Reconciling, Stalled},
-    v1alpha1::{Outcome, TransitionKind},
+    condition::{Reconciling, Stalled},
+    v1alpha1::TransitionKind,
 };
 
 /// Contents of revisions kept without pods.
@@ -104,13 +105,16 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
         Some(Err(verdict)) => return verdict,
     };
     match draft.standing.clone() {
-        Standing::Unknown { why, denied: true } => {
+        Standing::Unknown {
+            why,
+            denied: Some(reason),
+        } => {
             return Verdict::Stalled(
-                Stalled::StorageAccessDenied,
+                reason,
                 format!("{why}; nothing is started before the storage can be read"),
             );
         }
-        Standing::Unknown { why, denied: false } => {
+        Standing::Unknown { why, denied: None } => {
             return Verdict::Reconciling(
                 Reconciling::Provisioning,
                 format!("waiting to find out whether there is state to go on from: {why}"),
@@ -193,10 +197,9 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
                 let message = format!(
                     "nothing runs, and where the job's state stands could not be read: {why}"
                 );
-                return if denied {
-                    Verdict::Stalled(Stalled::StorageAccessDenied, message)
-                } else {
-                    Verdict::Reconciling(Reconciling::Restoring, message)
+                return match denied {
+                    Some(reason) => Verdict::Stalled(reason, message),
+                    None => Verdict::Reconciling(Reconciling::Restoring, message),
                 };
             }
         }
@@ -308,7 +311,13 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
             .rejected
             .as_ref()
             .is_some_and(|rejected| rejected.hash == wanted.try_hash());
-        match classify(&wanted.content, held) {
+        if let Some(message) = draft.not_restored(&wanted)
+            && wanted.content != held.content
+        {
+            return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
+        }
+        match classify(&wanted, held) {
+            Change::None if paused(draft, current).is_some() => {}
             Change::None => draft.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
             Change::Upgrade { .. } if guard!("what was given up is not tried again": rejected, else false) =>
@@ -369,138 +378,6 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
         });
     }
     None
-}
-
-/// How the running revision does.
-fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
-    let crash = draft
-        .input
-        .ailment(current, Timestamp::UNIX_EPOCH)
-        .filter(|ailment| ailment.settled);
-    let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
-    let Some(report) = draft.input.report(current) else {
-        let why = match &draft.input.revision(current).report {
-            super::Fact::Unknown(unknown) => unknown.why.clone(),
-            super::Fact::Known(other) => format!("it says that it is revision {}", other.revision),
-        };
-        return match crash {
-            Some(ailment) => Verdict::Stalled(ailment.reason, ailment.message),
-            None => restoring(format!(
-                "the coordinator of revision {current} does not answer: {why}"
-            )),
-        };
-    };
-    let failure = report
-        .last_failure
-        .as_ref()
-        .map_or(String::new(), |failure| format!(": {}", failure.message));
-    match report.phase {
-        JobPhase::Running => running(draft, report),
-        JobPhase::Completed => {
-            Verdict::Completed("all input was read and its output committed".to_owned())
-        }
-        JobPhase::Failed => failed(report),
-        JobPhase::BackingOff
-        | JobPhase::WaitingForWorkers
-        | JobPhase::Restoring
-        | JobPhase::Standby
-        | JobPhase::Fenced
-        | JobPhase::Stopped => match (crash, &report.error) {
-            (Some(ailment), _) => Verdict::Stalled(ailment.reason, ailment.message),
-            (None, Some(_)) => failed(report),
-            (None, None) => restoring(describe(report, &failure)),
-        },
-        JobPhase::Rescaling => Verdict::Reconciling(
-            Reconciling::Rescaling,
-            "the job moves to another number of workers".to_owned(),
-        ),
-        JobPhase::Stopping => {
-            restoring("the coordinator is ending; its successor goes on".to_owned())
-        }
-    }
-}
-
-fn describe(report: &Report, failure: &str) -> String {
-    let missing: Vec<String> = report
-        .workers
-        .iter()
-        .filter(|worker| !worker.registered)
-        .map(|worker| worker.index.to_string())
-        .collect();
-    match report.phase {
-        JobPhase::BackingOff => format!("the job failed and is restarted after a pause{failure}"),
-        JobPhase::WaitingForWorkers if !missing.is_empty() => {
-            format!("waiting for workers {}{failure}", missing.join(", "))
-        }
-        JobPhase::WaitingForWorkers => format!("waiting for the workers{failure}"),
-        JobPhase::Restoring => format!("restoring the last checkpoint{failure}"),
-        JobPhase::Standby | JobPhase::Fenced | JobPhase::Stopped => {
-            "the coordinator has not taken the job back yet".to_owned()
-        }
-        JobPhase::Running
-        | JobPhase::Rescaling
-        | JobPhase::Stopping
-        | JobPhase::Completed
-        | JobPhase::Failed => "the job runs".to_owned(),
-    }
-}
-
-fn failed(report: &Report) -> Verdict {
-    let Some(error) = &report.error else {
-        return Verdict::Stalled(
-            Stalled::RestoreFailed,
-            "the job cannot go on; read the log of its first pod".to_owned(),
-        );
-    };
-    Verdict::Stalled(
-        Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed),
-        error.message.clone(),
-    )
-}
-
-fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
-    let asked = draft.input.job.spec.restore_from.as_ref();
-    if let (Some(asked), Some(acted)) = (asked, &draft.status.restore_from)
-        && acted.result == Outcome::Failed
-        && acted.value == asked.value()
-    {
-        return Verdict::Stalled(Stalled::RestoreFailed, acted.message.clone());
-    }
-    if let Some(rejected) = &draft.status.rejected {
-        let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
-        return Verdict::Stalled(reason, rejected.message.clone());
-    }
-    match &draft.wanted {
-        Wanted::Invalid(why) => Verdict::Stalled(
-            Stalled::InvalidSpec,
-            format!("{why}; revision {} runs on", report.revision),
-        ),
-        Wanted::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(draft), else false) => {
-            Verdict::Reconciling(
-                Reconciling::Preparing,
-                format!(
-                    "revision {} runs; whether the spec asks for another is not known yet: {why}",
-                    report.revision
-                ),
-            )
-        }
-        Wanted::Unknown(why) => Verdict::Ready(format!(
-            "revision {} runs; whether its SQL text changed since is not known: {why}",
-            report.revision
-        )),
-        Wanted::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
-    }
-}
-
-/// Whether this very spec was found to be in force before: then an API server that does not answer for a moment changes nothing.
-fn was_ready(draft: &Draft<'_>) -> bool {
-    let status = draft.input.job.status.as_ref();
-    status
-        .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
-        .is_some_and(|ready| {
-            ready.status == "True"
-                && ready.observed_generation == draft.input.job.metadata.generation
-        })
 }
 
 /// Forgets the content of the oldest revisions that have no pods.

@@ -2,11 +2,17 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use streamkeeper_protocol::{head::Head, paths::StatePaths};
+use streamkeeper_protocol::{
+    head::{Head, HeadError},
+    paths::StatePaths,
+};
 use streamkeeper_storage::{HeadAccessError, StorageError, read_head};
 
 use super::S3;
-use crate::lifecycle::{Fact, ResolvedStorage};
+use crate::{
+    api::condition::Stalled,
+    lifecycle::{Fact, ResolvedStorage},
+};
 
 /// Reads HEAD records.
 pub trait Heads: Send + Sync {
@@ -37,8 +43,7 @@ impl Heads for S3 {
             let paths = StatePaths::new(&storage.prefix, namespace, name);
             match tokio::time::timeout(PATIENCE, read_head(store.as_ref(), &paths)).await {
                 Ok(Ok(found)) => Fact::Known(found.map(|(head, _)| head)),
-                Ok(Err(HeadAccessError::Storage(error))) => refused_or_down(&error),
-                Ok(Err(error @ HeadAccessError::Head { .. })) => Fact::denied(error.to_string()),
+                Ok(Err(error)) => unreadable(&error),
                 Err(_) => Fact::unknown(format!(
                     "reading HEAD below {}: no answer within {} s",
                     storage.uri,
@@ -46,6 +51,18 @@ impl Heads for S3 {
                 )),
             }
         })
+    }
+}
+
+/// What a HEAD that cannot be read means for decisions.
+pub fn unreadable<T>(error: &HeadAccessError) -> Fact<T> {
+    match error {
+        HeadAccessError::Storage(error) => refused_or_down(error),
+        HeadAccessError::Head {
+            source: HeadError::TooNew { .. },
+            ..
+        } => Fact::helpless(Stalled::UnsupportedVersion, error.to_string()),
+        HeadAccessError::Head { .. } => Fact::helpless(Stalled::RestoreFailed, error.to_string()),
     }
 }
 

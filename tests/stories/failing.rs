@@ -185,6 +185,56 @@ async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
         "{told:?}"
     );
     assert_eq!(story.status("delays").restarts.expect("restarts").count, 1);
+
+    // What a later failure of the same pod was is not told by what happened before.
+    story.pass(MINUTE).await;
+    story.kill("delays-r1-1", Exit::error("row 7"));
+    story
+        .until("the job failed again", |story| {
+            let failure = story.status("delays").last_failure;
+            failure.is_some_and(|failure| failure.reason != "OOMKilled")
+        })
+        .await;
+    story.pass(MINUTE).await;
+    let told = story.noted();
+    let ooms = told
+        .iter()
+        .filter(|(reason, _)| reason == "WorkerOOMKilled");
+    assert_eq!(ooms.count(), 1, "{told:?}");
+}
+
+async fn a_coordinator_that_ran_out_of_memory_is_named_with_its_limit(story: &mut Story) {
+    let memory = json!({ "memory": "768Mi" });
+    story.create("delays", json!({ "sql": { "text": "SELECT 1" }, "workers": { "resources": { "requests": memory, "limits": memory } } }));
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    let mut told_at = Vec::new();
+    for attempt in 2..=3 {
+        story.kill("delays-r1-0", Exit::out_of_memory());
+        story
+            .until("the job runs again", |story| {
+                story
+                    .head("delays")
+                    .is_some_and(|head| head.attempt == attempt)
+                    && story.is_ready("delays")
+            })
+            .await;
+        story.pass(MINUTE).await;
+        told_at.push(story.status("delays").last_failure.expect("a failure").time);
+    }
+    assert_ne!(told_at[0], told_at[1], "each time");
+    let told = story.noted();
+    let oom = told.iter().find(|(reason, _)| reason == "WorkerOOMKilled");
+    let limit = "pod delays-r1-0 was killed for using more memory than its limit of 768Mi; raise";
+    assert!(
+        oom.is_some_and(|(_, note)| note.contains(limit)),
+        "{told:?}"
+    );
+    let failure = story.status("delays").last_failure.expect("a failure");
+    assert_eq!(
+        (failure.reason.as_str(), failure.worker.as_deref()),
+        ("OOMKilled", Some("delays-r1-0"))
+    );
 }
 
 // Elsewhere: FLINK-36673, FLINK-37430, ArroyoSystems/arroyo#262, ArroyoSystems/arroyo#728.
@@ -432,6 +482,7 @@ stories![
     what_only_a_person_can_cure_stalls_the_job_with_its_own_words,
     a_question_of_the_front_end_keeps_its_mark_in_the_message,
     a_worker_that_ran_out_of_memory_is_named,
+    a_coordinator_that_ran_out_of_memory_is_named_with_its_limit,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,
     without_an_operator_the_job_takes_checkpoints_and_restores,

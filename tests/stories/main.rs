@@ -84,6 +84,7 @@ mod gitops;
 mod keys;
 mod lagging;
 mod leading;
+mod placing;
 mod rbac;
 mod restoring;
 mod rolling_back;
@@ -109,6 +110,7 @@ fn all() -> Vec<Entry> {
         restoring::all(),
         leading::all(),
         lagging::all(),
+        placing::all(),
         storming::all(),
         keys::all(),
         elsewhere::all(),

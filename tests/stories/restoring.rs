@@ -97,8 +97,29 @@ async fn a_snapshot_that_does_not_fit_changes_nothing(story: &mut Story) {
         uids,
         "the job was not touched"
     );
-    story.edit("delays", json!({ "restoreFrom": null }));
+    // The state that was to be left is nothing that a later edit goes on from: it is tried again with that.
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("it was tried again", |story| {
+            let history = story.status("delays").history;
+            let restores = history
+                .iter()
+                .filter(|entry| entry.kind == TransitionKind::Restore);
+            restores.count() == 2
+        })
+        .await;
+    story.stalled("delays", "RestoreFailed").await;
+    story
+        .stays("once", 5 * MINUTE, |story| {
+            story.runner("delays") == Some(1) && story.status("delays").history.len() <= 3
+        })
+        .await;
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:1", "restoreFrom": null }),
+    );
     story.ready("delays").await;
+    assert_eq!(story.pod_uids("delays", 1, 2), uids);
 }
 
 async fn a_query_that_does_not_fit_the_snapshot_is_never_promoted(story: &mut Story) {
@@ -123,6 +144,19 @@ async fn a_query_that_does_not_fit_the_snapshot_is_never_promoted(story: &mut St
     );
     assert_eq!(story.runner("delays"), Some(1));
     assert_eq!(story.pod_uids("delays", 1, 2), uids);
+
+    story.edit("delays", json!({ "image": "runtime:3" }));
+    story.ready("delays").await;
+    let last = story.status("delays").history.remove(0);
+    assert_eq!(
+        (last.kind, last.result, last.revision),
+        (
+            TransitionKind::Restore,
+            Outcome::Succeeded,
+            story.runner("delays")
+        ),
+        "with a query that fits, the job goes where it was asked to go"
+    );
 }
 
 async fn a_snapshot_that_does_not_exist_is_named(story: &mut Story) {
@@ -294,10 +328,20 @@ async fn a_new_revision_that_fails_stays_if_the_spec_says_so(story: &mut Story) 
         })
         .await;
     story
-        .stays("nothing is rolled back", 5 * MINUTE, |story| {
-            story.runner("delays") == Some(2)
-        })
+        .stays(
+            "nothing is rolled back, and a person is asked",
+            5 * MINUTE,
+            |story| {
+                let (stalled, reason) = story.condition("delays", "Stalled");
+                story.runner("delays") == Some(2)
+                    && (&*stalled, &*reason) == ("True", "ProgressDeadlineExceeded")
+                    && story.condition("delays", "Ready").0 == "False"
+            },
+        )
         .await;
+    story.edit("delays", json!({ "image": "runtime:3" }));
+    story.ready("delays").await;
+    assert_eq!(story.runner("delays"), Some(3));
 }
 
 async fn state_may_be_dropped_if_the_spec_says_so(story: &mut Story) {
@@ -320,6 +364,27 @@ async fn state_may_be_dropped_if_the_spec_says_so(story: &mut Story) {
     let name = format!("delays-r{}-0", story.runner("delays").unwrap());
     let args = story.pod(&name)["spec"]["containers"][0]["args"].to_string();
     assert!(args.contains("--dropped-state=Allow"), "{args}");
+}
+
+async fn where_the_scheduler_finds_no_room_for_both_the_first_pod_stands_by_unasked(
+    story: &mut Story,
+) {
+    running(story).await;
+    story.world().cluster.room = Some(3);
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("the new revision runs", |story| {
+            story.runner("delays").is_some_and(|runner| runner > 1)
+        })
+        .await;
+    story.ready("delays").await;
+    let head = story.head("delays").unwrap();
+    assert_eq!((head.workers, story.pods().len()), (2, 2));
+    let status = story.status("delays");
+    assert_eq!(
+        (status.history[0].kind, status.history[0].result),
+        (TransitionKind::Upgrade, Outcome::Succeeded)
+    );
 }
 
 async fn where_there_is_no_room_for_both_the_first_pod_stands_by(story: &mut Story) {
@@ -354,4 +419,5 @@ stories![
     a_new_revision_that_fails_stays_if_the_spec_says_so,
     state_may_be_dropped_if_the_spec_says_so,
     where_there_is_no_room_for_both_the_first_pod_stands_by,
+    where_the_scheduler_finds_no_room_for_both_the_first_pod_stands_by_unasked,
 ];

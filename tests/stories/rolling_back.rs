@@ -79,6 +79,26 @@ async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(sto
     assert_eq!(story.runner("delays"), Some(3));
 }
 
+async fn a_job_before_a_record_that_it_cannot_process_is_stalled_until_that_is_behind_it(
+    story: &mut Story,
+) {
+    running(story).await;
+    let poison = Script {
+        fails_with: Some(("BadRecord", "Filter: /: division of 7 by zero")),
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &poison);
+    let message = story.stalled("delays", "BadRecord").await;
+    assert!(message.contains("division of 7 by zero"), "{message}");
+    story
+        .stays("a person is asked", 5 * MINUTE, |story| {
+            !story.is_ready("delays") && story.condition("delays", "Stalled").1 == "BadRecord"
+        })
+        .await;
+    story.world().jobs.rewrite("delays", &Script::default());
+    story.ready("delays").await;
+}
+
 async fn a_new_revision_that_fails_for_what_may_pass_has_its_time(story: &mut Story) {
     running(story).await;
     let denied = Script {
@@ -182,6 +202,7 @@ async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &
 }
 
 stories![
+    a_job_before_a_record_that_it_cannot_process_is_stalled_until_that_is_behind_it,
     a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back,
     a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once,
     a_new_revision_that_fails_for_what_may_pass_has_its_time,

@@ -194,6 +194,27 @@ async fn a_running_job_whose_edit_cannot_be_read_is_not_ready_before_it_can(stor
     assert_eq!(story.runner("delays"), Some(1), "it was never touched");
 }
 
+async fn state_of_a_later_release_is_left_alone(story: &mut Story) {
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "image": "runtime:1" }),
+    );
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    let before = story.head("delays");
+    story.storage(HeadStore::Later);
+    story.edit("delays", json!({ "suspend": false, "image": "runtime:0" }));
+    let message = story.stalled("delays", "UnsupportedVersion").await;
+    assert!(message.contains("use a newer release"), "{message}");
+    story.pass(5 * MINUTE).await;
+    assert_eq!(story.head("delays"), before);
+    assert_eq!(story.pods(), Vec::<String>::new());
+    story.storage(HeadStore::Fine);
+    story.ready("delays").await;
+}
+
 async fn wrong_credentials_are_stalled_with_bucket_and_action_and_recover_by_themselves(
     story: &mut Story,
 ) {
@@ -431,6 +452,7 @@ async fn run_and_delete(story: &mut Story) -> streamkeeper_protocol::head::Head 
 }
 
 stories![
+    state_of_a_later_release_is_left_alone,
     a_new_job_runs_and_says_so,
     a_job_without_storage_is_stalled_and_runs_once_the_operator_has_a_default,
     sql_that_does_not_compile_is_stalled_with_its_position_and_runs_once_corrected,

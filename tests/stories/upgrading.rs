@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
+use streamkeeper::api::v1alpha1::{Outcome, Step, TransitionKind};
 use streamkeeper_protocol::head::RunState;
 
 use crate::support::{
@@ -87,6 +87,62 @@ async fn an_upgrade_hands_over_and_retires_the_old_revision(story: &mut Story) {
             && events.contains(&"UpgradeCompleted".to_owned()),
         "{events:?}"
     );
+}
+
+async fn an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once(story: &mut Story) {
+    running(story).await;
+    let before = untouched(story);
+    let never = Script {
+        savepoint_hangs: true,
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &never);
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "snapshots": { "onUpgrade": "Take" } }),
+    );
+    story
+        .until("it waits for its snapshot", |story| {
+            let transition = story.status("delays").transition;
+            let step = transition.map(|transition| transition.step);
+            step == Some(Step::HandingOver) && !story.snapshots().is_empty()
+        })
+        .await;
+    story.pass(MINUTE).await;
+    story.edit("delays", json!({ "image": "runtime:1" }));
+    let asked = story.now();
+    story.ready("delays").await;
+    let took = story.now().duration_since(asked).unsigned_abs();
+    assert!(took < MINUTE, "{took:?}");
+    assert_eq!(untouched(story), before);
+    assert_eq!(story.status("delays").history[0].result, Outcome::Cancelled);
+}
+
+async fn an_upgrade_heals_a_job_whose_worker_cannot_start(story: &mut Story) {
+    running(story).await;
+    story.world().kubelets.wait = 10 * MINUTE;
+    for _ in 0..3 {
+        let exit = Exit::error("cannot allocate the buffer pool");
+        story.kill("delays-r1-1", exit);
+        story.pass(11 * MINUTE).await;
+    }
+    story.kill(
+        "delays-r1-1",
+        Exit::error("cannot allocate the buffer pool"),
+    );
+    story.stalled("delays", "CrashLooping").await;
+    story.edit(
+        "delays",
+        json!({ "image": "runtime:2", "snapshots": { "onUpgrade": "Take" } }),
+    );
+    let asked = story.now();
+    story.ready("delays").await;
+    let took = story.now().duration_since(asked).unsigned_abs();
+    assert!(
+        took < 2 * MINUTE,
+        "{took:?}: it waited for a worker that does not come"
+    );
+    assert_eq!(story.runner("delays"), Some(2));
 }
 
 async fn an_upgrade_to_a_missing_image_never_touches_the_running_revision(story: &mut Story) {
@@ -473,6 +529,8 @@ async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
 
 stories![
     an_upgrade_hands_over_and_retires_the_old_revision,
+    an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once,
+    an_upgrade_heals_a_job_whose_worker_cannot_start,
     an_upgrade_to_a_missing_image_never_touches_the_running_revision,
     an_upgrade_with_incompatible_state_is_refused_with_the_reason,
     an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_revision,

@@ -20,6 +20,8 @@ pub struct Cluster {
     pub lost: BTreeSet<String>,
     /// Why no node takes another pod, if none does.
     pub full: Option<String>,
+    /// How many pods there is room for, if that is limited.
+    pub room: Option<usize>,
 }
 
 /// Names of the nodes.

@@ -59,7 +59,7 @@ enum State {
 pub struct Container {
     state: State,
     pub restarts: i32,
-    last: Option<Exit>,
+    last: Option<(Exit, Timestamp)>,
     ip: String,
     /// What the status of its pod shows.
     shown: Option<(State, i32)>,
@@ -154,7 +154,16 @@ fn schedule(world: &mut World, mut pod: Value, namespace: &str, name: &str) {
         world.store.put(&PODS, namespace, name, None);
         return;
     }
-    if let Some(why) = &world.cluster.full {
+    let placed = world.store.all(&PODS);
+    let placed = placed
+        .iter()
+        .filter(|pod| !pod["spec"]["nodeName"].is_null());
+    let is_full = world
+        .cluster
+        .room
+        .is_some_and(|room| placed.count() >= room);
+    let full = is_full.then(|| "0/3 nodes are available: 3 Insufficient memory".to_owned());
+    if let Some(why) = world.cluster.full.as_ref().or(full.as_ref()) {
         if pod["status"]["conditions"].is_null() {
             let condition = json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why, "lastTransitionTime": rfc3339(now) });
             pod["status"] = json!({ "phase": "Pending", "conditions": [condition] });
@@ -206,7 +215,7 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
         State::Running => match exit {
             None => State::Running,
             Some(exit) => {
-                container.last = Some(exit);
+                container.last = Some((exit, now));
                 // The first restart is at once, the next after 10 s, 20 s, ...
                 let wait = match container.restarts {
                     0 => Duration::ZERO,
@@ -271,7 +280,7 @@ fn status(container: &Container, pod: &Value, now: Timestamp) -> Value {
             json!({ "waiting": { "reason": "CrashLoopBackOff", "message": format!("back-off restarting failed container {CONTAINER}") } })
         }
     };
-    let last = container.last.as_ref().map(|exit| json!({ "terminated": { "exitCode": exit.code, "reason": exit.reason, "message": exit.message } }));
+    let last = container.last.as_ref().map(|(exit, at)| json!({ "terminated": { "exitCode": exit.code, "reason": exit.reason, "message": exit.message, "finishedAt": rfc3339(*at) } }));
     let mut conditions = pod["status"]["conditions"]
         .as_array()
         .cloned()

@@ -188,6 +188,9 @@ pub struct RestoreRequest {
     /// What was wrong and what to do, or which revision went on from which checkpoint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// Hash of the content that was to go on from there: with other content, what failed is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// A restore.

@@ -4,7 +4,11 @@ use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use streamkeeper_protocol::job_api::Operation;
 
-use super::super::{context::Context, error::ReconcileError, observe::operation_of};
+use super::super::{
+    context::Context,
+    error::ReconcileError,
+    observe::{held_storage, operation_of},
+};
 use crate::{
     api::v1alpha1::{DeletionPolicy, StreamJob, StreamSnapshot},
     kube_ext::{bounded, get},
@@ -83,7 +87,8 @@ fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {
         deleting: job.metadata.deletion_timestamp.is_some(),
         suspended: job.spec.suspend,
         completed: status.is_some_and(|status| status.completion_time.is_some()),
-        storage: ResolvedStorage::of(job, &context.settings).map_err(|error| error.to_string()),
+        storage: ResolvedStorage::of(job, &context.settings, held_storage(job, context).as_ref())
+            .map_err(|error| error.to_string()),
     }
 }
 

@@ -126,7 +126,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
 /// Contents of the old and the new revision.
 pub(super) static RECORDS: LazyLock<[RevisionRecord; 2]> = LazyLock::new(|| {
     [Asked::Same, Asked::Upgrade]
-        .map(|asked| RevisionRecord::of(&spec(asked), "SELECT 1", &SETTINGS).unwrap())
+        .map(|asked| RevisionRecord::of(&spec(asked), "SELECT 1", &SETTINGS, None).unwrap())
 });
 static JOBS: LazyLock<Vec<StreamJob>> = LazyLock::new(|| ASKED.map(spec).to_vec());
 

@@ -479,6 +479,7 @@ fn standing(record: &RevisionRecord, revision: u64, pods: u32) -> RevisionFacts 
                     reason: "Error".to_owned(),
                     exit_code: 1,
                     message: "panicked".to_owned(),
+                    at: None,
                 }),
                 ..PodFacts::default()
             })

@@ -126,8 +126,10 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
     if asked.is_none() && draft.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
         match draft.save(transition, Trigger::Upgrade, None) {
             Saved::Done => {}
+            // Nothing was asked of the old revision yet.
             Saved::Begun(message) | Saved::Waiting(message) => {
-                return verdict(transition, message);
+                return reconsider(draft, transition, from, to)
+                    .unwrap_or_else(|| verdict(transition, message));
             }
             Saved::Failed(why) => {
                 return match reconsider(draft, transition, from, to) {
@@ -208,6 +210,16 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
     if facts.stateful_set.is_none() && facts.pods.is_empty() {
         return Some("its pods are gone".to_owned());
     }
+    let since = draft
+        .status
+        .transition
+        .as_ref()
+        .map_or(draft.input.now, |transition| transition.since.0);
+    let lost_cause = draft
+        .input
+        .ailment(revision, since)
+        .filter(|ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled))
+        .map(|ailment| ailment.message);
     if let Some(report) = draft.input.report(revision) {
         let error = report.error.as_ref().map(|error| error.message.clone());
         return match report.phase {
@@ -216,8 +228,9 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
                 .last_failure
                 .as_ref()
                 .map(|failure| failure.message.clone()),
+            // Without all its workers it takes no savepoint, and these do not come.
+            JobPhase::WaitingForWorkers => lost_cause,
             JobPhase::Standby
-            | JobPhase::WaitingForWorkers
             | JobPhase::Restoring
             | JobPhase::Running
             | JobPhase::Rescaling
@@ -227,14 +240,5 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
             | JobPhase::Fenced => None,
         };
     }
-    let since = draft
-        .status
-        .transition
-        .as_ref()
-        .map_or(draft.input.now, |transition| transition.since.0);
-    draft
-        .input
-        .ailment(revision, since)
-        .filter(|ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled))
-        .map(|ailment| ailment.message)
+    lost_cause
 }

@@ -330,6 +330,7 @@ fn failed(
     let message = format!(
         "revision {to} failed after it took over ({why}) and stays, because spec.upgrade.onFailure is Pause; correct the spec, or set it back"
     );
+    draft.reject(to, Stalled::ProgressDeadlineExceeded, &message);
     draft.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(Stalled::ProgressDeadlineExceeded, message)
 }

@@ -342,6 +342,9 @@ impl Process {
 
     /// A savepoint beside the running job: a checkpoint, copied.
     fn save(&mut self, around: &mut Surroundings<'_>, head: &Head, request: &SavepointRequest) {
+        if self.script.savepoint_hangs {
+            return;
+        }
         let call = JobCall::Savepoint(request.clone());
         if let Some(why) = self.script.savepoint_fails.clone() {
             self.give_up(&call, OperationResult::Failed { why });

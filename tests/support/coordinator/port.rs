@@ -12,13 +12,13 @@ use streamkeeper::{
         Fact, JobCall, ResolvedStorage,
         snapshot::{Content, Trouble, TroubleKind, Work},
     },
-    storage::{Folders, Heads, Progress, folders::Outcome},
+    storage::{Folders, Heads, Progress, folders::Outcome, heads::unreadable},
 };
 use streamkeeper_protocol::{
-    head::Head,
+    head::{Head, HeadError},
     job_api::{JobError, Operation, Preflight, Report},
 };
-use streamkeeper_storage::StorageError;
+use streamkeeper_storage::{HeadAccessError, StorageError};
 
 use super::process::{Process, Surroundings};
 use crate::support::{
@@ -38,16 +38,18 @@ pub enum Store {
     Down,
     /// It knows no conditional writes.
     Careless,
+    /// What it holds was written by a later release.
+    Later,
 }
 
 impl Store {
     /// What a coordinator says about it.
     pub fn trouble(&self) -> Option<JobError> {
         let error = self.error("s3://streams/prod/flights/delays/HEAD.json")?;
-        let reason = if matches!(self, Self::Denied) {
-            "StorageAccessDenied"
-        } else {
-            "StorageUnreachable"
+        let reason = match self {
+            Self::Denied => "StorageAccessDenied",
+            Self::Later => "RestoreFailed",
+            Self::Fine | Self::Down | Self::Careless => "StorageUnreachable",
         };
         Some(JobError {
             reason: reason.to_owned(),
@@ -55,9 +57,19 @@ impl Store {
         })
     }
 
+    /// What reading such a HEAD comes to.
+    fn later() -> HeadError {
+        Head::parse(br#"{"v": 9, "min_reader": 9}"#).expect_err("a record of a later release")
+    }
+
     fn error(&self, at: &str) -> Option<StorageError> {
         match self {
             Self::Fine | Self::Careless => None,
+            Self::Later => Some(StorageError::Invalid {
+                action: "read HEAD",
+                at: at.to_owned(),
+                detail: Self::later().to_string(),
+            }),
             Self::Denied => Some(StorageError::AccessDenied {
                 action: "GetObject",
                 at: at.to_owned(),
@@ -205,6 +217,10 @@ impl Heads for JobPort {
             let at = format!("{}/{namespace}/{name}/HEAD.json", storage.uri);
             match (&world.jobs.storage, world.jobs.storage.error(&at)) {
                 (Store::Denied, Some(error)) => Fact::denied(error.to_string()),
+                (Store::Later, Some(_)) => unreadable(&HeadAccessError::Head {
+                    at,
+                    source: Store::later(),
+                }),
                 (_, Some(error)) => Fact::unknown(error.to_string()),
                 (_, None) => Fact::Known(
                     world
@@ -237,7 +253,7 @@ impl Folders for JobPort {
             if let Some(error) = world.jobs.storage.error(&at) {
                 let kind = match world.jobs.storage {
                     Store::Denied => TroubleKind::Denied,
-                    Store::Fine | Store::Down | Store::Careless => TroubleKind::Down,
+                    Store::Fine | Store::Down | Store::Careless | Store::Later => TroubleKind::Down,
                 };
                 return Err(trouble(kind, error.to_string()));
             }

@@ -53,7 +53,7 @@ static RECORDS: LazyLock<Vec<RevisionRecord>> = LazyLock::new(|| {
                 workers: 1,
                 suspended: false,
             };
-            RevisionRecord::of(&bare(spec), SQL, &SETTINGS).unwrap()
+            RevisionRecord::of(&bare(spec), SQL, &SETTINGS, None).unwrap()
         })
         .collect()
 });

@@ -1,0 +1,202 @@
+//! How the revision that has the job does, when no transition is in progress.
+
+use k8s_openapi::jiff::Timestamp;
+use streamkeeper_protocol::job_api::{JobPhase, Report};
+
+use super::{
+    draft::{Draft, Verdict},
+    observed::Fact,
+    situation::Wanted,
+};
+use crate::api::{
+    condition::{self, Reconciling, Stalled},
+    names::revision_name,
+    v1alpha1::Outcome,
+};
+
+/// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a checkpoint says that it gets on.
+pub(super) fn paused(draft: &Draft<'_>, current: u64) -> Option<Verdict> {
+    let rejected = draft.status.rejected.as_ref()?;
+    let gets_on = draft.input.report(current).is_some_and(|report| {
+        report.phase == JobPhase::Completed
+            || report.phase == JobPhase::Running && report.checkpoints_in_attempt > 0
+    });
+    let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
+    (rejected.revision == current && !gets_on)
+        .then(|| Verdict::Stalled(reason, rejected.message.clone()))
+}
+
+/// How the revision that has the job does.
+pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
+    if let Some(verdict) = paused(draft, current) {
+        return verdict;
+    }
+    let crash = draft
+        .input
+        .ailment(current, Timestamp::UNIX_EPOCH)
+        .filter(|ailment| ailment.settled);
+    let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
+    let Some(report) = draft.input.report(current) else {
+        let why = match &draft.input.revision(current).report {
+            Fact::Unknown(unknown) => unknown.why.clone(),
+            Fact::Known(other) => format!("it says that it is revision {}", other.revision),
+        };
+        return match crash {
+            Some(ailment) => Verdict::Stalled(ailment.reason, ailment.message),
+            None => restoring(format!(
+                "the coordinator of revision {current} does not answer: {why}"
+            )),
+        };
+    };
+    let failure = report
+        .last_failure
+        .as_ref()
+        .map_or(String::new(), |failure| format!(": {}", failure.message));
+    match report.phase {
+        // A record at which it fails again and again is before it, until a checkpoint is behind it.
+        JobPhase::Running
+            if report
+                .error
+                .as_ref()
+                .and_then(|error| Stalled::named(&error.reason))
+                == Some(Stalled::BadRecord) =>
+        {
+            failed(report)
+        }
+        JobPhase::Running => running(draft, report),
+        JobPhase::Completed => {
+            Verdict::Completed("all input was read and its output committed".to_owned())
+        }
+        JobPhase::Failed => failed(report),
+        JobPhase::BackingOff
+        | JobPhase::WaitingForWorkers
+        | JobPhase::Restoring
+        | JobPhase::Standby
+        | JobPhase::Fenced
+        | JobPhase::Stopped => match (crash, &report.error) {
+            (Some(ailment), _) => Verdict::Stalled(ailment.reason, ailment.message),
+            (None, Some(_)) => failed(report),
+            (None, None) => {
+                let absent = absent(draft, current, report);
+                restoring(format!("{}{absent}", describe(report, &failure)))
+            }
+        },
+        JobPhase::Rescaling => Verdict::Reconciling(
+            Reconciling::Rescaling,
+            "the job moves to another number of workers".to_owned(),
+        ),
+        JobPhase::Stopping => {
+            restoring("the coordinator is ending; its successor goes on".to_owned())
+        }
+    }
+}
+
+/// Why the first worker that the job waits for is not there, as far as Kubernetes says it.
+fn absent(draft: &Draft<'_>, current: u64, report: &Report) -> String {
+    let mut missing = report.workers.iter().filter(|worker| !worker.registered);
+    let Some(worker) = missing.next() else {
+        return String::new();
+    };
+    let facts = draft.input.revision(current);
+    let Some(pod) = facts.pods.iter().find(|pod| pod.ordinal == worker.index) else {
+        let job = draft.input.job.metadata.name.as_deref().unwrap_or_default();
+        let set = revision_name(job, current);
+        return format!(
+            "; worker {} has no pod: if none appears, kubectl describe statefulset {set} says why",
+            worker.index
+        );
+    };
+    let node = pod.node.as_deref().unwrap_or("unknown");
+    if pod.node_lost_since.is_some() {
+        let after = draft.input.settings.node_lost_timeout.as_secs();
+        return format!(
+            "; node {node} of pod {} does not answer, {after} s after it was lost the pod is removed and started elsewhere",
+            pod.name
+        );
+    }
+    let ailment = draft.input.ailment(current, draft.input.now);
+    ailment.map_or_else(String::new, |ailment| format!("; {}", ailment.message))
+}
+
+fn describe(report: &Report, failure: &str) -> String {
+    let missing: Vec<String> = report
+        .workers
+        .iter()
+        .filter(|worker| !worker.registered)
+        .map(|worker| worker.index.to_string())
+        .collect();
+    match report.phase {
+        JobPhase::BackingOff => format!("the job failed and is restarted after a pause{failure}"),
+        JobPhase::WaitingForWorkers if !missing.is_empty() => {
+            format!("waiting for workers {}{failure}", missing.join(", "))
+        }
+        JobPhase::WaitingForWorkers => format!("waiting for the workers{failure}"),
+        JobPhase::Restoring => format!("restoring the last checkpoint{failure}"),
+        JobPhase::Standby | JobPhase::Fenced | JobPhase::Stopped => {
+            "the coordinator has not taken the job back yet".to_owned()
+        }
+        JobPhase::Running
+        | JobPhase::Rescaling
+        | JobPhase::Stopping
+        | JobPhase::Completed
+        | JobPhase::Failed => "the job runs".to_owned(),
+    }
+}
+
+fn failed(report: &Report) -> Verdict {
+    let Some(error) = &report.error else {
+        return Verdict::Stalled(
+            Stalled::RestoreFailed,
+            "the job cannot go on; read the log of its first pod".to_owned(),
+        );
+    };
+    Verdict::Stalled(
+        Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed),
+        error.message.clone(),
+    )
+}
+
+fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
+    let asked = draft.input.job.spec.restore_from.as_ref();
+    if let (Some(asked), Some(acted)) = (asked, &draft.status.restore_from)
+        && acted.result == Outcome::Failed
+        && acted.value == asked.value()
+    {
+        return Verdict::Stalled(Stalled::RestoreFailed, acted.message.clone());
+    }
+    if let Some(rejected) = &draft.status.rejected {
+        let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
+        return Verdict::Stalled(reason, rejected.message.clone());
+    }
+    match &draft.wanted {
+        Wanted::Invalid(why) => Verdict::Stalled(
+            Stalled::InvalidSpec,
+            format!("{why}; revision {} runs on", report.revision),
+        ),
+        Wanted::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(draft), else false) => {
+            Verdict::Reconciling(
+                Reconciling::Preparing,
+                format!(
+                    "revision {} runs; whether the spec asks for another is not known yet: {why}",
+                    report.revision
+                ),
+            )
+        }
+        Wanted::Unknown(why) => Verdict::Ready(format!(
+            "revision {} runs; whether its SQL text changed since is not known: {why}",
+            report.revision
+        )),
+        Wanted::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
+    }
+}
+
+/// Whether this very spec was found to be in force before: then an API server that does not answer for a moment changes nothing.
+fn was_ready(draft: &Draft<'_>) -> bool {
+    let status = draft.input.job.status.as_ref();
+    status
+        .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
+        .is_some_and(|ready| {
+            ready.status == "True"
+                && ready.observed_generation == draft.input.job.metadata.generation
+        })
+}
