@@ -26,7 +26,7 @@ const EVERYTHING: [&str; 23] = [
     "storage.credentialsSecret=s3",
     "operator.watchNamespaces={flights,trains}",
     "operator.watchNodes=true",
-    "operator.affinity.nodeAffinity.x=y",
+    "operator.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=zone",
     "operator.priorityClassName=system-cluster-critical",
     "networkPolicy.enabled=true",
     "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
@@ -92,8 +92,14 @@ fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
             "operator.leaderElection.leaseDuration=soon",
             "leaseDuration",
         ),
+        ("operator.leaderElection.leaseDuration=2s", "leaseDuration"),
         ("storage.s3.uri=bucket/prefix", "uri"),
         ("operator.nodeLostTimeout=soon", "nodeLostTimeout"),
+        ("operator.nodeLostTimeout=0s", "nodeLostTimeout"),
+        ("operator.resources.limits.memory=lots", "memory"),
+        ("operator.resources.limit.memory=1Gi", "limit"),
+        ("operator.affinity.nodeAffinity.x=y", "nodeAffinity"),
+        ("networkPolicy.metricsFrom[0].app=x", "metricsFrom"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("metrics.service=maybe", "service"),
         ("tls.enabled=maybe", "enabled"),
@@ -211,9 +217,39 @@ fn every_value_is_described_and_known_to_the_schema() {
     let schema: Value =
         serde_json::from_str(include_str!("../charts/streamkeeper/values.schema.json")).unwrap();
     knows(&schema, &values, "");
+    for (path, comment) in described(text) {
+        let pointer = format!("/properties/{}", path.join("/properties/"));
+        let in_schema = schema.pointer(&format!("{pointer}/description"));
+        assert_eq!(in_schema, Some(&json!(comment)), "{pointer}");
+    }
 }
 
-/// Every object of ours names all of its fields; those of Kubernetes are left to Kubernetes.
+/// What stands in comments above keys, each with the path of its key.
+fn described(text: &str) -> Vec<(Vec<&str>, String)> {
+    let mut found = Vec::new();
+    let mut path: Vec<(usize, &str)> = Vec::new();
+    let mut comment: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let words = line.trim_start();
+        if let Some(words) = words.strip_prefix("# ") {
+            comment.push(words);
+            continue;
+        }
+        let above = std::mem::take(&mut comment).join(" ");
+        let Some((key, _)) = words.split_once(':').filter(|_| !words.starts_with('-')) else {
+            continue;
+        };
+        let depth = line.len() - words.len();
+        path.retain(|(outer, _)| *outer < depth);
+        path.push((depth, key));
+        if !above.is_empty() {
+            found.push((path.iter().map(|(_, key)| *key).collect(), above));
+        }
+    }
+    found
+}
+
+/// Every object of ours names all of its fields.
 fn knows(schema: &Value, values: &Value, path: &str) {
     let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else {
         return;
