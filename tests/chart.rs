@@ -100,6 +100,7 @@ fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
         ("operator.resources.limit.memory=1Gi", "limit"),
         ("operator.affinity.nodeAffinity.x=y", "nodeAffinity"),
         ("networkPolicy.metricsFrom[0].app=x", "metricsFrom"),
+        ("networkPolicy.s3To[0].ipBlock.address=x", "s3To"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("metrics.service=maybe", "service"),
         ("tls.enabled=maybe", "enabled"),
@@ -333,6 +334,34 @@ fn a_network_policy_lets_the_operator_reach_what_it_needs() {
     assert_eq!(ports("http://s3.storage.svc:8333"), with(&[8333]));
     assert_eq!(ports("http://s3.storage.svc"), with(&[80]));
     assert_eq!(ports("https://s3.storage.svc/x"), with(&[]));
+}
+
+#[test]
+fn a_network_policy_names_addresses_where_the_values_do() {
+    let to = |values: &[&str]| -> Vec<Value> {
+        let objects = render(&[&["networkPolicy.enabled=true"], values].concat());
+        let rules = &only(&objects, "NetworkPolicy")["spec"]["egress"];
+        let rules = rules.as_array().unwrap().iter();
+        rules.map(|rule| rule["to"].clone()).collect()
+    };
+    let anywhere = to(&[]);
+    let open = anywhere.iter().filter(|to| to.is_null()).count();
+    assert_eq!((anywhere.len(), open), (4, 3), "job pods are named always");
+    for value in ["dnsTo", "apiServerTo", "s3To"] {
+        let named = to(&[&format!("networkPolicy.{value}[0].ipBlock.cidr=10.0.0.0/8")]);
+        let block = json!([{ "ipBlock": { "cidr": "10.0.0.0/8" } }]);
+        assert_eq!(named.iter().filter(|to| **to == block).count(), 1);
+        assert_eq!(named.iter().filter(|to| to.is_null()).count(), open - 1);
+    }
+}
+
+#[test]
+fn a_network_policy_without_a_port_of_s3_allows_none() {
+    let objects = render(&["networkPolicy.enabled=true", "networkPolicy.s3Ports=null"]);
+    let rules = &only(&objects, "NetworkPolicy")["spec"]["egress"];
+    let rules = rules.as_array().unwrap();
+    assert_eq!(rules.len(), 3);
+    assert!(rules.iter().all(|rule| rule["ports"].is_array()));
 }
 
 #[test]
