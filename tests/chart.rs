@@ -10,7 +10,9 @@
 #[path = "support/helm.rs"]
 mod helm;
 
-use helm::{chart, helm, of_kind, render};
+use std::collections::BTreeSet;
+
+use helm::{chart, helm, of_kind, render, render_in};
 use serde_json::{Value, json};
 use streamkeeper::api::crd;
 
@@ -373,8 +375,16 @@ fn view_edit_and_admin_include_every_crd() {
         .collect();
     assert!(!plurals.is_empty());
     for (role, to, verb) in [
-        ("streamkeeper-view", &["view"][..], "get"),
-        ("streamkeeper-edit", &["edit", "admin"][..], "create"),
+        (
+            "streamkeeper-system:streamkeeper-view",
+            &["view"][..],
+            "get",
+        ),
+        (
+            "streamkeeper-system:streamkeeper-edit",
+            &["edit", "admin"][..],
+            "create",
+        ),
     ] {
         let roles = of_kind(&objects, "ClusterRole");
         let role = roles
@@ -395,11 +405,9 @@ fn view_edit_and_admin_include_every_crd() {
         }
     }
     let none = render(&["rbac.aggregate=false"]);
-    assert!(
-        !of_kind(&none, "ClusterRole")
-            .iter()
-            .any(|role| role["metadata"]["name"] == "streamkeeper-view")
-    );
+    assert!(!of_kind(&none, "ClusterRole").iter().any(|role| {
+        !role["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-view"].is_null()
+    }));
 }
 
 #[test]
@@ -429,6 +437,27 @@ fn an_operator_of_some_namespaces_has_a_role_in_each_and_none_for_the_cluster_bu
     ]);
     assert!(of_kind(&without, "ClusterRole").is_empty());
     assert!(of_kind(&without, "ClusterRoleBinding").is_empty());
+}
+
+#[test]
+fn releases_of_one_name_in_two_namespaces_share_nothing_but_the_crds() {
+    let objects = |namespace: &str, values: &[&str]| -> BTreeSet<String> {
+        let named = render_in(namespace, values).into_iter().map(|object| {
+            let name = &object["metadata"];
+            format!("{} {} {}", object["kind"], name["namespace"], name["name"])
+        });
+        named.collect()
+    };
+    for (one, other) in [
+        (&[] as &[&str], &["crds.install=false"][..]),
+        (
+            &["operator.watchNamespaces={flights}"][..],
+            &["operator.watchNamespaces={trains}", "crds.install=false"][..],
+        ),
+    ] {
+        let (one, other) = (objects("a", one), objects("b", other));
+        assert!(one.is_disjoint(&other), "{one:#?} {other:#?}");
+    }
 }
 
 #[test]

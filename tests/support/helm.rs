@@ -53,14 +53,13 @@ pub fn chart() -> String {
 
 /// The objects that the chart makes with these values (`--set` each).
 pub fn render(values: &[&str]) -> Vec<Value> {
+    render_in("streamkeeper-system", values)
+}
+
+/// The same, of a release in this namespace.
+pub fn render_in(namespace: &str, values: &[&str]) -> Vec<Value> {
     let chart = chart();
-    let mut arguments = vec![
-        "template",
-        "streamkeeper",
-        &chart,
-        "--namespace",
-        "streamkeeper-system",
-    ];
+    let mut arguments = vec!["template", "streamkeeper", &chart, "--namespace", namespace];
     for value in values {
         arguments.extend(["--set", value]);
     }

@@ -2,6 +2,11 @@
 {{- .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- /* Of what has no namespace: releases of one name in two namespaces must not meet. The colon is in no name of either, so no two pairs read the same. */}}
+{{- define "streamkeeper.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "streamkeeper.name" .) -}}
+{{- end -}}
+
 {{- define "streamkeeper.labels" -}}
 app.kubernetes.io/name: streamkeeper
 app.kubernetes.io/component: operator
