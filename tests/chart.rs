@@ -492,6 +492,24 @@ fn the_master_key_is_made_once_and_mounted_or_is_ones_own() {
 }
 
 #[test]
+fn the_pod_of_a_test_that_passed_stays_for_its_logs_and_its_rights_go() {
+    let objects = render(&[]);
+    let hooks = objects
+        .iter()
+        .filter(|object| object["metadata"]["annotations"]["helm.sh/hook"] == "test");
+    let mut stays = Vec::new();
+    for hook in hooks {
+        let policy = &hook["metadata"]["annotations"]["helm.sh/hook-delete-policy"];
+        let policy = policy.as_str().unwrap();
+        assert!(policy.contains("before-hook-creation"), "{policy}");
+        if !policy.contains("hook-succeeded") {
+            stays.push(&hook["kind"]);
+        }
+    }
+    assert_eq!(stays, ["Pod"]);
+}
+
+#[test]
 fn selectors_find_what_they_are_meant_for() {
     for values in [&[] as &[&str], &EVERYTHING] {
         let objects = render(values);
