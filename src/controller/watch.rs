@@ -378,7 +378,7 @@ fn jobs_of_nodes(
                 Err(error) if is_forbidden(&error) => {
                     if nodes.unseen() {
                         tracing::warn!(
-                            "nodes may not be listed: pods on a lost node are left to Kubernetes, which takes minutes; grant list and watch of nodes"
+                            "nodes may not be listed: pods of a lost node stay away until it is back or its Node is deleted; grant list and watch of nodes"
                         );
                     }
                     HashSet::new()
