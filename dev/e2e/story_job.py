@@ -156,7 +156,7 @@ class BadInput(JobStory):
 
 
 class Storage(JobStory):
-    def test_wrong_credentials_are_named_with_bucket_and_action_and_heal_by_themselves(self) -> None:
+    def test_wrong_credentials_are_named_with_bucket_and_action_and_heal_once_pods_are_new(self) -> None:
         self.upload({"a.json": ['{"name":"x","n":1}'] * 10})
         self.kubectl.apply(s3.credentials(self.namespace, s3.SECRET, self.access, "wrong" * 8))
         self.kubectl.apply(manifest(self.counting()))

@@ -317,6 +317,47 @@ async fn suspending_in_the_middle_of_an_upgrade_keeps_the_state(story: &mut Stor
     );
 }
 
+async fn suspending_in_the_middle_of_a_rescale_keeps_the_state(story: &mut Story) {
+    running(story).await;
+    story.edit("delays", json!({ "workers": { "replicas": 4 } }));
+    story.effect("call rescale").await;
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    let stopped = story.head("delays").expect("a HEAD");
+    assert_eq!(
+        (stopped.workers, stopped.state),
+        (4, RunState::Stopped),
+        "it has moved before it stopped"
+    );
+    assert!(story.pods().is_empty());
+    story.edit("delays", json!({ "suspend": false }));
+    story.ready("delays").await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!((head.revision, head.workers), (1, 4));
+    let numbers = [&stopped, &head].map(|head| head.last.as_ref().map(|last| last.checkpoint));
+    assert!(numbers[0].is_some() && numbers[0] <= numbers[1]);
+}
+
+async fn suspending_while_workers_are_added_cancels_the_rescale(story: &mut Story) {
+    running(story).await;
+    story.world().cluster.full = Some("0/3 nodes are available: 3 Insufficient cpu".to_owned());
+    story.edit("delays", json!({ "workers": { "replicas": 4 } }));
+    story.stalled("delays", "Unschedulable").await;
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    let stopped = story.head("delays").expect("a HEAD");
+    assert_eq!(
+        (stopped.workers, stopped.attempt, stopped.state),
+        (2, 1, RunState::Stopped),
+        "it never moved"
+    );
+    assert!(story.pods().is_empty());
+    story.world().cluster.full = None;
+    story.edit("delays", json!({ "suspend": false }));
+    story.ready("delays").await;
+    assert_eq!(story.head("delays").map(|head| head.workers), Some(4));
+}
+
 async fn a_suspension_that_cannot_be_carried_out_can_be_taken_back(story: &mut Story) {
     story.script(
         "runtime:1",
@@ -406,6 +447,8 @@ stories![
     deletion_of_a_suspended_job_ends,
     deletion_with_its_namespace_ends,
     deletion_in_the_middle_of_an_upgrade_ends_with_everything_gone,
+    suspending_in_the_middle_of_a_rescale_keeps_the_state,
+    suspending_while_workers_are_added_cancels_the_rescale,
     suspending_in_the_middle_of_an_upgrade_keeps_the_state,
     a_suspension_that_cannot_be_carried_out_can_be_taken_back,
     deletion_asks_a_successor_again_whose_last_checkpoint_failed,
