@@ -1,1 +1,5 @@
-"""A job under load through many seeded faults in every transition, with a ledger at the end: `make faults`."""
+"""A job under load through many seeded faults in every transition, with a ledger at the end: `make faults`.
+
+In reading order: `load` (the job, what feeds it, the ledger), `world` (who is there, and whether a fault came about), `strikes` (the faults), `transitions` (what they strike in the middle of), `run`
+(the command).
+"""

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dev.demo import run  # noqa: E402
 from dev.demo.watch import RETRY, Job, settled  # noqa: E402
 from dev.e2e import stage  # noqa: E402
-from dev.faults import acts, load  # noqa: E402
+from dev.faults import load, strikes, transitions  # noqa: E402
+from dev.faults.world import Missed, World  # noqa: E402
 from dev.lib import diagnose, narrate, wait  # noqa: E402
 from dev.lib.cluster import Local, Unsupported, choose  # noqa: E402
 from dev.lib.kubectl import CommandFailed, Kubectl, Object  # noqa: E402
@@ -59,7 +60,7 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
     narrate.heading(f"{rounds} faults, seed {seed}")
     dice = random.Random(seed)
     job = Job(cluster, "load", NAMESPACE)
-    world = acts.World(cluster, job, dice)
+    world = World(cluster, job, dice)
     access, secret = s3.keys(cluster.kubectl)
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     job.kubectl.apply(s3.credentials(NAMESPACE, s3.SECRET, access, secret))
@@ -91,10 +92,10 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
     return verdict.exact
 
 
-def strike(world: acts.World, rounds: int, pauses: dict[str, list[float]], struck: dict[str, int]) -> None:
+def strike(world: World, rounds: int, pauses: dict[str, list[float]], struck: dict[str, int]) -> None:
     """One round. A fault that found nobody to strike does not count."""
-    transition, _, again = world.dice.choices(acts.TRANSITIONS, [weight for _, weight, _ in acts.TRANSITIONS])[0]
-    fault = world.dice.choices([fault for fault, _ in acts.FAULTS], [weight for _, weight in acts.FAULTS])[0]
+    transition, _, again = world.dice.choices(transitions.TRANSITIONS, [weight for _, weight, _ in transitions.TRANSITIONS])[0]
+    fault = world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS])[0]
     delay = world.dice.uniform(0, 4)
     name = f"{transition.__name__.replace('_', ' ')} + {fault.__name__.replace('_', ' ')}"
     number = sum(struck.values()) + 1
@@ -103,18 +104,22 @@ def strike(world: acts.World, rounds: int, pauses: dict[str, list[float]], struc
         transition(world)
         time.sleep(delay)
         seen = world.job.object().get("status", {}).get("transition") or {}
-        victim = fault(world)
+        missed = False
+        try:
+            victim = fault(world)
+        except Missed as why:
+            missed, victim = True, f"missed: {why}"
         if again:
             world.apply()
         measured = recovered(world, _checkpoint(world.job), began, step)
-        if victim != acts.NOBODY:
+        if not missed:
             pauses[transition.__name__].append(measured)
             struck[fault.__name__] += 1
         middle = f"in {seen['kind']}/{seen['step']}" if seen else "while it ran"
         step.result(f"{victim}, {middle}; longest pause {measured:.1f} s")
 
 
-def recovered(world: acts.World, before: int, began: int, step: narrate.Step) -> float:
+def recovered(world: World, before: int, began: int, step: narrate.Step) -> float:
     """The spec is in force, the nodes are there, records flow, and two checkpoints after the fault are complete: the first may have been under way. Answers the longest pause since `began`."""
     for node in world.cluster.node_names:
         world.cluster.kubectl.wait_condition("node", node, "Ready", seconds=90)

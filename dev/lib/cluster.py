@@ -108,6 +108,14 @@ class Local(Cluster):
     def ctr(self, index: int, *arguments: str) -> str:
         return _call(str(SCRIPT), "ctr", str(index), *arguments)
 
+    def inside(self, index: int, *arguments: str) -> str:
+        """What a command says that is run inside node `index`; raises `CommandFailed`, also when the node is off."""
+        return _call(str(SCRIPT), "inside", f"n{index}", *arguments)
+
+    def apiserver(self, verb: str) -> None:
+        """`stop` (it is killed) or `start`."""
+        _call(str(SCRIPT), "apiserver", verb)
+
     @property
     def node_names(self) -> list[str]:
         return sorted(o["metadata"]["name"] for o in self.kubectl.objects("nodes"))

@@ -79,9 +79,9 @@ class Kubectl:
         """Delete one object and wait until it is gone; fine when it is not there."""
         self.run("delete", kind, name, "--ignore-not-found", *args, timeout=300)
 
-    def delete_pod_by_force(self, name: str) -> None:
-        """Delete a pod at once and do not wait; fine when somebody was faster, as after the loss of its node."""
-        self.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+    def delete_pod_by_force(self, name: str) -> bool:
+        """Delete a pod at once and do not wait; whether there was one: somebody may have been faster, as after the loss of its node."""
+        return "deleted" in self.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 
     def wait_for(
         self,

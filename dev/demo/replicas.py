@@ -1,0 +1,20 @@
+"""Which replica of the operator leads, and which stand by."""
+
+from dev.demo.story import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.lib.kubectl import Kubectl, conditions
+
+LEASE = "streamkeeper"
+
+
+def holder(kubectl: Kubectl) -> tuple[str, str]:
+    """The pod that holds the Lease, and which life of its process; empty when nobody does."""
+    lease = kubectl.at(OPERATOR_NAMESPACE).get("lease", LEASE)
+    pod, _, life = (lease["spec"].get("holderIdentity") or "").rpartition("_")
+    return pod, life
+
+
+def ready(kubectl: Kubectl) -> list[str]:
+    """Pods of the operator that are ready and nobody has deleted."""
+    pods = kubectl.at(OPERATOR_NAMESPACE).objects("pods", OPERATOR_SELECTOR)
+    live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return sorted(pod["metadata"]["name"] for pod in live if conditions(pod).get("Ready", {}).get("status") == "True")

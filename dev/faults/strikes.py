@@ -1,0 +1,245 @@
+"""The faults. Each strikes, lasts for a while if it is of that kind, and is over when it returns whom it hit. One that hit nobody raises `Missed`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dev.demo import replicas
+from dev.demo.story import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
+from dev.faults.world import KUBELET, Missed, Process, World, answers
+from dev.lib import wait
+from dev.lib.kubectl import CommandFailed
+
+API_SERVER = 6443
+METRICS = 8080
+SUCCESSION = 40  # seconds until another replica leads: the Lease lasts 15
+
+
+def _kill(world: World, coordinator: bool) -> str:
+    process = world.process(world.job.namespace, world.pod(coordinator))
+    world.kill(process)
+    return process.pod
+
+
+@contextmanager
+def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
+    """Stops processes; they go on afterwards, whatever happens."""
+    try:
+        for process in processes:
+            world.stop(process)
+        yield
+    finally:
+        gone = [process.pod for process in processes if not world.go_on(process)]
+    if gone:
+        raise Missed(f"{', '.join(gone)} did not stand still but ended")
+
+
+def _freeze(world: World, coordinator: bool) -> str:
+    process = world.process(world.job.namespace, world.pod(coordinator))
+    with _stopped(world, [process]):
+        time.sleep(world.dice.uniform(4, 9))
+    return process.pod
+
+
+def kill_worker(world: World) -> str:
+    """kill -9 of a process that is not the coordinator's."""
+    return _kill(world, coordinator=False)
+
+
+def kill_coordinator(world: World) -> str:
+    """kill -9 of a coordinator's process."""
+    return _kill(world, coordinator=True)
+
+
+def freeze_coordinator(world: World) -> str:
+    """SIGSTOP of a coordinator for longer than its workers wait: it wakes up as a zombie."""
+    return _freeze(world, coordinator=True)
+
+
+def freeze_worker(world: World) -> str:
+    """The same of another worker."""
+    return _freeze(world, coordinator=False)
+
+
+def evict(world: World) -> str:
+    """A pod evicted, as a drain does."""
+    pod = world.pod(coordinator=world.dice.random() < 0.5)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": world.job.namespace}}
+    path = f"/api/v1/namespaces/{world.job.namespace}/pods/{pod}/eviction"
+    try:
+        world.job.kubectl.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    except CommandFailed as error:
+        if not error.not_found:
+            raise
+        raise Missed(f"{pod} was gone") from error
+    return pod
+
+
+def delete_pod(world: World) -> str:
+    """A pod deleted by force."""
+    pod = world.pod(coordinator=world.dice.random() < 0.5)
+    if not world.job.kubectl.delete_pod_by_force(pod):
+        raise Missed(f"{pod} was gone")
+    return pod
+
+
+# ------------------------------------------------------------ the operator
+
+
+def kill_operators(world: World) -> str:
+    """kill -9 of every operator process."""
+    hit = []
+    for pod in replicas.ready(world.cluster.kubectl):
+        process = world.process(OPERATOR_NAMESPACE, pod)
+        world.signal(process, "SIGKILL")
+        hit.append(process)
+    for process in hit:
+        if world.state(process):
+            raise Missed(f"{process.pod} lives")
+    return _named(process.pod for process in hit)
+
+
+def delete_operators(world: World) -> str:
+    """Every pod of the operator deleted at once."""
+    operator = world.cluster.kubectl.at(OPERATOR_NAMESPACE)
+    pods = [pod["metadata"]["name"] for pod in operator.objects("pods", OPERATOR_SELECTOR)]
+    return _named([pod for pod in pods if operator.delete_pod_by_force(pod)])
+
+
+def kill_leader(world: World) -> str:
+    """kill -9 of the operator that leads: the Lease has to run out before another one goes on."""
+    process, life = _leader(world)
+    world.kill(process)
+    return f"{process.pod}; {_successor(world, process.pod, life)}"
+
+
+def freeze_leader(world: World) -> str:
+    """SIGSTOP of the operator that leads until another one does, and a little longer: it wakes up in the middle of what it did."""
+    process, life = _leader(world)
+    with _stopped(world, [process]):
+        successor = _successor(world, process.pod, life)
+        time.sleep(world.dice.uniform(0, 3))
+    return f"{process.pod}; {successor}"
+
+
+def cut_off_leader(world: World) -> str:
+    """The cable of the operator that leads is pulled until another one leads, and a little longer: it runs on and reaches nobody."""
+    process, life = _leader(world)
+    address = world.cluster.kubectl.at(OPERATOR_NAMESPACE).get("pod", process.pod)["status"]["podIP"]
+    hardware = json.loads(world.cluster.inside(process.node, "ip", "-json", "neigh", "show", address))[0]["lladdr"]
+    ports = json.loads(world.cluster.inside(process.node, "bridge", "-json", "fdb", "show", "br", "cni0"))
+    port = next(port["ifname"] for port in ports if port["mac"] == hardware)
+    world.cluster.inside(process.node, "ip", "link", "set", port, "down")
+    try:
+        if answers(address, METRICS, tls=False):
+            raise Missed(f"{process.pod} answers all the same")
+        successor = _successor(world, process.pod, life)
+        time.sleep(world.dice.uniform(0, 3))
+    finally:
+        world.cluster.inside(process.node, "ip", "link", "set", port, "up")
+    return f"{process.pod}; {successor}"
+
+
+def _leader(world: World) -> tuple[Process, str]:
+    """The replica that leads, and which life of it. Where nobody stands by there is no succession to strike."""
+    kubectl = world.cluster.kubectl
+    pod, life = replicas.holder(kubectl)
+    ready = replicas.ready(kubectl)
+    if pod not in ready or len(ready) < 2:
+        raise Missed(f"{pod or 'nobody'} leads, and {', '.join(ready) or 'nobody'} is ready")
+    return world.process(OPERATOR_NAMESPACE, pod), life
+
+
+def _successor(world: World, pod: str, life: str) -> str:
+    """Waits until another replica leads, or another life of the same one."""
+
+    def look() -> str | wait.Pending:
+        now = replicas.holder(world.cluster.kubectl)
+        return now[0] if now[0] and now != (pod, life) else wait.Pending(f"{now[0] or 'nobody'} leads")
+
+    began = time.monotonic()
+    successor = wait.until(f"another operator than {pod} to lead", look, SUCCESSION, retry=(CommandFailed,))
+    return f"{'its next life' if successor == pod else successor} led {time.monotonic() - began:.0f} s later"
+
+
+# ------------------------------------------------------------ what all stand on
+
+
+def stop_store(world: World) -> str:
+    """The S3 server does not answer for a while."""
+    pods = [pod["metadata"]["name"] for pod in world.cluster.kubectl.at("storage").objects("pods")]
+    processes = [world.process("storage", pod) for pod in pods]
+    with _stopped(world, processes):
+        time.sleep(world.dice.uniform(3, 8))
+    return _named(pods)
+
+
+def stop_api_server(world: World) -> str:
+    """The API server is killed and comes back after a while."""
+    address = json.loads(world.cluster.kubectl.run("config", "view", "-o", "json"))["clusters"][0]["cluster"]["server"]
+    host = address.removeprefix("https://").partition(":")[0]
+    world.cluster.apiserver("stop")
+    try:
+        if answers(host, API_SERVER):
+            raise Missed("the API server answers all the same")
+        time.sleep(world.dice.uniform(3, 8))
+    finally:
+        world.cluster.apiserver("start")
+    return "kube-apiserver"
+
+
+def _node_for_a_while(world: World, down: str, up: str, seconds: tuple[float, float]) -> str:
+    index = world.node()
+    address = world.address(index)
+    world.cluster.node(down, index)
+    try:
+        if answers(address, KUBELET):
+            raise Missed(f"n{index} answers all the same")
+        time.sleep(world.dice.uniform(*seconds))
+    finally:
+        world.cluster.node(up, index)
+    return f"n{index}"
+
+
+def kill_node(world: World) -> str:
+    """Power loss of a node; it boots again later."""
+    return _node_for_a_while(world, "kill", "start", (5, 30))
+
+
+def partition_node(world: World) -> str:
+    """A node's cable is pulled: what runs there runs on as zombies."""
+    return _node_for_a_while(world, "partition", "heal", (5, 40))
+
+
+def freeze_node(world: World) -> str:
+    """A whole node stands still, and goes on where it was."""
+    return _node_for_a_while(world, "freeze", "thaw", (5, 40))
+
+
+def _named(pods: Iterator[str] | list[str]) -> str:
+    hit = ", ".join(pods)
+    if not hit:
+        raise Missed("there is none")
+    return hit
+
+
+# (fault, weight): those of whole nodes take longest.
+FAULTS: list[tuple[Callable[[World], str], int]] = [
+    (kill_worker, 12),
+    (kill_coordinator, 12),
+    (freeze_coordinator, 8),
+    (freeze_worker, 6),
+    (kill_operators, 6),
+    (delete_operators, 4),
+    (kill_leader, 8),
+    (freeze_leader, 8),
+    (cut_off_leader, 6),
+    (evict, 8),
+    (delete_pod, 8),
+    (stop_store, 8),
+    (stop_api_server, 6),
+    (kill_node, 4),
+    (partition_node, 4),
+    (freeze_node, 4),
+]
