@@ -1,4 +1,4 @@
-"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200]"""
+"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200] [--checkpoints 10]"""
 
 import argparse
 import os
@@ -18,7 +18,8 @@ from dev.bench_operator.coordinators import JOB_API, S3, Coordinators
 from dev.lib import narrate, wait
 from dev.lib.paths import CACHE, CARGO_TARGET, ROOT
 
-COLUMNS = ("jobs", "ready after", "all seen after", "RSS", "RSS at most", "CPU idle", "writes", "reads", "reports", "edit p50", "edit p99", "ended in")
+COLUMNS = ("jobs", "checkpoints", "ready after", "all seen after", "RSS", "RSS at most", "CPU", "writes/s", "writes", "reads", "reports", "edit p50", "edit p99", "ended in")
+WARM_UP = 100  # seconds: a newer checkpoint is written down once a minute, and seen twice a minute
 INSIDE = "STREAMKEEPER_BENCH_INSIDE"
 
 
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--jobs", default="1000,5000", help="how many jobs, one measurement after the other")
     parser.add_argument("--idle", type=float, default=120, help="seconds during which nothing happens")
     parser.add_argument("--edits", type=int, default=200, help="edits of single jobs, one after the other")
+    parser.add_argument("--checkpoints", type=float, default=10, help="seconds between the checkpoints of a job, measured beside jobs that take none; 0: those only")
     parser.add_argument("--profile", default="dev", help="Cargo profile of the operator")
     options = parser.parse_args()
     found = binaries(Path(os.environ.get("CLUSTER_CACHE") or CACHE / "cluster"))
@@ -44,7 +46,7 @@ def main() -> int:
     state = Path(tempfile.mkdtemp(prefix="bench-operator-"))
     plane = ControlPlane(found, state)
     try:
-        bench(plane, operator, [int(count) for count in options.jobs.split(",")], options.idle, options.edits)
+        bench(plane, operator, [int(count) for count in options.jobs.split(",")], options.idle, options.edits, options.checkpoints)
         shutil.rmtree(state)
         return 0
     except Exception as error:
@@ -54,13 +56,13 @@ def main() -> int:
         plane.stop()
 
 
-def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edits: int) -> None:
+def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edits: int, every: float) -> None:
     with narrate.Step("API server and etcd", usually="10 s"):
         plane.start()
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         plane.kubectl("create", "namespace", NAMESPACE)
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-    coordinators = Coordinators()
+    coordinators = Coordinators(every)
     cluster = Cluster(coordinators)
     rows, made = [], 0
     for count in counts:
@@ -75,10 +77,13 @@ def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edi
             made = count
         finally:
             operator.stop()
-        rows.append(one(plane, binary, coordinators, count, idle, edits))
-        print()
-        narrate.table(COLUMNS, rows)
-    print("  writes, reads and reports (questions to coordinators) per job and minute while nothing happens; the Lease is not counted")
+        for taken in (0.0, every) if every else (0.0,):
+            coordinators.progress.take(taken)
+            rows.append(one(plane, binary, coordinators, count, idle, edits))
+            coordinators.progress.take(0)
+            print()
+            narrate.table(COLUMNS, rows)
+    print("  writes, reads and reports (questions to coordinators) per job and minute while nobody edits anything; the Lease is not counted")
 
 
 def all_run(coordinators: Coordinators, count: int) -> bool | wait.Pending:
@@ -105,7 +110,8 @@ def writes() -> dict[tuple[str, str], int]:
 
 def one(plane: ControlPlane, binary: Path, coordinators: Coordinators, count: int, idle: float, edits: int) -> tuple[str, ...]:
     """A fresh operator over jobs that are all as they should be."""
-    with narrate.Step(f"{count} jobs: an operator starts") as step:
+    every = coordinators.progress.every
+    with narrate.Step(f"{count} jobs{f', a checkpoint every {every:g} s' if every else ''}: an operator starts") as step:
         coordinators.asked.clear()
         operator = measure.Operator(binary, plane.kubeconfig(), plane.state / "operator.log")
         wait.until("readiness", lambda: operator.is_ready() or wait.Pending("not ready"), 300, interval=0.05)
@@ -114,8 +120,11 @@ def one(plane: ControlPlane, binary: Path, coordinators: Coordinators, count: in
         wait.until("every job to be looked at", seen, 600, interval=0.1, on_pending=step.update)
         seen_after = time.monotonic() - operator.started
     try:
-        with narrate.Step(f"{count} jobs: nothing happens", usually=f"{idle:.0f} s"):
-            settle()
+        with narrate.Step(f"{count} jobs: nobody edits anything", usually=f"{idle:.0f} s"):
+            if every:
+                time.sleep(WARM_UP)
+            else:
+                settle()
             before, cpu, reports = measure.requests(), operator.cpu(), coordinators.requests[JOB_API] + coordinators.requests[S3]
             time.sleep(idle)
             after, cpu = measure.requests(), operator.cpu() - cpu
@@ -133,8 +142,8 @@ def one(plane: ControlPlane, binary: Path, coordinators: Coordinators, count: in
     finally:
         ended = operator.stop()
     return (
-        f"{count}", f"{ready_after:.1f} s", f"{seen_after:.1f} s", f"{memory['VmRSS']:.0f} MiB", f"{memory['VmHWM']:.0f} MiB", f"{cpu / idle * 100:.1f} %",
-        f"{wrote / per_minute:.3f}", f"{read / per_minute:.3f}", f"{reports / per_minute:.2f}",
+        f"{count}", f"every {every:g} s" if every else "none", f"{ready_after:.1f} s", f"{seen_after:.1f} s", f"{memory['VmRSS']:.0f} MiB", f"{memory['VmHWM']:.0f} MiB", f"{cpu / idle * 100:.1f} %",
+        f"{wrote / idle:.1f}", f"{wrote / per_minute:.3f}", f"{read / per_minute:.3f}", f"{reports / per_minute:.2f}",
         f"{measure.share(times, 0.5) * 1000:.0f} ms", f"{measure.share(times, 0.99) * 1000:.0f} ms", f"{ended:.1f} s",
     )
 

@@ -41,7 +41,7 @@ class Cluster:
     def _create_job(self, number: int) -> None:
         job = {
             "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": f"job-{number}", "namespace": NAMESPACE},
-            # A query of an ordinary size; a checkpoint a day, so that none is ever overdue.
+            # A query of an ordinary size; a checkpoint a day, so that none is overdue while none is taken.
             "spec": {"sql": {"text": f"-- job {number}\n" + "INSERT INTO late SELECT * FROM flights;\n" * 25}, "checkpoints": {"interval": "24h"}},
         }
         client().done("POST", STREAM_JOBS, job)
@@ -66,7 +66,7 @@ class Cluster:
         address = f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
         job = meta["ownerReferences"][0]
         revision = int(meta["labels"]["streamkeeper.dev/revision"])
-        self.coordinators.add(address, Coordinator(NAMESPACE, job["name"], job["uid"], revision))
+        self.coordinators.add(address, Coordinator(NAMESPACE, job["name"], job["uid"], revision, self.coordinators.progress, self.coordinators.every))
         owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": meta["name"], "uid": meta["uid"], "controller": True}
         name = f"{meta['name']}-0"
         pod = {

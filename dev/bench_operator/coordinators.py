@@ -9,20 +9,43 @@ from dataclasses import dataclass, field
 JOB_API, S3 = 8081, 9000
 
 
+class Progress:
+    """Whether jobs take checkpoints: while `every` is 0 nothing about them changes."""
+
+    def __init__(self) -> None:
+        self.every = 0.0
+        self._seconds = 0.0
+        self._since = time.monotonic()
+
+    def take(self, every: float) -> None:
+        """From now on every so many seconds, or none."""
+        self._seconds, self._since = self.seconds(), time.monotonic()
+        self.every = every
+
+    def seconds(self) -> float:
+        """How long they were taken in all."""
+        return self._seconds + (time.monotonic() - self._since if self.every else 0)
+
+
 @dataclass
 class Coordinator:
-    """One job that runs nowhere. It takes no checkpoint after its first, so that nothing about it changes."""
+    """One job that runs nowhere."""
 
     namespace: str
     name: str
     uid: str
     revision: int
+    progress: Progress
+    every: float
     runs: bool = False
     since: int = 0
+    before: float = 0
     operations: dict[str, dict] = field(default_factory=dict)
 
     def checkpoint(self) -> dict:
-        return {"id": 1, "completed_ms": self.since, "duration_ms": 5, "total_bytes": 1000, "manifest": "chk/1", "committed": True}
+        later = int((self.progress.seconds() - self.before) / self.every) if self.every else 0
+        done = self.since + int(later * self.every * 1000)
+        return {"id": 1 + later, "completed_ms": done, "duration_ms": 5, "total_bytes": 1000, "manifest": f"chk/{1 + later}", "committed": True}
 
     def report(self) -> dict:
         return {
@@ -37,11 +60,11 @@ class Coordinator:
 
     def head(self) -> dict:
         done = self.checkpoint()
-        last = {"checkpoint": 1, "manifest": "chk/1", "needs_commit": False, "committed": True, "completed_ms": done["completed_ms"],
+        last = {"checkpoint": done["id"], "manifest": done["manifest"], "needs_commit": False, "committed": True, "completed_ms": done["completed_ms"],
                 "written_bytes": 1000, "total_bytes": 1000, "duration_ms": 5}
         return {
             "v": 1, "min_reader": 1, "seq": 2, "nonce": "n", "lineage": "l", "job_uid": self.uid, "revision": self.revision, "attempt": 1, "token": "t",
-            "state": {"is": "running"}, "plan_hash": "p", "max_parallelism": 128, "workers": 1, "next_checkpoint": 2, "last": last,
+            "state": {"is": "running"}, "plan_hash": "p", "max_parallelism": 128, "workers": 1, "next_checkpoint": done["id"] + 1, "last": last,
             "retained": [], "savepoints": [], "operations": [],
         }
 
@@ -52,7 +75,7 @@ class Coordinator:
             return 200, {"verdict": "Compatible", "revision": self.revision, "message": "", "checked_against": None, "states": []}
         if verb == "POST" and path == "/v1/promote":
             key = json.loads(body)["key"]
-            self.runs, self.since = True, int(time.time() * 1000)
+            self.runs, self.since, self.before = True, int(time.time() * 1000), self.progress.seconds()
             self.operations[key] = {"key": key, "kind": "promote", "result": {"is": "done", "checkpoint": None, "uri": None}}
             return 202, self.operations[key]
         if path.startswith("/v1/operations/"):
@@ -64,7 +87,8 @@ class Coordinator:
 class Coordinators:
     """All of them, by the address they are asked at, in a thread of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float) -> None:
+        self.progress, self.every = Progress(), every
         self.by_address: dict[str, Coordinator] = {}
         self.by_job: dict[tuple[str, str], Coordinator] = {}
         self.asked: set[str] = set()
