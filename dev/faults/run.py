@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A job under load through many seeded faults: `make faults [N=100] [SEED=…]`.
 
-Each round begins a transition (or none), lets a fault strike somewhere in the middle of it, and waits until the spec is in force, records flow and a new checkpoint is complete. In the end the feeder
-stops and SQLite holds the output against everything that was fed. Exit code 0 only if nothing was lost, written twice or counted wrong. The same seed makes the same rounds.
+Each round begins a transition (or none), lets a fault strike once the status says that it is under way, and waits until the spec is in force, records flow and a new checkpoint is complete. What the
+status said right before the fault is what the fault is filed under. In the end the feeder stops and SQLite holds the output against everything that was fed. Exit code 0 only if nothing was lost,
+written twice or counted wrong. The same seed makes the same rounds.
 """
 
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -21,17 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dev.demo import run  # noqa: E402
 from dev.demo.watch import RETRY, Job, settled  # noqa: E402
 from dev.e2e import stage  # noqa: E402
-from dev.faults import load, strikes, transitions  # noqa: E402
+from dev.faults import guest, ledger, load, strikes, transitions  # noqa: E402
 from dev.faults.world import Missed, World  # noqa: E402
 from dev.lib import diagnose, narrate, wait  # noqa: E402
 from dev.lib.cluster import Local, Unsupported, choose  # noqa: E402
 from dev.lib.kubectl import CommandFailed, Kubectl, Object  # noqa: E402
 from dev.lib.paths import CACHE  # noqa: E402
-from dev.lib.s3 import S3  # noqa: E402
 from dev.s3 import install as s3  # noqa: E402
 
 NAMESPACE = "faults"
 LONG = 300
+TRIES = 6
 ROWS_PER_SECOND = 1000
 
 
@@ -55,36 +57,57 @@ def main() -> int:
             cluster.down()
 
 
+@dataclass
+class Tally:
+    """Faults that struck."""
+
+    rounds: int = 0
+    pauses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """The longest pause that followed, by what was under way: `Upgrade/HandingOver`, or `steady`."""
+    faults: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def struck(self) -> int:
+        """How many."""
+        return sum(self.faults.values())
+
+    @property
+    def in_the_middle(self) -> int:
+        """How many struck while something was under way."""
+        return sum(len(all_) for where, all_ in self.pauses.items() if "/" in where)
+
+
 def tell(cluster: Local, seed: int, rounds: int) -> bool:
     """All rounds; whether the ledger is exact."""
     narrate.heading(f"{rounds} faults, seed {seed}")
-    dice = random.Random(seed)
     job = Job(cluster, "load", NAMESPACE)
-    world = World(cluster, job, dice)
     access, secret = s3.keys(cluster.kubectl)
     cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     job.kubectl.apply(s3.credentials(NAMESPACE, s3.SECRET, access, secret))
-    pauses: dict[str, list[float]] = defaultdict(list)
-    struck: dict[str, int] = defaultdict(int)
+    tally = Tally()
     with s3.connect(cluster) as server:
+        world = World(cluster, job, server.client)
         with narrate.Step("what an earlier run left", usually="1 s"):
             load.clear(job.kubectl, server.client, NAMESPACE)
+            guest.feed(server.client)
         feeder = load.Feeder(server.client, seed, ROWS_PER_SECOND)
         feeder.start()
         with narrate.Step("first start", usually="6 s") as step:
             world.apply()
             job.wait_settled(LONG, step.update)
             job.wait_flowing(LONG, 0, step.update)
-        while sum(struck.values()) < rounds:
-            strike(world, rounds, pauses, struck)
+        while tally.struck < rounds:
+            world.dice = random.Random(f"{seed} {tally.rounds}")
+            one(world, rounds, tally)
         with narrate.Step("reading to the end", usually="20 s") as step:
             rows = feeder.stop()
             counted: dict[str, int] = {}
-            wait.until("all rows to be written", lambda: _all_written(server.client, len(rows), counted), LONG, interval=1, retry=RETRY, on_pending=step.update)
+            written = lambda: _all_written(world, len(rows), counted)  # noqa: E731
+            wait.until("all rows to be written", written, LONG, interval=1, retry=RETRY, on_pending=step.update)
         with narrate.Step(f"{world.snapshots} snapshots", usually="1 s") as step:
             wait.until("all snapshots to be complete", lambda: _all_complete(job.kubectl), LONG, interval=1, retry=RETRY, on_pending=step.update)
-        verdict = load.check(server.client, rows)
-        report(pauses, struck, seed, verdict)
+        verdict = ledger.check(server.client, rows, world.left)
+        report(tally, world, seed, verdict)
         for kind in ("streamsnapshots", "streamjobs"):
             job.kubectl.run("delete", kind, "--all", "--timeout=120s", timeout=150)
     for example in verdict.examples:
@@ -92,31 +115,37 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
     return verdict.exact
 
 
-def strike(world: World, rounds: int, pauses: dict[str, list[float]], struck: dict[str, int]) -> None:
-    """One round. A fault that found nobody to strike does not count."""
-    transition, _, again = world.dice.choices(transitions.TRANSITIONS, [weight for _, weight, _ in transitions.TRANSITIONS])[0]
-    fault = world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS])[0]
-    delay = world.dice.uniform(0, 4)
-    name = f"{transition.__name__.replace('_', ' ')} + {fault.__name__.replace('_', ' ')}"
-    number = sum(struck.values()) + 1
-    with narrate.Step(f"{number:3} of {rounds}: {name}") as step:
+def one(world: World, rounds: int, tally: Tally) -> None:
+    """One round."""
+    tally.rounds += 1
+    transition = world.dice.choices(transitions.TRANSITIONS, [it.weight for it in transitions.TRANSITIONS])[0]
+    with narrate.Step(f"{tally.struck + 1:3} of {rounds}: {transition.name}") as step:
         began = int(time.time() * 1000)
-        transition(world)
-        time.sleep(delay)
-        seen = world.job.object().get("status", {}).get("transition") or {}
-        missed = False
+        transition.begin(world)
+        transition.catch(world)
+        where, fault, victim = strike(world, transition)
+        transition.end(world)
+        measured = recovered(world, _checkpoint(world.job), began, step)
+        transition.after(world)
+        if fault:
+            tally.pauses[where].append(measured)
+            tally.faults[fault] += 1
+        step.result(f"{fault or 'nothing struck'}: {victim}; {where or '-'}; longest pause {measured:.1f} s")
+
+
+def strike(world: World, transition: transitions.Transition) -> tuple[str, str, str]:
+    """A fault; one that hits nobody does not count, and another one strikes. Answers what was under way right before it, its name and its victim."""
+    missed: list[str] = []
+    world.look = lambda: transition.where(world)
+    for fault in world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS], k=TRIES):
+        name = fault.__name__.replace("_", " ")
         try:
             victim = fault(world)
         except Missed as why:
-            missed, victim = True, f"missed: {why}"
-        if again:
-            world.apply()
-        measured = recovered(world, _checkpoint(world.job), began, step)
-        if not missed:
-            pauses[transition.__name__].append(measured)
-            struck[fault.__name__] += 1
-        middle = f"in {seen['kind']}/{seen['step']}" if seen else "while it ran"
-        step.result(f"{victim}, {middle}; longest pause {measured:.1f} s")
+            missed.append(f"{name}: {why}")
+        else:
+            return world.where, name, victim
+    return "", "", "; ".join(missed)
 
 
 def recovered(world: World, before: int, began: int, step: narrate.Step) -> float:
@@ -152,8 +181,8 @@ def _checkpoint(job: Job) -> int:
     return wait.until("the coordinator to answer", lambda: int((job.report().get("last_checkpoint") or {}).get("id", 0)), LONG, retry=RETRY)
 
 
-def _all_written(client: S3, rows: int, counted: dict[str, int]) -> bool | wait.Pending:
-    written = load.written(client, counted)
+def _all_written(world: World, rows: int, counted: dict[str, int]) -> bool | wait.Pending:
+    written = ledger.written(world.store, world.left, counted)
     return True if written >= rows else wait.Pending(f"{written} of {rows} rows")
 
 
@@ -164,17 +193,23 @@ def _all_complete(kubectl: Kubectl) -> bool | wait.Pending:
     return wait.Pending(", ".join(others)) if others else True
 
 
-def report(pauses: dict[str, list[float]], struck: dict[str, int], seed: int, verdict: load.Verdict) -> None:
+def report(tally: Tally, world: World, seed: int, verdict: ledger.Verdict) -> None:
     """What it cost, and whether it is right."""
     narrate.heading("What it cost, and whether it is right")
-    lines = [
-        (name.replace("_", " "), len(all_), f"{statistics.median(all_):.1f} s", f"{max(all_):.1f} s")
-        for name, all_ in sorted(pauses.items())
-    ]
-    narrate.table(("in the middle of", "faults", "median of the longest pause", "longest"), lines)
-    narrate.table(("fault", "times"), [(name.replace("_", " "), count) for name, count in sorted(struck.items())])
-    (CACHE / "faults.json").write_text(json.dumps({"seed": seed, "pauses": pauses, "faults": struck}, indent=1))
-    print(f"\n{sum(struck.values())} faults, seed {seed}\n{verdict}")
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for where in sorted(tally.pauses):
+        kinds[where.partition("/")[0]].append(where)
+    lines = []
+    for kind, all_ in kinds.items():
+        pauses = [pause for where in all_ for pause in tally.pauses[where]]
+        steps = ", ".join(f"{where.partition('/')[2]} {len(tally.pauses[where])}" for where in all_ if "/" in where)
+        lines.append((kind, len(pauses), steps, f"{statistics.median(pauses):.1f} s", f"{max(pauses):.1f} s"))
+    narrate.table(("in the middle of", "faults", "at the step", "median of the longest pause", "longest"), lines)
+    narrate.table(("fault", "times"), sorted(tally.faults.items()))
+    (CACHE / "faults.json").write_text(json.dumps({"seed": seed, "pauses": tally.pauses, "faults": tally.faults}, indent=1))
+    print(f"\n{tally.struck} faults in {tally.rounds} rounds, {tally.in_the_middle} of them in the middle of something; seed {seed}")
+    print(f"{len(world.left)} restores went back, {world.guests} jobs came and went")
+    print(verdict)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The faults. Each strikes, lasts for a while if it is of that kind, and is over when it returns whom it hit. One that hit nobody raises `Missed`."""
+"""The faults. Each finds its victim, strikes, lasts for a while if it is of that kind, and is over when it returns whom it hit. One that hit nobody raises `Missed`."""
 
 import json
 import time
@@ -17,7 +17,8 @@ SUCCESSION = 40  # seconds until another replica leads: the Lease lasts 15
 
 
 def _kill(world: World, coordinator: bool) -> str:
-    process = world.process(world.job.namespace, world.pod(coordinator))
+    process = world.process(world.target.namespace, world.pod(coordinator))
+    world.now()
     world.kill(process)
     return process.pod
 
@@ -25,6 +26,7 @@ def _kill(world: World, coordinator: bool) -> str:
 @contextmanager
 def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
     """Stops processes; they go on afterwards, whatever happens."""
+    world.now()
     try:
         for process in processes:
             world.stop(process)
@@ -36,7 +38,7 @@ def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
 
 
 def _freeze(world: World, coordinator: bool) -> str:
-    process = world.process(world.job.namespace, world.pod(coordinator))
+    process = world.process(world.target.namespace, world.pod(coordinator))
     with _stopped(world, [process]):
         time.sleep(world.dice.uniform(4, 9))
     return process.pod
@@ -65,10 +67,11 @@ def freeze_worker(world: World) -> str:
 def evict(world: World) -> str:
     """A pod evicted, as a drain does."""
     pod = world.pod(coordinator=world.dice.random() < 0.5)
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": world.job.namespace}}
-    path = f"/api/v1/namespaces/{world.job.namespace}/pods/{pod}/eviction"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": world.target.namespace}}
+    path = f"/api/v1/namespaces/{world.target.namespace}/pods/{pod}/eviction"
+    world.now()
     try:
-        world.job.kubectl.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+        world.target.kubectl.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
     except CommandFailed as error:
         if not error.not_found:
             raise
@@ -79,7 +82,8 @@ def evict(world: World) -> str:
 def delete_pod(world: World) -> str:
     """A pod deleted by force."""
     pod = world.pod(coordinator=world.dice.random() < 0.5)
-    if not world.job.kubectl.delete_pod_by_force(pod):
+    world.now()
+    if not world.target.kubectl.delete_pod_by_force(pod):
         raise Missed(f"{pod} was gone")
     return pod
 
@@ -89,27 +93,27 @@ def delete_pod(world: World) -> str:
 
 def kill_operators(world: World) -> str:
     """kill -9 of every operator process."""
-    hit = []
-    for pod in replicas.ready(world.cluster.kubectl):
-        process = world.process(OPERATOR_NAMESPACE, pod)
+    processes = [world.process(OPERATOR_NAMESPACE, pod) for pod in replicas.ready(world.cluster.kubectl)]
+    world.now()
+    for process in processes:
         world.signal(process, "SIGKILL")
-        hit.append(process)
-    for process in hit:
-        if world.state(process):
-            raise Missed(f"{process.pod} lives")
-    return _named(process.pod for process in hit)
+    if lives := [process.pod for process in processes if world.state(process)]:
+        raise Missed(f"{', '.join(lives)} lives")
+    return _named([process.pod for process in processes])
 
 
 def delete_operators(world: World) -> str:
     """Every pod of the operator deleted at once."""
     operator = world.cluster.kubectl.at(OPERATOR_NAMESPACE)
     pods = [pod["metadata"]["name"] for pod in operator.objects("pods", OPERATOR_SELECTOR)]
+    world.now()
     return _named([pod for pod in pods if operator.delete_pod_by_force(pod)])
 
 
 def kill_leader(world: World) -> str:
     """kill -9 of the operator that leads: the Lease has to run out before another one goes on."""
     process, life = _leader(world)
+    world.now()
     world.kill(process)
     return f"{process.pod}; {_successor(world, process.pod, life)}"
 
@@ -130,6 +134,7 @@ def cut_off_leader(world: World) -> str:
     hardware = json.loads(world.cluster.inside(process.node, "ip", "-json", "neigh", "show", address))[0]["lladdr"]
     ports = json.loads(world.cluster.inside(process.node, "bridge", "-json", "fdb", "show", "br", "cni0"))
     port = next(port["ifname"] for port in ports if port["mac"] == hardware)
+    world.now()
     world.cluster.inside(process.node, "ip", "link", "set", port, "down")
     try:
         if answers(address, METRICS, tls=False):
@@ -179,6 +184,7 @@ def stop_api_server(world: World) -> str:
     """The API server is killed and comes back after a while."""
     address = json.loads(world.cluster.kubectl.run("config", "view", "-o", "json"))["clusters"][0]["cluster"]["server"]
     host = address.removeprefix("https://").partition(":")[0]
+    world.now()
     world.cluster.apiserver("stop")
     try:
         if answers(host, API_SERVER):
@@ -192,6 +198,7 @@ def stop_api_server(world: World) -> str:
 def _node_for_a_while(world: World, down: str, up: str, seconds: tuple[float, float]) -> str:
     index = world.node()
     address = world.address(index)
+    world.now()
     world.cluster.node(down, index)
     try:
         if answers(address, KUBELET):
@@ -217,7 +224,7 @@ def freeze_node(world: World) -> str:
     return _node_for_a_while(world, "freeze", "thaw", (5, 40))
 
 
-def _named(pods: Iterator[str] | list[str]) -> str:
+def _named(pods: list[str]) -> str:
     hit = ", ".join(pods)
     if not hit:
         raise Missed("there is none")

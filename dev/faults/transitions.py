@@ -1,15 +1,45 @@
-"""The transitions in the middle of which faults strike."""
+"""The transitions in the middle of which faults strike. Each begins by what a user does."""
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from dev.faults import load
+from dev.demo.watch import RETRY, condition
+from dev.faults import guest, load
 from dev.faults.world import World
+from dev.lib import wait
+from dev.lib.kubectl import Object
+from dev.s3 import install as s3
 
 MISSING_IMAGE = "localhost/streamjob-runtime:does-not-exist"
+LONG = 180
+PROMOTED = "-promote-savepoint-"
+"""In the keys of the calls by which a job goes to a snapshot."""
 
 
-# Transitions: each begins by an edit, as a user makes it. What comes out is what to wait for.
+# ------------------------------------------------------------ what is under way
+
+
+def of_the_job(world: World) -> str | None:
+    """Kind and step of the transition that the status of the struck job names."""
+    found = world.target.kubectl.find("streamjob", world.target.name)
+    if found is None:
+        return None
+    seen = found.get("status", {}).get("transition")
+    if seen is None and "deletionTimestamp" in found["metadata"]:
+        return "Delete/Noticed"
+    return f"{seen['kind']}/{seen['step']}" if seen else None
+
+
+def of_the_snapshot(world: World) -> str | None:
+    """How far the newest snapshot is, as long as it is not complete."""
+    found = world.job.kubectl.find("streamsnapshot", world.snapshot)
+    phase = (found or {}).get("status", {}).get("phase", "Pending")
+    return f"Snapshot/{phase}" if phase in ("Pending", "InProgress", "Verifying") else None
+
+
+# ------------------------------------------------------------ how it begins
 
 
 def nothing(world: World) -> None:
@@ -48,39 +78,124 @@ def two_edits(world: World) -> None:
 
 
 def broken_image(world: World) -> None:
-    """An image that does not exist, taken back a little later."""
+    """An image that does not exist, taken back later."""
     world.apply(image=MISSING_IMAGE)
-    time.sleep(world.dice.uniform(1, 6))
 
 
-def upgrade_to_roll_back(world: World) -> None:
-    """A query that takes over and fails at its first record, corrected a little later."""
+def roll_back(world: World) -> None:
+    """A query that takes over and fails at its first record, corrected later."""
     world.apply(poisoned=True)
-    time.sleep(world.dice.uniform(2, 10))
+
+
+def suspend(world: World) -> None:
+    """Suspended, and resumed later."""
+    world.apply(suspend=True)
+
+
+def resume(world: World) -> None:
+    """Suspended and, when nothing of it runs any more, resumed."""
+    world.apply(suspend=True)
+
+    def suspended(job: Object) -> str | None:
+        there = job["status"].get("observedGeneration") == job["metadata"]["generation"] and "transition" not in job["status"]
+        return None if there and condition(job, "Suspended").get("status") == "True" else str(job["status"].get("transition"))
+
+    world.job.wait("the job to be suspended", suspended, LONG)
+    world.apply()
 
 
 def snapshot(world: World) -> None:
     """A snapshot is asked for."""
     world.snapshots += 1
-    world.job.kubectl.apply(load.snapshot(f"snapshot-{world.snapshots}"))
+    world.job.kubectl.apply(load.snapshot(world.snapshot))
 
 
-def suspend(world: World) -> None:
-    """Suspended, and resumed a little later."""
-    world.apply(suspend=True)
-    time.sleep(world.dice.uniform(0, 5))
+def restore(world: World) -> None:
+    """Back to a snapshot, after the job has written for a while what it will write again."""
+    snapshot(world)
+    world.job.kubectl.wait_condition("streamsnapshot", world.snapshot, "Ready", seconds=LONG)
+    time.sleep(world.dice.uniform(2, 4))
+    world.spec = {"restoreFrom": {"snapshotRef": {"name": world.snapshot}}}
+    world.apply()
 
 
-# (transition, weight, whether the spec as it stands must be applied again after the fault)
-TRANSITIONS: list[tuple[Callable[[World], None], int, bool]] = [
-    (nothing, 30, False),
-    (upgrade, 14, False),
-    (restart, 8, False),
-    (rescale, 20, False),
-    (rescale_and_upgrade, 6, False),
-    (two_edits, 6, False),
-    (broken_image, 6, True),
-    (suspend, 10, True),
-    (upgrade_to_roll_back, 10, True),
-    (snapshot, 8, False),
+# ------------------------------------------------------------ what is left to do
+
+
+def again(world: World) -> None:
+    """The spec as it stands, without what was tried."""
+    world.apply()
+
+
+def restored(world: World) -> None:
+    """Notes which output the job left behind when it went back, and that the status says so too."""
+    head = json.loads(world.store.get(s3.BUCKET, f"{load.STATE}/{world.job.namespace}/{world.job.name}/HEAD.json"))
+    done = [it["result"]["checkpoint"] for it in head["operations"] if PROMOTED in it["key"] and it["result"]["is"] == "done"]
+    went_back = bool(done) and done[0] not in [left.stop for left in world.left]
+    told = world.job.object()["status"].get("restoreFrom") or {}
+    if told.get("value") != f"snapshot {world.snapshot}" or (told["result"] == "Succeeded") != went_back:
+        raise AssertionError(f"HEAD names the restore points {done}, and the status says {told}")
+    if went_back:
+        saved = world.job.kubectl.get("streamsnapshot", world.snapshot)["status"]["checkpoint"]["id"]
+        world.left.append(range(saved + 1, done[0]))
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change, as a user makes it."""
+
+    begin: Callable[[World], None]
+    weight: int
+    kinds: tuple[str, ...] = ()
+    """Kinds of what is under way that are waited for."""
+    within: float = 1
+    """Seconds that it is waited at most, from then on, before the fault strikes."""
+    patience: float = 10
+    """Seconds until it must be under way."""
+    under_way: Callable[[World], str | None] = of_the_job
+    end: Callable[[World], None] = nothing
+    """After the fault."""
+    after: Callable[[World], None] = nothing
+    """After the job has recovered."""
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.begin.__name__.replace("_", " ")
+
+    def catch(self, world: World) -> None:
+        """Returns somewhere in the middle of it, if it does not end first."""
+
+        def look() -> bool | wait.Pending:
+            seen = self.under_way(world)
+            return seen is not None and seen.partition("/")[0] in self.kinds or wait.Pending(f"{seen}")
+
+        if self.kinds:
+            try:
+                wait.until(self.name, look, self.patience, interval=0.05, retry=RETRY)
+            except wait.Timeout:
+                return
+        time.sleep(world.dice.uniform(0, self.within))
+
+    def where(self, world: World) -> str:
+        """What is under way now."""
+        seen = wait.until("the status", lambda: self.under_way(world) or "", LONG, retry=RETRY)
+        return seen or (f"steady (after {self.name})" if self.kinds else "steady")
+
+
+TRANSITIONS: list[Transition] = [
+    Transition(nothing, 20),
+    Transition(upgrade, 14, ("Upgrade",)),
+    Transition(restart, 8, ("Upgrade",)),
+    Transition(rescale, 18, ("Rescale",)),
+    Transition(rescale_and_upgrade, 6, ("Upgrade", "Rescale")),
+    Transition(two_edits, 6, ("Upgrade",)),
+    Transition(broken_image, 6, ("Upgrade",), within=5, end=again),
+    Transition(suspend, 8, ("Suspend",), end=again),
+    Transition(resume, 8, ("Resume",)),
+    Transition(roll_back, 10, ("Rollback",), patience=60, end=again),
+    Transition(snapshot, 8, ("Snapshot",), within=0.2, under_way=of_the_snapshot),
+    Transition(restore, 14, ("Restore",), within=1.5, after=restored),
+    Transition(guest.first_start, 8, ("Deploy",), within=1.5, after=guest.started),
+    Transition(guest.deletion, 8, ("Delete",), within=0.2, after=guest.deleted),
 ]

@@ -3,6 +3,7 @@
 import random
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dev.demo.watch import Job
@@ -10,6 +11,7 @@ from dev.faults import load
 from dev.lib import wait
 from dev.lib.cluster import Local
 from dev.lib.kubectl import CommandFailed, Object
+from dev.lib.s3 import S3
 
 KUBELET = 10250
 
@@ -33,23 +35,48 @@ class World:
 
     cluster: Local
     job: Job
-    dice: random.Random
+    store: S3
+    dice: random.Random = field(default_factory=random.Random)
     rate: int = 1500
     workers: int = 2
     extra: str = ""
     snapshots: int = 0
     spec: Object = field(default_factory=dict)
+    guest: Job | None = None
+    """A second job, while faults strike that one."""
+    guests: int = 0
+    left: list[range] = field(default_factory=list)
+    """Checkpoints of lines that the job has left, for a snapshot: what it wrote with them it has written again."""
+
+    look: Callable[[], str] = lambda: ""
+    """Says what is under way."""
+    where: str = ""
+    """What was, right before the fault struck."""
+
+    @property
+    def target(self) -> Job:
+        """The job that faults strike."""
+        return self.guest or self.job
+
+    @property
+    def snapshot(self) -> str:
+        """Name of the newest snapshot."""
+        return f"snapshot-{self.snapshots}"
 
     def apply(self, poisoned: bool = False, **more: object) -> None:
         """`kubectl apply` of the spec as it stands."""
         text = load.sql(self.rate, self.extra, poisoned)
         self.job.kubectl.apply(load.manifest(text, workers={"replicas": self.workers}, **{**self.spec, **more}))
 
+    def now(self) -> None:
+        """The victims are found: the next thing is that the fault strikes."""
+        self.where = self.look()
+
     # ------------------------------------------------------------ pods and their processes
 
     def pods(self) -> list[Object]:
-        """Pods of the job that nobody has deleted, whatever their revision."""
-        found = self.job.kubectl.objects("pods", f"streamkeeper.dev/job={self.job.name}")
+        """Pods of the struck job that nobody has deleted, whatever their revision."""
+        found = self.target.kubectl.objects("pods", f"streamkeeper.dev/job={self.target.name}")
         return sorted((pod for pod in found if "deletionTimestamp" not in pod["metadata"]), key=lambda pod: pod["metadata"]["name"])
 
     def pod(self, coordinator: bool) -> str:
