@@ -12,6 +12,8 @@ from dev.lib.cluster import Cluster
 from dev.lib.kubectl import CommandFailed, Object
 
 RETRY = (CommandFailed, subprocess.TimeoutExpired, json.JSONDecodeError)
+ANSWER, PATIENCE = 10, 60
+"""Seconds after which a coordinator that has not answered is asked again, and until it must have answered."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,14 @@ class Job:
         pod = self.pod()
         if pod not in self.secured:
             self.secured[pod] = any("secret" in volume for volume in self.kubectl.get("pod", pod)["spec"]["volumes"])
-        if self.secured[pod]:
-            return json.loads(self.kubectl.run("exec", pod, "--", "/streamjob-runtime", "report", timeout=10))
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8081/proxy/v1/report"
-        return json.loads(self.kubectl.run("get", "--raw", path, timeout=10))
+        ask = ("exec", pod, "--", "/streamjob-runtime", "report") if self.secured[pod] else ("get", "--raw", path)
+
+        def answer() -> Object:
+            told: Object = json.loads(self.kubectl.run(*ask, timeout=ANSWER))
+            return told
+
+        return wait.until(f"an answer of {pod}", answer, PATIENCE, retry=(subprocess.TimeoutExpired,))
 
     def pauses(self) -> list[Pause]:
         """Recent pauses, newest first."""

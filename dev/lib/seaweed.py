@@ -55,8 +55,14 @@ class Server:
         }
 
     def ready(self) -> bool | wait.Pending:
-        """Whether a signed request finds the bucket; a probe for `wait.until`."""
-        return self.client.head(self.bucket) is not None or wait.Pending(f"no bucket {self.bucket} yet")
+        """Whether a signed request finds the bucket, and an object comes back: the first one of all makes the server grow a volume. A probe for `wait.until`."""
+        if self.client.head(self.bucket) is None:
+            return wait.Pending(f"no bucket {self.bucket} yet")
+        key, written = "is-it-ready", secrets.token_hex(16).encode()
+        self.client.put(self.bucket, key, written)
+        read = self.client.get(self.bucket, key)
+        self.client.delete(self.bucket, key)
+        return read == written or wait.Pending(f"{written!r} was written and {read!r} read")
 
 
 _HOME = CACHE / f"seaweedfs-{VERSION}"
