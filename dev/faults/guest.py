@@ -59,14 +59,18 @@ def first_start(world: World) -> None:
     apply(world, FAST)
 
 
-def deletion(world: World) -> None:
-    """A guest that is in the middle of its work is deleted; it may have to leave a snapshot behind."""
+def running(world: World) -> None:
+    """A guest is in the middle of its work; it may have to leave a snapshot behind."""
     arrive(world)
     guest = apply(world, SLOW, snapshots={"onDelete": world.dice.choice(["Take", "Skip"])})
     guest.wait_settled(LONG)
     guest.wait_flowing(LONG)
     guest.wait_checkpointed(LONG)
-    guest.kubectl.run("delete", "streamjob", guest.name, "--wait=false")
+
+
+def deletion(world: World) -> None:
+    """That guest is deleted."""
+    world.target.kubectl.run("delete", "streamjob", world.target.name, "--wait=false")
 
 
 def started(world: World) -> None:

@@ -120,9 +120,8 @@ def one(world: World, rounds: int, tally: Tally) -> None:
     tally.rounds += 1
     transition = world.dice.choices(transitions.TRANSITIONS, [it.weight for it in transitions.TRANSITIONS])[0]
     with narrate.Step(f"{tally.struck + 1:3} of {rounds}: {transition.name}") as step:
+        transition.before(world)
         began = int(time.time() * 1000)
-        transition.begin(world)
-        transition.catch(world)
         where, fault, victim = strike(world, transition)
         transition.end(world)
         measured = recovered(world, _checkpoint(world.job), began, step)
@@ -134,18 +133,35 @@ def one(world: World, rounds: int, tally: Tally) -> None:
 
 
 def strike(world: World, transition: transitions.Transition) -> tuple[str, str, str]:
-    """A fault; one that hits nobody does not count, and another one strikes. Answers what was under way right before it, its name and its victim."""
+    """The transition, and a fault in the middle of it. Answers what was under way right before the fault struck, its name and its victim."""
     missed: list[str] = []
-    world.look = lambda: transition.where(world)
-    for fault in world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS], k=TRIES):
-        name = fault.__name__.replace("_", " ")
+    aimed = aim(world, missed) if transition.at_once else None
+    transition.begin(world)
+    transition.catch(world)
+    for _ in range(TRIES):
+        name, fault = aimed or aim(world, missed)
+        aimed, where = None, transition.where(world)
         try:
-            victim = fault(world)
+            next(fault)
+        except StopIteration as struck:
+            return where, name, struck.value
+        except Missed as why:
+            missed.append(f"{name}: {why}")
+    return "", "", "; ".join(missed)
+
+
+def aim(world: World, missed: list[str]) -> tuple[str, strikes.Fault]:
+    """A fault that has found its victim, and its name; one that finds nobody gives way to another."""
+    for _ in range(TRIES):
+        kind = world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS])[0]
+        name, fault = kind.__name__.replace("_", " "), kind(world)
+        try:
+            next(fault)
         except Missed as why:
             missed.append(f"{name}: {why}")
         else:
-            return world.where, name, victim
-    return "", "", "; ".join(missed)
+            return name, fault
+    raise AssertionError(f"no fault finds anybody: {'; '.join(missed)}")
 
 
 def recovered(world: World, before: int, began: int, step: narrate.Step) -> float:

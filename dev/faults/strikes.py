@@ -1,8 +1,11 @@
-"""The faults. Each finds its victim, strikes, lasts for a while if it is of that kind, and is over when it returns whom it hit. One that hit nobody raises `Missed`."""
+"""The faults. Each finds its victim and yields: it strikes when it is asked to go on, lasts for a while if it is of that kind, and is over when it returns whom it hit.
+
+One that finds nobody, or does not come about, raises `Missed`.
+"""
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from dev.demo import replicas
@@ -11,14 +14,16 @@ from dev.faults.world import KUBELET, Missed, Process, World, answers
 from dev.lib import wait
 from dev.lib.kubectl import CommandFailed
 
+Fault = Generator[None, None, str]
+
 API_SERVER = 6443
 METRICS = 8080
 SUCCESSION = 40  # seconds until another replica leads: the Lease lasts 15
 
 
-def _kill(world: World, coordinator: bool) -> str:
+def _kill(world: World, coordinator: bool) -> Fault:
     process = world.process(world.target.namespace, world.pod(coordinator))
-    world.now()
+    yield
     world.kill(process)
     return process.pod
 
@@ -26,7 +31,6 @@ def _kill(world: World, coordinator: bool) -> str:
 @contextmanager
 def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
     """Stops processes; they go on afterwards, whatever happens."""
-    world.now()
     try:
         for process in processes:
             world.stop(process)
@@ -37,39 +41,40 @@ def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
         raise Missed(f"{', '.join(gone)} did not stand still but ended")
 
 
-def _freeze(world: World, coordinator: bool) -> str:
+def _freeze(world: World, coordinator: bool) -> Fault:
     process = world.process(world.target.namespace, world.pod(coordinator))
+    yield
     with _stopped(world, [process]):
         time.sleep(world.dice.uniform(4, 9))
     return process.pod
 
 
-def kill_worker(world: World) -> str:
+def kill_worker(world: World) -> Fault:
     """kill -9 of a process that is not the coordinator's."""
-    return _kill(world, coordinator=False)
+    return (yield from _kill(world, coordinator=False))
 
 
-def kill_coordinator(world: World) -> str:
+def kill_coordinator(world: World) -> Fault:
     """kill -9 of a coordinator's process."""
-    return _kill(world, coordinator=True)
+    return (yield from _kill(world, coordinator=True))
 
 
-def freeze_coordinator(world: World) -> str:
+def freeze_coordinator(world: World) -> Fault:
     """SIGSTOP of a coordinator for longer than its workers wait: it wakes up as a zombie."""
-    return _freeze(world, coordinator=True)
+    return (yield from _freeze(world, coordinator=True))
 
 
-def freeze_worker(world: World) -> str:
+def freeze_worker(world: World) -> Fault:
     """The same of another worker."""
-    return _freeze(world, coordinator=False)
+    return (yield from _freeze(world, coordinator=False))
 
 
-def evict(world: World) -> str:
+def evict(world: World) -> Fault:
     """A pod evicted, as a drain does."""
     pod = world.pod(coordinator=world.dice.random() < 0.5)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": world.target.namespace}}
     path = f"/api/v1/namespaces/{world.target.namespace}/pods/{pod}/eviction"
-    world.now()
+    yield
     try:
         world.target.kubectl.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
     except CommandFailed as error:
@@ -79,10 +84,10 @@ def evict(world: World) -> str:
     return pod
 
 
-def delete_pod(world: World) -> str:
+def delete_pod(world: World) -> Fault:
     """A pod deleted by force."""
     pod = world.pod(coordinator=world.dice.random() < 0.5)
-    world.now()
+    yield
     if not world.target.kubectl.delete_pod_by_force(pod):
         raise Missed(f"{pod} was gone")
     return pod
@@ -91,10 +96,10 @@ def delete_pod(world: World) -> str:
 # ------------------------------------------------------------ the operator
 
 
-def kill_operators(world: World) -> str:
+def kill_operators(world: World) -> Fault:
     """kill -9 of every operator process."""
     processes = [world.process(OPERATOR_NAMESPACE, pod) for pod in replicas.ready(world.cluster.kubectl)]
-    world.now()
+    yield
     for process in processes:
         world.signal(process, "SIGKILL")
     if lives := [process.pod for process in processes if world.state(process)]:
@@ -102,39 +107,40 @@ def kill_operators(world: World) -> str:
     return _named([process.pod for process in processes])
 
 
-def delete_operators(world: World) -> str:
+def delete_operators(world: World) -> Fault:
     """Every pod of the operator deleted at once."""
     operator = world.cluster.kubectl.at(OPERATOR_NAMESPACE)
     pods = [pod["metadata"]["name"] for pod in operator.objects("pods", OPERATOR_SELECTOR)]
-    world.now()
+    yield
     return _named([pod for pod in pods if operator.delete_pod_by_force(pod)])
 
 
-def kill_leader(world: World) -> str:
+def kill_leader(world: World) -> Fault:
     """kill -9 of the operator that leads: the Lease has to run out before another one goes on."""
     process, life = _leader(world)
-    world.now()
+    yield
     world.kill(process)
     return f"{process.pod}; {_successor(world, process.pod, life)}"
 
 
-def freeze_leader(world: World) -> str:
+def freeze_leader(world: World) -> Fault:
     """SIGSTOP of the operator that leads until another one does, and a little longer: it wakes up in the middle of what it did."""
     process, life = _leader(world)
+    yield
     with _stopped(world, [process]):
         successor = _successor(world, process.pod, life)
         time.sleep(world.dice.uniform(0, 3))
     return f"{process.pod}; {successor}"
 
 
-def cut_off_leader(world: World) -> str:
+def cut_off_leader(world: World) -> Fault:
     """The cable of the operator that leads is pulled until another one leads, and a little longer: it runs on and reaches nobody."""
     process, life = _leader(world)
     address = world.cluster.kubectl.at(OPERATOR_NAMESPACE).get("pod", process.pod)["status"]["podIP"]
     hardware = json.loads(world.cluster.inside(process.node, "ip", "-json", "neigh", "show", address))[0]["lladdr"]
     ports = json.loads(world.cluster.inside(process.node, "bridge", "-json", "fdb", "show", "br", "cni0"))
     port = next(port["ifname"] for port in ports if port["mac"] == hardware)
-    world.now()
+    yield
     world.cluster.inside(process.node, "ip", "link", "set", port, "down")
     try:
         if answers(address, METRICS, tls=False):
@@ -171,20 +177,21 @@ def _successor(world: World, pod: str, life: str) -> str:
 # ------------------------------------------------------------ what all stand on
 
 
-def stop_store(world: World) -> str:
+def stop_store(world: World) -> Fault:
     """The S3 server does not answer for a while."""
     pods = [pod["metadata"]["name"] for pod in world.cluster.kubectl.at("storage").objects("pods")]
     processes = [world.process("storage", pod) for pod in pods]
+    yield
     with _stopped(world, processes):
         time.sleep(world.dice.uniform(3, 8))
     return _named(pods)
 
 
-def stop_api_server(world: World) -> str:
+def stop_api_server(world: World) -> Fault:
     """The API server is killed and comes back after a while."""
     address = json.loads(world.cluster.kubectl.run("config", "view", "-o", "json"))["clusters"][0]["cluster"]["server"]
     host = address.removeprefix("https://").partition(":")[0]
-    world.now()
+    yield
     world.cluster.apiserver("stop")
     try:
         if answers(host, API_SERVER):
@@ -195,10 +202,10 @@ def stop_api_server(world: World) -> str:
     return "kube-apiserver"
 
 
-def _node_for_a_while(world: World, down: str, up: str, seconds: tuple[float, float]) -> str:
+def _node_for_a_while(world: World, down: str, up: str, seconds: tuple[float, float]) -> Fault:
     index = world.node()
     address = world.address(index)
-    world.now()
+    yield
     world.cluster.node(down, index)
     try:
         if answers(address, KUBELET):
@@ -209,19 +216,19 @@ def _node_for_a_while(world: World, down: str, up: str, seconds: tuple[float, fl
     return f"n{index}"
 
 
-def kill_node(world: World) -> str:
+def kill_node(world: World) -> Fault:
     """Power loss of a node; it boots again later."""
-    return _node_for_a_while(world, "kill", "start", (5, 30))
+    return (yield from _node_for_a_while(world, "kill", "start", (5, 30)))
 
 
-def partition_node(world: World) -> str:
+def partition_node(world: World) -> Fault:
     """A node's cable is pulled: what runs there runs on as zombies."""
-    return _node_for_a_while(world, "partition", "heal", (5, 40))
+    return (yield from _node_for_a_while(world, "partition", "heal", (5, 40)))
 
 
-def freeze_node(world: World) -> str:
+def freeze_node(world: World) -> Fault:
     """A whole node stands still, and goes on where it was."""
-    return _node_for_a_while(world, "freeze", "thaw", (5, 40))
+    return (yield from _node_for_a_while(world, "freeze", "thaw", (5, 40)))
 
 
 def _named(pods: list[str]) -> str:
@@ -232,7 +239,7 @@ def _named(pods: list[str]) -> str:
 
 
 # (fault, weight): those of whole nodes take longest.
-FAULTS: list[tuple[Callable[[World], str], int]] = [
+FAULTS: list[tuple[Callable[[World], Fault], int]] = [
     (kill_worker, 12),
     (kill_coordinator, 12),
     (freeze_coordinator, 8),

@@ -58,21 +58,28 @@ class LedgerTest(unittest.TestCase):
 
 class StrikeTest(unittest.TestCase):
     def test_a_fault_that_hits_nobody_gives_way_to_another_and_is_not_named(self) -> None:
-        def absent(_: World) -> str:
+        def absent(_: World) -> strikes.Fault:
             raise Missed("there is no other worker")
+            yield
 
-        def there(world: World) -> str:
-            world.now()
+        def late(_: World) -> strikes.Fault:
+            yield
+            raise Missed("it was gone")
+
+        def there(_: World) -> strikes.Fault:
+            yield
             return "load-r1-0"
 
         world = World(mock.Mock(), mock.Mock(), mock.Mock(), random.Random(3))
-        upgrade = Transition(nothing, 1, ("Upgrade",), under_way=lambda _: "Upgrade/HandingOver")
-        with mock.patch.object(strikes, "FAULTS", [(absent, 10), (there, 10)]):
-            self.assertEqual(run.strike(world, upgrade), ("Upgrade/HandingOver", "there", "load-r1-0"))
-        with mock.patch.object(strikes, "FAULTS", [(absent, 1)]):
-            _, name, why = run.strike(world, upgrade)
-            self.assertEqual(name, "")
-            self.assertIn("absent: there is no other worker", why)
+        for at_once in (False, True):
+            upgrade = Transition(nothing, 1, ("Upgrade",), within=0, under_way=lambda _: "Upgrade/HandingOver", at_once=at_once)
+            with mock.patch.object(strikes, "FAULTS", [(absent, 10), (late, 10), (there, 10)]):
+                self.assertEqual(run.strike(world, upgrade), ("Upgrade/HandingOver", "there", "load-r1-0"))
+            with mock.patch.object(strikes, "FAULTS", [(late, 1)]):
+                _, name, why = run.strike(world, upgrade)
+                self.assertEqual((name, why.partition(";")[0]), ("", "late: it was gone"))
+            with mock.patch.object(strikes, "FAULTS", [(absent, 1)]), self.assertRaisesRegex(AssertionError, "absent: there is no other worker"):
+                run.strike(world, upgrade)
 
     def test_a_fault_after_the_end_of_a_transition_is_filed_as_such(self) -> None:
         over = Transition(nothing, 1, ("Upgrade",), under_way=lambda _: None)

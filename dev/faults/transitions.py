@@ -92,31 +92,42 @@ def suspend(world: World) -> None:
     world.apply(suspend=True)
 
 
-def resume(world: World) -> None:
-    """Suspended and, when nothing of it runs any more, resumed."""
-    world.apply(suspend=True)
-
-    def suspended(job: Object) -> str | None:
-        there = job["status"].get("observedGeneration") == job["metadata"]["generation"] and "transition" not in job["status"]
-        return None if there and condition(job, "Suspended").get("status") == "True" else str(job["status"].get("transition"))
-
-    world.job.wait("the job to be suspended", suspended, LONG)
-    world.apply()
-
-
 def snapshot(world: World) -> None:
     """A snapshot is asked for."""
     world.snapshots += 1
     world.job.kubectl.apply(load.snapshot(world.snapshot))
 
 
+def resume(world: World) -> None:
+    """Back from a suspension."""
+    world.apply()
+
+
 def restore(world: World) -> None:
-    """Back to a snapshot, after the job has written for a while what it will write again."""
+    """Back to a snapshot, in place."""
+    world.spec = {"restoreFrom": {"snapshotRef": {"name": world.snapshot}}}
+    world.apply()
+
+
+# ------------------------------------------------------------ what must be there before
+
+
+def suspended(world: World) -> None:
+    """Nothing of the job runs any more."""
+    world.apply(suspend=True)
+
+    def look(job: Object) -> str | None:
+        there = job["status"].get("observedGeneration") == job["metadata"]["generation"] and "transition" not in job["status"]
+        return None if there and condition(job, "Suspended").get("status") == "True" else str(job["status"].get("transition"))
+
+    world.job.wait("the job to be suspended", look, LONG)
+
+
+def snapshotted(world: World) -> None:
+    """A snapshot, and output since then, which the job will write again."""
     snapshot(world)
     world.job.kubectl.wait_condition("streamsnapshot", world.snapshot, "Ready", seconds=LONG)
     time.sleep(world.dice.uniform(2, 4))
-    world.spec = {"restoreFrom": {"snapshotRef": {"name": world.snapshot}}}
-    world.apply()
 
 
 # ------------------------------------------------------------ what is left to do
@@ -152,6 +163,10 @@ class Transition:
     """Seconds that it is waited at most, from then on, before the fault strikes."""
     patience: float = 10
     """Seconds until it must be under way."""
+    at_once: bool = False
+    """Whether the victim is chosen before it begins: it is over soon."""
+    before: Callable[[World], None] = nothing
+    """What must be there first."""
     under_way: Callable[[World], str | None] = of_the_job
     end: Callable[[World], None] = nothing
     """After the fault."""
@@ -184,18 +199,18 @@ class Transition:
 
 
 TRANSITIONS: list[Transition] = [
-    Transition(nothing, 20),
+    Transition(nothing, 16),
     Transition(upgrade, 14, ("Upgrade",)),
     Transition(restart, 8, ("Upgrade",)),
-    Transition(rescale, 18, ("Rescale",)),
+    Transition(rescale, 18, ("Rescale",), within=0.5, at_once=True),
     Transition(rescale_and_upgrade, 6, ("Upgrade", "Rescale")),
     Transition(two_edits, 6, ("Upgrade",)),
     Transition(broken_image, 6, ("Upgrade",), within=5, end=again),
-    Transition(suspend, 8, ("Suspend",), end=again),
-    Transition(resume, 8, ("Resume",)),
+    Transition(suspend, 8, ("Suspend",), within=0.2, at_once=True, end=again),
+    Transition(resume, 8, ("Resume",), before=suspended),
     Transition(roll_back, 10, ("Rollback",), patience=60, end=again),
-    Transition(snapshot, 8, ("Snapshot",), within=0.2, under_way=of_the_snapshot),
-    Transition(restore, 14, ("Restore",), within=1.5, after=restored),
-    Transition(guest.first_start, 8, ("Deploy",), within=1.5, after=guest.started),
-    Transition(guest.deletion, 8, ("Delete",), within=0.2, after=guest.deleted),
+    Transition(snapshot, 8, ("Snapshot",), within=0.2, at_once=True, under_way=of_the_snapshot),
+    Transition(restore, 14, ("Restore",), before=snapshotted, at_once=True, after=restored),
+    Transition(guest.first_start, 8, ("Deploy",), after=guest.started),
+    Transition(guest.deletion, 8, ("Delete",), within=0, before=guest.running, at_once=True, after=guest.deleted),
 ]

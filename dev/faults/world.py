@@ -3,7 +3,6 @@
 import random
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dev.demo.watch import Job
@@ -48,11 +47,6 @@ class World:
     left: list[range] = field(default_factory=list)
     """Checkpoints of lines that the job has left, for a snapshot: what it wrote with them it has written again."""
 
-    look: Callable[[], str] = lambda: ""
-    """Says what is under way."""
-    where: str = ""
-    """What was, right before the fault struck."""
-
     @property
     def target(self) -> Job:
         """The job that faults strike."""
@@ -67,10 +61,6 @@ class World:
         """`kubectl apply` of the spec as it stands."""
         text = load.sql(self.rate, self.extra, poisoned)
         self.job.kubectl.apply(load.manifest(text, workers={"replicas": self.workers}, **{**self.spec, **more}))
-
-    def now(self) -> None:
-        """The victims are found: the next thing is that the fault strikes."""
-        self.where = self.look()
 
     # ------------------------------------------------------------ pods and their processes
 
