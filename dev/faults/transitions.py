@@ -159,7 +159,7 @@ class Transition:
     weight: int
     kinds: tuple[str, ...] = ()
     """Kinds of what is under way that are waited for."""
-    within: float = 1
+    within: float = 0.6
     """Seconds that it is waited at most, from then on, before the fault strikes."""
     patience: float = 10
     """Seconds until it must be under way."""
@@ -211,6 +211,6 @@ TRANSITIONS: list[Transition] = [
     Transition(roll_back, 10, ("Rollback",), patience=60, end=again),
     Transition(snapshot, 8, ("Snapshot",), within=0.2, at_once=True, under_way=of_the_snapshot),
     Transition(restore, 14, ("Restore",), before=snapshotted, at_once=True, after=restored),
-    Transition(guest.first_start, 8, ("Deploy",), after=guest.started),
+    Transition(guest.first_start, 8, ("Deploy",), within=0.2, after=guest.started),
     Transition(guest.deletion, 8, ("Delete",), within=0, before=guest.running, at_once=True, after=guest.deleted),
 ]
