@@ -1,35 +1,47 @@
 """What the operator promises as a service: two replicas, certificates, the chart's own test."""
 
+import http.client
+import ssl
+import subprocess
+import tempfile
 import time
 
-from dev.demo import run
+from dev.demo import replicas, run
 from dev.demo.story import OPERATOR_NAMESPACE
 from dev.e2e.story_job import SLOW, JobStory, expected, many, manifest, snapshot
 from dev.lib import wait
-from dev.lib.kubectl import CommandFailed
-
-LEASE = "streamkeeper"
 
 
 class Replicas(JobStory):
-    def holder(self) -> str:
-        """The pod that leads."""
-        lease = self.kubectl.at(OPERATOR_NAMESPACE).get("lease", LEASE)
-        # The pod and, behind it, this life of its process.
-        return (lease["spec"].get("holderIdentity") or "").rpartition("_")[0]
+    def leader_and_standby(self) -> tuple[str, str]:
+        """The replica that leads, and the one that is ready to."""
+
+        def look() -> tuple[str, str] | wait.Pending:
+            leader, _ = replicas.holder(self.kubectl)
+            ready = replicas.ready(self.kubectl)
+            others = [pod for pod in ready if pod != leader]
+            return (leader, others[0]) if leader in ready and len(others) == 1 else wait.Pending(f"{leader or 'nobody'} leads, {ready} are ready")
+
+        return wait.until("one replica to lead and one to stand by", look, SLOW)
 
     def test_the_other_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
         objects = many(4, 2000)
         self.upload(objects)
-        self.kubectl.apply(manifest(self.counting(rate=200)))
+        self.kubectl.apply(manifest(self.counting(rate=25)))
         self.job.wait_settled(SLOW)
-        first = self.holder()
+        first, standby = self.leader_and_standby()
         self.kubectl.apply(manifest(self.counting(rate=100_000)))
         self.job.wait("the upgrade to begin", lambda job: None if job["status"].get("transition") else "no transition", SLOW)
         began = time.monotonic()
         self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", first, "--wait=false")
-        wait.until("another leader", lambda: wait.Pending("the same, or none") if self.holder() in ("", first) else True, SLOW)
+
+        def succeeded() -> str | wait.Pending:
+            holder, _ = replicas.holder(self.kubectl)
+            return holder if holder not in ("", first) else wait.Pending(f"{holder or 'nobody'} leads")
+
+        successor = wait.until("another leader", succeeded, SLOW)
         print(f"another replica led {time.monotonic() - began:.1f} s after the leader's deletion", flush=True)
+        self.assertEqual(successor, standby, "the replica that stood by leads, not the one that was started anew")
         self.expect_completed()
         self.assertEqual(self.counts(), expected(objects))
         self.assertEqual(self.job.object()["status"].get("restarts", {}).get("count", 0), 0, "no restart followed from it")
@@ -43,14 +55,14 @@ class Certificates(JobStory):
     def test_a_job_with_certificates_goes_through_its_life_and_answers_nobody_else(self) -> None:
         objects = many(4, 2000)
         self.upload(objects)
-        self.kubectl.apply(manifest(self.counting(rate=200), workers={"replicas": 2}))
+        self.kubectl.apply(manifest(self.counting(rate=20), workers={"replicas": 2}))
         self.job.wait_settled(SLOW)
         self.job.wait_flowing(SLOW)
-        pod = self.job.pod()
-        for scheme in ("", "https:"):
-            with self.assertRaises(CommandFailed) as refused:
-                self.kubectl.run("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{scheme}{pod}:8081/proxy/v1/report", timeout=10)
-            self.assertNotIn('"revision"', refused.exception.stderr)
+        status, told = self.ask(None)
+        self.assertEqual(status, 400)
+        self.assertIn("this port speaks TLS 1.3 and asks for a certificate of the job", told)
+        self.assertEqual(self.refused_by_name(without_certificate()), "TLSV13_ALERT_CERTIFICATE_REQUIRED")
+        self.assertEqual(self.refused_by_name(self.with_foreign_certificate()), "SSLV3_ALERT_CERTIFICATE_UNKNOWN")
         self.assertEqual(self.job.report()["revision"], 1, "who has the keys is answered")
         self.kubectl.apply(snapshot("monday"))
         self.kubectl.wait_condition("streamsnapshot", "monday", "Ready", seconds=SLOW)
@@ -59,6 +71,41 @@ class Certificates(JobStory):
         self.kubectl.apply(manifest(self.counting(rate=100_000)))
         self.expect_completed()
         self.assertEqual(self.counts(), expected(objects))
+
+
+    def ask(self, secure: ssl.SSLContext | None) -> tuple[int, str]:
+        """Asks the coordinator for its report, as anybody might who reaches its port."""
+        with self.kubectl.port_forward(f"pod/{self.job.pod()}", 8081) as address:
+            connection = http.client.HTTPSConnection(address, context=secure, timeout=SLOW) if secure else http.client.HTTPConnection(address, timeout=SLOW)
+            try:
+                connection.request("GET", "/v1/report")
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            finally:
+                connection.close()
+
+    def refused_by_name(self, secure: ssl.SSLContext) -> str:
+        """What the coordinator says when it ends the handshake."""
+        with self.assertRaises(ssl.SSLError) as refused:
+            self.ask(secure)
+        return refused.exception.reason
+
+    def with_foreign_certificate(self) -> ssl.SSLContext:
+        """A caller with a certificate that nobody knows."""
+        with tempfile.TemporaryDirectory() as folder:
+            key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
+            made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=operator"]
+            subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+            secure = without_certificate()
+            secure.load_cert_chain(certificate, key)
+        return secure
+
+
+def without_certificate() -> ssl.SSLContext:
+    """A caller that believes whoever answers, and has nothing to show."""
+    secure = ssl.create_default_context()
+    secure.check_hostname, secure.verify_mode = False, ssl.CERT_NONE
+    return secure
 
 
 class Chart(JobStory):

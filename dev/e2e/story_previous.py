@@ -99,7 +99,7 @@ class OperatorExchanged(JobStory):
         objects = many(4, 2000)
         self.upload(objects)
         self.install_previous()
-        self.kubectl.apply(manifest(self.counting(rate=100), workers=WORKERS))
+        self.kubectl.apply(manifest(self.counting(rate=10), workers=WORKERS))
         self.kubectl.apply(other("idle", suspend=True))
         self.kubectl.apply(other("refused", sql="SELECT nonsense;"))
         self.job.wait_settled(SLOW)
