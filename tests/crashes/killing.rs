@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use super::{
     control_plane::ControlPlane,
     plans::{Plan, Undisturbed, Verdict, plans, play, rehearse},
-    scenarios::{self, Scenario, all},
+    scenarios::{Scenario, all},
     stage::Theatre,
 };
 #[cfg(feature = "test-acts-first")]
@@ -215,7 +215,7 @@ fn an_operator_that_has_not_written_down_what_it_does_leaves_a_trace() {
 /// Plays the same plan with the guard and without it.
 #[cfg(feature = "test-acts-first")]
 async fn leaves(theatre: Arc<Theatre>, name: &str, trace: &str) {
-    let mut scenarios = scenarios::transitions().into_iter();
+    let mut scenarios = super::scenarios::transitions().into_iter();
     let guarded = scenarios.find(|scenario| scenario.name == name);
     let guarded = guarded.expect("a transition");
     let acting_first = Scenario {

@@ -203,6 +203,39 @@ async fn a_worker_that_ran_out_of_memory_is_named(story: &mut Story) {
     assert_eq!(ooms.count(), 1, "{told:?}");
 }
 
+async fn checkpoints_are_overdue_when_none_completes_and_none_is_owed_for_a_suspension(
+    story: &mut Story,
+) {
+    running(story).await;
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    story.pass(60 * MINUTE).await;
+    story.edit("delays", json!({ "suspend": false }));
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    let told = |story: &Story| story.events().contains(&"CheckpointOverdue".to_owned());
+    assert!(!told(story), "{:?}", story.events());
+
+    let never = Script {
+        no_checkpoints: true,
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &never);
+    story
+        .until("checkpoints are overdue", |story| {
+            story.condition("delays", "CheckpointsHealthy").1 == "CheckpointOverdue"
+        })
+        .await;
+    assert!(told(story), "{:?}", story.events());
+    assert!(story.is_ready("delays"), "the job runs on");
+    story.world().jobs.rewrite("delays", &Script::default());
+    story
+        .until("they complete again", |story| {
+            story.condition("delays", "CheckpointsHealthy").0 == "True"
+        })
+        .await;
+}
+
 async fn a_coordinator_that_ran_out_of_memory_is_named_with_its_limit(story: &mut Story) {
     let memory = json!({ "memory": "768Mi" });
     story.create("delays", json!({ "sql": { "text": "SELECT 1" }, "workers": { "resources": { "requests": memory, "limits": memory } } }));
@@ -483,6 +516,7 @@ stories![
     a_question_of_the_front_end_keeps_its_mark_in_the_message,
     a_worker_that_ran_out_of_memory_is_named,
     a_coordinator_that_ran_out_of_memory_is_named_with_its_limit,
+    checkpoints_are_overdue_when_none_completes_and_none_is_owed_for_a_suspension,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,
     without_an_operator_the_job_takes_checkpoints_and_restores,
