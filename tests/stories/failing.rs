@@ -217,7 +217,7 @@ async fn checkpoints_are_overdue_when_none_completes_and_none_is_owed_for_a_susp
     assert!(!told(story), "{:?}", story.events());
 
     let never = Script {
-        no_checkpoints: true,
+        checkpoints_hang: true,
         ..Script::default()
     };
     story.world().jobs.rewrite("delays", &never);

@@ -93,7 +93,7 @@ async fn an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once(story: &mu
     running(story).await;
     let before = untouched(story);
     let never = Script {
-        savepoint_hangs: true,
+        checkpoints_hang: true,
         ..Script::default()
     };
     story.world().jobs.rewrite("delays", &never);

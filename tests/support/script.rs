@@ -32,8 +32,8 @@ pub struct Script {
     pub final_checkpoint_fails: Option<String>,
     /// Why a savepoint beside the running job fails.
     pub savepoint_fails: Option<String>,
-    /// Savepoints beside the running job never get done.
-    pub savepoint_hangs: bool,
+    /// Checkpoints, and savepoints beside the running job, never get done.
+    pub checkpoints_hang: bool,
     /// The Job API is not answered.
     pub deaf: bool,
     /// What the coordinator cannot go on with.

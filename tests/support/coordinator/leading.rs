@@ -168,6 +168,9 @@ impl Process {
             self.end_or_move(around, head, true);
         } else if lead.next_checkpoint <= around.now {
             lead.next_checkpoint = later(around.now, around.interval);
+            if self.script.checkpoints_hang {
+                return None;
+            }
             if self.script.no_checkpoints {
                 self.failures.consecutive += 1;
                 self.failures.last =
@@ -342,7 +345,7 @@ impl Process {
 
     /// A savepoint beside the running job: a checkpoint, copied.
     fn save(&mut self, around: &mut Surroundings<'_>, head: &Head, request: &SavepointRequest) {
-        if self.script.savepoint_hangs {
+        if self.script.checkpoints_hang {
             return;
         }
         let call = JobCall::Savepoint(request.clone());
