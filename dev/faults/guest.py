@@ -43,25 +43,23 @@ def apply(world: World, rate: int, metadata: Object | None = None, **spec: objec
     return guest
 
 
-def arrive(world: World) -> Job:
-    """A guest that has not been there before."""
+# ------------------------------------------------------------ as transitions
+
+
+def expected(world: World) -> None:
+    """A guest that has not been there before is about to come."""
     world.guests += 1
     world.guest = Job(world.cluster, f"guest-{world.guests}", world.job.namespace)
-    return world.guest
-
-
-# ------------------------------------------------------------ as transitions
 
 
 def first_start(world: World) -> None:
     """A guest starts."""
-    arrive(world)
     apply(world, FAST)
 
 
 def running(world: World) -> None:
     """A guest is in the middle of its work; it may have to leave a snapshot behind."""
-    arrive(world)
+    expected(world)
     guest = apply(world, SLOW, snapshots={"onDelete": world.dice.choice(["Take", "Skip"])})
     guest.wait_settled(LONG)
     guest.wait_flowing(LONG)
@@ -101,7 +99,9 @@ def _completes(world: World) -> None:
     guest = world.target
 
     def look() -> bool | wait.Pending:
-        # The coordinator knows it at once, the operator by the next time it asks.
+        # The coordinator knows it at once, the operator by the next time it asks; some time after that there is no coordinator.
+        if guest.object().get("status", {}).get("phase") == "Completed":
+            return True
         report = guest.report()
         return report["phase"] == "Completed" or wait.Pending(f"{report['phase']}: {report['error'] or report['records_in']}")
 

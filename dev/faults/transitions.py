@@ -211,6 +211,8 @@ TRANSITIONS: list[Transition] = [
     Transition(roll_back, 10, ("Rollback",), patience=60, end=again),
     Transition(snapshot, 8, ("Snapshot",), within=0.2, at_once=True, under_way=of_the_snapshot),
     Transition(restore, 14, ("Restore",), before=snapshotted, at_once=True, after=restored),
-    Transition(guest.first_start, 8, ("Deploy",), within=0.2, after=guest.started),
+    # Before it has pods the operator, the store and the API server can be struck, and then the pods.
+    Transition(guest.first_start, 4, ("Deploy",), before=guest.expected, at_once=True, after=guest.started),
+    Transition(guest.first_start, 4, ("Deploy",), within=0, before=guest.expected, after=guest.started),
     Transition(guest.deletion, 8, ("Delete",), within=0, before=guest.running, at_once=True, after=guest.deleted),
 ]
