@@ -86,7 +86,7 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
 
 /// Where the revision that runs, or ran last, keeps the state of the job.
 pub(super) fn held_storage(job: &StreamJob, context: &Context) -> Option<ResolvedStorage> {
-    let current = job.status.as_ref()?.revision.as_ref()?.current?;
+    let current = job.status.as_ref()?.current_revision()?;
     let (namespace, name) = (job.namespace()?, job.name_any());
     let records = &context.caches.controller_revisions;
     let kept = records.find(&namespace, &name, &revision_name(&name, current))?;

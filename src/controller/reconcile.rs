@@ -191,11 +191,7 @@ fn measure(job: &StreamJob, context: &Context) {
         engine: format!("{:?}", job.spec.engine),
         version: effective.map_or("", |effective| effective.version.as_str()),
         image: effective.map_or("", |effective| effective.image.as_str()),
-        revision: status
-            .revision
-            .as_ref()
-            .and_then(|revision| revision.current)
-            .unwrap_or(0),
+        revision: status.current_revision().unwrap_or(0),
     };
     context.metrics.observe_job(
         &job.namespace().unwrap_or_default(),

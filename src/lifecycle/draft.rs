@@ -72,10 +72,7 @@ impl<'a> Draft<'a> {
 
     /// The revision that runs, or ran last.
     pub(super) fn current(&self) -> Option<u64> {
-        self.status
-            .revision
-            .as_ref()
-            .and_then(|revision| revision.current)
+        self.status.current_revision()
     }
 
     /// Content of the revision that runs, or ran last.
@@ -223,6 +220,12 @@ impl<'a> Draft<'a> {
             "it was written down incompletely",
         );
         Verdict::Reconciling(reason, "starting over".to_owned())
+    }
+
+    /// Whether a revision with this content was given up.
+    pub(super) fn is_rejected(&self, wanted: &RevisionRecord) -> bool {
+        let rejected = self.status.rejected.as_ref();
+        rejected.is_some_and(|rejected| rejected.hash == wanted.try_hash())
     }
 
     /// Remembers that a revision was given up, so that it is not tried again before the spec changes.

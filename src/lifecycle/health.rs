@@ -11,19 +11,26 @@ use super::{
 use crate::api::{
     condition::{self, Reconciling, Stalled},
     names::revision_name,
-    v1alpha1::Outcome,
 };
 
 /// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a checkpoint says that it gets on.
 pub(super) fn paused(draft: &Draft<'_>, current: u64) -> Option<Verdict> {
-    let rejected = draft.status.rejected.as_ref()?;
+    let (revision, verdict) = rejected(draft)?;
     let gets_on = draft.input.report(current).is_some_and(|report| {
         report.phase == JobPhase::Completed
             || report.phase == JobPhase::Running && report.checkpoints_in_attempt > 0
     });
+    (revision == current && !gets_on).then_some(verdict)
+}
+
+/// The revision that was given up last, and what a person has to know of it.
+fn rejected(draft: &Draft<'_>) -> Option<(u64, Verdict)> {
+    let rejected = draft.status.rejected.as_ref()?;
     let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
-    (rejected.revision == current && !gets_on)
-        .then(|| Verdict::Stalled(reason, rejected.message.clone()))
+    Some((
+        rejected.revision,
+        Verdict::Stalled(reason, rejected.message.clone()),
+    ))
 }
 
 /// How the revision that has the job does.
@@ -157,16 +164,11 @@ fn failed(report: &Report) -> Verdict {
 }
 
 fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
-    let asked = draft.input.job.spec.restore_from.as_ref();
-    if let (Some(asked), Some(acted)) = (asked, &draft.status.restore_from)
-        && acted.result == Outcome::Failed
-        && acted.value == asked.value()
-    {
-        return Verdict::Stalled(Stalled::RestoreFailed, acted.message.clone());
+    if let Some(failed) = draft.failed_restore() {
+        return Verdict::Stalled(Stalled::RestoreFailed, failed.message.clone());
     }
-    if let Some(rejected) = &draft.status.rejected {
-        let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
-        return Verdict::Stalled(reason, rejected.message.clone());
+    if let Some((_, verdict)) = rejected(draft) {
+        return verdict;
     }
     match &draft.wanted {
         Wanted::Invalid(why) => Verdict::Stalled(

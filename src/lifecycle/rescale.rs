@@ -150,14 +150,7 @@ fn changed(draft: &Draft<'_>, revision: u64, target: u32) -> bool {
         draft.wanted.record(),
         &draft.input.revision(revision).record,
     ) {
-        (Some(wanted), Some(held)) => {
-            let rejected = draft
-                .status
-                .rejected
-                .as_ref()
-                .is_some_and(|rejected| rejected.hash == wanted.try_hash());
-            wanted.content != held.content && !rejected
-        }
+        (Some(wanted), Some(held)) => wanted.content != held.content && !draft.is_rejected(wanted),
         (None, _) | (_, None) => false,
     };
     draft.replicas() != target || draft.input.job.spec.suspend || other_content

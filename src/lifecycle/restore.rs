@@ -18,28 +18,35 @@ use crate::api::{
 };
 
 impl Draft<'_> {
-    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on the state that was to be left.
-    pub(super) fn not_restored(&self, wanted: &RevisionRecord) -> Option<String> {
+    /// What became of what `spec.restoreFrom` asks for, if that was tried and failed.
+    pub(super) fn failed_restore(&self) -> Option<&RestoreRequest> {
         let asked = self.input.job.spec.restore_from.as_ref()?;
         let done = self.status.restore_from.as_ref()?;
-        let failed = done.result == Outcome::Failed && done.value == asked.value();
-        (failed && done.content == Some(wanted.try_hash())).then(|| done.message.clone())
+        (done.result == Outcome::Failed && done.value == asked.value()).then_some(done)
+    }
+
+    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on the state that was to be left.
+    pub(super) fn not_restored(&self, wanted: &RevisionRecord) -> Option<String> {
+        let failed = self.failed_restore()?;
+        (failed.content == Some(wanted.try_hash())).then(|| failed.message.clone())
     }
 
     /// With other content, a restore that failed is tried again.
-    fn is_another_try(&self, done: &RestoreRequest) -> bool {
+    fn is_another_try(&self) -> bool {
+        let failed = self
+            .failed_restore()
+            .and_then(|failed| failed.content.as_ref());
         let wanted = self.wanted.record().map(RevisionRecord::try_hash);
-        done.result == Outcome::Failed
-            && done.content.is_some()
-            && wanted.is_some()
-            && done.content != wanted
+        failed
+            .zip(wanted)
+            .is_some_and(|(failed, wanted)| *failed != wanted)
     }
 
     /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or why that is not known.
     pub(super) fn requested(&self) -> Option<Result<String, Verdict>> {
         let asked = self.input.job.spec.restore_from.as_ref()?;
         let done = self.status.restore_from.as_ref();
-        if done.is_some_and(|done| done.value == asked.value() && !self.is_another_try(done)) {
+        if done.is_some_and(|done| done.value == asked.value()) && !self.is_another_try() {
             return None;
         }
         if let Some(uri) = &asked.uri {

@@ -136,18 +136,13 @@ fn corrected(draft: &Draft<'_>, source: u64) -> bool {
     let Wanted::Known(wanted) = &draft.wanted else {
         return false;
     };
-    let rejected = draft
-        .status
-        .rejected
-        .as_ref()
-        .is_some_and(|rejected| rejected.hash == wanted.try_hash());
     let going_back = draft
         .input
         .revision(source)
         .record
         .as_ref()
         .is_some_and(|held| held.content == wanted.content);
-    !rejected && !going_back
+    !draft.is_rejected(wanted) && !going_back
 }
 
 fn workers(draft: &Draft<'_>) -> u32 {

@@ -141,7 +141,7 @@ impl<'a> Input<'a> {
 
     /// Where the state of the job lies, if it has any.
     fn held_storage(&self) -> Option<&'a ResolvedStorage> {
-        let current = self.job.status.as_ref()?.revision.as_ref()?.current?;
+        let current = self.job.status.as_ref()?.current_revision()?;
         Some(&self.revision(current).record.as_ref()?.storage)
     }
 
@@ -190,7 +190,7 @@ impl<'a> Input<'a> {
         if status.transition.is_some() {
             return None;
         }
-        status.revision.as_ref()?.current
+        status.current_revision()
     }
 
     fn stands(&self, head: Option<&Head>) -> Standing {

@@ -306,11 +306,7 @@ fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
 /// What the spec asks for that is not so, if anything.
 fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
     if let (Wanted::Known(wanted), Some(held)) = (draft.wanted.clone(), draft.current_record()) {
-        let rejected = draft
-            .status
-            .rejected
-            .as_ref()
-            .is_some_and(|rejected| rejected.hash == wanted.try_hash());
+        let rejected = draft.is_rejected(&wanted);
         if let Some(message) = draft.not_restored(&wanted)
             && wanted.content != held.content
         {

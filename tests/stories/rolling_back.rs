@@ -59,13 +59,17 @@ async fn a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back(stor
     assert_eq!(story.runner("delays"), Some(4));
 }
 
-async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(story: &mut Story) {
-    running(story).await;
-    let poison = Script {
+/// A query that fails at a record of its input.
+fn poison() -> Script {
+    Script {
         fails_with: Some(("BadRecord", "Filter: /: division of 7 by zero")),
         ..Script::default()
-    };
-    story.script("runtime:2", poison);
+    }
+}
+
+async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(story: &mut Story) {
+    running(story).await;
+    story.script("runtime:2", poison());
     story.edit("delays", json!({ "image": "runtime:2" }));
     story
         .until("it has the job", |story| story.runner("delays") == Some(2))
@@ -83,11 +87,7 @@ async fn a_job_before_a_record_that_it_cannot_process_is_stalled_until_that_is_b
     story: &mut Story,
 ) {
     running(story).await;
-    let poison = Script {
-        fails_with: Some(("BadRecord", "Filter: /: division of 7 by zero")),
-        ..Script::default()
-    };
-    story.world().jobs.rewrite("delays", &poison);
+    story.world().jobs.rewrite("delays", &poison());
     let message = story.stalled("delays", "BadRecord").await;
     assert!(message.contains("division of 7 by zero"), "{message}");
     story
@@ -172,7 +172,8 @@ async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
         .await;
 }
 
-async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &mut Story) {
+/// Revision 2 crashes once it has the job, and the image of revision 1 is gone; answers what is said then.
+pub async fn rollback_that_does_not_come_up(story: &mut Story) -> String {
     story.script(
         "runtime:2",
         Script {
@@ -189,7 +190,11 @@ async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &
         },
     );
     story.edit("delays", json!({ "image": "runtime:2" }));
-    let message = story.stalled("delays", "ImagePullFailed").await;
+    story.stalled("delays", "ImagePullFailed").await
+}
+
+async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &mut Story) {
+    let message = rollback_that_does_not_come_up(story).await;
     assert!(message.contains("rollback"), "{message}");
     story.edit("delays", json!({ "image": "runtime:4" }));
     story

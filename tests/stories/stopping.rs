@@ -9,7 +9,7 @@ use streamkeeper::api::{
 };
 use streamkeeper_protocol::head::RunState;
 
-use super::upgrading::running;
+use super::{rolling_back::rollback_that_does_not_come_up, upgrading::running};
 use crate::support::{
     coordinator::HeadStore,
     kubelet::Exit,
@@ -410,23 +410,7 @@ async fn deletion_asks_a_successor_again_whose_last_checkpoint_failed(story: &mu
 }
 
 async fn suspending_ends_a_rollback_that_does_not_come_up(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            crash_once_running: Some(Exit::error("panicked")),
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.script(
-        "runtime:1",
-        Script {
-            missing_image: true,
-            ..Script::default()
-        },
-    );
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story.stalled("delays", "ImagePullFailed").await;
+    rollback_that_does_not_come_up(story).await;
     let before = story.head("delays").and_then(|head| head.last);
     story.edit("delays", json!({ "suspend": true }));
     story.suspended("delays").await;

@@ -65,6 +65,13 @@ pub struct StreamJobStatus {
     pub history: Vec<HistoryEntry>,
 }
 
+impl StreamJobStatus {
+    /// The revision that runs, or ran last.
+    pub fn current_revision(&self) -> Option<u64> {
+        self.revision.as_ref()?.current
+    }
+}
+
 /// What a job is doing, for people. More values may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]

@@ -10,7 +10,7 @@ use super::super::{
     observe::{held_storage, operation_of},
 };
 use crate::{
-    api::v1alpha1::{DeletionPolicy, StreamJob, StreamSnapshot},
+    api::v1alpha1::{DeletionPolicy, StreamJob, StreamJobStatus, StreamSnapshot},
     kube_ext::{bounded, get},
     lifecycle::{
         Fact, Refusal, ResolvedStorage,
@@ -81,9 +81,7 @@ fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {
     SnapshotJob {
         name: job.name_any(),
         namespace: job.namespace().unwrap_or_default(),
-        current: status
-            .and_then(|status| status.revision.as_ref())
-            .and_then(|revision| revision.current),
+        current: status.and_then(StreamJobStatus::current_revision),
         deleting: job.metadata.deletion_timestamp.is_some(),
         suspended: job.spec.suspend,
         completed: status.is_some_and(|status| status.completion_time.is_some()),

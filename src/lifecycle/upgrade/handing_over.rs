@@ -210,16 +210,16 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
     if facts.stateful_set.is_none() && facts.pods.is_empty() {
         return Some("its pods are gone".to_owned());
     }
-    let since = draft
-        .status
-        .transition
-        .as_ref()
-        .map_or(draft.input.now, |transition| transition.since.0);
-    let lost_cause = draft
-        .input
-        .ailment(revision, since)
-        .filter(|ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled))
-        .map(|ailment| ailment.message);
+    let lost_cause = || {
+        let transition = draft.status.transition.as_ref();
+        let since = transition.map_or(draft.input.now, |transition| transition.since.0);
+        let ailment = draft.input.ailment(revision, since);
+        ailment
+            .filter(
+                |ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled),
+            )
+            .map(|ailment| ailment.message)
+    };
     if let Some(report) = draft.input.report(revision) {
         let error = report.error.as_ref().map(|error| error.message.clone());
         return match report.phase {
@@ -229,7 +229,7 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
                 .as_ref()
                 .map(|failure| failure.message.clone()),
             // Without all its workers it takes no savepoint, and these do not come.
-            JobPhase::WaitingForWorkers => lost_cause,
+            JobPhase::WaitingForWorkers => lost_cause(),
             JobPhase::Standby
             | JobPhase::Restoring
             | JobPhase::Running
@@ -240,5 +240,5 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
             | JobPhase::Fenced => None,
         };
     }
-    lost_cause
+    lost_cause()
 }
