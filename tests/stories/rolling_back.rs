@@ -67,6 +67,18 @@ fn poison() -> Script {
     }
 }
 
+/// A job that runs, with that record before it.
+fn before_the_record() -> Script {
+    Script {
+        error: Some(JobError {
+            reason: "BadRecord".to_owned(),
+            message: "Filter: /: division of 7 by zero".to_owned(),
+        }),
+        no_checkpoints: true,
+        ..Script::default()
+    }
+}
+
 async fn a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once(story: &mut Story) {
     running(story).await;
     story.script("runtime:2", poison());
@@ -94,6 +106,16 @@ async fn a_job_before_a_record_that_it_cannot_process_is_stalled_until_that_is_b
         .stays("a person is asked", 5 * MINUTE, |story| {
             !story.is_ready("delays") && story.condition("delays", "Stalled").1 == "BadRecord"
         })
+        .await;
+    story.world().jobs.rewrite("delays", &before_the_record());
+    story
+        .stays(
+            "it runs up to that record, and is not Ready",
+            5 * MINUTE,
+            |story| {
+                !story.is_ready("delays") && story.condition("delays", "Stalled").1 == "BadRecord"
+            },
+        )
         .await;
     story.world().jobs.rewrite("delays", &Script::default());
     story.ready("delays").await;
@@ -126,15 +148,7 @@ async fn a_new_revision_that_failed_less_than_three_times_has_its_time(story: &m
     story
         .until("it has the job", |story| story.runner("delays") == Some(2))
         .await;
-    let once = Script {
-        error: Some(JobError {
-            reason: "BadRecord".to_owned(),
-            message: "Filter: /: division of 7 by zero".to_owned(),
-        }),
-        no_checkpoints: true,
-        ..Script::default()
-    };
-    story.world().jobs.rewrite("delays", &once);
+    story.world().jobs.rewrite("delays", &before_the_record());
     story
         .stays("it keeps the job", 5 * MINUTE, |story| {
             story.runner("delays") == Some(2)

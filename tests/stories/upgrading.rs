@@ -121,9 +121,18 @@ async fn an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once(story: &mu
 async fn an_upgrade_heals_a_job_whose_worker_cannot_start(story: &mut Story) {
     running(story).await;
     story.world().kubelets.wait = 10 * MINUTE;
-    for _ in 0..3 {
+    for round in 0..3 {
         let exit = Exit::error("cannot allocate the buffer pool");
         story.kill("delays-r1-1", exit);
+        if round == 1 {
+            story
+                .until("the condition says why a worker is waited for", |story| {
+                    let message = story.message("delays", "Ready");
+                    message.contains("waiting for workers 1")
+                        && message.contains("; pod delays-r1-1 crashed")
+                })
+                .await;
+        }
         story.pass(11 * MINUTE).await;
     }
     story.kill(
