@@ -24,6 +24,8 @@ pub const TAKE_OVER: &str = "streamkeeper.dev/take-over";
 pub const VERIFY: &str = "streamkeeper.dev/verify";
 /// Label of a StreamSnapshot: what it was taken for (`Schedule`, `Upgrade`, `Rescale`, `Suspend`, `Delete`); none means that a person made it.
 pub const TRIGGER_LABEL: &str = "streamkeeper.dev/trigger";
+/// Label of a StreamSnapshot that the operator took: uid of the StreamJob. Another job of that name does not drop it.
+pub const JOB_UID_LABEL: &str = "streamkeeper.dev/job-uid";
 /// Finalizer of a StreamSnapshot whose folder is removed with it.
 pub const SNAPSHOT_FINALIZER: &str = "streamkeeper.dev/snapshot";
 /// Value of `app.kubernetes.io/managed-by`, and the field manager of everything the operator writes.

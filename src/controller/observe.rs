@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 
-use super::{cache::Cache, context::Context};
+use super::{cache::Cache, context::Context, snapshots::needs};
 use crate::{
     api::{
         names::{pod_name, revision_name},
@@ -106,6 +106,7 @@ fn snapshots(context: &Context, namespace: &str, name: &str) -> Vec<SnapshotFact
         .map(|snapshot| snapshot_facts(snapshot))
         .collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
+    needs::mark(&context.caches, namespace, &mut found);
     found
 }
 

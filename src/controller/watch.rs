@@ -67,6 +67,8 @@ pub struct Caches {
     pub(super) nodes: LostNodes,
     /// All snapshots, whose ever they are.
     pub(super) snapshots: Store<StreamSnapshot>,
+    /// All jobs.
+    pub(super) jobs: Store<StreamJob>,
     job_lists: OwnLists,
     snapshot_lists: OwnLists,
     /// Set once every cache has seen the cluster.
@@ -75,7 +77,11 @@ pub struct Caches {
 
 impl Caches {
     /// Empty caches of these namespaces.
-    fn new(scopes: &[Option<String>], snapshots: Store<StreamSnapshot>) -> Self {
+    fn new(
+        scopes: &[Option<String>],
+        jobs: Store<StreamJob>,
+        snapshots: Store<StreamSnapshot>,
+    ) -> Self {
         Self {
             pods: Cache::new(scopes),
             stateful_sets: Cache::new(scopes),
@@ -84,6 +90,7 @@ impl Caches {
             config_maps: Cache::new(scopes),
             nodes: LostNodes::default(),
             snapshots,
+            jobs,
             job_lists: OwnLists::new(scopes),
             snapshot_lists: OwnLists::new(scopes),
             seen: Arc::default(),
@@ -182,7 +189,7 @@ pub async fn run(
 ) {
     let (jobs, job_writer) = reflector::store::<StreamJob>();
     let (snapshots, snapshot_writer) = reflector::store::<StreamSnapshot>();
-    let caches = Caches::new(scopes, snapshots.clone());
+    let caches = Caches::new(scopes, jobs.clone(), snapshots.clone());
     let context = Arc::new(context(caches.clone()));
     let parts = (&client, scopes);
     let job_wishes = wishes(

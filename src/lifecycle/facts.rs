@@ -20,10 +20,11 @@ use super::{
         Disruption, PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
     },
     revision::{RevisionRecord, Tls},
+    snapshot::DAMAGED,
 };
 use crate::api::{
     condition,
-    names::{CONTAINER, JOB_LABEL, REVISION_LABEL, TRIGGER_LABEL, revision_name},
+    names::{CONTAINER, JOB_LABEL, JOB_UID_LABEL, REVISION_LABEL, TRIGGER_LABEL, revision_name},
     v1alpha1::StreamSnapshot,
 };
 
@@ -237,11 +238,15 @@ pub fn snapshot_facts(snapshot: &StreamSnapshot) -> SnapshotFacts {
         name: snapshot.name_any(),
         uid: snapshot.uid().unwrap_or_default(),
         trigger: snapshot.labels().get(TRIGGER_LABEL).cloned(),
+        taken_of: snapshot.labels().get(JOB_UID_LABEL).cloned(),
         phase: status.phase,
         deleting: snapshot.metadata.deletion_timestamp.is_some(),
         uri: status.uri,
         checkpoint: status.checkpoint.map(|held| held.id),
         completed: status.completion_time.map(|time| time.0),
+        damaged: condition::get(&status.conditions, condition::kind::STALLED)
+            .is_some_and(|stalled| stalled.reason == DAMAGED),
+        needed: false,
         message: condition::get(&status.conditions, condition::kind::READY)
             .map_or_else(String::new, |ready| ready.message.clone()),
     }

@@ -112,6 +112,8 @@ pub struct SnapshotFacts {
     pub uid: String,
     /// What it was taken for; none when a person made it.
     pub trigger: Option<String>,
+    /// Uid of the StreamJob that it was taken of; none when a person made it.
+    pub taken_of: Option<String>,
     /// How far it is.
     pub phase: Option<SnapshotPhase>,
     /// Whether it is being deleted.
@@ -122,6 +124,10 @@ pub struct SnapshotFacts {
     pub checkpoint: Option<u64>,
     /// When it was complete, or had failed.
     pub completed: Option<Timestamp>,
+    /// Whether something in it was seen not to be as it was written.
+    pub damaged: bool,
+    /// Whether a job is on its way to it, or is to go to it once it can.
+    pub needed: bool,
     /// Why it is ready or not.
     pub message: String,
 }

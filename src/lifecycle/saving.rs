@@ -7,8 +7,12 @@ use super::{
     draft::{Draft, time},
     observed::SnapshotFacts,
     schedule,
+    snapshot::needs::is_same,
 };
 use crate::api::v1alpha1::{SnapshotPhase, SnapshotSummary, Transition};
+
+/// Failed snapshots that are kept, the newest ones: enough to see why.
+const FAILED: usize = 3;
 
 /// How a snapshot stands that a transition waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,12 @@ impl SnapshotFacts {
             self.phase,
             Some(SnapshotPhase::Completed | SnapshotPhase::Verifying)
         ) && !self.deleting
+            && !self.damaged
+    }
+
+    /// It is complete, and nobody doubts it.
+    fn is_good(&self) -> bool {
+        self.is_complete() && self.phase == Some(SnapshotPhase::Completed)
     }
 
     fn is_in_progress(&self) -> bool {
@@ -116,15 +126,15 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Drops what retention does not keep: of the snapshots that the operator took, never the newest complete one, never one that the job is to go back to.
+    /// Drops what retention does not keep of the snapshots that the operator took of this very job: never the newest good one, never one that a job is to go to. One that
+    /// is damaged, or is being read again, takes no place of a good one. Of those that failed a few are kept.
     pub(super) fn drop_old_snapshots(&mut self) {
         let retain = &self.input.job.spec.snapshots.retain;
-        let mut own: Vec<&SnapshotFacts> = self
-            .input
-            .observed
-            .snapshots
-            .iter()
-            .filter(|found| found.trigger.is_some() && found.is_complete())
+        let uid = self.input.uid();
+        let all = self.input.observed.snapshots.iter();
+        let mut own: Vec<&SnapshotFacts> = all
+            .filter(|found| found.trigger.is_some() && found.taken_of.as_deref() == Some(uid))
+            .filter(|found| !found.deleting)
             .collect();
         own.sort_by_key(|found| (std::cmp::Reverse(found.completed), found.name.clone()));
         let too_old = |found: &SnapshotFacts| {
@@ -133,32 +143,45 @@ impl Draft<'_> {
                 .zip(found.completed)
                 .is_some_and(|(age, completed)| self.input.passed(completed, age.to_std()))
         };
-        let asked_for = self
-            .input
-            .job
-            .spec
-            .restore_from
-            .as_ref()
-            .and_then(|asked| asked.snapshot_ref.as_ref())
-            .map(|snapshot| snapshot.name.clone());
         let count = usize::try_from(retain.count).unwrap_or(usize::MAX).max(1);
-        let dropped: Vec<Action> = own
-            .iter()
-            .enumerate()
-            .skip(1)
-            .filter(|(rank, found)| *rank >= count || too_old(found))
-            .filter(|(_, found)| asked_for.as_deref() != Some(found.name.as_str()))
-            .map(|(_, found)| Action::DeleteSnapshot {
-                name: found.name.clone(),
-                uid: found.uid.clone(),
-            })
-            .collect();
+        let mut dropped = Vec::new();
+        let (mut good, mut failed) = (0, 0);
+        for found in own {
+            let goes = if found.phase == Some(SnapshotPhase::Completed) {
+                good >= count || (good > 0 && too_old(found))
+            } else {
+                found.phase == Some(SnapshotPhase::Failed) && failed >= FAILED
+            };
+            good += usize::from(found.is_good());
+            failed += usize::from(found.phase == Some(SnapshotPhase::Failed));
+            if goes && !found.needed && !self.names(found) {
+                dropped.push(Action::DeleteSnapshot {
+                    name: found.name.clone(),
+                    uid: found.uid.clone(),
+                });
+            }
+        }
         for action in dropped {
             self.act(action);
         }
     }
 
-    /// Notes the newest complete snapshot.
+    /// Whether `spec.restoreFrom` names a snapshot, acted on or not.
+    fn names(&self, found: &SnapshotFacts) -> bool {
+        self.input
+            .job
+            .spec
+            .restore_from
+            .as_ref()
+            .is_some_and(|asked| {
+                let by_name = asked.snapshot_ref.as_ref();
+                let by_name = by_name.is_some_and(|named| named.name == found.name);
+                let by_folder = asked.uri.as_ref().zip(found.uri.as_ref());
+                by_name || by_folder.is_some_and(|(asked, folder)| is_same(asked, folder))
+            })
+    }
+
+    /// Notes the newest complete snapshot, if there is one.
     pub(super) fn note_newest_snapshot(&mut self) {
         let newest = self
             .input
@@ -171,13 +194,12 @@ impl Draft<'_> {
                 Some((completed, found, found.checkpoint?, found.uri.clone()?))
             })
             .max_by_key(|(completed, found, ..)| (*completed, found.name.clone()));
-        if let Some((completed, found, checkpoint, uri)) = newest {
-            self.status.last_snapshot = Some(SnapshotSummary {
+        self.status.last_snapshot =
+            newest.map(|(completed, found, checkpoint, uri)| SnapshotSummary {
                 name: found.name.clone(),
                 checkpoint,
                 completion_time: time(completed),
                 uri,
             });
-        }
     }
 }

@@ -7,13 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::Owner;
 use crate::{
     api::{
-        names::{JOB_LABEL, MANAGER, TRIGGER_LABEL},
+        names::{JOB_LABEL, JOB_UID_LABEL, MANAGER, TRIGGER_LABEL},
         v1alpha1::{DeletionPolicy, ImportFrom, ObjectRef, StreamSnapshot, StreamSnapshotSpec},
     },
     lifecycle::Trigger,
 };
 
-/// The StreamSnapshot. Retention drops its folder with it, but for the last one of a job that is being deleted: nobody drops that.
+/// The StreamSnapshot. Retention of the job drops its folder with it, but for the last one of a job that is being deleted: nobody drops that, for the next job of that name
+/// has another uid.
 pub fn snapshot(
     owner: &Owner,
     name: &str,
@@ -22,6 +23,7 @@ pub fn snapshot(
 ) -> StreamSnapshot {
     let labels = BTreeMap::from([
         (JOB_LABEL.to_owned(), owner.name.clone()),
+        (JOB_UID_LABEL.to_owned(), owner.uid.clone()),
         (TRIGGER_LABEL.to_owned(), trigger.as_str().to_owned()),
         (
             "app.kubernetes.io/managed-by".to_owned(),

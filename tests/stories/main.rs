@@ -3,7 +3,7 @@
 //!
 //! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
 //! * [`gitops`]: what Argo CD and Flux make of it.
-//! * [`saving`], [`restoring`]: snapshots, and going back to them.
+//! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`elsewhere`]: what users of other operators met.
@@ -87,6 +87,7 @@ mod leading;
 mod placing;
 mod rbac;
 mod restoring;
+mod retaining;
 mod rolling_back;
 mod saving;
 mod scaling;
@@ -107,6 +108,7 @@ fn all() -> Vec<Entry> {
         failing::all(),
         gitops::all(),
         saving::all(),
+        retaining::all(),
         restoring::all(),
         leading::all(),
         lagging::all(),

@@ -1,4 +1,4 @@
-//! Snapshots: taken by hand, by schedule, before changes; kept, verified, removed.
+//! Snapshots: taken by hand, by schedule, before changes; verified.
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;
 use crate::support::{
-    coordinator::HeadStore,
     interference::{Fate, Interference},
     script::Script,
     story::Story,
@@ -20,13 +19,13 @@ use crate::support::{
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Takes a snapshot of the running job.
-async fn saved(story: &mut Story, name: &str) {
+pub async fn saved(story: &mut Story, name: &str) {
     story.snapshot(name, json!({ "jobRef": { "name": "delays" } }));
     story.saved(name).await;
 }
 
 /// The snapshots that the operator took for this, by name.
-fn taken_for(story: &Story, trigger: &str) -> Vec<(String, StreamSnapshot)> {
+pub fn taken_for(story: &Story, trigger: &str) -> Vec<(String, StreamSnapshot)> {
     let label = |snapshot: &StreamSnapshot| {
         let labels = snapshot.metadata.labels.clone().unwrap_or_default();
         labels.get(TRIGGER_LABEL).cloned()
@@ -127,128 +126,6 @@ async fn a_snapshot_of_a_job_that_goes_away_fails(story: &mut Story) {
             story.snapshot_phase("late") == Some(SnapshotPhase::Failed)
         })
         .await;
-}
-
-async fn deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_job(
-    story: &mut Story,
-) {
-    running(story).await;
-    story.snapshot("kept", json!({ "jobRef": { "name": "delays" } }));
-    story.snapshot(
-        "dropped",
-        json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete" }),
-    );
-    story.saved("kept").await;
-    story.saved("dropped").await;
-    let (kept, dropped) = (story.snapshot_uri("kept"), story.snapshot_uri("dropped"));
-    story.delete("delays");
-    story
-        .until("the job is gone", |story| story.find("delays").is_none())
-        .await;
-    story.delete_snapshot("kept");
-    story.delete_snapshot("dropped");
-    story
-        .until("both objects are gone", |story| {
-            story.snapshots().is_empty()
-        })
-        .await;
-    let folders: Vec<String> = story.world().jobs.folders.keys().cloned().collect();
-    assert!(folders.contains(&kept), "{folders:?}");
-    assert!(!folders.contains(&dropped), "{folders:?}");
-    assert!(story.events().contains(&"SnapshotDeleted".to_owned()));
-}
-
-// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
-async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(story: &mut Story) {
-    running(story).await;
-    story.snapshot(
-        "nightly",
-        json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete" }),
-    );
-    story.saved("nightly").await;
-    story.storage(HeadStore::Denied);
-    story.delete_snapshot("nightly");
-    story
-        .until("it says why", |story| {
-            story
-                .snapshot_message("nightly")
-                .contains("remove the finalizer")
-        })
-        .await;
-    story.storage(HeadStore::Fine);
-    story
-        .until("it is gone", |story| story.snapshots().is_empty())
-        .await;
-    assert!(story.world().jobs.folders.is_empty());
-}
-
-// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
-async fn snapshots_are_taken_by_the_schedule_and_only_so_many_are_kept(story: &mut Story) {
-    running(story).await;
-    saved(story, "by-hand").await;
-    story.edit(
-        "delays",
-        json!({ "snapshots": { "schedule": "*/10 * * * *", "retain": { "count": 2 } } }),
-    );
-    story.pass(55 * MINUTE).await;
-    let kept = taken_for(story, "Schedule");
-    let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["delays-20260301-1240", "delays-20260301-1250"]);
-    // What retention dropped has no folder any more; what a person made is kept.
-    assert_eq!(story.world().jobs.folders.len(), 3);
-    assert!(story.snapshots().contains_key("by-hand"));
-    let created = story
-        .effects()
-        .iter()
-        .filter(|effect| effect.starts_with("create streamkeeper.dev/streamsnapshots"))
-        .count();
-    assert_eq!(created, 5, "{:?}", story.effects());
-}
-
-/// Names of the snapshots that were taken by the schedule.
-fn scheduled(story: &Story) -> Vec<String> {
-    let taken = taken_for(story, "Schedule");
-    taken.into_iter().map(|(name, _)| name).collect()
-}
-
-async fn what_the_job_is_to_go_back_to_is_kept_however_old(story: &mut Story) {
-    running(story).await;
-    story.edit(
-        "delays",
-        json!({ "snapshots": { "schedule": "*/10 * * * *", "retain": { "count": 1, "maxAge": "15m" } } }),
-    );
-    story.pass(15 * MINUTE).await;
-    let first = "delays-20260301-1210";
-    assert_eq!(scheduled(story), [first]);
-    story.edit(
-        "delays",
-        json!({ "restoreFrom": { "snapshotRef": { "name": first } } }),
-    );
-    story.pass(40 * MINUTE).await;
-    assert_eq!(scheduled(story), [first, "delays-20260301-1250"]);
-
-    story.edit("delays", json!({ "restoreFrom": null }));
-    story
-        .until("nobody needs it any more", |story| {
-            scheduled(story) == ["delays-20260301-1250"]
-        })
-        .await;
-}
-
-async fn snapshots_go_by_age_but_the_newest_stays(story: &mut Story) {
-    running(story).await;
-    story.edit(
-        "delays",
-        json!({ "snapshots": { "schedule": "*/10 * * * *", "retain": { "count": 10, "maxAge": "25m" } } }),
-    );
-    story.pass(58 * MINUTE).await;
-    assert_eq!(
-        scheduled(story),
-        ["delays-20260301-1240", "delays-20260301-1250"]
-    );
-    story.edit("delays", json!({ "snapshots": { "suspend": true } }));
-    story.pass(180 * MINUTE).await;
-    assert_eq!(scheduled(story), ["delays-20260301-1250"]);
 }
 
 async fn a_run_that_was_missed_is_made_up_for_once(story: &mut Story) {
@@ -454,19 +331,6 @@ async fn an_imported_snapshot_is_checked_first(story: &mut Story) {
     assert!(nowhere.contains("s3://streams/nowhere"), "{nowhere}");
 }
 
-async fn a_snapshot_goes_when_its_time_is_up(story: &mut Story) {
-    running(story).await;
-    story.snapshot(
-        "short",
-        json!({ "jobRef": { "name": "delays" }, "ttl": "10m", "deletionPolicy": "Delete" }),
-    );
-    story.saved("short").await;
-    story
-        .until("it is gone", |story| story.snapshots().is_empty())
-        .await;
-    assert!(story.world().jobs.folders.is_empty());
-}
-
 async fn a_complete_snapshot_asks_for_nothing_however_long_it_is_kept(story: &mut Story) {
     running(story).await;
     saved(story, "kept").await;
@@ -487,11 +351,6 @@ stories![
     a_savepoint_that_fails_is_tried_again_until_the_snapshot_is_out_of_time,
     a_snapshot_waits_for_its_job,
     a_snapshot_of_a_job_that_goes_away_fails,
-    deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_job,
-    a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out,
-    snapshots_are_taken_by_the_schedule_and_only_so_many_are_kept,
-    what_the_job_is_to_go_back_to_is_kept_however_old,
-    snapshots_go_by_age_but_the_newest_stays,
     a_run_that_was_missed_is_made_up_for_once,
     runs_while_the_schedule_is_suspended_are_not_made_up_for,
     a_schedule_that_cannot_be_read_is_shown_and_harms_nobody,
@@ -501,6 +360,5 @@ stories![
     a_suspension_and_a_deletion_leave_a_snapshot_if_they_are_to,
     a_snapshot_is_verified_again_on_demand,
     an_imported_snapshot_is_checked_first,
-    a_snapshot_goes_when_its_time_is_up,
     a_complete_snapshot_asks_for_nothing_however_long_it_is_kept,
 ];

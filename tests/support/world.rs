@@ -40,6 +40,8 @@ pub struct World {
     pub told: BTreeSet<String>,
     /// What it needs to be allowed.
     pub uses: BTreeSet<Use>,
+    /// How often it asked for that.
+    pub asked: BTreeMap<Use, usize>,
     /// What `streamkeeper self-test` needs to be allowed.
     pub uses_of_self_test: BTreeSet<Use>,
     /// Namespaces that are being deleted.
@@ -73,6 +75,7 @@ impl World {
             log: Vec::new(),
             told: BTreeSet::new(),
             uses: BTreeSet::new(),
+            asked: BTreeMap::new(),
             uses_of_self_test: BTreeSet::new(),
             terminating: BTreeSet::new(),
             forgotten: 0,
@@ -150,6 +153,7 @@ impl World {
             self.uses_of_self_test.insert(needed);
             return Fate::Served;
         }
+        *self.asked.entry(needed.clone()).or_default() += 1;
         self.uses.insert(needed);
         if self.hidden_nodes && call.kind.plural == "nodes" {
             return Fate::Refused(Refusal::forbidden("nodes", "no role grants it"));

@@ -1,10 +1,12 @@
 //! StreamSnapshots: the same loop as for jobs, around [`crate::lifecycle::snapshot`].
 //!
 //! * [`observe`]: the job, its coordinator and the work on the folder into facts.
+//! * [`needs`]: for whose sake folders stay.
 //! * [`execute`]: one call per action.
 //! * [`work`]: work on folders, beside the reconciles.
 
 mod execute;
+pub(super) mod needs;
 mod observe;
 mod work;
 

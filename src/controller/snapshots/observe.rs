@@ -1,17 +1,20 @@
 //! The job, its coordinator and the work on the folder into facts.
 
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
-use kube::{Api, Resource, ResourceExt, api::ListParams};
+use kube::{Resource, ResourceExt};
 use streamkeeper_protocol::job_api::Operation;
 
-use super::super::{
-    context::Context,
-    error::ReconcileError,
-    observe::{held_storage, operation_of},
+use super::{
+    super::{
+        context::Context,
+        error::ReconcileError,
+        observe::{held_storage, operation_of},
+    },
+    needs::needed_by,
 };
 use crate::{
-    api::v1alpha1::{DeletionPolicy, StreamJob, StreamJobStatus, StreamSnapshot},
-    kube_ext::{bounded, get},
+    api::v1alpha1::{StreamJob, StreamJobStatus, StreamSnapshot},
+    kube_ext::get,
     lifecycle::{
         Fact, Refusal, ResolvedStorage,
         snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, key},
@@ -65,10 +68,11 @@ pub(super) async fn observe(
     let job_reference = job.as_ref().map(|job| job.object_ref(&()));
     let job = job.map(|job| facts(&job, context));
     let operation = operation(snapshot, job.as_ref(), context).await;
+    let work = context.works.state(&uid);
     Ok(Observed {
-        needed_by: needed_by(snapshot, &namespace, context).await?,
+        needed_by: needed_by(snapshot, &namespace, &work, context).await?,
         default_storage: context.settings.default_storage().ok(),
-        work: context.works.state(&uid),
+        work,
         refusal: context.refusal(&uid),
         job,
         job_reference,
@@ -107,41 +111,4 @@ async fn operation(
     };
     let at = (job.namespace.as_str(), job.name.as_str(), revision);
     operation_of(context, at, &key(snapshot)).await
-}
-
-/// A job that is on its way to this snapshot, if its folder is about to be removed.
-async fn needed_by(
-    snapshot: &StreamSnapshot,
-    namespace: &str,
-    context: &Context,
-) -> Result<Option<String>, ReconcileError> {
-    let removes = snapshot.metadata.deletion_timestamp.is_some()
-        && snapshot.spec.deletion_policy == DeletionPolicy::Delete;
-    let Some(uri) = snapshot
-        .status
-        .as_ref()
-        .and_then(|status| status.uri.as_ref())
-        .filter(|_| removes)
-    else {
-        return Ok(None);
-    };
-    let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), namespace);
-    let jobs = bounded(
-        "list",
-        format!("StreamJobs in {namespace}"),
-        api.list(&ListParams::default()),
-    )
-    .await?;
-    let on_its_way = |job: &&StreamJob| {
-        let transition = job
-            .status
-            .as_ref()
-            .and_then(|status| status.transition.as_ref());
-        transition.is_some_and(|transition| transition.restores.as_ref() == Some(uri))
-    };
-    Ok(jobs
-        .items
-        .iter()
-        .find(on_its_way)
-        .map(ResourceExt::name_any))
 }

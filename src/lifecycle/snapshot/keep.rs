@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait, wish};
+use super::{
+    DAMAGED, Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait, wish,
+};
 use crate::{
     api::{
         condition::{self, kind, sentence},
@@ -19,7 +21,9 @@ impl Draft<'_> {
             return Verdict::Reconciling("Deleting", "it holds nothing of ours".to_owned());
         }
         if let Some(job) = self.input.needed_by {
-            let message = format!("StreamJob {job} is on its way to it; it is removed after");
+            let message = format!(
+                "StreamJob {job} is to go on from it (spec.restoreFrom); it is removed after, or once that is taken back"
+            );
             return Verdict::Reconciling("Deleting", message);
         }
         if self.status.uri.is_none() {
@@ -66,8 +70,8 @@ impl Draft<'_> {
         if wish.is_none() || wish == self.status.verified_for {
             self.status.phase = Some(SnapshotPhase::Completed);
             return match condition::get(&self.status.conditions, kind::STALLED) {
-                Some(known) if known.reason == "SnapshotDamaged" => {
-                    Verdict::Stalled("SnapshotDamaged", known.message.clone())
+                Some(known) if known.reason == DAMAGED => {
+                    Verdict::Stalled(DAMAGED, known.message.clone())
                 }
                 Some(_) | None => Verdict::Ready(complete),
             };
@@ -93,7 +97,7 @@ impl Draft<'_> {
                         trouble.message
                     );
                     self.tell(EventKind::Warning, "SnapshotFailed", message.clone());
-                    return Verdict::Stalled("SnapshotDamaged", message);
+                    return Verdict::Stalled(DAMAGED, message);
                 }
                 self.requeue = Duration::from_secs(10);
                 Verdict::Stalled(trouble.kind.reason(), trouble.message)

@@ -2,10 +2,12 @@
 //!
 //! * `take`: until it is complete.
 //! * `keep`: afterwards.
+//! * `needs`: for whose sake a folder stays.
 
 #[cfg(test)]
 mod grid;
 mod keep;
+pub(super) mod needs;
 mod take;
 
 use std::time::Duration;
@@ -27,6 +29,11 @@ use crate::api::{
     v1alpha1::{DeletionPolicy, SnapshotPhase, StreamSnapshot, StreamSnapshotStatus},
 };
 
+pub use needs::{Place, needs};
+
+/// Reason of a snapshot that is not as it was written.
+pub(super) const DAMAGED: &str = "SnapshotDamaged";
+
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// How soon to look again when nothing is, and nothing is due.
@@ -47,7 +54,7 @@ pub struct SnapshotInput<'a> {
     pub work: &'a WorkState,
     /// The last refusal of a call, while the operator remembers it.
     pub refusal: Option<&'a Refusal>,
-    /// Name of a job that is on its way to this snapshot, if one is.
+    /// Name of a job that needs this snapshot, if one does; see [`needs`].
     pub needed_by: Option<&'a str>,
     /// The time.
     pub now: Timestamp,
@@ -343,7 +350,7 @@ impl TroubleKind {
     const fn reason(self) -> &'static str {
         match self {
             Self::Missing => "SnapshotNotFound",
-            Self::Damaged => "SnapshotDamaged",
+            Self::Damaged => DAMAGED,
             Self::Denied => "StorageAccessDenied",
             Self::Down => "StorageUnreachable",
         }

@@ -196,6 +196,17 @@ impl Story {
         self.world().uses.clone()
     }
 
+    /// How often the operator asked this of a resource of ours.
+    pub fn asked(&self, verb: &str, resource: &str) -> usize {
+        let world = self.world();
+        let of = (
+            "streamkeeper.dev".to_owned(),
+            resource.to_owned(),
+            verb.to_owned(),
+        );
+        world.asked.get(&of).copied().unwrap_or_default()
+    }
+
     /// All snapshots, by name.
     pub fn snapshots(&self) -> BTreeMap<String, StreamSnapshot> {
         let all = self.world().store.all(&STREAM_SNAPSHOTS);
