@@ -346,6 +346,34 @@ async fn a_complete_snapshot_asks_for_nothing_however_long_it_is_kept(story: &mu
     assert_eq!(asked.iter().find(read), None);
 }
 
+// Its operator was away for longer than the snapshot had time.
+async fn a_snapshot_that_was_done_meanwhile_is_complete(story: &mut Story) {
+    running(story).await;
+    story.snapshot(
+        "nightly",
+        json!({ "jobRef": { "name": "delays" }, "timeout": "5m" }),
+    );
+    story.effect("call savepoint").await;
+    story.stop_operator();
+    story.pass(10 * MINUTE).await;
+    story.start_operator();
+    story.saved("nightly").await;
+}
+
+async fn a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell(story: &mut Story) {
+    running(story).await;
+    story.snapshot(
+        "nightly",
+        json!({ "jobRef": { "name": "delays" }, "timeout": "5m" }),
+    );
+    story.effect("call savepoint").await;
+    story.stop_operator();
+    story.pass(10 * MINUTE).await;
+    story.world().jobs.silence("delays");
+    story.start_operator();
+    story.saved("nightly").await;
+}
+
 stories![
     a_snapshot_is_a_savepoint_in_a_folder_of_its_own,
     a_savepoint_that_fails_is_tried_again_until_the_snapshot_is_out_of_time,
@@ -361,4 +389,6 @@ stories![
     a_snapshot_is_verified_again_on_demand,
     an_imported_snapshot_is_checked_first,
     a_complete_snapshot_asks_for_nothing_however_long_it_is_kept,
+    a_snapshot_that_was_done_meanwhile_is_complete,
+    a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell,
 ];

@@ -40,9 +40,46 @@ impl Draft<'_> {
             && self.passed(begun, spec.timeout.to_std())
         {
             let message = format!("it was not complete within {}: {why}", spec.timeout);
-            return self.fail(message);
+            return self.last_look().unwrap_or_else(|| self.fail(message));
         }
         verdict
+    }
+
+    /// Its time is over, which may have passed while nobody looked: the folder says whether it is complete. None if it is not.
+    fn last_look(&mut self) -> Option<Verdict> {
+        self.status.uri.as_ref()?;
+        // Nothing is asked for any more.
+        self.actions.clear();
+        let imported = self.input.snapshot.spec.import_from.is_some();
+        let work = if imported {
+            self.reading()
+        } else {
+            Work::Inspect
+        };
+        let saved = matches!(
+            self.input.operation,
+            Fact::Known(Some(operation)) if matches!(operation.result, OperationResult::Done { .. })
+        );
+        match self.work(work) {
+            Ok(content) => Some(self.complete(content, !imported || work == Work::Verify)),
+            Err(WorkWait::Running(progress)) => Some(Verdict::Reconciling(
+                "InProgress",
+                format!("its time is over; looking at what there is{progress}"),
+            )),
+            // The coordinator has said that it is complete.
+            Err(WorkWait::Trouble(trouble)) if saved => Some(self.trouble(trouble)),
+            Err(WorkWait::Trouble(_)) => None,
+        }
+    }
+
+    /// How the folder of an import is read: the coordinator that wrote it has compared the checksums of its own savepoint.
+    fn reading(&self) -> Work {
+        let labels = self.input.snapshot.metadata.labels.as_ref();
+        if labels.is_some_and(|labels| labels.contains_key(TRIGGER_LABEL)) {
+            Work::Inspect
+        } else {
+            Work::Verify
+        }
     }
 
     pub(super) fn fail(&mut self, message: String) -> Verdict {
@@ -84,17 +121,9 @@ impl Draft<'_> {
             );
             return Verdict::Reconciling("InProgress", format!("reading {uri}"));
         }
-        // The coordinator that wrote it has compared the checksums of its own savepoint.
-        let ours = self
-            .input
-            .snapshot
-            .metadata
-            .labels
-            .as_ref()
-            .is_some_and(|labels| labels.contains_key(TRIGGER_LABEL));
-        let work = if ours { Work::Inspect } else { Work::Verify };
+        let work = self.reading();
         match self.work(work) {
-            Ok(content) => self.complete(content, !ours),
+            Ok(content) => self.complete(content, work == Work::Verify),
             Err(WorkWait::Running(progress)) => {
                 Verdict::Reconciling("InProgress", format!("reading {uri}{progress}"))
             }
