@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     lists::version,
     pace::Pace,
-    snapshots::Works,
+    snapshots::{Waiting, Works},
     watch::Caches,
     written::{Behind, Kind, Unseen, Written},
 };
@@ -64,7 +64,7 @@ pub struct Context {
     /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
     sees_own_writes: bool,
     pub(super) keyring: Arc<Keyring>,
-    memory: Mutex<HashMap<String, Memory>>,
+    memory: Arc<Mutex<HashMap<String, Memory>>>,
 }
 
 /// A client that can stand in a struct that is printed.
@@ -87,6 +87,22 @@ struct Memory {
     pace: Pace,
     /// Until then the API server asked to be left alone.
     not_before: Option<Instant>,
+}
+
+/// What a context remembers of objects.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    memory: Arc<Mutex<HashMap<String, Memory>>>,
+    works: Works,
+    waiting: Waiting,
+}
+
+impl Remembered {
+    /// Of how many objects there is something. Of those that are gone there is nothing.
+    pub fn count(&self) -> usize {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.len() + self.works.len() + self.waiting.len()
+    }
 }
 
 impl Context {
@@ -113,7 +129,7 @@ impl Context {
             leadership: Leadership::without_lease(),
             sees_own_writes: true,
             keyring: Arc::default(),
-            memory: Mutex::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -196,6 +212,21 @@ impl Context {
         change(memory.entry(uid.to_owned()).or_default())
     }
 
+    /// The same of an object of which nothing may be remembered, without beginning to.
+    fn recall<T: Default>(&self, uid: &str, look: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get_mut(uid).map(look).unwrap_or_default()
+    }
+
+    /// What is remembered of objects, to be counted at any time.
+    pub fn remembered(&self) -> Remembered {
+        Remembered {
+            memory: self.memory.clone(),
+            works: self.works.clone(),
+            waiting: self.caches.waiting.clone(),
+        }
+    }
+
     /// Counts a failure; answers how many there were in a row before.
     pub(super) fn failed(&self, uid: &str) -> u32 {
         self.remember(uid, |memory| {
@@ -206,12 +237,12 @@ impl Context {
 
     /// Forgets failures.
     pub(super) fn succeeded(&self, uid: &str) {
-        self.remember(uid, |memory| memory.failures = 0);
+        self.recall(uid, |memory| memory.failures = 0);
     }
 
     /// The last refusal of a call.
     pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
-        self.remember(uid, |memory| memory.refusal.clone())
+        self.recall(uid, |memory| memory.refusal.clone())
     }
 
     /// Remembers how the last call went.
@@ -221,7 +252,7 @@ impl Context {
 
     /// The revision whose objects were last refused.
     pub(super) fn unapplied(&self, uid: &str) -> Option<Unapplied> {
-        self.remember(uid, |memory| memory.unapplied.clone())
+        self.recall(uid, |memory| memory.unapplied.clone())
     }
 
     /// Remembers how the last attempt to create the objects of a revision went.
@@ -238,8 +269,9 @@ impl Context {
         }
     }
 
-    /// Forgets a job that is gone.
+    /// Forgets an object that is gone.
     pub(super) fn forget(&self, uid: &str) {
+        self.works.forget(uid);
         self.memory
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

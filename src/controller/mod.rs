@@ -25,6 +25,6 @@ mod snapshots;
 mod watch;
 mod written;
 
-pub use context::{Context, Ports};
+pub use context::{Context, Ports, Remembered};
 pub use error::ReconcileError;
 pub use watch::{Caches, run};

@@ -1,6 +1,6 @@
 //! Objects of one of our own kinds, of one or several namespaces, in the one store that a Controller reads.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
 use kube::{
     Resource, ResourceExt,
@@ -48,6 +48,22 @@ pub(super) struct Merger<K: Resource<DynamicType = ()> + Clone + 'static> {
     pub(super) own: OwnLists,
 }
 
+/// What a watch has seen of a kind.
+#[derive(Debug)]
+pub(super) struct Seen<K> {
+    /// New, changed, or just listed.
+    pub(super) changed: Vec<K>,
+    /// Gone for good, though perhaps another one has its name.
+    pub(super) gone: Vec<K>,
+}
+
+impl<K> Seen<K> {
+    const NOTHING: Self = Self {
+        changed: Vec::new(),
+        gone: Vec::new(),
+    };
+}
+
 impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
     pub(super) fn new(
         writer: Writer<K>,
@@ -65,57 +81,77 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
         }
     }
 
-    /// Takes in what a watch saw; answers the objects that are new or changed.
-    pub(super) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Vec<K> {
+    /// Takes in what a watch saw.
+    pub(super) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Seen<K> {
         self.own.lists.see(scope, &event, now);
         let Some(listing) = self.listing.get_mut(scope) else {
-            return Vec::new();
+            return Seen::NOTHING;
         };
         match event {
             Event::Init => {
                 listing.clear();
-                Vec::new()
+                Seen::NOTHING
             }
             Event::InitApply(object) => {
                 listing.push(object);
-                Vec::new()
+                Seen::NOTHING
             }
             Event::InitDone => self.listed(scope),
             Event::Apply(object) => {
                 let event = Event::Apply(object.clone());
                 self.writer.apply_watcher_event(&event);
-                vec![object]
+                Seen {
+                    changed: vec![object],
+                    ..Seen::NOTHING
+                }
             }
             Event::Delete(object) => {
-                self.writer.apply_watcher_event(&Event::Delete(object));
-                Vec::new()
+                let event = Event::Delete(object.clone());
+                self.writer.apply_watcher_event(&event);
+                Seen {
+                    gone: vec![object],
+                    ..Seen::NOTHING
+                }
             }
         }
     }
 
     /// A list is complete.
-    fn listed(&mut self, scope: usize) -> Vec<K> {
+    fn listed(&mut self, scope: usize) -> Seen<K> {
         let listed = std::mem::take(&mut self.listing[scope]);
         if let Some(mut first) = self.first.take() {
             first[scope] = Some(listed);
             if first.iter().any(Option::is_none) {
                 self.first = Some(first);
-                return Vec::new();
+                return Seen::NOTHING;
             }
             let all: Vec<K> = first.into_iter().flatten().flatten().collect();
             self.replace(all.clone());
             self.own.shown.send_replace(true);
-            return all;
+            return Seen {
+                changed: all,
+                ..Seen::NOTHING
+            };
         }
         let own = self.scopes[scope].clone();
-        let others = self.store.state().into_iter().filter(|object| {
-            own.as_ref()
-                .is_some_and(|own| object.namespace().as_ref() != Some(own))
-        });
-        let mut all: Vec<K> = others.map(|object| K::clone(&object)).collect();
+        let (others, known): (Vec<_>, Vec<_>) =
+            self.store.state().into_iter().partition(|object| {
+                own.as_ref()
+                    .is_some_and(|own| object.namespace().as_ref() != Some(own))
+            });
+        let there: HashSet<&String> = listed.iter().filter_map(uid).collect();
+        let gone = known
+            .iter()
+            .filter(|object| uid(object.as_ref()).is_some_and(|uid| !there.contains(uid)))
+            .map(|object| K::clone(object))
+            .collect();
+        let mut all: Vec<K> = others.iter().map(|object| K::clone(object)).collect();
         all.extend(listed.iter().cloned());
         self.replace(all);
-        listed
+        Seen {
+            changed: listed,
+            gone,
+        }
     }
 
     fn replace(&mut self, all: Vec<K>) {
@@ -125,6 +161,10 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
         }
         self.writer.apply_watcher_event(&Event::InitDone);
     }
+}
+
+fn uid<K: Resource<DynamicType = ()>>(object: &K) -> Option<&String> {
+    object.meta().uid.as_ref()
 }
 
 #[cfg(test)]
@@ -138,7 +178,7 @@ mod tests {
     fn job(namespace: &str, name: &str) -> StreamJob {
         serde_json::from_value(json!({
             "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob",
-            "metadata": { "name": name, "namespace": namespace }, "spec": { "sql": { "text": "SELECT 1" } },
+            "metadata": { "name": name, "namespace": namespace, "uid": format!("{namespace}-{name}") }, "spec": { "sql": { "text": "SELECT 1" } },
         }))
         .unwrap()
     }
@@ -149,13 +189,21 @@ mod tests {
         names
     }
 
-    fn list(merger: &mut Merger<StreamJob>, scope: usize, jobs: &[StreamJob]) -> usize {
+    fn list(
+        merger: &mut Merger<StreamJob>,
+        scope: usize,
+        jobs: &[StreamJob],
+    ) -> (usize, Vec<String>) {
         let now = Instant::now();
         merger.see(scope, Event::Init, now);
         for job in jobs {
             merger.see(scope, Event::InitApply(job.clone()), now);
         }
-        merger.see(scope, Event::InitDone, now).len()
+        let seen = merger.see(scope, Event::InitDone, now);
+        (
+            seen.changed.len(),
+            seen.gone.iter().map(ResourceExt::name_any).collect(),
+        )
     }
 
     #[test]
@@ -163,15 +211,20 @@ mod tests {
         let scopes = [Some("a".to_owned()), Some("b".to_owned())];
         let (reader, writer) = store::<StreamJob>();
         let mut merger = Merger::new(writer, reader.clone(), &scopes, OwnLists::new(&scopes));
-        assert_eq!(list(&mut merger, 0, &[job("a", "x"), job("a", "y")]), 0);
+        let none = Vec::<String>::new;
+        let seen = list(&mut merger, 0, &[job("a", "x"), job("a", "y")]);
+        assert_eq!(seen, (0, none()));
         assert!(reader.is_empty());
-        assert_eq!(list(&mut merger, 1, &[job("b", "z")]), 3);
+        assert_eq!(list(&mut merger, 1, &[job("b", "z")]), (3, none()));
         assert_eq!(names(&reader), ["x", "y", "z"]);
-        assert_eq!(list(&mut merger, 0, &[job("a", "x")]), 1);
+        let seen = list(&mut merger, 0, &[job("a", "x")]);
+        assert_eq!(seen, (1, vec!["y".to_owned()]));
         assert_eq!(names(&reader), ["x", "z"]);
         let now = Instant::now();
-        assert_eq!(merger.see(1, Event::Apply(job("b", "new")), now).len(), 1);
-        merger.see(1, Event::Delete(job("b", "z")), now);
+        let seen = merger.see(1, Event::Apply(job("b", "new")), now);
+        assert_eq!((seen.changed.len(), seen.gone.len()), (1, 0));
+        let seen = merger.see(1, Event::Delete(job("b", "z")), now);
+        assert_eq!((seen.changed.len(), seen.gone.len()), (0, 1));
         assert_eq!(names(&reader), ["new", "x"]);
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     api::{
         duration,
+        names::FINALIZER,
         v1alpha1::{HistoryEntry, StreamJob},
     },
     kube_ext::{bounded, write_status_unless_changed},
@@ -100,8 +101,12 @@ async fn pass(
         // The world moved on; what is planned next starts from there.
         return Ok(("conflict", Requeue::requeue(retry_after(0))));
     };
-    measure(&current, context);
-    measure_transitions(job, &current, context);
+    // What others hold is forgotten already.
+    let ours = current.finalizers().iter().any(|name| name == FINALIZER);
+    if ours || current.meta().deletion_timestamp.is_none() {
+        measure(&current, context);
+        measure_transitions(job, &current, context);
+    }
     let reference = current.object_ref(&());
     for event in &plan.events {
         tracing::info!(reason = event.reason, note = event.note, "event");

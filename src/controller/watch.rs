@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, Stream, StreamExt,
-    future::BoxFuture,
+    future::{BoxFuture, ready},
     stream::{self, select_all},
 };
 use k8s_openapi::api::{
@@ -32,9 +32,9 @@ use super::{
     cache::{Cache, LostNodes, is_gone},
     context::Context,
     error::ReconcileError,
-    own_kinds::{Merger, OwnLists},
+    own_kinds::{Merger, OwnLists, Seen},
     reconcile::{on_error, reconcile},
-    snapshots,
+    snapshots::{self, Waiting},
     written::{Kind, Written},
 };
 use crate::{
@@ -69,6 +69,8 @@ pub struct Caches {
     pub(super) snapshots: Store<StreamSnapshot>,
     /// All jobs.
     pub(super) jobs: Store<StreamJob>,
+    /// Snapshots that wait for jobs.
+    pub(super) waiting: Waiting,
     job_lists: OwnLists,
     snapshot_lists: OwnLists,
     /// Set once every cache has seen the cluster.
@@ -81,6 +83,7 @@ impl Caches {
         scopes: &[Option<String>],
         jobs: Store<StreamJob>,
         snapshots: Store<StreamSnapshot>,
+        waiting: Waiting,
     ) -> Self {
         Self {
             pods: Cache::new(scopes),
@@ -91,6 +94,7 @@ impl Caches {
             nodes: LostNodes::default(),
             snapshots,
             jobs,
+            waiting,
             job_lists: OwnLists::new(scopes),
             snapshot_lists: OwnLists::new(scopes),
             seen: Arc::default(),
@@ -159,6 +163,11 @@ impl Caches {
         }
     }
 
+    /// A job by its name.
+    pub(super) fn job(&self, namespace: &str, name: &str) -> Option<Arc<StreamJob>> {
+        self.jobs.get(&ObjectRef::new(name).within(namespace))
+    }
+
     /// A snapshot by its name.
     pub(super) fn snapshot(&self, namespace: &str, name: &str) -> Option<Arc<StreamSnapshot>> {
         self.snapshots.get(&ObjectRef::new(name).within(namespace))
@@ -189,12 +198,14 @@ pub async fn run(
 ) {
     let (jobs, job_writer) = reflector::store::<StreamJob>();
     let (snapshots, snapshot_writer) = reflector::store::<StreamSnapshot>();
-    let caches = Caches::new(scopes, jobs.clone(), snapshots.clone());
+    let (waiting, woken) = Waiting::new();
+    let caches = Caches::new(scopes, jobs.clone(), snapshots.clone(), waiting);
     let context = Arc::new(context(caches.clone()));
     let parts = (&client, scopes);
     let job_wishes = wishes(
         parts,
         Merger::new(job_writer, jobs.clone(), scopes, caches.job_lists.clone()),
+        Followers(context.clone()),
     );
     let snapshot_wishes = wishes(
         parts,
@@ -204,6 +215,7 @@ pub async fn run(
             scopes,
             caches.snapshot_lists.clone(),
         ),
+        Followers(context.clone()),
     );
 
     let controller = Controller::for_stream(job_wishes, jobs)
@@ -218,24 +230,32 @@ pub async fn run(
 
     let snapshot_controller = Controller::for_stream(snapshot_wishes, snapshots)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+        .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
-    let ready = async {
+    let filling = async {
         caches.fill().await;
         readiness.ready();
         tracing::info!("watching StreamJobs");
     };
+    let (of_jobs, of_snapshots) = (context.clone(), context.clone());
     let running = controller
         .run(in_turn(&stop, reconcile), on_error, context.clone())
-        .for_each(|outcome| async { tell(outcome) });
+        .for_each(move |outcome| {
+            tell(outcome, &of_jobs);
+            ready(())
+        });
     let taking = snapshot_controller
         .run(
             in_turn(&stop, snapshots::reconcile),
             snapshots::on_error,
             context,
         )
-        .for_each(|outcome| async { tell(outcome) });
-    tokio::join!(ready, running, taking);
+        .for_each(move |outcome| {
+            tell(outcome, &of_snapshots);
+            ready(())
+        });
+    tokio::join!(filling, running, taking);
 }
 
 /// `reconcile`, once this replica leads.
@@ -267,14 +287,48 @@ where
     }
 }
 
+/// Whoever has to know of every change of a kind.
+trait Follow<K>: Send + 'static {
+    fn follow(&self, seen: &Seen<K>);
+}
+
+/// Nothing is remembered of what is gone, and who waits for a job hears of it.
+struct Followers(Arc<Context>);
+
+impl Follow<StreamJob> for Followers {
+    fn follow(&self, seen: &Seen<StreamJob>) {
+        for job in seen.changed.iter().chain(&seen.gone) {
+            let key = (job.namespace().unwrap_or_default(), job.name_any());
+            self.0.caches.waiting.changed(&key);
+        }
+        for job in &seen.gone {
+            self.0.forget_all_of(job);
+        }
+    }
+}
+
+impl Follow<StreamSnapshot> for Followers {
+    fn follow(&self, seen: &Seen<StreamSnapshot>) {
+        for snapshot in &seen.gone {
+            self.0.caches.waiting.forget(snapshot);
+            self.0.forget_all_of(snapshot);
+        }
+    }
+}
+
 /// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
-fn wishes<K: Namespaced>(
+fn wishes<K: Namespaced, F: Follow<K>>(
     (client, scopes): (&Client, &[Option<String>]),
     mut merger: Merger<K>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
+    follower: F,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, F> {
     let all = watcher::Config::default().page_size(PAGE);
     watches(client, scopes, &all, &merger.own.lists.demands())
-        .flat_map(move |(scope, event)| stream::iter(merger.see(scope, event, Instant::now())))
+        .flat_map(move |(scope, event)| {
+            let seen = merger.see(scope, event, Instant::now());
+            follower.follow(&seen);
+            stream::iter(seen.changed)
+        })
         .map(Ok::<K, watcher::Error>)
         .predicate_filter(
             predicates::generation
@@ -284,7 +338,7 @@ fn wishes<K: Namespaced>(
         )
 }
 
-fn tell<T, E, Q>(outcome: Result<T, kube::runtime::controller::Error<E, Q>>)
+fn tell<T, E, Q>(outcome: Result<T, kube::runtime::controller::Error<E, Q>>, context: &Context)
 where
     E: std::error::Error + 'static,
     Q: std::error::Error + 'static,
@@ -292,9 +346,11 @@ where
     use kube::runtime::controller::Error::{ObjectNotFound, ReconcilerFailed};
     match outcome {
         Ok(_) => {}
-        Err(error @ (ObjectNotFound(_) | ReconcilerFailed(..))) => {
-            tracing::debug!(%error, "reconcile");
+        Err(ObjectNotFound(gone)) => {
+            // It went while somebody looked at it.
+            context.forget(gone.extra.uid.as_deref().unwrap_or_default());
         }
+        Err(error @ ReconcilerFailed(..)) => tracing::debug!(%error, "reconcile"),
         Err(other) => tracing::warn!(error = %other, "watch"),
     }
 }

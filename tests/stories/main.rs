@@ -4,6 +4,7 @@
 //! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
+//! * [`forgetting`]: what the operator remembers.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`elsewhere`]: what users of other operators met.
@@ -80,6 +81,7 @@ mod chains;
 mod crashing;
 mod elsewhere;
 mod failing;
+mod forgetting;
 mod gitops;
 mod keys;
 mod lagging;
@@ -106,6 +108,7 @@ fn all() -> Vec<Entry> {
         scaling::all(),
         stopping::all(),
         failing::all(),
+        forgetting::all(),
         gitops::all(),
         saving::all(),
         retaining::all(),

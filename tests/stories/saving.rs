@@ -374,6 +374,39 @@ async fn a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell(s
     story.saved("nightly").await;
 }
 
+async fn a_snapshot_that_waits_asks_for_little_and_begins_at_once(story: &mut Story) {
+    story.snapshot(
+        "early",
+        json!({ "jobRef": { "name": "delays" }, "timeout": "2h" }),
+    );
+    story
+        .until("it says what it waits for", |story| {
+            story.snapshot_message("early").contains("does not exist")
+        })
+        .await;
+    let before = story.asked("get", "streamjobs");
+    story.pass(20 * MINUTE).await;
+    let asked = story.asked("get", "streamjobs") - before;
+    assert!(asked < 5, "of a job that does not exist: {asked}");
+
+    story.create(
+        "delays",
+        json!({ "sql": { "text": "SELECT 1" }, "suspend": true }),
+    );
+    story.suspended("delays").await;
+    let before = story.asked("get", "streamjobs");
+    story.pass(20 * MINUTE).await;
+    let asked = story.asked("get", "streamjobs") - before;
+    assert!(asked < 5, "of a job that is suspended: {asked}");
+
+    story.edit("delays", json!({ "suspend": false }));
+    story.ready("delays").await;
+    let began = story.now();
+    story.saved("early").await;
+    let took = story.now().as_millisecond() - began.as_millisecond();
+    assert!(took < 6000, "it was complete {took} ms after its job ran");
+}
+
 stories![
     a_snapshot_is_a_savepoint_in_a_folder_of_its_own,
     a_savepoint_that_fails_is_tried_again_until_the_snapshot_is_out_of_time,
@@ -391,4 +424,5 @@ stories![
     a_complete_snapshot_asks_for_nothing_however_long_it_is_kept,
     a_snapshot_that_was_done_meanwhile_is_complete,
     a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell,
+    a_snapshot_that_waits_asks_for_little_and_begins_at_once,
 ];

@@ -3,11 +3,13 @@
 //! * [`observe`]: the job, its coordinator and the work on the folder into facts.
 //! * [`needs`]: for whose sake folders stay.
 //! * [`execute`]: one call per action.
+//! * [`waiting`]: who is looked at when a job changes.
 //! * [`work`]: work on folders, beside the reconciles.
 
 mod execute;
 pub(super) mod needs;
 mod observe;
+mod waiting;
 mod work;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use kube::{Api, Resource, ResourceExt, runtime::controller::Action as Requeue};
 use tracing::Instrument;
 
-pub(super) use self::work::Works;
+pub(super) use self::{waiting::Waiting, work::Works};
 use super::{
     context::Context,
     error::{ReconcileError, retry_after},
@@ -76,9 +78,7 @@ async fn pass(
         execute::execute(action, &current, context).await?;
     }
     if plan.actions.contains(&SnapshotAction::RemoveFinalizer) {
-        let uid = current.uid().unwrap_or_default();
-        context.works.forget(&uid);
-        context.forget(&uid);
+        context.forget(&current.uid().unwrap_or_default());
         return Ok(Requeue::await_change());
     }
     Ok(Requeue::requeue(plan.requeue))

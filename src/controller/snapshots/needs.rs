@@ -65,6 +65,8 @@ pub(super) async fn needed_by(
     let place = (namespace, name.as_str(), Some(folder));
     let cached = context.caches.jobs.state();
     if let Some(job) = cached.iter().find(|job| needs(job, place)) {
+        let key = (job.namespace().unwrap_or_default(), job.name_any());
+        context.caches.waiting.wait(key, snapshot);
         return Ok(Some(job.name_any()));
     }
     let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), namespace);

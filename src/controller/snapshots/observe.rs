@@ -1,5 +1,7 @@
 //! The job, its coordinator and the work on the folder into facts.
 
+use std::sync::Arc;
+
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 use streamkeeper_protocol::job_api::Operation;
@@ -17,7 +19,7 @@ use crate::{
     kube_ext::get,
     lifecycle::{
         Fact, Refusal, ResolvedStorage,
-        snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, key},
+        snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, is_decided_by, key},
     },
 };
 
@@ -52,19 +54,14 @@ impl Observed {
     }
 }
 
-/// Everything that a decision about a snapshot may depend on. The API server is asked for the job, for "no such job" must not be a late cache; but not for the sake of a snapshot at rest: there may be thousands.
+/// Everything that a decision about a snapshot may depend on.
 pub(super) async fn observe(
     snapshot: &StreamSnapshot,
     context: &Context,
 ) -> Result<Observed, ReconcileError> {
     let namespace = snapshot.namespace().unwrap_or_default();
     let uid = snapshot.uid().unwrap_or_default();
-    let job = match &snapshot.spec.job_ref {
-        Some(job) if !is_at_rest(snapshot) => {
-            get::<StreamJob>(&context.client.0, &namespace, &job.name).await?
-        }
-        Some(_) | None => None,
-    };
+    let job = job(snapshot, &namespace, context).await?;
     let job_reference = job.as_ref().map(|job| job.object_ref(&()));
     let job = job.map(|job| facts(&job, context));
     let operation = operation(snapshot, job.as_ref(), context).await;
@@ -78,6 +75,32 @@ pub(super) async fn observe(
         job_reference,
         operation,
     })
+}
+
+/// The job of a snapshot that is not at rest: there may be thousands of those. The cache of jobs will do, but where something is decided for good by it.
+async fn job(
+    snapshot: &StreamSnapshot,
+    namespace: &str,
+    context: &Context,
+) -> Result<Option<Arc<StreamJob>>, ReconcileError> {
+    let named = snapshot.spec.job_ref.as_ref();
+    let Some(name) = named
+        .map(|job| job.name.as_str())
+        .filter(|_| !is_at_rest(snapshot))
+    else {
+        return Ok(None);
+    };
+    let caches = &context.caches;
+    // Before the cache is asked: what changes in between is told of.
+    let key = (namespace.to_owned(), name.to_owned());
+    caches.waiting.wait(key, snapshot);
+    let cached = caches.job(namespace, name);
+    let known = cached.as_ref().map(|job| facts(job, context));
+    if !is_decided_by(snapshot, known.as_ref()) {
+        return Ok(cached);
+    }
+    let fresh = get::<StreamJob>(&context.client.0, namespace, name).await?;
+    Ok(fresh.map(Arc::new))
 }
 
 fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {

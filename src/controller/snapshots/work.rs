@@ -89,8 +89,13 @@ impl Works {
         });
     }
 
+    /// How many there are.
+    pub(in super::super) fn len(&self) -> usize {
+        self.with(|all| all.len())
+    }
+
     /// Forgets a snapshot.
-    pub(super) fn forget(&self, uid: &str) {
+    pub(in super::super) fn forget(&self, uid: &str) {
         self.with(|all| all.remove(uid));
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DAMAGED, Draft, QUIET, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait, wish,
+    DAMAGED, Draft, QUIET, SELDOM, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait,
+    time_left, wish,
 };
 use crate::{
     api::{
@@ -14,13 +15,19 @@ use crate::{
     lifecycle::{action::EventKind, draft::time},
 };
 
+/// How seldom to try to remove a folder again.
+const AT_LEAST_EVERY: Duration = Duration::from_mins(5);
+
 impl Draft<'_> {
     /// It is being deleted.
     pub(super) fn delete(&mut self) -> Verdict {
         if !self.holds_finalizer() {
             return Verdict::Reconciling("Deleting", "it holds nothing of ours".to_owned());
         }
+        let since = self.input.snapshot.metadata.deletion_timestamp.as_ref();
+        let since = since.map_or(self.input.now, |since| since.0);
         if let Some(job) = self.input.needed_by {
+            self.requeue = self.pace(since, SOON, SELDOM);
             let message = format!(
                 "StreamJob {job} is to go on from it (spec.restoreFrom); it is removed after, or once that is taken back"
             );
@@ -37,7 +44,7 @@ impl Draft<'_> {
             }
             Err(WorkWait::Trouble(trouble)) => {
                 self.actions.push(SnapshotAction::ForgetWork);
-                self.requeue = Duration::from_secs(10);
+                self.requeue = self.pace(since, Duration::from_secs(10), AT_LEAST_EVERY);
                 let message = format!(
                     "its folder could not be removed and is tried again: {} To leave the folder, remove the finalizer {SNAPSHOT_FINALIZER}",
                     sentence(&trouble.message)
@@ -125,8 +132,7 @@ impl Draft<'_> {
             if self.passed(ended.0, ttl) {
                 self.actions.push(SnapshotAction::DeleteObject);
             } else {
-                let so_far = Duration::try_from(self.input.now.duration_since(ended.0));
-                let left = ttl.saturating_sub(so_far.unwrap_or_default());
+                let left = time_left(self.input.now, ended.0, ttl);
                 self.requeue = left.clamp(SOON, QUIET);
             }
         }

@@ -36,6 +36,8 @@ pub(super) const DAMAGED: &str = "SnapshotDamaged";
 
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
+/// How seldom to look at a job that a snapshot waits for: its watch tells of most of what happens to it.
+const SELDOM: Duration = Duration::from_secs(30);
 /// How soon to look again when nothing is, and nothing is due.
 const QUIET: Duration = Duration::from_hours(1);
 
@@ -198,6 +200,27 @@ pub fn key(snapshot: &StreamSnapshot) -> String {
     format!("snapshot-{uid}-{retries}")
 }
 
+/// Whether something hangs on the job that is not taken back: where the snapshot lies, or that it has failed. A late cache of it will not do then.
+pub fn is_decided_by(snapshot: &StreamSnapshot, job: Option<&SnapshotJob>) -> bool {
+    let status = snapshot.status.as_ref();
+    let phase = status.and_then(|status| status.phase);
+    let ended = matches!(
+        phase,
+        Some(SnapshotPhase::Completed | SnapshotPhase::Verifying | SnapshotPhase::Failed)
+    );
+    if ended || snapshot.metadata.deletion_timestamp.is_some() {
+        return false;
+    }
+    let begun = status.is_some_and(|status| status.uri.is_some());
+    if snapshot.spec.import_from.is_some() {
+        return !begun;
+    }
+    job.map_or(begun, |job| {
+        let runs = job.current.is_some() && !job.suspended;
+        job.deleting || job.completed || (runs && !begun)
+    })
+}
+
 /// Whether a snapshot is complete, or has failed, and nobody asks for anything: then its job does not matter to it.
 pub fn is_at_rest(snapshot: &StreamSnapshot) -> bool {
     let ended = snapshot.status.as_ref().is_some_and(|status| {
@@ -318,6 +341,12 @@ impl Draft<'_> {
         passed(self.input.now, since, limit)
     }
 
+    /// How long to wait for something that has not happened for so long already: a tenth of that, within limits.
+    fn pace(&self, since: Timestamp, least: Duration, most: Duration) -> Duration {
+        let so_far = Duration::try_from(self.input.now.duration_since(since));
+        (so_far.unwrap_or_default() / 10).clamp(least, most)
+    }
+
     fn tell(&mut self, kind: EventKind, reason: &'static str, note: String) {
         self.events.push(Event { kind, reason, note });
     }
@@ -364,4 +393,10 @@ fn progress(done: u64, total: u64) -> String {
     } else {
         format!(": {} of {}", bytes(done), bytes(total))
     }
+}
+
+/// What is left of a time that began then.
+fn time_left(now: Timestamp, begun: Timestamp, limit: Duration) -> Duration {
+    let so_far = Duration::try_from(now.duration_since(begun));
+    limit.saturating_sub(so_far.unwrap_or_default())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use streamkeeper_protocol::{head::OperationResult, job_api::SavepointRequest, paths::StatePaths};
 
 use super::{
-    Content, Draft, SnapshotAction, SnapshotJob, Trouble, TroubleKind, Verdict, Work, WorkWait,
-    key, waiting,
+    Content, Draft, SELDOM, SOON, SnapshotAction, SnapshotJob, Trouble, TroubleKind, Verdict, Work,
+    WorkWait, key, time_left, waiting,
 };
 use crate::{
     api::{
@@ -41,6 +41,10 @@ impl Draft<'_> {
         {
             let message = format!("it was not complete within {}: {why}", spec.timeout);
             return self.last_look().unwrap_or_else(|| self.fail(message));
+        }
+        if matches!(verdict, Verdict::Reconciling("Waiting", _)) && self.status.uri.is_none() {
+            let left = time_left(now, begun, spec.timeout.to_std());
+            self.requeue = self.pace(begun, SOON, SELDOM).min(left.max(SOON));
         }
         verdict
     }

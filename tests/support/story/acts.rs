@@ -77,6 +77,25 @@ impl Story {
         );
     }
 
+    /// Somebody sets the finalizers of a snapshot.
+    pub fn hold_snapshot(&mut self, name: &str, finalizers: &[&str]) {
+        self.hold(&STREAM_SNAPSHOTS, name, finalizers);
+    }
+
+    /// Somebody sets the finalizers of a job.
+    pub fn hold_job(&mut self, name: &str, finalizers: &[&str]) {
+        self.hold(&STREAM_JOBS, name, finalizers);
+    }
+
+    fn hold(&mut self, kind: &'static Kind, name: &str, finalizers: &[&str]) {
+        let now = self.now();
+        let patch = json!({ "metadata": { "finalizers": finalizers } });
+        self.world()
+            .store
+            .merge(kind, NAMESPACE, name, &patch, now)
+            .expect("an object to hold");
+    }
+
     /// Deletes a snapshot.
     pub fn delete_snapshot(&mut self, name: &str) {
         self.remove(&STREAM_SNAPSHOTS, name);

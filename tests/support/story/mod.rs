@@ -17,8 +17,10 @@ use streamkeeper::{
         v1alpha1::{S3, SnapshotPhase},
     },
     clock::Clock,
+    controller::Remembered,
     health::Readiness,
     lifecycle::Settings,
+    metrics::Metrics,
 };
 use streamkeeper_security::MasterKey;
 use tokio::{task::JoinHandle, time::Instant};
@@ -70,6 +72,10 @@ pub struct Story {
     pub clock_ahead: SignedDuration,
     /// Whether the newest operator is ready.
     readiness: Readiness,
+    /// Of how many objects the newest operator remembers something.
+    remembered: Arc<Mutex<Option<Remembered>>>,
+    /// What the newest operator measures.
+    pub metrics: Metrics,
     /// Lives of the operator that a test ended.
     pub crashes: usize,
 }
@@ -132,6 +138,8 @@ impl Story {
             sees_own_writes: true,
             namespaces: vec![None],
             readiness: Readiness::default(),
+            remembered: Arc::default(),
+            metrics: Metrics::default(),
             clock_ahead: SignedDuration::ZERO,
             crashes: 0,
         }

@@ -123,15 +123,18 @@ impl Story {
             let terms = Terms::of(election.lease);
             Candidate::new(lease, terms, leadership.clone(), Metrics::default())
         });
+        self.remembered = Arc::default();
+        self.metrics = Metrics::default();
         let context = {
             let client = client.clone();
+            let (remembered, metrics) = (self.remembered.clone(), self.metrics.clone());
             let sees_own_writes = self.sees_own_writes;
             move |caches| {
                 let context = Context::new(
                     client,
                     ports,
                     events,
-                    Metrics::default(),
+                    metrics,
                     settings,
                     pod_settings,
                     caches,
@@ -139,6 +142,7 @@ impl Story {
                 .with_clock(clock)
                 .with_leadership(leadership)
                 .with_keys(keyring);
+                *remembered.lock().expect("no panic while locked") = Some(context.remembered());
                 if sees_own_writes {
                     context
                 } else {

@@ -9,10 +9,13 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use streamkeeper::api::{
-    condition,
-    names::{REVISION_LABEL, pod_name},
-    v1alpha1::{SnapshotPhase, StreamJob, StreamJobStatus, StreamSnapshot},
+use streamkeeper::{
+    api::{
+        condition,
+        names::{REVISION_LABEL, pod_name},
+        v1alpha1::{SnapshotPhase, StreamJob, StreamJobStatus, StreamSnapshot},
+    },
+    controller::Remembered,
 };
 use streamkeeper_protocol::head::{Head, RunState};
 
@@ -194,6 +197,12 @@ impl Story {
     /// What the operator needs to be allowed.
     pub fn uses(&self) -> BTreeSet<Use> {
         self.world().uses.clone()
+    }
+
+    /// Of how many objects the operator remembers something.
+    pub fn remembered(&self) -> usize {
+        let known = self.remembered.lock().expect("no panic while locked");
+        known.as_ref().map_or(0, Remembered::count)
     }
 
     /// How often the operator asked this of a resource of ours.
