@@ -12,6 +12,7 @@
 //! * `deploy` (and resume), `upgrade`, `rollback`, `restore`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a
 //!   revision, `restore` also how `spec.restoreFrom` is found.
 //! * `saving`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
+//! * `leaving`: the one that a job leaves when it stops.
 //! * `lost_node`, `leftovers`: what is done in every state.
 //! * `record`, `conditions`: what the status says.
 //! * [`action`]: everything that a plan can ask for; each is idempotent.
@@ -28,6 +29,7 @@ mod failures;
 #[cfg(test)]
 mod grid;
 mod health;
+mod leaving;
 mod leftovers;
 mod lost_node;
 #[cfg(test)]

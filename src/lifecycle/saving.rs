@@ -28,7 +28,7 @@ pub(super) enum Saved {
 }
 
 impl SnapshotFacts {
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         matches!(
             self.phase,
             Some(SnapshotPhase::Completed | SnapshotPhase::Verifying)
@@ -41,7 +41,7 @@ impl SnapshotFacts {
         self.is_complete() && self.phase == Some(SnapshotPhase::Completed)
     }
 
-    fn is_in_progress(&self) -> bool {
+    pub(super) fn is_in_progress(&self) -> bool {
         matches!(
             self.phase,
             None | Some(SnapshotPhase::Pending | SnapshotPhase::InProgress)
@@ -60,6 +60,15 @@ impl Draft<'_> {
         let job = self.input.job.metadata.name.as_deref().unwrap_or_default();
         let moment = transition.key.rsplit('-').next().unwrap_or_default();
         format!("{job}-{}-{moment}", trigger.as_str().to_lowercase())
+    }
+
+    /// The snapshot of a transition, if there is one.
+    pub(super) fn saved(
+        &self,
+        transition: &Transition,
+        trigger: Trigger,
+    ) -> Option<&SnapshotFacts> {
+        self.snapshot(&self.name_for(transition, trigger))
     }
 
     /// Takes a snapshot for a transition, or makes one of a savepoint that lies in `folder` already, and says how it stands.

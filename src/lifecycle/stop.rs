@@ -8,8 +8,8 @@ use streamkeeper_protocol::{
 use super::{
     action::{Action, EventKind, JobCall, Trigger},
     draft::{Draft, Verdict, back_off, call_key},
+    leaving::{keep_savepoint, tell_of_none},
     observed::Fact,
-    saving::Saved,
     situation::Standing,
 };
 use crate::api::{
@@ -45,6 +45,7 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             if let Some(message) = keep_savepoint(draft, transition, wanted, Trigger::Suspend) {
                 return suspending(message);
             }
+            tell_of_none(draft, transition, Trigger::Suspend, "it had stopped before");
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
@@ -58,6 +59,8 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
                     )
             ) =>
         {
+            let why = format!("revision {to}, which was to take over, is not there");
+            tell_of_none(draft, transition, Trigger::Suspend, &why);
             draft.go(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
@@ -81,6 +84,7 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
                 return suspending(format!("revision {revision} runs the job"));
             }
             if let Some(why) = cannot_stop(draft, transition, revision) {
+                tell_of_none(draft, transition, Trigger::Suspend, &why);
                 draft.go(transition, Step::Removing);
                 return suspending(format!(
                     "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
@@ -184,6 +188,17 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         None
     };
     if guard!("a deletion stops the job first": released || nobody || late || hopeless.is_some()) {
+        let missed = hopeless.clone().unwrap_or_else(|| {
+            let why = if released {
+                "it had stopped before"
+            } else if nobody {
+                "its pods are gone"
+            } else {
+                "it did not stop in time"
+            };
+            why.to_owned()
+        });
+        tell_of_none(draft, transition, Trigger::Delete, &missed);
         if let Some(why) = hopeless {
             draft.tell(
                 EventKind::Warning,
@@ -219,32 +234,6 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         | Standing::Released { .. }
         | Standing::Nothing
         | Standing::Foreign { .. } => deleting("the job has stopped".to_owned()),
-    }
-}
-
-/// Makes a StreamSnapshot of the savepoint that the stop has left, if one is wanted; says what is waited for. HEAD remembers where it lies.
-fn keep_savepoint(
-    draft: &mut Draft<'_>,
-    transition: &Transition,
-    wanted: OnTransition,
-    trigger: Trigger,
-) -> Option<String> {
-    if wanted == OnTransition::Skip {
-        return None;
-    }
-    let head = draft.input.observed.head.known()?.as_ref()?;
-    let stem = format!("{}-stop-", transition.key);
-    let taken = head
-        .operations
-        .iter()
-        .find(|operation| operation.key.starts_with(&stem))?;
-    let OperationResult::Done { uri: Some(uri), .. } = &taken.result else {
-        return None;
-    };
-    match draft.save(transition, trigger, Some(uri.clone())) {
-        Saved::Begun(message) => Some(message),
-        // The savepoint is whole: what becomes of the object does not hold up the transition.
-        Saved::Waiting(_) | Saved::Done | Saved::Failed(_) => None,
     }
 }
 

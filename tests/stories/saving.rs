@@ -11,6 +11,7 @@ use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;
 use crate::support::{
+    api_server::Refusal,
     interference::{Fate, Interference},
     script::Script,
     story::Story,
@@ -407,6 +408,35 @@ async fn a_snapshot_that_waits_asks_for_little_and_begins_at_once(story: &mut St
     assert!(took < 6000, "it was complete {took} ms after its job ran");
 }
 
+async fn a_snapshot_of_a_deletion_lies_where_its_job_had_its_state(story: &mut Story) {
+    let endpoint = "https://s3.example.com:9000";
+    story.create(
+        "delays",
+        json!({
+            "sql": { "text": "SELECT 1" },
+            "storage": { "s3": { "uri": "s3://streams/prod", "endpoint": endpoint, "region": "eu-central-1" } },
+            "snapshots": { "onDelete": "Take" },
+        }),
+    );
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    // Its first pass comes late.
+    story.interfere(Interference::next(
+        4,
+        "update streamkeeper.dev/streamsnapshots",
+        Fate::Refused(Refusal::forbidden("streamsnapshots", "not now")),
+    ));
+    story.delete("delays");
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    let (name, _) = taken_for(story, "Delete").remove(0);
+    story.saved(&name).await;
+    let status = story.snapshots().remove(&name).unwrap().status.unwrap();
+    assert_eq!(status.endpoint.as_deref(), Some(endpoint));
+    assert_eq!(status.region.as_deref(), Some("eu-central-1"));
+}
+
 stories![
     a_snapshot_is_a_savepoint_in_a_folder_of_its_own,
     a_savepoint_that_fails_is_tried_again_until_the_snapshot_is_out_of_time,
@@ -425,4 +455,5 @@ stories![
     a_snapshot_that_was_done_meanwhile_is_complete,
     a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell,
     a_snapshot_that_waits_asks_for_little_and_begins_at_once,
+    a_snapshot_of_a_deletion_lies_where_its_job_had_its_state,
 ];

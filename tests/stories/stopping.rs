@@ -418,6 +418,78 @@ async fn suspending_ends_a_rollback_that_does_not_come_up(story: &mut Story) {
     assert_eq!(story.head("delays").and_then(|head| head.last), before);
 }
 
+/// What a job was told about the snapshot that its spec asks for.
+fn told_of_snapshots(story: &Story) -> Vec<String> {
+    let told = story.noted().into_iter();
+    told.filter(|(reason, _)| reason == "SnapshotFailed")
+        .map(|(_, note)| note)
+        .collect()
+}
+
+async fn a_deletion_that_leaves_no_snapshot_says_so(story: &mut Story) {
+    running(story).await;
+    story.edit(
+        "delays",
+        json!({ "suspend": true, "snapshots": { "onDelete": "Take" } }),
+    );
+    story.suspended("delays").await;
+    let last = story.head("delays").and_then(|head| head.last);
+    let last = last.expect("a checkpoint").checkpoint;
+    story.delete("delays");
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    let told = told_of_snapshots(story);
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in [
+        "spec.snapshots.onDelete",
+        &format!("checkpoint {last}"),
+        "s3://streams/prod/flights/delays",
+        "StreamJob of the same name",
+    ] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
+}
+
+async fn a_deletion_after_a_suspension_that_left_a_snapshot_misses_none(story: &mut Story) {
+    running(story).await;
+    story.edit(
+        "delays",
+        json!({ "suspend": true, "snapshots": { "onSuspend": "Take", "onDelete": "Take" } }),
+    );
+    story.suspended("delays").await;
+    story
+        .until("the snapshot is complete", |story| {
+            story.status("delays").last_snapshot.is_some()
+        })
+        .await;
+    story.delete("delays");
+    story
+        .until("the job is gone", |story| story.find("delays").is_none())
+        .await;
+    assert_eq!(told_of_snapshots(story), [""; 0]);
+}
+
+async fn a_suspension_that_leaves_no_snapshot_says_so(story: &mut Story) {
+    running(story).await;
+    let misfit = Script::incompatible("the key of operator 3 changed");
+    story.script("runtime:1", misfit);
+    story.kill("delays-r1-0", Exit::error("panicked"));
+    story.stalled("delays", "StateIncompatible").await;
+    story.edit(
+        "delays",
+        json!({ "suspend": true, "snapshots": { "onSuspend": "Take" } }),
+    );
+    story.suspended("delays").await;
+    let told = told_of_snapshots(story);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("spec.snapshots.onSuspend")
+            && told[0].contains("the key of operator 3 changed"),
+        "{told:?}"
+    );
+}
+
 stories![
     suspending_keeps_the_state_and_resuming_goes_on_from_it,
     a_spec_changed_while_suspended_is_what_resumes,
@@ -437,4 +509,7 @@ stories![
     a_suspension_that_cannot_be_carried_out_can_be_taken_back,
     deletion_asks_a_successor_again_whose_last_checkpoint_failed,
     suspending_ends_a_rollback_that_does_not_come_up,
+    a_deletion_that_leaves_no_snapshot_says_so,
+    a_deletion_after_a_suspension_that_left_a_snapshot_misses_none,
+    a_suspension_that_leaves_no_snapshot_says_so,
 ];
