@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::names::VERIFY;
+use streamkeeper::api::{names::VERIFY, v1alpha1::SnapshotPhase};
 
 use super::{
     saving::{saved, taken_for},
@@ -338,6 +338,44 @@ async fn the_newest_snapshot_is_not_named_once_it_is_gone(story: &mut Story) {
         .await;
 }
 
+/// A snapshot that is being copied when somebody deletes it.
+async fn deleted_while_it_is_copied(story: &mut Story, takes: Duration) {
+    running(story).await;
+    let script = Script {
+        savepoint_takes: takes,
+        ..Script::default()
+    };
+    story.world().jobs.rewrite("delays", &script);
+    story.snapshot(
+        "large",
+        json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete", "timeout": "5m" }),
+    );
+    story.effect("call savepoint").await;
+    story.delete_snapshot("large");
+}
+
+async fn a_folder_is_not_removed_while_it_is_written(story: &mut Story) {
+    deleted_while_it_is_copied(story, 2 * MINUTE).await;
+    story
+        .until("it is gone", |story| story.snapshots().is_empty())
+        .await;
+    story.pass(5 * MINUTE).await;
+    let left: Vec<String> = story.world().jobs.folders.keys().cloned().collect();
+    assert!(left.is_empty(), "nobody owns {left:?}");
+}
+
+async fn a_deletion_does_not_wait_for_ever_for_what_writes(story: &mut Story) {
+    deleted_while_it_is_copied(story, 600 * MINUTE).await;
+    story
+        .stays("it is being copied", 4 * MINUTE, |story| {
+            story.snapshot_phase("large") == Some(SnapshotPhase::Deleting)
+                || story.snapshot_phase("large") == Some(SnapshotPhase::InProgress)
+        })
+        .await;
+    story.pass(2 * MINUTE).await;
+    assert!(story.snapshots().is_empty());
+}
+
 stories![
     deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_job,
     a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out,
@@ -352,4 +390,6 @@ stories![
     failed_snapshots_do_not_pile_up,
     a_job_leaves_alone_what_its_predecessor_left,
     the_newest_snapshot_is_not_named_once_it_is_gone,
+    a_folder_is_not_removed_while_it_is_written,
+    a_deletion_does_not_wait_for_ever_for_what_writes,
 ];

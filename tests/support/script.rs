@@ -34,6 +34,8 @@ pub struct Script {
     pub savepoint_fails: Option<String>,
     /// Checkpoints, and savepoints beside the running job, never get done.
     pub checkpoints_hang: bool,
+    /// How long a savepoint beside the running job is copied.
+    pub savepoint_takes: Duration,
     /// The Job API is not answered.
     pub deaf: bool,
     /// What the coordinator cannot go on with.

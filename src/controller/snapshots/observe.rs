@@ -122,12 +122,13 @@ async fn operation(
     job: Option<&SnapshotJob>,
     context: &Context,
 ) -> Fact<Option<Operation>> {
-    let begun = snapshot
-        .status
-        .as_ref()
-        .is_some_and(|status| status.uri.is_some() && status.completion_time.is_none());
+    let deleting = snapshot.metadata.deletion_timestamp.is_some();
+    let asked = snapshot.spec.import_from.is_none()
+        && snapshot.status.as_ref().is_some_and(|status| {
+            status.uri.is_some() && (deleting || status.completion_time.is_none())
+        });
     let Some((job, revision)) = job
-        .filter(|_| begun)
+        .filter(|_| asked)
         .and_then(|job| Some((job, job.current?)))
     else {
         return Fact::unknown("not asked");

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use streamkeeper_protocol::head::OperationResult;
+
 use super::{
-    DAMAGED, Draft, QUIET, SELDOM, SOON, SnapshotAction, TroubleKind, Verdict, Work, WorkWait,
-    time_left, wish,
+    DAMAGED, Draft, QUIET, SELDOM, SOON, SnapshotAction, SnapshotJob, TroubleKind, Verdict, Work,
+    WorkWait, time_left, wish,
 };
 use crate::{
     api::{
@@ -12,11 +15,13 @@ use crate::{
         names::SNAPSHOT_FINALIZER,
         v1alpha1::SnapshotPhase,
     },
-    lifecycle::{action::EventKind, draft::time},
+    lifecycle::{action::EventKind, draft::time, observed::Fact},
 };
 
 /// How seldom to try to remove a folder again.
 const AT_LEAST_EVERY: Duration = Duration::from_mins(5);
+/// How long a coordinator that does not answer may be copying.
+const SILENCE: Duration = Duration::from_mins(1);
 
 impl Draft<'_> {
     /// It is being deleted.
@@ -37,6 +42,9 @@ impl Draft<'_> {
             self.actions.push(SnapshotAction::RemoveFinalizer);
             return Verdict::Reconciling("Deleting", "it has no folder".to_owned());
         }
+        if let Some(why) = self.is_written_to(since) {
+            return Verdict::Reconciling("Deleting", format!("{why}; its folder is removed after"));
+        }
         match self.work(Work::Remove) {
             Ok(_) => self.removed(),
             Err(WorkWait::Trouble(trouble)) if trouble.kind == TroubleKind::Missing => {
@@ -55,6 +63,27 @@ impl Draft<'_> {
                 Verdict::Reconciling("Deleting", format!("removing its folder{progress}"))
             }
         }
+    }
+
+    /// Whether its coordinator still copies: what it writes after the folder is removed would be nobody's. That is not waited for without end, for it may never be told.
+    fn is_written_to(&self, since: Timestamp) -> Option<String> {
+        let timeout = self.input.snapshot.spec.timeout.to_std();
+        let runs = |job: &SnapshotJob| job.current.is_some() && !job.suspended && !job.completed;
+        let (why, limit) = match self.input.operation {
+            Fact::Known(Some(operation)) if operation.result == OperationResult::Running => {
+                ("the job is still copying to it".to_owned(), timeout)
+            }
+            Fact::Unknown(unknown)
+                if self.status.checkpoint.is_none()
+                    && self.input.snapshot.spec.import_from.is_none()
+                    && self.input.job.is_some_and(runs) =>
+            {
+                let why = format!("waiting for whoever may be copying to it: {}", unknown.why);
+                (why, timeout.min(SILENCE))
+            }
+            Fact::Known(_) | Fact::Unknown(_) => return None,
+        };
+        (!self.passed(since, limit)).then_some(why)
     }
 
     pub(super) fn removed(&mut self) -> Verdict {

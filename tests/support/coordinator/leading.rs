@@ -163,7 +163,10 @@ impl Process {
             return None;
         }
         if let Some(JobCall::Savepoint(request)) = self.asked.front().cloned() {
-            self.save(around, head, &request);
+            let takes = self.script.savepoint_takes;
+            if passed(self.asked_at, takes, around.now) == Passed::Yes {
+                self.save(around, head, &request);
+            }
         } else if !self.asked.is_empty() {
             self.end_or_move(around, head, true);
         } else if lead.next_checkpoint <= around.now {
