@@ -163,7 +163,7 @@ fn revisions(there: Vec<(u64, ())>) -> BTreeSet<u64> {
     there.into_iter().map(|(revision, ())| revision).collect()
 }
 
-/// A revision's coordinator: the address of its pod 0, while that pod is not on its way out of a lost node, and how it is talked to.
+/// A revision's coordinator: the address of its pod 0 and how it is talked to.
 pub(super) fn coordinator(
     context: &Context,
     namespace: &str,

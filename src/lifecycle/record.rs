@@ -151,7 +151,7 @@ fn effective(draft: &mut Draft<'_>, report: &Report) {
     });
 }
 
-/// Every start of the graph has its own attempt; those that no transition asked for followed a failure.
+/// Every start of the graph has its own attempt. A transition asks for one of them; those that none asked for followed a failure.
 fn restarts(draft: &mut Draft<'_>, report: &Report) {
     let Some(attempt) = report.attempt else {
         return;
@@ -160,20 +160,13 @@ fn restarts(draft: &mut Draft<'_>, report: &Report) {
     if attempt <= known.attempt {
         return;
     }
-    // A transition that has not reached the running revision yet starts nothing there; one that ends in this pass did.
-    let written = draft.input.job.status.as_ref();
-    let before = written.and_then(|status| status.transition.as_ref());
-    let planned = known.attempt == 0
-        || [before, draft.status.transition.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|transition| !matches!(transition.step, Step::Preparing | Step::Scaling));
-    let since = if planned {
-        known.since
+    let asked_by = asked_for_a_start(draft, known.started_by.as_deref());
+    let seen = attempt - known.attempt;
+    let failed = if known.attempt == 0 {
+        0
     } else {
-        Some(time(draft.input.now))
+        seen - u64::from(asked_by.is_some())
     };
-    let failed = if planned { 0 } else { attempt - known.attempt };
     if failed > 0 {
         let why = report
             .last_failure
@@ -187,8 +180,37 @@ fn restarts(draft: &mut Draft<'_>, report: &Report) {
     draft.status.restarts = Some(RestartsStatus {
         count: known.count + failed,
         attempt,
-        since,
+        since: if failed == 0 {
+            known.since
+        } else {
+            Some(time(draft.input.now))
+        },
+        started_by: asked_by.or(known.started_by),
     });
+}
+
+/// The key of the transition in progress, or of the one that ends in this pass, if it started the job and that start was not `known` yet.
+fn asked_for_a_start(draft: &Draft<'_>, known: Option<&str>) -> Option<String> {
+    let written = draft.input.job.status.as_ref();
+    let before = written.and_then(|status| status.transition.as_ref());
+    [before, draft.status.transition.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter(|transition| match transition.kind {
+            TransitionKind::Suspend | TransitionKind::Delete => false,
+            TransitionKind::Deploy
+            | TransitionKind::Upgrade
+            | TransitionKind::Rescale
+            | TransitionKind::Resume
+            | TransitionKind::Restore
+            | TransitionKind::Rollback => true,
+        })
+        // One that has not reached the running revision yet starts nothing there.
+        .find(|transition| {
+            !matches!(transition.step, Step::Preparing | Step::Scaling)
+                && known != Some(transition.key.as_str())
+        })
+        .map(|transition| transition.key.clone())
 }
 
 fn pauses(draft: &mut Draft<'_>, report: &Report) {

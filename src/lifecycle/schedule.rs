@@ -35,6 +35,8 @@ pub(super) fn newest(snapshots: &Snapshots, now: Timestamp) -> Result<Option<Tim
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -80,6 +82,18 @@ mod tests {
         let after = newest(&zurich, at("2026-03-29T12:00:00Z")).unwrap();
         assert_eq!(before, Some(at("2026-03-28T01:30:00Z")));
         assert!(after > before, "{after:?}");
+        // On this night they go from 3 back to 2, so half past two comes twice.
+        let mut runs: Vec<Timestamp> = (0..48)
+            .map(|half_hours| {
+                at("2026-10-24T12:00:00Z") + SignedDuration::from_mins(30 * half_hours)
+            })
+            .filter_map(|now| newest(&zurich, now).unwrap())
+            .collect();
+        runs.dedup();
+        assert_eq!(
+            runs,
+            [at("2026-10-24T00:30:00Z"), at("2026-10-25T00:30:00Z")]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use streamkeeper::api::v1alpha1::Step;
 use streamkeeper_protocol::job_api::JobError;
 
 use super::upgrading::running;
@@ -207,6 +208,45 @@ pub async fn rollback_that_does_not_come_up(story: &mut Story) -> String {
     story.stalled("delays", "ImagePullFailed").await
 }
 
+async fn a_failure_while_an_upgrade_is_verified_is_counted_and_told(story: &mut Story) {
+    let without_progress = Script {
+        no_checkpoints: true,
+        ..Script::default()
+    };
+    story.script("runtime:2", without_progress);
+    running(story).await;
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("it is verified", |story| {
+            let transition = story.status("delays").transition;
+            let known = story.status("delays").restarts.map(|known| known.attempt);
+            transition.is_some_and(|transition| transition.step == Step::Verifying)
+                && known == Some(2)
+        })
+        .await;
+    story.pass(MINUTE).await;
+    story.kill("delays-r2-1", Exit::error("row 7"));
+    story
+        .until("the job runs again", |story| {
+            let known = story.status("delays").restarts;
+            known.is_some_and(|known| known.attempt == 3) && story.runner("delays") == Some(2)
+        })
+        .await;
+    story.world().jobs.rewrite("delays", &Script::default());
+    story.ready("delays").await;
+    let restarts = story.status("delays").restarts.expect("restarts");
+    assert_eq!(
+        (restarts.count, restarts.attempt),
+        (1, 3),
+        "the hand-over is no failure, the worker's end is one"
+    );
+    let told = story.noted();
+    assert!(
+        told.iter().any(|(reason, _)| reason == "JobRestarting"),
+        "{told:?}"
+    );
+}
+
 async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &mut Story) {
     let message = rollback_that_does_not_come_up(story).await;
     assert!(message.contains("rollback"), "{message}");
@@ -221,6 +261,7 @@ async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &
 }
 
 stories![
+    a_failure_while_an_upgrade_is_verified_is_counted_and_told,
     a_job_before_a_record_that_it_cannot_process_is_stalled_until_that_is_behind_it,
     a_new_revision_that_crash_loops_after_the_hand_over_is_rolled_back,
     a_new_revision_that_cannot_process_its_input_is_rolled_back_at_once,

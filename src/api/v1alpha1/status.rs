@@ -241,6 +241,9 @@ pub struct RestartsStatus {
     /// When the last failure was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// Key of the last transition whose start of the job is accounted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
 }
 
 /// A change in progress.
