@@ -146,6 +146,16 @@ impl Input<'_> {
         found.into_iter().next()
     }
 
+    /// Pods that were asked for at `since` and that nobody has created yet.
+    pub(super) fn missing_pods(&self, number: u64, since: Timestamp) -> Option<Ailment> {
+        let message = missing_pods(self.revision(number))?;
+        Some(Ailment {
+            reason: Stalled::QuotaExceeded,
+            message,
+            settled: self.passed(since, self.settings.unschedulable_grace),
+        })
+    }
+
     /// Why a revision that has the job fails at the same place again and again, if nothing but its own content, or what it goes on from, can be the cause.
     pub(super) fn own_fault(&self, number: u64) -> Option<String> {
         let report = self.report(number)?;
@@ -242,30 +252,36 @@ fn crash(pod: &PodFacts, limit: Option<&str>) -> String {
 
 /// Why a revision that is silently late is late.
 fn overdue(facts: &RevisionFacts) -> Stalled {
-    let asked = facts.stateful_set.map_or(0, |set| set.replicas);
-    let there = u32::try_from(facts.pods.len()).unwrap_or(u32::MAX);
-    if there < asked {
+    if missing_pods(facts).is_some() {
         Stalled::QuotaExceeded
     } else {
         Stalled::ProgressDeadlineExceeded
     }
 }
 
-fn pods_up(facts: &RevisionFacts) -> String {
+/// What to say of pods that nobody created.
+fn missing_pods(facts: &RevisionFacts) -> Option<String> {
     let asked = facts.stateful_set.map_or(0, |set| set.replicas);
+    let there = facts.pods.len();
+    (u32::try_from(there).unwrap_or(u32::MAX) < asked).then(|| {
+        format!(
+            "{there} of {asked} pods were created; if no more come, a ResourceQuota or an admission rule refuses them: see the events of the StatefulSet"
+        )
+    })
+}
+
+fn pods_up(facts: &RevisionFacts) -> String {
+    if let Some(message) = missing_pods(facts) {
+        return message;
+    }
+    let there = facts.pods.len();
     let ready = facts
         .pods
         .iter()
         .filter(|pod| pod.ready && !pod.deleting)
         .count();
-    let there = facts.pods.len();
-    if u32::try_from(there).unwrap_or(u32::MAX) < asked {
-        return format!(
-            "{there} of {asked} pods were created; if no more come, a ResourceQuota or an admission rule refuses them: see the events of the StatefulSet"
-        );
-    }
     match (&facts.report, ready < there) {
-        (_, true) => format!("{ready} of {asked} pods are up"),
+        (_, true) => format!("{ready} of {there} pods are up"),
         (Fact::Unknown(unknown), false) => {
             format!("the coordinator does not answer yet: {}", unknown.why)
         }

@@ -127,11 +127,10 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
             format!("all {target} workers are up"),
         );
     }
-    if let Some(ailment) = draft
-        .input
-        .ailment(revision, transition.step_since.0)
-        .filter(|ailment| ailment.settled)
-    {
+    let since = transition.step_since.0;
+    let ailment = draft.input.ailment(revision, since);
+    let ailment = ailment.or_else(|| draft.input.missing_pods(revision, since));
+    if let Some(ailment) = ailment.filter(|ailment| ailment.settled) {
         let message = format!(
             "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
             sentence(&ailment.message)

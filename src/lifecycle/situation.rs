@@ -217,15 +217,13 @@ impl<'a> Input<'a> {
 
     /// Workers that a revision runs on: as its coordinator says, else as HEAD says.
     pub(super) fn active_workers(&self, number: u64) -> Option<u32> {
-        let slots = self
-            .revision(number)
-            .record
-            .as_ref()
-            .map_or(1, |record| record.content.slots.max(1));
-        let reported = self
+        let record = self.revision(number).record.as_ref();
+        let report = self
             .report(number)
-            .filter(|report| claimed(report).is_some())
-            .map(|report| report.parallelism / slots);
+            .filter(|report| claimed(report).is_some());
+        let reported = record
+            .zip(report)
+            .map(|(record, report)| report.parallelism / record.content.slots.max(1));
         let remembered = self
             .observed
             .head
@@ -291,6 +289,7 @@ mod tests {
         super::{Observed, Settings},
         *,
     };
+    use crate::api::v1alpha1::StreamJob;
 
     fn report(revision: u64, attempt: u64, phase: JobPhase) -> RevisionFacts {
         let report = json!({
@@ -304,13 +303,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn who_lost_the_job_is_not_believed_because_who_took_it_failed_and_head_cannot_be_read() {
-        let job = serde_json::from_value(json!({
+    fn job() -> StreamJob {
+        serde_json::from_value(json!({
             "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob",
             "metadata": { "name": "delays", "namespace": "flights", "uid": "u" }, "spec": { "sql": { "text": "SELECT 1" } },
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn who_lost_the_job_is_not_believed_because_who_took_it_failed_and_head_cannot_be_read() {
+        let job = job();
         let stands = |second: JobPhase| {
             let observed = Observed {
                 head: Fact::unknown("the store is down"),
@@ -337,5 +340,22 @@ mod tests {
             let standing = stands(ended);
             assert!(matches!(standing, Standing::Unknown { .. }), "{standing:?}");
         }
+    }
+
+    #[test]
+    fn workers_are_not_guessed_while_the_slots_of_a_revision_are_unknown() {
+        let job = job();
+        let observed = Observed {
+            head: Fact::unknown("not read"),
+            revisions: BTreeMap::from([(1, report(1, 1, JobPhase::Running))]),
+            ..Observed::default()
+        };
+        let input = Input {
+            job: &job,
+            observed: &observed,
+            settings: &Settings::default(),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(input.active_workers(1), None);
     }
 }

@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde_json::{Value, json};
-use streamkeeper::api::{condition::kind, names::REVISION_LABEL};
+use streamkeeper::api::{
+    condition::kind,
+    names::{RESTARTED_AT, REVISION_LABEL},
+};
 
 use crate::support::{
     api_server::kinds::{CONFIG_MAPS, PODS, SERVICES, STATEFUL_SETS},
@@ -55,6 +58,9 @@ struct Wanted {
     mode: u8,
     memory: u8,
     interval: u8,
+    slots: u8,
+    tier: u8,
+    policies: u8,
     suspended: bool,
 }
 
@@ -66,34 +72,54 @@ impl Wanted {
         mode: 0,
         memory: 1,
         interval: 10,
+        slots: 1,
+        tier: 0,
+        policies: 0,
         suspended: false,
     };
 
     fn spec(self) -> Value {
+        let take = if self.policies == 3 { "Take" } else { "Skip" };
         json!({
             "sql": { "text": format!("INSERT INTO sink SELECT {} FROM source", self.sql) },
             "image": format!("runtime:{}", self.image),
             "env": [{ "name": "MODE", "value": self.mode.to_string() }],
             "workers": {
                 "replicas": self.workers,
+                "slots": self.slots,
+                "podTemplate": { "labels": { "tier": self.tier.to_string() } },
                 "resources": { "requests": {}, "limits": { "memory": format!("{}Gi", self.memory) } },
             },
             "checkpoints": { "interval": format!("{}s", self.interval) },
+            "upgrade": { "standby": if self.policies == 1 { "First" } else { "Full" } },
+            "rescale": { "strategy": if self.policies == 2 { "Savepoint" } else { "Auto" } },
+            "snapshots": { "onUpgrade": take, "onSuspend": take },
             "suspend": self.suspended,
         })
+    }
+
+    /// Without what leaves no trace in a job at rest.
+    const fn in_the_end(self) -> Self {
+        Self {
+            policies: 0,
+            ..self
+        }
     }
 
     /// Another spec, near this one.
     fn edited(mut self, dice: &mut Dice) -> Self {
         // More than one field at once, now and then.
         loop {
-            match dice.below(8) {
+            match dice.below(11) {
                 0 => self.sql = dice.below(3),
                 1 => self.image = 1 + dice.below(2),
                 2 | 3 => self.workers = 1 + dice.below(3),
                 4 => self.mode = dice.below(2),
                 5 => self.memory = 1 + dice.below(2),
                 6 => self.interval = 10 + dice.below(2),
+                7 => self.slots = 1 + dice.below(2),
+                8 => self.tier = dice.below(2),
+                9 => self.policies = dice.below(4),
                 _ => self.suspended = !self.suspended,
             }
             if dice.once_in(20) {
@@ -169,6 +195,8 @@ fn form(story: &Story) -> Value {
             .replace(&format!("\"{REVISION_LABEL}\":\"{number}\""), "\"N\":\"N\"")
             .replace(&format!("--revision={number}\""), "--revision=N\"");
     }
+    // How it stood by is over.
+    plain = plain.replace(r#""--standby=First","#, "");
     // Workers are told how many there are when they are created; later HEAD remembers.
     for workers in 1..=3 {
         plain = plain.replace(&format!("--workers={workers}\""), "--workers=N\"");
@@ -222,6 +250,7 @@ struct Told {
     crashes: usize,
     lost: usize,
     killed: usize,
+    restarts: usize,
     differences: usize,
 }
 
@@ -266,6 +295,11 @@ async fn chain(story: &mut Story, seed: u64) -> (Told, Vec<(Wanted, Value)>) {
         meddle(story, &mut dice, &mut told);
         story.edit("delays", wanted.spec());
         told.edits += 1;
+        if dice.once_in(8) {
+            told.restarts += 1;
+            let when = story.now().to_string();
+            story.annotate("delays", RESTARTED_AT, &when);
+        }
         // Some edits come while the one before is under way.
         if dice.once_in(4) {
             let moment = Duration::from_millis(u64::from(dice.below(40)) * 100);
@@ -275,7 +309,7 @@ async fn chain(story: &mut Story, seed: u64) -> (Told, Vec<(Wanted, Value)>) {
         settled(story, wanted).await;
         story.world().interferences.clear();
         if wanted.works() {
-            forms.push((wanted, form(story)));
+            forms.push((wanted.in_the_end(), form(story)));
         }
     }
     told.crashes = story.crashes;
@@ -316,6 +350,7 @@ fn tell_chains(seeds: &[u64]) -> (Told, Vec<String>) {
         sum.crashes += told.crashes;
         sum.lost += told.lost;
         sum.killed += told.killed;
+        sum.restarts += told.restarts;
         for (wanted, form) in forms {
             sum.compared += 1;
             let expected = known.entry(wanted).or_insert_with(|| fresh(wanted));
@@ -377,6 +412,14 @@ fn jobs_that_were_created_differently_are_told_apart() {
         },
         Wanted {
             interval: 11,
+            ..Wanted::FIRST
+        },
+        Wanted {
+            slots: 2,
+            ..Wanted::FIRST
+        },
+        Wanted {
+            tier: 1,
             ..Wanted::FIRST
         },
         Wanted {

@@ -79,6 +79,25 @@ async fn scaling_up_without_room_leaves_the_job_running(story: &mut Story) {
     assert_eq!(story.head("delays").map(|head| head.workers), Some(4));
 }
 
+async fn scaling_up_beyond_a_quota_leaves_the_job_running_and_says_so(story: &mut Story) {
+    running(story).await;
+    story.world().cluster.quota = Some(3);
+    story.edit("delays", json!({ "workers": { "replicas": 4 } }));
+    let message = story.stalled("delays", "QuotaExceeded").await;
+    assert!(
+        message.starts_with("3 of 4 pods were created")
+            && message.contains("The job runs on with the workers it has"),
+        "{message}"
+    );
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!((head.workers, head.attempt), (2, 1));
+    assert_eq!(story.condition("delays", "Running").0, "True");
+
+    story.world().cluster.quota = None;
+    story.ready("delays").await;
+    assert_eq!(story.head("delays").map(|head| head.workers), Some(4));
+}
+
 // Elsewhere: ArroyoSystems/arroyo#1128.
 async fn a_failed_move_leaves_the_job_running(story: &mut Story) {
     story.script(
@@ -205,6 +224,7 @@ async fn an_upgrade_and_a_rescale_at_once_both_happen(story: &mut Story) {
 stories![
     scaling_up_adds_workers_before_the_job_moves,
     scaling_down_removes_workers_after_the_job_moved,
+    scaling_up_beyond_a_quota_leaves_the_job_running_and_says_so,
     scaling_up_without_room_leaves_the_job_running,
     a_failed_move_leaves_the_job_running,
     a_job_that_lost_the_room_for_its_workers_goes_on_with_fewer,

@@ -22,6 +22,8 @@ pub struct Cluster {
     pub full: Option<String>,
     /// How many pods there is room for, if that is limited.
     pub room: Option<usize>,
+    /// How many pods the ResourceQuota allows, if there is one.
+    pub quota: Option<usize>,
 }
 
 /// Names of the nodes.
@@ -90,9 +92,10 @@ pub fn collect_garbage(store: &mut Store, now: Timestamp) {
     }
 }
 
-/// Creates and deletes pods until every StatefulSet has what it wants.
-pub fn run_stateful_sets(store: &mut Store, now: Timestamp) {
+/// Creates and deletes pods until every StatefulSet has what it wants, as far as a quota on pods lets it.
+pub fn run_stateful_sets(store: &mut Store, quota: Option<usize>, now: Timestamp) {
     let pods = store.all(&PODS);
+    let mut left = quota.map_or(usize::MAX, |quota| quota.saturating_sub(pods.len()));
     for set in store.all(&STATEFUL_SETS) {
         check(&set);
         let (namespace, name, uid) = (
@@ -109,7 +112,8 @@ pub fn run_stateful_sets(store: &mut Store, now: Timestamp) {
             .collect();
         for ordinal in 0..replicas {
             // While a pod of that name is on its way out, there can be no other.
-            if !mine.contains_key(&ordinal) {
+            if !mine.contains_key(&ordinal) && left > 0 {
+                left -= 1;
                 let _ = store.create(&PODS, namespace, pod(&set, ordinal), now);
             }
         }

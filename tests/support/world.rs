@@ -59,7 +59,7 @@ pub struct World {
     /// Whether ConfigMaps cannot be read one by one; those of jobs are watched.
     pub hidden_config_maps: bool,
     /// Version of the store that the cluster's controllers saw last.
-    controlled: u64,
+    controlled: (u64, Option<usize>),
     clock: Clock,
 }
 
@@ -84,7 +84,7 @@ impl World {
             outage: false,
             hidden_nodes: false,
             hidden_config_maps: false,
-            controlled: 0,
+            controlled: (0, None),
             clock,
         };
         let now = world.now();
@@ -100,10 +100,11 @@ impl World {
     pub fn step(&mut self) {
         let now = self.now();
         // They act on changes only.
-        if self.controlled != self.store.version() {
-            self.controlled = self.store.version();
+        let seen = (self.store.version(), self.cluster.quota);
+        if self.controlled != seen {
+            self.controlled = seen;
             collect_garbage(&mut self.store, now);
-            run_stateful_sets(&mut self.store, now);
+            run_stateful_sets(&mut self.store, self.cluster.quota, now);
         }
         kubelet::run(self);
         coordinator::run(self);

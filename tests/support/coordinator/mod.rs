@@ -246,6 +246,7 @@ fn start(world: &mut World, pod: &Value) {
         job_uid: text(set, "/metadata/ownerReferences/0/uid").to_owned(),
         revision,
         workers: flag(pod, "workers"),
+        slots: flag(pod, "slots"),
         first_only: pod["spec"]["containers"][0]["args"]
             .as_array()
             .is_some_and(|flags| flags.iter().any(|flag| flag == "--standby=First")),

@@ -57,6 +57,8 @@ pub struct Process {
     pub revision: u64,
     /// Workers that it was started with.
     pub workers: u32,
+    /// Subtasks of each.
+    pub slots: u32,
     /// Whether it stands by without the others.
     pub first_only: bool,
     pub max_parallelism: u16,
@@ -94,6 +96,7 @@ impl Process {
             job_uid: String::new(),
             revision: 0,
             workers: 1,
+            slots: 1,
             first_only: false,
             max_parallelism: 128,
             address: String::new(),
@@ -475,7 +478,7 @@ impl Process {
             } else {
                 lead.map_or(idle, |lead| lead.phase)
             },
-            parallelism: workers,
+            parallelism: workers * self.slots,
             workers: (0..workers)
                 .map(|index| WorkerReport {
                     index,
