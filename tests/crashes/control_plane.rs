@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::{process::Child, sync::oneshot};
 
 const TOKEN: &str = "the-tests-own-token";
+const TOKEN_OF_THE_CROWD: &str = "the-token-of-many";
 /// How long a process may take until it serves; machines that compile beside it are slow.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -82,6 +83,13 @@ impl ControlPlane {
     pub fn client(&self) -> Client {
         Client::try_from(self.config.clone()).expect("a client")
     }
+
+    /// A client of somebody whose requests are counted, unlike an administrator's: a second one at the same time is refused.
+    pub fn client_that_is_counted(&self) -> Client {
+        let mut config = self.config.clone();
+        config.auth_info.token = Some(TOKEN_OF_THE_CROWD.to_owned().into());
+        Client::try_from(config).expect("a client")
+    }
 }
 
 impl Drop for ControlPlane {
@@ -144,7 +152,9 @@ impl Processes {
         openssl(&["ec", "-in", &key, "-pubout", "-out", &public])?;
         write(
             &tokens,
-            &format!("{TOKEN},admin,admin,\"system:masters\"\n"),
+            &format!(
+                "{TOKEN},admin,admin,\"system:masters\"\n{TOKEN_OF_THE_CROWD},crowd,crowd,\"crowd\"\n"
+            ),
         )?;
         let certificates = path("certificates");
         self.spawn(
@@ -174,8 +184,10 @@ impl Processes {
                 "--authorization-mode=AlwaysAllow".to_owned(),
                 // Nobody makes ServiceAccounts here.
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
-                // One test may ask for a lot at once.
+                // One test may ask for a lot at once: administrators are not counted, all others are.
                 "--enable-priority-and-fairness=false".to_owned(),
+                "--max-requests-inflight=1".to_owned(),
+                "--max-mutating-requests-inflight=1".to_owned(),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 format!("--service-account-signing-key-file={key}"),
                 format!("--service-account-key-file={public}"),

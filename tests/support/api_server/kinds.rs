@@ -30,6 +30,11 @@ impl Kind {
         }
     }
 
+    /// Whether a CRD defines it.
+    pub fn is_custom(&self) -> bool {
+        self.group == STREAM_JOBS.group
+    }
+
     /// `pods`, `apps/statefulsets`: how calls name it.
     pub fn resource(&self) -> String {
         if self.group.is_empty() {

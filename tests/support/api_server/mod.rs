@@ -1,12 +1,14 @@
 //! A Kubernetes API server in memory, as a service that `kube::Client` can be made from.
 //!
 //! * [`kinds`]: what it serves.
-//! * [`store`]: objects, versions, finalizers, preconditions, deletion, watches.
+//! * [`store`]: objects, versions, finalizers, preconditions, deletion.
+//! * [`changes`]: what watches tell.
 //! * [`schema`]: what the CRD demands.
 //! * [`request`]: paths, verbs and bodies into calls.
 //!
 //! Garbage collection, StatefulSets, nodes and kubelets are in [`crate::support::cluster`].
 
+mod changes;
 pub mod kinds;
 mod refusal;
 mod request;
@@ -31,14 +33,15 @@ use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
+use self::{
+    changes::Filter,
+    request::Subresource,
+    store::{Deletion, called},
+};
 pub use self::{
     kinds::Kind,
     refusal::Refusal,
     request::{Call, Verb},
-};
-use self::{
-    request::Subresource,
-    store::{Deletion, Filter, called},
 };
 use super::{
     interference::{Fate, Life},
@@ -153,8 +156,8 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
             Ok(answer(200, &list))
         }
         (Verb::Watch, None) => {
-            if world.has_forgotten(call.version) {
-                return Ok(watch_expired());
+            if call.version != 0 && world.has_forgotten(call.version) {
+                return Ok(watch_expired(call.version, world.forgotten));
             }
             Ok(watch(
                 world.store.watch(filter(), call.version),
@@ -204,7 +207,7 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
 /// An object in a list: those of built-in kinds do not say what they are.
 fn listed(kind: &Kind, object: &Value) -> Value {
     let mut object = object.clone();
-    if kind.kind != "StreamJob"
+    if !kind.is_custom()
         && let Some(fields) = object.as_object_mut()
     {
         fields.remove("apiVersion");
@@ -221,12 +224,17 @@ fn answer(code: u16, body: &Value) -> Answer {
 }
 
 fn refused(refusal: &Refusal) -> Answer {
-    let mut answer = answer(refusal.code, &refusal.body());
-    if refusal.code == 429 {
-        let seconds = http::HeaderValue::from_static(refusal::RETRY_AFTER);
-        answer
-            .headers_mut()
-            .insert(http::header::RETRY_AFTER, seconds);
+    if refusal.code != 429 {
+        return answer(refusal.code, &refusal.body());
+    }
+    let text = Bytes::from(refusal.message.clone());
+    let mut answer = respond(429, Full::new(text).boxed_unsync());
+    for (name, value) in [
+        (http::header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (http::header::RETRY_AFTER, refusal::RETRY_AFTER),
+    ] {
+        let value = http::HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
     }
     answer
 }
@@ -260,8 +268,8 @@ fn watch(
     respond(200, StreamBody::new(frames).boxed_unsync())
 }
 
-fn watch_expired() -> Answer {
-    let line = json!({ "type": "ERROR", "object": Refusal::expired().body() });
+fn watch_expired(version: u64, known: u64) -> Answer {
+    let line = json!({ "type": "ERROR", "object": Refusal::expired(version, known).body() });
     respond(
         200,
         Full::new(Bytes::from(format!("{line}\n"))).boxed_unsync(),

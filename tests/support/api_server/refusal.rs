@@ -65,19 +65,21 @@ impl Refusal {
         }
     }
 
-    pub fn expired() -> Self {
+    /// To whoever watches from a version that is older than the oldest `known` one.
+    pub fn expired(version: u64, known: u64) -> Self {
         Self {
             code: 410,
             reason: "Expired",
-            message: "too old resource version".to_owned(),
+            message: format!("too old resource version: {version} ({known})"),
         }
     }
 
+    /// The only one that is no `Status`: whoever counts requests knows nothing of objects.
     pub fn too_many_requests() -> Self {
         Self {
             code: 429,
-            reason: "TooManyRequests",
-            message: "the server is currently overloaded".to_owned(),
+            reason: "",
+            message: "Too many requests, please try again later.\n".to_owned(),
         }
     }
 

@@ -6,14 +6,20 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{kinds::Kind, refusal::Refusal, schema, selector::Selector};
+use super::{
+    changes::{Change, Filter, Watcher, added},
+    kinds::Kind,
+    refusal::Refusal,
+    schema,
+    selector::Selector,
+};
 
 /// Names an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    plural: &'static str,
-    namespace: String,
-    name: String,
+    pub plural: &'static str,
+    pub namespace: String,
+    pub name: String,
 }
 
 impl Key {
@@ -47,59 +53,6 @@ impl Deletion {
             version: text(&options["preconditions"]["resourceVersion"]),
             grace_seconds: options["gracePeriodSeconds"].as_i64(),
         })
-    }
-}
-
-/// What became of an object.
-#[derive(Debug, Clone)]
-struct Change {
-    version: u64,
-    key: Key,
-    before: Option<Arc<Value>>,
-    after: Option<Arc<Value>>,
-}
-
-/// Somebody who watches.
-#[derive(Debug)]
-struct Watcher {
-    filter: Filter,
-    lines: mpsc::UnboundedSender<(Instant, String)>,
-}
-
-/// Which objects a list or watch is about.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    pub kind: &'static Kind,
-    pub namespace: Option<String>,
-    pub selector: Selector,
-}
-
-impl Filter {
-    fn admits(&self, key: &Key, object: &Value) -> bool {
-        self.kind.plural == key.plural
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == key.namespace)
-            && self.selector.matches(object)
-    }
-
-    /// The line that tells a watcher of a change, if it concerns it.
-    fn line(&self, change: &Change) -> Option<String> {
-        let seen = |object: &Option<Arc<Value>>| {
-            object
-                .clone()
-                .filter(|object| self.admits(&change.key, object))
-        };
-        let (kind, object) = match (seen(&change.before), seen(&change.after)) {
-            (None, None) => return None,
-            (None, Some(after)) => ("ADDED", after),
-            (Some(_), Some(after)) => ("MODIFIED", after),
-            (Some(before), None) => ("DELETED", before),
-        };
-        let mut object = Value::clone(&object);
-        object["metadata"]["resourceVersion"] = json!(change.version.to_string());
-        Some(format!("{}\n", json!({ "type": kind, "object": object })))
     }
 }
 
@@ -162,21 +115,25 @@ impl Store {
         .0
     }
 
-    /// Every change of a filter's objects after `version`, as lines, for as long as the receiver lives.
+    /// Every change of a filter's objects after `version`, as lines, for as long as the receiver lives. Zero means: what there is now, and every change from now on.
     pub fn watch(
         &mut self,
         filter: Filter,
         version: u64,
     ) -> mpsc::UnboundedReceiver<(Instant, String)> {
         let (lines, receiver) = mpsc::unbounded_channel();
-        for change in self
-            .changes
-            .iter()
-            .filter(|change| change.version > version)
-        {
-            if let Some(line) = filter.line(change) {
-                let _ = lines.send((Instant::now(), line));
-            }
+        let missed: Vec<String> = if version == 0 {
+            let there = self.list(&filter).0;
+            there.iter().map(|object| added(object)).collect()
+        } else {
+            let later = self
+                .changes
+                .iter()
+                .filter(|change| change.version > version);
+            later.filter_map(|change| filter.line(change)).collect()
+        };
+        for line in missed {
+            let _ = lines.send((Instant::now(), line));
         }
         self.watchers.push(Watcher { filter, lines });
         receiver
@@ -205,13 +162,20 @@ impl Store {
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
+        object["apiVersion"] = json!(kind.api_version());
+        object["kind"] = json!(kind.kind);
+        if kind.status {
+            remove(&mut object, "status");
+        }
+        schema::fill(kind, &mut object);
+        let known = by_kind(kind, &name);
+        schema::check(kind, &known, &object)?;
+        schema::obey(kind, &known, &object, None)?;
         let key = Key::new(kind, namespace, &name);
         if self.objects.contains_key(&key) {
             return Err(Refusal::already_exists(&called));
         }
         self.uids += 1;
-        object["apiVersion"] = json!(kind.api_version());
-        object["kind"] = json!(kind.kind);
         let meta = &mut object["metadata"];
         meta["uid"] = json!(format!("00000000-0000-4000-8000-{:012}", self.uids));
         meta["creationTimestamp"] = json!(rfc3339(now));
@@ -221,13 +185,6 @@ impl Store {
         if kind.generation {
             meta["generation"] = json!(1);
         }
-        if kind.status {
-            remove(&mut object, "status");
-        }
-        schema::fill(kind, &mut object);
-        let known = by_kind(kind, &name);
-        schema::check(kind, &known, &object)?;
-        schema::obey(kind, &known, &object, None)?;
         Ok(self.write(key, Some(object)))
     }
 
@@ -247,7 +204,7 @@ impl Store {
             .filter(|_| kind.status)
             .ok_or_else(|| Refusal::not_found(&called))?;
         let version = &next["metadata"]["resourceVersion"];
-        if version.is_null() && kind.kind == "StreamJob" {
+        if version.is_null() && kind.is_custom() {
             let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
             return Err(Refusal::invalid(&called, why));
         }

@@ -1,118 +1,14 @@
-//! What both API servers are asked.
+//! About the kinds that every cluster has.
 
 use serde_json::{Value, json};
 
-use crate::support::api_server::{
-    Kind,
-    kinds::{
-        CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
-    },
+use super::{Ask, ENDING, NAMESPACE, create, delete, get, list, merge, path, watch, watch_from};
+use crate::support::api_server::kinds::{
+    CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SERVICES, STATEFUL_SETS,
 };
-
-const MERGE: &str = "application/merge-patch+json";
-pub const NAMESPACE: &str = "likeness";
-pub const ENDING: &str = "ending";
-
-/// A request. `$x.uid`, `$x.version` and `$x.first` in its body stand for what the last, and the first, answer about `x` said.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    pub what: &'static str,
-    pub method: &'static str,
-    pub path: String,
-    pub content: &'static str,
-    pub body: Value,
-    pub word_for_word: bool,
-}
-
-impl Ask {
-    fn new(what: &'static str, method: &'static str, path: String, body: Value) -> Self {
-        Self {
-            what,
-            method,
-            path,
-            content: "application/json",
-            body,
-            word_for_word: true,
-        }
-    }
-
-    fn roughly(self) -> Self {
-        Self {
-            word_for_word: false,
-            ..self
-        }
-    }
-}
-
-fn path(kind: &Kind, namespace: &str, rest: &str) -> String {
-    let root = if kind.group.is_empty() {
-        "/api"
-    } else {
-        "/apis"
-    };
-    format!(
-        "{root}/{}/namespaces/{namespace}/{}{rest}",
-        kind.api_version(),
-        kind.plural
-    )
-}
-
-fn create(what: &'static str, kind: &Kind, mut object: Value) -> Ask {
-    object["apiVersion"] = json!(kind.api_version());
-    object["kind"] = json!(kind.kind);
-    Ask::new(what, "POST", path(kind, NAMESPACE, ""), object)
-}
-
-fn get(what: &'static str, kind: &Kind, name: &str) -> Ask {
-    let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask::new(what, "GET", path, Value::Null)
-}
-
-fn merge(what: &'static str, kind: &Kind, name: &str, patch: Value) -> Ask {
-    let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask {
-        content: MERGE,
-        ..Ask::new(what, "PATCH", path, patch)
-    }
-}
-
-/// Replaces the status, as the operator does it: the whole object is sent.
-fn put_status(what: &'static str, name: &str, version: &str, status: Value) -> Ask {
-    let path = path(&STREAM_JOBS, NAMESPACE, &format!("/{name}/status"));
-    let mut object = json!({
-        "apiVersion": STREAM_JOBS.api_version(), "kind": STREAM_JOBS.kind, "metadata": { "name": name, "namespace": NAMESPACE }, "spec": job("-")["spec"], "status": status,
-    });
-    if !version.is_empty() {
-        object["metadata"]["resourceVersion"] = json!(version);
-    }
-    Ask::new(what, "PUT", path, object)
-}
-
-fn delete(what: &'static str, kind: &Kind, name: &str, mut options: Value) -> Ask {
-    options["apiVersion"] = json!("v1");
-    options["kind"] = json!("DeleteOptions");
-    let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask::new(what, "DELETE", path, options)
-}
-
-pub fn list(what: &'static str, kind: &Kind, selector: &str) -> Ask {
-    let path = path(kind, NAMESPACE, &format!("?labelSelector={selector}"));
-    Ask::new(what, "GET", path, Value::Null)
-}
-
-/// Every change of a kind, as a watch from the beginning tells them.
-fn watch(what: &'static str, kind: &Kind, selector: &str) -> Ask {
-    let rest =
-        format!("?watch=true&timeoutSeconds=1&resourceVersion=$start&labelSelector={selector}");
-    Ask::new(what, "GET", path(kind, NAMESPACE, &rest), Value::Null)
-}
 
 fn config_map(name: &str, data: &str) -> Value {
     json!({ "metadata": { "name": name, "labels": { "app": "x" } }, "data": { "a": data } })
-}
-
-fn job(name: &str) -> Value {
-    json!({ "metadata": { "name": name }, "spec": { "sql": { "text": "SELECT 1" } } })
 }
 
 fn pod(name: &str, node: Option<&str>) -> Value {
@@ -225,45 +121,8 @@ pub fn config_maps() -> Vec<Ask> {
         ),
         watch("watch", kind, ""),
         watch("watch what has a label", kind, "app%3Dx"),
-    ]
-}
-
-pub fn stream_jobs() -> Vec<Ask> {
-    let kind = &STREAM_JOBS;
-    let with = |spec: Value| json!({ "metadata": { "name": "wrong" }, "spec": spec });
-    let running = json!({ "revision": { "current": 1, "latest": 1, "summary": "1" } });
-    vec![
-        create("create with defaults", kind, job("j")),
-        create("create with a status, which is not taken", kind, json!({ "metadata": { "name": "k" }, "spec": job("k")["spec"], "status": running })),
-        create("no sql", kind, with(json!({}))).roughly(),
-        create("a word for a number", kind, with(json!({ "sql": { "text": "x" }, "workers": { "replicas": "two" } }))).roughly(),
-        create("less than the minimum", kind, with(json!({ "sql": { "text": "x" }, "workers": { "replicas": 0 } }))).roughly(),
-        create("none of the values", kind, with(json!({ "sql": { "text": "x" }, "engine": "Steam" }))).roughly(),
-        create("CEL: neither of two", kind, with(json!({ "sql": {} }))).roughly(),
-        create("CEL: parallelism beyond the key groups", kind, with(json!({ "sql": { "text": "x" }, "workers": { "replicas": 9 }, "maxParallelism": 8 }))).roughly(),
-        create("CEL: a bad name", kind, json!({ "metadata": { "name": "1st" }, "spec": job("k")["spec"] })).roughly(),
-        merge("add a finalizer", kind, "j", json!({ "metadata": { "resourceVersion": "$j.version", "finalizers": ["streamkeeper.dev/state"] } })),
-        merge("add it to an old version", kind, "j", json!({ "metadata": { "resourceVersion": "$j.first", "finalizers": [] } })),
-        merge("change the spec", kind, "j", json!({ "spec": { "workers": { "replicas": 2 } } })),
-        merge("annotate", kind, "j", json!({ "metadata": { "annotations": { "a/b": "c" } } })),
-        merge("change the status where it cannot be", kind, "j", json!({ "status": { "phase": "Running" } })),
-        merge("CEL: change to what is refused", kind, "j", json!({ "spec": { "maxParallelism": 1 } })).roughly(),
-        put_status("write the status of this version", "j", "$j.version", running.clone()),
-        put_status("write the same status", "j", "$j.version", running.clone()),
-        put_status("write the status of an old version", "j", "$j.first", json!({})),
-        put_status("write the status of any version", "j", "", running.clone()),
-        put_status("write a status that is none", "j", "$j.version", json!({ "phase": "Dancing" })).roughly(),
-        put_status("write the status of nothing", "nobody", "", json!({})),
-        merge("CEL: change what is fixed now", kind, "j", json!({ "spec": { "maxParallelism": 256 } })).roughly(),
-        delete("delete with a finalizer", kind, "j", json!({ "propagationPolicy": "Background" })),
-        delete("delete it again", kind, "j", json!({ "propagationPolicy": "Background" })),
-        merge("change it all the same", kind, "j", json!({ "spec": { "workers": { "replicas": 3 } } })),
-        put_status("write its status all the same", "j", "$j.version", json!({ "phase": "Deleting" })),
-        merge("add a finalizer too late", kind, "j", json!({ "metadata": { "finalizers": ["streamkeeper.dev/state", "too/late"] } })).roughly(),
-        merge("remove the finalizer", kind, "j", json!({ "metadata": { "finalizers": [] } })),
-        get("read it", kind, "j"),
-        create("create it again", kind, job("j")),
-        watch("watch", kind, ""),
+        watch_from("watch from now on", kind, "", ""),
+        watch_from("watch what has a label from now on", kind, "", "app%3Dx"),
     ]
 }
 
@@ -375,4 +234,85 @@ pub fn elsewhere() -> Vec<Ask> {
         )
     };
     vec![unknown.roughly(), ending.roughly()]
+}
+
+pub fn leases() -> Vec<Ask> {
+    let kind = &LEASES;
+    let lease = || {
+        json!({
+            "metadata": { "name": "l" },
+            "spec": { "holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 0, "acquireTime": "2026-03-01T12:00:00.000000Z", "renewTime": "2026-03-01T12:00:00.000000Z" },
+        })
+    };
+    // As a replica writes it: into the version that it saw.
+    let write = |what, version: &str, spec: Value| {
+        merge(
+            what,
+            kind,
+            "l",
+            json!({ "metadata": { "resourceVersion": version }, "spec": spec }),
+        )
+    };
+    let renewed = json!({ "holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": "2026-03-01T12:00:05.250000Z" });
+    let taken = json!({
+        "holderIdentity": "b", "leaseDurationSeconds": 15, "leaseTransitions": 1, "acquireTime": "2026-03-01T12:00:30.000000Z", "renewTime": "2026-03-01T12:00:30.000000Z",
+    });
+    let given_back = json!({ "holderIdentity": null, "acquireTime": null, "leaseDurationSeconds": 1, "renewTime": "2026-03-01T12:01:00.000000Z" });
+    let unless = |precondition: Value| json!({ "preconditions": precondition });
+    vec![
+        get("read what is not there", kind, "l"),
+        write("renew what is not there", "1", renewed.clone()),
+        create("create", kind, lease()),
+        create("create what exists", kind, lease()),
+        get("read", kind, "l"),
+        write("renew", "$l.version", renewed.clone()),
+        write("renew as it is", "$l.version", renewed.clone()),
+        write("renew an old version", "$l.first", renewed),
+        write("take over", "$l.version", taken.clone()),
+        write("take over an old version", "$l.first", taken),
+        write("give back", "$l.version", given_back.clone()),
+        write("give back an old version", "$l.first", given_back),
+        write(
+            "no time at all",
+            "$l.version",
+            json!({ "leaseDurationSeconds": 0 }),
+        ),
+        write(
+            "fewer holders than none",
+            "$l.version",
+            json!({ "leaseTransitions": -1 }),
+        ),
+        get("read what nobody holds", kind, "l"),
+        delete(
+            "delete an old version",
+            kind,
+            "l",
+            unless(json!({ "resourceVersion": "$l.first" })),
+        )
+        .roughly(),
+        delete(
+            "delete another uid",
+            kind,
+            "l",
+            unless(json!({ "uid": "00000000-0000-4000-8000-00000000abcd" })),
+        )
+        .roughly(),
+        delete(
+            "delete exactly this",
+            kind,
+            "l",
+            unless(json!({ "uid": "$l.uid", "resourceVersion": "$l.version" })),
+        ),
+        get("read what is gone", kind, "l"),
+        delete(
+            "delete what is gone",
+            kind,
+            "l",
+            unless(json!({ "uid": "$l.uid" })),
+        ),
+        create("create again", kind, lease()),
+        list("list", kind, ""),
+        watch("watch", kind, ""),
+        watch_from("watch from now on", kind, "", ""),
+    ]
 }
