@@ -65,6 +65,9 @@ enum Command {
         /// How long each step may take.
         #[arg(long, default_value = "2m", value_parser = config::duration)]
         patience: Duration,
+        /// How long all steps together may take. `helm test` gives up after five minutes by itself, and says less.
+        #[arg(long, default_value = "4m", value_parser = config::duration)]
+        deadline: Duration,
     },
 }
 
@@ -75,10 +78,12 @@ fn main() -> ExitCode {
             namespace,
             name,
             patience,
+            deadline,
         } => test(&SelfTest {
             namespace,
             name,
             patience,
+            deadline,
         }),
         Command::Run {
             flags,

@@ -11,6 +11,7 @@
 //! * [`chains`]: edits drawn at random.
 //! * [`telling`]: what all of that tells people is what the documentation says.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
+//! * [`self_testing`]: what `helm test` says when something is wrong.
 //!
 //! `STORY_LOG=debug cargo test --test stories NAME -- --nocapture` shows what the operator thinks.
 #![allow(
@@ -93,6 +94,7 @@ mod retaining;
 mod rolling_back;
 mod saving;
 mod scaling;
+mod self_testing;
 mod starting;
 mod stopping;
 mod storming;

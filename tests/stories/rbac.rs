@@ -113,7 +113,10 @@ fn an_operator_of_some_namespaces_is_granted_the_same() {
 #[test]
 fn the_self_test_needs_what_its_role_grants() {
     let needed = tell(async |story| {
-        story.run_self_test().await.expect("it passes");
+        story
+            .run_self_test(std::time::Duration::from_mins(4))
+            .await
+            .expect("it passes");
         story.uses_of_self_test()
     });
     let objects = render(&[]);

@@ -470,22 +470,3 @@ stories![
     state_that_a_deleted_job_left_is_refused_if_asked,
     state_of_a_job_that_runs_is_refused,
 ];
-
-#[test]
-fn the_self_test_says_what_is_wrong_when_a_job_does_not_start() {
-    use crate::support::{script::Script, story::tell};
-    let error = tell(async |story| {
-        let missing = Script {
-            missing_image: true,
-            ..Script::default()
-        };
-        story.script("runtime:1", missing);
-        let error = story.run_self_test().await.expect_err("no image");
-        assert!(story.find("self-test").is_none(), "it leaves nothing");
-        error.to_string()
-    });
-    assert!(
-        error.contains("Ready and a checkpoint") && error.contains("ImagePull"),
-        "{error}"
-    );
-}

@@ -227,7 +227,16 @@ impl Story {
     }
 
     /// Runs `streamkeeper self-test` while the world goes on.
-    pub async fn run_self_test(&mut self) -> Result<(), SelfTestError> {
+    pub async fn run_self_test(&mut self, deadline: Duration) -> Result<(), SelfTestError> {
+        self.run_self_test_while(deadline, |_| {}).await
+    }
+
+    /// The same, while something is done to the world again and again.
+    pub async fn run_self_test_while(
+        &mut self,
+        deadline: Duration,
+        act: impl Fn(&Self),
+    ) -> Result<(), SelfTestError> {
         let server = ApiServer {
             world: self.world.clone(),
             life: Life::new(SELF_TEST),
@@ -236,11 +245,15 @@ impl Story {
             namespace: NAMESPACE.to_owned(),
             name: "self-test".to_owned(),
             patience: Duration::from_mins(2),
+            deadline,
         };
         let client = Client::new(server, NAMESPACE);
         let told = tokio::spawn(async move { test.run(client, |_| {}).await });
-        self.until("the self-test ends", |_| told.is_finished())
-            .await;
+        self.until("the self-test ends", |story| {
+            act(story);
+            told.is_finished()
+        })
+        .await;
         told.await.expect("no panic")
     }
 }

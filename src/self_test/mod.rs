@@ -1,21 +1,29 @@
 //! `streamkeeper self-test`: a small job through a start, checkpoints, a suspension and a resumption, a snapshot and the way back to it, on the cluster it runs in. `helm test` runs it.
+//!
+//! What a status proves is in [`evidence`].
 
-use std::{fmt::Debug, time::Duration};
+mod evidence;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::{
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+use self::evidence::{
+    checkpoint, is, restoration, resumption, returned, saved, says, settled, snapshot_says,
+};
 use crate::{
     api::{
         condition,
-        v1alpha1::{
-            HistoryEntry, Outcome, SnapshotPhase, StreamJob, StreamSnapshot, TransitionKind,
-        },
+        v1alpha1::{StreamJob, StreamSnapshot},
     },
     kube_ext::{ApiError, bounded},
 };
@@ -56,6 +64,22 @@ pub enum SelfTestError {
         /// The checkpoint it went on from.
         resumed: Option<u64>,
     },
+    /// It went back to something else, or does not say to what.
+    #[error("asked to go back to {asked}, but the job says: {says}")]
+    Elsewhere {
+        /// The snapshot.
+        asked: String,
+        /// What its status says of that.
+        says: String,
+    },
+    /// It took too long as a whole.
+    #[error("not done within {} s; the last that went well: {done}", deadline.as_secs())]
+    Overdue {
+        /// How long it may take.
+        deadline: Duration,
+        /// The last step that was told of.
+        done: String,
+    },
 }
 
 /// What it tests with.
@@ -67,6 +91,8 @@ pub struct SelfTest {
     pub name: String,
     /// How long each step may take.
     pub patience: Duration,
+    /// How long all steps together may take, beside the deletion of job and snapshot.
+    pub deadline: Duration,
 }
 
 impl SelfTest {
@@ -74,8 +100,20 @@ impl SelfTest {
     pub async fn run(&self, client: Client, tell: impl Fn(&str)) -> Result<(), SelfTestError> {
         let jobs: Api<StreamJob> = Api::namespaced(client.clone(), &self.namespace);
         let snapshots: Api<StreamSnapshot> = Api::namespaced(client, &self.namespace);
+        let done = Mutex::new("nothing".to_owned());
+        let noted = |step: &str| {
+            step.clone_into(&mut done.lock().unwrap_or_else(PoisonError::into_inner));
+            tell(step);
+        };
         self.clear(&jobs, &snapshots).await?;
-        let result = self.steps(&jobs, &snapshots, &tell).await;
+        let steps = self.steps(&jobs, &snapshots, &noted);
+        let result = match tokio::time::timeout(self.deadline, steps).await {
+            Ok(result) => result,
+            Err(_) => Err(SelfTestError::Overdue {
+                deadline: self.deadline,
+                done: done.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            }),
+        };
         let removed = self.clear(&jobs, &snapshots).await;
         result?;
         removed?;
@@ -147,27 +185,33 @@ impl SelfTest {
         self.create(snapshots, &snapshot).await?;
         let snapshot = self
             .until(snapshots, snapshot_says, "a complete snapshot", |found| {
-                let status = found.status.as_ref();
-                status.and_then(|status| status.phase) == Some(SnapshotPhase::Completed)
+                saved(found).is_some()
             })
             .await?;
-        let held = snapshot.status.and_then(|status| status.checkpoint);
-        let held = held.map_or(0, |held| held.id);
-        tell(&format!("snapshot of checkpoint {held}"));
+        let to = saved(&snapshot).unwrap_or_default();
+        tell(&format!("snapshot of checkpoint {}", to.checkpoint));
         self.patch(
             jobs,
             json!({ "restoreFrom": { "snapshotRef": { "name": self.name } } }),
         )
         .await?;
-        self.until(jobs, says, "Ready, back at the snapshot", |job| {
-            let status = job.status.as_ref();
-            let acted = status.and_then(|status| status.restore_from.as_ref());
-            settled(job)
-                && is(job, condition::kind::READY)
-                && acted.is_some_and(|acted| acted.result == Outcome::Succeeded)
-        })
-        .await?;
-        tell(&format!("went back to checkpoint {held}"));
+        let what = "Ready, with the snapshot it went back to";
+        let job = self
+            .until(jobs, says, what, |job| {
+                settled(job) && is(job, condition::kind::READY) && restoration(job).is_some()
+            })
+            .await?;
+        let from = returned(&job, &self.name, &to)?;
+        tell(&format!(
+            "went back to checkpoint {}, as checkpoint {from}",
+            to.checkpoint
+        ));
+        let what = "a checkpoint after the way back to the snapshot";
+        let job = self
+            .until(jobs, says, what, |job| checkpoint(job) > Some(from))
+            .await?;
+        let newer = checkpoint(&job).unwrap_or(0);
+        tell(&format!("took checkpoint {newer} after that"));
         Ok(())
     }
 
@@ -255,62 +299,5 @@ impl SelfTest {
             waited += LOOK;
         }
         Ok(())
-    }
-}
-
-/// Whether its status is about its newest spec, and nothing is under way.
-fn settled(job: &StreamJob) -> bool {
-    job.status.as_ref().is_some_and(|status| {
-        status.observed_generation == job.metadata.generation && status.transition.is_none()
-    })
-}
-
-fn is(job: &StreamJob, kind: &str) -> bool {
-    let status = job.status.as_ref();
-    status.is_some_and(|status| condition::is_true(&status.conditions, kind))
-}
-
-fn checkpoint(job: &StreamJob) -> Option<u64> {
-    Some(job.status.as_ref()?.last_checkpoint.as_ref()?.id)
-}
-
-/// Its resumption, once it had its first record.
-fn resumption(job: &StreamJob) -> Option<&HistoryEntry> {
-    let history = &job.status.as_ref()?.history;
-    let resumed = |entry: &&HistoryEntry| entry.kind == TransitionKind::Resume;
-    history
-        .iter()
-        .find(resumed)
-        .filter(|entry| entry.pause.is_some())
-}
-
-fn says(job: &StreamJob) -> String {
-    told(
-        job.status.iter().flat_map(|status| &status.conditions),
-        &job.namespace().unwrap_or_default(),
-    )
-}
-
-fn snapshot_says(snapshot: &StreamSnapshot) -> String {
-    told(
-        snapshot.status.iter().flat_map(|status| &status.conditions),
-        &snapshot.namespace().unwrap_or_default(),
-    )
-}
-
-fn told<'a>(conditions: impl Iterator<Item = &'a Condition>, namespace: &str) -> String {
-    let all: Vec<String> = conditions
-        .map(|condition| {
-            let (kind, status) = (&condition.type_, &condition.status);
-            format!(
-                "{kind}={status} ({}: {})",
-                condition.reason, condition.message
-            )
-        })
-        .collect();
-    if all.is_empty() {
-        format!("nothing; is an operator looking after namespace {namespace}?")
-    } else {
-        all.join(", ")
     }
 }
