@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::scenarios::{Act, PHASE, REVISION, Scenario, create, image, scenario};
+use super::{
+    acts::Act,
+    scenarios::{PHASE, REVISION, Scenario, create, image, scenario},
+};
 use crate::support::api_server::kinds::STREAM_SNAPSHOTS;
 
 /// All of them.
@@ -18,6 +21,15 @@ pub fn scenarios() -> Vec<Scenario> {
             vec![Act::Save("by-hand", "Retain"), Act::Saved(1)],
             vec![
                 phase_of("/objects/StreamSnapshot by-hand/status/phase"),
+                ("/folders", json!({ "by-hand": 1 })),
+            ],
+        ),
+        scenario(
+            "snapshot of what lies in a bucket",
+            saved("Retain"),
+            vec![Act::Import("copy", "by-hand"), Act::Saved(2)],
+            vec![
+                phase_of("/objects/StreamSnapshot copy/status/phase"),
                 ("/folders", json!({ "by-hand": 1 })),
             ],
         ),

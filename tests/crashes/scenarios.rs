@@ -1,101 +1,13 @@
 //! The transitions, each from a job that is settled to one that is settled again.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use streamkeeper::api::names::RESTARTED_AT;
 
-use super::{
-    saving,
-    stage::{JOB, Stage},
-};
+use super::{acts::Act, saving};
 use crate::support::{
-    api_server::{
-        Kind,
-        kinds::{PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS},
-    },
+    api_server::kinds::{PODS, SERVICES, STATEFUL_SETS},
     kubelet::Exit,
     script::Script,
 };
-
-/// What a user or the world does.
-#[derive(Debug, Clone)]
-pub enum Act {
-    /// A job is created with this spec.
-    Create(Value),
-    /// A change is merged into its spec.
-    Edit(Value),
-    /// Somebody asks for a restart.
-    Restart,
-    /// The job is deleted.
-    Delete,
-    /// Somebody takes a snapshot, with this name and deletion policy.
-    Save(&'static str, &'static str),
-    /// Snapshots are taken by a schedule from now on; the first is due in a minute.
-    Schedule,
-    /// An object of it is deleted by somebody else.
-    Remove(&'static Kind, &'static str),
-    /// The node of a pod cannot be reached any more.
-    LoseNodeOf(&'static str),
-    /// Nothing more is done before a transition of this kind is at this step.
-    Await(&'static str, &'static str),
-    /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
-    Exists(&'static Kind, &'static str),
-    /// Nothing more is done before so many snapshots are complete.
-    Saved(usize),
-}
-
-impl Act {
-    pub async fn play(&self, stage: &Stage) -> Result<(), String> {
-        let done = match self {
-            Self::Create(spec) => stage.create(spec).await,
-            Self::Edit(spec) => return stage.patch(&json!({ "spec": spec })).await,
-            Self::Restart => {
-                let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });
-                let patch = json!({ "metadata": { "annotations": at } });
-                return stage.patch(&patch).await;
-            }
-            Self::Save(name, deletion_policy) => return stage.save(name, deletion_policy).await,
-            Self::Schedule => {
-                let schedule = json!({ "schedule": schedule() });
-                let spec = json!({ "snapshots": schedule });
-                return stage.patch(&json!({ "spec": spec })).await;
-            }
-            Self::Saved(wanted) => {
-                let is_complete = |snapshot: &&Value| snapshot["status"]["phase"] == "Completed";
-                let what = format!("{wanted} complete snapshots");
-                return stage
-                    .until(&what, |stage| {
-                        stage.snapshots().iter().filter(is_complete).count() >= *wanted
-                    })
-                    .await;
-            }
-            Self::Delete => stage.remove(&STREAM_JOBS, JOB).await,
-            Self::Remove(kind, name) => stage.remove(kind, name).await,
-            Self::LoseNodeOf(pod) => stage.lose_node_of(pod).await,
-            Self::Await(kind, step) => {
-                let what = format!("{kind}/{step}");
-                return stage
-                    .until(&what, |stage| {
-                        let job = stage.job().unwrap_or_default();
-                        let transition = &job["status"]["transition"];
-                        transition["kind"] == *kind && transition["step"] == *step
-                    })
-                    .await;
-            }
-            Self::Exists(kind, name) => {
-                let what = format!("{} {name}", kind.kind);
-                return stage.until(&what, |stage| stage.has_seen(kind, name)).await;
-            }
-        };
-        done.map_err(|error| format!("{self:?}: {error}"))
-    }
-}
-
-/// A moment in half a minute to a minute and a half, once a year.
-fn schedule() -> String {
-    let due = Timestamp::now() + SignedDuration::from_secs(90);
-    due.strftime("%-M %-H %-d %-m *").to_string()
-}
 
 /// A transition, or several.
 #[derive(Debug, Clone)]
@@ -292,6 +204,21 @@ pub fn all() -> Vec<Scenario> {
                 json!({ "image": "runtime:2", "upgrade": { "standby": "First" } }),
             )],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "upgrade from the last checkpoint, because no savepoint can be taken",
+            running(),
+            vec![Act::Edit(
+                json!({ "image": "runtime:2", "upgrade": { "onSavepointFailure": "UseLastCheckpoint" } }),
+            )],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        )
+        .with(
+            "runtime:1",
+            Script {
+                final_checkpoint_fails: Some("no space left".to_owned()),
+                ..Script::default()
+            },
         ),
         scenario(
             "a job that is complete, and its time over",

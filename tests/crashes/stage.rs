@@ -199,9 +199,22 @@ impl Stage {
 
     /// Creates a snapshot of the job.
     pub async fn save(&self, name: &str, deletion_policy: &str) -> Result<(), String> {
+        let spec = json!({ "jobRef": { "name": JOB }, "deletionPolicy": deletion_policy });
+        self.snapshot(name, &spec).await
+    }
+
+    /// Creates a snapshot of what another one holds.
+    pub async fn import(&self, name: &str, of: &str) -> Result<(), String> {
+        let mut all = self.snapshots().into_iter();
+        let held = all.find(|snapshot| snapshot["metadata"]["name"] == *of);
+        let uri = held.map(|snapshot| snapshot["status"]["uri"].clone());
+        let spec = json!({ "jobRef": { "name": JOB }, "importFrom": { "uri": uri } });
+        self.snapshot(name, &spec).await
+    }
+
+    async fn snapshot(&self, name: &str, spec: &Value) -> Result<(), String> {
         let snapshot = json!({
-            "apiVersion": STREAM_SNAPSHOTS.api_version(), "kind": STREAM_SNAPSHOTS.kind, "metadata": { "name": name },
-            "spec": { "jobRef": { "name": JOB }, "deletionPolicy": deletion_policy },
+            "apiVersion": STREAM_SNAPSHOTS.api_version(), "kind": STREAM_SNAPSHOTS.kind, "metadata": { "name": name }, "spec": spec,
         });
         let snapshot: DynamicObject = serde_json::from_value(snapshot).expect("a StreamSnapshot");
         let api = self.api(&STREAM_SNAPSHOTS);

@@ -1,0 +1,91 @@
+//! What is done to a job.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use streamkeeper::api::names::RESTARTED_AT;
+
+use super::stage::{JOB, Stage};
+use crate::support::api_server::{Kind, kinds::STREAM_JOBS};
+
+/// What a user or the world does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A job is created with this spec.
+    Create(Value),
+    /// A change is merged into its spec.
+    Edit(Value),
+    /// Somebody asks for a restart.
+    Restart,
+    /// The job is deleted.
+    Delete,
+    /// Somebody takes a snapshot, with this name and deletion policy.
+    Save(&'static str, &'static str),
+    /// Somebody makes a snapshot, with the first name, of what lies where the second one does.
+    Import(&'static str, &'static str),
+    /// Snapshots are taken by a schedule from now on; the first is due in a minute.
+    Schedule,
+    /// An object of it is deleted by somebody else.
+    Remove(&'static Kind, &'static str),
+    /// The node of a pod cannot be reached any more.
+    LoseNodeOf(&'static str),
+    /// Nothing more is done before a transition of this kind is at this step.
+    Await(&'static str, &'static str),
+    /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
+    Exists(&'static Kind, &'static str),
+    /// Nothing more is done before so many snapshots are complete.
+    Saved(usize),
+}
+
+impl Act {
+    pub async fn play(&self, stage: &Stage) -> Result<(), String> {
+        let done = match self {
+            Self::Create(spec) => stage.create(spec).await,
+            Self::Edit(spec) => return stage.patch(&json!({ "spec": spec })).await,
+            Self::Restart => {
+                let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });
+                let patch = json!({ "metadata": { "annotations": at } });
+                return stage.patch(&patch).await;
+            }
+            Self::Save(name, deletion_policy) => return stage.save(name, deletion_policy).await,
+            Self::Import(name, of) => return stage.import(name, of).await,
+            Self::Schedule => {
+                let schedule = json!({ "schedule": schedule() });
+                let spec = json!({ "snapshots": schedule });
+                return stage.patch(&json!({ "spec": spec })).await;
+            }
+            Self::Saved(wanted) => {
+                let is_complete = |snapshot: &&Value| snapshot["status"]["phase"] == "Completed";
+                let what = format!("{wanted} complete snapshots");
+                return stage
+                    .until(&what, |stage| {
+                        stage.snapshots().iter().filter(is_complete).count() >= *wanted
+                    })
+                    .await;
+            }
+            Self::Delete => stage.remove(&STREAM_JOBS, JOB).await,
+            Self::Remove(kind, name) => stage.remove(kind, name).await,
+            Self::LoseNodeOf(pod) => stage.lose_node_of(pod).await,
+            Self::Await(kind, step) => {
+                let what = format!("{kind}/{step}");
+                return stage
+                    .until(&what, |stage| {
+                        let job = stage.job().unwrap_or_default();
+                        let transition = &job["status"]["transition"];
+                        transition["kind"] == *kind && transition["step"] == *step
+                    })
+                    .await;
+            }
+            Self::Exists(kind, name) => {
+                let what = format!("{} {name}", kind.kind);
+                return stage.until(&what, |stage| stage.has_seen(kind, name)).await;
+            }
+        };
+        done.map_err(|error| format!("{self:?}: {error}"))
+    }
+}
+
+/// A moment in half a minute to a minute and a half, once a year.
+fn schedule() -> String {
+    let due = Timestamp::now() + SignedDuration::from_secs(90);
+    due.strftime("%-M %-H %-d %-m *").to_string()
+}
