@@ -107,7 +107,7 @@ async fn a_snapshot_is_in_progress_until_it_is_complete(story: &mut Story) {
         says.contains("does not exist")
     })
     .await;
-    running(story).await;
+    story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     let taken = watch_snapshot(story, "early", "it is done", |_, seen| {
         assert_ne!(seen, HELP);
         seen == DONE
