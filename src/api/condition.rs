@@ -32,6 +32,7 @@ pub enum Reconciling {
     Preparing,
     HandingOver,
     Verifying,
+    Restarting,
     Restoring,
     Rescaling,
     RollingBack,
@@ -66,11 +67,12 @@ pub enum Stalled {
 
 impl Reconciling {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Provisioning,
         Self::Preparing,
         Self::HandingOver,
         Self::Verifying,
+        Self::Restarting,
         Self::Restoring,
         Self::Rescaling,
         Self::RollingBack,
@@ -86,6 +88,7 @@ impl Reconciling {
             Self::Preparing => "Preparing",
             Self::HandingOver => "HandingOver",
             Self::Verifying => "Verifying",
+            Self::Restarting => "Restarting",
             Self::Restoring => "Restoring",
             Self::Rescaling => "Rescaling",
             Self::RollingBack => "RollingBack",

@@ -84,8 +84,13 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
             (Some(ailment), _) => Verdict::Stalled(ailment.reason, ailment.message),
             (None, Some(_)) => failed(report),
             (None, None) => {
+                let reason = if report.phase == JobPhase::BackingOff {
+                    Reconciling::Restarting
+                } else {
+                    Reconciling::Restoring
+                };
                 let absent = absent(draft, current, report);
-                restoring(format!("{}{absent}", describe(report, &failure)))
+                Verdict::Reconciling(reason, format!("{}{absent}", describe(report, &failure)))
             }
         },
         JobPhase::Rescaling => Verdict::Reconciling(

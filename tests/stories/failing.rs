@@ -321,26 +321,6 @@ async fn with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_lat
     story.ready("delays").await;
 }
 
-async fn without_an_operator_the_job_takes_checkpoints_and_restores(story: &mut Story) {
-    running(story).await;
-    story.stop_operator();
-    story.next_checkpoint("delays").await;
-    story.kill("delays-r1-1", Exit::error("killed"));
-    story
-        .until("the job runs again", |story| {
-            story.head("delays").is_some_and(|head| head.attempt == 2)
-        })
-        .await;
-    story.next_checkpoint("delays").await;
-    story.start_operator();
-    story.ready("delays").await;
-    assert_eq!(
-        story.status("delays").restarts.expect("restarts").count,
-        1,
-        "what happened meanwhile is counted"
-    );
-}
-
 async fn an_api_server_that_fails_now_and_then_is_survived(story: &mut Story) {
     for (calls, fate) in [
         (
@@ -519,7 +499,6 @@ stories![
     checkpoints_are_overdue_when_none_completes_and_none_is_owed_for_a_suspension,
     a_crash_loop_names_pod_and_reason_and_never_falls_back_to_older_state,
     with_the_storage_down_the_job_runs_on_and_says_that_checkpoints_are_late,
-    without_an_operator_the_job_takes_checkpoints_and_restores,
     an_api_server_that_fails_now_and_then_is_survived,
     watches_that_must_start_over_lose_nothing,
     a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none,

@@ -1,7 +1,7 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
-//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`]: what happens to jobs. [`keys`]: their certificates.
+//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`], [`restarting`]: what happens to jobs. [`keys`]: their certificates.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
 //! * [`forgetting`]: what the operator remembers.
@@ -89,6 +89,7 @@ mod lagging;
 mod leading;
 mod placing;
 mod rbac;
+mod restarting;
 mod restoring;
 mod retaining;
 mod rolling_back;
@@ -110,6 +111,7 @@ fn all() -> Vec<Entry> {
         scaling::all(),
         stopping::all(),
         failing::all(),
+        restarting::all(),
         forgetting::all(),
         gitops::all(),
         saving::all(),

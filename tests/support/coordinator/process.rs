@@ -444,7 +444,8 @@ impl Process {
 
     fn failing(&self) -> Option<JobError> {
         let (reason, message) = self.script.fails_with?;
-        matches!(self.role, Role::Leading(_)).then(|| JobError {
+        let asks = matches!(self.role, Role::Leading(_)) && !reason.is_empty();
+        asks.then(|| JobError {
             reason: reason.to_owned(),
             message: message.to_owned(),
         })
