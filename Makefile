@@ -6,6 +6,7 @@ export PYTHONPATH := $(CURDIR)
 export PYTHONDONTWRITEBYTECODE := 1
 NODES ?= 3
 PROFILE ?= dev
+JOBS ?= 1000,5000
 PYTHON := python3 -u
 # Guards that negative controls can switch off. No image is built with them.
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
@@ -53,7 +54,7 @@ bench: ## events per CPU-second of the engine
 bench-operator: ## what the operator costs with JOBS=1000,5000 idle jobs: start, memory, writes, latency
 	@dev/setup cluster
 	cargo build --workspace --locked --bin streamkeeper
-	$(PYTHON) -m dev.bench_operator --jobs $(or $(JOBS),1000,5000)
+	$(PYTHON) -m dev.bench_operator --jobs $(JOBS)
 crds: ## write crds/ from the Rust types
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
 lint: setup ## formatting, clippy, chart
