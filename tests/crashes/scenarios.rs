@@ -238,7 +238,9 @@ pub fn all() -> Vec<Scenario> {
                 input_ends: true,
                 ..Script::default()
             },
-        ),
+        )
+        // That it has ended is seen at the next look.
+        .at_a_minute(),
         scenario(
             "restart",
             running(),
