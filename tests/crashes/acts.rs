@@ -32,6 +32,8 @@ pub enum Act {
     Await(&'static str, &'static str),
     /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
     Exists(&'static Kind, &'static str),
+    /// Nothing more is done before the job, which has run, is gone.
+    Gone,
     /// Nothing more is done before so many snapshots are complete.
     Saved(usize),
 }
@@ -74,6 +76,10 @@ impl Act {
                         transition["kind"] == *kind && transition["step"] == *step
                     })
                     .await;
+            }
+            Self::Gone => {
+                let is_gone = |stage: &Stage| stage.head().is_some() && stage.job().is_none();
+                return stage.until("the job to be gone", is_gone).await;
             }
             Self::Exists(kind, name) => {
                 let what = format!("{} {name}", kind.kind);

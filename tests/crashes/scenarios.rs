@@ -223,10 +223,14 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "a job that is complete, and its time over",
             vec![],
-            vec![Act::Create(json!({
-                "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:ends", "workers": { "replicas": 2 },
-                "ttlAfterCompletion": "1s", "checkpoints": { "interval": "500ms" },
-            }))],
+            vec![
+                Act::Create(json!({
+                    "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:ends", "workers": { "replicas": 2 },
+                    "ttlAfterCompletion": "1s", "checkpoints": { "interval": "500ms" },
+                })),
+                // That it has ended is seen at the next look, and until then it is at rest.
+                Act::Gone,
+            ],
             vec![
                 ("/head/state/is", json!("completed")),
                 ("/objects", json!({})),
@@ -238,9 +242,7 @@ pub fn all() -> Vec<Scenario> {
                 input_ends: true,
                 ..Script::default()
             },
-        )
-        // That it has ended is seen at the next look.
-        .at_a_minute(),
+        ),
         scenario(
             "restart",
             running(),
