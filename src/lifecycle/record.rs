@@ -196,19 +196,14 @@ fn asked_for_a_start(draft: &Draft<'_>, known: Option<&str>) -> Option<String> {
     [before, draft.status.transition.as_ref()]
         .into_iter()
         .flatten()
-        .filter(|transition| match transition.kind {
-            TransitionKind::Suspend | TransitionKind::Delete => false,
-            TransitionKind::Deploy
-            | TransitionKind::Upgrade
-            | TransitionKind::Rescale
-            | TransitionKind::Resume
-            | TransitionKind::Restore
-            | TransitionKind::Rollback => true,
-        })
-        // One that has not reached the running revision yet starts nothing there.
         .find(|transition| {
-            !matches!(transition.step, Step::Preparing | Step::Scaling)
-                && known != Some(transition.key.as_str())
+            let stops = matches!(
+                transition.kind,
+                TransitionKind::Suspend | TransitionKind::Delete
+            );
+            // One that has not reached the running revision yet starts nothing there.
+            let waits = matches!(transition.step, Step::Preparing | Step::Scaling);
+            !stops && !waits && known != Some(transition.key.as_str())
         })
         .map(|transition| transition.key.clone())
 }

@@ -7,7 +7,7 @@ use super::{
     draft::{Draft, time},
     observed::SnapshotFacts,
     schedule,
-    snapshot::needs::is_same,
+    snapshot::needs::is_named,
 };
 use crate::api::v1alpha1::{SnapshotPhase, SnapshotSummary, Transition};
 
@@ -177,17 +177,8 @@ impl Draft<'_> {
 
     /// Whether `spec.restoreFrom` names a snapshot, acted on or not.
     fn names(&self, found: &SnapshotFacts) -> bool {
-        self.input
-            .job
-            .spec
-            .restore_from
-            .as_ref()
-            .is_some_and(|asked| {
-                let by_name = asked.snapshot_ref.as_ref();
-                let by_name = by_name.is_some_and(|named| named.name == found.name);
-                let by_folder = asked.uri.as_ref().zip(found.uri.as_ref());
-                by_name || by_folder.is_some_and(|(asked, folder)| is_same(asked, folder))
-            })
+        let asked = self.input.job.spec.restore_from.as_ref();
+        asked.is_some_and(|asked| is_named(asked, Some(&found.name), found.uri.as_deref()))
     }
 
     /// Notes the newest complete snapshot, if there is one.

@@ -11,7 +11,7 @@ use streamkeeper::api::{
     v1alpha1::{SnapshotPhase, StreamJob, StreamSnapshot},
 };
 
-use super::{saving::saved, upgrading::running};
+use super::{retaining::deleted_without_access, saving::saved, upgrading::running};
 use crate::support::{coordinator::HeadStore, script::Script, story::Story};
 
 /// The file that users give to Argo CD.
@@ -153,14 +153,7 @@ async fn a_snapshot_that_is_not_to_be_had_has_failed(story: &mut Story) {
 }
 
 async fn a_snapshot_that_is_deleted_is_in_progress_until_it_is_gone(story: &mut Story) {
-    running(story).await;
-    story.snapshot(
-        "nightly",
-        json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete" }),
-    );
-    story.saved("nightly").await;
-    story.storage(HeadStore::Denied);
-    story.delete_snapshot("nightly");
+    deleted_without_access(story).await;
     watch_snapshot(story, "nightly", "its folder stays", |_, seen| seen == HELP).await;
     story.storage(HeadStore::Fine);
     let phases = watch_snapshot(story, "nightly", "it is gone", |_, seen| {

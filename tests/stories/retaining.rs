@@ -48,8 +48,8 @@ async fn deleting_a_snapshot_removes_its_folder_if_it_says_so_also_without_its_j
     assert!(story.events().contains(&"SnapshotDeleted".to_owned()));
 }
 
-// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
-async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(story: &mut Story) {
+/// A snapshot is deleted, and the storage does not let its folder go.
+pub async fn deleted_without_access(story: &mut Story) {
     running(story).await;
     story.snapshot(
         "nightly",
@@ -58,6 +58,11 @@ async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(sto
     story.saved("nightly").await;
     story.storage(HeadStore::Denied);
     story.delete_snapshot("nightly");
+}
+
+// Elsewhere: FLINK-39439, spotify/flink-on-k8s-operator#96, lyft/flinkk8soperator#214.
+async fn a_folder_that_cannot_be_removed_is_tried_again_and_says_the_way_out(story: &mut Story) {
+    deleted_without_access(story).await;
     story
         .until("it says why", |story| {
             story

@@ -347,8 +347,8 @@ async fn a_complete_snapshot_asks_for_nothing_however_long_it_is_kept(story: &mu
     assert_eq!(asked.iter().find(read), None);
 }
 
-// Its operator was away for longer than the snapshot had time.
-async fn a_snapshot_that_was_done_meanwhile_is_complete(story: &mut Story) {
+/// A snapshot is begun, and then the operator is away for longer than it has time.
+async fn begun_before_an_absence(story: &mut Story) {
     running(story).await;
     story.snapshot(
         "nightly",
@@ -357,19 +357,16 @@ async fn a_snapshot_that_was_done_meanwhile_is_complete(story: &mut Story) {
     story.effect("call savepoint").await;
     story.stop_operator();
     story.pass(10 * MINUTE).await;
+}
+
+async fn a_snapshot_that_was_done_meanwhile_is_complete(story: &mut Story) {
+    begun_before_an_absence(story).await;
     story.start_operator();
     story.saved("nightly").await;
 }
 
 async fn a_snapshot_that_was_done_meanwhile_is_complete_though_nobody_can_tell(story: &mut Story) {
-    running(story).await;
-    story.snapshot(
-        "nightly",
-        json!({ "jobRef": { "name": "delays" }, "timeout": "5m" }),
-    );
-    story.effect("call savepoint").await;
-    story.stop_operator();
-    story.pass(10 * MINUTE).await;
+    begun_before_an_absence(story).await;
     story.world().jobs.silence("delays");
     story.start_operator();
     story.saved("nightly").await;

@@ -1,6 +1,6 @@
 //! Which jobs a snapshot must be kept for.
 
-use crate::api::v1alpha1::StreamJob;
+use crate::api::v1alpha1::{RestoreFrom, StreamJob};
 
 /// A snapshot: namespace, name, and where its folder is once that is known.
 pub type Place<'a> = (&'a str, &'a str, Option<&'a str>);
@@ -18,15 +18,24 @@ pub fn needs(job: &StreamJob, (namespace, name, folder): Place<'_>) -> bool {
         let done = acted_on.is_some_and(|done| done.value == asked.value());
         !done && job.metadata.deletion_timestamp.is_none()
     });
-    asked.is_some_and(|asked| {
-        let named = asked.snapshot_ref.as_ref();
-        let by_name = named.is_some_and(|named| named.name == name)
-            && job.metadata.namespace.as_deref() == Some(namespace);
-        by_name || asked.uri.as_ref().is_some_and(there)
-    })
+    // Names are those of one namespace, folders those of a bucket.
+    let name = (job.metadata.namespace.as_deref() == Some(namespace)).then_some(name);
+    asked.is_some_and(|asked| is_named(asked, name, folder))
+}
+
+/// Whether this is the snapshot that `spec.restoreFrom` names.
+pub(in super::super) fn is_named(
+    asked: &RestoreFrom,
+    name: Option<&str>,
+    folder: Option<&str>,
+) -> bool {
+    let by_name = asked.snapshot_ref.as_ref().zip(name);
+    let by_folder = asked.uri.as_ref().zip(folder);
+    by_name.is_some_and(|(asked, name)| asked.name == name)
+        || by_folder.is_some_and(|(asked, folder)| is_same(asked, folder))
 }
 
 /// Whether two URIs name one folder.
-pub(in super::super) fn is_same(one: &str, other: &str) -> bool {
+fn is_same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }

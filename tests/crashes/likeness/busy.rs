@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use kube::Client;
 use streamkeeper::clock::Clock;
 
-use super::{super::control_plane::ControlPlane, asks::NAMESPACE};
+use super::{asks::NAMESPACE, with_a_real_one};
 use crate::support::{
     api_server::{ApiServer, Refusal},
     interference::{Fate, Interference, Life},
@@ -50,12 +50,7 @@ async fn ask(client: &Client) -> Option<Busy> {
 
 #[test]
 fn an_api_server_with_too_much_to_do_says_so_like_a_real_one() {
-    let control_plane = ControlPlane::shared();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    with_a_real_one(async |control_plane| {
         let world = World::new(Clock::default());
         let busy = Fate::Refused(Refusal::too_many_requests());
         world

@@ -249,14 +249,18 @@ async fn namespaces(client: &Client) {
         .expect("a namespace");
 }
 
-#[test]
-fn the_api_server_of_the_stories_answers_like_a_real_one() {
-    let control_plane = ControlPlane::shared();
+/// Does something with a real API server beside.
+fn with_a_real_one(compare: impl AsyncFnOnce(Arc<ControlPlane>)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async {
+    runtime.block_on(compare(ControlPlane::shared()));
+}
+
+#[test]
+fn the_api_server_of_the_stories_answers_like_a_real_one() {
+    with_a_real_one(async |control_plane| {
         let real = control_plane.client();
         namespaces(&real).await;
         let world = World::new(Clock::default());
