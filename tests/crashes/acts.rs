@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use streamkeeper::api::names::RESTARTED_AT;
+use streamkeeper::api::names::{RESTARTED_AT, TAKE_OVER};
 
 use super::stage::{JOB, Stage};
 use crate::support::api_server::{Kind, kinds::STREAM_JOBS};
@@ -12,6 +12,10 @@ use crate::support::api_server::{Kind, kinds::STREAM_JOBS};
 pub enum Act {
     /// A job is created with this spec.
     Create(Value),
+    /// So, with the confirmation that the StreamJob with this uid is gone.
+    CreateOver(&'static str, Value),
+    /// HEAD says that the StreamJob with this uid runs, of which nothing is left.
+    Forsake(&'static str),
     /// A change is merged into its spec.
     Edit(Value),
     /// Somebody asks for a restart.
@@ -41,7 +45,12 @@ pub enum Act {
 impl Act {
     pub async fn play(&self, stage: &Stage) -> Result<(), String> {
         let done = match self {
-            Self::Create(spec) => stage.create(spec).await,
+            Self::Create(spec) => stage.create(spec, &json!({})).await,
+            Self::CreateOver(uid, spec) => stage.create(spec, &json!({ TAKE_OVER: uid })).await,
+            Self::Forsake(uid) => {
+                stage.forsake(uid);
+                return Ok(());
+            }
             Self::Edit(spec) => return stage.patch(&json!({ "spec": spec })).await,
             Self::Restart => {
                 let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });

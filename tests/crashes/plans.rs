@@ -129,7 +129,7 @@ async fn open(stage: &mut Stage, scenario: &Scenario) -> Result<(), String> {
         stage
             .until(&format!("{act:?} to be done"), |stage| {
                 let checkpointed = stage.head().is_some_and(|head| head.last.is_some());
-                checkpointed && stage.is_settled()
+                checkpointed && stage.is_settled() && stage.is_tidy()
             })
             .await?;
     }

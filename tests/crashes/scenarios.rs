@@ -1,5 +1,7 @@
 //! The transitions, each from a job that is settled to one that is settled again.
 
+use std::iter::once;
+
 use serde_json::{Value, json};
 
 use super::{acts::Act, saving};
@@ -32,6 +34,8 @@ pub struct Scenario {
 pub const PHASE: &str = "/objects/StreamJob delays/status/phase";
 pub const REVISION: &str = "/head/revision";
 const WORKERS: &str = "/head/workers";
+/// Uid of a StreamJob that is gone.
+const GONE: &str = "0c2f1f52-8f0e-4c5d-9d5c-0f5a7a2f6c11";
 const STALLED: &str = "/objects/StreamJob delays/status/conditions/Stalled";
 
 pub fn scenario(
@@ -61,9 +65,13 @@ impl Scenario {
 
 /// A first start with this many workers.
 pub fn create(workers: u32) -> Act {
-    Act::Create(json!({
-        "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:1", "workers": { "replicas": workers },
-    }))
+    Act::Create(flights("runtime:1", workers))
+}
+
+fn flights(image: &str, workers: u32) -> Value {
+    json!({
+        "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": image, "workers": { "replicas": workers },
+    })
 }
 
 pub fn image(image: &str) -> Act {
@@ -151,6 +159,7 @@ pub fn all() -> Vec<Scenario> {
             change,
         ]
     };
+    let rejections = once(create(2)).chain((1..=10).map(|n| sql(&format!("SELECT wrong, {n}"))));
     let mut all = transitions();
     for workers in [1, 3] {
         all.extend([
@@ -329,6 +338,30 @@ pub fn all() -> Vec<Scenario> {
                 ("/head/attempt", json!(3)),
             ],
         ),
+        scenario(
+            "a job that goes on where one of its name was deleted",
+            vec![create(2), Act::Delete, Act::Gone],
+            vec![create(2)],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        scenario(
+            "a job that takes over what nobody released",
+            vec![create(2), Act::Delete, Act::Gone, Act::Forsake(GONE)],
+            vec![Act::CreateOver(GONE, flights("runtime:1", 2))],
+            vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
+        ),
+        // Ten that nobody needs are kept, the eleventh is not.
+        scenario(
+            "a revision that is forgotten",
+            rejections.collect(),
+            vec![sql("SELECT wrong, 11")],
+            vec![
+                (REVISION, json!(1)),
+                (STALLED, json!("True InvalidSQL")),
+                ("/objects/ControllerRevision delays-r2", Value::Null),
+            ],
+        )
+        .with("wrong", Script::invalid_sql("1:8: no such column")),
     ]);
     all.extend(saving::scenarios());
     all

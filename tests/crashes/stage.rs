@@ -22,7 +22,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use streamkeeper::clock::Clock;
-use streamkeeper_protocol::head::Head;
+use streamkeeper_protocol::head::{Head, RunState};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -40,7 +40,7 @@ use super::{
 use crate::support::{
     api_server::{
         Kind,
-        kinds::{NODES, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},
+        kinds::{CONFIG_MAPS, NODES, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS, STREAM_SNAPSHOTS},
         store::rfc3339,
     },
     cluster::{NODE_NAMES, text},
@@ -227,9 +227,9 @@ impl Stage {
         .await
     }
 
-    pub async fn create(&self, spec: &Value) -> Result<(), kube::Error> {
+    pub async fn create(&self, spec: &Value, annotations: &Value) -> Result<(), kube::Error> {
         let job = json!({
-            "apiVersion": STREAM_JOBS.api_version(), "kind": STREAM_JOBS.kind, "metadata": { "name": JOB }, "spec": spec,
+            "apiVersion": STREAM_JOBS.api_version(), "kind": STREAM_JOBS.kind, "metadata": { "name": JOB, "annotations": annotations }, "spec": spec,
         });
         let job: DynamicObject = serde_json::from_value(job).expect("a StreamJob");
         let api = self.api(&STREAM_JOBS);
@@ -265,6 +265,16 @@ impl Stage {
             node
         };
         self.mark(&node, "Unknown").await
+    }
+
+    /// HEAD is that of a StreamJob which went without a word to its coordinator.
+    pub fn forsake(&self, uid: &str) {
+        let mut world = self.world.lock().expect("no panic while locked");
+        for head in world.jobs.heads.values_mut() {
+            uid.clone_into(&mut head.job_uid);
+            head.state = RunState::Running;
+            head.nonce += "-forsaken";
+        }
     }
 
     async fn mark(&self, node: &str, ready: &str) -> Result<(), kube::Error> {
@@ -334,6 +344,13 @@ impl Stage {
             && status["transition"].is_null()
             && !reconciling
             && !status["conditions"].is_null()
+    }
+
+    /// Whether no more than one revision has objects: what is left of others goes after the operator has said that it is done.
+    pub fn is_tidy(&self) -> bool {
+        [&CONFIG_MAPS, &SERVICES, &STATEFUL_SETS]
+            .iter()
+            .all(|kind| self.theatre.reflection.list(kind, &self.namespace).len() <= 1)
     }
 
     /// The end as watches show it.
