@@ -30,6 +30,9 @@ pub struct RunFlags {
     /// Name of this replica in the Lease.
     #[arg(long, env = "STREAMKEEPER_IDENTITY", default_value = "streamkeeper")]
     pub identity: String,
+    /// Uid of this replica's pod, if it has one to itself: a process that starts again in it takes the Lease over from the one before it, which has ended.
+    #[arg(long, env = "STREAMKEEPER_POD_UID")]
+    pub pod_uid: Option<String>,
     /// Compete with other replicas for a Lease and do nothing but watch while another one holds it. Without it there may be one replica only.
     #[arg(long, env = "STREAMKEEPER_LEADER_ELECT")]
     pub leader_elect: bool,

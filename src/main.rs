@@ -253,6 +253,7 @@ fn candidate(
         &flags.namespace,
         &flags.lease_name,
         &flags.identity,
+        flags.pod_uid.as_deref(),
         Clock::default(),
     );
     let terms = Terms::of(flags.lease_duration);

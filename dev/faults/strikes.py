@@ -116,7 +116,7 @@ def delete_operators(world: World) -> Fault:
 
 
 def kill_leader(world: World) -> Fault:
-    """kill -9 of the operator that leads: the Lease has to run out before another one goes on."""
+    """kill -9 of the operator that leads: its next process goes on, or another replica once the Lease has run out."""
     process, life = _leader(world)
     yield
     world.kill(process)

@@ -34,6 +34,23 @@ impl Terms {
     }
 }
 
+/// A process that competes for the Lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name in the Lease. No other process has had it.
+    pub name: String,
+    /// What the names of all processes of its pod begin with, if it knows its pod.
+    pub pod: Option<String>,
+}
+
+impl Replica {
+    /// Whether a holder is a process that ran in this one's pod before it, and so cannot run any more: a kubelet starts a container again once the last one has ended.
+    fn follows(&self, holder: &str) -> bool {
+        let pod = self.pod.as_deref();
+        holder != self.name && pod.is_some_and(|pod| holder.starts_with(pod))
+    }
+}
+
 /// The Lease as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -73,14 +90,14 @@ pub struct View {
 
 impl View {
     /// What to do next.
-    pub fn decide(&self, me: &str, terms: &Terms, now: Instant) -> Step {
+    pub fn decide(&self, me: &Replica, terms: &Terms, now: Instant) -> Step {
         let Some((lease, since)) = &self.seen else {
             return Step::StandBy;
         };
         let holder = lease.as_ref().and_then(|lease| lease.holder.as_deref());
         if let Some(until) = self.held_until {
             // Somebody may delete the Lease: it is still held, and written anew.
-            let somebody_else = lease.is_some() && holder != Some(me);
+            let somebody_else = lease.is_some() && holder != Some(me.name.as_str());
             return if somebody_else || now >= until {
                 Step::GiveUp
             } else {
@@ -90,7 +107,9 @@ impl View {
         let lasts = match (lease, holder) {
             // Ours without our knowing: the answer to a write was lost.
             (Some(_), None) => return Step::Take,
-            (Some(_), Some(holder)) if holder == me => return Step::Take,
+            (Some(_), Some(holder)) if holder == me.name || me.follows(holder) => {
+                return Step::Take;
+            }
             (Some(lease), Some(_)) => lease.duration.max(terms.duration),
             // Its holder may not know yet that it was deleted.
             (None, _) => match self.vanished {
@@ -158,6 +177,13 @@ mod tests {
 
     const ME: &str = "a";
 
+    fn me() -> Replica {
+        Replica {
+            name: ME.to_owned(),
+            pod: None,
+        }
+    }
+
     fn terms() -> Terms {
         Terms::of(Duration::from_secs(15))
     }
@@ -178,7 +204,7 @@ mod tests {
     #[test]
     fn nothing_is_written_before_the_first_look() {
         assert_eq!(
-            View::default().decide(ME, &terms(), Instant::now()),
+            View::default().decide(&me(), &terms(), Instant::now()),
             Step::StandBy
         );
     }
@@ -189,7 +215,7 @@ mod tests {
         for seen in [None, Some(lease(1, None)), Some(lease(1, Some(ME)))] {
             let mut view = View::default();
             view.saw(seen.clone(), now);
-            assert_eq!(view.decide(ME, &terms(), now), Step::Take, "{seen:?}");
+            assert_eq!(view.decide(&me(), &terms(), now), Step::Take, "{seen:?}");
         }
     }
 
@@ -200,17 +226,53 @@ mod tests {
         let mut view = View::default();
         view.saw(Some(lease(1, Some("b"))), start);
         assert_eq!(
-            view.decide(ME, &terms(), start + seconds(14)),
+            view.decide(&me(), &terms(), start + seconds(14)),
             Step::StandBy
         );
         assert!(!view.saw(Some(lease(1, Some("b"))), start + seconds(14)));
-        assert_eq!(view.decide(ME, &terms(), start + seconds(15)), Step::Take);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(15)),
+            Step::Take
+        );
         view.saw(Some(lease(2, Some("b"))), start + seconds(15));
         assert_eq!(
-            view.decide(ME, &terms(), start + seconds(29)),
+            view.decide(&me(), &terms(), start + seconds(29)),
             Step::StandBy
         );
-        assert_eq!(view.decide(ME, &terms(), start + seconds(30)), Step::Take);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(30)),
+            Step::Take
+        );
+    }
+
+    #[test]
+    fn a_lease_of_an_earlier_process_of_the_same_pod_is_taken_at_once() {
+        let now = Instant::now();
+        let process = |name: &str, pod: Option<&str>| Replica {
+            name: name.to_owned(),
+            pod: pod.map(str::to_owned),
+        };
+        let earlier = "operator-0_uid.1";
+        for (me, step) in [
+            (
+                process("operator-0_uid.2", Some("operator-0_uid.")),
+                Step::Take,
+            ),
+            // Another pod of the same name, or nobody knows which.
+            (
+                process("operator-0_other.2", Some("operator-0_other.")),
+                Step::StandBy,
+            ),
+            (process("operator-0_uid.2", None), Step::StandBy),
+        ] {
+            let mut view = View::default();
+            view.saw(Some(lease(1, Some(earlier))), now);
+            assert_eq!(view.decide(&me, &terms(), now), step, "{me:?}");
+            // Who holds it does not wait until the later one has written: it sees that when it renews.
+            view.wrote(lease(2, Some(&me.name)), now, now, &terms());
+            view.saw(Some(lease(3, Some("operator-0_uid.3"))), now);
+            assert_eq!(view.decide(&me, &terms(), now), Step::GiveUp, "{me:?}");
+        }
     }
 
     #[test]
@@ -223,10 +285,13 @@ mod tests {
         };
         view.saw(Some(long), start);
         assert_eq!(
-            view.decide(ME, &terms(), start + seconds(59)),
+            view.decide(&me(), &terms(), start + seconds(59)),
             Step::StandBy
         );
-        assert_eq!(view.decide(ME, &terms(), start + seconds(60)), Step::Take);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(60)),
+            Step::Take
+        );
     }
 
     #[test]
@@ -236,10 +301,13 @@ mod tests {
         view.saw(Some(lease(1, Some("b"))), start);
         view.saw(None, start + seconds(1));
         assert_eq!(
-            view.decide(ME, &terms(), start + seconds(15)),
+            view.decide(&me(), &terms(), start + seconds(15)),
             Step::StandBy
         );
-        assert_eq!(view.decide(ME, &terms(), start + seconds(16)), Step::Take);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(16)),
+            Step::Take
+        );
     }
 
     #[test]
@@ -247,11 +315,17 @@ mod tests {
         let start = Instant::now();
         let mut view = View::default();
         view.wrote(lease(1, Some(ME)), start, start + seconds(2), &terms());
-        assert_eq!(view.decide(ME, &terms(), start + seconds(9)), Step::Renew);
-        assert_eq!(view.decide(ME, &terms(), start + seconds(10)), Step::GiveUp);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(9)),
+            Step::Renew
+        );
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(10)),
+            Step::GiveUp
+        );
         view.gave_up();
         assert_eq!(
-            view.decide(ME, &terms(), start + seconds(10)),
+            view.decide(&me(), &terms(), start + seconds(10)),
             Step::Take,
             "nobody else took it: it may be taken again"
         );
@@ -263,7 +337,10 @@ mod tests {
         let mut view = View::default();
         view.wrote(lease(1, Some(ME)), start, start, &terms());
         view.saw(Some(lease(2, Some("b"))), start + seconds(1));
-        assert_eq!(view.decide(ME, &terms(), start + seconds(1)), Step::GiveUp);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(1)),
+            Step::GiveUp
+        );
     }
 
     #[test]
@@ -272,7 +349,10 @@ mod tests {
         let mut view = View::default();
         view.wrote(lease(1, Some(ME)), start, start, &terms());
         view.saw(None, start + seconds(1));
-        assert_eq!(view.decide(ME, &terms(), start + seconds(1)), Step::Renew);
+        assert_eq!(
+            view.decide(&me(), &terms(), start + seconds(1)),
+            Step::Renew
+        );
     }
 
     #[test]
@@ -297,8 +377,12 @@ mod tests {
         let mut now = origin;
         let mut both = false;
         for &(second, there, back, arrives, answered) in script {
-            let (index, me) = if second { (1, "b") } else { (0, "a") };
-            let step = views[index].decide(me, terms, now);
+            let (index, name) = if second { (1, "b") } else { (0, "a") };
+            let me = Replica {
+                name: name.to_owned(),
+                pod: Some(format!("{name}_")),
+            };
+            let step = views[index].decide(&me, terms, now);
             let (sent, applied) = (now, now + Duration::from_millis(there.into()));
             let answer_at = applied + Duration::from_millis(back.into());
             match step {
@@ -315,7 +399,7 @@ mod tests {
                         version += 1;
                         server = Some(Seen {
                             version: format!("{version}"),
-                            holder: Some(me.to_owned()),
+                            holder: Some(name.to_owned()),
                             duration: terms.duration,
                             transitions: 0,
                         });

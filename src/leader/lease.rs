@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::decision::{Seen, Terms};
+use super::decision::{Replica, Seen, Terms};
 use crate::{
     clock::Clock,
     kube_ext::{ApiError, FIELD_MANAGER, bounded},
@@ -23,7 +23,7 @@ use crate::{
 pub struct LeaseClient {
     api: Api<Lease>,
     name: String,
-    identity: String,
+    replica: Replica,
     clock: Clock,
 }
 
@@ -31,33 +31,40 @@ impl std::fmt::Debug for LeaseClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LeaseClient")
             .field("name", &self.name)
-            .field("identity", &self.identity)
+            .field("replica", &self.replica)
             .finish_non_exhaustive()
     }
 }
 
 impl LeaseClient {
-    /// A client of Lease `name` in `namespace`. A pod keeps its name when its container restarts, so the replica's `name_of_replica` alone would make a process take
-    /// the Lease of the one before it for its own.
+    /// A client of Lease `name` in `namespace`. A pod keeps its name, and its uid, when its container restarts, so those alone would make a process take the Lease of the one
+    /// before it for its own.
     pub fn new(
         client: Client,
         namespace: &str,
         name: &str,
         name_of_replica: &str,
+        pod_uid: Option<&str>,
         clock: Clock,
     ) -> Self {
         let began = clock.now().as_millisecond();
+        let pod = pod_uid.map(|uid| format!("{name_of_replica}_{uid}."));
+        let stem = pod.clone();
+        let stem = stem.unwrap_or_else(|| format!("{name_of_replica}_"));
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
-            identity: format!("{name_of_replica}_{began:x}"),
+            replica: Replica {
+                name: format!("{stem}{began:x}"),
+                pod,
+            },
             clock,
         }
     }
 
     /// Who this replica is in the Lease.
-    pub fn identity(&self) -> &str {
-        &self.identity
+    pub const fn replica(&self) -> &Replica {
+        &self.replica
     }
 
     fn what(&self) -> String {
@@ -82,7 +89,7 @@ impl LeaseClient {
                 },
                 spec: Some(LeaseSpec {
                     acquire_time: Some(now.clone()),
-                    holder_identity: Some(self.identity.clone()),
+                    holder_identity: Some(self.replica.name.clone()),
                     lease_duration_seconds: Some(seconds),
                     lease_transitions: Some(0),
                     renew_time: Some(now),
@@ -97,9 +104,9 @@ impl LeaseClient {
             return Ok(seen(&created));
         };
         let mut spec = json!({
-            "holderIdentity": self.identity, "leaseDurationSeconds": seconds, "renewTime": now,
+            "holderIdentity": self.replica.name, "leaseDurationSeconds": seconds, "renewTime": now,
         });
-        if known.holder.as_deref() != Some(self.identity.as_str()) {
+        if known.holder.as_deref() != Some(self.replica.name.as_str()) {
             spec["acquireTime"] = json!(now);
             spec["leaseTransitions"] = json!(known.transitions.saturating_add(1));
         }
@@ -109,7 +116,7 @@ impl LeaseClient {
     /// Gives the Lease back if this replica holds it, so that the next one need not wait.
     pub async fn give_back(&self) {
         let known = match self.look().await {
-            Ok(Some(lease)) if lease.holder.as_deref() == Some(self.identity.as_str()) => lease,
+            Ok(Some(lease)) if lease.holder.as_deref() == Some(self.replica.name.as_str()) => lease,
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "the Lease is not given back");

@@ -2,7 +2,7 @@
 //!
 //! Replicas compete for one Lease. Whoever holds it reconciles; the others stand by with warm caches. A lease is not a fence: what is done to a job is fenced by
 //! `resourceVersion` and HEAD. It keeps two replicas from doing the same work, and it is taken seriously all the same: after its local deadline no request that changes
-//! something leaves this process.
+//! something leaves this process. A process that starts again in the pod of the one that held it takes it at once: that one cannot run any more.
 //!
 //! * [`decision`]: what a replica does next: pure, by its own monotonic clock, never by times in the Lease.
 //! * [`lease`]: the Lease, read and written.
@@ -64,11 +64,11 @@ impl Candidate {
     async fn compete(&mut self) {
         loop {
             let began = Instant::now();
-            let step = self.view.decide(self.lease.identity(), &self.terms, began);
+            let step = self.view.decide(self.lease.replica(), &self.terms, began);
             self.take(step, began).await;
             let again = self
                 .view
-                .decide(self.lease.identity(), &self.terms, Instant::now());
+                .decide(self.lease.replica(), &self.terms, Instant::now());
             if step == Step::StandBy && again != Step::StandBy {
                 // What was looked at is free.
                 continue;
@@ -118,7 +118,7 @@ impl Candidate {
             return;
         };
         if step == Step::Take {
-            tracing::info!(identity = self.lease.identity(), "leading");
+            tracing::info!(identity = self.lease.replica().name, "leading");
             self.metrics.leads(true);
         }
         self.leadership.lead(Some(until));

@@ -91,6 +91,27 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over(story: &mut Story
     upgrade(story).await;
 }
 
+async fn a_leader_that_starts_again_in_its_pod_goes_on_within_five_seconds(story: &mut Story) {
+    two_replicas(story, ELECTION).await;
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story.effect("create apps/statefulsets delays-r2").await;
+    let (began, dead) = (story.now(), story.leading_process());
+    story.crash_first_operator();
+    story.pass(Duration::from_secs(1)).await;
+    story.start_operator();
+    story
+        .until("its next process leads", |story| {
+            story.leading_process() != dead
+        })
+        .await;
+    assert_eq!(story.leader().as_deref(), Some("streamkeeper-0"));
+    let took = story.now().duration_since(began);
+    assert!(took < SignedDuration::from_secs(5), "{took:#}");
+    upgraded(story).await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!((head.revision, head.attempt), (2, 2), "one hand-over");
+}
+
 async fn clocks_that_differ_by_an_hour_do_not_matter(story: &mut Story) {
     for hours in [1, -1] {
         story.stop_operator();
@@ -169,6 +190,7 @@ stories![
     a_leader_that_ends_well_is_followed_within_five_seconds,
     a_leader_that_ends_in_the_middle_of_an_upgrade_leaves_it_to_the_next,
     a_leader_that_dies_is_followed_when_its_lease_is_over,
+    a_leader_that_starts_again_in_its_pod_goes_on_within_five_seconds,
     clocks_that_differ_by_an_hour_do_not_matter,
     an_api_server_that_is_away_for_longer_than_the_lease_costs_no_more_than_that,
     a_leader_that_was_cut_off_writes_nothing_once_another_one_leads,

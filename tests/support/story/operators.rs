@@ -51,10 +51,15 @@ impl Story {
 
     /// Whoever holds the Lease, as it says.
     pub fn leader(&self) -> Option<String> {
+        let holder = self.leading_process()?;
+        Some(holder.split('_').next().unwrap_or_default().to_owned())
+    }
+
+    /// Which process of it that is.
+    pub fn leading_process(&self) -> Option<String> {
         let world = self.world();
         let lease = world.store.get(&LEASES, SYSTEM, "streamkeeper")?;
-        let holder = lease["spec"]["holderIdentity"].as_str()?;
-        Some(holder.split('_').next().unwrap_or_default().to_owned())
+        lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
     }
 
     /// Cuts the network between everything and the first operator, or mends it.
@@ -118,6 +123,7 @@ impl Story {
                 SYSTEM,
                 "streamkeeper",
                 identity,
+                Some("uid"),
                 own_clock,
             );
             let terms = Terms::of(election.lease);
