@@ -80,6 +80,9 @@ macro_rules! stories {
 
 mod chains;
 mod crashing;
+mod deleting;
+mod disturbed;
+mod editing;
 mod elsewhere;
 mod failing;
 mod forgetting;
@@ -107,10 +110,13 @@ fn all() -> Vec<Entry> {
     [
         starting::all(),
         upgrading::all(),
+        editing::all(),
         rolling_back::all(),
         scaling::all(),
         stopping::all(),
+        deleting::all(),
         failing::all(),
+        disturbed::all(),
         restarting::all(),
         forgetting::all(),
         gitops::all(),

@@ -1,6 +1,6 @@
 //! The API server's bad days, and jobs that would take every turn of the operator.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
@@ -228,9 +228,38 @@ fn a_job_as_large_as_the_rules_allow_does_not_delay_the_others() {
     );
 }
 
+// Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375, FLINK-35192.
+async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: &mut Story) {
+    running(story).await;
+    story.pass(2 * MINUTE).await;
+    story.world().effects.clear();
+    story.pass(30 * MINUTE).await;
+    let effects = story.effects();
+    let kinds: BTreeSet<&str> = effects.iter().map(String::as_str).collect();
+    assert!(
+        kinds
+            .iter()
+            .all(|effect| *effect == "update streamkeeper.dev/streamjobs/status delays"),
+        "{kinds:?}"
+    );
+    assert!(
+        effects.len() <= 31,
+        "{} writes in 30 minutes",
+        effects.len()
+    );
+
+    story.edit("delays", json!({ "suspend": true }));
+    story.suspended("delays").await;
+    story.pass(2 * MINUTE).await;
+    story.world().effects.clear();
+    story.pass(30 * MINUTE).await;
+    assert_eq!(story.effects(), Vec::<String>::new());
+}
+
 stories![
     an_api_server_that_is_down_for_ten_minutes_costs_the_job_nothing,
     an_api_server_that_goes_down_in_the_middle_of_an_upgrade_finds_it_finished_once_it_is_back,
     an_api_server_with_too_much_to_do_is_left_alone_for_as_long_as_it_asks,
     every_kind_of_bad_answer_is_survived_in_every_transition,
+    a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none,
 ];

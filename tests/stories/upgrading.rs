@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::{Outcome, Step, TransitionKind};
+use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
 use streamkeeper_protocol::head::RunState;
 
 use crate::support::{
@@ -24,7 +24,7 @@ pub async fn running(story: &mut Story) {
 }
 
 /// What must not change while nobody may touch the running revision.
-fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
+pub fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
     let head = story.head("delays").expect("a HEAD");
     (
         story.pod_uids("delays", head.revision, 2),
@@ -87,35 +87,6 @@ async fn an_upgrade_hands_over_and_retires_the_old_revision(story: &mut Story) {
             && events.contains(&"UpgradeCompleted".to_owned()),
         "{events:?}"
     );
-}
-
-async fn an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once(story: &mut Story) {
-    running(story).await;
-    let before = untouched(story);
-    let never = Script {
-        checkpoints_hang: true,
-        ..Script::default()
-    };
-    story.world().jobs.rewrite("delays", &never);
-    story.edit(
-        "delays",
-        json!({ "image": "runtime:2", "snapshots": { "onUpgrade": "Take" } }),
-    );
-    story
-        .until("it waits for its snapshot", |story| {
-            let transition = story.status("delays").transition;
-            let step = transition.map(|transition| transition.step);
-            step == Some(Step::HandingOver) && !story.snapshots().is_empty()
-        })
-        .await;
-    story.pass(MINUTE).await;
-    story.edit("delays", json!({ "image": "runtime:1" }));
-    let asked = story.now();
-    story.ready("delays").await;
-    let took = story.now().duration_since(asked).unsigned_abs();
-    assert!(took < MINUTE, "{took:?}");
-    assert_eq!(untouched(story), before);
-    assert_eq!(story.status("delays").history[0].result, Outcome::Cancelled);
 }
 
 async fn an_upgrade_heals_a_job_whose_worker_cannot_start(story: &mut Story) {
@@ -252,82 +223,6 @@ async fn an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_rev
     );
 }
 
-// Elsewhere: FLINK-40119, spotify/flink-on-k8s-operator#590.
-async fn editing_back_cancels_an_upgrade_without_a_restart(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            preflight_takes: 5 * MINUTE,
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    let before = untouched(story);
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision stands by", |story| {
-            story.pods().contains(&"delays-r2-0".to_owned())
-        })
-        .await;
-    story.edit("delays", json!({ "image": "runtime:1" }));
-    story.ready("delays").await;
-    story
-        .until("the prepared revision is removed", |story| {
-            story.pods().len() == 2
-        })
-        .await;
-    assert_eq!(untouched(story), before);
-    assert_eq!(story.status("delays").history[0].result, Outcome::Cancelled);
-}
-
-async fn the_newest_edit_wins_while_a_revision_is_prepared(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            preflight_takes: 5 * MINUTE,
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision stands by", |story| {
-            story.pods().contains(&"delays-r2-0".to_owned())
-        })
-        .await;
-    story.edit("delays", json!({ "image": "runtime:3" }));
-    story.ready("delays").await;
-    let head = story.head("delays").expect("a HEAD");
-    assert_eq!(
-        (head.revision, head.attempt),
-        (3, 2),
-        "the second revision never ran"
-    );
-    assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
-}
-
-async fn an_edit_during_the_hand_over_is_rolled_out_after_it(story: &mut Story) {
-    running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story.effect("call hand-over").await;
-    story.edit("delays", json!({ "image": "runtime:3" }));
-    story
-        .until("the newest image runs", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story.ready("delays").await;
-    assert_eq!(
-        story
-            .status("delays")
-            .effective
-            .expect("what it runs with")
-            .image,
-        "runtime:3"
-    );
-    assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
-}
-
 // Elsewhere: FLINK-37372, lyft/flinkk8soperator#142.
 async fn a_failed_savepoint_keeps_the_old_job_running(story: &mut Story) {
     story.script(
@@ -388,21 +283,6 @@ async fn a_restart_is_an_upgrade_to_the_same_content(story: &mut Story) {
         .await;
     story.ready("delays").await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
-}
-
-// Elsewhere: FLINK-37193.
-async fn what_needs_no_pod_touches_no_pod(story: &mut Story) {
-    running(story).await;
-    let before = untouched(story);
-    story.edit("delays", json!({ "upgrade": { "progressDeadline": "3m" } }));
-    story
-        .until("the change is seen", |story| story.is_ready("delays"))
-        .await;
-    story
-        .stays("nothing happens", 5 * MINUTE, |story| {
-            untouched(story) == before && story.pods().len() == 2
-        })
-        .await;
 }
 
 async fn pods_that_the_api_server_refuses_cost_the_running_revision_nothing(story: &mut Story) {
@@ -490,33 +370,6 @@ async fn objects_of_the_running_revision_come_back_while_another_is_prepared(sto
     story.ready("delays").await;
 }
 
-// Elsewhere: FLINK-31998, FLINK-32340, kubeflow/spark-operator#2905.
-async fn an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec(story: &mut Story) {
-    running(story).await;
-    let crash = Script {
-        crash_once_running: Some(Exit::error("row 7 cannot be read")),
-        ..Script::default()
-    };
-    story.world().jobs.rewrite("delays", &crash);
-    story.script("runtime:1", crash);
-    story.stalled("delays", "CrashLooping").await;
-    story.interfere(Interference::next(
-        5,
-        "call promote",
-        Fate::Refused(Refusal::internal_error()),
-    ));
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story.effect("call promote").await;
-    story.edit("delays", json!({ "image": "runtime:3" }));
-    story
-        .until("the corrected revision runs", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story.ready("delays").await;
-    assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
-}
-
 async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
     running(story).await;
     for version in 2..=13 {
@@ -538,21 +391,15 @@ async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
 
 stories![
     an_upgrade_hands_over_and_retires_the_old_revision,
-    an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once,
     an_upgrade_heals_a_job_whose_worker_cannot_start,
     an_upgrade_to_a_missing_image_never_touches_the_running_revision,
     an_upgrade_with_incompatible_state_is_refused_with_the_reason,
     an_upgrade_with_sql_that_does_not_compile_never_touches_the_running_revision,
-    editing_back_cancels_an_upgrade_without_a_restart,
-    the_newest_edit_wins_while_a_revision_is_prepared,
-    an_edit_during_the_hand_over_is_rolled_out_after_it,
     a_failed_savepoint_keeps_the_old_job_running,
     a_hand_over_that_was_begun_ends_without_the_operator,
     a_restart_is_an_upgrade_to_the_same_content,
-    what_needs_no_pod_touches_no_pod,
     pods_that_the_api_server_refuses_cost_the_running_revision_nothing,
     a_new_revision_that_breaks_before_the_hand_over_is_given_up,
     objects_of_the_running_revision_come_back_while_another_is_prepared,
-    an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec,
     of_old_revisions_only_the_newest_are_remembered,
 ];
