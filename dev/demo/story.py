@@ -9,7 +9,7 @@ from dev.demo import flights
 from dev.demo.watch import RETRY, Job, Pause, condition, settled
 from dev.lib import narrate, wait
 from dev.lib.cluster import Cluster, Local
-from dev.lib.kubectl import Object
+from dev.lib.kubectl import Kubectl, Object
 
 OPERATOR_NAMESPACE, OPERATOR_SELECTOR = "streamkeeper", "app.kubernetes.io/component=operator"
 LONG = 180
@@ -56,7 +56,7 @@ class Story:
     def kill_worker(self, ordinal: int) -> None:
         """kill -9 of a worker's process; its pod stays, nobody is told."""
         with self._measured(f"kill -9 of worker {ordinal}", usually="3 s") as note:
-            kill_process(self.cluster, self.job, ordinal)
+            kill_process(self.cluster, self.job.kubectl, self.job.pod(ordinal))
             note.recovered()
 
     def scale(self, replicas: int) -> None:
@@ -208,14 +208,14 @@ class _Measured:
         self.step.result(f"pause {seconds}, from {source}{', ' + self.detail if self.detail else ''}")
 
 
-def kill_process(cluster: Cluster, job: Job, ordinal: int) -> None:
-    """kill -9 of the process in a worker's container; where the node cannot be reached, the pod is deleted instead."""
-    pod = job.kubectl.get("pod", job.pod(ordinal))
+def kill_process(cluster: Cluster, kubectl: Kubectl, pod: str) -> None:
+    """kill -9 of the process in a pod's container; where the node cannot be reached, the pod is deleted instead."""
     if not isinstance(cluster, Local):
-        job.kubectl.delete_pod_by_force(pod["metadata"]["name"])
+        kubectl.delete_pod_by_force(pod)
         return
-    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    node = cluster.node_names.index(pod["spec"]["nodeName"])
+    found = kubectl.get("pod", pod)
+    container = found["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    node = cluster.node_names.index(found["spec"]["nodeName"])
     cluster.ctr(node, "tasks", "kill", "--signal", "SIGKILL", container)
 
 

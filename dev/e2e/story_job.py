@@ -195,7 +195,7 @@ class StaticStability(JobStory):
         gone_since, killed = time.monotonic(), 0
         while killed < 2 or time.monotonic() < gone_since + OUTAGE:
             before = self.job.report()["last_checkpoint"]["id"]
-            kill_process(self.cluster, self.job, 1 - killed % 2)
+            kill_process(self.cluster, self.kubectl, self.job.pod(1 - killed % 2))
             self._newer_checkpoint(before)
             killed += 1
         print(f"{killed} workers were killed in {time.monotonic() - gone_since:.0f} s without an operator")

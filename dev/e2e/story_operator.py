@@ -7,7 +7,7 @@ import tempfile
 import time
 
 from dev.demo import replicas, run
-from dev.demo.story import OPERATOR_NAMESPACE
+from dev.demo.story import OPERATOR_NAMESPACE, kill_process
 from dev.e2e.story_job import SLOW, JobStory, expected, many, manifest, snapshot
 from dev.lib import wait
 
@@ -24,27 +24,52 @@ class Replicas(JobStory):
 
         return wait.until("one replica to lead and one to stand by", look, SLOW)
 
-    def test_the_other_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
+    def begin_upgrade(self) -> tuple[dict[str, list[str]], str, str]:
+        """The input, the replica that leads and the one that stands by, in the middle of an upgrade."""
         objects = many(4, 2000)
         self.upload(objects)
         self.kubectl.apply(manifest(self.counting(rate=25)))
         self.job.wait_settled(SLOW)
-        first, standby = self.leader_and_standby()
+        leader, standby = self.leader_and_standby()
         self.kubectl.apply(manifest(self.counting(rate=100_000)))
         self.job.wait("the upgrade to begin", lambda job: None if job["status"].get("transition") else "no transition", SLOW)
+        return objects, leader, standby
+
+    def expect_undisturbed(self, objects: dict[str, list[str]]) -> None:
+        """All was counted, and nothing started again."""
+        self.expect_completed()
+        self.assertEqual(self.counts(), expected(objects))
+        self.assertEqual(self.job.object()["status"].get("restarts", {}).get("count", 0), 0, "no restart followed from it")
+
+    def test_the_other_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
+        objects, leader, standby = self.begin_upgrade()
         began = time.monotonic()
-        self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", first, "--wait=false")
+        self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", leader, "--wait=false")
 
         def succeeded() -> str | wait.Pending:
             holder, _ = replicas.holder(self.kubectl)
-            return holder if holder not in ("", first) else wait.Pending(f"{holder or 'nobody'} leads")
+            return holder if holder not in ("", leader) else wait.Pending(f"{holder or 'nobody'} leads")
 
         successor = wait.until("another leader", succeeded, SLOW)
         print(f"another replica led {time.monotonic() - began:.1f} s after the leader's deletion", flush=True)
         self.assertEqual(successor, standby, "the replica that stood by leads, not the one that was started anew")
-        self.expect_completed()
-        self.assertEqual(self.counts(), expected(objects))
-        self.assertEqual(self.job.object()["status"].get("restarts", {}).get("count", 0), 0, "no restart followed from it")
+        self.expect_undisturbed(objects)
+
+    def test_a_leader_whose_process_is_killed_goes_on_in_its_pod_in_the_middle_of_an_upgrade(self) -> None:
+        self.require_faults()
+        objects, leader, _ = self.begin_upgrade()
+        before = replicas.holder(self.kubectl)
+        began = time.monotonic()
+        kill_process(self.cluster, self.kubectl.at(OPERATOR_NAMESPACE), leader)
+
+        def followed() -> str | wait.Pending:
+            now = replicas.holder(self.kubectl)
+            return now[0] if now != before else wait.Pending("nobody has followed")
+
+        successor = wait.until("another process to lead", followed, SLOW, interval=0.1)
+        print(f"another process led {time.monotonic() - began:.1f} s after the leader's was killed", flush=True)
+        self.assertEqual(successor, leader, "it need not wait until the Lease has run out, as the other replica would")
+        self.expect_undisturbed(objects)
 
 
 class Certificates(JobStory):
