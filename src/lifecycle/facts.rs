@@ -242,6 +242,7 @@ pub fn snapshot_facts(snapshot: &StreamSnapshot) -> SnapshotFacts {
         phase: status.phase,
         deleting: snapshot.metadata.deletion_timestamp.is_some(),
         uri: status.uri,
+        endpoint: status.endpoint,
         checkpoint: status.checkpoint.map(|held| held.id),
         completed: status.completion_time.map(|time| time.0),
         damaged: condition::get(&status.conditions, condition::kind::STALLED)

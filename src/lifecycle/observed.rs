@@ -120,6 +120,8 @@ pub struct SnapshotFacts {
     pub deleting: bool,
     /// Folder that holds it.
     pub uri: Option<String>,
+    /// Endpoint of the store with that folder; none means Amazon S3.
+    pub endpoint: Option<String>,
     /// Checkpoint that it holds.
     pub checkpoint: Option<u64>,
     /// When it was complete, or had failed.

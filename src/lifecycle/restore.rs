@@ -6,7 +6,7 @@
 use super::{
     action::EventKind,
     draft::{Draft, Verdict, time},
-    observed::Fact,
+    observed::{Fact, SnapshotFacts},
     preparation::Preparation,
     revision::RevisionRecord,
     situation::{Standing, Wanted},
@@ -68,7 +68,12 @@ impl Draft<'_> {
             )),
             Fact::Known(Some(found)) => match (found.phase, &found.uri) {
                 (Some(SnapshotPhase::Completed | SnapshotPhase::Verifying), Some(uri)) => {
-                    Ok(uri.clone())
+                    match self.other_store(found) {
+                        None => Ok(uri.clone()),
+                        Some([there, here]) => stalled(format!(
+                            "StreamSnapshot {name} of spec.restoreFrom lies in the store {there}, and the state of the job in {here}; copy its folder there and name that in spec.restoreFrom.uri, or choose the same spec.storage.s3.endpoint"
+                        )),
+                    }
                 }
                 (Some(SnapshotPhase::Failed), _) => stalled(format!(
                     "StreamSnapshot {name} of spec.restoreFrom has failed: {}; name another one",
@@ -89,6 +94,15 @@ impl Draft<'_> {
                 ) => waiting(format!("waiting for StreamSnapshot {name} to be complete")),
             },
         })
+    }
+
+    /// The store that a snapshot lies in, and the job's, if that is another one: workers know one endpoint.
+    fn other_store(&self, found: &SnapshotFacts) -> Option<[String; 2]> {
+        let storage = &self.wanted.record()?.storage;
+        let told =
+            |endpoint: Option<&String>| endpoint.map_or("Amazon S3", String::as_str).to_owned();
+        (!storage.is_in_store(found.endpoint.as_deref()))
+            .then(|| [found.endpoint.as_ref(), storage.endpoint.as_ref()].map(told))
     }
 
     /// Notes that the value of `spec.restoreFrom` was acted on, so that it is not acted on again.

@@ -175,14 +175,14 @@ impl ResolvedStorage {
 
     /// Whether state that lies here lies there too.
     pub fn is_place_of(&self, other: &Self) -> bool {
-        let place = |storage: &Self| {
-            let endpoint = storage
-                .endpoint
-                .as_deref()
-                .map(|url| url.trim_end_matches('/').to_owned());
-            (storage.bucket.clone(), storage.prefix.clone(), endpoint)
-        };
-        place(self) == place(other)
+        (&self.bucket, &self.prefix) == (&other.bucket, &other.prefix)
+            && self.is_in_store(other.endpoint.as_deref())
+    }
+
+    /// Whether the store with this endpoint is the one that it lies in.
+    pub fn is_in_store(&self, endpoint: Option<&str>) -> bool {
+        let here = self.endpoint.as_deref();
+        here.map(|url| url.trim_end_matches('/')) == endpoint.map(|url| url.trim_end_matches('/'))
     }
 
     pub(super) fn resolve(s3: &S3, default: Option<&S3>) -> Result<Self, RenderError> {

@@ -206,6 +206,27 @@ async fn a_new_job_starts_from_the_snapshot_of_another(story: &mut Story) {
     assert_eq!(origin.state, RunState::Running, "the other one runs on");
 }
 
+async fn a_snapshot_in_another_store_is_not_looked_for_in_the_jobs_own(story: &mut Story) {
+    with_snapshot(story).await;
+    let storage =
+        json!({ "s3": { "uri": "s3://streams/prod", "endpoint": "http://elsewhere:8333" } });
+    story.create(
+        "fork",
+        json!({ "sql": { "text": "SELECT 1" }, "storage": storage, "restoreFrom": { "snapshotRef": { "name": "monday" } } }),
+    );
+    let message = story.stalled("fork", "SnapshotNotFound").await;
+    for part in [
+        "in the store Amazon S3",
+        "http://elsewhere:8333",
+        "spec.restoreFrom.uri",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(story.head("fork").is_none(), "nothing was started");
+    story.edit("fork", json!({ "storage": null }));
+    story.ready("fork").await;
+}
+
 async fn a_job_whose_head_is_gone_goes_on_from_a_snapshot(story: &mut Story) {
     with_snapshot(story).await;
     story.edit("delays", json!({ "suspend": true }));
@@ -411,6 +432,7 @@ stories![
     a_snapshot_that_does_not_exist_is_named,
     a_query_changed_together_with_a_restore_runs_from_the_snapshot,
     a_new_job_starts_from_the_snapshot_of_another,
+    a_snapshot_in_another_store_is_not_looked_for_in_the_jobs_own,
     a_job_whose_head_is_gone_goes_on_from_a_snapshot,
     state_that_another_job_left_is_ignored_if_the_spec_says_so,
     a_head_that_says_running_is_taken_only_when_a_person_confirms,
