@@ -70,7 +70,7 @@ def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edi
         try:
             with narrate.Step(f"{count} jobs, from nothing to Ready", usually="1 min for each 1,000") as step:
                 cluster.create_jobs(made, count - made)
-                wait.until("every job to run", lambda: all_run(coordinators, count), 3600, interval=2, on_pending=step.update)
+                wait.until("every job to run", lambda: all_run(cluster, count), 3600, interval=2, on_pending=step.update)
                 wait.until("the last of them to be Ready", lambda: ready(count), 600, interval=2, on_pending=step.update)
                 settle()
                 step.result(f"{(time.monotonic() - step.started) / count * 1000:.0f} ms each, operator at most {operator.memory()['VmHWM']:.0f} MiB")
@@ -86,8 +86,10 @@ def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edi
     print("  writes, reads and reports (questions to coordinators) per job and minute while nobody edits anything; the Lease is not counted")
 
 
-def all_run(coordinators: Coordinators, count: int) -> bool | wait.Pending:
-    running = sum(job.runs for job in list(coordinators.by_address.values()))
+def all_run(cluster: Cluster, count: int) -> bool | wait.Pending:
+    if cluster.broken:
+        raise RuntimeError(f"no more pods are made: {cluster.broken!r}")
+    running = sum(job.runs for job in list(cluster.coordinators.by_address.values()))
     return running >= count or wait.Pending(f"{running} of {count} run")
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,9 +31,9 @@ class Cluster:
         self.coordinators = coordinators
         self.sets: "queue.Queue[dict[str, Any]]" = queue.Queue()
         self.numbers = itertools.count(2)
-        threading.Thread(target=self._watch, daemon=True).start()
-        for _ in range(WORKERS):
-            threading.Thread(target=self._work, daemon=True).start()
+        self.broken: Exception | None = None
+        for what in (self._watch, *[self._work] * WORKERS):
+            threading.Thread(target=self._do, args=(what,), daemon=True).start()
 
     def create_jobs(self, first: int, count: int) -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -46,9 +47,15 @@ class Cluster:
         }
         client().done("POST", STREAM_JOBS, job)
 
+    def _do(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception as error:
+            self.broken = error
+
     def _watch(self) -> None:
         known = set()
-        while True:  # the API server ends a watch that is too slow; the next begins with all there are
+        while True:  # a watch ends after minutes, or when it is too slow; the next begins with all there are
             for line in Client().watch(f"/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets?resourceVersion=0"):
                 event = json.loads(line)
                 uid = event["object"]["metadata"].get("uid")

@@ -12,6 +12,7 @@ from typing import Any
 TOKEN = "bench"
 ETCD, ETCD_PEER, API = 23790, 23800, 64430
 SILENT = 60  # seconds
+WATCH = 300  # seconds
 
 
 class ControlPlane:
@@ -93,7 +94,7 @@ class Client:
     def __init__(self) -> None:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self.connection = http.client.HTTPSConnection("127.0.0.1", API, context=context, timeout=330)
+        self.connection = http.client.HTTPSConnection("127.0.0.1", API, context=context, timeout=WATCH + 30)
         self.used = time.monotonic()
 
     def request(self, verb: str, path: str, body: Any = None) -> http.client.HTTPResponse:
@@ -122,8 +123,8 @@ class Client:
         return json.loads(answer)  # type: ignore[no-any-return]
 
     def watch(self, path: str) -> "http.client.HTTPResponse":
-        """Lines, one for each change from now on, the objects that are there first."""
-        return self.request("GET", f"{path}&watch=true&timeoutSeconds=3600")
+        """Lines, one for each change in the next minutes, the objects that are there first."""
+        return self.request("GET", f"{path}&watch=true&timeoutSeconds={WATCH}")
 
 
 def binaries(cluster: Path) -> Path | None:
