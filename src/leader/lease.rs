@@ -48,14 +48,17 @@ impl LeaseClient {
         clock: Clock,
     ) -> Self {
         let began = clock.now().as_millisecond();
+        let pod_uid = pod_uid.filter(|uid| !uid.is_empty());
         let pod = pod_uid.map(|uid| format!("{name_of_replica}_{uid}."));
-        let stem = pod.clone();
-        let stem = stem.unwrap_or_else(|| format!("{name_of_replica}_"));
+        let name_of_process = match &pod {
+            Some(pod) => format!("{pod}{began:x}"),
+            None => format!("{name_of_replica}_{began:x}"),
+        };
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             replica: Replica {
-                name: format!("{stem}{began:x}"),
+                name: name_of_process,
                 pod,
             },
             clock,
