@@ -13,27 +13,26 @@ from dev.lib import wait
 
 
 class Replicas(JobStory):
-    def leader_and_standby(self) -> tuple[str, str]:
-        """The replica that leads, and the one that is ready to."""
+    def leader(self) -> str:
+        """The replica that leads, once another one is ready to."""
 
-        def look() -> tuple[str, str] | wait.Pending:
+        def look() -> str | wait.Pending:
             leader, _ = replicas.holder(self.kubectl)
             ready = replicas.ready(self.kubectl)
-            others = [pod for pod in ready if pod != leader]
-            return (leader, others[0]) if leader in ready and len(others) == 1 else wait.Pending(f"{leader or 'nobody'} leads, {ready} are ready")
+            return leader if leader in ready and len(ready) == 2 else wait.Pending(f"{leader or 'nobody'} leads, {ready} are ready")
 
         return wait.until("one replica to lead and one to stand by", look, SLOW)
 
-    def begin_upgrade(self) -> tuple[dict[str, list[str]], str, str]:
-        """The input, the replica that leads and the one that stands by, in the middle of an upgrade."""
+    def begin_upgrade(self) -> tuple[dict[str, list[str]], str]:
+        """The input, and the replica that leads while another one stands by, in the middle of an upgrade."""
         objects = many(4, 2000)
         self.upload(objects)
         self.kubectl.apply(manifest(self.counting(rate=25)))
         self.job.wait_settled(SLOW)
-        leader, standby = self.leader_and_standby()
+        leader = self.leader()
         self.kubectl.apply(manifest(self.counting(rate=100_000)))
         self.job.wait("the upgrade to begin", lambda job: None if job["status"].get("transition") else "no transition", SLOW)
-        return objects, leader, standby
+        return objects, leader
 
     def expect_undisturbed(self, objects: dict[str, list[str]]) -> None:
         """All was counted, and nothing started again."""
@@ -41,8 +40,8 @@ class Replicas(JobStory):
         self.assertEqual(self.counts(), expected(objects))
         self.assertEqual(self.job.object()["status"].get("restarts", {}).get("count", 0), 0, "no restart followed from it")
 
-    def test_the_other_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
-        objects, leader, standby = self.begin_upgrade()
+    def test_another_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
+        objects, leader = self.begin_upgrade()
         began = time.monotonic()
         self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", leader, "--wait=false")
 
@@ -50,14 +49,14 @@ class Replicas(JobStory):
             holder, _ = replicas.holder(self.kubectl)
             return holder if holder not in ("", leader) else wait.Pending(f"{holder or 'nobody'} leads")
 
+        # The one that stood by, or the one that comes for the deleted one: whoever looks first once the Lease is given back.
         successor = wait.until("another leader", succeeded, SLOW)
-        print(f"another replica led {time.monotonic() - began:.1f} s after the leader's deletion", flush=True)
-        self.assertEqual(successor, standby, "the replica that stood by leads, not the one that was started anew")
+        print(f"{successor} led {time.monotonic() - began:.1f} s after {leader} was deleted", flush=True)
         self.expect_undisturbed(objects)
 
     def test_a_leader_whose_process_is_killed_goes_on_in_its_pod_in_the_middle_of_an_upgrade(self) -> None:
         self.require_faults()
-        objects, leader, _ = self.begin_upgrade()
+        objects, leader = self.begin_upgrade()
         before = replicas.holder(self.kubectl)
         began = time.monotonic()
         kill_process(self.cluster, self.kubectl.at(OPERATOR_NAMESPACE), leader)
