@@ -44,10 +44,24 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Whether a holder is a process that ran in this one's pod before it, and so cannot run any more: a kubelet starts a container again once the last one has ended.
-    fn follows(&self, holder: &str) -> bool {
+    /// A process that began then. A pod keeps its name, and its uid, when its container restarts, so those alone would make a process take the Lease of the one before it
+    /// for its own.
+    pub fn new(name: &str, pod_uid: Option<&str>, began_ms: i64) -> Self {
+        let pod_uid = pod_uid.filter(|uid| !uid.is_empty());
+        let pod = pod_uid.map(|uid| format!("{name}_{uid}."));
+        Self {
+            name: match &pod {
+                Some(pod) => format!("{pod}{began_ms:x}"),
+                None => format!("{name}_{began_ms:x}"),
+            },
+            pod,
+        }
+    }
+
+    /// Whether a holder is this process, or one that ran in its pod before it and so cannot run any more: a kubelet starts a container again once the last one has ended.
+    fn succeeds(&self, holder: &str) -> bool {
         let pod = self.pod.as_deref();
-        holder != self.name && pod.is_some_and(|pod| holder.starts_with(pod))
+        holder == self.name || pod.is_some_and(|pod| holder.starts_with(pod))
     }
 }
 
@@ -107,9 +121,7 @@ impl View {
         let lasts = match (lease, holder) {
             // Ours without our knowing: the answer to a write was lost.
             (Some(_), None) => return Step::Take,
-            (Some(_), Some(holder)) if holder == me.name || me.follows(holder) => {
-                return Step::Take;
-            }
+            (Some(_), Some(holder)) if me.succeeds(holder) => return Step::Take,
             (Some(lease), Some(_)) => lease.duration.max(terms.duration),
             // Its holder may not know yet that it was deleted.
             (None, _) => match self.vanished {
@@ -248,30 +260,36 @@ mod tests {
     #[test]
     fn a_lease_of_an_earlier_process_of_the_same_pod_is_taken_at_once() {
         let now = Instant::now();
-        let process = |name: &str, pod: Option<&str>| Replica {
-            name: name.to_owned(),
-            pod: pod.map(str::to_owned),
-        };
-        let earlier = "operator-0_uid.1";
+        let earlier = Replica::new("operator-0", Some("uid"), 1);
         for (me, step) in [
-            (
-                process("operator-0_uid.2", Some("operator-0_uid.")),
-                Step::Take,
-            ),
+            (Replica::new("operator-0", Some("uid"), 2), Step::Take),
             // Another pod of the same name, or nobody knows which.
-            (
-                process("operator-0_other.2", Some("operator-0_other.")),
-                Step::StandBy,
-            ),
-            (process("operator-0_uid.2", None), Step::StandBy),
+            (Replica::new("operator-0", Some("other"), 2), Step::StandBy),
+            (Replica::new("operator-0", None, 2), Step::StandBy),
         ] {
             let mut view = View::default();
-            view.saw(Some(lease(1, Some(earlier))), now);
+            view.saw(Some(lease(1, Some(&earlier.name))), now);
             assert_eq!(view.decide(&me, &terms(), now), step, "{me:?}");
             // Who holds it does not wait until the later one has written: it sees that when it renews.
             view.wrote(lease(2, Some(&me.name)), now, now, &terms());
-            view.saw(Some(lease(3, Some("operator-0_uid.3"))), now);
+            let later = Replica::new("operator-0", Some("uid"), 3);
+            view.saw(Some(lease(3, Some(&later.name))), now);
             assert_eq!(view.decide(&me, &terms(), now), Step::GiveUp, "{me:?}");
+        }
+    }
+
+    #[test]
+    fn processes_that_know_no_pod_do_not_succeed_each_other() {
+        let now = Instant::now();
+        for unknown in [None, Some("")] {
+            let [one, another] = [1, 2].map(|began| Replica::new("operator", unknown, began));
+            let mut view = View::default();
+            view.saw(Some(lease(1, Some(&one.name))), now);
+            assert_eq!(
+                view.decide(&another, &terms(), now),
+                Step::StandBy,
+                "{unknown:?}"
+            );
         }
     }
 

@@ -37,8 +37,7 @@ impl std::fmt::Debug for LeaseClient {
 }
 
 impl LeaseClient {
-    /// A client of Lease `name` in `namespace`. A pod keeps its name, and its uid, when its container restarts, so those alone would make a process take the Lease of the one
-    /// before it for its own.
+    /// A client of Lease `name` in `namespace` for a replica with this name, in a pod with this uid if that is known.
     pub fn new(
         client: Client,
         namespace: &str,
@@ -47,20 +46,10 @@ impl LeaseClient {
         pod_uid: Option<&str>,
         clock: Clock,
     ) -> Self {
-        let began = clock.now().as_millisecond();
-        let pod_uid = pod_uid.filter(|uid| !uid.is_empty());
-        let pod = pod_uid.map(|uid| format!("{name_of_replica}_{uid}."));
-        let name_of_process = match &pod {
-            Some(pod) => format!("{pod}{began:x}"),
-            None => format!("{name_of_replica}_{began:x}"),
-        };
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
-            replica: Replica {
-                name: name_of_process,
-                pod,
-            },
+            replica: Replica::new(name_of_replica, pod_uid, clock.now().as_millisecond()),
             clock,
         }
     }

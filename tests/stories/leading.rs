@@ -12,6 +12,7 @@ const LEASE: Duration = Duration::from_secs(15);
 const ELECTION: Election = Election {
     lease: LEASE,
     bound: true,
+    in_pods: true,
 };
 
 /// A job that runs, a leader, and a replica that stands by.
@@ -25,16 +26,7 @@ async fn two_replicas(story: &mut Story, election: Election) {
 
 async fn upgrade(story: &mut Story) {
     story.edit("delays", json!({ "image": "runtime:2" }));
-    upgraded(story).await;
-}
-
-async fn upgraded(story: &mut Story) {
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 /// Waits until another replica leads; answers how long that took.
@@ -74,7 +66,7 @@ async fn a_leader_that_ends_in_the_middle_of_an_upgrade_leaves_it_to_the_next(st
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("create apps/statefulsets delays-r2").await;
     story.terminate_operator().await;
-    upgraded(story).await;
+    story.rolled_out("delays", 2).await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.attempt), (2, 2), "one hand-over");
 }
@@ -91,8 +83,9 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over(story: &mut Story
     upgrade(story).await;
 }
 
-async fn a_leader_that_starts_again_in_its_pod_goes_on_within_five_seconds(story: &mut Story) {
-    two_replicas(story, ELECTION).await;
+/// The leader dies in the middle of an upgrade, and its container starts again after a second. Answers how long nobody led.
+async fn started_again(story: &mut Story, election: Election) -> SignedDuration {
+    two_replicas(story, election).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("create apps/statefulsets delays-r2").await;
     let (began, dead) = (story.now(), story.leading_process());
@@ -100,16 +93,31 @@ async fn a_leader_that_starts_again_in_its_pod_goes_on_within_five_seconds(story
     story.pass(Duration::from_secs(1)).await;
     story.start_operator();
     story
-        .until("its next process leads", |story| {
+        .until("another process leads", |story| {
             story.leading_process() != dead
         })
         .await;
+    story.now().duration_since(began)
+}
+
+async fn a_leader_that_starts_again_in_its_pod_goes_on_within_five_seconds(story: &mut Story) {
+    let took = started_again(story, ELECTION).await;
     assert_eq!(story.leader().as_deref(), Some("streamkeeper-0"));
-    let took = story.now().duration_since(began);
     assert!(took < SignedDuration::from_secs(5), "{took:#}");
-    upgraded(story).await;
+    story.rolled_out("delays", 2).await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.attempt), (2, 2), "one hand-over");
+}
+
+/// The negative control.
+#[test]
+fn a_leader_that_does_not_know_its_pod_waits_until_its_lease_is_over() {
+    let nowhere = Election {
+        in_pods: false,
+        ..ELECTION
+    };
+    let took = tell(async |story| started_again(story, nowhere).await);
+    assert!(took > SignedDuration::from_secs(10), "{took:#}");
 }
 
 async fn clocks_that_differ_by_an_hour_do_not_matter(story: &mut Story) {
@@ -149,6 +157,7 @@ async fn late_writes(story: &mut Story, bound: bool) -> Vec<String> {
     let short = Election {
         lease: Duration::from_secs(6),
         bound,
+        ..ELECTION
     };
     two_replicas(story, short).await;
     story.world().effects.clear();
@@ -161,7 +170,7 @@ async fn late_writes(story: &mut Story, bound: bool) -> Vec<String> {
     let since = story.now();
     story.pass(Duration::from_secs(2)).await;
     story.connect_operator(true);
-    upgraded(story).await;
+    story.rolled_out("delays", 2).await;
     story.pass(Duration::from_mins(1)).await;
     story
         .work()

@@ -51,6 +51,8 @@ pub struct Election {
     pub lease: Duration,
     /// Whether writes are held to it. Only a negative control says no.
     pub bound: bool,
+    /// Whether they know their pods. Only a negative control says no.
+    pub in_pods: bool,
 }
 
 /// A controller in a world of its own.
@@ -208,6 +210,15 @@ impl Story {
     pub async fn ready(&mut self, name: &str) {
         self.until(&format!("{name} is Ready"), |story| story.is_ready(name))
             .await;
+    }
+
+    /// Waits until this revision runs the job, which is what its spec says.
+    pub async fn rolled_out(&mut self, name: &str, revision: u64) {
+        self.until(&format!("revision {revision} of {name} runs"), |story| {
+            story.runner(name) == Some(revision)
+        })
+        .await;
+        self.ready(name).await;
     }
 
     /// Whether the job is what its spec says, and the operator has nothing left to do.

@@ -123,7 +123,7 @@ impl Story {
                 SYSTEM,
                 "streamkeeper",
                 identity,
-                Some("uid"),
+                election.in_pods.then_some("uid"),
                 own_clock,
             );
             let terms = Terms::of(election.lease);
