@@ -1,7 +1,8 @@
 """Which replica of the operator leads, and which stand by."""
 
 from dev.demo.story import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
-from dev.lib.kubectl import Kubectl, conditions
+from dev.lib import wait
+from dev.lib.kubectl import CommandFailed, Kubectl, conditions
 
 LEASE = "streamkeeper"
 
@@ -11,6 +12,16 @@ def holder(kubectl: Kubectl) -> tuple[str, str]:
     lease = kubectl.at(OPERATOR_NAMESPACE).get("lease", LEASE)
     pod, _, life = (lease["spec"].get("holderIdentity") or "").rpartition("_")
     return pod, life
+
+
+def wait_successor(kubectl: Kubectl, before: tuple[str, str], seconds: float) -> str:
+    """Waits until another process leads, of whatever replica; answers its pod."""
+
+    def look() -> str | wait.Pending:
+        now = holder(kubectl)
+        return now[0] if now[0] and now != before else wait.Pending(f"{now[0] or 'nobody'} leads")
+
+    return wait.until(f"another operator than {before[0]} to lead", look, seconds, retry=(CommandFailed,))
 
 
 def ready(kubectl: Kubectl) -> list[str]:

@@ -42,30 +42,20 @@ class Replicas(JobStory):
 
     def test_another_replica_goes_on_in_the_middle_of_an_upgrade_when_the_leader_is_deleted(self) -> None:
         objects, leader = self.begin_upgrade()
-        began = time.monotonic()
+        before, began = replicas.holder(self.kubectl), time.monotonic()
         self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", leader, "--wait=false")
-
-        def succeeded() -> str | wait.Pending:
-            holder, _ = replicas.holder(self.kubectl)
-            return holder if holder not in ("", leader) else wait.Pending(f"{holder or 'nobody'} leads")
-
         # The one that stood by, or the one that comes for the deleted one: whoever looks first once the Lease is given back.
-        successor = wait.until("another leader", succeeded, SLOW)
+        successor = replicas.wait_successor(self.kubectl, before, SLOW)
+        self.assertNotEqual(successor, leader, "its pod is deleted")
         print(f"{successor} led {time.monotonic() - began:.1f} s after {leader} was deleted", flush=True)
         self.expect_undisturbed(objects)
 
     def test_a_leader_whose_process_is_killed_goes_on_in_its_pod_in_the_middle_of_an_upgrade(self) -> None:
         self.require_faults()
         objects, leader = self.begin_upgrade()
-        before = replicas.holder(self.kubectl)
-        began = time.monotonic()
+        before, began = replicas.holder(self.kubectl), time.monotonic()
         kill_process(self.cluster, self.kubectl.at(OPERATOR_NAMESPACE), leader)
-
-        def followed() -> str | wait.Pending:
-            now = replicas.holder(self.kubectl)
-            return now[0] if now != before else wait.Pending("nobody has followed")
-
-        successor = wait.until("another process to lead", followed, SLOW, interval=0.1)
+        successor = replicas.wait_successor(self.kubectl, before, SLOW)
         print(f"another process led {time.monotonic() - began:.1f} s after the leader's was killed", flush=True)
         self.assertEqual(successor, leader, "it need not wait until the Lease has run out, as the other replica would")
         self.expect_undisturbed(objects)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dev.demo import replicas
 from dev.demo.story import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from dev.faults.world import KUBELET, Missed, Process, World, answers
-from dev.lib import wait
 from dev.lib.kubectl import CommandFailed
 
 Fault = Generator[None, None, str]
@@ -164,13 +163,8 @@ def _leader(world: World) -> tuple[Process, str]:
 
 def _successor(world: World, pod: str, life: str) -> str:
     """Waits until another replica leads, or another life of the same one."""
-
-    def look() -> str | wait.Pending:
-        now = replicas.holder(world.cluster.kubectl)
-        return now[0] if now[0] and now != (pod, life) else wait.Pending(f"{now[0] or 'nobody'} leads")
-
     began = time.monotonic()
-    successor = wait.until(f"another operator than {pod} to lead", look, SUCCESSION, retry=(CommandFailed,))
+    successor = replicas.wait_successor(world.cluster.kubectl, (pod, life), SUCCESSION)
     return f"{'its next life' if successor == pod else successor} led {time.monotonic() - began:.0f} s later"
 
 
