@@ -99,12 +99,7 @@ fn an_operator_that_ends_anywhere_in_a_first_start_is_replaced_without_a_trace()
 fn an_operator_that_ends_anywhere_in_an_upgrade_is_replaced_without_a_trace() {
     let upgrade = |story: &mut Story| story.edit("delays", json!({ "image": "runtime:2" }));
     survives(running, upgrade, async |story| {
-        story
-            .until("the new revision runs", |story| {
-                story.runner("delays") == Some(2)
-            })
-            .await;
-        story.ready("delays").await;
+        story.rolled_out("delays", 2).await;
     });
 }
 

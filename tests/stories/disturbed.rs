@@ -64,12 +64,7 @@ async fn watches_that_must_start_over_lose_nothing(story: &mut Story) {
     story.pass(11 * MINUTE).await;
     story.world().forgotten = 0;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 // Elsewhere: ArroyoSystems/arroyo#787, ArroyoSystems/arroyo#641.
@@ -137,12 +132,7 @@ async fn two_operators_at_once_do_no_harm(story: &mut Story) {
     running(story).await;
     story.start_another_operator();
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.attempt), (2, 2), "one hand-over");
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);

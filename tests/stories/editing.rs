@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use streamkeeper::api::v1alpha1::{Outcome, Step};
 
-use super::upgrading::{running, untouched};
+use super::upgrading::{preparing, running, untouched};
 use crate::support::{
     api_server::Refusal,
     interference::{Fate, Interference},
@@ -47,21 +47,8 @@ async fn an_upgrade_that_waits_for_its_snapshot_is_taken_back_at_once(story: &mu
 
 // Elsewhere: FLINK-40119, spotify/flink-on-k8s-operator#590.
 async fn editing_back_cancels_an_upgrade_without_a_restart(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            preflight_takes: 5 * MINUTE,
-            ..Script::default()
-        },
-    );
-    running(story).await;
+    preparing(story).await;
     let before = untouched(story);
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision stands by", |story| {
-            story.pods().contains(&"delays-r2-0".to_owned())
-        })
-        .await;
     story.edit("delays", json!({ "image": "runtime:1" }));
     story.ready("delays").await;
     story
@@ -74,20 +61,7 @@ async fn editing_back_cancels_an_upgrade_without_a_restart(story: &mut Story) {
 }
 
 async fn the_newest_edit_wins_while_a_revision_is_prepared(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            preflight_takes: 5 * MINUTE,
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision stands by", |story| {
-            story.pods().contains(&"delays-r2-0".to_owned())
-        })
-        .await;
+    preparing(story).await;
     story.edit("delays", json!({ "image": "runtime:3" }));
     story.ready("delays").await;
     let head = story.head("delays").expect("a HEAD");
@@ -104,12 +78,7 @@ async fn an_edit_during_the_hand_over_is_rolled_out_after_it(story: &mut Story) 
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call hand-over").await;
     story.edit("delays", json!({ "image": "runtime:3" }));
-    story
-        .until("the newest image runs", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 3).await;
     assert_eq!(
         story
             .status("delays")
@@ -154,12 +123,7 @@ async fn an_upgrade_that_cannot_take_over_gives_way_to_a_corrected_spec(story: &
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.effect("call promote").await;
     story.edit("delays", json!({ "image": "runtime:3" }));
-    story
-        .until("the corrected revision runs", |story| {
-            story.runner("delays") == Some(3)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 3).await;
     assert_eq!(story.pods(), ["delays-r3-0", "delays-r3-1"]);
 }
 

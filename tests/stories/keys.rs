@@ -60,12 +60,7 @@ async fn pods_get_their_keys_before_they_start_and_nobody_reads_them(story: &mut
         "delays",
         spec("INSERT INTO late SELECT DISTINCT * FROM flights"),
     );
-    story
-        .until("the next revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     assert_eq!(story.secrets(), secrets);
     let verbs: Vec<Use> = story
         .uses()
@@ -103,12 +98,7 @@ async fn a_job_that_was_started_without_certificates_gets_them_with_its_next_rev
     assert_eq!(story.pod_uids("delays", 1, 2), uids, "pods were restarted");
 
     story.ask_for_restart("delays");
-    story
-        .until("the next revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     assert!(key_of(story, "delays-r2-0").is_some());
 
     // And back: the operator still has the key, but was told to start no more revisions with it.
@@ -134,12 +124,7 @@ async fn a_master_key_is_replaced_while_jobs_run_if_the_old_one_is_kept_beside_i
     restart(story, &[2, 1]);
     story.ready("delays").await;
     story.ask_for_restart("delays");
-    story
-        .until("the next revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     let new = key_of(story, "delays-r2-0");
     assert!(new.is_some() && new != old, "{old:?} {new:?}");
     assert_ne!(master_key(1).fingerprint(), master_key(2).fingerprint());

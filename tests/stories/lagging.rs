@@ -49,12 +49,7 @@ fn twice(story: &Story) -> BTreeMap<String, usize> {
 async fn whole_life(story: &mut Story) -> BTreeMap<String, usize> {
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     for replicas in [3, 1] {
         story.edit("delays", json!({ "workers": { "replicas": replicas } }));
         story.ready("delays").await;

@@ -301,12 +301,7 @@ async fn a_savepoint_that_keeps_failing_is_done_without_if_the_spec_says_so(stor
         "delays",
         json!({ "image": "runtime:2", "upgrade": { "onSavepointFailure": "UseLastCheckpoint" } }),
     );
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 // Elsewhere: FLINK-31630.

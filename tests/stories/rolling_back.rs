@@ -251,12 +251,7 @@ async fn a_rollback_that_does_not_come_up_gives_way_to_a_corrected_spec(story: &
     let message = rollback_that_does_not_come_up(story).await;
     assert!(message.contains("rollback"), "{message}");
     story.edit("delays", json!({ "image": "runtime:4" }));
-    story
-        .until("the corrected revision runs", |story| {
-            story.runner("delays") == Some(4)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 4).await;
     assert_eq!(story.pods(), ["delays-r4-0", "delays-r4-1"]);
 }
 

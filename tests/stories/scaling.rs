@@ -180,12 +180,7 @@ async fn an_upgrade_does_not_wait_for_workers_that_find_no_room(story: &mut Stor
         "delays",
         json!({ "image": "runtime:2", "workers": { "replicas": 2 } }),
     );
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
 }
 
@@ -194,12 +189,7 @@ async fn a_rescaled_job_keeps_its_workers_through_an_upgrade(story: &mut Story) 
     story.edit("delays", json!({ "workers": { "replicas": 3 } }));
     story.ready("delays").await;
     story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     assert_eq!(story.head("delays").map(|head| head.workers), Some(3));
     assert_eq!(story.pods().len(), 3);
 }

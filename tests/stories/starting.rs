@@ -143,12 +143,7 @@ async fn sql_in_a_config_map_that_comes_later_starts_the_job(story: &mut Story) 
         "delays.sql",
         "INSERT INTO late SELECT * FROM flights WHERE delay > 10",
     );
-    story
-        .until("the changed text is rolled out", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 async fn a_running_job_whose_edit_cannot_be_read_is_not_ready_before_it_can(story: &mut Story) {

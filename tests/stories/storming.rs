@@ -29,12 +29,7 @@ async fn an_api_server_that_is_down_for_ten_minutes_costs_the_job_nothing(story:
     story.edit("delays", json!({ "image": "runtime:2" }));
     story.api_server_is_down(false);
     assert_eq!(story.pod_uids("delays", 1, 2), uids);
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 async fn an_api_server_that_goes_down_in_the_middle_of_an_upgrade_finds_it_finished_once_it_is_back(

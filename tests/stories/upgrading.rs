@@ -23,6 +23,24 @@ pub async fn running(story: &mut Story) {
     story.next_checkpoint("delays").await;
 }
 
+/// Such a job, while its second revision is prepared.
+pub async fn preparing(story: &mut Story) {
+    story.script(
+        "runtime:2",
+        Script {
+            preflight_takes: 5 * MINUTE,
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.edit("delays", json!({ "image": "runtime:2" }));
+    story
+        .until("the new revision stands by", |story| {
+            story.pods().contains(&"delays-r2-0".to_owned())
+        })
+        .await;
+}
+
 /// What must not change while nobody may touch the running revision.
 pub fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
     let head = story.head("delays").expect("a HEAD");
@@ -276,12 +294,7 @@ async fn a_hand_over_that_was_begun_ends_without_the_operator(story: &mut Story)
 async fn a_restart_is_an_upgrade_to_the_same_content(story: &mut Story) {
     running(story).await;
     story.ask_for_restart("delays");
-    story
-        .until("another revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
     assert_eq!(story.pods(), ["delays-r2-0", "delays-r2-1"]);
 }
 
@@ -339,20 +352,7 @@ async fn a_new_revision_that_breaks_before_the_hand_over_is_given_up(story: &mut
 }
 
 async fn objects_of_the_running_revision_come_back_while_another_is_prepared(story: &mut Story) {
-    story.script(
-        "runtime:2",
-        Script {
-            preflight_takes: 5 * MINUTE,
-            ..Script::default()
-        },
-    );
-    running(story).await;
-    story.edit("delays", json!({ "image": "runtime:2" }));
-    story
-        .until("the new revision stands by", |story| {
-            story.pods().contains(&"delays-r2-0".to_owned())
-        })
-        .await;
+    preparing(story).await;
     story.remove_stateful_set("delays-r1");
     story
         .until("the old revision runs again", |story| {
@@ -362,12 +362,7 @@ async fn objects_of_the_running_revision_come_back_while_another_is_prepared(sto
         })
         .await;
     story.next_checkpoint("delays").await;
-    story
-        .until("the new revision runs", |story| {
-            story.runner("delays") == Some(2)
-        })
-        .await;
-    story.ready("delays").await;
+    story.rolled_out("delays", 2).await;
 }
 
 async fn of_old_revisions_only_the_newest_are_remembered(story: &mut Story) {
