@@ -65,12 +65,12 @@ impl Scenario {
 
 /// A first start with this many workers.
 pub fn create(workers: u32) -> Act {
-    Act::Create(flights("runtime:1", workers))
+    Act::Create(flights(workers))
 }
 
-fn flights(image: &str, workers: u32) -> Value {
+fn flights(workers: u32) -> Value {
     json!({
-        "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": image, "workers": { "replicas": workers },
+        "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:1", "workers": { "replicas": workers },
     })
 }
 
@@ -347,7 +347,7 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "a job that takes over what nobody released",
             vec![create(2), Act::Delete, Act::Gone, Act::Forsake(GONE)],
-            vec![Act::CreateOver(GONE, flights("runtime:1", 2))],
+            vec![Act::CreateOver(GONE, flights(2))],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         // Ten that nobody needs are kept, the eleventh is not.
