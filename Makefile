@@ -12,7 +12,7 @@ PYTHON := python3 -u
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e faults crash-plans operator-upgrade bench bench-operator crds lint deny
+  images s3 demo test test-rust test-dev test-e2e cases faults crash-plans operator-upgrade bench bench-operator crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test-dev: ## tests of the tools in dev/
 	$(PYTHON) -m unittest discover -s dev -t .
 test-e2e: setup ## end-to-end stories on the cluster
 	$(PYTHON) -m dev.e2e
+cases: setup ## inputs that once gave a wrong answer (ONLY=part of a name)
+	cargo build --workspace --locked --bin streamjob-runtime
+	$(PYTHON) -m dev.cases $(ONLY)
 setup: ## install and build what demo and test stand on; quick when it is there
 	@dev/setup
 cluster-up: ## start the cluster (NODES=3)

@@ -1,0 +1,6 @@
+"""Inputs that once gave a wrong answer, and the answer that is right: `python3 -m dev.cases [PATTERN]`.
+
+* `case`: what a case's folder in `tests/cases/` says.
+* `judge`: whether what a run printed is that answer. Pure.
+* `run`: runs the engine's binary on a copy of the folder, with a deadline.
+"""

@@ -1,0 +1,69 @@
+"""Whether an answer is the right one."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from dev.cases.case import Case
+
+PANIC = re.compile(r"panicked at|has overflowed its stack", re.IGNORECASE)
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process printed and how it ended; no code means that its deadline passed."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def wrong(case: Case, answer: Answer) -> list[str]:
+    """What is wrong with an answer; nothing if it is right."""
+    found = []
+    if answer.code is None:
+        found.append(f"no end within {case.deadline_s:g} s")
+    elif answer.code < 0:
+        found.append(f"the process was ended by signal {-answer.code}")
+    panic = PANIC.search(answer.err)
+    if panic:
+        found.append(f"the process panicked: {line_of(answer.err, panic.start())}")
+    if found:
+        return found
+    if case.error is None and answer.code != 0:
+        found.append(f"exit code {answer.code}: {last_line(answer.err)}")
+    elif case.error is not None and answer.code == 0:
+        found.append("no error, exit code 0")
+    elif case.error is not None and not re.search(case.error, answer.err):
+        found.append(f"the error is not like /{case.error}/: {last_line(answer.err)}")
+    if case.rows is not None:
+        found.extend(differences(case.rows, answer.out.splitlines(), case.ordered))
+    if case.warning is not None:
+        times = len(re.findall(case.warning, answer.err))
+        if times != 1:
+            found.append(f"/{case.warning}/ stands {times} times on standard error, not once")
+    return found
+
+
+def differences(expected: list[str], printed: list[str], ordered: bool) -> list[str]:
+    """Lines that are missing and lines that should not be there."""
+    if ordered:
+        return [] if printed == expected else [f"printed {printed[:SHOWN]}, not {expected[:SHOWN]}"]
+    missing, extra = Counter(expected) - Counter(printed), Counter(printed) - Counter(expected)
+    return [*counted("missing", missing), *counted("not expected", extra)]
+
+
+def counted(word: str, lines: Counter[str]) -> list[str]:
+    shown = [f"{word}: {line}" + (f" ({times} times)" if times > 1 else "") for line, times in lines.items()]
+    rest = len(shown) - SHOWN
+    return shown[:SHOWN] + ([f"{word}: {rest} more"] if rest > 0 else [])
+
+
+def line_of(text: str, at: int) -> str:
+    return text[text.rfind("\n", 0, at) + 1 :].split("\n", 1)[0]
+
+
+def last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "nothing on standard error"
