@@ -58,7 +58,7 @@ bench-operator: ## what the operator costs with JOBS=1000,5000 idle jobs: start,
 	@dev/setup cluster
 	cargo build --workspace --locked --bin streamkeeper
 	$(PYTHON) -m dev.bench_operator --jobs $(JOBS)
-crds: ## write crds/ from the Rust types
+crds: ## write crds/ and the copy of the chart from the Rust types
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
 lint: setup ## formatting, clippy, chart
 	cargo fmt --all --check

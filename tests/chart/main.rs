@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod copies;
 #[path = "../support/helm.rs"]
 mod helm;
 mod objects;

@@ -51,6 +51,9 @@ pub fn chart() -> String {
     format!("{}/charts/streamkeeper", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Nothing here sees a cluster, and without one no master key is made. Values that follow win.
+const OWN_KEY: &str = "tls.existingSecret=streamkeeper-keys";
+
 /// The objects that the chart makes with these values (`--set` each).
 pub fn render(values: &[&str]) -> Vec<Value> {
     render_in("streamkeeper-system", values)
@@ -58,8 +61,14 @@ pub fn render(values: &[&str]) -> Vec<Value> {
 
 /// The same, of a release in this namespace.
 pub fn render_in(namespace: &str, values: &[&str]) -> Vec<Value> {
-    let chart = chart();
-    let mut arguments = vec!["template", "streamkeeper", &chart, "--namespace", namespace];
+    rendered(&chart(), namespace, &[], values)
+}
+
+/// The objects that a copy of the chart makes with more arguments of Helm and with these values.
+pub fn rendered(chart: &str, namespace: &str, more: &[&str], values: &[&str]) -> Vec<Value> {
+    let mut arguments = vec!["template", "streamkeeper", chart, "--namespace", namespace];
+    arguments.extend(more);
+    arguments.extend(["--set", OWN_KEY]);
     for value in values {
         arguments.extend(["--set", value]);
     }
@@ -69,7 +78,11 @@ pub fn render_in(namespace: &str, values: &[&str]) -> Vec<Value> {
         "helm template: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let text = String::from_utf8(output.stdout).expect("manifests are text");
+    objects_in(&String::from_utf8(output.stdout).expect("manifests are text"))
+}
+
+/// The objects in rendered manifests.
+pub fn objects_in(text: &str) -> Vec<Value> {
     let documents = text.split("\n---").filter(|document| {
         document
             .lines()
