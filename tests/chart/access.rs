@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     EVERYTHING,
     helm::{of_kind, render},
-    only, operator, variable,
+    only, operator,
 };
 
 /// What the Pod Security Standard "restricted" demands of a pod, all of it.
@@ -16,7 +16,7 @@ fn is_restricted(pod: &Value) {
     }
     for volume in pod["volumes"].as_array().into_iter().flatten() {
         assert!(
-            volume["secret"].is_object(),
+            volume["secret"].is_object() || volume["configMap"].is_object(),
             "it needs no such volume: {volume}"
         );
     }
@@ -185,37 +185,6 @@ fn an_operator_of_some_namespaces_has_a_role_in_each_and_none_for_the_cluster_bu
     ]);
     assert!(of_kind(&without, "ClusterRole").is_empty());
     assert!(of_kind(&without, "ClusterRoleBinding").is_empty());
-}
-
-#[test]
-fn the_master_key_is_made_once_and_mounted_or_is_ones_own() {
-    let name_of = |objects: &[Value]| {
-        let pod = &only(objects, "Deployment")["spec"]["template"]["spec"];
-        pod["volumes"][0]["secret"]["secretName"].clone()
-    };
-    let objects = render(&["tls.enabled=true"]);
-    let secret = only(&objects, "Secret");
-    assert_eq!(secret["metadata"]["name"], name_of(&objects));
-    assert_eq!(
-        secret["metadata"]["annotations"]["helm.sh/resource-policy"],
-        "keep"
-    );
-    // 32 bytes in base64.
-    assert_eq!(secret["data"]["master.key"].as_str().unwrap().len(), 44);
-    let mount = &operator(&objects)["volumeMounts"][0];
-    let folder = mount["mountPath"].as_str().unwrap();
-    assert_eq!(mount["readOnly"], true);
-    let file = format!("{folder}/master.key");
-    assert_eq!(
-        variable(&objects, "STREAMKEEPER_MASTER_KEY_FILE"),
-        Some(file.as_str())
-    );
-    let objects = render(&["tls.enabled=true", "tls.existingSecret=mine"]);
-    assert_eq!(name_of(&objects), "mine");
-    assert!(of_kind(&objects, "Secret").is_empty());
-    let objects = render(&["tls.enabled=false"]);
-    assert!(of_kind(&objects, "Secret").is_empty());
-    assert_eq!(variable(&objects, "STREAMKEEPER_MASTER_KEY_FILE"), None);
 }
 
 #[test]

@@ -8,9 +8,11 @@
 )]
 
 mod access;
+mod cluster;
 mod copies;
 #[path = "../support/helm.rs"]
 mod helm;
+mod keys;
 mod objects;
 mod values;
 

@@ -50,7 +50,8 @@ fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
         ("metrics.service=maybe", "service"),
         ("tls.enabled=maybe", "enabled"),
     ] {
-        let output = helm(&["template", "x", &chart, "--set", value]);
+        let own_key = "tls.existingSecret=keys";
+        let output = helm(&["template", "x", &chart, "--set", own_key, "--set", value]);
         let said = text(&output.stderr);
         assert!(
             !output.status.success() && said.contains(sentence),
@@ -189,6 +190,8 @@ fn the_notes_say_what_to_do_next() {
             "--dry-run=client",
             "--namespace",
             "y",
+            "--set",
+            "tls.existingSecret=keys",
         ];
         let output = helm(&[install.as_slice(), values].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
