@@ -9,7 +9,11 @@ use aws_sdk_s3::{
         ResponseChecksumValidation, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{
+    Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 
 use crate::{StorageConfig, config::StaticCredentials};
 
@@ -75,9 +79,12 @@ fn region(config: &StorageConfig) -> Option<String> {
     config.region.clone().or_else(any)
 }
 
+/// The system's certificates are trusted: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, where these are
+/// set. `HTTPS_PROXY` and `NO_PROXY` lead out of a network that has no other way.
 fn http_client(config: &StorageConfig) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new();
-    // Without TLS the system's certificates, which an image may not have, are not looked for.
+    // Without TLS the system's certificates, which an image may not have, are not looked for. Such a
+    // server is near: no proxy stands between.
     if config
         .endpoint
         .as_ref()
@@ -85,7 +92,13 @@ fn http_client(config: &StorageConfig) -> SharedHttpClient {
     {
         return builder.build_http();
     }
-    builder
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+    builder.build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        connector.tls_provider(tls).build()
+    })
 }

@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod egress;
 mod garbage;
 mod head;
 mod import;
