@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 
 use crate::{
@@ -85,6 +85,9 @@ pub struct RunFlags {
     /// File with the master key before this one, for revisions that were started under it; it need not exist.
     #[arg(long, env = "STREAMKEEPER_PREVIOUS_MASTER_KEY_FILE")]
     pub previous_master_key_file: Option<PathBuf>,
+    /// Whether /metrics is served.
+    #[arg(long, env = "STREAMKEEPER_METRICS", default_value_t = true, action = ArgAction::Set)]
+    pub metrics: bool,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "STREAMKEEPER_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,

@@ -34,15 +34,14 @@ impl Readiness {
 struct Shared {
     readiness: Readiness,
     leadership: Leadership,
-    metrics: Metrics,
 }
 
-/// Serves until `stop`.
+/// Serves until `stop`; without metrics there is no `/metrics`.
 pub async fn serve(
     address: SocketAddr,
     readiness: Readiness,
     leadership: Leadership,
-    metrics: Metrics,
+    metrics: Option<Metrics>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
@@ -51,16 +50,18 @@ pub async fn serve(
         .await
 }
 
-fn routes(readiness: Readiness, leadership: Leadership, metrics: Metrics) -> Router {
-    Router::new()
+fn routes(readiness: Readiness, leadership: Leadership, metrics: Option<Metrics>) -> Router {
+    let health = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
         .with_state(Shared {
             readiness,
             leadership,
-            metrics,
-        })
+        });
+    match metrics {
+        Some(metrics) => health.route("/metrics", get(metrics_text).with_state(metrics)),
+        None => health,
+    }
 }
 
 /// A replica that stands by is ready too: it could take over at once.
@@ -78,13 +79,13 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     }
 }
 
-async fn metrics_text(State(shared): State<Shared>) -> impl IntoResponse {
+async fn metrics_text(State(metrics): State<Metrics>) -> impl IntoResponse {
     (
         [(
             "content-type",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         )],
-        shared.metrics.encode(),
+        metrics.encode(),
     )
 }
 
@@ -114,7 +115,7 @@ mod tests {
         let router = routes(
             readiness.clone(),
             Leadership::without_lease(),
-            Metrics::default(),
+            Some(Metrics::default()),
         );
         assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
         let (status, _, why) = get(&router, "/readyz").await;
@@ -129,7 +130,7 @@ mod tests {
     async fn a_replica_that_stands_by_is_ready_and_says_so() {
         let readiness = Readiness::default();
         readiness.ready();
-        let router = routes(readiness, Leadership::standing_by(), Metrics::default());
+        let router = routes(readiness, Leadership::standing_by(), None);
         let (status, _, what) = get(&router, "/readyz").await;
         assert_eq!(
             (status, what.as_str()),
@@ -142,12 +143,21 @@ mod tests {
         let router = routes(
             Readiness::default(),
             Leadership::without_lease(),
-            Metrics::default(),
+            Some(Metrics::default()),
         );
         let (status, kind, text) = get(&router, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
         assert!(text.contains("streamjob_operator_build_info{"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn metrics_that_are_switched_off_are_not_served_and_probes_are() {
+        let router = routes(Readiness::default(), Leadership::without_lease(), None);
+        assert_eq!(get(&router, "/healthz").await.0, StatusCode::OK);
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     }
 }

@@ -219,7 +219,7 @@ async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
         flags.listen,
         readiness.clone(),
         leadership.clone(),
-        metrics.clone(),
+        flags.metrics.then(|| metrics.clone()),
         ended.clone(),
     );
     let signals = async {

@@ -83,7 +83,7 @@ fn a_network_policy_lets_the_operator_reach_what_it_needs() {
     assert_eq!(ports(""), with(&[]));
     assert_eq!(ports("http://s3.storage.svc:8333"), with(&[8333]));
     assert_eq!(ports("http://s3.storage.svc"), with(&[80]));
-    assert_eq!(ports("https://s3.storage.svc/x"), with(&[]));
+    assert_eq!(ports("https://s3.storage.svc/"), with(&[]));
 }
 
 #[test]

@@ -10,17 +10,22 @@
 mod access;
 mod cluster;
 mod copies;
+mod gitops;
 #[path = "../support/helm.rs"]
 mod helm;
 mod keys;
+mod metrics;
+mod names;
 mod objects;
+mod pods;
+mod storage;
 mod values;
 
 use helm::of_kind;
 use serde_json::Value;
 
 /// Values that touch every branch of every template.
-const EVERYTHING: [&str; 23] = [
+const EVERYTHING: [&str; 34] = [
     "image.repository=registry.example.com/operator",
     "image.tag=v1",
     "image.pullSecrets[0]=registry",
@@ -44,6 +49,17 @@ const EVERYTHING: [&str; 23] = [
     "tls.enabled=true",
     "crds.install=true",
     "metrics.service=true",
+    "metrics.serviceMonitor.enabled=true",
+    "metrics.serviceMonitor.interval=30s",
+    "metrics.podMonitor.enabled=true",
+    "metrics.podMonitor.interval=1m",
+    "metrics.podMonitor.labels.release=prometheus",
+    "nameOverride=ops",
+    "commonLabels.cost=42x",
+    "extraEnv[0].name=NO_PROXY",
+    "extraEnv[0].value=.svc",
+    "podSecurityContext.fsGroup=2000",
+    "serviceAccount.name=keeper",
 ];
 
 fn text(bytes: &[u8]) -> String {

@@ -39,6 +39,21 @@ fn a_value_that_does_not_exist_or_makes_no_sense_is_refused() {
         ),
         ("operator.leaderElection.leaseDuration=2s", "leaseDuration"),
         ("storage.s3.uri=bucket/prefix", "uri"),
+        ("storage.s3.caBundle.name=x", "caBundle"),
+        ("nameOverride=Ops", "nameOverride"),
+        ("fullnameOverride=a.b", "fullnameOverride"),
+        ("commonLabels.count.deep=1", "commonLabels"),
+        ("extraEnv[0].value=x", "extraEnv"),
+        ("extraEnv[0].name=A B", "extraEnv"),
+        ("image.digest=v1", "digest"),
+        ("runtime.image=a@b", "runtime/image"),
+        ("operator.resources.limits.memory=512m", "write 512Mi"),
+        ("podSecurityContext.runAsUser=0", "runAsUser"),
+        ("podSecurityContext.user=1", "podSecurityContext"),
+        ("securityContext.capabilities.drop=ALL", "drop"),
+        ("serviceAccount.automount=false", "serviceAccount"),
+        ("metrics.serviceMonitor.interval=often", "interval"),
+        ("metrics.podMonitor.selector=x", "podMonitor"),
         ("operator.nodeLostTimeout=soon", "nodeLostTimeout"),
         ("operator.nodeLostTimeout=0s", "nodeLostTimeout"),
         ("operator.resources.limits.memory=lots", "memory"),
@@ -112,6 +127,9 @@ fn described(text: &str) -> Vec<(Vec<&str>, String)> {
     found
 }
 
+/// Parts of a pod, which Kubernetes describes.
+const FOREIGN: [&str; 2] = ["affinity", "ecurityContext"];
+
 /// Every object of ours names all of its fields.
 fn knows(schema: &Value, values: &Value, path: &str) {
     let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else {
@@ -130,7 +148,7 @@ fn knows(schema: &Value, values: &Value, path: &str) {
     }
     for name in known.keys().filter(|name| *name != "global") {
         assert!(
-            values.contains_key(name) || path.contains("affinity"),
+            values.contains_key(name) || FOREIGN.iter().any(|part| path.contains(part)),
             "{path}.{name}: in the schema, but not described"
         );
     }
@@ -172,8 +190,9 @@ fn every_variable_is_one_that_the_operator_knows() {
     let known = include_str!("../../src/config.rs").to_owned() + include_str!("../../src/main.rs");
     for variable in operator(&render(&EVERYTHING))["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
-        if name.starts_with("MIMALLOC_") {
-            continue; // the allocator's
+        // The allocator's, and those of whoever installs.
+        if name.starts_with("MIMALLOC_") || name == "NO_PROXY" {
+            continue;
         }
         assert!(known.contains(&format!("\"{name}\"")), "{name}");
     }

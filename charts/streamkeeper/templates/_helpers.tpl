@@ -1,5 +1,12 @@
+{{- /* Name of the release's objects. A release name by itself, as it always was; nameOverride is added to it. */}}
 {{- define "streamkeeper.name" -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Release.Name -}}
+{{- with .Values.nameOverride -}}
+{{- if not (contains . $name) -}}
+{{- $name = printf "%s-%s" $name . -}}
+{{- end -}}
+{{- end -}}
+{{- .Values.fullnameOverride | default $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- /* Of what has no namespace: releases of one name in two namespaces must not meet. The colon is in no name of either, so no two pairs read the same. */}}
@@ -8,11 +15,19 @@
 {{- end -}}
 
 {{- define "streamkeeper.labels" -}}
-app.kubernetes.io/name: streamkeeper
-app.kubernetes.io/component: operator
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: streamkeeper
+{{- include "streamkeeper.labelsOf" (list . "operator" dict) -}}
+{{- end -}}
+
+{{- /* Labels of a component, with more of one's own: these win over commonLabels, and the chart's own win over both. */}}
+{{- define "streamkeeper.labelsOf" -}}
+{{- $root := first . -}}
+{{- $own := dict
+  "app.kubernetes.io/name" "streamkeeper"
+  "app.kubernetes.io/component" (index . 1)
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "app.kubernetes.io/part-of" "streamkeeper" -}}
+{{- toYaml (merge $own (index . 2 | default dict) ($root.Values.commonLabels | default dict)) -}}
 {{- end -}}
 
 {{- define "streamkeeper.selector" -}}
@@ -21,16 +36,70 @@ app.kubernetes.io/component: operator
 streamkeeper.dev/release: {{ include "streamkeeper.name" . }}
 {{- end -}}
 
-{{- /* What the Pod Security Standard "restricted" demands. */}}
+{{- define "streamkeeper.serviceAccount" -}}
+{{- if or .Values.serviceAccount.create .Values.serviceAccount.name -}}
+{{- .Values.serviceAccount.name | default (include "streamkeeper.name" .) -}}
+{{- else -}}
+{{- fail "serviceAccount.create is false and serviceAccount.name is empty: name the ServiceAccount that is there, or let the chart create one" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "streamkeeper.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Where pods of the release run, and with which pull secrets: the operator's and that of `helm test`. */}}
+{{- define "streamkeeper.placement" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.operator }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* OpenShift gives pods user and groups from the range of their namespace, and refuses others. */}}
+{{- define "streamkeeper.onOpenShift" -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- /* What is null is left to the platform, and so are the ids of the images where the platform has its own. */}}
 {{- define "streamkeeper.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
+{{- $kept := dict -}}
+{{- range $name, $value := .Values.podSecurityContext -}}
+{{- $isId := has $name (list "runAsUser" "runAsGroup" "fsGroup") -}}
+{{- if kindIs "invalid" $value -}}
+{{- else if not $isId -}}
+{{- $_ := set $kept $name $value -}}
+{{- else if not (and (eq (int64 $value) 65532) (include "streamkeeper.onOpenShift" $)) -}}
+{{- $_ := set $kept $name (int64 $value) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $kept -}}
 {{- end -}}
 
 {{- define "streamkeeper.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- toYaml .Values.securityContext -}}
 {{- end -}}
