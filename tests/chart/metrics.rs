@@ -21,7 +21,9 @@ fn metrics_that_are_switched_off_are_neither_served_nor_reached() {
     let chart = chart();
     for value in ["metrics.enabled=false", "metrics.service=false"] {
         let monitor = "metrics.serviceMonitor.enabled=true";
-        let output = helm(&["template", "x", &chart, "--set", value, "--set", monitor]);
+        let own_key = "tls.existingSecret=keys";
+        let values = ["--set", own_key, "--set", value, "--set", monitor];
+        let output = helm(&[&["template", "x", &chart] as &[&str], &values].concat());
         let said = text(&output.stderr);
         assert!(
             !output.status.success() && said.contains("needs metrics."),

@@ -98,6 +98,8 @@ fn a_service_account_that_is_there_serves_the_operator_and_its_test() {
         "x",
         &chart,
         "--set",
+        "tls.existingSecret=keys",
+        "--set",
         "serviceAccount.create=false",
     ];
     let output = helm(&unnamed);
