@@ -1,16 +1,18 @@
 //! A local directory as a store: for a single process without S3, and for tests.
 //!
-//! An object is a file, its version a hash of its content; writes go to a temporary file that is
+//! An object is a file, its version a hash of its content; in a listing, which reads no content, the
+//! version is length, time of change and identity of the file. Writes go to a temporary file that is
 //! renamed. A conditional write happens under an exclusive lock of a file beside the object, which
 //! the kernel gives back when its holder dies. That is right for processes of one machine; a
 //! network file system may not keep the promise.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -83,7 +85,12 @@ impl DirStore {
 
     fn read(&self, key: &str) -> Result<Object, StorageError> {
         let path = self.file("GetObject", key)?;
-        let bytes = fs::read(path).map_err(|error| self.failed("GetObject", key, &error))?;
+        let failed = |error: io::Error| self.failed("GetObject", key, &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        self.unchanged(key, &version(&before).map_err(failed)?, &file)?;
         let etag = etag(&bytes);
         Ok(Object {
             bytes: bytes.into(),
@@ -91,10 +98,31 @@ impl DirStore {
         })
     }
 
-    fn read_range(&self, key: &str, range: &Range<u64>) -> Result<Bytes, StorageError> {
+    /// Refuses a file that is not of this version.
+    fn unchanged(&self, key: &str, wanted: &str, file: &File) -> Result<(), StorageError> {
+        let now = file.metadata().and_then(|now| version(&now));
+        let now = now.map_err(|error| self.failed("GetObject", key, &error))?;
+        if now == wanted {
+            return Ok(());
+        }
+        let (action, at) = ("GetObject", self.at(key));
+        Err(StorageError::Precondition { action, at })
+    }
+
+    /// Reads a part of a file, of this version if one is given. The version is looked at before and
+    /// after the bytes are read: a change in between leaves no bytes of two versions.
+    fn read_range(
+        &self,
+        key: &str,
+        wanted: Option<&str>,
+        range: &Range<u64>,
+    ) -> Result<Bytes, StorageError> {
         let path = self.file("GetObject", key)?;
         let failed = |error: io::Error| self.failed("GetObject", key, &error);
         let mut file = File::open(path).map_err(failed)?;
+        if let Some(wanted) = wanted {
+            self.unchanged(key, wanted, &file)?;
+        }
         let size = file.metadata().map_err(failed)?.len();
         let length = range
             .end
@@ -105,7 +133,11 @@ impl DirStore {
         };
         let mut bytes = vec![0; length];
         file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-        file.read_exact(&mut bytes).map_err(failed)?;
+        let read = file.read_exact(&mut bytes);
+        if let Some(wanted) = wanted {
+            self.unchanged(key, wanted, &file)?;
+        }
+        read.map_err(failed)?;
         Ok(bytes.into())
     }
 
@@ -191,14 +223,33 @@ impl DirStore {
         } else {
             self.file(action, folder)?
         };
-        let mut found = Vec::new();
-        self.walk(&start, prefix, &mut found)
-            .map_err(|error| self.failed(action, prefix, &error))?;
+        let failed = |error: io::Error| self.failed(action, prefix, &error);
+        let mut walk = Walk {
+            root: &self.root,
+            real_root: fs::canonicalize(&self.root).map_err(failed)?,
+            prefix,
+            above: Vec::new(),
+            found: Vec::new(),
+        };
+        walk.folder(&start).map_err(failed)?;
+        let mut found = walk.found;
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
+}
 
-    fn walk(&self, folder: &Path, prefix: &str, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
+/// A listing in progress.
+struct Walk<'a> {
+    root: &'a Path,
+    real_root: PathBuf,
+    prefix: &'a str,
+    /// Device and inode of the folders that are open: a link back to one of them is a loop.
+    above: Vec<(u64, u64)>,
+    found: Vec<ObjectMeta>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error)
@@ -211,9 +262,14 @@ impl DirStore {
             }
             Err(error) => return Err(error),
         };
+        // It may vanish as well.
+        let Ok(here) = fs::metadata(folder) else {
+            return Ok(());
+        };
+        self.above.push(identity(&here));
         for entry in entries {
             let path = entry?.path();
-            let Some(key) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else {
+            let Some(key) = path.strip_prefix(self.root).ok().and_then(Path::to_str) else {
                 continue;
             };
             if key
@@ -227,25 +283,67 @@ impl DirStore {
             let Ok(metadata) = fs::metadata(&path) else {
                 continue;
             };
+            let listed = key.starts_with(self.prefix);
             if metadata.is_dir() {
-                if key.starts_with(prefix) || prefix.starts_with(key) {
-                    self.walk(&path, prefix, found)?;
+                if (listed || self.prefix.starts_with(key)) && !self.is_elsewhere(&path, &metadata)
+                {
+                    self.folder(&path)?;
                 }
-            } else if key.starts_with(prefix) {
-                let modified = metadata
-                    .modified()?
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                found.push(ObjectMeta {
+            // A pipe or a device is no object, and reading one may never end.
+            } else if metadata.is_file() && listed {
+                let modified = since_epoch(&metadata)?.as_millis();
+                self.found.push(ObjectMeta {
                     key: key.to_owned(),
                     size: metadata.len(),
-                    etag: format!("\"{}-{}\"", metadata.len(), modified.as_nanos()),
-                    modified_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+                    etag: version(&metadata)?,
+                    modified_ms: i64::try_from(modified).unwrap_or(i64::MAX),
                 });
             }
         }
+        self.above.pop();
         Ok(())
     }
+
+    /// Whether the files of a folder are listed under another name: the folder is one that is open
+    /// already, reached by a link, or a link to one that this listing comes to by itself. Names that start with
+    /// `.` or `_` do not count as such: tables leave them out.
+    fn is_elsewhere(&self, path: &Path, metadata: &Metadata) -> bool {
+        if self.above.contains(&identity(metadata)) {
+            return true;
+        }
+        if !path.is_symlink() {
+            return false;
+        }
+        let real = fs::canonicalize(path).ok();
+        let below = real
+            .as_deref()
+            .and_then(|real| real.strip_prefix(&self.real_root).ok())
+            .and_then(Path::to_str);
+        below.is_some_and(|key| {
+            key.starts_with(self.prefix) && !key.split('/').any(|part| part.starts_with(['.', '_']))
+        })
+    }
+}
+
+/// Device and inode of a file or folder.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn since_epoch(metadata: &Metadata) -> io::Result<Duration> {
+    let modified = metadata.modified()?;
+    Ok(modified.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// The version of a file by what is known without reading it. What stands behind the semicolon, the
+/// file's identity, may differ after the folder was mounted anew; what stands before it does not.
+fn version(metadata: &Metadata) -> io::Result<String> {
+    let (device, inode) = identity(metadata);
+    let changed = since_epoch(metadata)?.as_nanos();
+    Ok(format!(
+        "\"{}-{changed};{device:x}-{inode:x}\"",
+        metadata.len()
+    ))
 }
 
 /// Writes a temporary file, makes it durable, and gives it its name in one step.
@@ -292,7 +390,19 @@ impl ObjectStore for DirStore {
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
         let (store, key) = (self.clone(), key.to_owned());
-        Box::pin(blocking(move || store.read_range(&key, &range)))
+        Box::pin(blocking(move || store.read_range(&key, None, &range)))
+    }
+
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        let (store, key, version) = (self.clone(), key.to_owned(), version.to_owned());
+        Box::pin(blocking(move || {
+            store.read_range(&key, Some(&version), &range)
+        }))
     }
 
     fn put<'a>(

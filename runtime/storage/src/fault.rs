@@ -15,7 +15,7 @@ use crate::{Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFutur
 pub enum Action {
     /// [`ObjectStore::get`].
     Get,
-    /// [`ObjectStore::get_range`].
+    /// [`ObjectStore::get_range`] and [`ObjectStore::get_range_of`].
     GetRange,
     /// [`ObjectStore::put`].
     Put,
@@ -306,6 +306,16 @@ impl<S: ObjectStore> ObjectStore for FaultStore<S> {
             None,
             self.inner.get_range(key, range),
         ))
+    }
+
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        let work = self.inner.get_range_of(key, version, range);
+        Box::pin(self.run(Action::GetRange, key, None, work))
     }
 
     fn put<'a>(

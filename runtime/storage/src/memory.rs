@@ -116,6 +116,24 @@ impl ObjectStore for MemoryStore {
         })
     }
 
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        Box::pin(async move {
+            let action = "GetObject";
+            let objects = self.lock();
+            let (bytes, now) = found(&objects, action, key)?;
+            if etag(*now) != version {
+                let at = at(key);
+                return Err(StorageError::Precondition { action, at });
+            }
+            slice(bytes, &range).ok_or_else(|| outside(&range, bytes.len() as u64, at(key)))
+        })
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a str,

@@ -48,6 +48,15 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Reads a part of an object.
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes>;
 
+    /// Reads a part of an object if the object still has the version that [`ObjectStore::list`]
+    /// gave; [`StorageError::Precondition`] when it was replaced or changed since.
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes>;
+
     /// Writes an object and answers its version. A conditional write is tried once: a lost answer is [`StorageError::Unknown`], never retried blindly.
     fn put<'a>(
         &'a self,
@@ -80,7 +89,7 @@ pub enum StorageError {
         /// `s3://bucket/key`.
         at: String,
     },
-    /// The condition of a write did not hold (412).
+    /// The condition of a write or of a read did not hold (412).
     #[error("{action} {at}: the object was changed by somebody else")]
     Precondition {
         /// S3 action.
@@ -163,6 +172,15 @@ impl<S: ObjectStore + ?Sized> ObjectStore for std::sync::Arc<S> {
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
         (**self).get_range(key, range)
+    }
+
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        (**self).get_range_of(key, version, range)
     }
 
     fn put<'a>(

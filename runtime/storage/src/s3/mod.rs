@@ -87,7 +87,12 @@ impl S3Store {
         }
     }
 
-    async fn read(&self, key: &str, range: Option<&Range<u64>>) -> Result<Object, StorageError> {
+    async fn read(
+        &self,
+        key: &str,
+        range: Option<&Range<u64>>,
+        version: Option<&str>,
+    ) -> Result<Object, StorageError> {
         let attempt = self.attempt("GetObject", key);
         let mut request = self
             .client()
@@ -104,11 +109,20 @@ impl S3Store {
             }
             request = request.range(format!("bytes={}-{}", range.start, range.end - 1));
         }
+        if let Some(version) = version {
+            request = request.if_match(version);
+        }
         let answer = request
             .send()
             .await
             .map_err(|error| attempt.failed(&error))?;
         let etag = answer.e_tag.unwrap_or_default();
+        // A server that does not know the condition still says what it read.
+        let bare = |etag: &str| etag.trim_matches('"').to_owned();
+        if version.is_some_and(|wanted| !etag.is_empty() && bare(wanted) != bare(&etag)) {
+            let (action, at) = (attempt.action, attempt.at());
+            return Err(StorageError::Precondition { action, at });
+        }
         let body = answer
             .body
             .collect()
@@ -217,12 +231,25 @@ fn once(
 
 impl ObjectStore for S3Store {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
-        Box::pin(self.read(key, None))
+        Box::pin(self.read(key, None, None))
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
         Box::pin(async move {
-            self.read(key, Some(&range))
+            self.read(key, Some(&range), None)
+                .await
+                .map(|object| object.bytes)
+        })
+    }
+
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        Box::pin(async move {
+            self.read(key, Some(&range), Some(version))
                 .await
                 .map(|object| object.bytes)
         })

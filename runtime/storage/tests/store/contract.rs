@@ -104,6 +104,48 @@ async fn a_range_is_exactly_what_was_asked_for_or_an_error() {
 }
 
 #[tokio::test]
+async fn a_range_of_a_version_is_never_of_another_one() {
+    for (store, prefix, _keep) in stores("versions") {
+        let key = format!("{prefix}/object");
+        let put = |bytes: &'static str| {
+            let (store, key) = (store.clone(), key.clone());
+            async move {
+                store
+                    .put(&key, bytes.into(), Condition::Always)
+                    .await
+                    .unwrap()
+            }
+        };
+        put("0123456789").await;
+        let listed = store.list(&key).await.unwrap();
+        let version = &listed[0].etag;
+        for range in [2..5, 0..10, 4..4] {
+            let read = store.get_range_of(&key, version, range.clone()).await;
+            let (from, to) = (range.start as usize, range.end as usize);
+            assert_eq!(read.unwrap(), "0123456789"[from..to], "{range:?}");
+        }
+        let outside = store.get_range_of(&key, version, 8..11).await;
+        assert!(
+            matches!(outside, Err(StorageError::Invalid { .. })),
+            "{outside:?}"
+        );
+        // As long as the version before.
+        put("9876543210").await;
+        let read = store.get_range_of(&key, version, 2..5).await;
+        assert!(
+            matches!(read, Err(StorageError::Precondition { .. })),
+            "{}: {read:?}",
+            store.describe()
+        );
+        store.delete(&key).await.unwrap();
+        assert!(matches!(
+            store.get_range_of(&key, version, 0..1).await,
+            Err(StorageError::NotFound { .. })
+        ));
+    }
+}
+
+#[tokio::test]
 async fn a_conditional_write_happens_only_under_its_condition() {
     for (store, prefix, _keep) in stores("conditions") {
         let key = format!("{prefix}/head");
@@ -215,6 +257,15 @@ impl ObjectStore for Careless {
         self.0.get_range(key, range)
     }
 
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: std::ops::Range<u64>,
+    ) -> streamkeeper_storage::StoreFuture<'a, Bytes> {
+        self.0.get_range_of(key, version, range)
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a str,
@@ -313,6 +364,7 @@ async fn a_directory_never_serves_what_is_outside_it() {
         let answers = [
             store.get(key).await.map(drop),
             store.get_range(key, 0..1).await.map(drop),
+            store.get_range_of(key, "\"1-1\"", 0..1).await.map(drop),
             store
                 .put(key, Bytes::new(), Condition::Always)
                 .await
@@ -361,4 +413,92 @@ async fn a_directory_that_is_not_there_can_be_written_to_but_not_listed() {
         store.get("deep/a/b").await,
         Err(StorageError::NotFound { .. })
     ));
+}
+
+/// Keys of everything below a directory.
+async fn keys_of(dir: &std::path::Path, prefix: &str) -> Vec<String> {
+    let listed = DirStore::new(dir).list(prefix).await.unwrap();
+    listed.into_iter().map(|entry| entry.key).collect()
+}
+
+#[tokio::test]
+async fn links_in_a_directory_show_every_file_once_and_never_loop() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for file in ["in/a/1", "in/b/2", "in/_v1/3", "outside/4"] {
+        std::fs::create_dir_all(at(file).parent().unwrap()).unwrap();
+        std::fs::write(at(file), file).unwrap();
+    }
+    // Loops: to the folder itself, to the one above the listed one, to one another.
+    symlink(".", at("in/self")).unwrap();
+    symlink("..", at("in/up")).unwrap();
+    symlink("../b", at("in/a/to-b")).unwrap();
+    symlink("../a", at("in/b/to-a")).unwrap();
+    // The only way to what is outside or hidden is a link.
+    symlink("../outside", at("in/linked")).unwrap();
+    symlink("_v1", at("in/current")).unwrap();
+    // A link to a file is a file.
+    symlink("a/1", at("in/same")).unwrap();
+    let input: &std::path::Path = &at("in");
+    let mut expected = vec![
+        "_v1/3",
+        "a/1",
+        "b/2",
+        "current/3",
+        "linked/4",
+        "same",
+        "up/outside/4",
+    ];
+    assert_eq!(keys_of(input, "").await, expected);
+    // Seen from above, `up` and `linked` lead to what is listed anyway.
+    expected.truncate(4);
+    expected.push("same");
+    let mut expected: Vec<_> = expected.iter().map(|key| format!("in/{key}")).collect();
+    expected.push("outside/4".to_owned());
+    assert_eq!(keys_of(dir.path(), "").await, expected);
+    assert_eq!(keys_of(input, "self").await, [] as [&str; 0]);
+    assert_eq!(
+        keys_of(input, "a/to-b/").await,
+        ["a/to-b/2", "a/to-b/to-a/1"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    assert_eq!(keys_of(dir.path(), "").await, ["file"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_replaced_or_written_on_is_another_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let store = DirStore::new(dir.path());
+    std::fs::write(&path, "0123").unwrap();
+    let former = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let version = store.list("").await.unwrap()[0].etag.clone();
+    let read = async || store.get_range_of("file", &version, 0..2).await;
+    assert_eq!(read().await.unwrap(), "01");
+    // The same length and the same time, but another file.
+    std::fs::write(dir.path().join("new"), "9876").unwrap();
+    let new = std::fs::File::options()
+        .write(true)
+        .open(dir.path().join("new"));
+    new.unwrap().set_modified(former).unwrap();
+    std::fs::rename(dir.path().join("new"), &path).unwrap();
+    assert!(matches!(
+        read().await,
+        Err(StorageError::Precondition { .. })
+    ));
+    // The same file, longer.
+    let version = store.list("").await.unwrap()[0].etag.clone();
+    std::fs::write(&path, "98765").unwrap();
+    let read = store.get_range_of("file", &version, 0..2).await;
+    assert!(
+        matches!(read, Err(StorageError::Precondition { .. })),
+        "{read:?}"
+    );
 }
