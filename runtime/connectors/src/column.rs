@@ -64,6 +64,8 @@ pub(crate) struct Column {
     valid: Vec<bool>,
     nulls: bool,
     field: Field,
+    /// The value of the row being appended was cut, or is NULL because it does not fit.
+    misfit: bool,
 }
 
 /// Runs `$body` with `$vector` bound to the vector of values, whatever its type.
@@ -143,11 +145,16 @@ impl Column {
             valid: Vec::new(),
             nulls: false,
             field: field.clone(),
+            misfit: false,
         })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.field.name
+    }
+
+    pub(crate) fn data(&self) -> &DataType {
+        &self.field.ty.data
     }
 
     pub(crate) fn is_text(&self) -> bool {
@@ -160,6 +167,7 @@ impl Column {
 
     /// Takes rows back until `rows` are left.
     pub(crate) fn truncate(&mut self, rows: usize) {
+        self.misfit = false;
         self.valid.truncate(rows);
         each_vector!(&mut self.values, vector => vector.truncate(rows));
         if let Values::Text { ends, bytes } | Values::Bytes { ends, bytes } = &mut self.values {
@@ -171,7 +179,6 @@ impl Column {
         let example = match self.field.ty.data {
             DataType::Date => " like 2013-01-01",
             DataType::Time => " like 05:00:00",
-            DataType::Timestamp { .. } | DataType::TimestampLtz { .. } => " in the format's style",
             _ => "",
         };
         format!(
@@ -197,6 +204,13 @@ impl Column {
         Ok(())
     }
 
+    /// Appends NULL for a value that the column cannot hold, and counts it.
+    pub(crate) fn push_misfit(&mut self) -> Result<(), String> {
+        self.push_null()?;
+        self.misfit = true;
+        Ok(())
+    }
+
     pub(crate) fn push_boolean(&mut self, value: bool) -> Result<(), String> {
         match &mut self.values {
             Values::Boolean(values) => {
@@ -210,11 +224,14 @@ impl Column {
 
     /// Appends a JSON number, given as it is written. INT and BIGINT cut a fraction off.
     pub(crate) fn push_number(&mut self, text: &str) -> Result<(), String> {
-        let whole = |text: &str| -> Option<i64> {
+        let mut cut = false;
+        let mut whole = |text: &str| -> Option<i64> {
             if let Ok(value) = text.parse() {
                 return Some(value);
             }
-            let value = text.parse::<f64>().ok()?.trunc();
+            let number = text.parse::<f64>().ok()?;
+            let value = number.trunc();
+            cut = value.total_cmp(&number).is_ne();
             // 2⁶³ itself is the first double that does not fit.
             #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
             (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
@@ -232,6 +249,7 @@ impl Column {
             },
             _ => return self.push_text(text, TimestampStyle::Sql),
         }
+        self.misfit = cut;
         self.valid.push(true);
         Ok(())
     }
@@ -260,7 +278,7 @@ impl Column {
                     Some(())
                 }
                 Err(DecimalError::Overflow) => {
-                    return self.push_null().map_err(|_| self.wrong(text));
+                    return self.push_misfit().map_err(|_| self.wrong(text));
                 }
                 Err(DecimalError::Malformed) => None,
             },
@@ -387,6 +405,8 @@ pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
     schema: Arc<arrow_schema::Schema>,
     length: usize,
+    /// Values of kept rows that were cut, or are NULL because they do not fit their column.
+    misfits: u64,
 }
 
 impl Rows {
@@ -401,6 +421,7 @@ impl Rows {
             columns,
             schema: arrow_schema(schema),
             length: 0,
+            misfits: 0,
         })
     }
 
@@ -411,6 +432,14 @@ impl Rows {
     /// Keeps the row that was just appended to every column.
     pub(crate) fn commit_row(&mut self) {
         self.length += 1;
+        for column in &mut self.columns {
+            self.misfits += u64::from(std::mem::take(&mut column.misfit));
+        }
+    }
+
+    /// Takes the number of values that were cut, or are NULL because they do not fit.
+    pub(crate) fn take_misfits(&mut self) -> u64 {
+        std::mem::take(&mut self.misfits)
     }
 
     /// Takes back what was appended of a row.

@@ -140,6 +140,12 @@ pub fn open_source(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
     }
 }
 
+/// Values that all sources of this process read so far and that were cut, or are NULL because they
+/// do not fit their column.
+pub fn misfit_values() -> u64 {
+    filesystem::misfit_values()
+}
+
 /// Opens a sink in one subtask.
 pub fn open_sink(context: SinkContext) -> Result<Box<dyn Sink>, ConnectorError> {
     match context.table.connector.as_str() {

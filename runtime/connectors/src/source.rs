@@ -97,4 +97,9 @@ pub trait Source: Send {
     fn skipped_records(&self) -> u64 {
         0
     }
+
+    /// Values so far that were cut, or are NULL because they do not fit their column, as Flink has it.
+    fn misfit_values(&self) -> u64 {
+        0
+    }
 }

@@ -5,15 +5,19 @@
 //!
 //! * [`options`]: the table's options.
 //! * [`position`]: what is known of an object, as state.
+//! * [`compression`]: how objects are compressed, and gzip.
 //! * [`listing`]: which objects belong to the table.
 //! * [`stream`]: bytes of an object to rows, in one thread.
+//! * [`notices`]: what the author of a table should know, said once.
 //! * [`reader`]: the task that lists, fetches and decodes ahead.
 //! * [`source`]: the source in its slot.
 //! * [`sink`]: staged files.
 //! * [`commit`]: puts staged files in place.
 
 mod commit;
+mod compression;
 mod listing;
+mod notices;
 mod options;
 mod position;
 mod reader;
@@ -25,7 +29,7 @@ mod tests;
 
 pub(crate) use commit::open as open_committer;
 pub(crate) use sink::open as open_sink;
-pub(crate) use source::open as open_source;
+pub(crate) use source::{misfit_values, open as open_source};
 
 use std::sync::Arc;
 

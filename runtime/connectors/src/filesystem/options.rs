@@ -29,6 +29,9 @@ pub(super) struct FileOptions {
 impl FileOptions {
     pub(super) fn parse(options: Options<'_>, table_use: TableUse) -> Result<Self, ConnectorError> {
         refuse_foreign(options)?;
+        if table_use == TableUse::Source {
+            refuse_wildcards(options)?;
+        }
         let path = normal_path(options)?;
         let format = Format::parse(options, table_use)?;
         let mut known = vec![PATH, FORMAT, MONITOR, PATTERN];
@@ -94,6 +97,53 @@ fn normal_path(options: Options<'_>) -> Result<String, ConnectorError> {
     }
 }
 
+/// A path is an object or what is below it. `*` and `?` would be part of its name, as in Flink, but a
+/// user who writes them means a pattern.
+fn refuse_wildcards(options: Options<'_>) -> Result<(), ConnectorError> {
+    let path = options.text(PATH).unwrap_or_default().trim();
+    let Some(wildcard) = path.find(['*', '?']) else {
+        return Ok(());
+    };
+    let folder = path[..wildcard].rfind('/').map_or(0, |slash| slash + 1);
+    let (folder, pattern) = (&path[..folder], glob_to_regex(path));
+    let advice = if options.has(PATTERN) {
+        format!("leave it out of the path, and write it into '{PATTERN}'")
+    } else {
+        format!("write '{PATH}' = '{folder}', '{PATTERN}' = '{pattern}'")
+    };
+    let sign = &path[wildcard..=wildcard];
+    Err(options.wrong(
+        PATH,
+        format_args!("'{sign}' is not a wildcard here; {advice}"),
+    ))
+}
+
+/// A regular expression for the absolute path of what a glob means.
+fn glob_to_regex(path: &str) -> String {
+    let path = match path.split_once("://") {
+        Some(("file", rest)) => rest,
+        Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
+        None => path.strip_prefix("file:").unwrap_or(path),
+    };
+    let mut regex = String::new();
+    let mut rest = path.chars().peekable();
+    while let Some(sign) = rest.next() {
+        match sign {
+            '*' if rest.next_if_eq(&'*').is_some() => regex.push_str(".*"),
+            '*' => regex.push_str("[^/]*"),
+            '?' => regex.push_str("[^/]"),
+            // The name of a variable is no pattern.
+            '$' if rest.peek() == Some(&'{') => {
+                regex.push('$');
+                regex.extend(rest.by_ref().take_while(|sign| *sign != '}'));
+                regex.push('}');
+            }
+            sign => regex.push_str(&regex::escape(sign.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    regex
+}
+
 /// Options of Flink's connector that mean nothing here, each with the reason.
 fn refuse_foreign(options: Options<'_>) -> Result<(), ConnectorError> {
     crate::refuse_sink_parallelism(options)?;
@@ -128,4 +178,73 @@ fn refuse_foreign(options: Options<'_>) -> Result<(), ConnectorError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use streamkeeper_protocol::types::DataType;
+
+    use super::*;
+    use crate::testing::table;
+
+    fn parse(options: &[(&str, &str)]) -> Result<FileOptions, ConnectorError> {
+        let mut all = vec![("format", "json")];
+        all.extend(options);
+        let table = table("filesystem", &[("id", DataType::Int)], &all);
+        FileOptions::parse(Options::new(&table), TableUse::Source)
+    }
+
+    #[test]
+    fn a_wildcard_in_a_path_is_answered_with_options_that_work() {
+        for (path, reads, leaves) in [
+            (
+                "s3://b/in/*.json",
+                &["/in/a.json"][..],
+                &["/in/a.csv", "/in/x/a.json"][..],
+            ),
+            (
+                "s3a://b/in/2024-*/part-?.json",
+                &["/in/2024-01/part-1.json"][..],
+                &["/in/2024-01/part-12.json"][..],
+            ),
+            (
+                "/data/**/a.json",
+                &["/data/x/y/a.json"][..],
+                &["/data/x/y/b.json"][..],
+            ),
+            ("file:///data/a*", &["/data/abc"][..], &["/data/b"][..]),
+            ("file:/data/a+b*", &["/data/a+b"][..], &["/data/aab"][..]),
+        ] {
+            let error = parse(&[("path", path)]).unwrap_err().to_string();
+            let advice = error.split_once("write 'path' = '").unwrap().1;
+            let (folder, rest) = advice.split_once("', '").unwrap();
+            let (option, pattern) = rest.split_once("' = '").unwrap();
+            let pattern = pattern.strip_suffix('\'').unwrap();
+            let options = parse(&[("path", folder), (option, pattern)]).unwrap();
+            let pattern = options.pattern.unwrap();
+            assert!(reads.iter().all(|key| pattern.is_match(key)), "{error}");
+            assert!(!leaves.iter().any(|key| pattern.is_match(key)), "{error}");
+            assert!(
+                reads
+                    .iter()
+                    .all(|key| key.starts_with(FileOptions::absolute_path(
+                        &parse(&[("path", folder)]).unwrap()
+                    ))),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn variables_stay_variables_in_the_pattern() {
+        let error = parse(&[("path", "${IN}/x.y/*.json")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("'path' = '${IN}/x.y/'"), "{error}");
+        assert!(error.contains(r"= '${IN}/x\.y/[^/]*\.json'"), "{error}");
+        let error = parse(&[("path", "/in/*"), (PATTERN, "a")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("leave it out of the path"), "{error}");
+    }
 }

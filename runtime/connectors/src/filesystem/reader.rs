@@ -14,6 +14,7 @@ use streamkeeper_storage::{ObjectMeta, ObjectStore, StorageError};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    compression,
     listing::Place,
     options::FileOptions,
     position::Position,
@@ -96,9 +97,37 @@ where
     action().await
 }
 
-/// A version without the quotes that some answers put around it.
+/// A version without the quotes that some answers put around it, and without what stands behind a
+/// semicolon: a directory names the file itself there, which a restart may find under another name.
 fn version(etag: &str) -> &str {
-    etag.trim_matches('"')
+    let bare = etag.trim_matches('"');
+    bare.split_once(';').map_or(bare, |(lasting, _)| lasting)
+}
+
+/// A large object that is read in parts, all of one version.
+struct Ranges<'a> {
+    reader: &'a Reader,
+    key: &'a str,
+    position: &'a Position,
+    /// As the store names it.
+    version: &'a str,
+}
+
+impl Ranges<'_> {
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes, Stop> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let store = &self.reader.store;
+        let fetched = patiently(|| store.get_range_of(self.key, self.version, range.clone())).await;
+        match fetched {
+            Err(StorageError::Precondition { .. }) => {
+                let etag = version(self.version);
+                Err(self.reader.replaced(self.key, self.position, etag).await)
+            }
+            fetched => Ok(fetched.map_err(|error| self.reader.storage(error))?),
+        }
+    }
 }
 
 impl Reader {
@@ -230,35 +259,39 @@ impl Reader {
     }
 
     async fn read(&self, key: String, position: Position, size: Option<u64>) -> Result<(), Stop> {
-        let compressed = match key.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("gz" | "gzip") => true,
-            Some(other @ ("bz2" | "xz" | "zst" | "zip" | "deflate" | "snappy" | "lz4")) => {
-                let detail = format!("'.{other}' is not a supported compression, only '.gz' is");
-                return Err(self.record(&key, position.line, detail).into());
-            }
-            _ => false,
-        };
-        let stream = Stream::new(
-            &self.options.format,
-            &self.context.table,
-            position.mark(),
-            compressed,
-        )?;
         let size = match size {
             Some(size) => size,
             None => self.look_up(&key).await?.size,
         };
         let etag = if size <= WHOLE {
-            self.read_whole(&key, &position, stream, compressed).await?
+            self.read_whole(&key, &position).await?
         } else {
-            self.read_ranges(&key, &position, stream, compressed)
-                .await?
+            self.read_ranges(&key, &position).await?
         };
         self.send(Event::Finished {
             key: key.into(),
             etag,
         })
         .await
+    }
+
+    /// Whether an object is compressed, by its name or else by how it starts.
+    fn is_compressed(&self, key: &str, position: &Position, start: &[u8]) -> Result<bool, Stop> {
+        let named = compression::by_name(key);
+        // A line of BYTES may start like anything.
+        let seen = match named {
+            Ok(false) if !self.options.format.is_raw_bytes(&self.context.table) => {
+                compression::by_content(start)
+            }
+            named => named,
+        };
+        seen.map_err(|detail| self.record(key, position.line, detail).into())
+    }
+
+    /// A stream from a position on.
+    fn stream(&self, position: &Position, compressed: bool) -> Result<Stream, Stop> {
+        let (format, table) = (&self.options.format, &self.context.table);
+        Ok(Stream::new(format, table, position.mark(), compressed)?)
     }
 
     fn check_version(&self, key: &str, position: &Position, now: &str) -> Result<Arc<str>, Stop> {
@@ -269,17 +302,30 @@ impl Reader {
         Ok(now.into())
     }
 
+    /// The error of a read that found another version than `etag`.
+    async fn replaced(&self, key: &str, position: &Position, etag: &str) -> Stop {
+        let now = match self.look_up(key).await {
+            Ok(now) => now.etag,
+            Err(error) => return error.into(),
+        };
+        let read = Position {
+            etag: etag.to_owned(),
+            ..position.clone()
+        };
+        self.changed(key, &read, version(&now)).into()
+    }
+
     /// Reads a small object by one request, which also says its version.
-    async fn read_whole(
-        &self,
-        key: &str,
-        position: &Position,
-        stream: Stream,
-        compressed: bool,
-    ) -> Result<Arc<str>, Stop> {
-        let object = patiently(|| self.store.get(key)).await;
-        let object = object.map_err(|error| self.storage(error))?;
+    async fn read_whole(&self, key: &str, position: &Position) -> Result<Arc<str>, Stop> {
+        let object = match patiently(|| self.store.get(key)).await {
+            Err(StorageError::Precondition { .. }) => {
+                return Err(self.replaced(key, position, &position.etag).await);
+            }
+            object => object.map_err(|error| self.storage(error))?,
+        };
         let etag = self.check_version(key, position, &object.etag)?;
+        let compressed = self.is_compressed(key, position, &object.bytes)?;
+        let stream = self.stream(position, compressed)?;
         let skip = if compressed {
             0
         } else {
@@ -291,21 +337,26 @@ impl Reader {
         Ok(etag)
     }
 
-    /// Reads a large object in ranges, decoding one while the next is on its way. Ranges do not say
-    /// their version: it is looked up before and after.
-    async fn read_ranges(
-        &self,
-        key: &str,
-        position: &Position,
-        mut stream: Stream,
-        compressed: bool,
-    ) -> Result<Arc<str>, Stop> {
+    /// Reads a large object in ranges, decoding one while the next is on its way. Every range is of
+    /// the version that was looked up at the start: no row of another one is ever decoded.
+    async fn read_ranges(&self, key: &str, position: &Position) -> Result<Arc<str>, Stop> {
         let object = self.look_up(key).await?;
         let etag = self.check_version(key, position, &object.etag)?;
+        let read = Ranges {
+            reader: self,
+            key,
+            position,
+            version: &object.etag,
+        };
+        let magic = read
+            .fetch(0..object.size.min(compression::MAGIC as u64))
+            .await?;
+        let compressed = self.is_compressed(key, position, &magic)?;
+        let mut stream = self.stream(position, compressed)?;
         let start = if compressed { 0 } else { position.offset };
         let range = |start: u64| start..(start + RANGE).min(object.size);
         let mut ahead = range(start);
-        let mut chunk = self.fetch(key, ahead.clone()).await?;
+        let mut chunk = read.fetch(ahead.clone()).await?;
         loop {
             let next = range(ahead.end);
             if next.is_empty() {
@@ -314,30 +365,17 @@ impl Reader {
             }
             let (decoded, fetched) = tokio::join!(
                 self.decode(key, &etag, stream, chunk, false),
-                self.fetch(key, next.clone())
+                read.fetch(next.clone())
             );
             stream = decoded?;
             chunk = fetched?;
             ahead = next;
         }
-        let now = self.look_up(key).await?;
-        if version(&now.etag) != &*etag {
-            let read = Position {
-                etag: etag.to_string(),
-                ..position.clone()
-            };
-            return Err(self.changed(key, &read, version(&now.etag)).into());
+        if version(&self.look_up(key).await?.etag) != &*etag {
+            return Err(self.replaced(key, position, &etag).await);
         }
         self.finish(key, &etag, stream).await?;
         Ok(etag)
-    }
-
-    async fn fetch(&self, key: &str, range: Range<u64>) -> Result<Bytes, ConnectorError> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let fetched = patiently(|| self.store.get_range(key, range.clone())).await;
-        fetched.map_err(|error| self.storage(error))
     }
 
     /// Decodes a chunk beside the runtime's threads and hands its full batches over.
@@ -376,7 +414,7 @@ impl Reader {
     }
 
     async fn hand_over(&self, key: &str, etag: &Arc<str>, decoded: Decoded) -> Result<(), Stop> {
-        if decoded.marks.is_empty() && decoded.skipped == 0 {
+        if decoded.is_empty() {
             return Ok(());
         }
         self.send(Event::Rows {

@@ -1,6 +1,9 @@
 //! The source in its slot: rows from the reader's task, positions after the rows handed out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
@@ -9,7 +12,7 @@ use tokio::{
 
 use super::{
     listing::Place,
-    open_store,
+    notices, open_store,
     options::FileOptions,
     position::{Position, Restored, listed, restore},
     reader::{Event, Reader},
@@ -24,6 +27,15 @@ use crate::{
 
 /// Events that wait for the slot: so many batches of about a megabyte are read ahead.
 const AHEAD: usize = 4;
+
+/// Values of all sources of this process that did not fit their column.
+static MISFITS: AtomicU64 = AtomicU64::new(0);
+
+/// Values that the process read so far and that were cut, or are NULL because they do not fit their
+/// column.
+pub(crate) fn misfit_values() -> u64 {
+    MISFITS.load(Relaxed)
+}
 
 /// Opens the source of one subtask.
 pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
@@ -72,6 +84,7 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
         listed: false,
         ended: false,
         skipped: 0,
+        misfits: 0,
         task,
     }))
 }
@@ -90,6 +103,7 @@ struct FileSource {
     listed: bool,
     ended: bool,
     skipped: u64,
+    misfits: u64,
     task: JoinHandle<()>,
 }
 
@@ -150,6 +164,11 @@ impl FileSource {
             }
             Event::Rows { key, etag, decoded } => {
                 self.skipped += decoded.skipped;
+                self.misfits += decoded.misfits;
+                MISFITS.fetch_add(decoded.misfits, Relaxed);
+                for notice in &decoded.notices {
+                    notices::tell(&self.context.table.name, notice);
+                }
                 let (key, etag) = (key.to_string(), etag.to_string());
                 self.current = Some(Current {
                     key,
@@ -215,5 +234,9 @@ impl Source for FileSource {
 
     fn skipped_records(&self) -> u64 {
         self.skipped
+    }
+
+    fn misfit_values(&self) -> u64 {
+        self.misfits
     }
 }

@@ -1,11 +1,11 @@
 //! Bytes of an object to rows, in one thread.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use bytes::{Buf as _, Bytes};
-use flate2::write::MultiGzDecoder;
 use streamkeeper_protocol::plan::TableRef;
 
+use super::compression::Inflater;
 use crate::{
     ConnectorError,
     format::{BadRecord, Decoded, Decoder, Format, Mark},
@@ -34,7 +34,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Stream {
     decoder: Decoder,
-    inflater: Option<MultiGzDecoder<Vec<u8>>>,
+    inflater: Option<Inflater>,
     /// Uncompressed bytes to leave out before the first record.
     leave_out: u64,
     input: Bytes,
@@ -54,7 +54,7 @@ impl Stream {
     ) -> Result<Self, ConnectorError> {
         Ok(Self {
             decoder: Decoder::new(format, table, from)?,
-            inflater: compressed.then(|| MultiGzDecoder::new(Vec::new())),
+            inflater: compressed.then(Inflater::new),
             leave_out: if compressed { from.offset } else { 0 },
             input: Bytes::new(),
             last: false,
@@ -105,20 +105,17 @@ impl Stream {
             return Ok(());
         };
         let some = self.input.len().min(INFLATE);
-        inflater.write_all(&self.input[..some])?;
+        let mut inflated = Vec::new();
+        inflater.inflate(&self.input[..some], &mut inflated)?;
         self.input.advance(some);
         if self.input.is_empty() && self.last {
-            inflater.try_finish()?;
-        } else {
-            inflater.flush()?;
+            inflater.finish(&mut inflated)?;
         }
-        let inflated = inflater.get_mut();
         let left_out = usize::try_from(self.leave_out)
             .unwrap_or(usize::MAX)
             .min(inflated.len());
         self.leave_out -= left_out as u64;
         self.buffer.extend_from_slice(&inflated[left_out..]);
-        inflated.clear();
         if self.input.is_empty() && self.last {
             self.inflater = None;
         }

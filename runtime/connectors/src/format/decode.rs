@@ -9,7 +9,9 @@ use crate::{ConnectorError, batch::BATCH_ROWS, column::Rows};
 /// A batch is cut when it has consumed so many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
 /// A record longer than this is not a record: the object has another format, or none.
-const LONGEST_RECORD: usize = 64 << 20;
+const LONGEST_RECORD: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
+/// May stand at the start of an object.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A place between two records of an object.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +30,17 @@ pub(crate) struct Decoded {
     pub(crate) marks: Vec<Mark>,
     /// Records skipped among or after them.
     pub(crate) skipped: u64,
+    /// Values of them that were cut, or are NULL because they do not fit their column.
+    pub(crate) misfits: u64,
+    /// What the author of the table should know.
+    pub(crate) notices: Vec<String>,
+}
+
+impl Decoded {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.skipped == 0 && self.notices.is_empty()
+    }
 }
 
 /// A record that is not one.
@@ -68,6 +81,8 @@ enum Records {
 pub(crate) struct Decoder {
     records: Records,
     ignore_errors: bool,
+    /// The next record is the object's first, and left out.
+    ignore_first: bool,
     rows: Rows,
     marks: Vec<Mark>,
     at: Mark,
@@ -87,21 +102,24 @@ impl Decoder {
             option: None,
             detail: "a column's type cannot be read from a format".to_owned(),
         };
-        let (records, ignore_errors) = match format {
+        let (records, ignore_errors, ignore_first) = match format {
             Format::Json(options) => (
                 Records::Json(json::RowDecoder::new(options, &table.schema)),
                 options.ignore_errors,
+                false,
             ),
             Format::Csv(options) => (
                 Records::Csv(csv::RowDecoder::new(options.clone())),
                 options.ignore_errors,
+                options.ignore_first && from.offset == 0,
             ),
-            Format::Raw => (Records::Raw, false),
+            Format::Raw => (Records::Raw, false, false),
             Format::DebeziumJson(_) => return Err(unreadable()),
         };
         Ok(Self {
             records,
             ignore_errors,
+            ignore_first,
             rows: Rows::new(&table.schema).ok_or_else(unreadable)?,
             marks: Vec::new(),
             at: from,
@@ -120,25 +138,33 @@ impl Decoder {
     pub(crate) fn decode(&mut self, input: &[u8], last: bool) -> Result<usize, BadRecord> {
         let mut used = 0;
         while !self.is_full() {
-            let rest = &input[used..];
+            let Some(mark) = self.byte_order_mark(&input[used..], last) else {
+                break;
+            };
+            let rest = &input[used + mark..];
             let frame = match &self.records {
                 Records::Json(_) | Records::Raw => frame_line(rest, last),
                 Records::Csv(decoder) => decoder.frame(rest, last),
             };
             let line = self.at.line + 1;
+            if frame.map_or(rest.len(), |frame| frame.length) > LONGEST_RECORD {
+                let detail = format!(
+                    "the record that starts at byte {} has no end within {} MiB, the longest that is \
+                     read: does the object have another format or another line end?",
+                    self.at.offset,
+                    LONGEST_RECORD >> 20
+                );
+                return Err(BadRecord { line, detail });
+            }
             let Some(frame) = frame else {
-                if rest.len() > LONGEST_RECORD {
-                    let detail =
-                        format!("no end of the record within {} MiB", LONGEST_RECORD >> 20);
-                    return Err(BadRecord { line, detail });
-                }
                 break;
             };
-            let mut record = without_line_end(&rest[..frame.length]);
-            if self.at.offset == 0 {
-                record = record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record);
-            }
+            let record = without_line_end(&rest[..frame.length]);
             let appended = match &mut self.records {
+                Records::Csv(decoder) if self.ignore_first => {
+                    self.ignore_first = decoder.is_comment(record);
+                    Ok(Appended::Nothing)
+                }
                 Records::Json(decoder) => decoder.append(record, &mut self.rows),
                 Records::Csv(decoder) => decoder.append(record, &mut self.rows),
                 Records::Raw => raw::append(record, &mut self.rows),
@@ -150,8 +176,8 @@ impl Decoder {
                     detail: detail.clone(),
                 });
             }
-            used += frame.length;
-            self.at.offset += frame.length as u64;
+            used += mark + frame.length;
+            self.at.offset += (mark + frame.length) as u64;
             self.at.line += frame.lines;
             match appended {
                 Ok(Appended::Row) => {
@@ -168,6 +194,17 @@ impl Decoder {
         Ok(used)
     }
 
+    /// Length of the mark at the start of an object; none while that cannot be told yet.
+    fn byte_order_mark(&self, input: &[u8], last: bool) -> Option<usize> {
+        if self.at.offset > 0 {
+            return Some(0);
+        }
+        if input.starts_with(BYTE_ORDER_MARK) {
+            return Some(BYTE_ORDER_MARK.len());
+        }
+        (last || !BYTE_ORDER_MARK.starts_with(input)).then_some(0)
+    }
+
     /// The rows so far; none are left.
     pub(crate) fn take(&mut self) -> Result<Decoded, BadRecord> {
         self.batch_start = self.at.offset;
@@ -179,6 +216,11 @@ impl Decoder {
             rows,
             marks: std::mem::take(&mut self.marks),
             skipped: std::mem::take(&mut self.skipped),
+            misfits: self.rows.take_misfits(),
+            notices: match &mut self.records {
+                Records::Json(decoder) => decoder.take_notices(),
+                Records::Csv(_) | Records::Raw => Vec::new(),
+            },
         })
     }
 }

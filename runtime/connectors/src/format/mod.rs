@@ -12,7 +12,10 @@ mod raw;
 
 pub(crate) use decode::{BadRecord, Decoded, Decoder, Mark};
 pub(crate) use encode::Encoder;
-use streamkeeper_protocol::{plan::ChangelogMode, types::DataType};
+use streamkeeper_protocol::{
+    plan::{ChangelogMode, TableRef},
+    types::{DataType, Field},
+};
 
 use crate::{ConnectorError, TableUse, options::Options};
 
@@ -77,6 +80,12 @@ impl Format {
             Self::DebeziumJson(_) => ChangelogMode::Retract,
             Self::Json(_) | Self::Csv(_) | Self::Raw => ChangelogMode::InsertOnly,
         }
+    }
+
+    /// Whether a record may be any bytes.
+    pub(crate) fn is_raw_bytes(&self, table: &TableRef) -> bool {
+        let bytes = |field: &Field| field.ty.data == DataType::Bytes;
+        *self == Self::Raw && table.schema.fields.iter().any(bytes)
     }
 
     /// Extension of its files.

@@ -3,6 +3,7 @@
 mod damage;
 mod reading;
 mod records;
+mod versions;
 mod writing;
 
 use std::sync::Arc;

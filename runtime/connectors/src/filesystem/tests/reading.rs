@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use proptest::prelude::*;
-use streamkeeper_protocol::key_group::Assignment;
+use streamkeeper_protocol::{key_group::Assignment, types::DataType};
 use streamkeeper_storage::{Action, Fault, FaultStore, MemoryStore, ObjectStore, Rule};
 
 use super::{gzip, ids, put, store_of, strings, words};
-use crate::testing::{GROUPS, Job, Round, State, read_all, runtime, with};
+use crate::testing::{GROUPS, Job, Round, State, read_all, runtime, table, with};
 
 #[derive(Debug, Clone)]
 struct TestObject {
@@ -416,4 +417,40 @@ fn gzip_members_follow_each_other_and_a_cut_stream_is_an_error() {
         error.contains("'.zst' is not a supported compression"),
         "{error}"
     );
+}
+
+#[test]
+fn gzip_is_read_whatever_the_name_and_zeros_after_it_are_left_out() {
+    let runtime = runtime();
+    let line = |id: usize| format!("{{\"id\":{id},\"word\":\"{id:x}\"}}\n");
+    let many: String = (0..2_000).map(line).collect();
+    let mut padded = gzip(many.as_bytes());
+    padded.extend([0; 512]);
+    // Small ones are read by one request, large ones in ranges.
+    let small = gzip(line(2_000).as_bytes());
+    let objects: [(&str, &[u8]); 2] = [("in/a.json", &padded), ("in/b", &small)];
+    let store = store_of(&objects, runtime.handle());
+    let batches = read_all(&words("json"), &store, runtime.handle()).unwrap();
+    assert_eq!(ids(&batches), (0..=2_000).collect::<Vec<i64>>());
+
+    let mut trailing = gzip(line(1).as_bytes());
+    trailing.extend(b"more");
+    for (key, content, what) in [
+        ("in/t.gz", &trailing[..], "neither another member nor zeros"),
+        ("in/z", b"\x28\xb5\x2f\xfd..", "compressed with zstd"),
+        ("in/p", b"PK\x03\x04..", "compressed with zip"),
+    ] {
+        let store = store_of(&[(key, content)], runtime.handle());
+        let error = read_all(&words("json"), &store, runtime.handle())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(key) && error.contains(what), "{error}");
+    }
+    // A line of BYTES is never taken for something else.
+    let path = [("path", "s3://b/in"), ("format", "raw")];
+    let raw = table("filesystem", &[("x", DataType::Bytes)], &path);
+    let store = store_of(&[("in/a", &small)], runtime.handle());
+    let batches = read_all(&raw, &store, runtime.handle()).unwrap();
+    let column = batches[0].column(0).as_binary::<i32>();
+    assert!(column.value(0).starts_with(b"\x1f\x8b"));
 }

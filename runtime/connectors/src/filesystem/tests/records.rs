@@ -312,6 +312,121 @@ fn csv_fields_are_quoted_escaped_and_commented() {
 }
 
 #[test]
+fn a_byte_order_mark_may_stand_before_a_quoted_field_and_a_comment() {
+    let (rows, error, _) = read(&words("csv"), "\u{feff}\"1\",\"a\nb\"\n2,c\n");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(ids(&rows), [1, 2]);
+    assert_eq!(strings(&rows, 1)[0].as_deref(), Some("a\nb"));
+    let commented = with(words("csv"), "csv.allow-comments", "true");
+    let (rows, error, _) = read(&commented, "\u{feff}# a\n1,a\n");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(ids(&rows), [1]);
+}
+
+#[test]
+fn an_empty_csv_line_is_one_empty_field_as_in_flink() {
+    let path = [("path", "s3://b/in"), ("format", "csv")];
+    let one = table("filesystem", &[("x", DataType::STRING)], &path);
+    let (rows, error, _) = read(&one, "a\n\n\"\"\r\n\r\nb\n");
+    assert!(error.is_none(), "{error:?}");
+    let expected = ["a", "", "", "", "b"].map(|text| Some(text.to_owned()));
+    assert_eq!(strings(&rows, 0), expected);
+    let (rows, _, _) = read(&with(one, "csv.null-literal", ""), "a\n\n");
+    assert_eq!(strings(&rows, 0), [Some("a".to_owned()), None]);
+    let (_, error, _) = read(&words("csv"), "1,a\n\n");
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("line 2: an empty line is one empty field"),
+        "{error}"
+    );
+    let lenient = with(words("csv"), "csv.ignore-parse-errors", "true");
+    let (rows, error, _) = read(&lenient, "1,a\n\n");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(strings(&rows, 1), [Some("a".to_owned()), None]);
+}
+
+#[test]
+fn the_first_line_of_every_csv_object_is_left_out_when_the_table_says_so() {
+    let table = with(words("csv"), "csv.ignore-first-line", "true");
+    let table = with(table, "csv.allow-comments", "true");
+    let (rows, error, _) = read(&table, "\u{feff}# made up\nid,\"the\nword\"\n1,a\n2,b\n");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(ids(&rows), [1, 2]);
+    let runtime = runtime();
+    let objects: [(&str, &[u8]); 3] = [
+        ("in/a", b"id,word\n1,a\n"),
+        ("in/b", b"id,word"),
+        ("in/c", b""),
+    ];
+    let store = store_of(&objects, runtime.handle());
+    let assignment = Assignment::even(GROUPS, 1);
+    let mut state = State::new();
+    let mut job = Job::start(&table, &store, runtime.handle(), &assignment, &state);
+    assert_eq!(ids(&job.drain().unwrap()), [1]);
+    job.checkpoint(&mut state);
+    // After a restart in the middle of an object no row is taken for its first line.
+    let store = store_of(&[("in/a", b"id,word\n1,a\n2,b\n3,c\n")], runtime.handle());
+    let mut state = State::new();
+    let mut job = Job::start(&table, &store, runtime.handle(), &assignment, &state);
+    assert!(matches!(job.round(2), Ok(crate::testing::Round::Rows(_))));
+    job.checkpoint(&mut state);
+    let mut job = Job::start(&table, &store, runtime.handle(), &assignment, &state);
+    assert_eq!(ids(&job.drain().unwrap()), [3]);
+}
+
+#[test]
+fn fields_may_be_parted_by_a_character_that_is_written_as_an_escape() {
+    let table = with(words("csv"), "csv.field-delimiter", "\\u0001");
+    let (rows, error, _) = read(&table, "1\u{1}a,b\n");
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(strings(&rows, 1), [Some("a,b".to_owned())]);
+}
+
+#[test]
+fn a_record_has_a_longest_length_whatever_its_format() {
+    let long = "x".repeat(2 << 20);
+    let path = [("path", "s3://b/in"), ("format", "raw")];
+    let raw = table("filesystem", &[("x", DataType::STRING)], &path);
+    for (table, before, content) in [
+        (
+            words("json"),
+            "{\"id\":1}\n",
+            format!("{{\"word\":\"{long}\"}}\n"),
+        ),
+        (words("csv"), "1,a\n", format!("2,{long}\n")),
+        (words("csv"), "1,a\n", format!("2,\"{long}\n")),
+        (raw, "a\n", long.clone()),
+    ] {
+        let (_, error, _) = read(&table, &format!("{before}{content}"));
+        let error = error.unwrap().to_string();
+        let place = format!(
+            "in/a line 2: the record that starts at byte {} has",
+            before.len()
+        );
+        assert!(error.contains(&place), "{error}");
+    }
+}
+
+#[test]
+fn the_depth_of_what_no_column_reads_does_not_matter() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let content = format!(
+        "{{\"id\":1,\"other\":{}}}\n{{\"id\":2,\"word\":{}}}\n{{\"id\":3,\"word\":{}}}\n",
+        nested(300_000),
+        nested(1_000),
+        nested(1_001)
+    );
+    let (rows, error, _) = read(&words("json"), &content);
+    assert_eq!(ids(&rows), [1, 2]);
+    assert_eq!(strings(&rows, 1)[1].as_deref(), Some(&*nested(1_000)));
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("line 3: field 'word': objects and arrays nested more than 1000"),
+        "{error}"
+    );
+}
+
+#[test]
 fn csv_records_that_are_none_are_errors_with_their_place() {
     for (content, what) in [
         ("1,a\n2\n", "line 2: 1 fields for the table's 2 columns"),
@@ -339,6 +454,66 @@ fn csv_records_that_are_none_are_errors_with_their_place() {
         [Some("a".to_owned()), None, Some("b".to_owned())]
     );
     assert_eq!(skipped, 1);
+}
+
+/// What one decoder says of some JSON lines: values that did not fit, and notices.
+fn told(table: &TableRef, content: &str) -> (u64, Vec<String>) {
+    use crate::format::{Decoder, Format, Mark};
+    let options = crate::options::Options::new(table);
+    let format = Format::parse(options, crate::TableUse::Source).unwrap();
+    let mut decoder = Decoder::new(&format, table, Mark::default()).unwrap();
+    decoder.decode(content.as_bytes(), true).unwrap();
+    let decoded = decoder.take().unwrap();
+    (decoded.misfits, decoded.notices)
+}
+
+#[test]
+fn values_that_do_not_fit_their_column_are_counted() {
+    let path = [("path", "s3://b/in"), ("format", "json")];
+    let decimal = DataType::Decimal {
+        precision: 4,
+        scale: 2,
+    };
+    let columns = [("n", DataType::Int), ("d", decimal)];
+    let table = table("filesystem", &columns, &path);
+    for (line, misfits) in [
+        ("{\"n\":1,\"d\":1.005}", 0),
+        ("{\"n\":1.0,\"d\":99.99}", 0),
+        ("{\"n\":1.9,\"d\":1}", 1),
+        ("{\"n\":1.9,\"d\":100}", 2),
+        ("{\"n\":1.9,\"n\":1}", 0),
+        ("{\"n\":1.9}\n{\"n\":2.5}", 2),
+    ] {
+        assert_eq!(told(&table, line).0, misfits, "{line}");
+    }
+    let lenient = with(table, "json.ignore-parse-errors", "true");
+    assert_eq!(told(&lenient, "{\"n\":\"x\"}").0, 1);
+    // A row that is skipped has no values.
+    assert_eq!(told(&lenient, "{\"n\":1.9,\"d\":").0, 0);
+}
+
+#[test]
+fn a_column_whose_name_differs_in_letter_case_is_noticed_once() {
+    let path = [("path", "s3://b/in"), ("format", "json")];
+    let columns = [("userid", DataType::Int), ("n", DataType::Int)];
+    let table = table("filesystem", &columns, &path);
+    let (_, notices) = told(
+        &table,
+        "{\"userId\":1,\"n\":1}\n{\"userId\":2}\n{\"USERID\":3}\n",
+    );
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(
+        notices[0].contains("'userid'") && notices[0].contains("'userId'"),
+        "{notices:?}"
+    );
+    for quiet in [
+        "{\"userid\":1,\"userId\":2}\n",
+        "{\"userId\":1,\"userid\":2}\n",
+        "{\"userid\":1}\n{\"userId\":2}\n",
+        "{\"user\":1}\n",
+    ] {
+        assert_eq!(told(&table, quiet).1, [""; 0], "{quiet}");
+    }
 }
 
 #[test]

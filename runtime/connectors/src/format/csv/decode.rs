@@ -4,7 +4,7 @@ use super::CsvOptions;
 use crate::{
     column::Rows,
     format::decode::{Appended, Frame, frame_line},
-    text::TimestampStyle,
+    text::{TimestampStyle, hint::timestamp_hint},
 };
 
 /// Decodes records of one table.
@@ -23,9 +23,14 @@ impl RowDecoder {
         }
     }
 
+    /// Whether a record is a comment.
+    pub(in crate::format) fn is_comment(&self, record: &[u8]) -> bool {
+        self.options.comments && record.first() == Some(&b'#')
+    }
+
     /// The next record: up to the line end that no quotes enclose.
     pub(in crate::format) fn frame(&self, input: &[u8], last: bool) -> Option<Frame> {
-        if self.options.comments && input.first() == Some(&b'#') {
+        if self.is_comment(input) {
             return frame_line(input, last);
         }
         let (mut at, mut lines, mut in_quotes, mut field_start) = (0, 0, false, true);
@@ -64,7 +69,7 @@ impl RowDecoder {
         record: &[u8],
         rows: &mut Rows,
     ) -> Result<Appended, String> {
-        if record.is_empty() || (self.options.comments && record.first() == Some(&b'#')) {
+        if self.is_comment(record) {
             return Ok(Appended::Nothing);
         }
         let (mut at, mut fields) = (0, 0);
@@ -80,6 +85,12 @@ impl RowDecoder {
         }
         let columns = rows.columns.len();
         if fields > columns || (fields < columns && !self.options.ignore_errors) {
+            if record.is_empty() {
+                return Err(format!(
+                    "an empty line is one empty field, and the table has {columns} columns; remove \
+                     it, or set 'csv.ignore-parse-errors' = 'true', which makes a row of NULLs of it"
+                ));
+            }
             return Err(format!("{fields} fields for the table's {columns} columns"));
         }
         for column in &mut rows.columns[fields..] {
@@ -134,12 +145,16 @@ impl RowDecoder {
             column.push_null()
         } else {
             match column.push_text(text, TimestampStyle::Sql) {
-                Err(_) if self.options.ignore_errors => column.push_null(),
+                Err(_) if self.options.ignore_errors => column.push_misfit(),
                 Err(_) if text.is_empty() && !column.is_text() => Err(
                     "the field is empty; if that means NULL, set 'csv.null-literal' = ''"
                         .to_owned(),
                 ),
-                other => other,
+                Err(detail) => {
+                    let hint = timestamp_hint(text, TimestampStyle::Sql, column.data(), None);
+                    Err(hint.map_or(detail.clone(), |hint| format!("{detail}: {hint}")))
+                }
+                Ok(()) => Ok(()),
             }
         };
         pushed.map_err(|detail| format!("field '{}': {detail}", column.name()))

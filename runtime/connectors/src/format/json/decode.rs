@@ -11,14 +11,21 @@ use super::{
 use crate::{
     column::{Column, Rows},
     format::decode::Appended,
-    text::TimestampStyle,
+    text::{TimestampStyle, hint::timestamp_hint},
 };
+
+/// Levels of objects and arrays in a value that a column reads, as many as Flink's parser allows.
+const DEEPEST: usize = 1_000;
 
 /// Decodes lines of one table.
 #[derive(Debug)]
 pub(in crate::format) struct RowDecoder {
     by_name: HashMap<String, usize>,
     options: JsonOptions,
+    /// Columns that no field was for yet.
+    unmet: Vec<usize>,
+    /// What the author of the table should know.
+    notices: Vec<String>,
 }
 
 impl RowDecoder {
@@ -32,7 +39,13 @@ impl RowDecoder {
         Self {
             by_name,
             options: options.clone(),
+            unmet: (0..schema.fields.len()).collect(),
+            notices: Vec::new(),
         }
+    }
+
+    pub(in crate::format) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Appends a line to every column; on an error some columns may have a value too many.
@@ -50,6 +63,7 @@ impl RowDecoder {
         let row = rows.len();
         // Fields mostly come in the order of the columns.
         let (mut expected, mut first) = (0, true);
+        let mut alike: Vec<(usize, String)> = Vec::new();
         while let Some(key) = reader.next_key(first).map_err(|error| error.to_string())? {
             first = false;
             let value = reader.value().map_err(|error| error.to_string())?;
@@ -63,9 +77,16 @@ impl RowDecoder {
                 // The last of several fields of one name counts.
                 column.truncate(row);
                 self.push(column, &value)?;
+            } else if let Some(position) = self.unmet_like(&key, &rows.columns) {
+                alike.push((position, key.into_owned()));
             }
         }
         reader.finish().map_err(|error| error.to_string())?;
+        if !self.unmet.is_empty() {
+            self.unmet
+                .retain(|position| rows.columns[*position].len() == row);
+            self.notice(&alike, &rows.columns);
+        }
         for column in &mut rows.columns {
             if column.len() == row {
                 if self.options.fail_on_missing {
@@ -83,21 +104,60 @@ impl RowDecoder {
         Ok(Appended::Row)
     }
 
+    /// A column that no field was for yet and whose name differs from this one only in letter case.
+    fn unmet_like(&self, key: &str, columns: &[Column]) -> Option<usize> {
+        let mut unmet = self.unmet.iter().copied();
+        unmet.find(|position| columns[*position].name().eq_ignore_ascii_case(key))
+    }
+
+    /// Notes columns that are still unmet although the record has a field whose name is alike.
+    fn notice(&mut self, alike: &[(usize, String)], columns: &[Column]) {
+        for (position, key) in alike {
+            let met = self.unmet.len();
+            self.unmet.retain(|unmet| unmet != position);
+            if self.unmet.len() < met {
+                let name = columns[*position].name();
+                self.notices.push(format!(
+                    "column '{name}' reads as NULL: the data has no field '{name}', but one named \
+                     '{key}', and letter case counts; name the column `{key}`"
+                ));
+            }
+        }
+    }
+
     fn push(&self, column: &mut Column, value: &Value<'_>) -> Result<(), String> {
         let pushed = match value {
             Value::Null => column.push_null(),
             Value::Boolean(value) => column.push_boolean(*value),
             Value::Number(text) => column.push_number(text),
             Value::String(text) => column.push_text(text, self.options.style),
-            Value::Nested(text) if column.is_text() => {
+            Value::Nested { depth, .. } if *depth > DEEPEST => Err(format!(
+                "objects and arrays nested more than {DEEPEST} levels deep"
+            )),
+            Value::Nested { text, .. } if column.is_text() => {
                 column.push_text(&compact(text), TimestampStyle::Sql)
             }
-            Value::Nested(_) => Err("an object or array where a single value should be".to_owned()),
+            Value::Nested { .. } => {
+                Err("an object or array where a single value should be".to_owned())
+            }
         };
         let pushed = match pushed {
-            Err(_) if self.options.ignore_errors => column.push_null(),
+            Err(_) if self.options.ignore_errors => column.push_misfit(),
             other => other,
         };
-        pushed.map_err(|detail| format!("field '{}': {detail}", column.name()))
+        pushed.map_err(|detail| {
+            let hint = match value {
+                Value::Number(text) => self.hint(text, column),
+                Value::String(text) => self.hint(text, column),
+                _ => None,
+            };
+            let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+            format!("field '{}': {detail}{hint}", column.name())
+        })
+    }
+
+    fn hint(&self, text: &str, column: &Column) -> Option<String> {
+        let option = Some(self.options.style_option.as_str());
+        timestamp_hint(text, self.options.style, column.data(), option)
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct JsonOptions {
     /// Skip lines that are not an object, read fields that are not a value as NULL.
     pub(super) ignore_errors: bool,
     fail_on_missing: bool,
+    /// Name of the option that chooses the style of timestamps.
+    style_option: String,
     style: TimestampStyle,
     omit_nulls: bool,
 }
@@ -53,6 +55,7 @@ impl JsonOptions {
         let parsed = Self {
             ignore_errors: options.boolean(&name("ignore-parse-errors"), false)?,
             fail_on_missing: options.boolean(&name("fail-on-missing-field"), false)?,
+            style_option: name("timestamp-format.standard"),
             style: style.unwrap_or_default(),
             omit_nulls: options.boolean(&name("encode.ignore-null-fields"), false)?,
         };
