@@ -23,8 +23,10 @@ pub struct Compiled {
     pub tables: Vec<String>,
 }
 
-/// Compiles the SQL text of a job. All errors are reported, in the order of the text.
+/// Compiles the SQL text of a job. All errors are reported, in the order of the text. A byte order
+/// mark at its start, as editors write it, is left out.
 pub fn compile(text: &str, connectors: &dyn Connectors) -> Result<Compiled, Vec<SqlError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (statements, errors) = script::read(text);
     let mut job = Job {
         planner: Planner::new(connectors),

@@ -25,6 +25,7 @@ pub(super) fn read_table(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError>
         options: Vec::new(),
         places: cursor.places.clone(),
     };
+    refuse_without_columns(cursor)?;
     cursor.expect_token(&Token::LParen)?;
     loop {
         read_element(cursor, &mut table)?;
@@ -46,27 +47,50 @@ pub(super) fn read_table(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError>
 }
 
 fn refuse_clauses(cursor: &Cursor<'_>) -> Result<(), SqlError> {
-    const CLAUSES: [(&str, &str); 5] = [
+    const CLAUSES: [(&[&str], &str, &str); 6] = [
         (
-            "PARTITIONED",
+            &["PARTITIONED", "BY"],
+            "PARTITIONED BY",
             "name the partition in the sink's path, or write one table per partition",
         ),
-        ("DISTRIBUTED", "leave it out"),
-        ("DISTRIBUTE", "leave it out"),
-        ("LIKE", "write the columns and options out"),
-        ("AS", "create the table, then INSERT INTO it"),
+        (
+            &["PARTITION", "BY"],
+            "PARTITION BY",
+            "leave it out: tables are not partitioned",
+        ),
+        (&["DISTRIBUTED"], "DISTRIBUTED", "leave it out"),
+        (&["DISTRIBUTE"], "DISTRIBUTE", "leave it out"),
+        (
+            &["LIKE"],
+            "CREATE TABLE … LIKE",
+            "write the columns and options out",
+        ),
+        (
+            &["AS"],
+            "CREATE TABLE … AS SELECT",
+            "create the table with its columns, then INSERT INTO it",
+        ),
     ];
-    match CLAUSES.iter().find(|(word, _)| cursor.sees(&[word])) {
-        Some((word, advice)) => {
-            let what = if *word == "AS" {
-                "CREATE TABLE … AS"
-            } else {
-                word
-            };
+    match CLAUSES.iter().find(|(words, ..)| cursor.sees(words)) {
+        Some((_, what, advice)) => {
             Err(SqlError::at(cursor.position(), format!("{what} is not supported")).hint(*advice))
         }
         None => Ok(()),
     }
+}
+
+/// Passes the options of a table that has no columns, to see the clause that would give it some.
+fn refuse_without_columns(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
+    if cursor.peek(0) == Token::LParen {
+        return Ok(());
+    }
+    refuse_clauses(cursor)?;
+    let missing = cursor.expected("the columns in parentheses");
+    if cursor.takes(&["WITH"]) {
+        read_options(cursor)?;
+        refuse_clauses(cursor)?;
+    }
+    Err(missing)
 }
 
 /// One element between the parentheses: a column, the watermark or the primary key.

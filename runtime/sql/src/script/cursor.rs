@@ -13,6 +13,12 @@ use crate::{
     types::resolve_type,
 };
 
+/// What a user can do about a nested type.
+const NESTED: &str = "declare the column STRING, which then holds the JSON text of the value, and take \
+                      a text field `name` without escapes out of it with \
+                      SPLIT_INDEX(SPLIT_INDEX(column, '\"name\":\"', 1), '\"', 0); flatten the records \
+                      before they are read where that is not enough";
+
 /// The parser at some place of one statement.
 pub(super) struct Cursor<'a> {
     pub(super) parser: Parser<'a>,
@@ -159,7 +165,7 @@ impl Cursor<'_> {
                     position,
                     format!("the nested type {nested} is not supported yet"),
                 )
-                .hint("read the column as STRING"));
+                .hint(NESTED));
             }
         }
         let result = self.parser.parse_data_type();

@@ -312,6 +312,10 @@ fn clauses_of_a_query_that_are_not_supported() {
                 "MATCH_RECOGNIZE is not supported",
             ),
             (
+                "INSERT INTO o SELECT id FROM t ☞MATCH_RECOGNIZE (ORDER BY ts MEASURES A.id AS id PATTERN (A B) WITHIN INTERVAL '1' SECOND DEFINE A AS A.id > 1)",
+                "MATCH_RECOGNIZE is not supported",
+            ),
+            (
                 "INSERT INTO o SELECT COUNT(*) FROM t GROUP BY ☞ROLLUP (name)",
                 "GROUPING SETS, CUBE or ROLLUP is not supported; write one INSERT INTO per grouping",
             ),
@@ -1025,16 +1029,39 @@ fn tables_that_cannot_be() {
             ),
             (
                 "CREATE TABLE t (a INT) ☞PARTITIONED BY (a) WITH ('connector' = 'datagen');",
-                "PARTITIONED is not supported",
+                "PARTITIONED BY is not supported",
             ),
-            ("CREATE TABLE t ☞LIKE u;", "expected '(', found 'LIKE'"),
+            (
+                "CREATE TABLE t (a INT) ☞PARTITION BY (a) WITH ('connector' = 'datagen');",
+                "PARTITION BY is not supported",
+            ),
+            (
+                "CREATE TABLE t ☞LIKE u;",
+                "CREATE TABLE … LIKE is not supported",
+            ),
+            (
+                "CREATE TABLE t WITH ('connector' = 'print') ☞LIKE u (EXCLUDING ALL);",
+                "CREATE TABLE … LIKE is not supported",
+            ),
+            (
+                "CREATE TABLE t ☞AS SELECT 1;",
+                "CREATE TABLE … AS SELECT is not supported",
+            ),
+            (
+                "CREATE TABLE t WITH ('connector' = 'print') ☞AS SELECT 1;",
+                "CREATE TABLE … AS SELECT is not supported",
+            ),
+            (
+                "CREATE TABLE t ☞WITH ('connector' = 'print');",
+                "expected the columns in parentheses",
+            ),
             (
                 "CREATE TABLE t (a INT) WITH ('connector' = 'datagen') ☞LIKE u;",
-                "LIKE is not supported; write the columns and options out",
+                "CREATE TABLE … LIKE is not supported; write the columns and options out",
             ),
             (
                 "CREATE TABLE t (a INT) WITH ('connector' = 'datagen') ☞AS SELECT 1;",
-                "CREATE TABLE … AS is not supported",
+                "CREATE TABLE … AS SELECT is not supported",
             ),
             (
                 "CREATE TABLE ☞a.b (a INT) WITH ('connector' = 'datagen');",
