@@ -24,6 +24,7 @@ mod pattern;
 mod site;
 mod temporal;
 mod text;
+pub(crate) mod unreadable;
 mod value;
 mod wide;
 mod zone;

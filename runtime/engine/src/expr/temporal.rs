@@ -19,6 +19,7 @@ use super::{
     node::Kernel,
     pattern::Pattern,
     site::{Site, sql_name},
+    unreadable,
     value::{Value, build_strings, map1},
     wide,
 };
@@ -220,9 +221,20 @@ fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
     };
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
+        let mut unread = None;
         let parsed: Int64Array = (0..rows)
-            .map(|row| parse(texts.get(row)?).map(|local| local.to_micros().div_euclid(scale)))
+            .map(|row| {
+                let text = texts.get(row)?;
+                let parsed = parse(text);
+                if parsed.is_none() {
+                    unread.get_or_insert(text);
+                }
+                parsed.map(|local| local.to_micros().div_euclid(scale))
+            })
             .collect();
+        if let Some(text) = unread {
+            unreadable::note(text);
+        }
         wide::from_i64(Arc::new(parsed), &out)
     }))
 }

@@ -6,7 +6,11 @@ use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::expr::Expr;
 
 use super::{Site, slices};
-use crate::{EngineError, expr::CompiledExpr, operator::Operator};
+use crate::{
+    EngineError,
+    expr::{CompiledExpr, unreadable},
+    operator::Operator,
+};
 
 /// Passes rows on, and remembers the largest watermark they gave.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ impl Operator for WatermarkAssigner {
         batch: &Batch,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
+        // Of this batch: what computed the time ran just before, in this thread.
+        let unread = unreadable::take();
         if batch.is_empty() {
             return Ok(());
         }
@@ -74,8 +80,11 @@ impl Operator for WatermarkAssigner {
             .flatten()
         {
             let name = batch.rows.schema_ref().field(self.column).name();
+            let unread = unread
+                .map(|text| format!("; TO_TIMESTAMP cannot read '{text}'"))
+                .unwrap_or_default();
             let detail = format!(
-                "the time column '{name}' is NULL in row ({}); filter such rows out before the watermark, or give it a value",
+                "the time column '{name}' is NULL in row ({}){unread}; filter such rows out before the watermark, or give it a value",
                 describe(&batch.rows, row)
             );
             return Err(EngineError::Expression {
