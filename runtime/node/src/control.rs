@@ -162,6 +162,10 @@ pub struct Heartbeat {
     pub late_records: u64,
     /// Records that could not be decoded, skipped, since the attempt started.
     pub skipped_records: u64,
+    /// Values that were cut, or read as NULL because they do not fit their column, since the attempt
+    /// started.
+    #[serde(default)]
+    pub misfit_values: u64,
     /// When a source last handed out a record, milliseconds since the epoch.
     pub last_record_ms: Option<i64>,
     /// Part of the time since the last heartbeat in which the subtasks worked, 0 to 1, on average.

@@ -195,6 +195,12 @@ fn of_workers(
         "Records skipped because they cannot be decoded",
         counted(|heartbeat| heartbeat.skipped_records),
     )?;
+    counter(
+        encoder,
+        "misfit_values",
+        "Values that were cut, or read as NULL because they do not fit their column",
+        counted(|heartbeat| heartbeat.misfit_values),
+    )?;
     gauge(
         encoder,
         "busy_ratio",

@@ -124,11 +124,14 @@ impl Subtask {
     }
 
     pub(super) fn publish_counters(&self) {
-        let (mut late, mut skipped) = (0, 0);
+        let (mut late, mut skipped, mut misfits) = (0, 0, 0);
         let mut sinks: Option<Option<i64>> = None;
         for node in &self.nodes {
             match &node.work {
-                Work::Source(source) => skipped += source.skipped(),
+                Work::Source(source) => {
+                    skipped += source.skipped();
+                    misfits += source.misfits();
+                }
                 Work::Operator { operator, .. } => late += operator.late_records(),
                 Work::Sink(_) => {
                     let watermark = node.progress.combined();
@@ -138,6 +141,7 @@ impl Subtask {
         }
         self.counters.late.store(late, Relaxed);
         self.counters.skipped.store(skipped, Relaxed);
+        self.counters.misfits.store(misfits, Relaxed);
         self.counters.set_sink_watermark(sinks.flatten());
     }
 }

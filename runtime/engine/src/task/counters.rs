@@ -13,6 +13,8 @@ pub struct Counters {
     pub late: AtomicU64,
     /// Records that could not be decoded and were skipped.
     pub skipped: AtomicU64,
+    /// Values that were cut, or read as NULL because they do not fit their column.
+    pub misfits: AtomicU64,
     /// Microseconds in which it worked.
     pub busy_us: AtomicU64,
     /// Microseconds in which it had input but no room downstream.
@@ -30,6 +32,7 @@ impl Counters {
             rows: plan.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
             late: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            misfits: AtomicU64::new(0),
             busy_us: AtomicU64::new(0),
             back_pressured_us: AtomicU64::new(0),
             last_record_ms: AtomicI64::new(0),

@@ -154,6 +154,11 @@ impl SourceTask {
         self.source.skipped_records()
     }
 
+    /// Values that did not fit their column so far.
+    pub(super) fn misfits(&self) -> u64 {
+        self.source.misfit_values()
+    }
+
     /// Positions for a checkpoint.
     pub(super) fn freeze(&mut self, full: bool) -> FrozenState {
         for split in self.source.changed_splits() {

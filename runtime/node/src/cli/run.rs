@@ -61,7 +61,8 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn main(args: &RunArgs) -> ExitCode {
-    telemetry::init(LogFormat::Text, if args.verbose { "info" } else { "off" });
+    let quiet = "off,streamkeeper::notice=warn";
+    telemetry::init(LogFormat::Text, if args.verbose { "info" } else { quiet });
     let name = args.file.display().to_string();
     let text = match check::read(&args.file) {
         Ok(text) => text,
@@ -186,9 +187,10 @@ async fn run(solo: Solo, storage: Option<&str>) -> Result<(), String> {
         _ => String::new(),
     };
     eprintln!(
-        "{word}: {} in {:.1} s{kept}",
+        "{word}: {} in {:.1} s{}{kept}",
         rows(&report),
-        took.as_secs_f64()
+        took.as_secs_f64(),
+        misfits(streamkeeper_connectors::misfit_values())
     );
     Ok(())
 }
@@ -232,6 +234,18 @@ fn rows(report: &Report) -> String {
         "{} rows read, {} written",
         report.records_in, report.records_out
     )
+}
+
+/// What the last line says of values that were cut or are NULL because they do not fit.
+fn misfits(values: u64) -> String {
+    match values {
+        0 => String::new(),
+        1 => ", 1 value did not fit its column (a fraction was cut off, or it reads as NULL)"
+            .to_owned(),
+        many => format!(
+            ", {many} values did not fit their columns (a fraction was cut off, or they read as NULL)"
+        ),
+    }
 }
 
 /// One line that is written over and over, or one line every ten seconds where nobody watches.
@@ -288,6 +302,13 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_counts_values_that_did_not_fit() {
+        assert_eq!(misfits(0), "");
+        assert!(misfits(1).starts_with(", 1 value did not fit its column"));
+        assert!(misfits(2).starts_with(", 2 values did not fit their columns"));
+    }
 
     #[test]
     fn a_job_is_named_after_its_file() {
