@@ -27,7 +27,7 @@ test-dev: ## tests of the tools in dev/
 test-e2e: setup ## end-to-end stories on the cluster
 	$(PYTHON) -m dev.e2e
 cases: setup ## inputs that once gave a wrong answer (ONLY=part of a name)
-	cargo build --workspace --locked --bin streamjob-runtime
+	cargo build --workspace --locked --bin streamjob-runtime --test dependencies
 	$(PYTHON) -m dev.cases $(ONLY)
 setup: ## install and build what demo and test stand on; quick when it is there
 	@dev/setup

@@ -85,7 +85,7 @@ fn refuse_without_columns(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
         return Ok(());
     }
     refuse_clauses(cursor)?;
-    let missing = cursor.expected("the columns in parentheses");
+    let missing = cursor.expected("'('");
     if cursor.takes(&["WITH"]) {
         read_options(cursor)?;
         refuse_clauses(cursor)?;

@@ -1053,7 +1053,7 @@ fn tables_that_cannot_be() {
             ),
             (
                 "CREATE TABLE t ☞WITH ('connector' = 'print');",
-                "expected the columns in parentheses",
+                "expected '(', found 'WITH'",
             ),
             (
                 "CREATE TABLE t (a INT) WITH ('connector' = 'datagen') ☞LIKE u;",

@@ -1,0 +1,5 @@
+CREATE TABLE t (id INT, n BIGINT, ts AS TO_TIMESTAMP_LTZ(n, 3)) WITH (
+  'connector' = 'filesystem', 'path' = '${IN}', 'format' = 'json'
+);
+CREATE TABLE o (id INT, ts TIMESTAMP_LTZ(3)) WITH ('connector' = 'print');
+INSERT INTO o SELECT id, ts FROM t;
