@@ -46,19 +46,28 @@ impl AggregateCall {
         !self.distinct
     }
 
-    /// Types of the accumulator columns that a local aggregation emits for this call, in order: COUNT a BIGINT; SUM the widened sum (BIGINT for integers,
-    /// DOUBLE for floats, DECIMAL(38, s)); AVG the widened sum and a BIGINT count; MIN and MAX the value.
+    /// Types of the accumulator columns that a local aggregation emits for this call, in order.
+    ///
+    /// COUNT has a BIGINT. SUM has the widened sum: BIGINT for integers, DOUBLE for floats, and for
+    /// decimals a DECIMAL(38, s) `low` and a BIGINT `high`, where the sum is `low + high * 10^38`.
+    /// AVG has those of SUM and a BIGINT count. MIN and MAX have the value.
     pub fn partial_types(&self) -> Vec<LogicalType> {
         let arg = self
             .arg_type
             .as_ref()
             .map_or(DataType::BigInt, |ty| ty.data.clone());
-        let sum = LogicalType::nullable(widened(&arg));
         let count = LogicalType::not_null(DataType::BigInt);
+        let mut sum = vec![LogicalType::nullable(widened(&arg))];
+        if matches!(arg, DataType::Decimal { .. }) {
+            sum.push(LogicalType::not_null(DataType::BigInt));
+        }
         match self.function {
             AggregateFunction::Count => vec![count],
-            AggregateFunction::Sum => vec![sum],
-            AggregateFunction::Avg => vec![sum, count],
+            AggregateFunction::Sum => sum,
+            AggregateFunction::Avg => {
+                sum.push(count);
+                sum
+            }
             AggregateFunction::Min | AggregateFunction::Max => vec![LogicalType::nullable(arg)],
         }
     }

@@ -57,7 +57,7 @@ pub struct Exact;
 pub struct Bytes;
 
 /// A double in total order: -NaN, -infinity, …, -0, 0, …, infinity, NaN.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Total(pub f64);
 
 impl PartialEq for Total {

@@ -2,7 +2,7 @@
 //!
 //! * [`domain`]: the few forms in which values are kept, whatever their type.
 //! * [`accumulator`]: the contract of one call's accumulators.
-//! * `count`, `sum`, `extreme`, `distinct`: the kinds.
+//! * `count`, `sum` (with `wide_sum`), `extreme`, `distinct`: the kinds.
 //! * [`set`]: all calls of an operator together, with their encoding in state.
 
 pub mod accumulator;
@@ -12,6 +12,7 @@ pub mod domain;
 mod extreme;
 pub mod set;
 mod sum;
+mod wide_sum;
 
 pub use accumulator::{Accumulator, Input, Rows};
 pub use set::Accumulators;
