@@ -291,14 +291,6 @@ pub(crate) fn from_f64(value: f64, to: Target) -> Option<i128> {
         .and_then(|text| parse(&text, to).ok())
 }
 
-/// Like [`from_f64`], with the digits of a single.
-pub(crate) fn from_f32(value: f32, to: Target) -> Option<i128> {
-    value
-        .is_finite()
-        .then(|| format!("{value:e}"))
-        .and_then(|text| parse(&text, to).ok())
-}
-
 /// The nearest double.
 pub(crate) fn to_f64(digits: i128, scale: u8) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]

@@ -51,7 +51,8 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             let target = target(to);
             Some(Box::new(move |args, rows| {
                 from_real::<Float32Type>(&args[0], rows, &out, |value| {
-                    decimal::from_f32(value, target)
+                    // Like Flink, by way of the double that the float is: 1.1 is 1.10000002384….
+                    decimal::from_f64(f64::from(value), target)
                 })
             }))
         }

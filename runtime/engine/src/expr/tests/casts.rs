@@ -96,6 +96,9 @@ fn decimals_round_or_become_null() {
         (cast(int(12_345), dec_type(8, 4)), NULL),
         (cast(double(3.123_456), dec_type(8, 4)), "3.1235"),
         (cast(float(-12.345), dec_type(5, 3)), "-12.345"),
+        // The float's own value, as Flink 2.3 prints it.
+        (cast(float(1.1), dec_type(20, 10)), "1.1000000238"),
+        (cast(float(-0.5), dec_type(20, 10)), "-0.5000000000"),
         (cast(float(12_345.678), dec_type(8, 4)), NULL),
         (cast(dec("12.34561234", 10, 8), dec_type(8, 4)), "12.3456"),
         (cast(dec("99.99", 4, 2), dec_type(3, 1)), NULL),
