@@ -1,8 +1,8 @@
 //! From a URI to a store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
-use crate::{DirStore, ObjectStore, S3Store, StorageError};
+use crate::{DirStore, ObjectStore, S3Store, StorageError, dir::lies_within};
 
 /// How to reach S3. Credentials are not part of it: they come from the environment, a web identity
 /// token or the instance.
@@ -60,6 +60,15 @@ pub fn open(
     uri: &str,
     config: &StorageConfig,
 ) -> Result<(Arc<dyn ObjectStore>, String), StorageError> {
+    open_within(uri, config, None)
+}
+
+/// [`open`], where files lie within this folder only, if one is given.
+pub fn open_within(
+    uri: &str,
+    config: &StorageConfig,
+    folder: Option<&Path>,
+) -> Result<(Arc<dyn ObjectStore>, String), StorageError> {
     let invalid = |detail: &str| StorageError::Invalid {
         action: "open",
         at: uri.to_owned(),
@@ -78,16 +87,35 @@ pub fn open(
         if !path.starts_with('/') {
             return Err(invalid("not an absolute path"));
         }
-        let path = std::path::Path::new(path);
+        let path = Path::new(path);
+        let confined = |root: &Path| -> Arc<dyn ObjectStore> {
+            let store = DirStore::new(root);
+            match folder {
+                Some(folder) => Arc::new(store.within(folder)),
+                None => Arc::new(store),
+            }
+        };
+        if let Some(folder) = folder
+            && !lies_within(path, folder)
+        {
+            return Err(StorageError::Invalid {
+                action: "open",
+                at: uri.to_owned(),
+                detail: format!(
+                    "tables use no files outside {}; put the data into a bucket",
+                    folder.display()
+                ),
+            });
+        }
         if path.is_file()
             && let (Some(parent), Some(name)) = (
                 path.parent(),
                 path.file_name().and_then(|name| name.to_str()),
             )
         {
-            return Ok((Arc::new(DirStore::new(parent)), name.to_owned()));
+            return Ok((confined(parent), name.to_owned()));
         }
-        return Ok((Arc::new(DirStore::new(path)), String::new()));
+        return Ok((confined(path), String::new()));
     }
     Err(invalid("not a storage URI"))
 }

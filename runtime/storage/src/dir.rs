@@ -11,7 +11,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -28,12 +28,26 @@ const OWN: &str = ".streamkeeper-";
 #[derive(Debug, Clone)]
 pub struct DirStore {
     root: PathBuf,
+    /// Folder that no file may lie outside of, links followed.
+    within: Option<PathBuf>,
 }
 
 impl DirStore {
     /// The store below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            within: None,
+        }
+    }
+
+    /// The same store, which refuses files outside `folder`, also those that a link leads to.
+    #[must_use]
+    pub fn within(self, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            within: Some(folder.into()),
+            ..self
+        }
     }
 
     fn at(&self, key: &str) -> String {
@@ -53,7 +67,15 @@ impl DirStore {
                 detail,
             });
         }
-        Ok(self.root.join(key))
+        let path = self.root.join(key);
+        match &self.within {
+            Some(folder) if !lies_within(&path, folder) => Err(StorageError::AccessDenied {
+                action,
+                at: self.at(key),
+                detail: format!("a link leads out of {}", folder.display()),
+            }),
+            _ => Ok(path),
+        }
     }
 
     fn failed(&self, action: &'static str, key: &str, error: &io::Error) -> StorageError {
@@ -346,6 +368,34 @@ fn version(metadata: &Metadata) -> io::Result<String> {
     ))
 }
 
+/// Whether a path lies below a folder once all links are followed. Of what does not exist yet, the part that does is looked at.
+pub fn lies_within(path: &Path, folder: &Path) -> bool {
+    let steps_back = |path: &Path| {
+        path.components()
+            .any(|part| matches!(part, Component::ParentDir))
+    };
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    if !path.is_absolute() || steps_back(path) {
+        return false;
+    }
+    for part in path.ancestors() {
+        // A link that leads nowhere exists as a link: what is made there would be made elsewhere.
+        match fs::symlink_metadata(part) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            Err(_) => return false,
+            Ok(_) => {
+                return part
+                    .canonicalize()
+                    .is_ok_and(|part| part.starts_with(&folder));
+            }
+        }
+    }
+    false
+}
+
 /// Writes a temporary file, makes it durable, and gives it its name in one step.
 fn replace(
     folder: &Path,
@@ -433,5 +483,59 @@ impl ObjectStore for DirStore {
 
     fn describe(&self) -> String {
         format!("file://{}", self.root.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_link_leads_to_outside_the_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (scratch, secret) = (dir.path().join("scratch"), dir.path().join("secret"));
+        fs::create_dir_all(scratch.join("table")).unwrap();
+        fs::write(&secret, "key").unwrap();
+        fs::write(scratch.join("table/rows"), "rows").unwrap();
+        symlink(&secret, scratch.join("table/link")).unwrap();
+        symlink(dir.path().join("none"), scratch.join("table/nowhere")).unwrap();
+        let open = DirStore::new(scratch.join("table"));
+        assert_eq!(open.read("link").unwrap().bytes, "key");
+        let confined = open.within(&scratch);
+        assert_eq!(confined.read("rows").unwrap().bytes, "rows");
+        for key in ["link", "nowhere", "nowhere/x"] {
+            let refused = confined.file("GetObject", key);
+            assert!(
+                matches!(refused, Err(StorageError::AccessDenied { .. })),
+                "{key}: {refused:?}"
+            );
+        }
+        assert!(confined.file("PutObject", "new/file").is_ok());
+    }
+
+    #[test]
+    fn a_path_lies_within_a_folder_or_not_whatever_its_spelling() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path();
+        symlink("/proc/self", folder.join("me")).unwrap();
+        let lies = |path: &str| lies_within(Path::new(path), folder);
+        let at = folder.display();
+        for path in [format!("{at}"), format!("{at}/a/b"), format!("{at}//a/./b")] {
+            assert!(lies(&path), "{path}");
+        }
+        for path in [
+            "/proc/self/environ".to_owned(),
+            "/".to_owned(),
+            String::new(),
+            "a".to_owned(),
+            format!("{at}2/a"),
+            format!("{at}/../a"),
+            format!("{at}/a/../../b"),
+            format!("{at}/me/environ"),
+        ] {
+            assert!(!lies(&path), "{path}");
+        }
     }
 }
