@@ -79,9 +79,13 @@ pub struct RunFlags {
     /// How long the deletion of a StreamJob may wait for its last checkpoint.
     #[arg(long, env = "STREAMKEEPER_DELETE_TIMEOUT", default_value = "2m", value_parser = duration)]
     pub delete_timeout: Duration,
-    /// File with the master key, at least 32 random bytes: from it follow the certificates of all jobs. Without it the operator, coordinators and workers talk without TLS.
+    /// Whether coordinators and workers of new revisions talk TLS 1.3, with certificates of their job on both sides. Without it only the token of the job, which everybody
+    /// who reads the network sees, says who may call.
+    #[arg(long, env = "STREAMKEEPER_TLS", default_value_t = true, action = ArgAction::Set)]
+    pub tls: bool,
+    /// File with the master key, at least 32 random bytes: from it follow the certificates and tokens of all jobs.
     #[arg(long, env = "STREAMKEEPER_MASTER_KEY_FILE")]
-    pub master_key_file: Option<PathBuf>,
+    pub master_key_file: PathBuf,
     /// File with the master key before this one, for revisions that were started under it; it need not exist.
     #[arg(long, env = "STREAMKEEPER_PREVIOUS_MASTER_KEY_FILE")]
     pub previous_master_key_file: Option<PathBuf>,
@@ -131,16 +135,11 @@ impl RunFlags {
         let unreadable = |path: &Path, error: io::Error| {
             format!("cannot read the master key {}: {error}", path.display())
         };
-        let mut keys = Vec::new();
-        if let Some(path) = &self.master_key_file {
-            let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
-            keys.push(key(path, &bytes)?);
-        }
+        let path = &self.master_key_file;
+        let bytes = fs::read(path).map_err(|error| unreadable(path, error))?;
+        let mut keys = vec![key(path, &bytes)?];
         if let Some(path) = &self.previous_master_key_file {
             match fs::read(path) {
-                Ok(_) if keys.is_empty() => {
-                    return Err("--previous-master-key-file needs --master-key-file".to_owned());
-                }
                 Ok(bytes) => keys.push(key(path, &bytes)?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(unreadable(path, error)),
@@ -163,6 +162,7 @@ impl RunFlags {
             unschedulable_grace: self.unschedulable_grace,
             delete_timeout: self.delete_timeout,
             master_key,
+            tls: self.tls,
             ..Settings::default()
         }
     }

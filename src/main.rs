@@ -147,11 +147,10 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
     let keyring = Arc::new(flags.keyring()?);
-    if let Some(fingerprint) = keyring.current() {
-        tracing::info!(fingerprint, "master key");
-    } else {
+    tracing::info!(fingerprint = keyring.current(), "master key");
+    if !flags.tls {
         tracing::warn!(
-            "no --master-key-file: coordinators and workers of new revisions talk without TLS"
+            "TLS is off: coordinators and workers of new revisions show their job's token in plain text"
         );
     }
     let config = kube::Config::infer().await?;

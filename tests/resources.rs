@@ -150,6 +150,56 @@ fn a_job_with_certificates_gets_these_objects() {
 }
 
 #[test]
+fn sql_may_use_the_variables_of_the_spec_and_no_others() {
+    let spec = json!({"sql": {"text": "x"}, "env": [
+        {"name": "BROKERS", "value": "a"}, {"name": "STREAMKEEPER_VARIABLES", "value": "AWS_SECRET_ACCESS_KEY"},
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}},
+    ]});
+    let pod = built(spec, 1)
+        .stateful_set
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap();
+    let variables = pod.containers[0].env.clone().unwrap();
+    let told: Vec<_> = variables
+        .iter()
+        .filter(|variable| variable.name == "STREAMKEEPER_VARIABLES")
+        .map(|variable| variable.value.as_deref())
+        .collect();
+    assert_eq!(told, [Some("BROKERS,PASSWORD")]);
+}
+
+#[test]
+fn pods_without_tls_get_the_same_keys_for_the_token_alone() {
+    let job = job(json!({"sql": {"text": "x"}}));
+    let settings = Settings {
+        master_key: Some("d3b3ef8fd54e952f".to_owned()),
+        tls: false,
+        ..settings()
+    };
+    let record = RevisionRecord::of(&job, "SELECT 1", &settings, None).unwrap();
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods());
+    let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+    let args = pod.containers[0].args.as_ref().unwrap();
+    let folder = "/etc/streamjob-token";
+    assert!(
+        args.contains(&format!("--token-folder={folder}")),
+        "{args:?}"
+    );
+    assert!(args.iter().all(|arg| !arg.starts_with("--tls-folder")));
+    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+    assert!(mounts.iter().any(|mount| mount.mount_path == folder));
+    let secret = pod
+        .volumes
+        .unwrap()
+        .into_iter()
+        .find_map(|volume| volume.secret);
+    assert_eq!(secret.unwrap().secret_name.unwrap(), "delays-tls-08b47733");
+}
+
+#[test]
 fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
     let job =
         job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));

@@ -21,10 +21,13 @@ class Operator:
     """The real program, from its start to its end."""
 
     def __init__(self, binary: Path, kubeconfig: Path, log: Path) -> None:
+        master_key = log.with_name("master.key")
+        master_key.write_bytes(b"bench" * 8)
         environment = {
             **os.environ, "KUBECONFIG": str(kubeconfig), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
             "STREAMKEEPER_STORAGE_URI": "s3://bench/state", "STREAMKEEPER_STORAGE_ENDPOINT": f"http://127.0.0.1:{S3}", "STREAMKEEPER_STORAGE_REGION": "us-east-1",
             "STREAMKEEPER_LISTEN": f"127.0.0.1:{PORT}", "STREAMKEEPER_LOG": "warn", "STREAMKEEPER_NAMESPACE": NAMESPACE,
+            "STREAMKEEPER_TLS": "false", "STREAMKEEPER_MASTER_KEY_FILE": str(master_key),  # its coordinators speak no TLS
             "MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0",  # as the chart sets them
         }
         self.started = time.monotonic()

@@ -64,7 +64,7 @@ class Replicas(JobStory):
 class Certificates(JobStory):
     def setUp(self) -> None:
         super().setUp()
-        run.install_operator(self.cluster, "tls.enabled=true")
+        run.install_operator(self.cluster)
 
     def test_a_job_with_certificates_goes_through_its_life_and_answers_nobody_else(self) -> None:
         objects = many(4, 2000)

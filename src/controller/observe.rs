@@ -193,11 +193,16 @@ fn channel(context: &Context, namespace: &str, name: &str, revision: u64) -> Opt
         name,
         &revision_name(name, revision),
     )?;
-    let Some(Tls { master_key }) = content.facts.tls() else {
+    let Some(Tls {
+        master_key,
+        plaintext,
+    }) = content.facts.tls()
+    else {
         return Some(Channel::Plain);
     };
     Some(
         match context.keyring.identity(&content.facts.owner, &master_key) {
+            Some(identity) if plaintext => Channel::Token(identity),
             Some(identity) => Channel::Tls(identity),
             None => Channel::Unknown { master_key },
         },

@@ -27,9 +27,11 @@ pub struct Coordinator {
 /// How a coordinator is talked to.
 #[derive(Debug, Clone)]
 pub enum Channel {
-    /// Its revision was started without TLS.
+    /// Without keys: its revision was started before jobs without TLS had any.
     Plain,
-    /// With certificates of its job.
+    /// Without TLS; calls show the token of its job.
+    Token(Arc<OperatorIdentity>),
+    /// With certificates of its job, and the token.
     Tls(Arc<OperatorIdentity>),
     /// Not at all: its revision was started under a master key that is not here.
     Unknown {

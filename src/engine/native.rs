@@ -59,7 +59,7 @@ async fn call<B: Serialize + Sync, T: DeserializeOwned>(
         .uri(path)
         .header(header::HOST, address)
         .header(header::CONTENT_TYPE, "application/json");
-    if let Channel::Tls(identity) = &of.channel {
+    if let Channel::Token(identity) | Channel::Tls(identity) = &of.channel {
         let token = identity.token().map_err(|e| no_answer(e.to_string()))?;
         request = request.header(header::AUTHORIZATION, token.header());
     }
@@ -118,7 +118,7 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), AnyError> {
     let identity = match &of.channel {
-        Channel::Plain => None,
+        Channel::Plain | Channel::Token(_) => None,
         Channel::Tls(identity) => Some(identity),
         Channel::Unknown { master_key } => {
             return Err(format!(

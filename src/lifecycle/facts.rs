@@ -116,7 +116,7 @@ impl KeptRecord {
         serde_json::from_str(&self.json).ok()
     }
 
-    /// How its pods are talked to, though the rest may not be decodable; none: without TLS.
+    /// Keys of its pods, though the rest may not be decodable.
     pub fn tls(&self) -> Option<Tls> {
         #[derive(Deserialize)]
         struct Only {

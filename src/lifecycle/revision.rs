@@ -107,17 +107,20 @@ pub struct RevisionRecord {
     /// Pods that stand by before it takes over.
     #[serde(default)]
     pub standby: Standby,
-    /// How its pods are talked to; none: without TLS.
+    /// Keys of its pods; none: a revision from before jobs without TLS had keys, which is talked to without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
 
-/// How pods with certificates are talked to.
+/// Keys of pods, and what they are used for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// Fingerprint of the master key that everything follows from.
     pub master_key: String,
+    /// Whether the token alone is shown, without TLS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plaintext: bool,
 }
 
 /// Where state lies, defaults filled in.
@@ -229,10 +232,10 @@ impl RevisionRecord {
                 .or_else(|| settings.resources.clone()),
             dropped_state: job.spec.upgrade.dropped_state,
             standby: job.spec.upgrade.standby,
-            tls: settings
-                .master_key
-                .clone()
-                .map(|master_key| Tls { master_key }),
+            tls: settings.master_key.clone().map(|master_key| Tls {
+                master_key,
+                plaintext: !settings.tls,
+            }),
             content,
         })
     }

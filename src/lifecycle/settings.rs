@@ -14,8 +14,10 @@ pub struct Settings {
     pub storage: Option<S3>,
     /// Resources of workers that name none.
     pub resources: Option<Resources>,
-    /// Fingerprint of the master key under which new revisions get certificates; none: they talk without TLS.
+    /// Fingerprint of the master key under which new revisions get their keys. The operator always has one; without any, pods get no keys.
     pub master_key: Option<String>,
+    /// Whether new revisions talk TLS; without it they show only the token of their job.
+    pub tls: bool,
     /// How long a node must be lost before its pods are force-deleted.
     pub node_lost_timeout: Duration,
     /// How long an image may fail to be pulled before the revision is given up.
@@ -43,6 +45,7 @@ impl Default for Settings {
             storage: None,
             resources: None,
             master_key: None,
+            tls: true,
             node_lost_timeout: Duration::from_secs(20),
             image_pull_grace: Duration::from_secs(20),
             unschedulable_grace: Duration::from_mins(1),

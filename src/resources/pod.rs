@@ -19,7 +19,7 @@ use crate::{
         names::{CONTAINER, SQL_KEY, keys_name, pod_address, revision_name, revision_selector},
         v1alpha1::{self, Backoff, DroppedState, Guarantee, Standby},
     },
-    lifecycle::RevisionRecord,
+    lifecycle::{RevisionRecord, Tls},
 };
 
 /// User and group of the worker; the image has no names for them.
@@ -28,8 +28,12 @@ const NOBODY: i64 = 65532;
 const GRACE_SECONDS: i64 = 60;
 /// Folder of the SQL text.
 const SQL_FOLDER: &str = "/etc/streamjob";
-/// Folder of the job's keys; `streamjob-runtime report` looks for them there.
-const KEYS_FOLDER: &str = "/etc/streamjob-tls";
+/// Folder of the job's keys where pods talk TLS; `streamjob-runtime report` looks for them there.
+const TLS_FOLDER: &str = "/etc/streamjob-tls";
+/// Folder of the job's keys where pods show only the token.
+const TOKEN_FOLDER: &str = "/etc/streamjob-token";
+/// Variable with the names of those that SQL may use. A variable, not a flag: a runtime that does not know it starts all the same.
+const SQL_VARIABLES: &str = "STREAMKEEPER_VARIABLES";
 /// Taints of a lost node.
 const LOST: [&str; 2] = [
     "node.kubernetes.io/not-ready",
@@ -140,10 +144,10 @@ fn container(
         port("control", CONTROL_PORT),
     ];
     let mut mounts = vec![mount("sql", SQL_FOLDER, true), mount("tmp", "/tmp", false)];
-    // The kubelet has no certificate of the job.
-    let probed = if record.tls.is_some() {
+    // The kubelet has neither a certificate of the job nor its token.
+    let probed = if let Some(tls) = &record.tls {
         ports.push(port("health", HEALTH_PORT));
-        mounts.push(mount("keys", KEYS_FOLDER, true));
+        mounts.push(mount("keys", keys_folder(tls), true));
         "health"
     } else {
         "api"
@@ -184,6 +188,14 @@ fn container(
     }
 }
 
+fn keys_folder(tls: &Tls) -> &'static str {
+    if tls.plaintext {
+        TOKEN_FOLDER
+    } else {
+        TLS_FOLDER
+    }
+}
+
 /// Flags of `streamjob-runtime node`.
 fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32) -> Vec<String> {
     let content = &record.content;
@@ -214,8 +226,13 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32
         ("grace", format!("{GRACE_SECONDS}s")),
     ];
     flags.extend(policies(record));
-    if record.tls.is_some() {
-        flags.push(("tls-folder", KEYS_FOLDER.to_owned()));
+    if let Some(tls) = &record.tls {
+        let flag = if tls.plaintext {
+            "token-folder"
+        } else {
+            "tls-folder"
+        };
+        flags.push((flag, keys_folder(tls).to_owned()));
         flags.push(("listen-health", format!("0.0.0.0:{HEALTH_PORT}")));
     }
     flags.extend(
@@ -283,7 +300,20 @@ fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {
             ..EnvVar::default()
         });
     }
-    variables.extend(user.iter().map(variable));
+    // The operator's word on what SQL may use is not the user's to change.
+    let user = user
+        .iter()
+        .filter(|variable| variable.name != SQL_VARIABLES);
+    let names: Vec<&str> = user
+        .clone()
+        .map(|variable| variable.name.as_str())
+        .collect();
+    variables.push(EnvVar {
+        name: SQL_VARIABLES.to_owned(),
+        value: Some(names.join(",")),
+        ..EnvVar::default()
+    });
+    variables.extend(user.map(variable));
     variables
 }
 

@@ -78,5 +78,5 @@ fn a_pod_monitor_finds_the_pods_of_jobs_where_they_serve_metrics() {
     assert_eq!(all["podMetricsEndpoints"][0]["port"], "health");
     let some = monitor(&["operator.watchNamespaces={a,b}", "tls.enabled=false"]);
     assert_eq!(some["namespaceSelector"], json!({"matchNames": ["a", "b"]}));
-    assert_eq!(some["podMetricsEndpoints"][0]["port"], "api");
+    assert_eq!(some["podMetricsEndpoints"][0]["port"], "health");
 }

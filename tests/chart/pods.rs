@@ -102,7 +102,7 @@ fn variables_of_ones_own_come_after_those_of_the_chart_and_replace_none() {
     let chart = chart();
     let set = [
         "--set",
-        "tls.enabled=false",
+        "tls.existingSecret=keys",
         "--set",
         "extraEnv[0].name=STREAMKEEPER_LOG",
     ];

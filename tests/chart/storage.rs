@@ -100,18 +100,14 @@ fn certificates_of_a_private_authority_reach_the_operator() {
         "storage.s3.endpoint=https://s3.example.com",
         "storage.s3.caBundle.configMap=private",
         "storage.s3.caBundle.key=root.pem",
-        "tls.enabled=false",
     ];
     let objects = render(&values);
     let pod = &only(&objects, "Deployment")["spec"]["template"]["spec"];
-    let volume = &pod["volumes"][0]["configMap"];
+    let volume = &pod["volumes"][1]["configMap"];
     assert_eq!(volume["name"], "private");
     assert_eq!(volume["items"][0]["key"], "root.pem");
-    let mount = &operator(&objects)["volumeMounts"][0];
+    let mount = &operator(&objects)["volumeMounts"][1];
     let folder = mount["mountPath"].as_str();
     assert_eq!(variable(&objects, "SSL_CERT_DIR"), folder);
-    let both = render(&[&values[..3], &["tls.enabled=true"]].concat());
-    let pod = &only(&both, "Deployment")["spec"]["template"]["spec"];
-    assert_eq!(pod["volumes"].as_array().unwrap().len(), 2);
     assert_eq!(variable(&render(&[]), "SSL_CERT_DIR"), None);
 }

@@ -18,6 +18,9 @@ use streamkeeper::{
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::job_api::ApiError;
+use streamkeeper_security::{
+    MasterKey, OperatorIdentity, Rotation, rustls::time_provider::DefaultTimeProvider,
+};
 
 use super::{
     server::{BoxError, Reply, Server, reply, serve},
@@ -27,11 +30,18 @@ use crate::support::coordinator::JobPort;
 
 const JSON: &str = "application/json";
 
-/// The coordinator in the pod with this address.
+/// The master key of operators under test.
+pub const MASTER_KEY: [u8; 32] = [7; 32];
+
+/// The coordinator in the pod with this address. A copy in this process: it is asked as the job's pods are, and nobody looks at the token.
 pub fn at(address: SocketAddr) -> Coordinator {
+    let job = MasterKey::new(&MASTER_KEY)
+        .expect("long enough")
+        .job("a copy");
+    let identity = OperatorIdentity::new(job, Rotation::default(), Arc::new(DefaultTimeProvider));
     Coordinator {
         address: address.to_string(),
-        channel: Channel::Plain,
+        channel: Channel::Token(Arc::new(identity)),
     }
 }
 
@@ -80,6 +90,9 @@ async fn answer(
                 },
             },
         };
+    }
+    if !request.headers().contains_key(http::header::AUTHORIZATION) {
+        return Err(format!("{path} was asked for without the token of the job").into());
     }
     let call = asked(&path, request.body())?;
     let verb = path.rsplit('/').next().unwrap_or_default();

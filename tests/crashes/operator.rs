@@ -14,7 +14,7 @@ use std::{
 use kube::Client;
 use tokio::process::{Child, Command};
 
-use super::{control_plane::bound_to_us, proxy, trap::Trap};
+use super::{control_plane::bound_to_us, coordinators::MASTER_KEY, proxy, trap::Trap};
 
 /// The operator under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_streamkeeper");
@@ -62,6 +62,8 @@ impl Lives {
     fn start(&self, api_server: SocketAddr, life: usize) -> std::io::Result<Child> {
         let kubeconfig = self.folder.join(format!("kubeconfig-{life}"));
         std::fs::write(&kubeconfig, kubeconfig_for(api_server))?;
+        let master_key = self.folder.join("master.key");
+        std::fs::write(&master_key, MASTER_KEY)?;
         let log = File::create(self.log(life))?;
         let mut command = Command::from(bound_to_us(Path::new(BINARY)));
         command
@@ -74,6 +76,9 @@ impl Lives {
                 "--storage-region=us-east-1",
             ])
             .arg(format!("--storage-endpoint=http://{}", self.bucket))
+            // Coordinators are copies that do not speak TLS.
+            .arg("--tls=false")
+            .arg(format!("--master-key-file={}", master_key.display()))
             .args(["--node-lost-timeout=1s", "--image-pull-grace=1s"])
             .args(["--log=info", "--log-format=text"])
             .env_clear()

@@ -108,6 +108,30 @@ async fn a_job_that_was_started_without_certificates_gets_them_with_its_next_rev
     assert_eq!(story.pod_uids("delays", 2, 2), uids, "pods were restarted");
 }
 
+async fn without_tls_pods_get_the_same_keys_and_the_token_is_shown(story: &mut Story) {
+    story.settings.tls = false;
+    story.restart_operator(|_| {});
+    story.create("delays", spec(SQL));
+    story.ready("delays").await;
+    let flags = |story: &Story, pod: &str| story.pod(pod)["spec"]["containers"][0]["args"].clone();
+    let shown = flags(story, "delays-r1-0").to_string();
+    assert!(shown.contains("--token-folder="), "{shown}");
+    let (key, uids) = (key_of(story, "delays-r1-0"), story.pod_uids("delays", 1, 2));
+    assert!(key.is_some());
+
+    // Switched on later, with the same Secret: pods that run are talked to as before.
+    story.settings.tls = true;
+    story.restart_operator(|_| {});
+    story.pass(Duration::from_mins(10)).await;
+    assert!(story.is_ready("delays"), "{}", story.describe());
+    assert_eq!(story.pod_uids("delays", 1, 2), uids, "pods were restarted");
+    story.ask_for_restart("delays");
+    story.rolled_out("delays", 2).await;
+    assert_eq!(key_of(story, "delays-r2-0"), key);
+    let shown = flags(story, "delays-r2-0").to_string();
+    assert!(shown.contains("--tls-folder="), "{shown}");
+}
+
 async fn a_master_key_is_replaced_while_jobs_run_if_the_old_one_is_kept_beside_it(
     story: &mut Story,
 ) {
@@ -133,5 +157,6 @@ async fn a_master_key_is_replaced_while_jobs_run_if_the_old_one_is_kept_beside_i
 stories![
     pods_get_their_keys_before_they_start_and_nobody_reads_them,
     a_job_that_was_started_without_certificates_gets_them_with_its_next_revision,
+    without_tls_pods_get_the_same_keys_and_the_token_is_shown,
     a_master_key_is_replaced_while_jobs_run_if_the_old_one_is_kept_beside_it,
 ];

@@ -24,8 +24,10 @@ pub const CONTROL_FORMAT: u32 = 1;
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 /// Either side gives a connection up after this silence.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(10);
-/// Longest frame: plans and manifests travel inline.
+/// Longest frame of a peer that belongs to the job: plans and manifests travel inline.
 pub const FRAME_LIMIT: usize = 256 << 20;
+/// Longest first frame of a connection, which says who the peer is.
+pub const FIRST_FRAME_LIMIT: usize = 64 << 10;
 
 /// From a worker to its coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -379,6 +381,20 @@ pub async fn write_message<T: Serialize>(
 pub async fn read_message<T: DeserializeOwned>(
     from: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<T>> {
+    read_within(from, FRAME_LIMIT).await
+}
+
+/// Reads the message that says who the peer is: at most [`FIRST_FRAME_LIMIT`] bytes of it.
+pub async fn read_first_message<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<T>> {
+    read_within(from, FIRST_FRAME_LIMIT).await
+}
+
+async fn read_within<T: DeserializeOwned>(
+    from: &mut (impl AsyncRead + Unpin),
+    limit: usize,
+) -> io::Result<Option<T>> {
     let mut length = [0_u8; 4];
     match from.read_exact(&mut length).await {
         Ok(_) => {}
@@ -386,13 +402,17 @@ pub async fn read_message<T: DeserializeOwned>(
         Err(error) => return Err(error),
     }
     let length = u32::from_be_bytes(length) as usize;
-    if length > FRAME_LIMIT {
+    if length > limit {
         return Err(io::Error::other(format!(
-            "a control message announces {length} bytes, more than the limit of {FRAME_LIMIT}: not a peer of ours"
+            "a control message announces {length} bytes, more than the limit of {limit}: not a peer of ours"
         )));
     }
-    let mut body = vec![0_u8; length];
-    from.read_exact(&mut body).await?;
+    // Memory follows what arrives, not what is announced.
+    let mut body = Vec::with_capacity(length.min(FIRST_FRAME_LIMIT));
+    let read = from.take(length as u64).read_to_end(&mut body).await?;
+    if read < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     serde_json::from_slice(&body)
         .map(Some)
         .map_err(|error| io::Error::other(format!("cannot read a control message: {error}")))
@@ -434,6 +454,31 @@ mod tests {
         let mut wire = b"GET / HTTP/1.1\r\n\r\n".as_slice();
         let error = read_message::<ToCoordinator>(&mut wire).await.unwrap_err();
         assert!(error.to_string().contains("not a peer of ours"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_announces_256_mib_before_it_is_known_is_cut_off_at_its_first_bytes() {
+        let announced = u32::try_from(FRAME_LIMIT).unwrap().to_be_bytes();
+        let (mut peer, mut ours) = tokio::io::duplex(1 << 20);
+        peer.write_all(&announced).await.unwrap();
+        // The peer stays, and the refusal does not wait for what it announces.
+        let error = read_first_message::<ToCoordinator>(&mut ours).await;
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("268435456 bytes, more than the limit of 65536"),
+            "{error}"
+        );
+        drop(peer);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_ends_early_is_an_error_and_not_an_end() {
+        let mut wire = [&8_u32.to_be_bytes()[..], b"{}"].concat();
+        let error = read_message::<ToCoordinator>(&mut wire.as_slice()).await;
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        wire.truncate(2);
+        let end = read_message::<ToCoordinator>(&mut wire.as_slice()).await;
+        assert_eq!(end.unwrap(), None);
     }
 
     #[test]

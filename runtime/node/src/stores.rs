@@ -7,7 +7,9 @@ use std::{
 };
 
 use streamkeeper_connectors::{ConnectorError, source::Stores};
-use streamkeeper_storage::{ObjectStore, StorageConfig, open};
+use streamkeeper_storage::{ObjectStore, StorageConfig, open_within};
+
+use crate::access::Access;
 
 /// Stores by URI, with one configuration for all.
 pub struct UriStores {
@@ -36,7 +38,9 @@ impl fmt::Debug for UriStores {
 
 impl Stores for UriStores {
     fn open(&self, uri: &str) -> Result<(Arc<dyn ObjectStore>, String), ConnectorError> {
-        let (store, key) = open(uri, &self.config).map_err(|source| ConnectorError::Storage {
+        let files = Access::of_process().files();
+        let opened = open_within(uri, &self.config, files);
+        let (store, key) = opened.map_err(|source| ConnectorError::Storage {
             table: String::new(),
             source,
         })?;

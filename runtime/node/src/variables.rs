@@ -1,6 +1,8 @@
 //! `${VAR}` in table options: written in the SQL text, expanded in the process that uses the table, never stored or logged expanded.
 
-use streamkeeper_protocol::plan::{Operator, StreamPlan, TableRef};
+use streamkeeper_protocol::plan::TableRef;
+
+use crate::access::Access;
 
 /// An option that cannot be expanded. Names the variable, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +12,18 @@ pub enum VariableError {
         "table '{table}', option '{option}': the environment has no variable {variable}; set it in spec.env"
     )]
     Unknown {
+        /// Table name.
+        table: String,
+        /// Option key.
+        option: String,
+        /// Variable name.
+        variable: String,
+    },
+    /// The variable is there, or could be, and does not belong to the author of the SQL.
+    #[error(
+        "table '{table}', option '{option}': SQL may not use the variable {variable} of this process; a StreamJob uses those that its spec.env defines"
+    )]
+    Refused {
         /// Table name.
         table: String,
         /// Option key.
@@ -29,6 +43,17 @@ pub enum VariableError {
     },
 }
 
+impl VariableError {
+    /// The option it is about.
+    pub fn option(&self) -> &str {
+        match self {
+            Self::Unknown { option, .. }
+            | Self::Refused { option, .. }
+            | Self::Malformed { option, .. } => option,
+        }
+    }
+}
+
 /// The table with every `${VAR}` of its options replaced by what `lookup` finds. There is no escape: a literal `${` cannot be written.
 pub fn expand(
     table: &TableRef,
@@ -43,22 +68,46 @@ pub fn expand(
     Ok(expanded)
 }
 
-/// Looks a variable up in the process environment.
-pub fn from_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// [`expand`] from the environment of this process, as far as SQL may use it.
+pub fn expand_here(table: &TableRef) -> Result<TableRef, VariableError> {
+    check(table, Access::of_process())?;
+    expand(table, |name| std::env::var(name).ok())
 }
 
-/// Whether every variable of the plan's tables is known to this process.
-pub fn check_plan(
-    plan: &StreamPlan,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> Result<(), VariableError> {
-    for node in &plan.nodes {
-        if let Operator::Source(table) | Operator::Sink(table) = &node.operator {
-            expand(table, &lookup)?;
+/// Whether the options of a table name only variables that SQL may use. Whether these exist is not asked.
+pub fn check(table: &TableRef, access: &Access) -> Result<(), VariableError> {
+    for (option, value) in &table.options {
+        for variable in names(&table.name, option, value)? {
+            if !access.has_variable(variable) {
+                return Err(VariableError::Refused {
+                    table: table.name.clone(),
+                    option: option.clone(),
+                    variable: variable.to_owned(),
+                });
+            }
         }
     }
     Ok(())
+}
+
+/// Names of the variables in a value.
+fn names<'a>(table: &str, option: &str, value: &'a str) -> Result<Vec<&'a str>, VariableError> {
+    let mut names = Vec::new();
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once("${") {
+        let named = after.split_once('}').filter(|(name, _)| is_name(name));
+        let (name, tail) = named.ok_or_else(|| VariableError::Malformed {
+            table: table.to_owned(),
+            option: option.to_owned(),
+        })?;
+        names.push(name);
+        rest = tail;
+    }
+    Ok(names)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn expand_value(
@@ -75,9 +124,7 @@ fn expand_value(
     let mut rest = value;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, tail) = after.split_once('}').ok_or_else(malformed)?;
-        let is_name =
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !is_name {
+        if !is_name(name) {
             return Err(malformed());
         }
         out.push_str(before);
@@ -122,6 +169,30 @@ mod tests {
             expand(&table("$BUCKET"), lookup).unwrap().options["path"],
             "$BUCKET"
         );
+    }
+
+    #[test]
+    fn a_credential_of_the_pod_is_refused_by_name_unless_the_spec_names_it() {
+        let secret = table("s3://a/${AWS_SECRET_ACCESS_KEY}");
+        let access = |names| Access::of_pod(Some(names), "/tmp".into());
+        let refused = check(&secret, &access("BUCKET")).unwrap_err().to_string();
+        assert!(
+            refused.contains("'path'")
+                && refused.contains("AWS_SECRET_ACCESS_KEY")
+                && refused.contains("spec.env"),
+            "{refused}"
+        );
+        assert_eq!(check(&secret, &access("AWS_SECRET_ACCESS_KEY")), Ok(()));
+        assert!(check(&secret, &Access::local()).is_err());
+        assert!(expand_here(&secret).is_err());
+        assert_eq!(check(&table("$x ${BUCKET}"), &access("BUCKET")), Ok(()));
+        for malformed in ["${", "${}", "${A", "${A B}", "a${A}${"] {
+            let error = check(&table(malformed), &access("A"));
+            assert!(
+                matches!(error, Err(VariableError::Malformed { .. })),
+                "{malformed}"
+            );
+        }
     }
 
     #[test]

@@ -164,11 +164,14 @@ impl WorkerKey {
     }
 }
 
-/// What a caller shows besides its certificate. Printed, it stays secret.
+/// Proof that a caller belongs to the job, with or without a certificate. Printed, it stays secret.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
+    /// Bytes of every [`Self::header`].
+    pub const HEADER_BYTES: usize = "Bearer ".len() + 64;
+
     /// The value of an `Authorization` header.
     pub fn header(&self) -> String {
         format!("Bearer {}", self.0)
@@ -235,6 +238,7 @@ mod tests {
     fn a_token_is_known_by_all_of_it() {
         let token = WorkerKey::new(&[7; 32]).unwrap().token(Epoch(3));
         let header = token.header();
+        assert_eq!(header.len(), Token::HEADER_BYTES);
         assert!(token.is_shown_by(header.as_bytes()));
         for other in ["", "Bearer ", &header[..header.len() - 1], &header[7..]] {
             assert!(!token.is_shown_by(other.as_bytes()), "{other}");

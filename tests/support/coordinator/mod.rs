@@ -18,7 +18,7 @@ use streamkeeper::api::names::{JOB_LABEL, REVISION_LABEL, SQL_KEY, revision_name
 use streamkeeper_protocol::head::Head;
 
 pub use self::port::{JobPort, Store as HeadStore};
-use self::process::{Process, Surroundings};
+use self::process::{Process, Speaks, Surroundings};
 use super::{
     api_server::kinds::{CONFIG_MAPS, PODS, STATEFUL_SETS},
     cluster::{ordinal, text},
@@ -256,9 +256,7 @@ fn start(world: &mut World, pod: &Value) {
             text(pod, "/status/podIP"),
             streamkeeper_protocol::job_api::JOB_API_PORT
         ),
-        tls: pod["spec"]["volumes"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|volume| !volume["secret"].is_null())),
+        speaks: Speaks::of(pod),
         node: text(pod, "/spec/nodeName").to_owned(),
         restarts: container.restarts,
         script: world

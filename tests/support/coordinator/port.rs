@@ -7,7 +7,7 @@ use std::{
 };
 
 use streamkeeper::{
-    engine::{Answer, CallError, Channel, Coordinator, JobApi},
+    engine::{Answer, CallError, Coordinator, JobApi},
     lifecycle::{
         Fact, JobCall, ResolvedStorage,
         snapshot::{Content, Trouble, TroubleKind, Work},
@@ -20,7 +20,7 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_storage::{HeadAccessError, StorageError};
 
-use super::process::{Process, Surroundings};
+use super::process::{Process, Speaks, Surroundings};
 use crate::support::{
     interference::{Fate, Life},
     world::World,
@@ -98,7 +98,7 @@ impl JobPort {
         of: &Coordinator,
         question: impl FnOnce(&mut Process, &mut Surroundings<'_>) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let (address, tls) = (&of.address, matches!(of.channel, Channel::Tls(_)));
+        let (address, spoken) = (&of.address, Speaks::on(&of.channel));
         let mut world = self.world.lock().expect("no panic while locked");
         let now = world.now();
         let jobs = &mut world.jobs;
@@ -108,7 +108,7 @@ impl JobPort {
         };
         let found = jobs
             .at(address)
-            .filter(|process| !process.script.deaf && process.tls == tls)
+            .filter(|process| !process.script.deaf && Some(process.speaks) == spoken)
             .map(|process| process.address.clone())
             .ok_or_else(nobody)?;
         let uid = jobs

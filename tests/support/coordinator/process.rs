@@ -6,7 +6,11 @@ use std::{
 };
 
 use k8s_openapi::jiff::Timestamp;
-use streamkeeper::{engine::CallError, lifecycle::JobCall};
+use serde_json::Value;
+use streamkeeper::{
+    engine::{CallError, Channel},
+    lifecycle::JobCall,
+};
 use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, Head, Ids, Import, LastCheckpoint, OperationKind, OperationResult,
@@ -20,6 +24,51 @@ use streamkeeper_protocol::{
 
 use super::{Folder, JobName, leading::Lead, port::Store};
 use crate::support::{kubelet::Exit, script::Script};
+
+/// How a process wants to be talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// Without keys, as pods from before jobs without TLS had any.
+    Plain,
+    /// With the token of its job.
+    Token,
+    /// With certificates and the token.
+    Tls,
+}
+
+impl Speaks {
+    /// By the flags of the pod, whose folder of keys must be mounted.
+    pub fn of(pod: &Value) -> Self {
+        let container = &pod["spec"]["containers"][0];
+        let folder = |name: &str| {
+            let flags = container["args"].as_array()?.iter();
+            let mut flags = flags.filter_map(Value::as_str);
+            let folder = flags.find_map(|flag| flag.strip_prefix(name))?;
+            let mounts = container["volumeMounts"].as_array()?;
+            mounts
+                .iter()
+                .any(|mount| mount["mountPath"] == folder)
+                .then_some(())
+        };
+        if folder("--tls-folder=").is_some() {
+            Self::Tls
+        } else if folder("--token-folder=").is_some() {
+            Self::Token
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// How this channel talks; none for one without a key.
+    pub fn on(channel: &Channel) -> Option<Self> {
+        match channel {
+            Channel::Plain => Some(Self::Plain),
+            Channel::Token(_) => Some(Self::Token),
+            Channel::Tls(_) => Some(Self::Tls),
+            Channel::Unknown { .. } => None,
+        }
+    }
+}
 
 /// What a process can see and change outside itself.
 pub struct Surroundings<'a> {
@@ -63,8 +112,7 @@ pub struct Process {
     pub first_only: bool,
     pub max_parallelism: u16,
     pub address: String,
-    /// Whether its pod mounts keys, so that it talks TLS.
-    pub tls: bool,
+    pub speaks: Speaks,
     pub node: String,
     /// Life of the container that it runs in.
     pub restarts: i32,
@@ -100,7 +148,7 @@ impl Process {
             first_only: false,
             max_parallelism: 128,
             address: String::new(),
-            tls: false,
+            speaks: Speaks::Plain,
             node: String::new(),
             restarts: 0,
             script: Script::default(),

@@ -65,9 +65,9 @@ async fn one(transport: Transport) -> Result<Rate, String> {
     let failed = |error: io::Error| format!("measuring connections: {error}");
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?.to_string();
-    let door = Door::new(transport.clone(), "a benchmark");
+    let door = Door::of_peers(transport.clone(), "a benchmark");
     let patience = std::time::Duration::from_secs(5);
-    let (sending, receiving) = tokio::join!(transport.dial(&at, patience), async {
+    let (sending, receiving) = tokio::join!(transport.dial_peer(&at, patience), async {
         door.admit(door.next(&listener).await).await
     });
     let (sending, (receiving, _)) = (

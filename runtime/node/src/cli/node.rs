@@ -1,6 +1,9 @@
 //! `node`: a pod's process.
 
-use std::{future::Future, io, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    future::Future, io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use streamkeeper_protocol::{
@@ -19,6 +22,7 @@ use super::{
     signals::EndSignals,
 };
 use crate::{
+    access::Access,
     coordinator::{
         BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, Event,
         JobIdentity, JobText, StandbyCrew, StartMode,
@@ -125,14 +129,18 @@ pub(super) struct NodeArgs {
     /// Listen address for records from other workers.
     #[arg(long, env = "STREAMKEEPER_LISTEN_DATA", default_value_t = format!("0.0.0.0:{DATA_PORT}"))]
     listen_data: String,
-    /// Folder where the job's Secret is mounted. With it pods talk TLS 1.3 among each other and to the operator, with certificates of the job on both sides; without it
-    /// whoever reaches a port may use it.
+    /// Folder where the job's Secret is mounted. With it pods talk TLS 1.3 among each other and to the operator, with certificates of the job on both sides, and show the
+    /// job's token.
     #[arg(long, env = "STREAMKEEPER_TLS_FOLDER")]
     tls_folder: Option<PathBuf>,
+    /// Folder where the job's Secret is mounted, for pods without TLS: every connection and every call that changes something shows the job's token. Without this and without
+    /// --tls-folder every listen address must be one of loopback.
+    #[arg(long, env = "STREAMKEEPER_TOKEN_FOLDER", conflicts_with = "tls_folder")]
+    token_folder: Option<PathBuf>,
     /// How long certificates and tokens are used; the same for all pods and the operator.
     #[arg(long, env = "STREAMKEEPER_TLS_ROTATION", value_parser = duration, hide = true)]
     tls_rotation: Option<Duration>,
-    /// Listen address of health and metrics alone, without TLS. With --tls-folder they are nowhere else.
+    /// Listen address of health and metrics alone, without TLS. With --tls-folder or --token-folder they are nowhere else.
     #[arg(long, env = "STREAMKEEPER_LISTEN_HEALTH")]
     listen_health: Option<String>,
     /// Host name or address under which other pods reach this one; by default the host name.
@@ -165,6 +173,12 @@ pub(super) struct NodeArgs {
     /// A rescale waits this long for workers to register.
     #[arg(long, env = "STREAMKEEPER_RESCALE_TIMEOUT", default_value = "5m", value_parser = duration)]
     rescale_timeout: Duration,
+    /// Names of the variables that SQL may use, separated by commas; without it all but secrets of this process.
+    #[arg(long, env = "STREAMKEEPER_VARIABLES")]
+    variables: Option<String>,
+    /// Folder that the files of tables must lie in.
+    #[arg(long, default_value = "/tmp")]
+    files: PathBuf,
     /// How logs are written.
     #[arg(
         long,
@@ -225,6 +239,7 @@ pub(super) fn main(args: NodeArgs) -> ExitCode {
         let hint = "give --ordinal, or run in a pod of a StatefulSet";
         return leave(EXIT_USAGE, &format!("the host name has no ordinal: {hint}"));
     };
+    Access::of_pod(args.variables.as_deref(), args.files.clone()).settle();
     // Network, store and HTTP only: subtasks have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -313,6 +328,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         revision = args.revision,
         data = worker.data_addr,
         tls = matches!(transport, Transport::Tls(_)),
+        token = transport.identity().is_some(),
         "started"
     );
     let routes = coordinator.as_ref().map(|coordinator| CoordinatorApi {
@@ -452,21 +468,47 @@ impl Stores {
 
 /// How this pod talks to others.
 fn transport(args: &NodeArgs) -> Result<Transport, String> {
-    let Some(folder) = &args.tls_folder else {
-        return Ok(Transport::Plain);
+    let (flag, folder, transport): (_, _, fn(_) -> _) = match (&args.tls_folder, &args.token_folder)
+    {
+        (Some(folder), _) => ("--tls-folder", folder, Transport::Tls),
+        (None, Some(folder)) => ("--token-folder", folder, Transport::Token),
+        (None, None) => return without_keys(args),
     };
     let rotation = args
         .tls_rotation
         .map_or_else(Rotation::default, Rotation::every);
-    let (transport, uid) = files::read(folder, rotation)?;
+    let (identity, uid) = files::read(folder, rotation)?;
     if uid != args.job_uid {
         return Err(format!(
-            "--tls-folder {} holds the keys of job {uid}, not of --job-uid {}",
+            "{flag} {} holds the keys of job {uid}, not of --job-uid {}",
             folder.display(),
             args.job_uid
         ));
     }
-    Ok(transport)
+    Ok(transport(identity))
+}
+
+/// A process without keys talks to its own host alone.
+fn without_keys(args: &NodeArgs) -> Result<Transport, String> {
+    for (flag, address) in [
+        ("--listen-api", &args.listen_api),
+        ("--listen-control", &args.listen_control),
+        ("--listen-data", &args.listen_data),
+    ] {
+        if !is_loopback(address) {
+            return Err(format!(
+                "{flag} {address} is open to other hosts, and nothing says who may use it: give --tls-folder or --token-folder with the keys of the job, or listen on 127.0.0.1"
+            ));
+        }
+    }
+    Ok(Transport::Plain)
+}
+
+/// Whether a listen address is reached from this host alone.
+fn is_loopback(listen: &str) -> bool {
+    listen
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.ip().is_loopback())
 }
 
 fn coordinator_config(
@@ -488,6 +530,7 @@ fn coordinator_config(
         paths: stores.paths.clone(),
         stores: stores.tables.clone(),
         transport: transport.clone(),
+        on_loopback: is_loopback(&args.listen_api),
         text: JobText::Sql { name, text },
         workers: args.workers,
         slots: args.slots,
@@ -567,6 +610,16 @@ mod tests {
         assert_eq!(ordinal_of("delays-r12-3"), Some(3));
         assert_eq!(ordinal_of("delays"), None);
         assert_eq!(ordinal_of("delays-r1-x"), None);
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on_without_keys() {
+        for address in ["127.0.0.1:0", "127.9.9.9:8081", "[::1]:8081"] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in ["0.0.0.0:8081", "[::]:8081", "10.0.0.1:80", "localhost:80"] {
+            assert!(!is_loopback(address), "{address}");
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn main(args: &ReportArgs) -> ExitCode {
         .map_or_else(Rotation::default, Rotation::every);
     let transport = if args.tls_folder.is_dir() {
         match files::read(&args.tls_folder, rotation) {
-            Ok((transport, _)) => transport,
+            Ok((identity, _)) => Transport::Tls(identity),
             Err(message) => return fail(message),
         }
     } else {

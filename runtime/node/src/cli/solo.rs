@@ -87,6 +87,7 @@ impl Solo {
             store: self.store,
             stores: self.tables,
             transport: Transport::Plain,
+            on_loopback: true,
             text: JobText::Compiled(self.compiled),
             workers: 1,
             slots: self.slots,

@@ -115,7 +115,7 @@ fn open(
         .max()
         .map_or(1, |last| last + 1);
     let context = SinkContext {
-        table: variables::expand(table, variables::from_environment)?,
+        table: variables::expand_here(table)?,
         sink_uid: committable.sink_uid.clone(),
         lineage: manifest.lineage.clone(),
         subtask: 0,

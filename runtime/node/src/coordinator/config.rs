@@ -102,6 +102,8 @@ pub struct CoordinatorConfig {
     pub stores: Arc<dyn Stores>,
     /// How it talks to other pods.
     pub transport: Transport,
+    /// Whether all pods of the job are processes of this host, which find each other on its loopback.
+    pub on_loopback: bool,
     /// What to run.
     pub text: JobText,
     /// Workers of this revision.

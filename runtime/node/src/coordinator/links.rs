@@ -5,15 +5,14 @@ use std::{
     time::Duration,
 };
 
-use streamkeeper_security::Role;
 use tokio::{io::BufReader, net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Event, WorkerEvent};
 use crate::{
     control::{
-        CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_message,
-        write_message,
+        CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_first_message,
+        read_message, write_message,
     },
     transport::{
         Caller, Door, Wire,
@@ -105,12 +104,8 @@ pub(super) async fn accept(
         };
         let (door, welcome, events) = (door.clone(), welcome.clone(), events.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-            match door.admit(arrival).await {
-                Some((_, caller)) if caller.role == Some(Role::Operator) => {
-                    tracing::warn!(peer = %caller.peer, "the operator's certificate on the control plane: refused");
-                }
-                Some((stream, caller)) => serve(stream, caller, welcome, events).await,
-                None => {}
+            if let Some((stream, caller)) = door.admit(arrival).await {
+                serve(stream, caller, welcome, events).await;
             }
         }));
     }
@@ -125,7 +120,8 @@ async fn serve(
     let peer = caller.peer.to_string();
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
-    let register = match timeout(INTRODUCTION, read_message::<ToCoordinator>(&mut read)).await {
+    let register = match timeout(INTRODUCTION, read_first_message::<ToCoordinator>(&mut read)).await
+    {
         Ok(Ok(Some(ToCoordinator::Register(register)))) => register,
         Ok(Ok(other)) => {
             tracing::debug!(

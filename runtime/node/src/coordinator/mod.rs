@@ -7,13 +7,14 @@
 //! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
 //! * [`keeper`]: the writes of HEAD.
 //! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them.
-//! * [`operations`], [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
+//! * [`operations`] and what they may name ([`confine`]), [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
 
 mod board;
 mod call;
 mod checkpoint;
 mod commit;
 mod config;
+mod confine;
 mod desk;
 mod failure;
 mod import;
@@ -144,7 +145,7 @@ impl Coordinator {
             slots: config.slots,
             silence: config.worker_silence,
         };
-        let door = Door::new(config.transport.clone(), "the control plane");
+        let door = Door::of_peers(config.transport.clone(), "the control plane");
         tokio::spawn(accept(
             control,
             door,

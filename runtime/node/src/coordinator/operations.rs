@@ -6,7 +6,7 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    Call, Command, Refusal,
+    Call, Command, Refusal, confine,
     failure::Interrupt,
     leader::{LeadEnd, Leader},
 };
@@ -67,12 +67,9 @@ impl Leader<'_> {
             Command::Savepoint(request) => {
                 self.folder(&request.key, request.uri.as_deref())?;
             }
-            Command::HandOver(request) if request.to_revision <= revision => {
-                let message = format!(
-                    "revision {} cannot follow revision {revision}",
-                    request.to_revision
-                );
-                return Err(Refusal::new("WrongRevision", message));
+            Command::HandOver(request) => {
+                let config = &self.desk.config;
+                confine::hand_over(&config.job, config.on_loopback, request)?;
             }
             Command::Rescale(request) => {
                 let limit = u32::from(self.desk.config.max_parallelism);
@@ -86,7 +83,7 @@ impl Leader<'_> {
                     return Err(Refusal::bad_request(&message));
                 }
             }
-            Command::HandOver(_) | Command::Stop(_) => {}
+            Command::Stop(_) => {}
         }
         if command.ends_or_moves()
             && let Some(other) = self.asked.iter().find(|other| other.ends_or_moves())

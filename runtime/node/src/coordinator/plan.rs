@@ -10,6 +10,7 @@ use streamkeeper_protocol::{
 use streamkeeper_sql::{Connectors, OptionProblem, SqlError, TableTraits, TableUse};
 
 use super::{CoordinatorConfig, JobText};
+use crate::{access::Access, variables};
 
 /// A compiled job.
 #[derive(Debug, Clone)]
@@ -75,6 +76,7 @@ impl Connectors for Installed {
             TableUse::Source => streamkeeper_connectors::TableUse::Source,
             TableUse::Sink => streamkeeper_connectors::TableUse::Sink,
         };
+        may_reach(table, Access::of_process())?;
         match streamkeeper_connectors::check(table, asked) {
             Ok(traits) => Ok(TableTraits {
                 accepts: traits.accepts,
@@ -89,6 +91,25 @@ impl Connectors for Installed {
                 message: other.to_string(),
             }),
         }
+    }
+}
+
+/// Whether the options of a table name only variables and files that SQL may reach. A variable may stand for a path.
+fn may_reach(table: &TableRef, access: &Access) -> Result<(), OptionProblem> {
+    variables::check(table, access).map_err(|error| OptionProblem {
+        option: Some(error.option().to_owned()),
+        message: error.to_string(),
+    })?;
+    // An option whose variables are not known here is looked at when the table is opened.
+    let known = variables::expand(table, |name| std::env::var(name).ok());
+    let options = known.map_or_else(|_| table.options.clone(), |table| table.options);
+    let path = options.get("path").map(String::as_str).unwrap_or_default();
+    match access.objection_to_path(path) {
+        Some(message) => Err(OptionProblem {
+            option: Some("path".to_owned()),
+            message,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -140,6 +161,32 @@ mod tests {
         let told = error.describe("job.sql");
         assert!(told.starts_with("job.sql: line 1:"), "{told}");
         assert!(told.contains("speed"), "{told}");
+    }
+
+    #[test]
+    fn a_secret_of_the_process_is_refused_with_its_place() {
+        let option = "'datagen',\n'rows-per-second' = '${AWS_SECRET_ACCESS_KEY}'";
+        let error = compile(&GOOD.replace("'datagen'", option)).unwrap_err();
+        let told = error.describe("job.sql");
+        assert!(told.starts_with("job.sql: line "), "{told}");
+        assert!(told.contains("AWS_SECRET_ACCESS_KEY"), "{told}");
+    }
+
+    #[test]
+    fn in_a_pod_a_file_outside_its_scratch_folder_is_refused() {
+        let table = |path: &str| TableRef {
+            name: "a".into(),
+            connector: "filesystem".into(),
+            options: [("path".to_owned(), path.to_owned())].into(),
+            schema: streamkeeper_protocol::types::Schema::default(),
+            primary_key: Vec::new(),
+        };
+        let pod = Access::of_pod(Some(""), "/tmp".into());
+        let refused = may_reach(&table("file:///proc/self/environ"), &pod).unwrap_err();
+        assert_eq!(refused.option.as_deref(), Some("path"));
+        assert!(refused.message.contains("/tmp"), "{}", refused.message);
+        assert!(may_reach(&table("file:///tmp/in"), &pod).is_ok());
+        assert!(may_reach(&table("file:///proc/self/environ"), &Access::local()).is_ok());
     }
 
     #[test]

@@ -199,6 +199,7 @@ pub(super) mod tests {
             paths: StatePaths::new("", "local", "job"),
             stores: Arc::new(UriStores::new(StorageConfig::default())),
             transport: Transport::Plain,
+            on_loopback: true,
             text: JobText::Sql {
                 name: String::new(),
                 text: String::new(),

@@ -11,7 +11,7 @@ use streamkeeper_storage::{
 };
 
 use super::{
-    CoordinatorConfig, Refusal,
+    CoordinatorConfig, Refusal, confine,
     failure::Interrupt,
     keeper::{HeadKeeper, KeepError},
     leader::Leader,
@@ -38,24 +38,15 @@ pub(super) enum CopyError {
 }
 
 impl Leader<'_> {
-    /// Where a savepoint goes: a folder of the job's bucket.
+    /// Where a savepoint goes: a folder among the job's own savepoints.
     pub(super) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
+        let paths = &self.desk.config.paths;
         let Some(uri) = uri else {
-            // Keys are free text, folders are not.
-            let safe = |c: char| {
-                if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-                    c
-                } else {
-                    '-'
-                }
-            };
-            return Ok(self
-                .desk
-                .config
-                .paths
-                .savepoint(&key.chars().map(safe).collect::<String>()));
+            return Ok(paths.savepoint(&confine::savepoint_name(key)));
         };
-        folder_of(&*self.desk.config.store, uri)
+        let folder = folder_of(&*self.desk.config.store, uri)?;
+        confine::savepoint(paths, &folder)?;
+        Ok(folder)
     }
 
     pub(super) fn full_uri(&self, folder: &str) -> String {
@@ -160,8 +151,7 @@ pub(super) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Re
         // Another bucket's name may begin with this one's.
         Some(rest) if rest.starts_with('/') => rest,
         _ if uri.contains("://") => {
-            let message =
-                format!("'{uri}' is not in {bucket}: a savepoint stays in the job's bucket");
+            let message = format!("'{uri}' is not in {bucket}: savepoints lie in the job's bucket");
             return Err(Refusal::bad_request(&message));
         }
         _ => uri,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::{
-    control::{read_message, write_message},
+    control::{read_first_message, write_message},
     transport::{Transport, Wire},
 };
 
@@ -61,7 +61,7 @@ pub(super) async fn dial(
     from: &Party,
     to: u32,
 ) -> Result<Wire, HandshakeError> {
-    let mut stream = transport.dial(address, Duration::from_secs(5)).await?;
+    let mut stream = transport.dial_peer(address, Duration::from_secs(5)).await?;
     write_message(
         &mut stream,
         &Hello {
@@ -71,7 +71,7 @@ pub(super) async fn dial(
         },
     )
     .await?;
-    let answer = timeout(PATIENCE, read_message(&mut stream))
+    let answer = timeout(PATIENCE, read_first_message(&mut stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     match answer {
@@ -83,7 +83,7 @@ pub(super) async fn dial(
 
 /// Reads who dials.
 pub(super) async fn hear(stream: &mut Wire) -> io::Result<Hello> {
-    let hello = timeout(Duration::from_secs(5), read_message(stream))
+    let hello = timeout(Duration::from_secs(5), read_first_message(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     hello.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())

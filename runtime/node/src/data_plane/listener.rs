@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use streamkeeper_security::Role;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -34,7 +33,7 @@ impl DataPlane {
     /// Listens until dropped.
     pub fn listen(listener: TcpListener, transport: Transport) -> Self {
         let (expected, watched) = watch::channel(None);
-        let door = Door::new(transport, "records of other workers");
+        let door = Door::of_peers(transport, "records of other workers");
         let accepting = tokio::spawn(accept(listener, door, watched));
         Self {
             expected,
@@ -63,11 +62,7 @@ async fn accept(
             let Some((stream, caller)) = door.admit(arrival).await else {
                 return;
             };
-            let served = match caller.role {
-                None | Some(Role::Worker) => serve(stream, expected).await,
-                Some(Role::Operator) => Err("it shows the operator's certificate".to_owned()),
-            };
-            if let Err(why) = served {
+            if let Err(why) = serve(stream, expected).await {
                 tracing::warn!(peer = %caller.peer, why, "data connection refused");
             }
         });

@@ -46,7 +46,7 @@ async fn exchange(
         .method(method)
         .uri(path)
         .header(header::HOST, address);
-    if let Transport::Tls(identity) = transport {
+    if let Some(identity) = transport.identity() {
         let token = identity.token().map_err(io::Error::other)?;
         request = request.header(header::AUTHORIZATION, token.header());
     }

@@ -1,6 +1,6 @@
 //! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its [`Board`].
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -14,9 +14,15 @@ use streamkeeper_protocol::job_api::{
     ApiError, HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest,
     SavepointRequest, StopRequest,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::coordinator::{Board, Call, Command, Event, Refusal};
+
+/// A caller gets this long to send its body.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the routes reach the coordinator.
 #[derive(Debug, Clone)]
@@ -135,9 +141,13 @@ where
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(Refused(Refusal::bad_request(&rejection.body_text()))),
+        match timeout(BODY_WITHIN, Json::<T>::from_request(request, state)).await {
+            Ok(Ok(Json(body))) => Ok(Self(body)),
+            Ok(Err(rejection)) => Err(Refused(Refusal::bad_request(&rejection.body_text()))),
+            Err(_) => Err(Refused(Refusal::bad_request(&format!(
+                "the body did not arrive within {} s",
+                BODY_WITHIN.as_secs()
+            )))),
         }
     }
 }

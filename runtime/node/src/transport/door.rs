@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use streamkeeper_security::Role;
+use streamkeeper_security::{Role, Token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -24,6 +24,8 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 const AT_A_TIME: usize = 64;
 /// Strangers that are remembered, so that each is complained about once.
 const STRANGERS: usize = 1024;
+/// A caller that was refused gets this long to read why.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// First byte of a TLS connection: a record of the handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 /// What a caller without TLS is read of, at most, before the connection is closed.
@@ -32,7 +34,7 @@ const PLAINTEXT_LIMIT: u64 = 64 << 10;
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// What it may do; none where nobody asks.
+    /// What its certificate proves; none without TLS.
     pub role: Option<Role>,
     /// Its address.
     pub peer: SocketAddr,
@@ -46,10 +48,16 @@ pub struct Arrival {
     _place: Option<OwnedSemaphorePermit>,
 }
 
+/// What a caller of another job is told before the connection is closed; control plane and data plane read it alike.
+const WRONG_TOKEN: &[u8] =
+    b"{\"is\":\"refused\",\"why\":\"the token shown is not this job's; the pods of a job mount one Secret with its keys\"}";
+
 /// What stands before a port.
 #[derive(Debug, Clone)]
 pub struct Door {
     transport: Transport,
+    /// Whether only workers of the job may pass, whose first bytes are the token.
+    peers: bool,
     /// What is behind it, for the log.
     purpose: &'static str,
     /// What a caller without TLS is told, if anything.
@@ -59,14 +67,23 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door before what is there for `purpose`.
+    /// A door before the Job API, `purpose`: whoever has a certificate of the job passes, and calls show the token.
     pub fn new(transport: Transport, purpose: &'static str) -> Self {
         Self {
             transport,
+            peers: false,
             purpose,
             plaintext_answer: &[],
             places: Arc::new(Semaphore::new(AT_A_TIME)),
             strangers: Arc::default(),
+        }
+    }
+
+    /// A door before a port of workers: only a worker of the job passes, after it has shown the token.
+    pub fn of_peers(transport: Transport, purpose: &'static str) -> Self {
+        Self {
+            peers: true,
+            ..Self::new(transport, purpose)
         }
     }
 
@@ -132,7 +149,41 @@ impl Door {
                 return Err(io::Error::other("it does not speak TLS"));
             }
         }
-        self.transport.answer(stream).await
+        let (mut wire, role) = self.transport.answer(stream).await?;
+        if self.peers {
+            self.prove(&mut wire, role).await?;
+        }
+        Ok((wire, role))
+    }
+
+    /// Reads the token of a worker: so many bytes and no more, whatever else it sends.
+    async fn prove(&self, wire: &mut Wire, role: Option<Role>) -> io::Result<()> {
+        if role == Some(Role::Operator) {
+            return Err(io::Error::other(
+                "it shows the operator's certificate, and only workers talk here",
+            ));
+        }
+        let Some(identity) = self.transport.identity() else {
+            return Ok(());
+        };
+        let mut shown = [0; Token::HEADER_BYTES];
+        wire.read_exact(&mut shown).await.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("it does not show the job's token: {error}"),
+            )
+        })?;
+        if identity.knows(&shown).map_err(io::Error::other)? {
+            return Ok(());
+        }
+        let length = u32::try_from(WRONG_TOKEN.len()).unwrap_or_default();
+        wire.write_all(&[&length.to_be_bytes()[..], WRONG_TOKEN].concat())
+            .await?;
+        wire.shutdown().await?;
+        // What is left unread would turn the answer into a reset.
+        let mut rest = wire.take(PLAINTEXT_LIMIT);
+        let _ = timeout(FAREWELL, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+        Err(io::Error::other("the token it shows is not this job's"))
     }
 
     /// Once for every peer; the rest only for those who look for it.

@@ -8,10 +8,8 @@ use streamkeeper_security::{
     material::{JOB_UID, OPERATOR_CA, WORKER_KEY},
 };
 
-use super::Transport;
-
-/// TLS with what this folder holds.
-pub fn read(folder: &Path, rotation: Rotation) -> Result<(Transport, String), String> {
+/// The keys in this folder, and the uid of the job that they belong to.
+pub fn read(folder: &Path, rotation: Rotation) -> Result<(Arc<WorkerIdentity>, String), String> {
     let file = |name: &str| {
         let path = folder.join(name);
         fs::read(&path).map_err(|error: io::Error| {
@@ -30,5 +28,5 @@ pub fn read(folder: &Path, rotation: Rotation) -> Result<(Transport, String), St
     identity
         .server()
         .map_err(|error| format!("{}: {error}", folder.display()))?;
-    Ok((Transport::Tls(Arc::new(identity)), uid))
+    Ok((Arc::new(identity), uid))
 }

@@ -1,8 +1,8 @@
-//! Connections between pods, and from the operator: as they are, or TLS 1.3 with a certificate of the job on both sides.
+//! Connections between pods, and from the operator. Every one shows that it belongs to the job.
 //!
-//! * [`wire`]: a connection, whichever it is.
-//! * [`door`]: connections that come in: who it is, how long it may take to say so, and who is sent away.
-//! * [`files`]: what a pod was given, read from the folder of its Secret.
+//! * [`wire`]: a connection, with or without TLS.
+//! * [`door`]: connections that come in: who calls, within which deadline, and who is refused.
+//! * [`files`]: the keys of a pod, read from the folder of its Secret.
 
 pub mod door;
 pub mod files;
@@ -11,7 +11,7 @@ pub mod wire;
 use std::{io, sync::Arc, time::Duration};
 
 use streamkeeper_security::{Role, SecurityError, WorkerIdentity};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 pub use door::{Arrival, Caller, Door};
@@ -20,10 +20,12 @@ pub use wire::Wire;
 /// How a pod talks to others.
 #[derive(Debug, Clone, Default)]
 pub enum Transport {
-    /// Whoever reaches a port may use it.
+    /// Without keys: for processes that listen on loopback alone.
     #[default]
     Plain,
-    /// With certificates of the job.
+    /// Without TLS. Every connection and every call that changes something shows the job's token.
+    Token(Arc<WorkerIdentity>),
+    /// With certificates of the job on both sides, and the token as well.
     Tls(Arc<WorkerIdentity>),
 }
 
@@ -32,25 +34,50 @@ fn failed(error: SecurityError) -> io::Error {
 }
 
 impl Transport {
-    /// Connects to another pod of the job, within `patience`.
+    /// The keys of this pod; none for a process on loopback.
+    pub fn identity(&self) -> Option<&Arc<WorkerIdentity>> {
+        match self {
+            Self::Plain => None,
+            Self::Token(identity) | Self::Tls(identity) => Some(identity),
+        }
+    }
+
+    /// Connects to the Job API of another pod, within `patience`; the token is shown by the call itself.
     pub async fn dial(&self, address: &str, patience: Duration) -> io::Result<Wire> {
+        timeout(patience, self.connect(address))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Connects to the control plane or the data plane of another pod, within `patience`. The first bytes are the token.
+    pub async fn dial_peer(&self, address: &str, patience: Duration) -> io::Result<Wire> {
         let dialled = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let Self::Tls(identity) = self else {
-                return Ok(Wire::Plain(stream));
-            };
-            let connector = TlsConnector::from(identity.client().map_err(failed)?);
-            let name = identity.server_name().map_err(failed)?;
-            let stream = connector.connect(name, stream).await?;
-            Ok(Wire::Tls(Box::new(TlsStream::Client(stream))))
+            let mut wire = self.connect(address).await?;
+            if let Some(identity) = self.identity() {
+                let token = identity.token().map_err(failed)?;
+                wire.write_all(token.header().as_bytes()).await?;
+                wire.flush().await?;
+            }
+            Ok(wire)
         };
         timeout(patience, dialled)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// The other side of [`Self::dial`], and who it is; none where nobody asks.
+    async fn connect(&self, address: &str) -> io::Result<Wire> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let Self::Tls(identity) = self else {
+            return Ok(Wire::Plain(stream));
+        };
+        let connector = TlsConnector::from(identity.client().map_err(failed)?);
+        let name = identity.server_name().map_err(failed)?;
+        let stream = connector.connect(name, stream).await?;
+        Ok(Wire::Tls(Box::new(TlsStream::Client(stream))))
+    }
+
+    /// The other side of [`Self::connect`], and the role that its certificate proves, if it shows one.
     async fn answer(&self, stream: TcpStream) -> io::Result<(Wire, Option<Role>)> {
         stream.set_nodelay(true)?;
         let Self::Tls(identity) = self else {

@@ -99,7 +99,7 @@ impl Assembly {
                     splits.extend(splits_of(&node.label, state.entries)?);
                 }
                 let source = open_source(SourceContext {
-                    table: variables::expand(table, variables::from_environment)?,
+                    table: variables::expand_here(table)?,
                     subtask,
                     assignment: self.layout.assignment.clone(),
                     restored: splits.clone(),

@@ -216,7 +216,7 @@ fn sinks(
     let mut sinks = BTreeMap::new();
     for node in &layout.plan.nodes {
         if let Operator::Sink(table) = &node.operator {
-            let table = variables::expand(table, variables::from_environment)?;
+            let table = variables::expand_here(table)?;
             let context = SinkContext {
                 table,
                 sink_uid: node.state_uid.clone(),

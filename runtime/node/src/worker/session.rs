@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::WorkerConfig;
 use crate::{
     control::{
-        CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_message,
-        write_message,
+        CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_first_message,
+        read_message, write_message,
     },
     transport::wire::{WireReader, WireWriter},
 };
@@ -93,7 +93,7 @@ async fn register(
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
     let dialled = config
         .transport
-        .dial(&config.coordinator, Duration::from_secs(3));
+        .dial_peer(&config.coordinator, Duration::from_secs(3));
     let stream = dialled.await?;
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
@@ -108,7 +108,7 @@ async fn register(
         running: Some(running.load(Ordering::Relaxed)).filter(|attempt| *attempt != 0),
     });
     write_message(&mut write, &register).await?;
-    match timeout(Duration::from_secs(5), read_message(&mut read))
+    match timeout(Duration::from_secs(5), read_first_message(&mut read))
         .await
         .map_err(timed_out)??
     {

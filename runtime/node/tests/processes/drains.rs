@@ -33,7 +33,7 @@ fn settings() -> Settings {
 async fn gets_ahead(job: &Job) -> Report {
     let name = pod(1, 0);
     job.flows(name, 0).await;
-    let (saved, _) = job.save(name, "saved/one").await;
+    let (saved, _) = job.save(name, "one").await;
     let (_, manifest) = restore_point(job).await;
     assert_eq!(manifest.checkpoint, saved);
     job.reported(name, "that it is far ahead", |report| {

@@ -28,7 +28,7 @@ fn settings() -> Settings {
 async fn gone_on(test: &str, workers: u32) -> (Job, u64, String) {
     let job = Job::running(test, settings(), workers).await;
     let before = job.flows(pod(1, 0), 1).await.checkpoints_in_attempt;
-    let (saved, uri) = job.save(pod(1, 0), "saved/one").await;
+    let (saved, uri) = job.save(pod(1, 0), "one").await;
     job.flows(pod(1, 0), before + 3).await;
     let head = job.head().await.unwrap().unwrap();
     assert!(head.last.unwrap().checkpoint > saved + 1);

@@ -117,11 +117,12 @@ impl Job {
         .await
     }
 
-    /// Takes a savepoint into a folder below the test's prefix; the checkpoint it holds, and its URI.
+    /// Takes a savepoint into a folder of this name among the job's own; the checkpoint it holds, and its URI.
     pub(crate) async fn save(&self, name: PodName, folder: &str) -> (u64, String) {
+        let own = self.paths.savepoint(folder);
         let request = SavepointRequest {
-            key: folder.replace('/', "-"),
-            uri: Some(self.bucket.uri(folder)),
+            key: folder.to_owned(),
+            uri: Some(format!("s3://{}/{own}", self.bucket.name)),
         };
         match self.carry_out(name, "savepoint", &request).await {
             OperationResult::Done {

@@ -43,8 +43,10 @@ pub(crate) struct Settings {
     pub(crate) slots: u32,
     /// S3 as pods see it, when it is not the server itself.
     pub(crate) endpoint: Option<String>,
-    /// With TLS, by these keys.
+    /// Keys of its pods, for TLS if nothing else is said.
     pub(crate) keys: Option<Keys>,
+    /// Whether the token alone is shown, without TLS.
+    pub(crate) plaintext: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             slots: 1,
             endpoint: None,
             keys: None,
+            plaintext: false,
         }
     }
 }
@@ -178,9 +181,18 @@ impl Job {
 
     /// The operator.
     pub(crate) fn caller(&self) -> Caller {
-        self.operator
+        let caller = self
+            .operator
             .as_ref()
-            .map_or_else(Caller::default, Caller::operator)
+            .map_or_else(Caller::default, Caller::operator);
+        if self.settings.plaintext {
+            Caller {
+                tls: None,
+                ..caller
+            }
+        } else {
+            caller
+        }
     }
 
     /// Where the Secret of a job with TLS is mounted.
@@ -234,7 +246,12 @@ impl Job {
         flag("restart-initial", "200ms");
         flag("log-format", "text");
         if let Some(keys) = &self.settings.keys {
-            flag("tls-folder", self.keys().to_str().unwrap());
+            let folder = if self.settings.plaintext {
+                "token-folder"
+            } else {
+                "tls-folder"
+            };
+            flag(folder, self.keys().to_str().unwrap());
             flag("tls-rotation", &format!("{}s", keys.rotation.as_secs()));
             flag("listen-health", &pod.health.address());
         }
