@@ -9,16 +9,21 @@ use std::{
 };
 
 use clap::{ArgAction, Args};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 
 use crate::{
-    api::{duration, v1alpha1::S3},
-    lifecycle::Settings,
-    resources::PodSettings,
+    api::{
+        duration,
+        v1alpha1::{Resources, S3},
+    },
+    lifecycle::{Settings, template::memory},
+    resources::{NetworkSettings, PodSettings},
     security::Keyring,
 };
 
 /// Flags of `streamkeeper run`, as typed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone, Args)]
 pub struct RunFlags {
     /// Namespaces to watch, separated by commas; empty means all.
@@ -92,6 +97,34 @@ pub struct RunFlags {
     /// Whether /metrics is served.
     #[arg(long, env = "STREAMKEEPER_METRICS", default_value_t = true, action = ArgAction::Set)]
     pub metrics: bool,
+    /// Whether every job gets a NetworkPolicy: only its own pods and the operator reach its ports.
+    #[arg(long, env = "STREAMKEEPER_JOB_NETWORK_POLICIES", default_value_t = true, action = ArgAction::Set)]
+    pub job_network_policies: bool,
+    /// Labels of the operator's pods, like a=b,c=d, for the NetworkPolicies of jobs; empty means every pod of the operator's namespace.
+    #[arg(long, env = "STREAMKEEPER_OPERATOR_LABELS", value_delimiter = ',', value_parser = label)]
+    pub operator_labels: Vec<(String, String)>,
+    /// Peers (JSON, as in a NetworkPolicy) that may read health and metrics of jobs; empty means everyone.
+    #[arg(long, env = "STREAMKEEPER_JOB_METRICS_FROM", default_value = "[]", value_parser = peers)]
+    pub job_metrics_from: Peers,
+    /// Whether pods of jobs have PodDisruptionBudgets: of a revision, one pod is evicted at a time.
+    #[arg(long, env = "STREAMKEEPER_JOB_DISRUPTION_BUDGETS", default_value_t = true, action = ArgAction::Set)]
+    pub job_disruption_budgets: bool,
+    /// Secrets in the namespace of a job with the credentials of the runtime's registry, separated by commas, for jobs that name none.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_JOB_IMAGE_PULL_SECRETS",
+        value_delimiter = ','
+    )]
+    pub job_image_pull_secrets: Vec<String>,
+    /// ConfigMap with certificates of private authorities (PEM), mounted into workers if the namespace of the job has one of that name.
+    #[arg(long, env = "STREAMKEEPER_JOB_CA_BUNDLE")]
+    pub job_ca_bundle: Option<String>,
+    /// Resources (JSON) of workers whose job names none, like {"requests":{"cpu":"500m"},"limits":{"memory":"1Gi"}}.
+    #[arg(long, env = "STREAMKEEPER_JOB_RESOURCES", value_parser = resources)]
+    pub job_resources: Option<Resources>,
+    /// Whether pods of jobs name the user and the groups that they run as; false where the platform gives them, as OpenShift does.
+    #[arg(long, env = "STREAMKEEPER_JOB_FIXED_IDS", default_value_t = true, action = ArgAction::Set)]
+    pub job_fixed_ids: bool,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "STREAMKEEPER_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
@@ -101,6 +134,33 @@ pub struct RunFlags {
 pub fn duration(text: &str) -> Result<Duration, duration::NotADuration> {
     text.parse::<duration::Duration>()
         .map(duration::Duration::to_std)
+}
+
+/// Peers of a NetworkPolicy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Peers(pub Vec<NetworkPolicyPeer>);
+
+fn peers(text: &str) -> Result<Peers, String> {
+    serde_json::from_str(text).map(Peers).map_err(|error| {
+        format!("{error}; write a JSON list of peers, like [{{\"namespaceSelector\": {{}}}}]")
+    })
+}
+
+fn resources(text: &str) -> Result<Resources, String> {
+    let example = r#"write JSON like {"requests":{"cpu":"500m"},"limits":{"memory":"1Gi"}}"#;
+    let read: Resources =
+        serde_json::from_str(text).map_err(|error| format!("{error}; {example}"))?;
+    match memory::fault(&read.requests).or_else(|| memory::fault(&read.limits)) {
+        Some(why) => Err(why),
+        None => Ok(read),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.trim().split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is no label; write name=value")),
+    }
 }
 
 /// A Lease knows whole seconds only, and one of a few seconds is lost whenever the API server takes a breath.
@@ -163,6 +223,8 @@ impl RunFlags {
             delete_timeout: self.delete_timeout,
             master_key,
             tls: self.tls,
+            resources: self.job_resources.clone(),
+            disruption_budgets: self.job_disruption_budgets,
             ..Settings::default()
         }
     }
@@ -175,6 +237,17 @@ impl RunFlags {
             log_level: self.runtime_log.clone(),
             node_toleration_seconds: i64::try_from(self.node_lost_timeout.as_secs()).unwrap_or(0)
                 + 300,
+            image_pull_secrets: (self.job_image_pull_secrets.iter())
+                .filter(|name| !name.is_empty())
+                .cloned()
+                .collect(),
+            platform_ids: !self.job_fixed_ids,
+            ca_bundle: self.job_ca_bundle.clone().filter(|name| !name.is_empty()),
+            network: self.job_network_policies.then(|| NetworkSettings {
+                operator_namespace: self.namespace.clone(),
+                operator_labels: self.operator_labels.iter().cloned().collect(),
+                metrics_from: self.job_metrics_from.0.clone(),
+            }),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt::Debug, future::Future, time::Duration};
 
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{apps::v1::StatefulSet, core::v1::Pod},
+    api::{apps::v1::StatefulSet, autoscaling::v1::Scale, core::v1::Pod},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -211,13 +211,13 @@ pub async fn get<K: Namespaced>(
     .await
 }
 
-/// Sets the replicas of a StatefulSet.
+/// Sets the replicas of a StatefulSet, by its scale subresource: a right to patch StatefulSets would be one to change what pods run.
 pub async fn scale(
     client: &Client,
     namespace: &str,
     name: &str,
     replicas: u32,
-) -> Result<StatefulSet, ApiError> {
+) -> Result<Scale, ApiError> {
     let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -227,9 +227,26 @@ pub async fn scale(
     bounded(
         "scale",
         format!("StatefulSet {namespace}/{name}"),
-        api.patch(name, &params, &Patch::Merge(patch)),
+        api.patch_scale(name, &params, &Patch::Merge(patch)),
     )
     .await
+}
+
+/// Merges a patch into an object.
+pub async fn correct<K: Namespaced>(
+    client: &Client,
+    namespace: &str,
+    object: &K,
+    patch: serde_json::Value,
+) -> Result<K, ApiError> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let (name, patch) = (object.name_any(), Patch::Merge(patch));
+    let request = api.patch(&name, &params, &patch);
+    bounded("correct", called(object), request).await
 }
 
 /// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use streamkeeper::{
     api::v1alpha1::{S3, StreamJob},
     lifecycle::{Child, RevisionRecord, Settings},
-    resources::{Children, Owner, PodSettings, Size, children, secret},
+    resources::{
+        Children, NetworkSettings, Owner, PodSettings, Size, children, network_policy, secret,
+    },
 };
 use streamkeeper_security::{MasterKey, Material};
 
@@ -47,6 +49,7 @@ fn pods() -> PodSettings {
         image_pull_policy: None,
         log_level: "info".to_owned(),
         node_toleration_seconds: 320,
+        ..PodSettings::default()
     }
 }
 
@@ -61,6 +64,7 @@ fn built(spec: Value, replicas: u32) -> Children {
         Size::of(replicas),
         &pods(),
     )
+    .unwrap()
 }
 
 /// Compares with `tests/golden/{name}.yaml`.
@@ -72,12 +76,16 @@ fn golden(name: &str, children: &Children) {
         serde_yaml::to_string(&children.service).unwrap(),
         serde_yaml::to_string(&children.stateful_set).unwrap(),
     ];
-    let text = documents.join("---\n");
+    compare(name, &documents.join("---\n"));
+}
+
+#[track_caller]
+fn compare(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(format!("{name}.yaml"));
     if env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&path, &text).unwrap();
+        fs::write(&path, text).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -128,17 +136,19 @@ fn a_job_with_certificates_gets_these_objects() {
     };
     let record =
         RevisionRecord::of(&job, "INSERT INTO a SELECT * FROM b", &settings, None).unwrap();
-    let owner = Owner::of(&job).unwrap();
+    let key = MasterKey::new(&[7; 32]).unwrap();
+    let key = key.job(job.metadata.uid.as_deref().unwrap());
+    let owner = Owner::of(&job).unwrap().with_keys(&key);
     golden(
         "certificates",
-        &children(&owner, 7, &record, Size::of(1), &pods()),
+        &children(&owner, 7, &record, Size::of(1), &pods()).unwrap(),
     );
 
-    let key = MasterKey::new(&[7; 32]).unwrap().job(&owner.uid);
     let material = Material::of(&key).unwrap();
-    let secret = secret::build(&owner, record.tls.as_ref().unwrap(), &material);
+    let secret = secret::build(&owner, &material);
     assert_eq!(secret.immutable, Some(true));
     let volumes = children(&owner, 7, &record, Size::of(1), &pods())
+        .unwrap()
         .stateful_set
         .spec;
     let volumes = volumes.unwrap().template.spec.unwrap().volumes.unwrap();
@@ -200,11 +210,42 @@ fn pods_without_tls_get_the_same_keys_for_the_token_alone() {
 }
 
 #[test]
+fn only_a_jobs_own_pods_and_the_operator_reach_its_ports() {
+    let settings = NetworkSettings {
+        operator_namespace: "streamkeeper-system".to_owned(),
+        operator_labels: [(
+            "app.kubernetes.io/name".to_owned(),
+            "streamkeeper".to_owned(),
+        )]
+        .into(),
+        metrics_from: Vec::new(),
+    };
+    let owner = Owner::of(&job(json!({"sql": {"text": "x"}}))).unwrap();
+    let policy = network_policy::build(&owner, &settings);
+    compare("network-policy", &serde_yaml::to_string(&policy).unwrap());
+    let selected = policy.spec.unwrap().pod_selector.unwrap().match_labels;
+    for spec in [
+        json!({"sql": {"text": "x"}}),
+        json!({"sql": {"text": "x"}, "workers": {"podTemplate": {"labels": {"streamkeeper.dev/job": "other"}}}}),
+    ] {
+        let set = built(spec, 1).stateful_set.spec.unwrap();
+        let labels = set.template.metadata.unwrap().labels.unwrap();
+        for (name, value) in selected.iter().flatten() {
+            assert_eq!(
+                labels.get(name),
+                Some(value),
+                "it covers every pod of the job"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_content_of_a_revision_survives_the_way_through_the_api_server() {
     let job =
         job(json!({"sql": {"text": "x"}, "workers": {"resources": {"requests": {"cpu": 1}}}}));
     let record = RevisionRecord::of(&job, "SELECT 1", &settings(), None).unwrap();
-    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods());
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods()).unwrap();
     let kept = built.controller_revision.facts().unwrap();
     assert_eq!(kept.record().as_ref(), Some(&record));
     assert_eq!(*kept.owner, *job.metadata.uid.unwrap());
@@ -246,4 +287,197 @@ fn no_pod_reaches_the_api_server_or_runs_as_root() {
         container.capabilities.unwrap().drop,
         Some(vec!["ALL".to_owned()])
     );
+}
+
+/// The manifests in `tests/manifests`: what users of streaming operators put into their pods, each as the spec of a job.
+fn manifests() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
+    let mut all: Vec<(String, Value)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            (name, serde_yaml::from_str(&text).unwrap())
+        })
+        .collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
+    all
+}
+
+#[test]
+fn pods_in_the_shapes_that_users_write_keep_the_worker_as_it_must_be() {
+    let all = manifests();
+    assert!(all.len() >= 12);
+    let plain = pod_of(json!({"sql": {"text": "x"}}));
+    let worker = &plain["containers"][0];
+    for (name, spec) in all {
+        let written = spec["workers"]["podTemplate"].clone();
+        let pod = pod_of(spec);
+        let found = &pod["containers"][0];
+        for field in ["name", "image", "ports", "readinessProbe", "livenessProbe"] {
+            assert_eq!(found[field], worker[field], "{name}: {field}");
+        }
+        assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+        // Nothing that was written is lost.
+        let template = written.get("spec").cloned().unwrap_or_default();
+        for (field, value) in template.as_object().into_iter().flatten() {
+            match field.as_str() {
+                "containers" | "volumes" | "tolerations" | "initContainers" => {
+                    for item in value.as_array().unwrap() {
+                        let there = pod[field].as_array().unwrap();
+                        let key = if field == "tolerations" {
+                            "key"
+                        } else {
+                            "name"
+                        };
+                        assert!(
+                            there.iter().any(|other| other[key] == item[key]),
+                            "{name}: {field} {item}"
+                        );
+                    }
+                }
+                "securityContext" | "nodeSelector" => {
+                    for (inner, value) in value.as_object().unwrap() {
+                        assert_eq!(&pod[field][inner], value, "{name}: {field}.{inner}");
+                    }
+                }
+                "topologySpreadConstraints" => assert_eq!(
+                    pod[field].as_array().unwrap().len(),
+                    value.as_array().unwrap().len(),
+                    "{name}"
+                ),
+                _ => assert_eq!(&pod[field], value, "{name}: {field}"),
+            }
+        }
+        // Every mount has its volume, and no name is there twice.
+        let volumes: Vec<&str> = pod["volumes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|volume| volume["name"].as_str().unwrap())
+            .collect();
+        let mut unique = volumes.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), volumes.len(), "{name}: {volumes:?}");
+        for mount in found["volumeMounts"].as_array().unwrap() {
+            assert!(
+                volumes.contains(&mount["name"].as_str().unwrap()),
+                "{name}: {mount}"
+            );
+        }
+    }
+}
+
+fn pod_of(spec: Value) -> Value {
+    let set = built(spec, 1).stateful_set.spec.unwrap();
+    serde_json::to_value(set.template.spec.unwrap()).unwrap()
+}
+
+/// The pods of some of them, to the byte.
+#[test]
+fn a_pod_template_and_the_worker_become_these_pods() {
+    for name in ["env-from", "hardened", "log-shipper"] {
+        let spec = manifests()
+            .into_iter()
+            .find(|(other, _)| other == name)
+            .unwrap()
+            .1;
+        golden(&format!("template-{name}"), &built(spec, 1));
+    }
+}
+
+#[test]
+fn variables_of_the_spec_come_before_those_of_the_template() {
+    let spec = manifests()
+        .into_iter()
+        .find(|(name, _)| name == "env-from")
+        .unwrap()
+        .1;
+    let pod = pod_of(spec);
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    let value = |name: &str| -> Vec<&Value> {
+        let named = env.iter().filter(|variable| variable["name"] == name);
+        named.map(|variable| &variable["value"]).collect()
+    };
+    assert_eq!(value("BROKERS"), ["kafka:9092"]);
+    assert_eq!(value("RUST_LOG"), ["debug"], "not the operator's filter");
+}
+
+#[test]
+fn a_longer_grace_period_is_told_to_the_worker() {
+    let pod = pod_of(
+        json!({"sql": {"text": "x"}, "workers": {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 300}}}}),
+    );
+    assert_eq!(pod["terminationGracePeriodSeconds"], 300);
+    let args = pod["containers"][0]["args"].as_array().unwrap();
+    assert!(args.contains(&json!("--grace=300s")), "{args:?}");
+}
+
+#[test]
+fn a_platform_that_gives_users_and_groups_is_left_to_do_so() {
+    let job = job(json!({"sql": {"text": "x"}}));
+    let record = RevisionRecord::of(&job, "x", &settings(), None).unwrap();
+    let pods = PodSettings {
+        platform_ids: true,
+        image_pull_secrets: vec!["default-registry".to_owned()],
+        ..pods()
+    };
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods).unwrap();
+    let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+    let security = pod.security_context.unwrap();
+    assert_eq!(
+        (
+            security.run_as_user,
+            security.run_as_group,
+            security.fs_group
+        ),
+        (None, None, None)
+    );
+    assert_eq!(security.run_as_non_root, Some(true));
+    assert_eq!(pod.image_pull_secrets.unwrap()[0].name, "default-registry");
+}
+
+#[test]
+fn memory_that_cannot_be_meant_makes_no_revision() {
+    let of = |memory: Value| {
+        let job = job(
+            json!({"sql": {"text": "x"}, "workers": {"resources": {"limits": {"memory": memory}}}}),
+        );
+        RevisionRecord::of(&job, "x", &settings(), None).map_err(|error| error.to_string())
+    };
+    let said = of(json!("2048m")).unwrap_err();
+    assert!(
+        said.starts_with("spec.workers.resources.limits: "),
+        "{said}"
+    );
+    assert!(said.contains("write 2Gi or 2048Mi"), "{said}");
+    assert!(of(json!(2048)).unwrap_err().contains("less than 1Mi"));
+    assert!(of(json!("2Gi")).is_ok());
+}
+
+#[test]
+fn certificates_of_a_private_authority_are_added_to_those_of_the_image() {
+    let job = job(json!({"sql": {"text": "x"}}));
+    let record = RevisionRecord::of(&job, "x", &settings(), None).unwrap();
+    let pods = PodSettings {
+        ca_bundle: Some("company-ca".to_owned()),
+        ..pods()
+    };
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods).unwrap();
+    let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+    let pod = serde_json::to_value(pod).unwrap();
+    let has = |list: &Value, wanted: Value| list.as_array().unwrap().contains(&wanted);
+    let volume =
+        json!({"name": "ca-bundle", "configMap": {"name": "company-ca", "optional": true}});
+    assert!(has(&pod["volumes"], volume));
+    let worker = &pod["containers"][0];
+    let mount = json!({"name": "ca-bundle", "mountPath": "/etc/streamjob-ca", "readOnly": true});
+    assert!(has(&worker["volumeMounts"], mount));
+    // SSL_CERT_FILE is of the image and stays.
+    assert!(has(
+        &worker["env"],
+        json!({"name": "SSL_CERT_DIR", "value": "/etc/streamjob-ca"})
+    ));
 }

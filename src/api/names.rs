@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 /// API group, label domain and annotation domain.
 pub const GROUP: &str = "streamkeeper.dev";
 /// Finalizer of a StreamJob; present from the first reconcile until its state is released.
@@ -42,11 +40,10 @@ pub fn revision_name(job: &str, revision: u64) -> String {
     format!("{job}-r{revision}")
 }
 
-/// Name of the Secret with a job's keys: another job or another master key makes another name, so a Secret of that name is the right one and need not be looked at.
-pub fn keys_name(job: &str, uid: &str, master_key: &str) -> String {
-    let mut first = [0; 4];
-    first.copy_from_slice(&Sha256::digest(format!("{master_key}/{uid}"))[..4]);
-    format!("{job}-tls-{:08x}", u32::from_be_bytes(first))
+/// Name of the Secret with a job's keys. `tag` follows from those keys: no other client knows the name before the operator has used it, so a Secret of that name is
+/// the operator's own and need not be looked at.
+pub fn keys_name(job: &str, tag: &str) -> String {
+    format!("{job}-tls-{tag}")
 }
 
 /// Name of a pod of a revision.
@@ -79,6 +76,31 @@ pub fn revision_selector_text(job: &str, revision: u64) -> String {
         .map(|(key, value)| format!("{key}={value}"))
         .collect::<Vec<_>>()
         .join(",")
+}
+
+/// Name of a job's NetworkPolicy, one for all its revisions.
+pub fn network_policy_name(job: &str) -> String {
+    format!("{job}-workers")
+}
+
+/// Labels that select the workers of all revisions of a job.
+pub fn worker_selector(job: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (JOB_LABEL.to_owned(), job.to_owned()),
+        (ROLE_LABEL.to_owned(), "worker".to_owned()),
+    ])
+}
+
+/// Labels of what belongs to a job and to none of its revisions.
+pub fn job_labels(job: &str) -> BTreeMap<String, String> {
+    [
+        (JOB_LABEL, job),
+        ("app.kubernetes.io/name", "streamjob"),
+        ("app.kubernetes.io/managed-by", MANAGER),
+        ("app.kubernetes.io/part-of", MANAGER),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// Labels of every child of one revision.

@@ -1,7 +1,7 @@
 //! What the watches have seen, by the job it belongs to. A cache may be late, never ahead.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,7 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use super::lists::{Lists, version};
 use crate::{
     api::{names::JOB_LABEL, v1alpha1::StreamJob},
-    lifecycle::{Child, lost_nodes, revision_of},
+    lifecycle::{Child, lost_nodes},
 };
 
 /// Namespace and name of a job.
@@ -40,7 +40,7 @@ impl<F> Kept<F> {
             uid: object.meta().uid.as_deref().unwrap_or_default().into(),
             version: version(object),
             deleting: object.meta().deletion_timestamp.is_some(),
-            revision: revision_of(object)?,
+            revision: object.revision()?,
             facts: object.facts()?,
         })
     }
@@ -235,12 +235,13 @@ fn reference((namespace, name): &JobKey) -> ObjectRef<StreamJob> {
     ObjectRef::new(name).within(namespace)
 }
 
-/// Nodes whose kubelet does not report, and since when. Nothing else of a node matters, and there may be thousands.
+/// Nodes whose kubelet does not report, and since when, and the names of all. Nothing else of a node matters, and there may be thousands.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LostNodes {
     lost: Arc<Mutex<BTreeMap<String, Timestamp>>>,
-    /// What a list has brought so far.
-    listing: Arc<Mutex<BTreeMap<String, Timestamp>>>,
+    names: Arc<Mutex<BTreeSet<String>>>,
+    /// What a list has brought so far: every node, and since when it is lost.
+    listing: Arc<Mutex<BTreeMap<String, Option<Timestamp>>>>,
     looked: Arc<watch::Sender<bool>>,
 }
 
@@ -249,7 +250,7 @@ impl LostNodes {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listing(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
+    fn listing(&self) -> MutexGuard<'_, BTreeMap<String, Option<Timestamp>>> {
         self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -258,22 +259,41 @@ impl LostNodes {
         self.lost().clone()
     }
 
+    /// How many nodes there are.
+    pub(super) fn total(&self) -> usize {
+        self.names().len()
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes in what the watch saw; answers the nodes that were lost or came back.
     pub(super) fn see(&self, event: &Event<Node>) -> HashSet<String> {
         let before = self.all();
         match event {
             Event::Init => self.listing().clear(),
-            Event::InitApply(node) => self.listing().extend(lost_nodes([node])),
+            Event::InitApply(node) => {
+                let since = lost_nodes([node]).into_values().next();
+                self.listing().insert(node.name_any(), since);
+            }
             Event::InitDone => {
-                *self.lost() = std::mem::take(&mut *self.listing());
+                let listed = std::mem::take(&mut *self.listing());
+                *self.names() = listed.keys().cloned().collect();
+                *self.lost() = listed
+                    .into_iter()
+                    .filter_map(|(node, since)| Some((node, since?)))
+                    .collect();
                 self.looked.send_replace(true);
             }
             Event::Apply(node) => {
+                self.names().insert(node.name_any());
                 let mut lost = self.lost();
                 lost.remove(&node.name_any());
                 lost.extend(lost_nodes([node]));
             }
             Event::Delete(node) => {
+                self.names().remove(&node.name_any());
                 self.lost().remove(&node.name_any());
             }
         }
@@ -386,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn only_nodes_that_do_not_report_are_kept() {
+    fn of_nodes_that_report_nothing_but_the_name_is_kept() {
         let node = |name: &str, ready: &str| -> Node {
             serde_json::from_value(json!({
                 "metadata": { "name": name },
@@ -405,5 +425,8 @@ mod tests {
         assert!(nodes.see(&Event::Apply(node("n0", "True"))).is_empty());
         assert_eq!(nodes.see(&Event::Apply(node("n1", "True"))).len(), 1);
         assert!(nodes.all().is_empty());
+        assert_eq!(nodes.total(), 2);
+        nodes.see(&Event::Delete(node("n1", "True")));
+        assert_eq!(nodes.total(), 1);
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     lists::version,
+    lost_nodes::LostNodeLimiter,
     pace::Pace,
     snapshots::{Waiting, Works},
     watch::Caches,
@@ -60,6 +61,7 @@ pub struct Context {
     pub(super) caches: Caches,
     pub(super) clock: Clock,
     pub(super) works: Works,
+    pub(super) lost_nodes: LostNodeLimiter,
     pub(super) leadership: Leadership,
     /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
     sees_own_writes: bool,
@@ -126,6 +128,7 @@ impl Context {
             caches,
             clock: Clock::default(),
             works: Works::default(),
+            lost_nodes: LostNodeLimiter::default(),
             leadership: Leadership::without_lease(),
             sees_own_writes: true,
             keyring: Arc::default(),

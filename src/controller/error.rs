@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use streamkeeper_security::SecurityError;
 
-use crate::{engine::CallError, kube_ext::ApiError};
+use crate::{engine::CallError, kube_ext::ApiError, lifecycle::template::TemplateError};
 
 /// Why a reconcile did not finish.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum ReconcileError {
         /// Its name.
         name: String,
     },
+    /// Another client made a NetworkPolicy of that name.
+    #[error(
+        "NetworkPolicy {name} exists and was not made for this StreamJob; delete it, or give it another name"
+    )]
+    ForeignNetworkPolicy {
+        /// Its name.
+        name: String,
+    },
     /// A revision is to be started under a master key that is not here.
     #[error(
         "the revision belongs to the master key {fingerprint}, which this operator does not have; give that key to the operator too (--previous-master-key-file)"
@@ -43,6 +51,9 @@ pub enum ReconcileError {
     /// Keys or certificates could not be made.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The pod template of a revision cannot be read.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// The object did not come from an API server.
     #[error("the StreamJob has no uid or namespace")]
     NoIdentity,
@@ -53,6 +64,7 @@ impl ReconcileError {
     pub(super) fn refusal(&self) -> Option<(String, bool)> {
         let (invalid, forbidden) = match self {
             Self::Api(error) => (error.is_invalid(), error.is_forbidden()),
+            Self::ForeignNetworkPolicy { .. } | Self::Template(_) => (true, false),
             // The content of a foreign revision is known a moment later, and shown then.
             Self::ForeignRevision { .. }
             | Self::Call { .. }
@@ -73,8 +85,10 @@ impl ReconcileError {
             Self::Call { .. }
             | Self::NoCoordinator { .. }
             | Self::ForeignRevision { .. }
+            | Self::ForeignNetworkPolicy { .. }
             | Self::NoMasterKey { .. }
             | Self::Security(_)
+            | Self::Template(_)
             | Self::NoIdentity => Duration::ZERO,
         }
     }

@@ -3,28 +3,30 @@
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{ConfigMap, Pod, Service},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, ResourceExt};
-use streamkeeper_security::Material;
+use streamkeeper_security::{JobKey, Material};
 
 use super::{
     context::Context,
     error::ReconcileError,
-    observe::coordinator,
+    observe::{self, coordinator},
     written::{Kind, Written},
 };
 use crate::{
     api::{
-        names::{FINALIZER, revision_name},
+        names::{FINALIZER, network_policy_name, revision_name},
         v1alpha1::{StreamJob, StreamSnapshot, StreamSnapshotSpec},
     },
     engine::CallError,
     kube_ext::{
-        Namespaced, create_if_absent, create_unseen, delete, force_delete_pod, get, scale,
+        Namespaced, correct, create_if_absent, create_unseen, delete, force_delete_pod, get, scale,
         set_finalizer,
     },
-    lifecycle::{Action, JobCall, Refusal, RevisionRecord, Tls, Unapplied},
-    resources::{Children, Owner, Size, children, secret, snapshot},
+    lifecycle::{Action, JobCall, PolicyFacts, Refusal, RevisionRecord, Tls, Unapplied},
+    resources::{Children, Owner, Size, children, network_policy, objects, secret, snapshot},
 };
 
 /// Does one action.
@@ -84,9 +86,28 @@ pub(super) async fn execute(
             Ok(())
         }
         Action::DeleteRevision { revision } => scope.delete_revision(*revision).await,
-        Action::ForgetRevision { revision } => {
+        Action::ApplyBudget { revision } => {
+            let budget = objects::disruption_budget(&owner, *revision);
+            scope.create(Kind::PodDisruptionBudget, &budget).await?;
+            Ok(())
+        }
+        Action::DeleteBudget { revision } => {
+            let name = revision_name(&owner.name, *revision);
             scope
-                .delete_named::<ControllerRevision>(Kind::ControllerRevision, *revision)
+                .delete_named::<PodDisruptionBudget>(Kind::PodDisruptionBudget, &name)
+                .await
+        }
+        Action::ApplyNetworkPolicy => scope.apply_network_policy().await,
+        Action::DeleteNetworkPolicy => {
+            let name = network_policy_name(&owner.name);
+            scope
+                .delete_named::<NetworkPolicy>(Kind::NetworkPolicy, &name)
+                .await
+        }
+        Action::ForgetRevision { revision } => {
+            let name = revision_name(&owner.name, *revision);
+            scope
+                .delete_named::<ControllerRevision>(Kind::ControllerRevision, &name)
                 .await
         }
         Action::ForceDeletePod { name, uid } => scope.force_delete(name, uid).await,
@@ -133,18 +154,17 @@ impl Scope<'_> {
         record: &RevisionRecord,
         size: Size,
     ) -> Result<(), ReconcileError> {
+        let keys = record.tls.as_ref().map(|tls| self.key(tls)).transpose()?;
+        let owner = match &keys {
+            Some(key) => self.owner.clone().with_keys(key),
+            None => self.owner.clone(),
+        };
         let Children {
             controller_revision,
             config_map,
             service,
             stateful_set,
-        } = children(
-            self.owner,
-            revision,
-            record,
-            size,
-            &self.context.pod_settings,
-        );
+        } = children(&owner, revision, record, size, &self.context.pod_settings)?;
         let found = self
             .create(Kind::ControllerRevision, &controller_revision)
             .await?;
@@ -158,23 +178,55 @@ impl Scope<'_> {
             });
         }
         self.create(Kind::ConfigMap, &config_map).await?;
-        if let Some(tls) = &record.tls {
-            self.provide_keys(tls).await?;
+        if let Some(key) = &keys {
+            // One that is there already is the operator's own: no other client knew its name.
+            let secret = secret::build(&owner, &Material::of(key)?);
+            create_unseen(&self.context.client.0, &owner.namespace, &secret).await?;
+        }
+        let (context, owner) = (self.context, self.owner);
+        let shown = observe::policy(context, &owner.namespace, &owner.name, &owner.uid);
+        if matches!(shown, PolicyFacts::Missing | PolicyFacts::Changed) {
+            self.apply_network_policy().await?;
         }
         self.create(Kind::Service, &service).await?;
         self.create(Kind::StatefulSet, &stateful_set).await?;
         Ok(())
     }
 
-    /// Creates the Secret with the job's keys. One that is there already is the same, and is not looked at.
-    async fn provide_keys(&self, tls: &Tls) -> Result<(), ReconcileError> {
-        let key = self.context.keyring.job(&self.owner.uid, &tls.master_key);
-        let key = key.ok_or_else(|| ReconcileError::NoMasterKey {
-            fingerprint: tls.master_key.clone(),
-        })?;
-        let secret = secret::build(self.owner, tls, &Material::of(&key)?);
-        create_unseen(&self.context.client.0, &self.owner.namespace, &secret).await?;
+    /// Creates the job's NetworkPolicy, or corrects the one that is there. One that is not the operator's is not touched, and nothing is started without protection.
+    async fn apply_network_policy(&self) -> Result<(), ReconcileError> {
+        let Some(settings) = &self.context.pod_settings.network else {
+            return Ok(());
+        };
+        let wanted = network_policy::build(self.owner, settings);
+        let found = self.create(Kind::NetworkPolicy, &wanted).await?;
+        if !self.owns(&found) {
+            return Err(ReconcileError::ForeignNetworkPolicy {
+                name: found.name_any(),
+            });
+        }
+        if let Some(patch) = network_policy::correction(&found, &wanted) {
+            let client = &self.context.client.0;
+            let written = correct(client, &self.owner.namespace, &found, patch).await?;
+            self.context
+                .wrote_version(&self.owner.uid, Kind::NetworkPolicy, &written);
+        }
         Ok(())
+    }
+
+    fn owns<K: ResourceExt>(&self, found: &K) -> bool {
+        found
+            .owner_references()
+            .iter()
+            .any(|owner| owner.uid == self.owner.uid)
+    }
+
+    /// The key of the job under a master key.
+    fn key(&self, tls: &Tls) -> Result<JobKey, ReconcileError> {
+        let key = self.context.keyring.job(&self.owner.uid, &tls.master_key);
+        key.ok_or_else(|| ReconcileError::NoMasterKey {
+            fingerprint: tls.master_key.clone(),
+        })
     }
 
     /// Creates an object, or finds the one that is there already.
@@ -185,32 +237,26 @@ impl Scope<'_> {
     }
 
     async fn delete_revision(&self, revision: u64) -> Result<(), ReconcileError> {
-        self.delete_named::<StatefulSet>(Kind::StatefulSet, revision)
+        let name = revision_name(&self.owner.name, revision);
+        self.delete_named::<StatefulSet>(Kind::StatefulSet, &name)
             .await?;
-        self.delete_named::<Service>(Kind::Service, revision)
-            .await?;
-        self.delete_named::<ConfigMap>(Kind::ConfigMap, revision)
-            .await
+        self.delete_named::<Service>(Kind::Service, &name).await?;
+        self.delete_named::<ConfigMap>(Kind::ConfigMap, &name).await
     }
 
-    /// Deletes the object of a revision if it is ours.
+    /// Deletes the object of this name if it is ours.
     async fn delete_named<K: Namespaced>(
         &self,
         kind: Kind,
-        revision: u64,
+        name: &str,
     ) -> Result<(), ReconcileError> {
-        let name = revision_name(&self.owner.name, revision);
-        let Some(found) = get::<K>(&self.context.client.0, &self.owner.namespace, &name).await?
+        let Some(found) = get::<K>(&self.context.client.0, &self.owner.namespace, name).await?
         else {
             return Ok(());
         };
-        let ours = found
-            .owner_references()
-            .iter()
-            .any(|owner| owner.uid == self.owner.uid);
-        if ours && found.meta().deletion_timestamp.is_none() {
+        if self.owns(&found) && found.meta().deletion_timestamp.is_none() {
             delete(&self.context.client.0, &self.owner.namespace, &found).await?;
-            self.gone(kind, &name, &found.uid().unwrap_or_default());
+            self.gone(kind, name, &found.uid().unwrap_or_default());
         }
         Ok(())
     }
@@ -286,6 +332,10 @@ pub(super) fn describe(action: &Action) -> (&'static str, String) {
         ),
         Action::DeleteRevision { revision } => ("delete revision", revision.to_string()),
         Action::ForgetRevision { revision } => ("forget revision", revision.to_string()),
+        Action::ApplyNetworkPolicy => ("apply network policy", String::new()),
+        Action::DeleteNetworkPolicy => ("delete network policy", String::new()),
+        Action::ApplyBudget { revision } => ("apply budget of revision", revision.to_string()),
+        Action::DeleteBudget { revision } => ("delete budget of revision", revision.to_string()),
         Action::ForceDeletePod { name, .. } => ("force-delete pod", name.clone()),
         Action::CreateSnapshot { name, .. } => ("create snapshot", name.clone()),
         Action::DeleteSnapshot { name, .. } => ("delete snapshot", name.clone()),

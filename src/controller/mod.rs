@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod execute;
 mod lists;
+mod lost_nodes;
 mod observe;
 mod own_kinds;
 mod pace;

@@ -1,6 +1,9 @@
 //! Caches, Job API and S3 into facts.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,15 +13,16 @@ use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
 use super::{cache::Cache, context::Context, snapshots::needs};
 use crate::{
     api::{
-        names::{pod_name, revision_name},
+        names::{network_policy_name, pod_name, revision_name},
         v1alpha1::{StreamJob, StreamSnapshot},
     },
     engine::{CallError, Channel, Coordinator},
     kube_ext::bounded,
     lifecycle::{
-        Child, Children, Fact, KeptRecord, Observed, ResolvedStorage, SnapshotFacts, Tls,
-        facts::snapshot_facts, questions,
+        Child, Children, Fact, HeldNode, KeptPolicy, KeptRecord, Observed, PolicyFacts,
+        ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, facts::snapshot_facts, questions,
     },
+    resources::network_policy,
 };
 
 /// Everything that a decision about `job` may depend on.
@@ -68,6 +72,7 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
             facts.preflight = preflight;
         }
     }
+    let held_nodes = held_nodes(context, &revisions);
     let snapshots = snapshots(context, &namespace, &name);
     let restore_source = restore_source(context, job, &namespace);
     let uid = job.uid().unwrap_or_default();
@@ -79,9 +84,40 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         operation,
         restore_source,
         snapshots,
+        held_nodes,
+        network_policy: policy(context, &namespace, &name, &uid),
         refusal,
         unapplied,
     }
+}
+
+/// Lost nodes whose pods have to stay.
+fn held_nodes(
+    context: &Context,
+    revisions: &BTreeMap<u64, RevisionFacts>,
+) -> BTreeMap<String, HeldNode> {
+    let pods = revisions.values().flat_map(|facts| &facts.pods);
+    let concerned: BTreeSet<String> = pods
+        .filter(|pod| pod.node_lost_since.is_some())
+        .filter_map(|pod| pod.node.clone())
+        .collect();
+    if concerned.is_empty() {
+        return BTreeMap::new();
+    }
+    let (nodes, now) = (&context.caches.nodes, context.clock.now());
+    let timeout = context.settings.node_lost_timeout;
+    context
+        .lost_nodes
+        .held((&nodes.all(), nodes.total()), &concerned, timeout, now)
+}
+
+/// The NetworkPolicy of a job, as the cache has it, beside what it should say.
+pub(super) fn policy(context: &Context, namespace: &str, name: &str, uid: &str) -> PolicyFacts {
+    let caches = &context.caches.network_policies;
+    let found = caches.find(namespace, name, &network_policy_name(name));
+    let settings = context.pod_settings.network.as_ref();
+    let wanted = settings.map(|settings| network_policy::spec(name, settings));
+    KeptPolicy::compare(found.as_ref().map(|kept| &kept.facts), wanted.as_ref(), uid)
 }
 
 /// Where the revision that runs, or ran last, keeps the state of the job.
@@ -143,6 +179,7 @@ pub(super) fn children(context: &Context, namespace: &str, name: &str) -> Childr
         pods: of_job(&caches.pods, namespace, name, |pod| pod.facts(&lost_nodes)),
         services: revisions(of_job(&caches.services, namespace, name, |()| ())),
         config_maps: revisions(of_job(&caches.config_maps, namespace, name, |()| ())),
+        budgets: revisions(of_job(&caches.budgets, namespace, name, |()| ())),
     }
 }
 

@@ -10,6 +10,8 @@ use futures::{
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{ConfigMap, Node, NodeCondition, NodeStatus, Pod, Service},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -64,6 +66,8 @@ pub struct Caches {
     pub(super) controller_revisions: Cache<ControllerRevision>,
     pub(super) services: Cache<Service>,
     pub(super) config_maps: Cache<ConfigMap>,
+    pub(super) network_policies: Cache<NetworkPolicy>,
+    pub(super) budgets: Cache<PodDisruptionBudget>,
     pub(super) nodes: LostNodes,
     /// All snapshots, whose ever they are.
     pub(super) snapshots: Store<StreamSnapshot>,
@@ -91,6 +95,8 @@ impl Caches {
             controller_revisions: Cache::new(scopes),
             services: Cache::new(scopes),
             config_maps: Cache::new(scopes),
+            network_policies: Cache::new(scopes),
+            budgets: Cache::new(scopes),
             nodes: LostNodes::default(),
             snapshots,
             jobs,
@@ -113,6 +119,8 @@ impl Caches {
             self.controller_revisions.filled(),
             self.services.filled(),
             self.config_maps.filled(),
+            self.network_policies.filled(),
+            self.budgets.filled(),
             self.nodes.filled(),
             self.job_lists.filled(),
             self.snapshot_lists.filled(),
@@ -138,6 +146,8 @@ impl Caches {
                     .reached(namespace, *version, at),
                 Kind::Service => self.services.lists.reached(namespace, *version, at),
                 Kind::ConfigMap => self.config_maps.lists.reached(namespace, *version, at),
+                Kind::NetworkPolicy => self.network_policies.lists.reached(namespace, *version, at),
+                Kind::PodDisruptionBudget => self.budgets.lists.reached(namespace, *version, at),
                 Kind::Pod => self.pods.lists.reached(namespace, *version, at),
             },
             // Whatever a list shows that began since is how it is: somebody else may have been faster, and it is still there.
@@ -158,6 +168,8 @@ impl Caches {
                 }
                 Kind::Service => self.services.shows_gone(&of, object, uid, at),
                 Kind::ConfigMap => self.config_maps.shows_gone(&of, object, uid, at),
+                Kind::NetworkPolicy => self.network_policies.shows_gone(&of, object, uid, at),
+                Kind::PodDisruptionBudget => self.budgets.shows_gone(&of, object, uid, at),
                 Kind::Pod => self.pods.shows_gone(&of, object, uid, at),
             },
         }
@@ -182,6 +194,8 @@ impl Caches {
             Kind::ControllerRevision => &self.controller_revisions.lists,
             Kind::Service => &self.services.lists,
             Kind::ConfigMap => &self.config_maps.lists,
+            Kind::NetworkPolicy => &self.network_policies.lists,
+            Kind::PodDisruptionBudget => &self.budgets.lists,
             Kind::Pod => &self.pods.lists,
         };
         lists.demand(Instant::now())
@@ -225,6 +239,8 @@ pub async fn run(
         .reconcile_on(children(parts, &caches.controller_revisions))
         .reconcile_on(children(parts, &caches.services))
         .reconcile_on(children(parts, &caches.config_maps))
+        .reconcile_on(children(parts, &caches.network_policies))
+        .reconcile_on(children(parts, &caches.budgets))
         .reconcile_on(jobs_of_nodes(&client, &caches))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 

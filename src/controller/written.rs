@@ -14,6 +14,8 @@ pub(super) enum Kind {
     ControllerRevision,
     Service,
     ConfigMap,
+    NetworkPolicy,
+    PodDisruptionBudget,
     Pod,
 }
 

@@ -31,7 +31,7 @@ pub enum Action {
     AddFinalizer,
     /// Remove [`crate::api::names::FINALIZER`]; nothing if it is gone.
     RemoveFinalizer,
-    /// Create what is missing of a revision: first its ControllerRevision (refused when one with another content exists), then ConfigMap, Service, StatefulSet.
+    /// Create what is missing of a revision: first its ControllerRevision (refused when one with another content exists), then ConfigMap, the job's NetworkPolicy, Service, StatefulSet.
     /// What exists is left alone: a template never changes.
     ApplyRevision {
         /// Number.
@@ -57,6 +57,20 @@ pub enum Action {
     },
     /// Delete the ControllerRevision of a revision that has no children left.
     ForgetRevision {
+        /// Number.
+        revision: u64,
+    },
+    /// Create the NetworkPolicy of the job, or make it say again what it should; nothing if it does.
+    ApplyNetworkPolicy,
+    /// Delete the NetworkPolicy of the job; nothing if it is gone or not the operator's.
+    DeleteNetworkPolicy,
+    /// Create the PodDisruptionBudget of a revision; nothing if it is there.
+    ApplyBudget {
+        /// Number.
+        revision: u64,
+    },
+    /// Delete the PodDisruptionBudget of a revision; nothing if it is gone.
+    DeleteBudget {
         /// Number.
         revision: u64,
     },

@@ -141,6 +141,7 @@ impl<'a> Draft<'a> {
             step,
             since: time(now),
             step_since: time(now),
+            checked: None,
             retries: 0,
             last_error: None,
         };
@@ -153,6 +154,7 @@ impl<'a> Draft<'a> {
         let next = Transition {
             step,
             step_since: time(self.input.now),
+            checked: None,
             retries: 0,
             last_error: None,
             ..transition.clone()

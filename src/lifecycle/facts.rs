@@ -9,15 +9,19 @@ use k8s_openapi::{
     api::{
         apps::v1::{ControllerRevision, StatefulSet},
         core::v1::{ConfigMap, ContainerStatus, Node, Pod, Service},
+        networking::v1::{NetworkPolicy, NetworkPolicySpec},
+        policy::v1::PodDisruptionBudget,
     },
     jiff::Timestamp,
 };
 use kube::{Resource, ResourceExt};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     observed::{
-        Disruption, PodFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts, Terminated, Waiting,
+        Disruption, PodFacts, PolicyFacts, RevisionFacts, SnapshotFacts, StatefulSetFacts,
+        Terminated, Waiting,
     },
     revision::{RevisionRecord, Tls},
     snapshot::DAMAGED,
@@ -29,12 +33,17 @@ use crate::api::{
 };
 
 /// A kind of which jobs have children. Little is kept of each: there may be thousands.
-pub trait Child: Resource<DynamicType = ()> {
+pub trait Child: Resource<DynamicType = ()> + Sized {
     /// What decisions need of one.
     type Facts: Debug + Send + Sync + 'static;
 
     /// None when it is no child of ours after all.
     fn facts(&self) -> Option<Self::Facts>;
+
+    /// Its revision; zero for what belongs to all of them.
+    fn revision(&self) -> Option<u64> {
+        revision_of(self)
+    }
 }
 
 impl Child for StatefulSet {
@@ -102,6 +111,69 @@ impl Child for ConfigMap {
     }
 }
 
+/// That there is one says it all.
+impl Child for PodDisruptionBudget {
+    type Facts = ();
+
+    fn facts(&self) -> Option<()> {
+        Some(())
+    }
+}
+
+impl Child for NetworkPolicy {
+    type Facts = KeptPolicy;
+
+    fn facts(&self) -> Option<KeptPolicy> {
+        Some(KeptPolicy {
+            spec: fingerprint(self.spec.as_ref()),
+            owner: self
+                .owner_references()
+                .first()
+                .map_or_else(Box::default, |owner| owner.uid.as_str().into()),
+        })
+    }
+
+    fn revision(&self) -> Option<u64> {
+        Some(0)
+    }
+}
+
+/// A NetworkPolicy: what it says only as a fingerprint, for there is one for each job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPolicy {
+    spec: [u8; 16],
+    /// Uid of the StreamJob.
+    owner: Box<str>,
+}
+
+impl KeptPolicy {
+    /// Compares what was found of the job with this uid with what is wanted.
+    pub fn compare(
+        found: Option<&Self>,
+        wanted: Option<&NetworkPolicySpec>,
+        uid: &str,
+    ) -> PolicyFacts {
+        let found = found.filter(|found| *found.owner == *uid);
+        match (found, wanted) {
+            (None, None) => PolicyFacts::NotWanted,
+            (None, Some(_)) => PolicyFacts::Missing,
+            (Some(_), None) => PolicyFacts::Unwanted,
+            (Some(found), Some(wanted)) if found.spec == fingerprint(Some(wanted)) => {
+                PolicyFacts::AsWanted
+            }
+            (Some(_), Some(_)) => PolicyFacts::Changed,
+        }
+    }
+}
+
+fn fingerprint(spec: Option<&NetworkPolicySpec>) -> [u8; 16] {
+    // A policy consists of strings, numbers and maps keyed by strings: it always serialises.
+    let bytes = serde_json::to_vec(&spec).unwrap_or_default();
+    let mut first = [0; 16];
+    first.copy_from_slice(&Sha256::digest(&bytes)[..16]);
+    first
+}
+
 /// A revision's content as its ControllerRevision has it. Text takes a fraction of what it says, and is read seldom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRecord {
@@ -162,6 +234,8 @@ pub struct Children {
     pub services: BTreeSet<u64>,
     /// ConfigMaps.
     pub config_maps: BTreeSet<u64>,
+    /// PodDisruptionBudgets.
+    pub budgets: BTreeSet<u64>,
 }
 
 impl Children {
@@ -182,6 +256,9 @@ impl Children {
         }
         for revision in self.config_maps {
             all.entry(revision).or_default().config_map = true;
+        }
+        for revision in self.budgets {
+            all.entry(revision).or_default().budget = true;
         }
         for facts in all.values_mut() {
             facts.pods.sort_by_key(|pod| pod.ordinal);
@@ -204,6 +281,7 @@ fn pod(pod: &Pod) -> PodFacts {
             .unwrap_or(0),
         uid: pod.uid().unwrap_or_default(),
         ready: container.is_some_and(|container| container.ready),
+        unready_since: unready_since(pod),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         restarts: container.map_or(0, |container| {
             u32::try_from(container.restart_count).unwrap_or(0)
@@ -296,6 +374,14 @@ fn terminated(container: &ContainerStatus) -> Option<Terminated> {
         message: terminated.message.unwrap_or_default(),
         at: terminated.finished_at.map(|at| at.0),
     })
+}
+
+fn unready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready" && condition.status != "True")?;
+    Some(ready.last_transition_time.as_ref()?.0)
 }
 
 fn unschedulable(pod: &Pod) -> Option<String> {

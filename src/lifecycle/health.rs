@@ -5,7 +5,7 @@ use streamkeeper_protocol::job_api::{JobPhase, Report};
 
 use super::{
     draft::{Draft, Verdict},
-    observed::Fact,
+    observed::{Fact, HeldNode},
     situation::Wanted,
 };
 use crate::api::{
@@ -41,7 +41,7 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let crash = draft
         .input
         .ailment(current, Timestamp::UNIX_EPOCH)
-        .filter(|ailment| ailment.settled);
+        .filter(|ailment| ailment.lasting);
     let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
     let Some(report) = draft.input.report(current) else {
         let why = match &draft.input.revision(current).report {
@@ -120,6 +120,21 @@ fn absent(draft: &Draft<'_>, current: u64, report: &Report) -> String {
     };
     let node = pod.node.as_deref().unwrap_or("unknown");
     if pod.node_lost_since.is_some() {
+        match draft.input.observed.held_nodes.get(node) {
+            Some(HeldNode::Outage { lost, total }) => {
+                return format!(
+                    "; node {node} of pod {} does not answer, as {lost} of {total} nodes: so many do not fail at once, so pods stay until fewer are lost; look at the network and the control plane",
+                    pod.name
+                );
+            }
+            Some(HeldNode::InTurn) => {
+                return format!(
+                    "; node {node} of pod {} does not answer; several nodes are lost, and this one's pods are removed in turn",
+                    pod.name
+                );
+            }
+            None => {}
+        }
         let after = draft.input.settings.node_lost_timeout.as_secs();
         return format!(
             "; node {node} of pod {} does not answer, {after} s after it was lost the pod is removed and started elsewhere",

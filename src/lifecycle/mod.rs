@@ -3,7 +3,7 @@
 //! Facts in, plan out: no I/O, no clock, no state of its own. In reading order:
 //! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts never start anything.
 //! * [`facts`]: those facts made from Kubernetes objects.
-//! * [`revision`]: the content of a revision, as its ControllerRevision keeps it.
+//! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the pod template in it, checked.
 //! * [`situation`]: what the facts add up to: who has the job, what is asked for.
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`change`]: what a spec change means.
@@ -13,13 +13,14 @@
 //!   revision, `restore` also how `spec.restoreFrom` is found.
 //! * `saving`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
 //! * `leaving`: the one that a job leaves when it stops.
-//! * `lost_node`, `leftovers`: what is done in every state.
+//! * `lost_node`, `leftovers`, `network`, `budget`: what is done in every state.
 //! * `record`, `conditions`: what the status says.
 //! * [`action`]: everything that a plan can ask for; each is idempotent.
 //! * `draft`: a plan being made.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
+mod budget;
 pub mod change;
 mod conditions;
 mod deploy;
@@ -36,6 +37,7 @@ mod lost_node;
 mod model;
 #[cfg(test)]
 mod mutants;
+mod network;
 pub mod observed;
 pub mod preparation;
 mod record;
@@ -52,6 +54,7 @@ mod standby;
 pub mod state;
 mod steady;
 mod stop;
+pub mod template;
 mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
@@ -59,10 +62,11 @@ use k8s_openapi::jiff::Timestamp;
 use self::draft::{Draft, Verdict};
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan, Trigger},
-    facts::{Child, Children, KeptPod, KeptRecord, lost_nodes, revision_of},
+    facts::{Child, Children, KeptPod, KeptPolicy, KeptRecord, lost_nodes, revision_of},
+    lost_node::is_outage,
     observed::{
-        Fact, Observed, PodFacts, Refusal, RevisionFacts, SnapshotFacts, StatefulSetFacts,
-        Terminated, Unapplied, Unknown, Waiting,
+        Fact, HeldNode, Observed, PodFacts, PolicyFacts, Refusal, RevisionFacts, SnapshotFacts,
+        StatefulSetFacts, Terminated, Unapplied, Unknown, Waiting,
     },
     revision::{Content, ResolvedStorage, RevisionRecord, Tls},
     settings::Settings,
@@ -175,8 +179,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
     record::owner(&mut draft);
     let verdict = decide(&mut draft, deleting, ours);
     draft.note_newest_snapshot();
+    draft.note_check();
     lost_node::release(&mut draft);
     leftovers::sweep(&mut draft);
+    network::keep(&mut draft);
+    budget::keep(&mut draft);
     record::observations(&mut draft);
     conditions::write(&mut draft, &verdict);
     let changed = input.job.status.as_ref() != Some(&draft.status);

@@ -75,6 +75,10 @@ pub struct Observed {
     pub restore_source: Fact<Option<SnapshotFacts>>,
     /// The StreamSnapshots of this job, by name.
     pub snapshots: Vec<SnapshotFacts>,
+    /// Lost nodes whose pods have to stay all the same.
+    pub held_nodes: BTreeMap<String, HeldNode>,
+    /// The NetworkPolicy of the job.
+    pub network_policy: PolicyFacts,
     /// The last refusal of a call, while the operator remembers it.
     pub refusal: Option<Refusal>,
     /// The revision whose objects the API server last refused, while the operator remembers it and they are not there yet.
@@ -90,6 +94,8 @@ impl Default for Observed {
             operation: Fact::unknown("not asked"),
             restore_source: Fact::unknown("not asked"),
             snapshots: Vec::new(),
+            held_nodes: BTreeMap::new(),
+            network_policy: PolicyFacts::default(),
             refusal: None,
             unapplied: None,
         }
@@ -134,6 +140,36 @@ pub struct SnapshotFacts {
     pub message: String,
 }
 
+/// The NetworkPolicy of a job, compared with what it should say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PolicyFacts {
+    /// There is none, and there should be none.
+    #[default]
+    NotWanted,
+    /// There should be one.
+    Missing,
+    /// It says something else.
+    Changed,
+    /// It is as it should be.
+    AsWanted,
+    /// There is one that the operator made, and there should be none.
+    Unwanted,
+}
+
+/// Why the pods of a lost node have to stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldNode {
+    /// So many nodes are lost that it is not the nodes.
+    Outage {
+        /// Nodes that are lost.
+        lost: usize,
+        /// Nodes that there are.
+        total: usize,
+    },
+    /// Other nodes come first.
+    InTurn,
+}
+
 /// Objects of a revision that the API server refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unapplied {
@@ -167,6 +203,8 @@ pub struct RevisionFacts {
     pub service: bool,
     /// Whether its ConfigMap exists.
     pub config_map: bool,
+    /// Whether its PodDisruptionBudget exists.
+    pub budget: bool,
     /// Its pods by ordinal.
     pub pods: Vec<PodFacts>,
     /// What its coordinator reports.
@@ -182,6 +220,7 @@ impl Default for RevisionFacts {
             stateful_set: None,
             service: false,
             config_map: false,
+            budget: false,
             pods: Vec::new(),
             report: Fact::unknown("no pod answers yet"),
             preflight: Fact::unknown("no pod answers yet"),
@@ -211,6 +250,8 @@ pub struct PodFacts {
     pub ready: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Since when its container does not serve its role, if it does not and Kubernetes says since when.
+    pub unready_since: Option<Timestamp>,
     /// Restarts of its container.
     pub restarts: u32,
     /// Why its container waits, if it does.

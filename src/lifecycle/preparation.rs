@@ -40,6 +40,8 @@ pub struct Ailment {
     pub reason: Stalled,
     /// What is wrong and what to do.
     pub message: String,
+    /// Whether it has lasted so long that people should know of it.
+    pub lasting: bool,
     /// Whether it is bad enough to give up on it now, rather than to wait.
     pub settled: bool,
 }
@@ -75,6 +77,7 @@ impl Input<'_> {
         }
         let mut message = String::new();
         let mut trouble = None;
+        let mut may_pass = false;
         if let Fact::Known(preflight) = &facts.preflight
             && guard!("a check speaks of its own revision": preflight.revision == number)
         {
@@ -115,12 +118,20 @@ impl Input<'_> {
             if ailment.settled {
                 return broken(ailment.reason, &ailment.message);
             }
+            if ailment.lasting {
+                trouble = Some(ailment.reason);
+            }
+            // It has its own time, from when it began.
+            may_pass = matches!(
+                ailment.reason,
+                Stalled::ImagePullFailed | Stalled::InvalidSpec
+            );
             message = ailment.message;
         }
         if message.is_empty() {
             message = pods_up(facts);
         }
-        if self.passed(since, self.job.spec.upgrade.progress_deadline.to_std()) {
+        if !may_pass && self.passed(since, self.job.spec.upgrade.progress_deadline.to_std()) {
             return broken(
                 trouble.unwrap_or_else(|| overdue(facts)),
                 &format!(
@@ -142,17 +153,19 @@ impl Input<'_> {
             .filter(|pod| !pod.deleting)
             .filter_map(|pod| self.pod_ailment(pod, record, since))
             .collect();
-        found.sort_by_key(|ailment| !ailment.settled);
+        found.sort_by_key(|ailment| (!ailment.settled, !ailment.lasting));
         found.into_iter().next()
     }
 
     /// Pods that were asked for at `since` and that nobody has created yet.
     pub(super) fn missing_pods(&self, number: u64, since: Timestamp) -> Option<Ailment> {
         let message = missing_pods(self.revision(number))?;
+        let late = self.passed(since, self.settings.unschedulable_grace);
         Some(Ailment {
             reason: Stalled::QuotaExceeded,
             message,
-            settled: self.passed(since, self.settings.unschedulable_grace),
+            lasting: late,
+            settled: late,
         })
     }
 
@@ -183,14 +196,21 @@ impl Input<'_> {
                 "pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas",
                 pod.name
             );
+            let late = self.passed(since, self.settings.unschedulable_grace);
             return Some(Ailment {
                 reason: Stalled::Unschedulable,
                 message,
-                settled: self.passed(since, self.settings.unschedulable_grace),
+                lasting: late,
+                settled: late,
             });
         }
         let Waiting { reason, message } = pod.waiting.as_ref()?;
         let pod_name = &pod.name;
+        // A registry or a Secret may come back, and the kubelet tries again and again, later and later. The pod was not in trouble before it stopped being ready.
+        let began = pod.unready_since.map_or(since, |then| then.max(since));
+        let lasting = self.passed(began, self.settings.image_pull_grace);
+        let deadline = self.job.spec.upgrade.progress_deadline.to_std();
+        let hopeless = self.passed(began, deadline);
         match reason.as_str() {
             "ErrImagePull"
             | "ImagePullBackOff"
@@ -202,8 +222,8 @@ impl Input<'_> {
                 message: format!(
                     "pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"
                 ),
-                settled: reason == "InvalidImageName"
-                    || self.passed(since, self.settings.image_pull_grace),
+                lasting: lasting || reason == "InvalidImageName",
+                settled: hopeless || reason == "InvalidImageName",
             }),
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 Some(Ailment {
@@ -211,12 +231,14 @@ impl Input<'_> {
                     message: format!(
                         "pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"
                     ),
-                    settled: self.passed(since, self.settings.image_pull_grace),
+                    lasting,
+                    settled: hopeless,
                 })
             }
             "CrashLoopBackOff" => Some(Ailment {
                 reason: Stalled::CrashLooping,
                 message: crash(pod, record.and_then(failures::memory_limit)),
+                lasting: pod.restarts >= CRASHES,
                 settled: pod.restarts >= CRASHES,
             }),
             _ => None,

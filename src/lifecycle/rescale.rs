@@ -130,7 +130,7 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
     let since = transition.step_since.0;
     let ailment = draft.input.ailment(revision, since);
     let ailment = ailment.or_else(|| draft.input.missing_pods(revision, since));
-    if let Some(ailment) = ailment.filter(|ailment| ailment.settled) {
+    if let Some(ailment) = ailment.filter(|ailment| ailment.lasting) {
         let message = format!(
             "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
             sentence(&ailment.message)
@@ -173,7 +173,7 @@ fn stuck(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<(S
     let sick = draft
         .input
         .ailment(revision, transition.step_since.0)
-        .filter(|ailment| ailment.settled)
+        .filter(|ailment| ailment.lasting)
         .map(|ailment| (ailment.reason, ailment.message));
     let failed = report.and_then(|report| {
         let error = report.error.as_ref()?;

@@ -221,11 +221,10 @@ fn unready(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
             draft.bring_up(to, workers);
             Some(restoring(format!("creating the pods of revision {to}")))
         }
-        Preparation::Waiting { message, .. } => {
+        Preparation::Waiting { trouble, message } => {
             draft.bring_up(to, workers);
-            Some(restoring(format!(
-                "revision {to} is being prepared: {message}"
-            )))
+            let message = format!("revision {to} is being prepared: {message}");
+            Some(draft.not_ready(trouble, Reconciling::Restoring, message))
         }
         Preparation::Broken { reason, message } => {
             Some(give_up(draft, transition, to, reason, &message))

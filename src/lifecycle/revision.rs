@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::settings::Settings;
+use super::{
+    settings::Settings,
+    template::{self, TemplateError, memory},
+};
 use crate::api::{
     names,
     v1alpha1::{
@@ -154,6 +157,17 @@ pub enum RenderError {
         "spec.storage.s3.uri `{0}` must name a bucket and optionally a prefix, like s3://bucket/prefix"
     )]
     BadUri(String),
+    /// The pod template cannot be rendered.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// An amount of memory cannot be meant.
+    #[error("spec.workers.resources.{list}: {why}")]
+    Memory {
+        /// `requests` or `limits`.
+        list: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl ResolvedStorage {
@@ -220,6 +234,19 @@ impl RevisionRecord {
         held: Option<&ResolvedStorage>,
     ) -> Result<Self, RenderError> {
         let content = Content::of(job, sql);
+        if let Some(template) = &content.pod_template {
+            template::check(template)?;
+        }
+        if let Some(resources) = &content.resources {
+            for (list, amounts) in [
+                ("requests", &resources.requests),
+                ("limits", &resources.limits),
+            ] {
+                if let Some(why) = memory::fault(amounts) {
+                    return Err(RenderError::Memory { list, why });
+                }
+            }
+        }
         Ok(Self {
             image: content
                 .image

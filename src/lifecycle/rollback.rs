@@ -83,11 +83,15 @@ fn preparing(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u6
             draft.go(transition, Step::Promoting);
             rolling_back(format!("revision {to} is ready to take over"))
         }
-        Preparation::Waiting { message, .. } => rolling_back(format!("revision {to}: {message}")),
-        Preparation::Broken { reason, message } => {
+        Preparation::Waiting {
+            trouble: Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)),
+            message,
+        }
+        | Preparation::Broken { reason, message } => {
             let message = format!("the rollback as revision {to} does not come up: {message}");
             reconsider(draft, transition, source).unwrap_or(Verdict::Stalled(reason, message))
         }
+        Preparation::Waiting { message, .. } => rolling_back(format!("revision {to}: {message}")),
     }
 }
 
@@ -163,7 +167,11 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, source: u64, to: u6
             Preparation::Missing => {
                 return rolling_back(format!("creating missing objects of revision {to}"));
             }
-            Preparation::Broken { reason, message } => {
+            Preparation::Waiting {
+                trouble: Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)),
+                message,
+            }
+            | Preparation::Broken { reason, message } => {
                 let message = format!("the rollback as revision {to} does not come up: {message}");
                 return reconsider(draft, transition, source)
                     .unwrap_or(Verdict::Stalled(reason, message));

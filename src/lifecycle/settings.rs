@@ -18,6 +18,8 @@ pub struct Settings {
     pub master_key: Option<String>,
     /// Whether new revisions talk TLS; without it they show only the token of their job.
     pub tls: bool,
+    /// Whether revisions have PodDisruptionBudgets.
+    pub disruption_budgets: bool,
     /// How long a node must be lost before its pods are force-deleted.
     pub node_lost_timeout: Duration,
     /// How long an image may fail to be pulled before the revision is given up.
@@ -46,6 +48,7 @@ impl Default for Settings {
             resources: None,
             master_key: None,
             tls: true,
+            disruption_budgets: false,
             node_lost_timeout: Duration::from_secs(20),
             image_pull_grace: Duration::from_secs(20),
             unschedulable_grace: Duration::from_mins(1),

@@ -1,10 +1,13 @@
 //! What every transition that starts a revision shares: preparing it in standby, and promoting it.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 use streamkeeper_protocol::job_api::{PromoteFrom, PromoteRequest};
 
 use super::{
     action::{Action, JobCall},
-    draft::{Draft, Verdict, call_key},
+    draft::{Draft, Verdict, call_key, time},
     preparation::Preparation,
     revision::RevisionRecord,
     situation::Standing,
@@ -12,8 +15,18 @@ use super::{
 use crate::api::{
     condition::{Reconciling, Stalled},
     names::TAKE_OVER,
-    v1alpha1::{OnExistingState, Standby, Transition, TransitionKind},
+    v1alpha1::{Checked, OnExistingState, Standby, Step, Transition, TransitionKind},
 };
+
+/// How often the progress of a check is written down, at most.
+const NOTED_EVERY: Duration = Duration::from_mins(1);
+
+/// When the patience with a step begins: with the step, or where its check was last seen to get on.
+fn patience_since(transition: &Transition) -> Timestamp {
+    let began = transition.step_since.0;
+    let noted = transition.checked.as_ref();
+    noted.map_or(began, |noted| noted.time.0.max(began))
+}
 
 /// How a promotion stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +42,56 @@ pub(super) enum Promotion {
 impl Draft<'_> {
     /// How far revision `to` of a transition is on its way to standby.
     pub(super) fn preparation(&self, transition: &Transition, to: u64) -> Preparation {
-        self.input.preparation(to, transition.step_since.0)
+        self.input.preparation(to, patience_since(transition))
+    }
+
+    /// Notes how far the check of a snapshot has come, at most once a minute: a large one takes longer than any deadline, and it is judged by whether it gets on.
+    pub(super) fn note_check(&mut self) {
+        let Some(transition) = self.status.transition.as_mut() else {
+            return;
+        };
+        let waits = matches!(transition.step, Step::Preparing | Step::Promoting);
+        let Some(to) = transition
+            .to
+            .filter(|_| waits && transition.restores.is_some())
+        else {
+            return;
+        };
+        let preflight = self.input.revision(to).preflight.known();
+        let of_it =
+            preflight.filter(|known| known.revision == to && known.from == transition.restores);
+        let Some(bytes) = of_it.and_then(|known| known.checked_bytes) else {
+            return;
+        };
+        let noted = transition.checked.as_ref();
+        let due = noted.is_none_or(|noted| {
+            bytes > noted.bytes && self.input.passed(noted.time.0, NOTED_EVERY)
+        });
+        if due && bytes > 0 {
+            let time = time(self.input.now);
+            transition.checked = Some(Checked { bytes, time });
+        }
+    }
+
+    /// Says that a revision is not ready yet, and that help is needed if something outside keeps it that may also pass by itself.
+    pub(super) fn not_ready(
+        &self,
+        trouble: Option<Stalled>,
+        otherwise: Reconciling,
+        message: String,
+    ) -> Verdict {
+        match trouble {
+            Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)) => {
+                let deadline = self.input.job.spec.upgrade.progress_deadline;
+                Verdict::Stalled(
+                    reason,
+                    format!(
+                        "{message}; it is tried again for {deadline} (spec.upgrade.progressDeadline)"
+                    ),
+                )
+            }
+            Some(_) | None => Verdict::Reconciling(otherwise, message),
+        }
     }
 
     /// Creates what is missing of revision `to`, with the content of its ControllerRevision once there is one, else with what is asked for.

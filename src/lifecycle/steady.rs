@@ -238,7 +238,7 @@ fn may_take_over(draft: &Draft<'_>, to: u64) -> bool {
     let sick = draft
         .input
         .ailment(to, Timestamp::UNIX_EPOCH)
-        .is_some_and(|ailment| ailment.settled);
+        .is_some_and(|ailment| ailment.lasting);
     let outdated = match (draft.wanted.record(), &facts.record) {
         (Some(wanted), Some(held)) => wanted.content != held.content,
         (None, _) | (_, None) => false,

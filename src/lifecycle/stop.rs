@@ -284,7 +284,7 @@ fn cannot_stop(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Opt
         .input
         .ailment(revision, transition.since.0)
         .filter(
-            |ailment| guard!("pods go without a savepoint only for a lost cause": ailment.settled),
+            |ailment| guard!("pods go without a savepoint only for a lost cause": ailment.lasting),
         )
         .map(|ailment| ailment.message)
 }

@@ -4,24 +4,27 @@
 //!
 //! * [`owner`]: the StreamJob that owns them.
 //! * [`objects`]: ControllerRevision, ConfigMap, Service.
-//! * [`stateful_set`] and [`pod`]: the workers.
+//! * [`stateful_set`] and [`pod`]: the workers; `template`: merged into what the user says of the pods.
+//! * [`network_policy`]: who may reach the workers, one policy for all revisions.
 //! * [`secret`]: the keys of a job, one for all its revisions.
 //! * [`snapshot`]: StreamSnapshots that the operator takes by itself.
 
+pub mod network_policy;
 pub mod objects;
 pub mod owner;
 pub mod pod;
 pub mod secret;
 pub mod snapshot;
 pub mod stateful_set;
+mod template;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{ConfigMap, Service},
 };
 
-pub use self::{owner::Owner, snapshot::snapshot};
-use crate::lifecycle::RevisionRecord;
+pub use self::{network_policy::NetworkSettings, owner::Owner, snapshot::snapshot};
+use crate::lifecycle::{RevisionRecord, template::TemplateError};
 
 /// What the operator's configuration says about pods.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,6 +37,14 @@ pub struct PodSettings {
     pub log_level: String,
     /// Seconds that a pod tolerates a lost node: longer than the operator waits, so that the operator decides.
     pub node_toleration_seconds: i64,
+    /// What NetworkPolicies of jobs say; none: jobs get none.
+    pub network: Option<NetworkSettings>,
+    /// Secrets with the credentials of the runtime's registry, for jobs that name none.
+    pub image_pull_secrets: Vec<String>,
+    /// ConfigMap in the namespace of the job with certificates of private authorities, if it exists there.
+    pub ca_bundle: Option<String>,
+    /// Whether the platform gives pods their user and groups (OpenShift), so that they name none themselves.
+    pub platform_ids: bool,
 }
 
 /// How large a revision is.
@@ -68,18 +79,18 @@ pub struct Children {
     pub stateful_set: StatefulSet,
 }
 
-/// The objects of a revision.
+/// Builds the objects of a revision; fails only for a pod template that this version cannot read.
 pub fn children(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
     size: Size,
     settings: &PodSettings,
-) -> Children {
-    Children {
+) -> Result<Children, TemplateError> {
+    Ok(Children {
         controller_revision: objects::controller_revision(owner, revision, record),
         config_map: objects::config_map(owner, revision, record),
-        service: objects::service(owner, revision, record),
-        stateful_set: stateful_set::build(owner, revision, record, size, settings),
-    }
+        service: objects::service(owner, revision),
+        stateful_set: stateful_set::build(owner, revision, record, size, settings)?,
+    })
 }

@@ -1,4 +1,4 @@
-//! ControllerRevision, ConfigMap and Service of a revision.
+//! ControllerRevision, ConfigMap, Service and PodDisruptionBudget of a revision.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,11 @@ use k8s_openapi::{
     api::{
         apps::v1::ControllerRevision,
         core::v1::{ConfigMap, Service, ServicePort, ServiceSpec},
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
-    apimachinery::pkg::{runtime::RawExtension, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::LabelSelector, runtime::RawExtension, util::intstr::IntOrString,
+    },
 };
 use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, HEALTH_PORT, JOB_API_PORT};
 
@@ -45,8 +48,25 @@ pub fn config_map(owner: &Owner, revision: u64, record: &RevisionRecord) -> Conf
     }
 }
 
+/// Builds the budget for evictions of a revision's pods: one at a time. A single worker may always be evicted, and a pod that is not ready never holds up a drain.
+pub fn disruption_budget(owner: &Owner, revision: u64) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: owner.metadata(revision),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            selector: Some(LabelSelector {
+                match_labels: Some(revision_selector(&owner.name, revision)),
+                ..LabelSelector::default()
+            }),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
+
 /// Names of the pods; they resolve before the pods are ready, because workers look for their coordinator then.
-pub fn service(owner: &Owner, revision: u64, record: &RevisionRecord) -> Service {
+pub fn service(owner: &Owner, revision: u64) -> Service {
     let port = |name: &str, port: u16| ServicePort {
         name: Some(name.to_owned()),
         port: i32::from(port),
@@ -54,14 +74,12 @@ pub fn service(owner: &Owner, revision: u64, record: &RevisionRecord) -> Service
         protocol: Some("TCP".to_owned()),
         ..ServicePort::default()
     };
-    let mut ports = vec![
+    let ports = vec![
         port("api", JOB_API_PORT),
         port("data", DATA_PORT),
         port("control", CONTROL_PORT),
+        port("health", HEALTH_PORT),
     ];
-    if record.tls.is_some() {
-        ports.push(port("health", HEALTH_PORT));
-    }
     Service {
         metadata: owner.metadata(revision),
         spec: Some(ServiceSpec {

@@ -2,9 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
+use streamkeeper_security::JobKey;
 
 use crate::api::{
-    names::{child_labels, revision_name},
+    names::{child_labels, keys_name, revision_name},
     v1alpha1::StreamJob,
 };
 
@@ -19,6 +20,8 @@ pub struct Owner {
     pub uid: String,
     /// Reference to it, as controller.
     pub reference: OwnerReference,
+    /// Secret with its keys; only needed for pods that get any.
+    pub keys: Option<String>,
 }
 
 impl Owner {
@@ -29,7 +32,15 @@ impl Owner {
             name: job.name_any(),
             uid: job.uid()?,
             reference: job.controller_owner_ref(&())?,
+            keys: None,
         })
+    }
+
+    /// The same, with the Secret that holds these keys.
+    #[must_use]
+    pub fn with_keys(self, key: &JobKey) -> Self {
+        let keys = Some(keys_name(&self.name, &key.tag()));
+        Self { keys, ..self }
     }
 
     /// Metadata of an object of a revision. Nothing of the StreamJob's own labels and annotations is copied: tools that track by them would take the object for theirs.

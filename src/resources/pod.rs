@@ -13,10 +13,10 @@ use k8s_openapi::{
 };
 use streamkeeper_protocol::job_api::{CONTROL_PORT, DATA_PORT, HEALTH_PORT, JOB_API_PORT};
 
-use super::{Owner, PodSettings};
+use super::{Owner, PodSettings, template::merge};
 use crate::{
     api::{
-        names::{CONTAINER, SQL_KEY, keys_name, pod_address, revision_name, revision_selector},
+        names::{CONTAINER, SQL_KEY, pod_address, revision_name, revision_selector},
         v1alpha1::{self, Backoff, DroppedState, Guarantee, Standby},
     },
     lifecycle::{RevisionRecord, Tls},
@@ -32,6 +32,10 @@ const SQL_FOLDER: &str = "/etc/streamjob";
 const TLS_FOLDER: &str = "/etc/streamjob-tls";
 /// Folder of the job's keys where pods show only the token.
 const TOKEN_FOLDER: &str = "/etc/streamjob-token";
+/// Folder of certificates of private authorities. The image names its own file of public ones in `SSL_CERT_FILE`; those in `SSL_CERT_DIR` are added to them.
+const CA_FOLDER: &str = "/etc/streamjob-ca";
+/// Volume of [`CA_FOLDER`].
+const CA_VOLUME: &str = "ca-bundle";
 /// Variable with the names of those that SQL may use. A variable, not a flag: a runtime that does not know it starts all the same.
 const SQL_VARIABLES: &str = "STREAMKEEPER_VARIABLES";
 /// Taints of a lost node.
@@ -40,21 +44,33 @@ const LOST: [&str; 2] = [
     "node.kubernetes.io/unreachable",
 ];
 
-/// The pod of a worker.
+/// Builds the pod of a worker: the operator's own, merged into the template of the user.
 pub fn spec(
     owner: &Owner,
     revision: u64,
     record: &RevisionRecord,
     workers: u32,
     settings: &PodSettings,
+    template: PodSpec,
 ) -> PodSpec {
-    let template = record.content.pod_template.clone().unwrap_or_default();
-    let keys = record.tls.as_ref().map(|tls| Volume {
+    let grace = template
+        .termination_grace_period_seconds
+        .unwrap_or(GRACE_SECONDS);
+    let keys = record.tls.as_ref().map(|_| Volume {
         name: "keys".to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(keys_name(&owner.name, &owner.uid, &tls.master_key)),
+            secret_name: owner.keys.clone(),
             default_mode: Some(0o440),
             ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    let authorities = settings.ca_bundle.as_ref().map(|name| Volume {
+        name: CA_VOLUME.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: name.clone(),
+            optional: Some(true),
+            ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()
     });
@@ -73,24 +89,36 @@ pub fn spec(
             ..Volume::default()
         },
     ];
-    PodSpec {
+    // The template's own filter of the log comes before the operator's.
+    let logs = |container: &Container| {
+        let variables = container.env.iter().flatten();
+        container.name == CONTAINER && variables.into_iter().any(|one| one.name == "RUST_LOG")
+    };
+    let quiet = template.containers.iter().any(logs);
+    let fixed = (!settings.platform_ids).then_some(NOBODY);
+    let own = PodSpec {
         service_account_name: record.content.service_account_name.clone(),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(NOBODY),
-            run_as_group: Some(NOBODY),
-            fs_group: Some(NOBODY),
+            run_as_user: fixed,
+            run_as_group: fixed,
+            fs_group: fixed,
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".to_owned(),
                 ..SeccompProfile::default()
             }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(owner, revision, record, workers, settings)],
-        volumes: Some(own.into_iter().chain(keys).collect()),
+        containers: vec![container(
+            owner,
+            (revision, record, workers),
+            settings,
+            (grace, quiet),
+        )],
+        volumes: Some(own.into_iter().chain(keys).chain(authorities).collect()),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
             max_skew: 1,
             topology_key: "kubernetes.io/hostname".to_owned(),
@@ -102,29 +130,24 @@ pub fn spec(
             }),
             ..TopologySpreadConstraint::default()
         }]),
-        node_selector: (!template.node_selector.is_empty()).then_some(template.node_selector),
-        priority_class_name: template.priority_class_name,
-        image_pull_secrets: (!template.image_pull_secrets.is_empty()).then(|| {
-            template
-                .image_pull_secrets
-                .into_iter()
-                .map(|name| LocalObjectReference { name })
-                .collect()
+        image_pull_secrets: (!settings.image_pull_secrets.is_empty()).then(|| {
+            let secrets = settings.image_pull_secrets.iter().cloned();
+            secrets.map(|name| LocalObjectReference { name }).collect()
         }),
         tolerations: Some(tolerations(
-            &template.tolerations,
+            template.tolerations.as_deref().unwrap_or_default(),
             settings.node_toleration_seconds,
         )),
         ..PodSpec::default()
-    }
+    };
+    merge(template, own)
 }
 
 fn container(
     owner: &Owner,
-    revision: u64,
-    record: &RevisionRecord,
-    workers: u32,
+    (revision, record, workers): (u64, &RevisionRecord, u32),
     settings: &PodSettings,
+    (grace, quiet): (i64, bool),
 ) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
@@ -138,33 +161,46 @@ fn container(
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut ports = vec![
+    let ports = vec![
         port("api", JOB_API_PORT),
         port("data", DATA_PORT),
         port("control", CONTROL_PORT),
+        port("health", HEALTH_PORT),
     ];
     let mut mounts = vec![mount("sql", SQL_FOLDER, true), mount("tmp", "/tmp", false)];
-    // The kubelet has neither a certificate of the job nor its token.
-    let probed = if let Some(tls) = &record.tls {
-        ports.push(port("health", HEALTH_PORT));
+    if let Some(tls) = &record.tls {
         mounts.push(mount("keys", keys_folder(tls), true));
-        "health"
-    } else {
-        "api"
-    };
+    }
+    let mut variables = environment(record, if quiet { "" } else { &settings.log_level });
+    if settings.ca_bundle.is_some() {
+        mounts.push(mount(CA_VOLUME, CA_FOLDER, true));
+        let own = "SSL_CERT_DIR";
+        if record
+            .content
+            .env
+            .iter()
+            .all(|variable| variable.name != own)
+        {
+            variables.push(EnvVar {
+                name: own.to_owned(),
+                value: Some(CA_FOLDER.to_owned()),
+                ..EnvVar::default()
+            });
+        }
+    }
     Container {
         name: CONTAINER.to_owned(),
         image: Some(record.image.clone()),
         image_pull_policy: settings.image_pull_policy.clone(),
-        args: Some(arguments(owner, revision, record, workers)),
-        env: Some(environment(record, settings)),
+        args: Some(arguments(owner, revision, record, workers, grace)),
+        env: Some(variables),
         env_from: settings
             .credentials_secret
             .as_ref()
             .map(|secret| vec![credentials(secret)]),
         ports: Some(ports),
-        readiness_probe: Some(probe(probed, "/readyz", 1, 3)),
-        liveness_probe: Some(probe(probed, "/healthz", 5, 6)),
+        readiness_probe: Some(probe("/readyz", 1, 3)),
+        liveness_probe: Some(probe("/healthz", 5, 6)),
         resources: record
             .resources
             .as_ref()
@@ -197,7 +233,13 @@ fn keys_folder(tls: &Tls) -> &'static str {
 }
 
 /// Flags of `streamjob-runtime node`.
-fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32) -> Vec<String> {
+fn arguments(
+    owner: &Owner,
+    revision: u64,
+    record: &RevisionRecord,
+    workers: u32,
+    grace: i64,
+) -> Vec<String> {
     let content = &record.content;
     let coordinator = format!(
         "{}:{CONTROL_PORT}",
@@ -223,7 +265,8 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32
         ),
         ("retain", content.checkpoints.retain.to_string()),
         ("coordinator", coordinator),
-        ("grace", format!("{GRACE_SECONDS}s")),
+        ("grace", format!("{grace}s")),
+        ("listen-health", format!("0.0.0.0:{HEALTH_PORT}")),
     ];
     flags.extend(policies(record));
     if let Some(tls) = &record.tls {
@@ -233,7 +276,6 @@ fn arguments(owner: &Owner, revision: u64, record: &RevisionRecord, workers: u32
             "tls-folder"
         };
         flags.push((flag, keys_folder(tls).to_owned()));
-        flags.push(("listen-health", format!("0.0.0.0:{HEALTH_PORT}")));
     }
     flags.extend(
         record
@@ -279,7 +321,7 @@ fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
     flags
 }
 
-fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {
+fn environment(record: &RevisionRecord, log_level: &str) -> Vec<EnvVar> {
     let address = EnvVarSource {
         field_ref: Some(ObjectFieldSelector {
             field_path: "status.podIP".to_owned(),
@@ -293,10 +335,10 @@ fn environment(record: &RevisionRecord, settings: &PodSettings) -> Vec<EnvVar> {
         ..EnvVar::default()
     }];
     let user = &record.content.env;
-    if !settings.log_level.is_empty() && user.iter().all(|variable| variable.name != "RUST_LOG") {
+    if !log_level.is_empty() && user.iter().all(|variable| variable.name != "RUST_LOG") {
         variables.push(EnvVar {
             name: "RUST_LOG".to_owned(),
-            value: Some(settings.log_level.clone()),
+            value: Some(log_level.to_owned()),
             ..EnvVar::default()
         });
     }
@@ -352,11 +394,12 @@ fn credentials(secret: &str) -> EnvFromSource {
     }
 }
 
-fn probe(port: &str, path: &str, period: i32, failures: i32) -> Probe {
+/// Asks on a port of its own: the kubelet has no certificate of the job, and a NetworkPolicy can open that port alone to whatever collects metrics.
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String(port.to_owned()),
+            port: IntOrString::String("health".to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(period),
@@ -368,7 +411,7 @@ fn probe(port: &str, path: &str, period: i32, failures: i32) -> Probe {
 
 /// Kubernetes evicts pods from a lost node after 300 s by default, but nothing confirms their end there, so they would only hang. The operator removes them by force
 /// much earlier, because HEAD fences them; these tolerations keep Kubernetes from getting in its way whatever its timeout is set to.
-fn tolerations(user: &[v1alpha1::Toleration], seconds: i64) -> Vec<Toleration> {
+fn tolerations(user: &[Toleration], seconds: i64) -> Vec<Toleration> {
     let tolerated = |taint: &str| {
         user.iter()
             .any(|toleration| toleration.key.as_deref() == Some(taint))
@@ -383,12 +426,5 @@ fn tolerations(user: &[v1alpha1::Toleration], seconds: i64) -> Vec<Toleration> {
             toleration_seconds: Some(seconds),
             ..Toleration::default()
         });
-    let user = user.iter().map(|toleration| Toleration {
-        key: toleration.key.clone(),
-        operator: toleration.operator.clone(),
-        value: toleration.value.clone(),
-        effect: toleration.effect.clone(),
-        toleration_seconds: toleration.toleration_seconds,
-    });
-    user.chain(lost).collect()
+    user.iter().cloned().chain(lost).collect()
 }

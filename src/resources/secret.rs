@@ -5,13 +5,10 @@ use kube::Resource as _;
 use streamkeeper_security::Material;
 
 use super::Owner;
-use crate::{
-    api::names::{JOB_LABEL, MANAGER, keys_name},
-    lifecycle::Tls,
-};
+use crate::api::names::{JOB_LABEL, MANAGER};
 
-/// The Secret of the job that `material` is about.
-pub fn build(owner: &Owner, tls: &Tls, material: &Material) -> Secret {
+/// Builds the Secret of the job that `material` is about.
+pub fn build(owner: &Owner, material: &Material) -> Secret {
     let mut secret = Secret {
         immutable: Some(true),
         type_: Some("Opaque".to_owned()),
@@ -24,7 +21,7 @@ pub fn build(owner: &Owner, tls: &Tls, material: &Material) -> Secret {
         ..Secret::default()
     };
     let meta = secret.meta_mut();
-    meta.name = Some(keys_name(&owner.name, &owner.uid, &tls.master_key));
+    meta.name.clone_from(&owner.keys);
     meta.namespace = Some(owner.namespace.clone());
     meta.owner_references = Some(vec![owner.reference.clone()]);
     meta.labels = Some(

@@ -11,7 +11,10 @@ use k8s_openapi::{
 use super::{Owner, PodSettings, Size, pod};
 use crate::{
     api::names::{child_labels, revision_name, revision_selector},
-    lifecycle::RevisionRecord,
+    lifecycle::{
+        RevisionRecord,
+        template::{self, Template, TemplateError},
+    },
 };
 
 /// The StatefulSet with so many workers.
@@ -21,15 +24,18 @@ pub fn build(
     record: &RevisionRecord,
     size: Size,
     settings: &PodSettings,
-) -> StatefulSet {
-    let template = record.content.pod_template.clone().unwrap_or_default();
-    let mut labels = template.labels.clone();
+) -> Result<StatefulSet, TemplateError> {
+    let template = match &record.content.pod_template {
+        Some(template) => template::parse(template)?,
+        None => Template::default(),
+    };
+    let mut labels = template.labels;
     labels.extend(child_labels(
         &owner.name,
         revision,
         env!("CARGO_PKG_VERSION"),
     ));
-    StatefulSet {
+    Ok(StatefulSet {
         metadata: owner.metadata(revision),
         spec: Some(StatefulSetSpec {
             replicas: Some(i32::try_from(size.replicas).unwrap_or(i32::MAX)),
@@ -51,10 +57,17 @@ pub fn build(
                     annotations: (!template.annotations.is_empty()).then_some(template.annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod::spec(owner, revision, record, size.workers, settings)),
+                spec: Some(pod::spec(
+                    owner,
+                    revision,
+                    record,
+                    size.workers,
+                    settings,
+                    template.pod,
+                )),
             },
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
-    }
+    })
 }

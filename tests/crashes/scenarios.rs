@@ -176,7 +176,9 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "upgrade to a missing image",
             running(),
-            vec![image("runtime:none")],
+            vec![Act::Edit(
+                json!({ "image": "runtime:none", "upgrade": { "progressDeadline": "20s" } }),
+            )],
             vec![
                 (REVISION, json!(1)),
                 (STALLED, json!("True ImagePullFailed")),

@@ -1,7 +1,7 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
-//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`], [`restarting`]: what happens to jobs. [`keys`]: their certificates.
+//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`], [`restarting`]: what happens to jobs. [`keys`]: their certificates. [`protecting`]: their NetworkPolicies. [`passing`]: troubles that pass.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
 //! * [`forgetting`]: what the operator remembers.
@@ -90,7 +90,9 @@ mod gitops;
 mod keys;
 mod lagging;
 mod leading;
+mod passing;
 mod placing;
+mod protecting;
 mod rbac;
 mod restarting;
 mod restoring;
@@ -128,6 +130,8 @@ fn all() -> Vec<Entry> {
         placing::all(),
         storming::all(),
         keys::all(),
+        protecting::all(),
+        passing::all(),
         elsewhere::all(),
     ]
     .concat()

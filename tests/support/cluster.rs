@@ -8,7 +8,8 @@ use streamkeeper::api::names::CONTAINER;
 
 use super::api_server::{
     kinds::{
-        CONFIG_MAPS, CONTROLLER_REVISIONS, KINDS, NODES, PODS, SECRETS, SERVICES, STATEFUL_SETS,
+        CONFIG_MAPS, CONTROLLER_REVISIONS, DISRUPTION_BUDGETS, KINDS, NETWORK_POLICIES, NODES,
+        PODS, SECRETS, SERVICES, STATEFUL_SETS,
     },
     store::{Deletion, Store, rfc3339},
 };
@@ -69,6 +70,8 @@ pub fn collect_garbage(store: &mut Store, now: Timestamp) {
         &CONFIG_MAPS,
         &SECRETS,
         &CONTROLLER_REVISIONS,
+        &NETWORK_POLICIES,
+        &DISRUPTION_BUDGETS,
     ] {
         for object in store.all(kind) {
             let owners = object["metadata"]["ownerReferences"]

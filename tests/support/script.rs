@@ -16,6 +16,8 @@ pub struct Script {
     pub preflight: Option<(PreflightVerdict, String)>,
     /// How long the preflight takes.
     pub preflight_takes: Duration,
+    /// Whether that of a savepoint gets on meanwhile: a byte a second.
+    pub preflight_gets_on: bool,
     /// The process ends like this as soon as it starts.
     pub crash_at_start: Option<Exit>,
     /// The process ends like this once records flow.

@@ -208,6 +208,9 @@ pub struct Preflight {
     pub from: Option<String>,
     /// Per state: identity, verdict, why.
     pub states: Vec<crate::compatibility::StateVerdict>,
+    /// Bytes of the savepoint that were read and compared so far, while that is under way: as long as they grow, the check gets on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_bytes: Option<u64>,
 }
 
 /// Answers of a preflight.

@@ -124,6 +124,11 @@ impl JobKey {
         WorkerKey(self.key.expand("workers", &[]))
     }
 
+    /// Tells the keys of jobs apart, and nothing about them: only who has this key knows it, so no object can be made under a name with it beforehand.
+    pub fn tag(&self) -> String {
+        self.key.expand("tag", &[]).hex(16)
+    }
+
     pub(crate) fn operator_ca(&self) -> Bytes {
         self.key.expand("operator ca", &[])
     }

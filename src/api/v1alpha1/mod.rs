@@ -30,7 +30,7 @@ pub use snapshot::{
     StreamSnapshotStatus,
 };
 pub use status::{
-    CheckpointStatus, Effective, FailureStatus, HistoryEntry, Outcome, Phase, Rejected,
+    Checked, CheckpointStatus, Effective, FailureStatus, HistoryEntry, Outcome, Phase, Rejected,
     RestartsStatus, RestoreRequest, RestoreStatus, RevisionStatus, SnapshotSummary, Step,
     StreamJobStatus, Transition, TransitionKind, WorkersStatus,
 };

@@ -275,12 +275,25 @@ pub struct Transition {
     pub since: Time,
     /// When this step began.
     pub step_since: Time,
+    /// How far the check of what it goes on from had come when that was last noted, for a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     /// How often a call of this step failed and was made again under a new key.
     #[serde(default)]
     pub retries: u32,
     /// Why the last of them failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// How far a check had come, and when that was noted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// Bytes that were read and compared.
+    pub bytes: u64,
+    /// When that was noted. The deadline counts from here.
+    pub time: Time,
 }
 
 /// Kinds of transitions.

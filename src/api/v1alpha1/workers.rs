@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Number, size and placement of the workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,10 +62,15 @@ fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 16,
+        "x-kubernetes-validations": [{
+            "rule": "!('memory' in self) || !string(self['memory']).endsWith('m')",
+            "message": "memory with the suffix m is counted in thousandths of a byte; for 2048 megabytes write 2Gi or 2048Mi, not 2048m",
+        }],
         "additionalProperties": {
             "description": "A Kubernetes quantity, such as 500m, 2 or 512Mi.",
             "x-kubernetes-int-or-string": true,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 64,
             "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
         },
     })
@@ -78,7 +84,17 @@ fn long_texts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "maxProperties": 64, "additionalProperties": {"type": "string", "maxLength": 65_536}})
 }
 
-/// What else to put into the worker pods.
+/// An object whose schema is not inlined; the operator checks it when it plans the job.
+fn not_inlined(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 64, "x-kubernetes-preserve-unknown-fields": true})
+}
+
+fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 16, "items": {"x-kubernetes-preserve-unknown-fields": true}})
+}
+
+/// What else to put into the worker pods: a pod template (`metadata`, `spec`) that the worker is merged into, and short forms of what is asked for most. Together at
+/// most 64 KiB. What belongs to the operator is refused with the field to write instead; see docs/pod-template.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
@@ -102,10 +118,19 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Names of Secrets with the credentials of the image's registry, at most 16.
+    /// Secrets with the credentials of the image's registry, at most 16, each as its name or as `{name: …}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
-    pub image_pull_secrets: Vec<String>,
+    #[schemars(schema_with = "pull_secrets")]
+    pub image_pull_secrets: Vec<Value>,
+    /// Labels and annotations of the pods, as in a pod template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "not_inlined")]
+    pub metadata: Option<Value>,
+    /// A pod spec, as in a pod template: volumes, affinity, sidecars, init containers and so on. Its container named `streamjob` changes the worker's own: environment,
+    /// volume mounts, security context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "not_inlined")]
+    pub spec: Option<Value>,
 }
 
 /// A taint that the pods tolerate; the fields are those of a pod.

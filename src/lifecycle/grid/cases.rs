@@ -230,6 +230,7 @@ impl Case {
             step,
             since: since.clone(),
             step_since: since,
+            checked: None,
             retries: self.retries,
             last_error: (self.retries > 0).then(|| "the store did not answer".to_owned()),
         })

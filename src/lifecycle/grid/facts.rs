@@ -388,6 +388,7 @@ impl NewRevision {
             checked_against: Some(5),
             from: None,
             states: Vec::new(),
+            checked_bytes: None,
         });
         let phase = match self {
             Self::Leads | Self::Proved | Self::Silent | Self::Mistaken | Self::Stranger => {

@@ -237,6 +237,10 @@ fn a_running_revision_is_not_touched_before_its_successor_is_ready(
         | Action::DeleteJob
         | Action::ApplyRevision { .. }
         | Action::ForgetRevision { .. }
+        | Action::ApplyNetworkPolicy
+        | Action::DeleteNetworkPolicy
+        | Action::ApplyBudget { .. }
+        | Action::DeleteBudget { .. }
         | Action::ForceDeletePod { .. } => false,
     };
     demand(!planned.actions.iter().any(touches), || {

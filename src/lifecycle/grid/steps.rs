@@ -38,6 +38,10 @@ fn calls(planned: &Plan) -> impl Iterator<Item = (u64, &JobCall)> {
         | Action::ScaleRevision { .. }
         | Action::DeleteRevision { .. }
         | Action::ForgetRevision { .. }
+        | Action::ApplyNetworkPolicy
+        | Action::DeleteNetworkPolicy
+        | Action::ApplyBudget { .. }
+        | Action::DeleteBudget { .. }
         | Action::ForceDeletePod { .. }
         | Action::CreateSnapshot { .. }
         | Action::DeleteSnapshot { .. }

@@ -216,7 +216,7 @@ fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
         let ailment = draft.input.ailment(revision, since);
         ailment
             .filter(
-                |ailment| guard!("a savepoint is given up only for a lost cause": ailment.settled),
+                |ailment| guard!("a savepoint is given up only for a lost cause": ailment.lasting),
             )
             .map(|ailment| ailment.message)
     };

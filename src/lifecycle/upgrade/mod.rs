@@ -127,10 +127,11 @@ fn ready(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> 
                 "creating revision {to} beside revision {from}, which runs on"
             ))
         }
-        Preparation::Waiting { message, .. } => {
+        Preparation::Waiting { trouble, message } => {
             let workers = draft.input.active_workers(from);
             draft.bring_up_beside(transition, to, workers.unwrap_or_else(|| draft.replicas()));
-            preparing(format!("revision {to} is being prepared: {message}"))
+            let message = format!("revision {to} is being prepared: {message}");
+            Some(draft.not_ready(trouble, Reconciling::Preparing, message))
         }
         Preparation::Broken {
             reason: Stalled::Unschedulable | Stalled::QuotaExceeded,

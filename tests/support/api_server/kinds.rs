@@ -96,12 +96,31 @@ pub static STATEFUL_SETS: Kind = Kind {
 };
 pub static CONTROLLER_REVISIONS: Kind =
     kind("apps", "v1", "controllerrevisions", "ControllerRevision");
+pub static NETWORK_POLICIES: Kind = Kind {
+    generation: true,
+    ..kind(
+        "networking.k8s.io",
+        "v1",
+        "networkpolicies",
+        "NetworkPolicy",
+    )
+};
+pub static DISRUPTION_BUDGETS: Kind = Kind {
+    status: true,
+    generation: true,
+    ..kind(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+    )
+};
 pub static EVENTS: Kind = kind("events.k8s.io", "v1", "events", "Event");
 
 pub static LEASES: Kind = kind("coordination.k8s.io", "v1", "leases", "Lease");
 
 /// Every served kind.
-pub static KINDS: [&Kind; 11] = [
+pub static KINDS: [&Kind; 13] = [
     &STREAM_JOBS,
     &STREAM_SNAPSHOTS,
     &PODS,
@@ -111,6 +130,8 @@ pub static KINDS: [&Kind; 11] = [
     &SECRETS,
     &STATEFUL_SETS,
     &CONTROLLER_REVISIONS,
+    &NETWORK_POLICIES,
+    &DISRUPTION_BUDGETS,
     &EVENTS,
     &LEASES,
 ];

@@ -182,6 +182,16 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
             .store
             .merge(kind, namespace, name, &call.body, now)
             .map(|object| answer(200, &object)),
+        (Verb::Patch, Some(Subresource::Scale)) if kind.kind == "StatefulSet" => {
+            let replicas = &call.body["spec"]["replicas"];
+            if !replicas.is_u64() {
+                let why = "spec.replicas: Invalid value: must be greater than or equal to 0";
+                return Err(Refusal::invalid(&called(kind, name), why));
+            }
+            let patch = json!({ "spec": { "replicas": replicas } });
+            let set = world.store.merge(kind, namespace, name, &patch, now)?;
+            Ok(answer(200, &scale_of(&set)))
+        }
         (Verb::Update, Some(Subresource::Status)) => {
             world.hear(&call.body);
             world
@@ -202,6 +212,20 @@ fn serve(world: &mut World, call: &Call, life: &Life) -> Result<Answer, Refusal>
             &format!("{verb:?} of {subresource:?} is not simulated"),
         )),
     }
+}
+
+/// The scale of a StatefulSet, as its subresource shows it.
+fn scale_of(set: &Value) -> Value {
+    let meta = &set["metadata"];
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"],
+            "resourceVersion": meta["resourceVersion"], "creationTimestamp": meta["creationTimestamp"],
+        },
+        "spec": { "replicas": set["spec"]["replicas"] },
+        "status": { "replicas": set["status"]["replicas"].as_u64().unwrap_or(0) },
+    })
 }
 
 /// An object in a list: those of built-in kinds do not say what they are.

@@ -42,6 +42,7 @@ impl Verb {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subresource {
     Status,
+    Scale,
 }
 
 /// A call of the API.
@@ -90,6 +91,7 @@ impl Call {
             [plural, name, "status"] => {
                 (plural, Some((*name).to_owned()), Some(Subresource::Status))
             }
+            [plural, name, "scale"] => (plural, Some((*name).to_owned()), Some(Subresource::Scale)),
             _ => return Err(unknown()),
         };
         let served = |kind: &&&Kind| {
@@ -147,10 +149,10 @@ impl Call {
 
     /// `apps/statefulsets`, `streamkeeper.dev/streamjobs/status`: as RBAC names it, behind its group.
     pub fn resource(&self) -> String {
-        let subresource = if self.subresource.is_some() {
-            "/status"
-        } else {
-            ""
+        let subresource = match self.subresource {
+            Some(Subresource::Status) => "/status",
+            Some(Subresource::Scale) => "/scale",
+            None => "",
         };
         format!("{}{subresource}", self.kind.resource())
     }

@@ -453,6 +453,7 @@ impl Process {
             checked_against,
             from: from.map(str::to_owned),
             states: Vec::new(),
+            checked_bytes: None,
         };
         if let Some((PreflightVerdict::InvalidSql, message)) = &self.script.preflight {
             return answer(PreflightVerdict::InvalidSql, message.clone());
@@ -461,7 +462,12 @@ impl Process {
             return answer(PreflightVerdict::StorageUnavailable, trouble.message);
         }
         if passed(self.started, self.script.preflight_takes, now) == Passed::No {
-            return answer(PreflightVerdict::Pending, "the check still runs".to_owned());
+            let seconds = now.duration_since(self.started).as_secs();
+            let checked = u64::try_from(seconds).ok();
+            return Preflight {
+                checked_bytes: checked.filter(|_| from.is_some() && self.script.preflight_gets_on),
+                ..answer(PreflightVerdict::Pending, "the check still runs".to_owned())
+            };
         }
         if let Some((verdict, message)) = &self.script.preflight {
             return answer(*verdict, message.clone());

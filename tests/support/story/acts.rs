@@ -13,7 +13,10 @@ use super::{
     super::{
         api_server::{
             Kind,
-            kinds::{CONFIG_MAPS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS, STREAM_SNAPSHOTS},
+            kinds::{
+                CONFIG_MAPS, DISRUPTION_BUDGETS, NETWORK_POLICIES, PODS, SERVICES, STATEFUL_SETS,
+                STREAM_JOBS, STREAM_SNAPSHOTS,
+            },
             store::Deletion,
         },
         cluster::{self, text},
@@ -247,6 +250,35 @@ impl Story {
             .store
             .merge(&STATEFUL_SETS, NAMESPACE, name, &patch, now)
             .expect("a StatefulSet");
+    }
+
+    /// A user deletes the PodDisruptionBudget of a revision.
+    pub fn remove_budget(&mut self, name: &str) {
+        self.remove(&DISRUPTION_BUDGETS, name);
+    }
+
+    /// A user deletes the NetworkPolicy of a job.
+    pub fn remove_network_policy(&mut self, name: &str) {
+        self.remove(&NETWORK_POLICIES, name);
+    }
+
+    /// A user edits a NetworkPolicy.
+    pub fn edit_network_policy(&mut self, name: &str, patch: &Value) {
+        let now = self.now();
+        self.world()
+            .store
+            .merge(&NETWORK_POLICIES, NAMESPACE, name, patch, now)
+            .expect("a NetworkPolicy");
+    }
+
+    /// A user makes a NetworkPolicy.
+    pub fn create_network_policy(&mut self, name: &str) {
+        let now = self.now();
+        let policy = json!({ "metadata": { "name": name }, "spec": { "podSelector": {} } });
+        self.world()
+            .store
+            .create(&NETWORK_POLICIES, NAMESPACE, policy, now)
+            .expect("no NetworkPolicy of that name");
     }
 
     fn remove(&mut self, kind: &'static Kind, name: &str) {

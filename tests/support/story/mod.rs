@@ -21,6 +21,7 @@ use streamkeeper::{
     health::Readiness,
     lifecycle::Settings,
     metrics::Metrics,
+    resources::NetworkSettings,
 };
 use streamkeeper_security::MasterKey;
 use tokio::{task::JoinHandle, time::Instant};
@@ -62,6 +63,8 @@ pub struct Story {
     pub settings: Settings,
     /// Master keys of the operator, the current one first; new revisions get certificates by it.
     pub master_keys: Vec<u8>,
+    /// What NetworkPolicies of jobs say, if jobs get any.
+    pub network: Option<NetworkSettings>,
     operator: Option<Operator>,
     another: Option<Operator>,
     /// None: there is one replica, or they know nothing of each other.
@@ -127,6 +130,7 @@ impl Story {
         let settings = Settings {
             image: "runtime:1".to_owned(),
             storage: Some(Self::default_storage()),
+            disruption_budgets: true,
             ..Settings::default()
         };
         Self {
@@ -134,6 +138,10 @@ impl Story {
             clock,
             settings,
             master_keys: vec![1],
+            network: Some(NetworkSettings {
+                operator_namespace: SYSTEM.to_owned(),
+                ..NetworkSettings::default()
+            }),
             operator: None,
             another: None,
             election: None,

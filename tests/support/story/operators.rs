@@ -113,6 +113,7 @@ impl Story {
         let pod_settings = PodSettings {
             log_level: "info".to_owned(),
             node_toleration_seconds: 320,
+            network: self.network.clone(),
             ..PodSettings::default()
         };
         let (epoch, ahead) = (self.clock.clone(), self.clock_ahead);

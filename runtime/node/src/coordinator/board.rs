@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use streamkeeper_protocol::{
@@ -19,6 +22,8 @@ pub struct Board {
     preflight: Mutex<Preflight>,
     /// The same of a start from a savepoint, once somebody asked about one.
     of_savepoint: Mutex<Option<Preflight>>,
+    /// Bytes of that savepoint that were compared so far.
+    checked_bytes: AtomicU64,
     operations: Mutex<BTreeMap<String, Operation>>,
 }
 
@@ -53,11 +58,13 @@ impl Board {
             checked_against: None,
             from: None,
             states: Vec::new(),
+            checked_bytes: None,
         };
         Self {
             report: Mutex::new(report),
             preflight: Mutex::new(preflight),
             of_savepoint: Mutex::new(None),
+            checked_bytes: AtomicU64::new(0),
             operations: Mutex::new(BTreeMap::new()),
         }
     }
@@ -84,7 +91,9 @@ impl Board {
     /// The preflight of a start from the savepoint at `uri`, as it stands.
     pub fn preflight_from(&self, uri: &str) -> Preflight {
         let known = locked(&self.of_savepoint).clone();
-        if let Some(known) = known.filter(|known| known.from.as_deref() == Some(uri)) {
+        if let Some(mut known) = known.filter(|known| known.from.as_deref() == Some(uri)) {
+            known.checked_bytes = (known.verdict == PreflightVerdict::Pending)
+                .then(|| self.checked_bytes.load(Ordering::Relaxed));
             return known;
         }
         let general = self.preflight();
@@ -99,11 +108,17 @@ impl Board {
             checked_against: None,
             from,
             states: Vec::new(),
+            checked_bytes: None,
         }
     }
 
     pub(super) fn set_preflight_from(&self, preflight: Preflight) {
         *locked(&self.of_savepoint) = Some(preflight);
+    }
+
+    /// Notes how many bytes of the savepoint were compared so far.
+    pub(super) fn set_checked_bytes(&self, bytes: u64) {
+        self.checked_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// The operation with this idempotency key.

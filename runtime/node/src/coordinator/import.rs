@@ -42,7 +42,7 @@ pub(super) async fn bring(
 ) -> Result<(Brought, Head, RestorePoint), Refusal> {
     let mut brought = match brought {
         Some(brought) => brought,
-        None => prove(&config, &job, &uri).await?,
+        None => prove(&config, &job, &uri, &mut |_| {}).await?,
     };
     let failed = |error: StorageError| refused(&uri, error.into());
     let (key, manifest) = brought
@@ -74,11 +74,12 @@ pub(super) async fn bring(
     Ok((brought, head, point))
 }
 
-/// Reads a savepoint and everything in it, and sees that the plan fits.
+/// Reads a savepoint and everything in it, and sees that the plan fits; says how many bytes were compared so far.
 pub(super) async fn prove(
     config: &CoordinatorConfig,
     job: &CompiledJob,
     uri: &str,
+    progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Brought, Refusal> {
     let store = &*config.store;
     let folder = folder_of(store, uri)?;
@@ -88,9 +89,11 @@ pub(super) async fn prove(
     let savepoint =
         restore_point::fit(config, manifest, job).map_err(|unfit| does_not_fit(uri, &unfit))?;
     // Before any block is decoded: damage is no matter of the plan.
-    verify_manifest(store, &savepoint.manifest, &mut |_| {})
-        .await
-        .map_err(|error| refused(uri, error))?;
+    verify_manifest(store, &savepoint.manifest, &mut |checked| {
+        progress(checked.bytes);
+    })
+    .await
+    .map_err(|error| refused(uri, error))?;
     restore_point::prove_readable(store, &savepoint, &job.plan)
         .await
         .map_err(|unfit| does_not_fit(uri, &unfit))?;
@@ -258,7 +261,7 @@ mod tests {
 
     async fn refusal(store: &MemoryStore, sql: &str, uri: &str) -> (&'static str, String) {
         let config = config(store.clone(), false);
-        let refusal = prove(&config, &compile(sql).unwrap(), uri).await;
+        let refusal = prove(&config, &compile(sql).unwrap(), uri, &mut |_| {}).await;
         let refusal = refusal.unwrap_err();
         (refusal.code(), refusal.message().to_owned())
     }

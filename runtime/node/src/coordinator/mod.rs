@@ -212,6 +212,7 @@ async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
         checked_against: None,
         from: None,
         states: Vec::new(),
+        checked_bytes: None,
     });
     while desk.terminate_by.is_none() {
         desk.show_phase(JobPhase::Failed);

@@ -85,6 +85,7 @@ impl PreflightRun {
             checked_against: None,
             from: None,
             states: Vec::new(),
+            checked_bytes: None,
         };
         let verdict = match (&self.store_trouble, &self.done) {
             (Some(trouble), _) => Preflight {

@@ -37,7 +37,12 @@ impl SavepointCheck {
             return;
         }
         let (config, job, uri) = (desk.config.clone(), job.clone(), uri.clone());
-        let task = tokio::spawn(async move { import::prove(&config, &job, &uri).await });
+        let board = desk.board.clone();
+        board.set_checked_bytes(0);
+        let task = tokio::spawn(async move {
+            let progress = &mut |bytes| board.set_checked_bytes(bytes);
+            import::prove(&config, &job, &uri, progress).await
+        });
         self.running = Some(AbortOnDropHandle::new(task));
     }
 
@@ -98,6 +103,7 @@ impl SavepointCheck {
             checked_against: proven.map(Brought::checkpoint),
             from: Some(self.uri.clone()),
             states: proven.map(Brought::states).unwrap_or_default(),
+            checked_bytes: None,
         });
     }
 }

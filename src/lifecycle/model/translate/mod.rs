@@ -248,6 +248,7 @@ fn transition(known: Underway) -> Transition {
         step: known.step,
         since: ago(known.late),
         step_since: ago(known.step_late),
+        checked: None,
         retries: known.retries.into(),
         last_error: (known.retries > 0).then(|| "the store did not answer".to_owned()),
         restores: None,
@@ -335,7 +336,13 @@ fn act_of(action: &Action) -> Act {
                 pod: pod.parse().unwrap(),
             }
         }
-        Action::CreateSnapshot { .. } | Action::DeleteSnapshot { .. } | Action::DeleteJob => {
+        Action::CreateSnapshot { .. }
+        | Action::DeleteSnapshot { .. }
+        | Action::ApplyNetworkPolicy
+        | Action::DeleteNetworkPolicy
+        | Action::ApplyBudget { .. }
+        | Action::DeleteBudget { .. }
+        | Action::DeleteJob => {
             panic!("nothing in this model asks for {action:?}")
         }
         Action::Call { revision, call } => Act::Call {

@@ -182,5 +182,6 @@ fn preflight(revision: u8, known: &Revision, answer: &Answer) -> Preflight {
         checked_against: None,
         from: None,
         states: Vec::new(),
+        checked_bytes: None,
     }
 }
