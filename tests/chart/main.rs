@@ -25,7 +25,7 @@ use helm::of_kind;
 use serde_json::Value;
 
 /// Values that touch every branch of every template.
-const EVERYTHING: [&str; 34] = [
+const EVERYTHING: [&str; 38] = [
     "image.repository=registry.example.com/operator",
     "image.tag=v1",
     "image.pullSecrets[0]=registry",
@@ -58,6 +58,10 @@ const EVERYTHING: [&str; 34] = [
     "commonLabels.cost=42x",
     "extraEnv[0].name=NO_PROXY",
     "extraEnv[0].value=.svc",
+    "runtime.pullSecrets={registry}",
+    "runtime.resources.limits.memory=1Gi",
+    "runtime.fixedIds=false",
+    "podDisruptionBudget.jobs=false",
     "podSecurityContext.fsGroup=2000",
     "serviceAccount.name=keeper",
 ];

@@ -1,6 +1,6 @@
 //! The pods of a release, and what it says about the pods of jobs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     EVERYTHING,
@@ -62,14 +62,17 @@ fn an_image_by_digest_has_no_tag() {
 #[test]
 fn ids_are_left_to_the_platform_where_it_sets_them() {
     let ids = ["runAsUser", "runAsGroup", "fsGroup"];
+    let of_jobs = |objects| variable(objects, "STREAMKEEPER_JOB_FIXED_IDS");
     let plain = render(&[]);
     assert_eq!(pods(&plain)[0]["securityContext"]["runAsUser"], 65532);
+    assert_eq!(of_jobs(&plain), None);
 
     let open_shift = ["--api-versions", "security.openshift.io/v1"];
     let by_itself = rendered(&chart(), "x", &open_shift, &[]);
     let by_values = render(&[
         "podSecurityContext.runAsUser=null",
         "podSecurityContext.runAsGroup=null",
+        "runtime.fixedIds=false",
     ]);
     for objects in [&by_itself, &by_values] {
         for pod in pods(objects) {
@@ -79,6 +82,7 @@ fn ids_are_left_to_the_platform_where_it_sets_them() {
             let container = &pod["containers"][0]["securityContext"];
             assert!(ids.iter().all(|id| container[id].is_null()), "{container}");
         }
+        assert_eq!(of_jobs(objects), Some("false"));
     }
     // An id of one's own stays, also there.
     let own = ["podSecurityContext.runAsUser=1000"];
@@ -113,4 +117,33 @@ fn variables_of_ones_own_come_after_those_of_the_chart_and_replace_none() {
         said.contains("STREAMKEEPER_LOG, which the chart sets itself"),
         "{said}"
     );
+}
+
+#[test]
+fn defaults_of_job_pods_reach_the_operator() {
+    let objects = render(&[
+        "podDisruptionBudget.jobs=false",
+        "runtime.pullSecrets={registry,mirror}",
+        "runtime.resources.requests.cpu=0.5",
+        "runtime.resources.limits.cpu=2",
+        "runtime.resources.limits.memory=1Gi",
+    ]);
+    let budgets = variable(&objects, "STREAMKEEPER_JOB_DISRUPTION_BUDGETS");
+    assert_eq!(budgets, Some("false"));
+    let secrets = variable(&objects, "STREAMKEEPER_JOB_IMAGE_PULL_SECRETS");
+    assert_eq!(secrets, Some("registry,mirror"));
+    let resources = variable(&objects, "STREAMKEEPER_JOB_RESOURCES").unwrap();
+    let resources: Value = serde_json::from_str(resources).unwrap();
+    let limits = json!({"cpu": "2", "memory": "1Gi"});
+    assert_eq!(
+        resources,
+        json!({"requests": {"cpu": "0.5"}, "limits": limits})
+    );
+    let none = render(&[]);
+    for name in [
+        "STREAMKEEPER_JOB_IMAGE_PULL_SECRETS",
+        "STREAMKEEPER_JOB_RESOURCES",
+    ] {
+        assert_eq!(variable(&none, name), None);
+    }
 }

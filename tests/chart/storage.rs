@@ -95,7 +95,7 @@ fn a_uri_that_names_no_bucket_is_refused_with_what_to_write() {
 }
 
 #[test]
-fn certificates_of_a_private_authority_reach_the_operator() {
+fn certificates_of_a_private_authority_reach_the_operator_and_the_jobs() {
     let values = [
         "storage.s3.endpoint=https://s3.example.com",
         "storage.s3.caBundle.configMap=private",
@@ -109,5 +109,7 @@ fn certificates_of_a_private_authority_reach_the_operator() {
     let mount = &operator(&objects)["volumeMounts"][1];
     let folder = mount["mountPath"].as_str();
     assert_eq!(variable(&objects, "SSL_CERT_DIR"), folder);
+    let of_jobs = variable(&objects, "STREAMKEEPER_JOB_CA_BUNDLE");
+    assert_eq!(of_jobs, Some("private"));
     assert_eq!(variable(&render(&[]), "SSL_CERT_DIR"), None);
 }

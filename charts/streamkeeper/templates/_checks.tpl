@@ -42,7 +42,7 @@
 {{- end -}}
 
 {{- end -}}
-{{- range $where, $resources := dict "operator.resources" .Values.operator.resources -}}
+{{- range $where, $resources := dict "operator.resources" .Values.operator.resources "runtime.resources" .Values.runtime.resources -}}
 {{- range $part, $quantities := $resources -}}
 {{- $memory := get ($quantities | default dict) "memory" | toString -}}
 {{- if regexMatch "[num]$" $memory -}}

@@ -103,3 +103,20 @@ true
 {{- define "streamkeeper.containerSecurity" -}}
 {{- toYaml .Values.securityContext -}}
 {{- end -}}
+
+{{- /* Resources as the operator's flag takes them: quantities as texts. */}}
+{{- define "streamkeeper.jobResources" -}}
+{{- $all := dict -}}
+{{- range $part, $given := .Values.runtime.resources -}}
+{{- $quantities := dict -}}
+{{- range $name, $value := $given -}}
+{{- $_ := set $quantities $name (toString $value) -}}
+{{- end -}}
+{{- if $quantities -}}
+{{- $_ := set $all $part $quantities -}}
+{{- end -}}
+{{- end -}}
+{{- if $all -}}
+{{- toJson $all -}}
+{{- end -}}
+{{- end -}}
