@@ -17,7 +17,7 @@ use crate::{
         duration,
         v1alpha1::{Resources, S3},
     },
-    lifecycle::{Settings, template::memory},
+    lifecycle::{AllowedPlaces, Settings, template::memory},
     resources::{NetworkSettings, PodSettings},
     security::Keyring,
 };
@@ -66,6 +66,9 @@ pub struct RunFlags {
     /// Default URL of an S3-compatible server.
     #[arg(long, env = "STREAMKEEPER_STORAGE_ENDPOINT")]
     pub storage_endpoint: Option<String>,
+    /// Places beside the default storage where the operator may act with its own credentials, as a JSON list of {endpoint, bucket, prefix}.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_ALLOWED")]
+    pub storage_allowed: Vec<AllowedPlaces>,
     /// Secret in the namespace of a job whose keys become environment variables of its workers.
     #[arg(long, env = "STREAMKEEPER_CREDENTIALS_SECRET")]
     pub credentials_secret: Option<String>,
@@ -217,6 +220,12 @@ impl RunFlags {
                 region: self.storage_region.clone(),
                 endpoint: self.storage_endpoint.clone(),
             }),
+            storage_allowed: AllowedPlaces(
+                self.storage_allowed
+                    .iter()
+                    .flat_map(|places| places.0.iter().cloned())
+                    .collect(),
+            ),
             node_lost_timeout: self.node_lost_timeout,
             image_pull_grace: self.image_pull_grace,
             unschedulable_grace: self.unschedulable_grace,

@@ -398,6 +398,28 @@ fn a_snapshot_says_what_it_is_of_and_does_not_change() {
     assert!(said(&snapshot(json!({}))).contains("one of jobRef"));
     let nowhere = snapshot(json!({"importFrom": {"uri": "/tmp"}}));
     assert!(said(&nowhere).contains("must name a folder in a bucket"));
+    for (job, uri, accepted) in [
+        (
+            json!({"name": "delays"}),
+            "s3://bucket/p/flights/delays/savepoints/x",
+            true,
+        ),
+        (json!({"name": "delays"}), "s3://bucket/p/victims/victim", false),
+        (
+            json!({"name": "delays"}),
+            "s3://bucket/p/victims/victim/savepoints/x",
+            false,
+        ),
+        (Value::Null, "s3://bucket/p/flights/delays/savepoints/x", false),
+    ] {
+        let import = |policy: &str| {
+            snapshot(json!({"jobRef": job, "importFrom": {"uri": uri}, "deletionPolicy": policy}))
+        };
+        validate_cel(&import("Retain")).unwrap();
+        let refused = validate_cel(&import("Delete")).map_err(|error| error.to_string());
+        assert_eq!(refused.is_ok(), accepted, "{job} {uri}: {refused:?}");
+        assert!(accepted || refused.unwrap_err().contains("use Retain"));
+    }
     let old = snapshot(json!({"jobRef": {"name": "delays"}}));
     validate_cel(&old).unwrap();
     let new = snapshot(json!({"jobRef": {"name": "delays"}, "ttl": "1h"}));
@@ -407,4 +429,28 @@ fn a_snapshot_says_what_it_is_of_and_does_not_change() {
         "{message}"
     );
     validate_cel_update(&old, &old).unwrap();
+}
+
+#[test]
+fn a_duration_that_cannot_be_read_is_refused_by_the_api_server() {
+    let job = |ttl: &str| {
+        json!({
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": "delays"},
+            "spec": {"sql": {"text": "SELECT 1"}, "ttlAfterCompletion": ttl},
+        })
+    };
+    let crd = serde_json::to_value(crd::stream_job()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    for (ttl, accepted) in [
+        ("1h30m", true),
+        ("876000h", true),
+        ("876000h1ms", false),
+        ("9999999999h", false),
+        ("99999999999999999999h", false),
+        ("soon", false),
+    ] {
+        let validator = kube::core::cel::Validator::new();
+        let answer = validator.validate(schema, &job(ttl), None);
+        assert_eq!(answer.is_ok(), accepted, "{ttl}");
+    }
 }

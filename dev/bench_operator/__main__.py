@@ -1,4 +1,4 @@
-"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200] [--checkpoints 10]"""
+"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200] [--checkpoints 10] [--deaf 0]"""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from dev.bench_operator import measure
-from dev.bench_operator.cluster import NAMESPACE, Cluster
+from dev.bench_operator.cluster import DEAF, NAMESPACE, Cluster
 from dev.bench_operator.control_plane import ControlPlane, binaries
 from dev.bench_operator.coordinators import JOB_API, S3, Coordinators
 from dev.lib import narrate, wait
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--idle", type=float, default=120, help="seconds during which nothing happens")
     parser.add_argument("--edits", type=int, default=200, help="edits of single jobs, one after the other")
     parser.add_argument("--checkpoints", type=float, default=10, help="seconds between the checkpoints of a job, measured beside jobs that take none; 0: those only")
+    parser.add_argument("--deaf", type=int, default=0, help="jobs in a namespace of their own whose store takes connections and never answers, beside all others")
     parser.add_argument("--profile", default="dev", help="Cargo profile of the operator")
     options = parser.parse_args()
     found = binaries(Path(os.environ.get("CLUSTER_CACHE") or CACHE / "cluster"))
@@ -46,7 +47,7 @@ def main() -> int:
     state = Path(tempfile.mkdtemp(prefix="bench-operator-"))
     plane = ControlPlane(found, state)
     try:
-        bench(plane, operator, [int(count) for count in options.jobs.split(",")], options.idle, options.edits, options.checkpoints)
+        bench(plane, operator, [int(count) for count in options.jobs.split(",")], options.idle, options.edits, options.checkpoints, options.deaf)
         shutil.rmtree(state)
         return 0
     except Exception as error:
@@ -56,14 +57,18 @@ def main() -> int:
         plane.stop()
 
 
-def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edits: int, every: float) -> None:
+def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edits: int, every: float, deaf: int) -> None:
     with narrate.Step("API server and etcd", usually="10 s"):
         plane.start()
         plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         plane.kubectl("create", "namespace", NAMESPACE)
+        plane.kubectl("create", "namespace", DEAF)
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     coordinators = Coordinators(every)
     cluster = Cluster(coordinators)
+    if deaf:
+        with narrate.Step(f"{deaf} jobs whose store is deaf"):
+            cluster.create_jobs(0, deaf, DEAF)
     rows, made = [], 0
     for count in counts:
         operator = measure.Operator(binary, plane.kubeconfig(), plane.state / "operator.log")

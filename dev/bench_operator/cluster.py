@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dev.bench_operator.control_plane import Client
-from dev.bench_operator.coordinators import Coordinator, Coordinators
+from dev.bench_operator.coordinators import DEAF_S3, Coordinator, Coordinators
 
 NAMESPACE = "bench"
+DEAF = "deaf"
 WORKERS = 6
 STREAM_JOBS = f"/apis/streamkeeper.dev/v1alpha1/namespaces/{NAMESPACE}/streamjobs"
+DEAF_JOBS = f"/apis/streamkeeper.dev/v1alpha1/namespaces/{DEAF}/streamjobs"
 _local = threading.local()
 
 
@@ -35,17 +37,19 @@ class Cluster:
         for what in (self._watch, *[self._work] * WORKERS):
             threading.Thread(target=self._do, args=(what,), daemon=True).start()
 
-    def create_jobs(self, first: int, count: int) -> None:
+    def create_jobs(self, first: int, count: int, namespace: str = NAMESPACE) -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(self._create_job, range(first, first + count)))
+            list(pool.map(lambda number: self._create_job(number, namespace), range(first, first + count)))
 
-    def _create_job(self, number: int) -> None:
-        job = {
-            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": f"job-{number}", "namespace": NAMESPACE},
+    def _create_job(self, number: int, namespace: str) -> None:
+        job: dict[str, Any] = {
+            "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamJob", "metadata": {"name": f"job-{number}", "namespace": namespace},
             # A query of an ordinary size; a checkpoint a day, so that none is overdue while none is taken.
             "spec": {"sql": {"text": f"-- job {number}\n" + "INSERT INTO late SELECT * FROM flights;\n" * 25}, "checkpoints": {"interval": "24h"}},
         }
-        client().done("POST", STREAM_JOBS, job)
+        if namespace == DEAF:
+            job["spec"]["storage"] = {"s3": {"uri": "s3://deaf/state", "endpoint": f"http://127.0.0.1:{DEAF_S3}"}}
+        client().done("POST", DEAF_JOBS if namespace == DEAF else STREAM_JOBS, job)
 
     def _do(self, what: Callable[[], None]) -> None:
         try:

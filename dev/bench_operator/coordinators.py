@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-JOB_API, S3 = 8081, 9000
+JOB_API, S3, DEAF_S3 = 8081, 9000, 9001
 
 
 class Progress:
@@ -98,6 +98,18 @@ class Coordinators:
         # All of 127.0.0.0/8 is loopback: every job has an address of its own. This runs in a network of its own.
         for port in (JOB_API, S3):
             asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "0.0.0.0", port, backlog=4096), self._loop).result()
+
+        asyncio.run_coroutine_threadsafe(asyncio.start_server(self._ignore, "0.0.0.0", DEAF_S3, backlog=4096), self._loop).result()
+
+    async def _ignore(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Reads what comes and says nothing."""
+        try:
+            while await reader.read(1 << 16):
+                pass
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
     def add(self, address: str, coordinator: Coordinator) -> None:
         self.by_address[address] = coordinator

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from dev.bench_operator.cluster import NAMESPACE, STREAM_JOBS, client
-from dev.bench_operator.coordinators import S3
+from dev.bench_operator.coordinators import DEAF_S3, S3
 from dev.lib import wait
 
 OURS = {"streamjobs", "streamsnapshots", "pods", "statefulsets", "services", "configmaps", "controllerrevisions", "events", "nodes", "leases"}
@@ -26,6 +26,7 @@ class Operator:
         environment = {
             **os.environ, "KUBECONFIG": str(kubeconfig), "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
             "STREAMKEEPER_STORAGE_URI": "s3://bench/state", "STREAMKEEPER_STORAGE_ENDPOINT": f"http://127.0.0.1:{S3}", "STREAMKEEPER_STORAGE_REGION": "us-east-1",
+            "STREAMKEEPER_STORAGE_ALLOWED": json.dumps([{"endpoint": f"http://127.0.0.1:{DEAF_S3}", "bucket": "deaf", "prefix": "state"}]),
             "STREAMKEEPER_LISTEN": f"127.0.0.1:{PORT}", "STREAMKEEPER_LOG": "warn", "STREAMKEEPER_NAMESPACE": NAMESPACE,
             "STREAMKEEPER_TLS": "false", "STREAMKEEPER_MASTER_KEY_FILE": str(master_key),  # its coordinators speak no TLS
             "MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0",  # as the chart sets them

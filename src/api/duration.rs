@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What the CRD accepts, as a CEL regular expression.
 pub const PATTERN: &str = r"^([0-9]+([.][0-9]+)?(ms|s|m|h))+$";
 
+/// Longest duration that the CRD accepts, a hundred years: all of these can be read and added to a time.
+pub const LONGEST: &str = "876000h";
+
 /// A length of time in whole milliseconds, written as a Go duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration {
@@ -131,8 +134,12 @@ impl JsonSchema for Duration {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": format!("self.matches('{PATTERN}')"),
-                "message": "must be a duration like 30s, 5m or 1h30m (units: ms, s, m, h)",
+                "rule": format!(
+                    "self.matches('{PATTERN}') && duration(self) <= duration('{LONGEST}')"
+                ),
+                "message": format!(
+                    "must be a duration like 30s, 5m or 1h30m (units: ms, s, m, h) of at most {LONGEST}"
+                ),
             }],
         })
     }

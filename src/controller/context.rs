@@ -16,6 +16,7 @@ use super::{
     lost_nodes::LostNodeLimiter,
     pace::Pace,
     snapshots::{Waiting, Works},
+    turns::Turns,
     watch::Caches,
     written::{Behind, Kind, Unseen, Written},
 };
@@ -62,6 +63,7 @@ pub struct Context {
     pub(super) clock: Clock,
     pub(super) works: Works,
     pub(super) lost_nodes: LostNodeLimiter,
+    pub(super) turns: Turns,
     pub(super) leadership: Leadership,
     /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
     sees_own_writes: bool,
@@ -129,6 +131,7 @@ impl Context {
             clock: Clock::default(),
             works: Works::default(),
             lost_nodes: LostNodeLimiter::default(),
+            turns: Turns::default(),
             leadership: Leadership::without_lease(),
             sees_own_writes: true,
             keyring: Arc::default(),

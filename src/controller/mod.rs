@@ -23,6 +23,8 @@ mod own_kinds;
 mod pace;
 mod reconcile;
 mod snapshots;
+mod turns;
+mod unreadable;
 mod watch;
 mod written;
 

@@ -8,7 +8,10 @@ use std::{
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
-use streamkeeper_protocol::job_api::{JOB_API_PORT, Operation};
+use streamkeeper_protocol::{
+    job_api::{JOB_API_PORT, Operation},
+    paths::StatePaths,
+};
 
 use super::{cache::Cache, context::Context, snapshots::needs};
 use crate::{
@@ -55,7 +58,14 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         }
         let held = held_storage(job, context);
         match ResolvedStorage::of(job, &context.settings, held.as_ref()) {
-            Ok(storage) => context.ports.heads.head(&storage, &namespace, &name).await,
+            Ok(storage) => {
+                let root = StatePaths::new(&storage.prefix, &namespace, &name);
+                let granted = context.settings.grant(&storage, &namespace, root.root());
+                match granted {
+                    Ok(root) => context.ports.heads.head(&root).await,
+                    Err(why) => Fact::denied(why.to_string()),
+                }
+            }
             Err(error) => Fact::denied(error.to_string()),
         }
     };

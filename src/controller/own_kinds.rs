@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource, ResourceExt,
     runtime::{
-        reflector::{Store, store::Writer},
+        reflector::{ObjectRef, Store, store::Writer},
         watcher::Event,
     },
 };
@@ -113,6 +114,22 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
                     ..Seen::NOTHING
                 }
             }
+        }
+    }
+
+    /// Takes an object out that cannot be read any more: what is known of it is how it was before.
+    pub(super) fn lose(&mut self, lost: &ObjectMeta) -> Seen<K> {
+        let name = lost.name.as_deref().unwrap_or_default();
+        let mut known = ObjectRef::<K>::new(name);
+        known.namespace.clone_from(&lost.namespace);
+        let Some(known) = self.store.get(&known) else {
+            return Seen::NOTHING;
+        };
+        let event = Event::Delete(K::clone(&known));
+        self.writer.apply_watcher_event(&event);
+        Seen {
+            gone: vec![K::clone(&known)],
+            ..Seen::NOTHING
         }
     }
 

@@ -4,6 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt, Stream, StreamExt,
+    channel::mpsc::{UnboundedSender, unbounded},
     future::{BoxFuture, ready},
     stream::{self, select_all},
 };
@@ -15,13 +16,13 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
     runtime::{
         Controller, Predicate, PredicateConfig, WatchStreamExt,
         controller::{Action as Requeue, Config as ControllerConfig},
         predicates,
         reflector::{self, ObjectRef, Store},
         watcher,
-        watcher::Event,
     },
 };
 use tokio::{
@@ -37,6 +38,8 @@ use super::{
     own_kinds::{Merger, OwnLists, Seen},
     reconcile::{on_error, reconcile},
     snapshots::{self, Waiting},
+    turns,
+    unreadable::{Own, Sight, Unreadable, complain as complain_of, readable, sight, tell_all},
     written::{Kind, Written},
 };
 use crate::{
@@ -56,7 +59,7 @@ const PAGE: u32 = 100;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Reconciles at most this many jobs at once. They wait for answers, so there may be many; one that waits for a deaf coordinator keeps its place for seconds.
-const CONCURRENCY: u16 = 128;
+const CONCURRENCY: u16 = 256;
 
 /// What the watches have seen. A cache may be late, never ahead.
 #[derive(Debug, Clone)]
@@ -216,10 +219,12 @@ pub async fn run(
     let caches = Caches::new(scopes, jobs.clone(), snapshots.clone(), waiting);
     let context = Arc::new(context(caches.clone()));
     let parts = (&client, scopes);
+    let (told, unreadable) = unbounded();
     let job_wishes = wishes(
         parts,
         Merger::new(job_writer, jobs.clone(), scopes, caches.job_lists.clone()),
         Followers(context.clone()),
+        told.clone(),
     );
     let snapshot_wishes = wishes(
         parts,
@@ -230,6 +235,7 @@ pub async fn run(
             caches.snapshot_lists.clone(),
         ),
         Followers(context.clone()),
+        told,
     );
 
     let controller = Controller::for_stream(job_wishes, jobs)
@@ -255,6 +261,13 @@ pub async fn run(
         tracing::info!("watching StreamJobs");
     };
     let (of_jobs, of_snapshots) = (context.clone(), context.clone());
+    let telling = context.clone();
+    let telling = async {
+        tokio::select! {
+            () = tell_all(unreadable, &telling) => {}
+            () = stop.cancelled() => {}
+        }
+    };
     let running = controller
         .run(in_turn(&stop, reconcile), on_error, context.clone())
         .for_each(move |outcome| {
@@ -271,7 +284,7 @@ pub async fn run(
             tell(outcome, &of_snapshots);
             ready(())
         });
-    tokio::join!(filling, running, taking);
+    tokio::join!(filling, running, taking, telling);
 }
 
 /// `reconcile`, once this replica leads.
@@ -288,6 +301,10 @@ where
         let (stop, reconcile) = (stop.clone(), reconcile.clone());
         async move {
             if context.leadership.leads() {
+                let namespace = object.meta().namespace.clone().unwrap_or_default();
+                let Some(_turn) = context.turns.take(&namespace) else {
+                    return Ok(Requeue::requeue(turns::AGAIN));
+                };
                 return reconcile(object, context).await;
             }
             // Its turn comes with the Lease.
@@ -333,15 +350,24 @@ impl Follow<StreamSnapshot> for Followers {
 }
 
 /// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
-fn wishes<K: Namespaced, F: Follow<K>>(
+fn wishes<K: Namespaced + Own, F: Follow<K>>(
     (client, scopes): (&Client, &[Option<String>]),
     mut merger: Merger<K>,
     follower: F,
+    told: UnboundedSender<Unreadable>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, F> {
     let all = watcher::Config::default().page_size(PAGE);
     watches(client, scopes, &all, &merger.own.lists.demands())
-        .flat_map(move |(scope, event)| {
-            let seen = merger.see(scope, event, Instant::now());
+        .flat_map(move |(scope, sight)| {
+            let seen = match sight {
+                Sight::Event(event) => merger.see(scope, event, Instant::now()),
+                Sight::Unreadable(object) => {
+                    complain_of(&K::kind(&()), &object);
+                    // The other end lives as long as the controller.
+                    let _ = told.unbounded_send(K::unreadable(&object));
+                    merger.lose(&object.metadata)
+                }
+            };
             follower.follow(&seen);
             stream::iter(seen.changed)
         })
@@ -377,9 +403,9 @@ fn watches<K: Namespaced>(
     scopes: &[Option<String>],
     config: &watcher::Config,
     demands: &watch::Receiver<u64>,
-) -> impl Stream<Item = (usize, Event<K>)> + Send + use<K> {
+) -> impl Stream<Item = (usize, Sight<K>)> + Send + use<K> {
     let one = |(scope, namespace): (usize, &Option<String>)| {
-        let api: Api<K> = match namespace {
+        let api: Api<DeserializeGuard<K>> = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -387,11 +413,11 @@ fn watches<K: Namespaced>(
         let begin = move || {
             watcher(api.clone(), config.clone())
                 .default_backoff()
-                .modify(trim)
+                .modify(trim_read)
         };
         restartable(begin, demands.clone())
             .filter_map(|seen| async { seen.map_err(|error| complain::<K>(&error)).ok() })
-            .map(move |event| (scope, event))
+            .map(move |event| (scope, sight(event)))
             .boxed()
     };
     select_all(scopes.iter().enumerate().map(one))
@@ -401,6 +427,12 @@ fn watches<K: Namespaced>(
 fn trim<K: ResourceExt>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove(LAST_APPLIED);
+}
+
+fn trim_read<K: Resource>(object: &mut DeserializeGuard<K>) {
+    if let Ok(object) = &mut object.0 {
+        trim(object);
+    }
 }
 
 fn complain<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
@@ -438,6 +470,7 @@ fn children<K: Child + Namespaced>(
         .page_size(PAGE);
     let cache = cache.clone();
     watches(client, scopes, &ours, &cache.lists.demands())
+        .filter_map(|(scope, sight)| ready(readable(sight).map(|event| (scope, event))))
         .flat_map(move |(scope, event)| stream::iter(cache.see(scope, event, Instant::now())))
 }
 
@@ -448,12 +481,19 @@ fn jobs_of_nodes(
 ) -> impl Stream<Item = ObjectRef<StreamJob>> + Send + 'static {
     let (nodes, pods) = (caches.nodes.clone(), caches.pods.clone());
     let all = watcher::Config::default().page_size(PAGE);
-    watcher(Api::<Node>::all(client.clone()), all)
+    watcher(Api::<DeserializeGuard<Node>>::all(client.clone()), all)
         .default_backoff()
-        .modify(trim_node)
+        .modify(|node| {
+            if let Ok(node) = &mut node.0 {
+                trim_node(node);
+            }
+        })
         .flat_map(move |seen| {
             let changed = match seen {
-                Ok(event) => nodes.see(&event),
+                Ok(event) => match readable(sight(event)) {
+                    Some(event) => nodes.see(&event),
+                    None => HashSet::new(),
+                },
                 Err(error) if is_forbidden(&error) => {
                     if nodes.unseen() {
                         tracing::warn!(

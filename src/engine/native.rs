@@ -9,6 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report};
 use streamkeeper_security::OperatorIdentity;
 use tokio::{
@@ -28,6 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(1);
 /// No answer is larger: reports are a few KiB.
 const ANSWER_LIMIT: usize = 1 << 20;
+/// Longest text in an answer.
+const TEXT_LIMIT: usize = 8 << 10;
 
 /// HTTP client of the Job API. A connection for every call: pods come and go with their addresses, and a connection that is kept would vouch for whoever had the address
 /// before.
@@ -81,9 +84,28 @@ async fn call<B: Serialize + Sync, T: DeserializeOwned>(
             message: refusal.message,
         });
     }
-    serde_json::from_slice(&body)
-        .map(Some)
-        .map_err(|error| garbled(error.to_string()))
+    let read = serde_json::from_slice(&body).and_then(|mut answer| {
+        shorten(&mut answer);
+        serde_json::from_value(answer)
+    });
+    read.map(Some).map_err(|error| garbled(error.to_string()))
+}
+
+/// Cuts texts in an answer that are longer than any that is meant to be read: they become part of a status, and a
+/// status that is too large is refused as a whole.
+fn shorten(answer: &mut Value) {
+    match answer {
+        Value::String(text) if text.len() > TEXT_LIMIT => {
+            let end = (0..=TEXT_LIMIT)
+                .rev()
+                .find(|&end| text.is_char_boundary(end));
+            text.truncate(end.unwrap_or(0));
+            text.push_str("...");
+        }
+        Value::Array(all) => all.iter_mut().for_each(shorten),
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 async fn get<T: DeserializeOwned>(of: &Coordinator, path: &str) -> Result<T, CallError> {
@@ -211,4 +233,20 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts_of_a_pod_are_cut_before_they_make_a_status_too_large() {
+        let mut answer = json!({ "error": { "message": "é".repeat(TEXT_LIMIT) }, "of": ["short"] });
+        shorten(&mut answer);
+        let cut = answer["error"]["message"].as_str().unwrap();
+        assert!(cut.len() <= TEXT_LIMIT + 3 && cut.ends_with("é..."));
+        assert_eq!(answer["of"], json!(["short"]));
+    }
 }

@@ -3,6 +3,7 @@
 //! Facts in, plan out: no I/O, no clock, no state of its own. In reading order:
 //! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts never start anything.
 //! * [`facts`]: those facts made from Kubernetes objects.
+//! * [`grant`]: where in stores the operator may act with its own credentials.
 //! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the pod template in it, checked.
 //! * [`situation`]: what the facts add up to: who has the job, what is asked for.
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
@@ -27,6 +28,7 @@ mod deploy;
 mod draft;
 pub mod facts;
 mod failures;
+pub mod grant;
 #[cfg(test)]
 mod grid;
 mod health;
@@ -63,6 +65,7 @@ use self::draft::{Draft, Verdict};
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan, Trigger},
     facts::{Child, Children, KeptPod, KeptPolicy, KeptRecord, lost_nodes, revision_of},
+    grant::{AllowedPlaces, Grant, NotAllowed},
     lost_node::is_outage,
     observed::{
         Fact, HeldNode, Observed, PodFacts, PolicyFacts, Refusal, RevisionFacts, SnapshotFacts,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::revision::{RenderError, ResolvedStorage};
+use super::{
+    grant::AllowedPlaces,
+    revision::{RenderError, ResolvedStorage},
+};
 use crate::api::v1alpha1::{Resources, S3};
 
 /// The operator's settings, as far as decisions depend on them.
@@ -12,6 +15,8 @@ pub struct Settings {
     pub image: String,
     /// Storage of jobs that name none.
     pub storage: Option<S3>,
+    /// Places beside that storage where the operator may act with its own credentials.
+    pub storage_allowed: AllowedPlaces,
     /// Resources of workers that name none.
     pub resources: Option<Resources>,
     /// Fingerprint of the master key under which new revisions get their keys. The operator always has one; without any, pods get no keys.
@@ -45,6 +50,7 @@ impl Default for Settings {
         Self {
             image: "streamjob-runtime:dev".to_owned(),
             storage: None,
+            storage_allowed: AllowedPlaces::default(),
             resources: None,
             master_key: None,
             tls: true,

@@ -10,13 +10,13 @@ use std::{
 };
 
 use streamkeeper_storage::{
-    Checked, SavepointError, SavepointMetadata, StorageError, read_savepoint,
-    savepoint::delete_savepoint, verify_savepoint,
+    Checked, ObjectStore, Removal, SavepointError, SavepointMetadata, StorageError,
+    delete_savepoint, read_savepoint_metadata, verify_savepoint,
 };
 
-use super::S3;
+use super::{S3, metered::Metered};
 use crate::lifecycle::{
-    ResolvedStorage,
+    Grant,
     snapshot::{Content, Trouble, TroubleKind, Work},
 };
 
@@ -48,12 +48,12 @@ pub type Outcome = Result<Option<Content>, Trouble>;
 
 /// Works on folders of snapshots.
 pub trait Folders: Send + Sync {
-    /// Does the work. Doing it again does no harm.
+    /// Does the work. Doing it again does no harm. With `job_uid`, a savepoint of another job is not removed.
     fn work<'a>(
         &'a self,
         work: Work,
-        storage: &'a ResolvedStorage,
-        folder: &'a str,
+        place: &'a Grant,
+        job_uid: Option<&'a str>,
         progress: &'a Progress,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 }
@@ -62,39 +62,71 @@ impl Folders for S3 {
     fn work<'a>(
         &'a self,
         work: Work,
-        storage: &'a ResolvedStorage,
-        folder: &'a str,
+        place: &'a Grant,
+        job_uid: Option<&'a str>,
         progress: &'a Progress,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
-            let store = self.store(storage).map_err(|error| trouble(&error))?;
-            let store = store.as_ref();
-            match work {
-                Work::Remove => {
-                    let removed = delete_savepoint(store, folder).await;
-                    return removed.map(|()| None).map_err(|error| trouble(&error));
-                }
-                Work::Verify => {
-                    let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
-                    verify_savepoint(store, folder, &mut tell)
-                        .await
-                        .map_err(|error| damage(&error))?;
-                }
-                Work::Inspect => {}
-            }
-            let read = read_savepoint(store, folder).await;
-            read.map(|(metadata, ..)| Some(content(&metadata)))
-                .map_err(|error| trouble(&error))
+            let server = self.server(place.storage());
+            let namespace = self.namespace(place.namespace());
+            // Work that waits for its server or its namespace takes no turn of others.
+            let _turns = (
+                server.folders.acquire().await,
+                namespace.acquire().await,
+                self.folders.acquire().await,
+            );
+            server.ask().map_err(|why| Trouble {
+                kind: TroubleKind::Down,
+                message: format!("s3://{}/{}: {why}", place.storage().bucket, place.key()),
+            })?;
+            let store = self.store(place).map_err(|error| trouble(&error))?;
+            let store = Metered::new(store, self.large.clone());
+            let outcome = done(work, &store, place.key(), job_uid, progress).await;
+            let down = |trouble: &Trouble| trouble.kind == TroubleKind::Down;
+            server.note(!outcome.as_ref().is_err_and(down));
+            outcome
         })
     }
 }
 
-fn content(metadata: &SavepointMetadata) -> Content {
+async fn done(
+    work: Work,
+    store: &dyn ObjectStore,
+    folder: &str,
+    job_uid: Option<&str>,
+    progress: &Progress,
+) -> Outcome {
+    match work {
+        Work::Remove => {
+            let removed = delete_savepoint(store, folder, job_uid).await;
+            return match removed.map_err(|error| trouble(&error))? {
+                Removal::Done => Ok(None),
+                Removal::NotOurs { job_uid } => Err(Trouble {
+                    kind: TroubleKind::NotOurs,
+                    message: format!("it is a savepoint of the StreamJob with uid {job_uid}"),
+                }),
+            };
+        }
+        Work::Verify => {
+            let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
+            verify_savepoint(store, folder, &mut tell)
+                .await
+                .map_err(|error| damage(&error))?;
+        }
+        Work::Inspect => {}
+    }
+    let read = read_savepoint_metadata(store, folder).await;
+    read.map(|metadata| Some(content(metadata)))
+        .map_err(|error| trouble(&error))
+}
+
+fn content(metadata: SavepointMetadata) -> Content {
     Content {
         checkpoint: metadata.checkpoint,
         completed_ms: metadata.completed_ms,
         total_bytes: metadata.total_bytes,
         revision: metadata.revision,
+        job_uid: metadata.job_uid,
     }
 }
 
@@ -113,7 +145,7 @@ fn damage(error: &SavepointError) -> Trouble {
 fn trouble(error: &StorageError) -> Trouble {
     let kind = match error {
         StorageError::NotFound { .. } | StorageError::NoSuchBucket { .. } => TroubleKind::Missing,
-        StorageError::Invalid { .. } => TroubleKind::Damaged,
+        StorageError::Invalid { .. } | StorageError::TooLarge { .. } => TroubleKind::Damaged,
         StorageError::AccessDenied { .. } | StorageError::Unsupported { .. } => TroubleKind::Denied,
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }

@@ -152,7 +152,7 @@ fn content(object: &str, held: &Folder) -> Option<Vec<u8>> {
         nodes: Vec::new(),
         settings: Settings::default(),
     };
-    let (lineage, job_uid, max_parallelism) = (String::new(), String::new(), 128);
+    let (lineage, job_uid, max_parallelism) = (String::new(), held.job_uid.clone(), 128);
     let written = match object {
         FIRST => serde_json::to_vec(&json!({
             "format": 1, "min_reader": 1, "job_uid": job_uid, "lineage": lineage, "revision": held.revision, "checkpoint": held.checkpoint,

@@ -135,7 +135,7 @@ async fn a_snapshot_that_is_not_to_be_had_has_failed(story: &mut Story) {
     watch_snapshot(story, "copy", "it is done then", |_, seen| seen == DONE).await;
     story.snapshot(
         "nowhere",
-        json!({ "importFrom": { "uri": "s3://streams/nowhere" } }),
+        json!({ "importFrom": { "uri": "s3://streams/prod/flights/nowhere" } }),
     );
     let failed = watch_snapshot(story, "nowhere", "there is none", |_, seen| {
         assert_ne!(seen, DONE);

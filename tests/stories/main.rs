@@ -8,6 +8,7 @@
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`elsewhere`]: what users of other operators met.
+//! * [`poison`]: objects that cannot be read. [`accepted`]: whatever is let in can be read.
 //! * [`chains`]: edits drawn at random.
 //! * [`telling`]: what all of that tells people is what the documentation says.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
@@ -78,6 +79,7 @@ macro_rules! stories {
     };
 }
 
+mod accepted;
 mod chains;
 mod crashing;
 mod deleting;
@@ -92,6 +94,7 @@ mod lagging;
 mod leading;
 mod passing;
 mod placing;
+mod poison;
 mod protecting;
 mod rbac;
 mod restarting;
@@ -128,6 +131,7 @@ fn all() -> Vec<Entry> {
         leading::all(),
         lagging::all(),
         placing::all(),
+        poison::all(),
         storming::all(),
         keys::all(),
         protecting::all(),

@@ -5,7 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use streamkeeper::api::v1alpha1::S3;
 
-use crate::{support::story::Story, upgrading::running};
+use crate::{
+    support::{
+        api_server::kinds::STREAM_SNAPSHOTS,
+        story::{NAMESPACE, Story},
+    },
+    upgrading::running,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -25,6 +31,9 @@ async fn an_operator_with_another_default_storage_finds_the_state_where_it_is(st
     let before = storage_of(story, "delays-r1-0");
     assert_eq!(before, ["--storage-uri=s3://streams/prod"]);
     story.restart_operator(|settings| {
+        // The operator goes on to look where its default storage was.
+        let former = r#"{"bucket": "streams", "prefix": "prod"}"#;
+        settings.storage_allowed = former.parse().unwrap();
         settings.storage = Some(S3 {
             uri: "s3://elsewhere/prod".to_owned(),
             region: Some("mars".to_owned()),
@@ -75,7 +84,82 @@ async fn an_edit_that_would_leave_the_state_behind_is_refused(story: &mut Story)
     assert_eq!(story.runner("delays"), Some(2));
 }
 
+async fn the_operator_does_not_look_where_it_may_not(story: &mut Story) {
+    let elsewhere = |uri: &str, endpoint: &str| json!({ "sql": { "text": "SELECT 1" }, "storage": { "s3": { "uri": uri, "endpoint": endpoint } } });
+    story.create("signed", elsewhere("s3://streams/prod", "http://attacker"));
+    let nested = json!({ "sql": { "text": "SELECT 1" }, "storage": { "s3": { "uri": "s3://streams/prod/victims" } } });
+    story.create("nested", nested);
+    for name in ["signed", "nested"] {
+        let message = story.stalled(name, "StorageAccessDenied").await;
+        assert!(message.contains("storage.allowed"), "{message}");
+    }
+    for (name, spec) in [
+        (
+            "foreign",
+            json!({ "importFrom": { "uri": "s3://streams/prod/victims/victim/savepoints/x" } }),
+        ),
+        (
+            "signed",
+            json!({ "jobRef": { "name": "signed" }, "importFrom": { "uri": "s3://streams/prod/flights/x" } }),
+        ),
+    ] {
+        story.snapshot(name, spec);
+        story
+            .until("it says that the operator may not look", |story| {
+                story.snapshot_message(name).contains("storage.allowed")
+            })
+            .await;
+    }
+    let looked = |effect: &String| effect.contains("victims") || effect.contains("attacker");
+    assert!(!story.effects().iter().any(looked), "{:?}", story.effects());
+    // Who may not look can still let go.
+    story.delete("nested");
+    story
+        .until("it is gone", |story| story.find("nested").is_none())
+        .await;
+}
+
+async fn a_snapshot_removes_nothing_that_its_job_has_not_written(story: &mut Story) {
+    running(story).await;
+    story.snapshot("origin", json!({ "jobRef": { "name": "delays" } }));
+    story.saved("origin").await;
+    let uri = story.snapshot_uri("origin");
+    let import = json!({ "jobRef": { "name": "delays" }, "importFrom": { "uri": uri }, "deletionPolicy": "Delete" });
+    let refused = |story: &Story, uri: &str| {
+        let now = story.now();
+        let spec = json!({ "importFrom": { "uri": uri }, "deletionPolicy": "Delete" });
+        let object = json!({ "metadata": { "name": "theft" }, "spec": spec });
+        let mut world = story.world();
+        let answer = world
+            .store
+            .create(&STREAM_SNAPSHOTS, NAMESPACE, object, now);
+        answer.unwrap_err().message
+    };
+    let message = refused(story, "s3://streams/prod/victims/victim");
+    assert!(message.contains("use Retain"), "{message}");
+    // Only a savepoint of its own job goes with it.
+    story.snapshot("copy", import.clone());
+    story.saved("copy").await;
+    "another".clone_into(&mut story.world().jobs.folders.get_mut(&uri).unwrap().job_uid);
+    story.delete_snapshot("copy");
+    let gone = |story: &Story, name: &str| !story.snapshots().contains_key(name);
+    story.until("it is gone", |story| gone(story, "copy")).await;
+    assert!(story.world().jobs.folders.contains_key(&uri));
+    assert!(story.events().contains(&"SnapshotFolderKept".to_owned()));
+    let uid = story.job("delays").metadata.uid.unwrap();
+    uid.clone_into(&mut story.world().jobs.folders.get_mut(&uri).unwrap().job_uid);
+    story.snapshot("again", import);
+    story.saved("again").await;
+    story.delete_snapshot("again");
+    story
+        .until("it is gone", |story| gone(story, "again"))
+        .await;
+    assert!(!story.world().jobs.folders.contains_key(&uri));
+}
+
 stories![
+    the_operator_does_not_look_where_it_may_not,
+    a_snapshot_removes_nothing_that_its_job_has_not_written,
     an_operator_with_another_default_storage_finds_the_state_where_it_is,
     an_edit_that_would_leave_the_state_behind_is_refused,
 ];

@@ -315,7 +315,7 @@ async fn an_imported_snapshot_is_checked_first(story: &mut Story) {
     story.snapshot("damaged", json!({ "importFrom": { "uri": uri } }));
     story.snapshot(
         "nowhere",
-        json!({ "importFrom": { "uri": "s3://streams/nowhere" } }),
+        json!({ "importFrom": { "uri": "s3://streams/prod/flights/nowhere" } }),
     );
     for name in ["damaged", "nowhere"] {
         story
@@ -329,7 +329,10 @@ async fn an_imported_snapshot_is_checked_first(story: &mut Story) {
         story.snapshot_message("nowhere"),
     );
     assert!(damaged.contains("wrong checksum"), "{damaged}");
-    assert!(nowhere.contains("s3://streams/nowhere"), "{nowhere}");
+    assert!(
+        nowhere.contains("s3://streams/prod/flights/nowhere"),
+        "{nowhere}"
+    );
 }
 
 async fn a_complete_snapshot_asks_for_nothing_however_long_it_is_kept(story: &mut Story) {

@@ -45,8 +45,13 @@ pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
 pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
 pub use memory::MemoryStore;
 pub use probe::probe;
-pub use records::{read_manifest, read_plan, write_manifest, write_plan};
+pub use records::{
+    MANIFEST_LIMIT, RECORD_LIMIT, read_manifest, read_plan, write_manifest, write_plan,
+};
 pub use s3::S3Store;
-pub use savepoint::{SavepointMetadata, copy_savepoint, read_savepoint};
+pub use savepoint::{
+    Removal, SavepointMetadata, copy_savepoint, delete_savepoint, read_savepoint,
+    read_savepoint_metadata,
+};
 pub use store::*;
 pub use verify::{Checked, SavepointError, open_savepoint, verify_manifest, verify_savepoint};

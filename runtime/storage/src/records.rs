@@ -6,9 +6,16 @@ use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths, plan::StreamP
 
 use crate::{Condition, ObjectStore, StorageError};
 
+/// Most bytes of a small record: HEAD, the metadata of a savepoint.
+pub const RECORD_LIMIT: u64 = 1 << 20;
+/// Most bytes of a plan.
+pub(crate) const PLAN_LIMIT: u64 = 16 << 20;
+/// Most bytes of a manifest.
+pub const MANIFEST_LIMIT: u64 = 64 << 20;
+
 /// Reads the manifest stored at `key`.
 pub async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<Manifest, StorageError> {
-    let object = store.get(key).await?;
+    let object = store.get_at_most(key, MANIFEST_LIMIT).await?;
     Manifest::parse(&object.bytes).map_err(|error| unreadable(store, key, &error.to_string()))
 }
 
@@ -33,7 +40,8 @@ pub async fn read_plan(
     hash: &str,
 ) -> Result<StreamPlan, StorageError> {
     let key = paths.plan(hash);
-    parse(store, &key, &store.get(&key).await?.bytes)
+    let object = store.get_at_most(&key, PLAN_LIMIT).await?;
+    parse(store, &key, &object.bytes)
 }
 
 /// Writes a plan to the place its hash gives it, and answers the hash. Writing it again is harmless.

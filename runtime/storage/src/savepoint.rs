@@ -10,12 +10,14 @@ use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths, plan::StreamP
 
 use crate::{
     ObjectStore, StorageError,
-    records::{parse, put_json, read_manifest, unreadable},
+    records::{PLAN_LIMIT, RECORD_LIMIT, parse, put_json, read_manifest, unreadable},
     verify::{SavepointError, verify_manifest},
 };
 
 /// The object that makes a folder a savepoint.
 pub(crate) const METADATA: &str = "metadata.json";
+const MANIFEST: &str = "manifest.json";
+const PLAN: &str = "plan.json";
 
 /// Version of a savepoint's folder; a reader accepts its own and older ones.
 pub const SAVEPOINT_FORMAT: u32 = 1;
@@ -79,18 +81,19 @@ pub async fn copy_savepoint(
         let name = object.rsplit('/').next().unwrap_or(object);
         // Objects of several origins may share a last part; the number keeps them apart.
         let relative = format!("data/{:04}-{name}", renamed.len());
-        store.copy(object, &key_in(folder, &relative)).await?;
         renamed.insert(object.to_owned(), relative);
     }
-    store
-        .copy(
-            &paths.plan(&manifest.plan_hash),
-            &key_in(folder, "plan.json"),
-        )
-        .await?;
     let mut copied = manifest.clone();
     copied.rename_objects(&renamed);
-    put_json(store, &key_in(folder, "manifest.json"), &copied).await?;
+    drop_former(store, folder, &copied).await?;
+    // Before its objects: what a copy that never ends has left is known from it, without a listing.
+    put_json(store, &key_in(folder, MANIFEST), &copied).await?;
+    for (object, relative) in &renamed {
+        store.copy(object, &key_in(folder, relative)).await?;
+    }
+    store
+        .copy(&paths.plan(&manifest.plan_hash), &key_in(folder, PLAN))
+        .await?;
     place(&mut copied, folder);
     verify_manifest(store, &copied, &mut |_| {}).await?;
     let metadata = SavepointMetadata {
@@ -117,14 +120,14 @@ fn place(manifest: &mut Manifest, folder: &str) {
     }
 }
 
-/// Reads a savepoint: what it is, its manifest with the keys its objects have in this bucket, its
-/// plan. A folder without `metadata.json` is not a savepoint, or not a whole one.
-pub async fn read_savepoint(
+/// Reads what a savepoint is, and nothing else of it.
+pub async fn read_savepoint_metadata(
     store: &dyn ObjectStore,
     folder: &str,
-) -> Result<(SavepointMetadata, Manifest, StreamPlan), StorageError> {
+) -> Result<SavepointMetadata, StorageError> {
     let key = key_in(folder, METADATA);
-    let metadata: SavepointMetadata = parse(store, &key, &store.get(&key).await?.bytes)?;
+    let object = store.get_at_most(&key, RECORD_LIMIT).await?;
+    let metadata: SavepointMetadata = parse(store, &key, &object.bytes)?;
     if metadata.min_reader > SAVEPOINT_FORMAT {
         let detail = format!(
             "the savepoint needs a reader of format {}; this release reads up to \
@@ -133,7 +136,17 @@ pub async fn read_savepoint(
         );
         return Err(unreadable(store, &key, &detail));
     }
-    let key = key_in(folder, "manifest.json");
+    Ok(metadata)
+}
+
+/// Reads a savepoint: what it is, its manifest with the keys its objects have in this bucket, its
+/// plan. A folder without `metadata.json` is not a savepoint, or not a whole one.
+pub async fn read_savepoint(
+    store: &dyn ObjectStore,
+    folder: &str,
+) -> Result<(SavepointMetadata, Manifest, StreamPlan), StorageError> {
+    let metadata = read_savepoint_metadata(store, folder).await?;
+    let key = key_in(folder, MANIFEST);
     let mut manifest = read_manifest(store, &key).await?;
     for range in manifest.ranges_mut() {
         if !range.object.starts_with("data/") || range.object.contains("..") {
@@ -142,17 +155,108 @@ pub async fn read_savepoint(
         }
     }
     place(&mut manifest, folder);
-    let key = key_in(folder, "plan.json");
-    let plan = parse(store, &key, &store.get(&key).await?.bytes)?;
+    let key = key_in(folder, PLAN);
+    let plan = store.get_at_most(&key, PLAN_LIMIT).await?;
+    let plan = parse(store, &key, &plan.bytes)?;
     Ok((metadata, manifest, plan))
 }
 
-/// Removes a savepoint's folder, its metadata first, so that no half of it looks whole.
-pub async fn delete_savepoint(store: &dyn ObjectStore, folder: &str) -> Result<(), StorageError> {
-    store.delete(&key_in(folder, METADATA)).await?;
-    for entry in store.list(&key_in(folder, "data/")).await? {
-        store.delete(&entry.key).await?;
+/// What became of the removal of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// Nothing of it is left.
+    Done,
+    /// It belongs to another job and was left as it is.
+    NotOurs {
+        /// Uid of the StreamJob it was taken of, as the folder says.
+        job_uid: String,
+    },
+}
+
+/// Removes a savepoint: `metadata.json` first, so that no half of it looks whole, then the objects that its
+/// manifest names, then the rest. Nothing is removed because a listing shows it. With `job_uid`, a
+/// savepoint of another job stays. Running it again after a failure finishes the removal.
+pub async fn delete_savepoint(
+    store: &dyn ObjectStore,
+    folder: &str,
+    job_uid: Option<&str>,
+) -> Result<Removal, StorageError> {
+    let manifest = manifest_in(store, folder).await?;
+    if let Some(wanted) = job_uid {
+        let metadata = match read_savepoint_metadata(store, folder).await {
+            Ok(metadata) => Some(metadata.job_uid),
+            Err(StorageError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let named = manifest.iter().map(|manifest| manifest.job_uid.clone());
+        let other = named.chain(metadata).find(|found| found != wanted);
+        if let Some(job_uid) = other {
+            return Ok(Removal::NotOurs { job_uid });
+        }
     }
-    store.delete(&key_in(folder, "manifest.json")).await?;
-    store.delete(&key_in(folder, "plan.json")).await
+    let objects = match &manifest {
+        Some(manifest) => objects_of(store, folder, manifest)?,
+        None => Vec::new(),
+    };
+    store.delete(&key_in(folder, METADATA)).await?;
+    for object in objects {
+        store.delete(&key_in(folder, object)).await?;
+    }
+    store.delete(&key_in(folder, MANIFEST)).await?;
+    store.delete(&key_in(folder, PLAN)).await?;
+    Ok(Removal::Done)
+}
+
+/// Removes what an earlier try to copy to this folder has left and `next` does not name.
+async fn drop_former(
+    store: &dyn ObjectStore,
+    folder: &str,
+    next: &Manifest,
+) -> Result<(), StorageError> {
+    let Some(former) = manifest_in(store, folder).await? else {
+        return Ok(());
+    };
+    let kept = next.objects();
+    let mut dropped = objects_of(store, folder, &former)?;
+    dropped.retain(|object| !kept.contains(object));
+    if !dropped.is_empty() {
+        store.delete(&key_in(folder, METADATA)).await?;
+    }
+    for object in dropped {
+        store.delete(&key_in(folder, object)).await?;
+    }
+    Ok(())
+}
+
+/// The manifest of a folder as it is stored, if there is one: it names objects relative to the folder.
+async fn manifest_in(
+    store: &dyn ObjectStore,
+    folder: &str,
+) -> Result<Option<Manifest>, StorageError> {
+    match read_manifest(store, &key_in(folder, MANIFEST)).await {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(StorageError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The objects that a stored manifest names, each directly below `data/`.
+fn objects_of<'a>(
+    store: &dyn ObjectStore,
+    folder: &str,
+    manifest: &'a Manifest,
+) -> Result<Vec<&'a str>, StorageError> {
+    let inside = |object: &&str| {
+        object.strip_prefix("data/").is_some_and(|name| {
+            !name.is_empty() && !name.contains('/') && name != "." && name != ".."
+        })
+    };
+    let objects = manifest.objects();
+    match objects.iter().find(|object| !inside(object)) {
+        None => Ok(objects),
+        Some(outside) => {
+            let detail = format!("object '{outside}' is outside the savepoint");
+            Err(unreadable(store, &key_in(folder, MANIFEST), &detail))
+        }
+    }
 }

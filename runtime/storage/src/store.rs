@@ -45,6 +45,21 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Reads an object; [`StorageError::NotFound`] when there is none.
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object>;
 
+    /// Reads an object of at most `limit` bytes; [`StorageError::TooLarge`] when it holds more, without
+    /// reading more.
+    fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
+        Box::pin(async move {
+            let object = self.get(key).await?;
+            if object.bytes.len() as u64 > limit {
+                return Err(StorageError::TooLarge {
+                    at: format!("{}/{key}", self.describe()),
+                    limit,
+                });
+            }
+            Ok(object)
+        })
+    }
+
     /// Reads a part of an object.
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes>;
 
@@ -104,6 +119,17 @@ pub enum StorageError {
         action: &'static str,
         /// `s3://bucket/key`.
         at: String,
+    },
+    /// An object holds more than anything of its kind does.
+    #[error(
+        "GetObject {at}: it holds more than {limit} bytes, which nothing of its kind does; \
+             nothing of it was used"
+    )]
+    TooLarge {
+        /// `s3://bucket/key`.
+        at: String,
+        /// Most bytes that are read.
+        limit: u64,
     },
     /// Credentials missing, wrong or without the right (401, 403).
     #[error("{action} {at}: access denied ({detail})")]
@@ -168,6 +194,10 @@ pub enum StorageError {
 impl<S: ObjectStore + ?Sized> ObjectStore for std::sync::Arc<S> {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
         (**self).get(key)
+    }
+
+    fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
+        (**self).get_at_most(key, limit)
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {

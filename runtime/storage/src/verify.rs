@@ -100,6 +100,10 @@ pub async fn open_savepoint(
             }
             StorageError::NotFound { at, .. } => SavepointError::Missing { at },
             StorageError::Invalid { at, detail, .. } => SavepointError::Damaged { at, detail },
+            StorageError::TooLarge { at, limit } => SavepointError::Damaged {
+                at,
+                detail: format!("it holds more than {limit} bytes, which nothing of its kind does"),
+            },
             error => error.into(),
         })
 }

@@ -34,6 +34,10 @@ use crate::api::duration::Duration;
     "has(self.jobRef) || has(self.importFrom)",
     "one of jobRef (take a snapshot of that job) and importFrom (one that lies in a bucket already) must be set"
 ))]
+#[x_kube(validation = (
+    "!has(self.importFrom) || self.deletionPolicy != 'Delete' || (has(self.jobRef) && self.importFrom.uri.contains('/' + self.jobRef.name + '/savepoints/'))",
+    "deletionPolicy Delete removes only what the job of jobRef has written, below its own savepoints/; of any other importFrom.uri use Retain, and remove the folder yourself"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct StreamSnapshotSpec {
     /// The StreamJob, in the same namespace. With `importFrom` it says whose storage settings (endpoint and region) are used.
@@ -42,7 +46,7 @@ pub struct StreamSnapshotSpec {
     /// A snapshot that exists already, to be checked and used like one that was taken here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_from: Option<ImportFrom>,
-    /// What happens to the folder when this object is deleted: `Retain` (the default) keeps it, `Delete` removes it, also when the job is long gone.
+    /// What happens to the folder when this object is deleted: `Retain` (the default) keeps it, `Delete` removes it, also when the job is long gone. Of an import only a savepoint is removed that the job of `jobRef` has written below its own `savepoints/`.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// A snapshot that is not complete by then has failed. A duration, default `15m`.
@@ -118,6 +122,9 @@ pub struct StreamSnapshotStatus {
     /// Revision of the job that took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// Uid of the StreamJob of `spec.jobRef`, if the folder holds a savepoint that this very job has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_uid: Option<String>,
     /// When it was begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,

@@ -34,13 +34,13 @@ pub(super) async fn execute(
         }
         SnapshotAction::Begin {
             work,
-            storage,
-            folder,
+            place,
+            job_uid,
         } => {
             let folders = context.ports.folders.clone();
             context
                 .works
-                .begin(&uid, *work, folders, storage.clone(), folder.clone());
+                .begin(&uid, *work, folders, place.clone(), job_uid.clone());
             Ok(())
         }
         SnapshotAction::Ask { revision, request } => {

@@ -61,7 +61,7 @@ async fn pass(
     context: &Arc<Context>,
 ) -> Result<Requeue, ReconcileError> {
     let observed = observe::observe(snapshot, context).await?;
-    let plan = plan_snapshot(&observed.input(snapshot, context.clock.now()));
+    let plan = plan_snapshot(&observed.input(snapshot, &context.settings, context.clock.now()));
     tracing::debug!(actions = plan.actions.len(), phase = ?plan.status.phase, "planned");
     let Some(current) = persist(snapshot, &plan, context).await? else {
         return Ok(Requeue::requeue(retry_after(0)));

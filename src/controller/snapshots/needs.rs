@@ -1,6 +1,10 @@
 //! Which jobs snapshots are kept for.
 
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams},
+    core::discovery::ApiResource,
+};
 
 use super::super::{context::Context, error::ReconcileError, watch::Caches};
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
     kube_ext::bounded,
     lifecycle::{
         SnapshotFacts,
-        snapshot::{Work, WorkState, needs},
+        snapshot::{Place, Work, WorkState, needs},
     },
 };
 
@@ -69,13 +73,33 @@ pub(super) async fn needed_by(
         context.caches.waiting.wait(key, snapshot);
         return Ok(Some(job.name_any()));
     }
-    let api: Api<StreamJob> = Api::namespaced(context.client.0.clone(), namespace);
+    let resource = ApiResource::erase::<StreamJob>(&());
+    let client = context.client.0.clone();
+    let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
     let jobs = bounded(
         "list",
         format!("StreamJobs in {namespace}"),
         api.list(&ListParams::default()),
     )
     .await?;
-    let found = jobs.items.iter().find(|job| needs(job, place));
+    let found = jobs.items.iter().find(|job| may_need(job, place));
     Ok(found.map(ResourceExt::name_any))
+}
+
+/// Whether a job needs a snapshot; one that cannot be read does when it names it anywhere where it could.
+fn may_need(job: &DynamicObject, place: Place<'_>) -> bool {
+    let read = job.clone().try_parse::<StreamJob>();
+    let (_, name, folder) = place;
+    match read {
+        Ok(job) => needs(&job, place),
+        Err(_) => [
+            &job.data["spec"]["restoreFrom"],
+            &job.data["status"]["transition"]["restores"],
+        ]
+        .into_iter()
+        .any(|asked| {
+            let asked = asked.to_string();
+            asked.contains(name) || folder.is_some_and(|folder| asked.contains(folder))
+        }),
+    }
 }

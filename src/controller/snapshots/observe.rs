@@ -18,7 +18,7 @@ use crate::{
     api::v1alpha1::{StreamJob, StreamJobStatus, StreamSnapshot},
     kube_ext::get,
     lifecycle::{
-        Fact, Refusal, ResolvedStorage,
+        Fact, Refusal, ResolvedStorage, Settings,
         snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, is_decided_by, key},
     },
 };
@@ -28,7 +28,6 @@ pub(super) struct Observed {
     job: Option<SnapshotJob>,
     /// Its job, for events.
     pub(super) job_reference: Option<ObjectReference>,
-    default_storage: Option<ResolvedStorage>,
     operation: Fact<Option<Operation>>,
     work: WorkState,
     refusal: Option<Refusal>,
@@ -39,12 +38,13 @@ impl Observed {
     pub(super) fn input<'a>(
         &'a self,
         snapshot: &'a StreamSnapshot,
+        settings: &'a Settings,
         now: Timestamp,
     ) -> SnapshotInput<'a> {
         SnapshotInput {
             snapshot,
             job: self.job.as_ref(),
-            default_storage: self.default_storage.as_ref(),
+            settings,
             operation: &self.operation,
             work: &self.work,
             refusal: self.refusal.as_ref(),
@@ -68,7 +68,6 @@ pub(super) async fn observe(
     let work = context.works.state(&uid);
     Ok(Observed {
         needed_by: needed_by(snapshot, &namespace, &work, context).await?,
-        default_storage: context.settings.default_storage().ok(),
         work,
         refusal: context.refusal(&uid),
         job,
@@ -108,6 +107,7 @@ fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {
     SnapshotJob {
         name: job.name_any(),
         namespace: job.namespace().unwrap_or_default(),
+        uid: job.uid().unwrap_or_default(),
         current: status.and_then(StreamJobStatus::current_revision),
         deleting: job.metadata.deletion_timestamp.is_some(),
         suspended: job.spec.suspend,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     lifecycle::{
-        ResolvedStorage,
+        Grant,
         snapshot::{Work, WorkState},
     },
     storage::{Folders, Progress, folders::Outcome},
@@ -59,8 +59,8 @@ impl Works {
         uid: &str,
         work: Work,
         folders: Arc<dyn Folders>,
-        storage: ResolvedStorage,
-        folder: String,
+        place: Grant,
+        job_uid: Option<String>,
     ) {
         let progress = Progress::default();
         let begun = self.with(|all| {
@@ -80,7 +80,9 @@ impl Works {
         }
         let (all, uid) = (self.clone(), uid.to_owned());
         tokio::spawn(async move {
-            let result = folders.work(work, &storage, &folder, &progress).await;
+            let result = folders
+                .work(work, &place, job_uid.as_deref(), &progress)
+                .await;
             all.with(|all| {
                 if let Some(piece) = all.get_mut(&uid) {
                     piece.result = Some(result);

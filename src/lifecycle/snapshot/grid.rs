@@ -13,7 +13,7 @@ use super::*;
 use crate::api::{condition::kind, names::VERIFY};
 
 static NOW: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_second(1_772_366_400).unwrap());
-const URI: &str = "s3://streams/prod/flights/delays/savepoints/monday";
+const URI: &str = "s3://streams/prod/flights/delays/savepoints/monday-6a1f0c1e";
 
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "every combination is a case")]
@@ -29,12 +29,31 @@ struct Case {
     operation: Fact<Option<Operation>>,
     work: WorkState,
     needed: bool,
+    /// Whether the operator may act in the store.
+    allowed: bool,
+}
+
+fn settings(allowed: bool) -> Settings {
+    Settings {
+        storage: Some(crate::api::v1alpha1::S3 {
+            uri: if allowed {
+                "s3://streams/prod"
+            } else {
+                "s3://others"
+            }
+            .to_owned(),
+            region: None,
+            endpoint: None,
+        }),
+        ..Settings::default()
+    }
 }
 
 fn job() -> SnapshotJob {
     SnapshotJob {
         name: "delays".to_owned(),
         namespace: "flights".to_owned(),
+        uid: "of-the-job".to_owned(),
         current: Some(1),
         deleting: false,
         suspended: false,
@@ -108,6 +127,7 @@ fn works() -> Vec<WorkState> {
         completed_ms: 0,
         total_bytes: 5 << 20,
         revision: 1,
+        job_uid: "of-the-job".to_owned(),
     };
     let trouble = |kind| Trouble {
         kind,
@@ -127,6 +147,7 @@ fn works() -> Vec<WorkState> {
         for kind in [
             TroubleKind::Missing,
             TroubleKind::Damaged,
+            TroubleKind::NotOurs,
             TroubleKind::Denied,
             TroubleKind::Down,
         ] {
@@ -182,11 +203,12 @@ impl Case {
     }
 
     fn plan(&self, status: &StreamSnapshotStatus) -> SnapshotPlan {
-        let (snapshot, default) = (self.snapshot(status), storage());
+        let snapshot = self.snapshot(status);
+        let settings = settings(self.allowed);
         plan_snapshot(&SnapshotInput {
             snapshot: &snapshot,
             job: self.job.as_ref(),
-            default_storage: Some(&default),
+            settings: &settings,
             operation: &self.operation,
             work: &self.work,
             refusal: None,
@@ -208,7 +230,7 @@ fn cases() -> Vec<Case> {
     ];
     let mut all = Vec::new();
     for phase in phases {
-        for bits in 0..128_u8 {
+        for bits in 0..=u8::MAX {
             let bit = |n: u8| bits & (1 << n) != 0;
             for job in jobs() {
                 for operation in operations() {
@@ -226,6 +248,7 @@ fn cases() -> Vec<Case> {
                             import: bit(4),
                             verify: bit(5),
                             needed: bit(6),
+                            allowed: bit(7),
                             job: job.clone(),
                             operation: operation.clone(),
                             work,
@@ -276,6 +299,11 @@ fn in_every_case_the_rules_hold() {
                 }
             )
         });
+        let works = |action: &SnapshotAction| matches!(action, SnapshotAction::Begin { .. });
+        assert!(
+            case.allowed || !planned.actions.iter().any(works),
+            "the operator acts where it may not: {case:#?}"
+        );
         assert!(
             !removes || (case.deleting && case.policy == DeletionPolicy::Delete && !case.needed),
             "a folder is removed: {case:#?}"
@@ -318,5 +346,123 @@ fn a_quiet_world_comes_to_rest() {
             same
         });
         assert!(rests, "{status:#?} {case:#?}");
+    }
+}
+
+/// What is done about a snapshot that is deleted, and what people are told.
+fn deletion(spec: &serde_json::Value, uri: &str, job: Option<&SnapshotJob>) -> (bool, String) {
+    let snapshot: StreamSnapshot = serde_json::from_value(json!({
+        "apiVersion": "streamkeeper.dev/v1alpha1", "kind": "StreamSnapshot",
+        "metadata": {
+            "name": "monday", "namespace": "flights", "uid": "6a1f0c1e-77", "finalizers": [SNAPSHOT_FINALIZER],
+            "deletionTimestamp": "2026-03-01T12:00:00Z",
+        },
+        "spec": spec,
+        "status": { "phase": "Failed", "uri": uri },
+    }))
+    .unwrap();
+    let plan = plan_snapshot(&SnapshotInput {
+        snapshot: &snapshot,
+        job,
+        settings: &settings(true),
+        operation: &Fact::Known(None),
+        work: &WorkState::None,
+        refusal: None,
+        needed_by: None,
+        now: *NOW,
+    });
+    let removes = plan.actions.iter().any(|action| {
+        matches!(action, SnapshotAction::Begin { work: Work::Remove, place, .. } if format!("s3://streams/{}", place.key()) == uri)
+    });
+    let lets_go = plan.actions.contains(&SnapshotAction::RemoveFinalizer);
+    assert!(removes != lets_go, "{plan:#?}");
+    (
+        removes,
+        plan.events.iter().map(|event| event.note.clone()).collect(),
+    )
+}
+
+#[test]
+fn only_a_folder_that_the_job_of_the_snapshot_has_written_is_removed() {
+    let import = |job: &str, uri: &str| json!({ "jobRef": { "name": job }, "importFrom": { "uri": uri }, "deletionPolicy": "Delete" });
+    let own = job();
+    for (name, uri, removed) in [
+        (
+            "delays",
+            "s3://streams/prod/flights/delays/savepoints/monday",
+            true,
+        ),
+        // Another tenant's live state, and its savepoints.
+        ("delays", "s3://streams/prod/victims/victim", false),
+        (
+            "victim",
+            "s3://streams/prod/victims/victim/savepoints/x",
+            false,
+        ),
+        // Below another tenant's prefix, with the right names behind.
+        (
+            "delays",
+            "s3://streams/prod/victims/flights/delays/savepoints/x",
+            false,
+        ),
+        // The job's own live state, and another job's savepoint.
+        ("delays", "s3://streams/prod/flights/delays", false),
+        (
+            "delays",
+            "s3://streams/prod/flights/delays/savepoints",
+            false,
+        ),
+        (
+            "delays",
+            "s3://streams/prod/flights/delays/savepoints/x/data",
+            false,
+        ),
+        (
+            "delays",
+            "s3://streams/prod/flights/other/savepoints/x",
+            false,
+        ),
+        (
+            "delays",
+            "s3://streams/prod/flights/delays/savepoints/..",
+            false,
+        ),
+    ] {
+        let (removes, told) = deletion(&import(name, uri), uri, Some(&own));
+        assert_eq!(removes, removed, "{uri}");
+        assert_eq!(told.contains("was left as it is"), !removed, "{told}");
+    }
+    // Whose savepoint it is cannot be known any more.
+    let uri = "s3://streams/prod/flights/delays/savepoints/monday";
+    assert!(!deletion(&import("delays", uri), uri, None).0);
+}
+
+#[test]
+fn a_status_does_not_say_what_is_removed() {
+    let taken = json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete" });
+    for (uri, removed) in [
+        (
+            "s3://streams/prod/flights/delays/savepoints/monday-6a1f0c1e",
+            true,
+        ),
+        (
+            "s3://streams/prod/flights/delays/savepoints/sunday-00000000",
+            false,
+        ),
+        ("s3://streams/prod/flights/delays", false),
+        (
+            "s3://streams/prod/victims/flights/delays/savepoints/monday-6a1f0c1e",
+            false,
+        ),
+        (
+            "s3://streams/prod/victims/victim/savepoints/monday-6a1f0c1e",
+            false,
+        ),
+        (
+            "s3://streams/prod/xflights/delays/savepoints/monday-6a1f0c1e",
+            false,
+        ),
+    ] {
+        assert_eq!(deletion(&taken, uri, None).0, removed, "{uri}");
     }
 }

@@ -42,6 +42,9 @@ impl Draft<'_> {
             self.actions.push(SnapshotAction::RemoveFinalizer);
             return Verdict::Reconciling("Deleting", "it has no folder".to_owned());
         }
+        if let Some(why) = self.must_stay() {
+            return self.left(&why);
+        }
         if let Some(why) = self.is_written_to(since) {
             return Verdict::Reconciling("Deleting", format!("{why}; its folder is removed after"));
         }
@@ -50,6 +53,10 @@ impl Draft<'_> {
             Err(WorkWait::Trouble(trouble)) if trouble.kind == TroubleKind::Missing => {
                 self.removed()
             }
+            Err(WorkWait::Trouble(trouble)) if trouble.kind == TroubleKind::NotOurs => {
+                self.left(&trouble.message)
+            }
+            Err(WorkWait::NotAllowed(why)) => self.left(&why),
             Err(WorkWait::Trouble(trouble)) => {
                 self.actions.push(SnapshotAction::ForgetWork);
                 self.requeue = self.pace(since, Duration::from_secs(10), AT_LEAST_EVERY);
@@ -97,12 +104,25 @@ impl Draft<'_> {
         Verdict::Reconciling("Deleting", "its folder is gone".to_owned())
     }
 
+    /// The object goes and the folder stays.
+    fn left(&mut self, why: &str) -> Verdict {
+        self.actions.push(SnapshotAction::RemoveFinalizer);
+        let uri = self.status.uri.clone().unwrap_or_default();
+        let message = format!(
+            "{uri} was left as it is: {why}; remove the folder yourself if nothing needs it"
+        );
+        self.tell(EventKind::Normal, "SnapshotFolderKept", message);
+        Verdict::Reconciling("Deleting", "its folder stays".to_owned())
+    }
+
     /// It is complete: is it to be verified again, is its time up?
     pub(super) fn keep(&mut self) -> Verdict {
         self.expire();
         let wish = wish(self.input.snapshot).cloned();
-        let checkpoint = self.status.checkpoint.as_ref().map_or(0, |held| held.id);
-        let complete = format!("it holds checkpoint {checkpoint}");
+        let complete = self.status.checkpoint.as_ref().map_or_else(
+            || "it is complete".to_owned(),
+            |held| format!("it holds checkpoint {}", held.id),
+        );
         if wish.is_none() || wish == self.status.verified_for {
             self.status.phase = Some(SnapshotPhase::Completed);
             return match condition::get(&self.status.conditions, kind::STALLED) {
@@ -137,6 +157,13 @@ impl Draft<'_> {
                 }
                 self.requeue = Duration::from_secs(10);
                 Verdict::Stalled(trouble.kind.reason(), trouble.message)
+            }
+            Err(WorkWait::NotAllowed(why)) => {
+                self.status.verified_for = wish;
+                self.status.phase = Some(SnapshotPhase::Completed);
+                Verdict::Ready(format!(
+                    "{complete}; its checksums were not compared: {why}"
+                ))
             }
             Err(WorkWait::Running(progress)) => {
                 Verdict::Reconciling("Verifying", format!("comparing checksums{progress}"))

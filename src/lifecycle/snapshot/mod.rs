@@ -2,12 +2,14 @@
 //!
 //! * `take`: until it is complete.
 //! * `keep`: afterwards.
+//! * `place`: where its folder is, and whether the operator may act there.
 //! * `needs`: for whose sake a folder stays.
 
 #[cfg(test)]
 mod grid;
 mod keep;
 pub(super) mod needs;
+mod place;
 mod take;
 
 use std::time::Duration;
@@ -18,9 +20,11 @@ use streamkeeper_protocol::job_api::{Operation, SavepointRequest};
 use super::{
     action::{Event, EventKind},
     draft::time,
+    grant::Grant,
     observed::{Fact, Refusal},
     record::bytes,
     revision::ResolvedStorage,
+    settings::Settings,
     situation::passed,
 };
 use crate::api::{
@@ -48,8 +52,8 @@ pub struct SnapshotInput<'a> {
     pub snapshot: &'a StreamSnapshot,
     /// Its job; none when no StreamJob of that name exists in its namespace.
     pub job: Option<&'a SnapshotJob>,
-    /// Storage of the operator's configuration, for an import that names no job.
-    pub default_storage: Option<&'a ResolvedStorage>,
+    /// The operator's settings: the storage of an import that names no job, and where it may look at all.
+    pub settings: &'a Settings,
     /// The operation of [`key`] as the job's coordinator knows it; `Known(None)` when it does not.
     pub operation: &'a Fact<Option<Operation>>,
     /// What became of the work on the folder that was asked for last.
@@ -69,6 +73,8 @@ pub struct SnapshotJob {
     pub name: String,
     /// Namespace.
     pub namespace: String,
+    /// Uid.
+    pub uid: String,
     /// The revision that runs, or ran last.
     pub current: Option<u64>,
     /// Whether it is being deleted.
@@ -127,6 +133,8 @@ pub struct Content {
     pub total_bytes: u64,
     /// Revision that took it.
     pub revision: u64,
+    /// Uid of the StreamJob that it was taken of.
+    pub job_uid: String,
 }
 
 /// Why work on a folder failed.
@@ -145,6 +153,8 @@ pub enum TroubleKind {
     Missing,
     /// Something in it is not as it was written.
     Damaged,
+    /// It belongs to another job.
+    NotOurs,
     /// The storage refuses.
     Denied,
     /// The storage does not answer.
@@ -182,10 +192,10 @@ pub enum SnapshotAction {
     Begin {
         /// What.
         work: Work,
-        /// Where: bucket, endpoint and region count.
-        storage: ResolvedStorage,
-        /// Key of the folder in the bucket.
-        folder: String,
+        /// The folder.
+        place: Grant,
+        /// Uid of the StreamJob that it must be of, to be removed.
+        job_uid: Option<String>,
     },
     /// Forget what became of the last work.
     ForgetWork,
@@ -300,20 +310,6 @@ impl Draft<'_> {
         }
     }
 
-    /// Where the folder lies: what the status says, with the rest of the settings that reach it.
-    fn place(&self) -> Option<(ResolvedStorage, String)> {
-        let uri = self.status.uri.as_deref()?;
-        let (bucket, folder) = uri.strip_prefix("s3://")?.split_once('/')?;
-        let storage = ResolvedStorage {
-            uri: format!("s3://{bucket}"),
-            bucket: bucket.to_owned(),
-            prefix: String::new(),
-            region: self.status.region.clone(),
-            endpoint: self.status.endpoint.clone(),
-        };
-        Some((storage, folder.trim_matches('/').to_owned()))
-    }
-
     /// Begins work on the folder, or says what became of it.
     fn work(&mut self, wanted: Work) -> Result<Option<Content>, WorkWait> {
         match self.input.work {
@@ -324,12 +320,13 @@ impl Draft<'_> {
                 Err(WorkWait::Running(progress(*done, *total)))
             }
             WorkState::None | WorkState::Done { .. } => {
-                if let Some((storage, folder)) = self.place() {
-                    self.actions.push(SnapshotAction::Begin {
+                match self.place() {
+                    Ok(place) => self.actions.push(SnapshotAction::Begin {
                         work: wanted,
-                        storage,
-                        folder,
-                    });
+                        place,
+                        job_uid: self.owner(wanted),
+                    }),
+                    Err(why) => return Err(WorkWait::NotAllowed(why)),
                 }
                 Err(WorkWait::Running(String::new()))
             }
@@ -372,6 +369,8 @@ impl Draft<'_> {
 /// Why the work on a folder has no result yet, or a bad one.
 enum WorkWait {
     Running(String),
+    /// The operator may not do it with its own credentials.
+    NotAllowed(String),
     Trouble(Trouble),
 }
 
@@ -380,7 +379,7 @@ impl TroubleKind {
         match self {
             Self::Missing => "SnapshotNotFound",
             Self::Damaged => DAMAGED,
-            Self::Denied => "StorageAccessDenied",
+            Self::NotOurs | Self::Denied => "StorageAccessDenied",
             Self::Down => "StorageUnreachable",
         }
     }

@@ -72,7 +72,8 @@ impl Draft<'_> {
             )),
             // The coordinator has said that it is complete.
             Err(WorkWait::Trouble(trouble)) if saved => Some(self.trouble(trouble)),
-            Err(WorkWait::Trouble(_)) => None,
+            Err(WorkWait::NotAllowed(why)) if saved => Some(self.unseen(&why)),
+            Err(WorkWait::Trouble(_) | WorkWait::NotAllowed(_)) => None,
         }
     }
 
@@ -102,19 +103,20 @@ impl Draft<'_> {
         let settings = match (named, self.input.job) {
             (Some(named), None) => {
                 // The snapshot outlives the job that it was made of.
-                match self.input.default_storage {
-                    Some(default) => Some(default),
+                match self.default_storage() {
+                    Some(default) => Some(default.clone()),
                     None => return waiting(format!("StreamJob {} does not exist", named.name)),
                 }
             }
             (_, Some(job)) => match &job.storage {
-                Ok(storage) => Some(storage),
+                Ok(storage) => Some(storage.clone()),
                 Err(why) => return waiting(why.clone()),
             },
-            (None, None) => self.input.default_storage,
+            (None, None) => self.default_storage(),
         };
         if self.status.uri.is_none() {
             self.status.uri = Some(uri.trim_end_matches('/').to_owned());
+            let settings = settings.as_ref();
             self.status.endpoint = settings.and_then(|storage| storage.endpoint.clone());
             self.status.region = settings.and_then(|storage| storage.region.clone());
             self.status.phase = Some(SnapshotPhase::InProgress);
@@ -131,8 +133,26 @@ impl Draft<'_> {
             Err(WorkWait::Running(progress)) => {
                 Verdict::Reconciling("InProgress", format!("reading {uri}{progress}"))
             }
+            // The job's own pods have written it, and check it before they go on from it.
+            Err(WorkWait::NotAllowed(why))
+                if self.reading() == Work::Inspect && self.is_own_savepoint() =>
+            {
+                self.unseen(&why)
+            }
+            Err(WorkWait::NotAllowed(why)) => {
+                self.requeue = SELDOM;
+                let message = format!(
+                    "{why}; to start a job from this folder with the job's own credentials, name it in \
+                     spec.restoreFrom.uri of the StreamJob"
+                );
+                Verdict::Stalled(TroubleKind::Denied.reason(), message)
+            }
             Err(WorkWait::Trouble(trouble)) => self.trouble(trouble),
         }
+    }
+
+    fn default_storage(&self) -> Option<ResolvedStorage> {
+        self.input.settings.default_storage().ok()
     }
 
     pub(super) fn trouble(&mut self, trouble: Trouble) -> Verdict {
@@ -206,11 +226,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn folder(&self, job: &SnapshotJob, storage: &ResolvedStorage) -> String {
-        let snapshot = self.input.snapshot;
-        let name = snapshot.metadata.name.as_deref().unwrap_or_default();
-        let uid = snapshot.metadata.uid.as_deref().unwrap_or_default();
-        StatePaths::new(&storage.prefix, &job.namespace, &job.name)
-            .savepoint(&format!("{name}-{}", uid.get(..8).unwrap_or(uid)))
+        StatePaths::new(&storage.prefix, &job.namespace, &job.name).savepoint(&self.folder_name())
     }
 
     pub(super) fn ask(&mut self, revision: u64) -> Verdict {
@@ -242,7 +258,9 @@ impl Draft<'_> {
                 )
             },
         );
-        let folder = self.place().map(|(_, folder)| folder);
+        let uri = self.status.uri.as_deref();
+        let folder =
+            uri.and_then(|uri| Some(uri.strip_prefix("s3://")?.split_once('/')?.1.to_owned()));
         self.actions.push(SnapshotAction::Ask {
             revision,
             request: SavepointRequest { key, uri: folder },
@@ -269,9 +287,53 @@ impl Draft<'_> {
                 Err(WorkWait::Running(_)) => {
                     Verdict::Reconciling("InProgress", "reading what was saved".to_owned())
                 }
+                Err(WorkWait::NotAllowed(why)) => self.unseen(&why),
                 Err(WorkWait::Trouble(trouble)) => self.trouble(trouble),
             },
         }
+    }
+
+    /// It is complete, as its job says: the operator may not look.
+    fn unseen(&mut self, why: &str) -> Verdict {
+        self.status.phase = Some(SnapshotPhase::Completed);
+        self.status.completion_time = Some(time(self.input.now));
+        let said = match self.input.operation {
+            Fact::Known(Some(operation)) => match &operation.result {
+                OperationResult::Done { checkpoint, .. } => *checkpoint,
+                OperationResult::Running | OperationResult::Failed { .. } => None,
+            },
+            Fact::Known(None) | Fact::Unknown(_) => None,
+        };
+        let uri = self.status.uri.clone();
+        let now = time(self.input.now);
+        self.status.checkpoint = said.map(|id| CheckpointStatus {
+            id,
+            completion_time: now,
+            duration: None,
+            size: None,
+            uri: uri.clone(),
+        });
+        let message = format!("it is complete, as its job says; the operator did not look: {why}");
+        let note = format!("{}: {message}", uri.unwrap_or_default());
+        self.tell(EventKind::Normal, "SnapshotCompleted", note);
+        Verdict::Ready(message)
+    }
+
+    /// Whether an import lies where its own job writes savepoints.
+    fn is_own_savepoint(&self) -> bool {
+        let storage = self
+            .input
+            .job
+            .and_then(|job| Some((job, job.storage.as_ref().ok()?)));
+        let import = self.input.snapshot.spec.import_from.as_ref();
+        storage.zip(import).is_some_and(|((job, storage), import)| {
+            let folder = StatePaths::new(&storage.prefix, &job.namespace, &job.name).savepoint("");
+            let name = import
+                .uri
+                .trim_end_matches('/')
+                .strip_prefix(&format!("s3://{}/{folder}", storage.bucket));
+            name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+        })
     }
 
     pub(super) fn complete(&mut self, content: Option<Content>, verified: bool) -> Verdict {
@@ -285,6 +347,10 @@ impl Draft<'_> {
             self.status.verified_time = Some(time(self.input.now));
         }
         self.status.revision = Some(content.revision);
+        let job = self.input.job;
+        if job.is_some_and(|job| job.uid == content.job_uid) {
+            self.status.job_uid = Some(content.job_uid);
+        }
         let took = self.status.start_time.as_ref().map(|begun| {
             let millis = self.input.now.as_millisecond() - begun.0.as_millisecond();
             seconds(u64::try_from(millis).unwrap_or(0))

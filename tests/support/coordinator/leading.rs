@@ -322,6 +322,7 @@ impl Process {
                     checkpoint: last.checkpoint,
                     completed_ms: last.completed_ms,
                     revision: self.revision,
+                    job_uid: change.head().job_uid.clone(),
                     damaged: false,
                 },
             ));
@@ -360,13 +361,14 @@ impl Process {
             .checkpoint(head.change(), around.now)
             .expect("the owner of a running HEAD may publish");
         let written = self.write(around, change);
-        let last = written.last.expect("a checkpoint was written");
+        let last = written.last.clone().expect("a checkpoint was written");
         let folder = request.uri.as_deref().unwrap_or(&request.key);
         let uri = format!("s3://streams/{folder}");
         let held = Folder {
             checkpoint: last.checkpoint,
             completed_ms: last.completed_ms,
             revision: self.revision,
+            job_uid: written.job_uid.clone(),
             damaged: false,
         };
         around.folders.insert(uri.clone(), held);

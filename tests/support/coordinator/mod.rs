@@ -33,6 +33,8 @@ pub struct Folder {
     pub checkpoint: u64,
     pub completed_ms: i64,
     pub revision: u64,
+    /// Job that it was taken of.
+    pub job_uid: String,
     /// Somebody changed a byte of it.
     pub damaged: bool,
 }

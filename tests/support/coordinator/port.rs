@@ -9,7 +9,7 @@ use std::{
 use streamkeeper::{
     engine::{Answer, CallError, Coordinator, JobApi},
     lifecycle::{
-        Fact, JobCall, ResolvedStorage,
+        Fact, Grant, JobCall,
         snapshot::{Content, Trouble, TroubleKind, Work},
     },
     storage::{Folders, Heads, Progress, folders::Outcome, heads::unreadable},
@@ -207,14 +207,15 @@ impl JobApi for JobPort {
 impl Heads for JobPort {
     fn head<'a>(
         &'a self,
-        storage: &'a ResolvedStorage,
-        namespace: &'a str,
-        name: &'a str,
+        root: &'a Grant,
     ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
         Box::pin(async move {
             self.life.alive().await;
             let world = self.world.lock().expect("no panic while locked");
-            let at = format!("{}/{namespace}/{name}/HEAD.json", storage.uri);
+            let at = format!("s3://{}/{}/HEAD.json", root.storage().bucket, root.key());
+            let mut names = root.key().rsplit('/').map(ToOwned::to_owned);
+            let name = names.next().unwrap_or_default();
+            let namespace = names.next().unwrap_or_default();
             match (&world.jobs.storage, world.jobs.storage.error(&at)) {
                 (Store::Denied, Some(error)) => Fact::denied(error.to_string()),
                 (Store::Later, Some(_)) => unreadable(&HeadAccessError::Head {
@@ -222,13 +223,7 @@ impl Heads for JobPort {
                     source: Store::later(),
                 }),
                 (_, Some(error)) => Fact::unknown(error.to_string()),
-                (_, None) => Fact::Known(
-                    world
-                        .jobs
-                        .heads
-                        .get(&(namespace.to_owned(), name.to_owned()))
-                        .cloned(),
-                ),
+                (_, None) => Fact::Known(world.jobs.heads.get(&(namespace, name)).cloned()),
             }
         })
     }
@@ -238,8 +233,8 @@ impl Folders for JobPort {
     fn work<'a>(
         &'a self,
         work: Work,
-        storage: &'a ResolvedStorage,
-        folder: &'a str,
+        place: &'a Grant,
+        job_uid: Option<&'a str>,
         progress: &'a Progress,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
@@ -247,7 +242,7 @@ impl Folders for JobPort {
             progress.set(0, 5 << 20);
             tokio::time::sleep(std::time::Duration::from_secs(2)).await;
             self.life.alive().await;
-            let at = format!("s3://{}/{folder}", storage.bucket);
+            let at = format!("s3://{}/{}", place.storage().bucket, place.key());
             let mut world = self.world.lock().expect("no panic while locked");
             let trouble = |kind, message: String| Trouble { kind, message };
             if let Some(error) = world.jobs.storage.error(&at) {
@@ -258,6 +253,13 @@ impl Folders for JobPort {
                 return Err(trouble(kind, error.to_string()));
             }
             if work == Work::Remove {
+                let held = world.jobs.folders.get(&at).map(|held| &held.job_uid);
+                if let (Some(wanted), Some(held)) = (job_uid, held)
+                    && wanted != held
+                {
+                    let message = format!("it is a savepoint of the StreamJob with uid {held}");
+                    return Err(trouble(TroubleKind::NotOurs, message));
+                }
                 world.effects.push(format!("remove {at}"));
                 world.jobs.folders.remove(&at);
                 return Ok(None);
@@ -279,6 +281,7 @@ impl Folders for JobPort {
                 completed_ms: found.completed_ms,
                 total_bytes: 5 << 20,
                 revision: found.revision,
+                job_uid: found.job_uid.clone(),
             }))
         })
     }

@@ -136,7 +136,9 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
             "StorageAccessDenied"
         }
         StorageError::Unsupported { .. } => "InvalidSpec",
-        StorageError::Invalid { .. } | StorageError::NotFound { .. } => "RestoreFailed",
+        StorageError::Invalid { .. }
+        | StorageError::NotFound { .. }
+        | StorageError::TooLarge { .. } => "RestoreFailed",
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }
         | StorageError::Unavailable { .. }

@@ -79,7 +79,7 @@ async fn a_running_job_goes_back_to_an_older_savepoint_and_loses_nothing() {
     let first = job.promote_as("restore", 2, from()).await;
     let restored = started_from(&first.result);
     // Nothing that comes later needs the savepoint.
-    delete_savepoint(&*job.bucket.store, &folder(&job, &uri))
+    delete_savepoint(&*job.bucket.store, &folder(&job, &uri), None)
         .await
         .unwrap();
     let again = job.promote_as("restore", 2, from()).await;

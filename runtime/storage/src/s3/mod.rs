@@ -14,7 +14,7 @@ use aws_sdk_s3::{
     config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
     primitives::ByteStream,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
@@ -92,6 +92,7 @@ impl S3Store {
         key: &str,
         range: Option<&Range<u64>>,
         version: Option<&str>,
+        limit: u64,
     ) -> Result<Object, StorageError> {
         let attempt = self.attempt("GetObject", key);
         let mut request = self
@@ -123,12 +124,29 @@ impl S3Store {
             let (action, at) = (attempt.action, attempt.at());
             return Err(StorageError::Precondition { action, at });
         }
-        let body = answer
-            .body
-            .collect()
-            .await
-            .map_err(|error| attempt.interrupted(&error))?;
-        let bytes = body.into_bytes();
+        let too_large = || StorageError::TooLarge {
+            at: attempt.at(),
+            limit,
+        };
+        let told = answer
+            .content_length
+            .and_then(|len| u64::try_from(len).ok());
+        if told.is_some_and(|len| len > limit) {
+            return Err(too_large());
+        }
+        // What a server says about the length is not relied on: it may send without end.
+        let (mut body, mut read) = (answer.body, BytesMut::new());
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|error| attempt.interrupted(&error))?;
+            if (read.len() + part.len()) as u64 > limit {
+                return Err(too_large());
+            }
+            if read.is_empty() {
+                read.reserve(told.map_or(0, |len| usize::try_from(len).unwrap_or(0)));
+            }
+            read.extend_from_slice(&part);
+        }
+        let bytes = read.freeze();
         if let Some(range) = range
             && bytes.len() as u64 != range.end.saturating_sub(range.start)
         {
@@ -231,12 +249,17 @@ fn once(
 
 impl ObjectStore for S3Store {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
-        Box::pin(self.read(key, None, None))
+        Box::pin(self.read(key, None, None, u64::MAX))
+    }
+
+    fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
+        Box::pin(self.read(key, None, None, limit))
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {
         Box::pin(async move {
-            self.read(key, Some(&range), None)
+            let limit = range.end.saturating_sub(range.start);
+            self.read(key, Some(&range), None, limit)
                 .await
                 .map(|object| object.bytes)
         })
@@ -249,7 +272,8 @@ impl ObjectStore for S3Store {
         range: Range<u64>,
     ) -> StoreFuture<'a, Bytes> {
         Box::pin(async move {
-            self.read(key, Some(&range), Some(version))
+            let limit = range.end.saturating_sub(range.start);
+            self.read(key, Some(&range), Some(version), limit)
                 .await
                 .map(|object| object.bytes)
         })

@@ -80,7 +80,7 @@ async fn what_was_imported_needs_its_savepoint_no_more_and_no_collector_takes_it
     };
     let next: Head = import.with(last, &metadata.plan_hash).unwrap();
     assert_eq!(next.state, RunState::Running);
-    delete_savepoint(&store, "saved").await.unwrap();
+    delete_savepoint(&store, "saved", None).await.unwrap();
     let object = data(&store, &paths, 6, 2, "f").await;
     let after = publish(&store, &paths, &next, &manifest(6, 2, &[object]), 1).await;
     collect_garbage(&store, &paths, &after).await.unwrap();

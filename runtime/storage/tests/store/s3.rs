@@ -88,6 +88,7 @@ fn kind(error: &StorageError) -> &'static str {
         StorageError::Unknown { .. } => "Unknown",
         StorageError::Unsupported { .. } => "Unsupported",
         StorageError::Invalid { .. } => "Invalid",
+        StorageError::TooLarge { .. } => "TooLarge",
     }
 }
 
