@@ -43,6 +43,15 @@ impl Batch {
         self.len() == 0
     }
 
+    /// `len` rows from `start`, which must be there. Nothing is copied.
+    #[must_use]
+    pub fn slice(&self, start: usize, len: usize) -> Self {
+        Self {
+            rows: self.rows.slice(start, len),
+            kinds: self.kinds.as_ref().map(|kinds| kinds.slice(start, len)),
+        }
+    }
+
     /// Kind of change of a row.
     pub fn kind(&self, row: usize) -> i8 {
         self.kinds.as_ref().map_or(INSERT, |kinds| kinds.value(row))

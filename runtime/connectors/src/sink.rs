@@ -52,6 +52,11 @@ pub trait Sink: Send {
     /// Takes rows.
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
 
+    /// Bytes of the rows that were taken since the last [`Sink::prepare`] and are kept in memory. The subtask stops its sources once they reach its budget.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Closes the epoch that ends with `checkpoint`; none when there is nothing to commit.
     fn prepare(&mut self, checkpoint: u64) -> Result<Option<Committable>, ConnectorError>;
 }

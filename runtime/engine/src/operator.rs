@@ -39,6 +39,11 @@ pub trait Operator: Send {
         None
     }
 
+    /// For a watermark assigner: watermarks that go before batches of the last [`Operator::process`], each with the batch's position in `out`, in order.
+    fn own_marks(&self) -> &[(usize, i64)] {
+        &[]
+    }
+
     /// Emits whatever the operator holds back for efficiency and does not keep as state. Called before a barrier is taken, when the input falls idle and at its end.
     fn flush(&mut self, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
         Ok(())

@@ -12,6 +12,9 @@ use crate::{aggregate::AggregateCall, expr::Expr, types::Schema};
 /// Version of the IR; a reader accepts its own and older ones.
 pub const PLAN_FORMAT: u32 = 1;
 
+/// Most operators on a way from a source to a sink. The engine calls one from the other, so each costs stack.
+pub const MAX_DEPTH: usize = 500;
+
 /// Position of a node in [`StreamPlan::nodes`].
 pub type NodeId = usize;
 
@@ -37,7 +40,13 @@ pub struct Settings {
     pub source_idle_timeout_ms: Option<u64>,
     /// `table.exec.state.ttl` in milliseconds; 0 or absent keeps state for ever.
     pub state_ttl_ms: Option<u64>,
+    /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most until the next checkpoint. Absent means [`SINK_BUFFER_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink_buffer_bytes: Option<u64>,
 }
+
+/// What a subtask of a sink keeps at most until the next checkpoint, unless the job says otherwise.
+pub const SINK_BUFFER_BYTES: u64 = 256 << 20;
 
 /// One operator of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

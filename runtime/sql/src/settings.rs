@@ -21,6 +21,9 @@ pub(crate) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<A
             })?);
         }
         "table.exec.source.idle-timeout" => settings.source_idle_timeout_ms = positive(value)?,
+        "streamkeeper.sink.buffer-size" => {
+            settings.sink_buffer_bytes = Some(buffer_bytes(value)?);
+        }
         "table.exec.state.ttl" => settings.state_ttl_ms = positive(value)?,
         "execution.runtime-mode" if value.eq_ignore_ascii_case("streaming") => {}
         "execution.runtime-mode" => {
@@ -119,9 +122,54 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     scaled.ok_or_else(refuse)
 }
 
+/// Smallest buffer of a sink: a batch of rows fits.
+const LEAST_BUFFER_BYTES: u64 = 1 << 20;
+
+fn buffer_bytes(value: &str) -> Result<u64, String> {
+    let bytes = memory_bytes(value)?;
+    if bytes < LEAST_BUFFER_BYTES {
+        return Err(format!("'{value}' is too small: the least is '1 mb'"));
+    }
+    Ok(bytes)
+}
+
+/// A size as Flink writes it ('64 mb', '1g', a bare number for bytes); units are powers of 1,024.
+fn memory_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" | "bytes" => Some(0),
+        "k" | "kb" | "kibibytes" => Some(10),
+        "m" | "mb" | "mebibytes" => Some(20),
+        "g" | "gb" | "gibibytes" => Some(30),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << shift))
+        .ok_or_else(|| {
+            format!("'{text}' is not a size: write a number and one of b, kb, mb, gb, like '64 mb'")
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_read_as_in_flink() {
+        assert_eq!(memory_bytes("64 mb"), Ok(64 << 20));
+        assert_eq!(memory_bytes("1G"), Ok(1 << 30));
+        assert_eq!(memory_bytes("512"), Ok(512));
+        for wrong in ["", "mb", "1 mib?", "-1 mb", "99999999999 gb"] {
+            assert!(memory_bytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(buffer_bytes("1 kb").is_err());
+    }
 
     #[test]
     fn durations_read_as_in_flink() {

@@ -36,6 +36,10 @@ impl Sink for FileSink {
         self.encoder.append(batch)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.encoder.len()
+    }
+
     fn prepare(&mut self, checkpoint: u64) -> Result<Option<Committable>, ConnectorError> {
         let rows = self.encoder.take();
         if rows.is_empty() {

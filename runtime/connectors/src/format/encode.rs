@@ -82,6 +82,11 @@ impl Encoder {
         Ok(())
     }
 
+    /// Bytes that were encoded since the last [`Self::take`].
+    pub(crate) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// What was encoded since the last call.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)

@@ -11,6 +11,8 @@ use super::{Credit, Deliver, Envelope, Msg, Partition};
 
 /// Rows wait at most so long to become a larger batch.
 pub const LINGER_MS: u64 = 10;
+/// Rows of more bytes wait for nothing. It also keeps texts that are joined far below the 2 GiB where the offsets of Arrow end.
+const BATCH_BYTES: usize = 1 << 20;
 /// What a message costs beside its rows.
 const OVERHEAD: u32 = 64;
 
@@ -41,6 +43,7 @@ pub struct Outlet {
     links: Vec<Link>,
     rows: Vec<Batch>,
     row_count: usize,
+    bytes: usize,
     watermark: Option<i64>,
     /// When the oldest held-back row or watermark came, by the engine's clock.
     since_ms: Option<u64>,
@@ -56,6 +59,7 @@ impl Outlet {
             links,
             rows: Vec::new(),
             row_count: 0,
+            bytes: 0,
             watermark: None,
             since_ms: None,
         }
@@ -79,10 +83,16 @@ impl Outlet {
 
     /// Takes rows.
     pub fn rows(&mut self, batch: Batch, now_ms: u64) -> Result<(), ArrowError> {
+        let bytes = bytes_of(&batch);
+        // Large rows are joined with nothing.
+        if self.row_count > 0 && self.bytes.saturating_add(bytes) > BATCH_BYTES {
+            self.send_rows()?;
+        }
         self.row_count += batch.len();
+        self.bytes += bytes;
         self.rows.push(batch);
         self.since_ms.get_or_insert(now_ms);
-        if self.row_count >= BATCH_ROWS {
+        if self.row_count >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
             self.send_rows().map(|()| self.settle())
         } else {
             Ok(())
@@ -134,15 +144,10 @@ impl Outlet {
     fn send_rows(&mut self) -> Result<(), ArrowError> {
         let batch = join(std::mem::take(&mut self.rows))?;
         self.row_count = 0;
+        self.bytes = 0;
         let Some(batch) = batch else { return Ok(()) };
         let parts = self.partition.split(batch)?;
-        let bytes: usize = parts
-            .batch
-            .rows
-            .columns()
-            .iter()
-            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
-            .sum();
+        let bytes = bytes_of(&parts.batch);
         let total = parts.batch.len().max(1);
         for (link, range) in self.links.iter().zip(&parts.ranges) {
             let mut start = range.start;
@@ -169,6 +174,14 @@ impl Outlet {
         }
         Ok(())
     }
+}
+
+/// Bytes of the rows, without what their buffers hold beside them.
+fn bytes_of(batch: &Batch) -> usize {
+    let columns = batch.rows.columns().iter();
+    columns
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+        .sum()
 }
 
 fn slice(batch: &Batch, start: usize, rows: usize) -> Batch {

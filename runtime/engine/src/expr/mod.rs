@@ -58,6 +58,8 @@ pub struct ExprError {
     pub function: String,
     /// What failed, on which value.
     pub detail: String,
+    /// Whether the texts of all rows are too much at once: fewer rows may do.
+    pub crowded: bool,
 }
 
 impl ExprError {
@@ -66,6 +68,7 @@ impl ExprError {
         Self {
             function: function.into(),
             detail: detail.into(),
+            crowded: false,
         }
     }
 }

@@ -229,14 +229,35 @@ pub(crate) fn compare2<T: ArrowPrimitiveType>(
     Ok(BooleanArray::new(values, nulls))
 }
 
-/// Texts from `f` of every row.
+/// Bytes of text that one column of a batch holds at most, but for a batch of one row. Offsets of Arrow end at 2 GiB, and memory much earlier.
+const COLUMN_TEXT_BYTES: usize = 64 << 20;
+
+/// Texts from `f` of every row. Fails as crowded where fewer rows may fit.
 pub(crate) fn build_strings<'a, S: AsRef<str>>(
     rows: usize,
     f: impl Fn(usize) -> Result<Option<S>, ExprError> + 'a,
 ) -> Result<StringArray, ExprError> {
     let mut out = StringBuilder::with_capacity(rows, rows * 8);
     for row in 0..rows {
-        out.append_option(f(row)?);
+        let text = f(row)?;
+        let more = text.as_ref().map_or(0, |text| text.as_ref().len());
+        let bytes = out.values_slice().len().saturating_add(more);
+        if bytes > COLUMN_TEXT_BYTES && rows > 1 {
+            return Err(ExprError {
+                crowded: true,
+                ..ExprError::new(
+                    "text",
+                    format!("the texts of {rows} rows take more than {COLUMN_TEXT_BYTES} bytes"),
+                )
+            });
+        }
+        if i32::try_from(bytes).is_err() {
+            return Err(ExprError::new(
+                "text",
+                format!("a text of {bytes} bytes; the longest is one of 2,147,483,647 bytes"),
+            ));
+        }
+        out.append_option(text);
     }
     Ok(out.finish())
 }

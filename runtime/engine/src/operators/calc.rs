@@ -7,8 +7,15 @@ use arrow_select::filter::{FilterBuilder, FilterPredicate};
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{expr::Expr, plan::PlanNode};
 
-use super::{Site, output::Output};
-use crate::{EngineError, expr::CompiledExpr, operator::Operator};
+use super::{
+    Site,
+    output::{Output, halves},
+};
+use crate::{
+    EngineError,
+    expr::{CompiledExpr, ExprError},
+    operator::Operator,
+};
 
 /// Keeps the rows where the filter is TRUE, and computes the output columns of those.
 #[derive(Debug)]
@@ -47,13 +54,11 @@ impl Calc {
     }
 
     /// The rows that pass, if not all do.
-    fn passing(&self, batch: &Batch) -> Result<Option<FilterPredicate>, EngineError> {
+    fn passing(&self, batch: &Batch) -> Result<Option<FilterPredicate>, Failure> {
         let Some(filter) = &self.filter else {
             return Ok(None);
         };
-        let answer = filter
-            .evaluate(&batch.rows)
-            .map_err(|error| self.site.failed(&error))?;
+        let answer = filter.evaluate(&batch.rows)?;
         let mask: &BooleanArray = answer
             .as_boolean_opt()
             .ok_or_else(|| self.site.refused("the filter is not BOOLEAN"))?;
@@ -67,25 +72,16 @@ impl Calc {
         }
         Ok(Some(predicate.build()))
     }
-}
 
-impl Operator for Calc {
-    fn process(
-        &mut self,
-        _: usize,
-        batch: &Batch,
-        out: &mut Vec<Batch>,
-    ) -> Result<(), EngineError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
+    /// The output for a batch, if any row passes.
+    fn computed(&self, batch: &Batch) -> Result<Option<Batch>, Failure> {
         let (columns, kinds, rows) = match self.passing(batch)? {
             None => (
                 batch.rows.columns().to_vec(),
                 batch.kinds.clone(),
                 batch.len(),
             ),
-            Some(predicate) if predicate.count() == 0 => return Ok(()),
+            Some(predicate) if predicate.count() == 0 => return Ok(None),
             Some(predicate) => {
                 let pick = |array: &dyn Array| {
                     predicate
@@ -101,7 +97,7 @@ impl Operator for Calc {
                             Ok(ArrayRef::clone(column))
                         }
                     })
-                    .collect::<Result<Vec<_>, _>>()?;
+                    .collect::<Result<Vec<_>, EngineError>>()?;
                 let kinds = batch
                     .kinds
                     .as_ref()
@@ -114,12 +110,54 @@ impl Operator for Calc {
             .project
             .iter()
             .map(|expr| expr.evaluate_columns(&columns, rows))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.site.failed(&error))?;
-        out.push(Batch {
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Batch {
             rows: self.output.rows(&self.site, projected, rows)?,
             kinds,
-        });
+        }))
+    }
+}
+
+/// Why a batch could not be computed.
+enum Failure {
+    Expression(ExprError),
+    Other(EngineError),
+}
+
+impl From<ExprError> for Failure {
+    fn from(error: ExprError) -> Self {
+        Self::Expression(error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Operator for Calc {
+    fn process(
+        &mut self,
+        _: usize,
+        batch: &Batch,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
+        // The last is the next.
+        let mut parts = vec![batch.clone()];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.computed(&part) {
+                Ok(rows) => out.extend(rows),
+                Err(Failure::Expression(error)) => match halves(&part) {
+                    Some((first, second)) if error.crowded => parts.extend([second, first]),
+                    _ => return Err(self.site.failed(&error)),
+                },
+                Err(Failure::Other(error)) => return Err(error),
+            }
+        }
         Ok(())
     }
 

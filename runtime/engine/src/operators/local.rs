@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
 use streamkeeper_connectors::batch::{BATCH_ROWS, Batch};
-use streamkeeper_protocol::{
-    plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate},
-    types::DataType,
-};
+use streamkeeper_protocol::plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate};
 
-use super::{Site, index::GroupIndex, input_of, output::Output, slices::Slicing, windows};
+use super::{Site, index::GroupIndex, input_of, lateness::LateFilter, output::Output, windows};
 use crate::{
     EngineError,
     aggregate::{Accumulators, Input},
@@ -27,7 +24,7 @@ const HELD_GROUPS: usize = 32 * 1024;
 pub(super) struct LocalWindows {
     site: Site,
     output: Output,
-    slicing: Slicing,
+    filter: LateFilter,
     time: usize,
     keys: Vec<usize>,
     index: GroupIndex,
@@ -67,9 +64,7 @@ impl LocalWindows {
                 .get(column)
                 .ok_or_else(|| site.refused(format!("column {column} is not in its input")))
         };
-        let zoned = matches!(field(&window.time)?.ty.data, DataType::TimestampLtz { .. });
-        let slicing = Slicing::new(window.window, if zoned { site.zone.offset_ms() } else { 0 })
-            .map_err(|detail| site.refused(detail))?;
+        let filter = LateFilter::new(&site, node, plan, window)?;
         let types = window
             .keys
             .iter()
@@ -79,7 +74,7 @@ impl LocalWindows {
             .map_err(|detail| site.refused(detail))?;
         Ok(Self {
             output: Output::new(node),
-            slicing,
+            filter,
             time: window.time,
             keys: window.keys.clone(),
             index: GroupIndex::new(&types),
@@ -132,9 +127,21 @@ impl Operator for LocalWindows {
         let millis = windows::times(&self.site, batch, self.time)?;
         self.slices.clear();
         self.slices.extend(
-            self.slicing
+            self.filter
+                .slicing()
                 .slice_ends(millis.as_primitive::<Int64Type>().values()),
         );
+        // Who merges the partial sums would judge a late row together with rows that are in time.
+        let kept = self.filter.in_time(batch, &self.slices)?;
+        let batch = if let Some((kept, slices)) = &kept {
+            self.slices.clone_from(slices);
+            kept
+        } else {
+            batch
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.earliest = self
             .slices
             .iter()
@@ -166,10 +173,18 @@ impl Operator for LocalWindows {
 
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
         if self.earliest.saturating_sub(1) <= watermark {
-            self.send(out)
-        } else {
-            Ok(())
+            self.send(out)?;
         }
+        self.filter.reached(watermark);
+        Ok(())
+    }
+
+    fn restore_watermark(&mut self, watermark: i64) {
+        self.filter.reached(watermark);
+    }
+
+    fn late_records(&self) -> u64 {
+        self.filter.late()
     }
 
     fn flush(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {

@@ -4,6 +4,7 @@
 //! * `output`: columns to batches of the node's schema.
 //! * `calc`, `watermarks`, `union`: without state.
 //! * `slices`: the arithmetic of windows and slices.
+//! * `lateness`: which rows come too late.
 //! * `local`: partial aggregates before the shuffle; `windows`: windows after it.
 //! * `groups`: unbounded `GROUP BY`.
 //! * `shape`: shapes of the states.
@@ -11,6 +12,7 @@
 mod calc;
 mod groups;
 mod index;
+mod lateness;
 mod local;
 mod output;
 mod shape;
@@ -22,6 +24,7 @@ mod windows;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::lateness::LateFilter;
 use streamkeeper_protocol::plan::{Operator as Planned, Phase, PlanNode, StreamPlan};
 
 use crate::{
@@ -61,12 +64,8 @@ impl Site {
     }
 }
 
-/// The operator of `node` at `place`. Sources and sinks are not operators; what the engine cannot do is refused here, before any row.
-pub fn build(
-    node: &PlanNode,
-    plan: &StreamPlan,
-    place: &Place,
-) -> Result<Box<dyn Operator>, EngineError> {
+/// How `node` names itself in errors, and the job's zone.
+fn site_of(node: &PlanNode, plan: &StreamPlan) -> Result<Site, EngineError> {
     let unzoned = Site {
         label: node.label.clone(),
         zone: Zone::UTC,
@@ -77,13 +76,38 @@ pub fn build(
         .as_deref()
         .map_or(Ok(Zone::UTC), Zone::parse)
         .map_err(|error| unzoned.refused(error))?;
-    let site = Site { zone, ..unzoned };
+    Ok(Site { zone, ..unzoned })
+}
+
+/// What drops late rows before they are exchanged: for windows that do not aggregate before the exchange.
+pub(crate) fn late_filter(
+    node: &PlanNode,
+    plan: &StreamPlan,
+) -> Result<Option<LateFilter>, EngineError> {
+    match &node.operator {
+        Planned::WindowAggregate(window) if window.phase == Phase::Single => {
+            LateFilter::new(&site_of(node, plan)?, node, plan, window).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The operator of `node` at `place`. Sources and sinks are not operators; what the engine cannot do is refused here, before any row.
+pub fn build(
+    node: &PlanNode,
+    plan: &StreamPlan,
+    place: &Place,
+) -> Result<Box<dyn Operator>, EngineError> {
+    let site = site_of(node, plan)?;
     Ok(match &node.operator {
         Planned::Calc { filter, project } => {
             Box::new(calc::Calc::new(site, node, filter.as_ref(), project)?)
         }
         Planned::WatermarkAssigner { column, expr } => {
-            Box::new(watermarks::WatermarkAssigner::new(site, *column, expr)?)
+            let slicings = lateness::slicings(&site, plan)?;
+            Box::new(watermarks::WatermarkAssigner::new(
+                site, *column, expr, slicings,
+            )?)
         }
         Planned::Union => Box::new(union::Union::new(site, node)),
         Planned::WindowAggregate(window) => match window.phase {

@@ -3,11 +3,24 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
-use streamkeeper_connectors::batch::{BATCH_ROWS, Batch, arrow_schema};
+use streamkeeper_connectors::batch::{BATCH_ROWS, Batch, UPDATE_BEFORE, arrow_schema};
 use streamkeeper_protocol::plan::PlanNode;
 
 use super::Site;
 use crate::EngineError;
+
+/// A batch in two, cut near its middle, unless it is one row. An update stays in one part, unless it is all there is.
+pub(super) fn halves(batch: &Batch) -> Option<(Batch, Batch)> {
+    let rows = batch.len();
+    if rows < 2 {
+        return None;
+    }
+    let mut middle = rows / 2;
+    if batch.kind(middle - 1) == UPDATE_BEFORE && middle + 1 < rows {
+        middle += 1;
+    }
+    Some((batch.slice(0, middle), batch.slice(middle, rows - middle)))
+}
 
 /// Makes the batches of a node.
 #[derive(Debug)]

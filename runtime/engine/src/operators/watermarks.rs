@@ -5,7 +5,11 @@ use arrow_cast::display::array_value_to_string;
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::expr::Expr;
 
-use super::{Site, slices};
+use super::{
+    Site,
+    output::halves,
+    slices::{self, Slicing},
+};
 use crate::{
     EngineError,
     expr::{CompiledExpr, unreadable},
@@ -13,16 +17,30 @@ use crate::{
 };
 
 /// Passes rows on, and remembers the largest watermark they gave.
+///
+/// A row that may be late for some window is told the watermark of all rows ahead of it, not that of the batches ahead: the batch is cut before it. So the same rows
+/// are late however the rows are cut into batches. All other rows, which are most, cost no cut: they are in time by either watermark.
 #[derive(Debug)]
 pub(super) struct WatermarkAssigner {
     site: Site,
     column: usize,
     expr: CompiledExpr,
+    /// Shapes of the plan's windows.
+    slicings: Vec<Slicing>,
     watermark: Option<i64>,
+    /// What downstream knows.
+    told: Option<i64>,
+    /// What to tell before the batches of the last call.
+    marks: Vec<(usize, i64)>,
 }
 
 impl WatermarkAssigner {
-    pub(super) fn new(site: Site, column: usize, expr: &Expr) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        site: Site,
+        column: usize,
+        expr: &Expr,
+        slicings: Vec<Slicing>,
+    ) -> Result<Self, EngineError> {
         if !expr.ty.data.is_timestamp() {
             return Err(site.refused(format!(
                 "the watermark is of type {}, not a timestamp",
@@ -34,8 +52,94 @@ impl WatermarkAssigner {
             site,
             column,
             expr,
+            slicings,
             watermark: None,
+            told: None,
+            marks: Vec::new(),
         })
+    }
+
+    fn assign(
+        &mut self,
+        batch: &Batch,
+        unread: Option<&str>,
+        out: &mut Vec<Batch>,
+    ) -> Result<(), EngineError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let time = batch.rows.columns().get(self.column).ok_or_else(|| {
+            self.site.refused(format!(
+                "the time column {} is not in its input",
+                self.column
+            ))
+        })?;
+        if let Some(row) = (time.null_count() > 0)
+            .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
+            .flatten()
+        {
+            let name = batch.rows.schema_ref().field(self.column).name();
+            let unread = unread
+                .map(|text| format!("; TO_TIMESTAMP cannot read '{text}'"))
+                .unwrap_or_default();
+            let detail = format!(
+                "the time column '{name}' is NULL in row ({}){unread}; filter such rows out before the watermark, or give it a value",
+                describe(&batch.rows, row)
+            );
+            return Err(EngineError::Expression {
+                operator: self.site.label.clone(),
+                detail,
+            });
+        }
+        let watermarks = match self.expr.evaluate(&batch.rows) {
+            Ok(watermarks) => watermarks,
+            Err(error) => {
+                return match halves(batch) {
+                    Some((first, second)) if error.crowded => {
+                        self.assign(&first, unread, out)?;
+                        self.assign(&second, unread, out)
+                    }
+                    _ => Err(self.site.failed(&error)),
+                };
+            }
+        };
+        let millis =
+            slices::epoch_millis(&watermarks).map_err(|detail| self.site.refused(detail))?;
+        let times = slices::epoch_millis(time).map_err(|detail| self.site.refused(detail))?;
+        let (millis, times) = (
+            millis.as_primitive::<Int64Type>(),
+            times.as_primitive::<Int64Type>(),
+        );
+        let mut start = 0;
+        for (row, (own, &time)) in millis.iter().zip(times.values()).enumerate() {
+            if let Some(watermark) = self.watermark
+                && self.told < self.watermark
+                && self.may_be_late(time, watermark)
+            {
+                if row > start {
+                    out.push(batch.slice(start, row - start));
+                    start = row;
+                }
+                self.marks.push((out.len(), watermark));
+                self.told = self.watermark;
+            }
+            self.watermark = self.watermark.max(own);
+        }
+        out.push(if start == 0 {
+            batch.clone()
+        } else {
+            batch.slice(start, batch.len() - start)
+        });
+        Ok(())
+    }
+
+    /// Whether a window with the row of this time fires at `watermark` or earlier.
+    fn may_be_late(&self, time: i64, watermark: i64) -> bool {
+        time <= watermark
+            && self
+                .slicings
+                .iter()
+                .any(|slicing| slicing.slice_end(time).wrapping_sub(1) <= watermark)
     }
 }
 
@@ -66,42 +170,9 @@ impl Operator for WatermarkAssigner {
     ) -> Result<(), EngineError> {
         // Of this batch: what computed the time ran just before, in this thread.
         let unread = unreadable::take();
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let time = batch.rows.columns().get(self.column).ok_or_else(|| {
-            self.site.refused(format!(
-                "the time column {} is not in its input",
-                self.column
-            ))
-        })?;
-        if let Some(row) = (time.null_count() > 0)
-            .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
-            .flatten()
-        {
-            let name = batch.rows.schema_ref().field(self.column).name();
-            let unread = unread
-                .map(|text| format!("; TO_TIMESTAMP cannot read '{text}'"))
-                .unwrap_or_default();
-            let detail = format!(
-                "the time column '{name}' is NULL in row ({}){unread}; filter such rows out before the watermark, or give it a value",
-                describe(&batch.rows, row)
-            );
-            return Err(EngineError::Expression {
-                operator: self.site.label.clone(),
-                detail,
-            });
-        }
-        let watermarks = self
-            .expr
-            .evaluate(&batch.rows)
-            .map_err(|error| self.site.failed(&error))?;
-        let millis =
-            slices::epoch_millis(&watermarks).map_err(|detail| self.site.refused(detail))?;
-        self.watermark = self.watermark.max(arrow_arith::aggregate::max::<Int64Type>(
-            millis.as_primitive(),
-        ));
-        out.push(batch.clone());
+        self.marks.clear();
+        self.assign(batch, unread.as_deref(), out)?;
+        self.told = self.watermark;
         Ok(())
     }
 
@@ -113,7 +184,12 @@ impl Operator for WatermarkAssigner {
         Some(self.watermark)
     }
 
+    fn own_marks(&self) -> &[(usize, i64)] {
+        &self.marks
+    }
+
     fn restore_watermark(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(Some(watermark));
+        self.told = self.watermark;
     }
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     EngineError,
     exchange::{Barrier, Msg},
+    operators::LateFilter,
 };
 
 impl Subtask {
@@ -68,6 +69,7 @@ impl Subtask {
             .iter()
             .all(|&node| self.nodes[node].has_ended());
         let took = self.clock.monotonic().saturating_sub(began);
+        self.stages[stage].passed = Some(barrier.checkpoint);
         let partial = self.partial(barrier.checkpoint);
         partial.nodes.append(&mut frozen);
         partial.ended &= ended;
@@ -124,7 +126,8 @@ impl Subtask {
     }
 
     pub(super) fn publish_counters(&self) {
-        let (mut late, mut skipped, mut misfits) = (0, 0, 0);
+        let before_exchanges = self.late_filters.iter().flatten().map(LateFilter::late);
+        let (mut late, mut skipped, mut misfits) = (before_exchanges.sum::<u64>(), 0, 0);
         let mut sinks: Option<Option<i64>> = None;
         for node in &self.nodes {
             match &node.work {

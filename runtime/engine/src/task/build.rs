@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use streamkeeper_protocol::types::DataType;
+use streamkeeper_protocol::{plan::SINK_BUFFER_BYTES, types::DataType};
 
 use super::{
     alignment::Alignment,
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     EngineError,
     exchange::{Outlet, Partition, ReturnCredit},
+    operators,
 };
 
 impl Subtask {
@@ -131,9 +132,11 @@ impl Subtask {
                 channels,
                 turn: 0,
                 stopped: false,
+                passed: None,
             });
         }
         let mut outlets = Vec::with_capacity(topology.edges.len());
+        let mut late_filters = Vec::with_capacity(topology.edges.len());
         for (number, (edge, links)) in topology.edges.iter().zip(links).enumerate() {
             if links.len() != topology.parallelism as usize {
                 return Err(defect("an edge has not one link per subtask"));
@@ -148,6 +151,14 @@ impl Subtask {
             let partition =
                 Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
             outlets.push(Outlet::new(number, subtask, partition, links));
+            let mut filter = operators::late_filter(&plan.nodes[edge.to.node], &plan)?;
+            if let Some((filter, watermark)) = filter
+                .as_mut()
+                .zip(watermarks.get(edge.from).copied().flatten())
+            {
+                filter.reached(watermark);
+            }
+            late_filters.push(filter);
         }
         Ok(Self {
             topology,
@@ -155,11 +166,13 @@ impl Subtask {
             stages,
             first_channel,
             outlets,
+            late_filters,
             inbox,
             commands: VecDeque::new(),
             arrivals: Vec::new(),
             checkpoints: BTreeMap::new(),
             credit_bytes,
+            sink_buffer_bytes: plan.settings.sink_buffer_bytes.unwrap_or(SINK_BUFFER_BYTES),
             clock,
             now_ms: now,
             counters,

@@ -24,12 +24,12 @@ impl Subtask {
                 let done = operator.process(call.input, &batch, &mut out);
                 drop(batch);
                 done?;
-                self.emit_all(call.node, out)?;
-                if makes_watermarks {
-                    self.pass_own_watermark(call.node)
-                } else {
-                    Ok(())
+                if !makes_watermarks {
+                    return self.emit_all(call.node, out);
                 }
+                let marks = operator.own_marks().to_vec();
+                self.emit_marked(call.node, out, &marks)?;
+                self.pass_own_watermark(call.node)
             }
             Work::Sink(sink) => {
                 sink.write(&batch)?;
@@ -43,17 +43,39 @@ impl Subtask {
         }
     }
 
+    /// Sends batches on, each after the watermark that goes before it.
+    fn emit_marked(
+        &mut self,
+        id: NodeId,
+        mut out: Vec<Batch>,
+        marks: &[(usize, i64)],
+    ) -> Result<(), EngineError> {
+        let mut marks = marks.iter().peekable();
+        for (position, batch) in out.drain(..).enumerate() {
+            while let Some((_, watermark)) = marks.next_if(|(before, _)| *before <= position) {
+                self.tell_own_watermark(id, *watermark)?;
+            }
+            self.emit(id, batch)?;
+        }
+        self.nodes[id].scratch = out;
+        Ok(())
+    }
+
+    fn tell_own_watermark(&mut self, id: NodeId, watermark: i64) -> Result<(), EngineError> {
+        if self.nodes[id].own_watermark >= Some(watermark) {
+            return Ok(());
+        }
+        self.nodes[id].own_watermark = Some(watermark);
+        self.forward_watermark(id, watermark)
+    }
+
     pub(super) fn pass_own_watermark(&mut self, id: NodeId) -> Result<(), EngineError> {
-        let node = &mut self.nodes[id];
-        let Work::Operator { operator, .. } = &node.work else {
+        let Work::Operator { operator, .. } = &self.nodes[id].work else {
             return Ok(());
         };
         match operator.own_watermark().flatten() {
-            Some(watermark) if node.own_watermark < Some(watermark) => {
-                node.own_watermark = Some(watermark);
-                self.forward_watermark(id, watermark)
-            }
-            _ => Ok(()),
+            Some(watermark) => self.tell_own_watermark(id, watermark),
+            None => Ok(()),
         }
     }
 
@@ -88,6 +110,13 @@ impl Subtask {
                 self.process(self.topology.nodes[node].calls[receiver], rows)?;
             } else {
                 let edge = self.topology.nodes[node].edges[receiver - calls];
+                let rows = match &mut self.late_filters[edge] {
+                    Some(filter) => filter.keep(rows)?,
+                    None => rows,
+                };
+                if rows.is_empty() {
+                    continue;
+                }
                 self.outlets[edge]
                     .rows(rows, self.now_ms)
                     .map_err(|error| self.refused(node, &error))?;
@@ -142,6 +171,9 @@ impl Subtask {
     ) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].edges.len() {
             let edge = self.topology.nodes[node].edges[index];
+            if let Some(filter) = &mut self.late_filters[edge] {
+                filter.reached(watermark);
+            }
             self.outlets[edge].watermark(watermark, self.now_ms);
         }
         self.forward_change(node, |progress, lane| progress.watermark(lane, watermark))

@@ -29,6 +29,7 @@ use crate::{
     EngineError,
     exchange::{Envelope, Inbox, Link, Msg, Outlet, ReturnCredit},
     operator::Operator,
+    operators::LateFilter,
 };
 
 /// Messages that a stage takes in one step before others get their turn.
@@ -147,6 +148,8 @@ pub(super) struct StageState {
     pub(super) turn: usize,
     /// Sources stand still after a final barrier.
     pub(super) stopped: bool,
+    /// The last checkpoint that passed.
+    pub(super) passed: Option<u64>,
 }
 
 /// A checkpoint that not all stages have reached.
@@ -166,11 +169,15 @@ pub struct Subtask {
     /// By edge: first channel inside the receiving stage.
     pub(super) first_channel: Vec<usize>,
     pub(super) outlets: Vec<Outlet>,
+    /// By edge: what drops late rows before it.
+    pub(super) late_filters: Vec<Option<LateFilter>>,
     pub(super) inbox: Arc<Inbox<Command>>,
     pub(super) commands: VecDeque<Command>,
     pub(super) arrivals: Vec<Envelope>,
     pub(super) checkpoints: BTreeMap<u64, Partial>,
     pub(super) credit_bytes: u32,
+    /// What a sink keeps at most until the next checkpoint, bytes.
+    pub(super) sink_buffer_bytes: u64,
     pub(super) clock: Arc<dyn Clock>,
     /// Time at the start of the step.
     pub(super) now_ms: u64,
@@ -300,6 +307,23 @@ impl Subtask {
             .all(|&edge| self.outlets[edge].has_room())
     }
 
+    /// Whether a sink of the stage keeps as many rows as it may. Only a checkpoint takes them.
+    fn is_full(&self, stage: usize) -> bool {
+        self.topology.stages[stage]
+            .nodes
+            .iter()
+            .any(|&node| match &self.nodes[node].work {
+                Work::Sink(sink) => sink.held_bytes() as u64 >= self.sink_buffer_bytes,
+                _ => false,
+            })
+    }
+
+    /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel behind rows: at most as many as the channel has credit for.
+    fn awaits_barrier(&self, stage: usize) -> bool {
+        let last = self.checkpoints.keys().next_back().copied();
+        last > self.stages[stage].passed
+    }
+
     /// Takes messages from the stage's channels, in turn.
     fn consume(&mut self, stage: usize, back_pressured: &mut bool) -> Result<bool, EngineError> {
         let channels = self.stages[stage].channels.len();
@@ -312,7 +336,7 @@ impl Subtask {
                 skipped += 1;
                 continue;
             }
-            if !self.has_room(stage) {
+            if !self.has_room(stage) || (self.is_full(stage) && !self.awaits_barrier(stage)) {
                 *back_pressured = true;
                 break;
             }
@@ -375,6 +399,7 @@ impl Subtask {
         let mut worked = false;
         for index in 0..self.topology.stages[stage].sources.len() {
             let node = self.topology.stages[stage].sources[index];
+            let full = self.is_full(stage);
             let state = &self.stages[stage];
             let Work::Source(source) = &mut self.nodes[node].work else {
                 continue;
@@ -383,10 +408,11 @@ impl Subtask {
                 source.rest();
                 continue;
             }
-            if !self.topology.stages[stage]
-                .outputs
-                .iter()
-                .all(|&edge| self.outlets[edge].has_room())
+            if full
+                || !self.topology.stages[stage]
+                    .outputs
+                    .iter()
+                    .all(|&edge| self.outlets[edge].has_room())
             {
                 source.rest();
                 *back_pressured = true;

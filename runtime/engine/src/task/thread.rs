@@ -15,6 +15,12 @@ use crate::{EngineError, exchange::Inbox};
 /// Longest wait between two looks at the inbox: a bound on the harm of a wake-up that somebody forgot.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
+/// Stack of a subtask's thread. Rows and watermarks go from operator to operator by direct calls, [`MAX_DEPTH`] of them at most, and a call of the development
+/// profile takes about 2 KiB; an expression in the last of them needs a little more. Pages that are not used cost no memory.
+///
+/// [`MAX_DEPTH`]: streamkeeper_protocol::plan::MAX_DEPTH
+const STACK_BYTES: usize = 16 << 20;
+
 /// A running subtask.
 #[derive(Debug)]
 pub struct SubtaskThread {
@@ -26,14 +32,17 @@ impl SubtaskThread {
     /// Starts a thread for `subtask`. Its last event is [`Event::Exited`], whatever happens.
     pub fn spawn(name: String, mut subtask: Subtask) -> io::Result<Self> {
         let inbox = subtask.inbox();
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
-            let exit = match catch_unwind(AssertUnwindSafe(|| run(&mut subtask))) {
-                Ok(Ok(())) => Exit::Stopped,
-                Ok(Err(error)) => Exit::Failed(error),
-                Err(panic) => Exit::Panicked(text_of(&*panic)),
-            };
-            subtask.report(Event::Exited(exit));
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let exit = match catch_unwind(AssertUnwindSafe(|| run(&mut subtask))) {
+                    Ok(Ok(())) => Exit::Stopped,
+                    Ok(Err(error)) => Exit::Failed(error),
+                    Err(panic) => Exit::Panicked(text_of(&*panic)),
+                };
+                subtask.report(Event::Exited(exit));
+            })?;
         Ok(Self {
             inbox,
             thread: Some(thread),

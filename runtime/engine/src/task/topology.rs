@@ -1,6 +1,6 @@
 //! The plan as a subtask runs it: which calls which, what goes over channels, and what aligns together.
 
-use streamkeeper_protocol::plan::{Exchange, NodeId, Operator, StreamPlan};
+use streamkeeper_protocol::plan::{Exchange, MAX_DEPTH, NodeId, Operator, StreamPlan};
 
 use crate::EngineError;
 
@@ -70,8 +70,20 @@ impl Topology {
         let mut edges = Vec::new();
         // Union-find over direct calls; the root is the smallest node.
         let mut root: Vec<NodeId> = (0..plan.nodes.len()).collect();
+        let mut depths = Vec::with_capacity(plan.nodes.len());
         for (id, node) in plan.nodes.iter().enumerate() {
             check(plan, id)?;
+            let below = node.inputs.iter().map(|input| depths[input.node]).max();
+            let depth = below.unwrap_or(0) + 1;
+            if depth > MAX_DEPTH {
+                return Err(EngineError::Internal {
+                    operator: node.label.clone(),
+                    detail: format!(
+                        "it is operator {depth} after its source, and at most {MAX_DEPTH} may follow each other"
+                    ),
+                });
+            }
+            depths.push(depth);
             for (input, upstream) in node.inputs.iter().enumerate() {
                 let call = Call { node: id, input };
                 match &upstream.exchange {

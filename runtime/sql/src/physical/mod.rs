@@ -1,6 +1,7 @@
 //! Relations to the nodes of a plan: fewer columns, fewer steps, then exchanges and kinds of change.
 
 mod changelog;
+mod depth;
 mod fuse;
 mod label;
 mod nodes;
@@ -22,6 +23,7 @@ pub(crate) fn build(
 ) -> Result<StreamPlan, Vec<SqlError>> {
     let graph = std::mem::take(&mut planner.graph);
     let relations = fuse::fuse(prune::prune(graph.relations));
+    depth::check(&relations)?;
     let modes = changelog::infer(&relations, planner)?;
     Ok(nodes::emit(&relations, &modes, settings))
 }

@@ -121,6 +121,33 @@ fn views_that_double_an_expression_each_time_stay_small() {
     assert!(serde_json::to_vec(&plan).unwrap().len() < 1_000_000);
 }
 
+#[test]
+fn a_plan_too_deep_to_run_is_refused_with_its_place() {
+    let text = |depth: usize| {
+        let views: Vec<String> = (1..=depth)
+            .map(|view| {
+                format!(
+                    "CREATE VIEW v{view} AS SELECT DISTINCT a FROM v{};",
+                    view - 1
+                )
+            })
+            .collect();
+        format!(
+            "{TABLES}CREATE VIEW v0 AS SELECT a FROM t;\n{}\nINSERT INTO o SELECT a FROM v{depth};",
+            views.join("\n")
+        )
+    };
+    // Beside the aggregations there are the source, its watermarks, two calculations and the sink.
+    assert_eq!(errors_of(text(490)), []);
+    for depth in [510, 1_100, 3_000] {
+        let errors = errors_of(text(depth));
+        let error = errors.first().expect("it is refused");
+        assert!(error.message.contains("the plan is too deep"), "{error}");
+        assert_eq!(errors.len(), 1);
+        assert!((495..=506).contains(&error.line), "{error}");
+    }
+}
+
 /// What texts are made of, and some of what they are not.
 const WORDS: &[&str] = &[
     "SELECT",

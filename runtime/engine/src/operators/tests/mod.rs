@@ -2,6 +2,7 @@
 
 mod evolution;
 mod groups;
+mod lateness;
 mod naive;
 mod plans;
 mod run;

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
+use arrow_array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, cast::AsArray,
+};
 use streamkeeper_connectors::batch::{Batch, DELETE, INSERT, UPDATE_AFTER, UPDATE_BEFORE};
 use streamkeeper_protocol::{
     expr::{Expr, ExprKind, Function, Literal},
@@ -339,4 +341,46 @@ fn what_cannot_run_is_refused_before_any_row() {
         panic!("built")
     };
     assert!(error.to_string().contains("Europe/Berlin"), "{error}");
+}
+
+#[test]
+fn texts_too_large_for_one_batch_come_out_in_several() {
+    let text = LogicalType::nullable(DataType::STRING);
+    let mut plan = node(
+        Planned::Calc {
+            filter: None,
+            project: vec![Expr {
+                kind: ExprKind::Call {
+                    function: Function::Concat,
+                    args: vec![Expr::column(0, text.clone()), Expr::column(0, text.clone())],
+                },
+                ty: text.clone(),
+            }],
+        },
+        Schema::new(vec![Field::new("x", text.clone())]),
+    );
+    plan.nodes[0].schema = Schema::new(vec![Field::new("s", text)]);
+    let texts: Vec<String> = (0..50)
+        .map(|row| format!("{row:02}{}", "x".repeat(1 << 20)))
+        .collect();
+    let rows = RecordBatch::try_from_iter_with_nullable([(
+        "s",
+        Arc::new(StringArray::from(texts)) as ArrayRef,
+        true,
+    )])
+    .unwrap();
+    let mut out = Vec::new();
+    built(&plan)
+        .unwrap()
+        .process(0, &Batch::inserts(rows), &mut out)
+        .unwrap();
+    assert!(out.len() > 1, "100 MiB are too much for one batch");
+    let heads: Vec<usize> = out
+        .iter()
+        .flat_map(|batch| {
+            let texts = batch.rows.column(0).as_string::<i32>();
+            texts.iter().map(|text| text.unwrap()[..2].parse().unwrap())
+        })
+        .collect();
+    assert_eq!(heads, (0..50).collect::<Vec<_>>(), "all rows, in order");
 }

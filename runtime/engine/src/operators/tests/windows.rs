@@ -179,6 +179,7 @@ fn compare(
                     late += machine.late();
                     machine.restore(plan, parallelism);
                     for local in &mut locals {
+                        late += local.late();
                         local.restore(plan, 1);
                     }
                 }
@@ -186,7 +187,7 @@ fn compare(
         }
     }
     check_watermark(&mut machine, &mut locals, &mut model, i64::MAX);
-    late += machine.late();
+    late += machine.late() + locals.iter().map(Machine::late).sum::<u64>();
     assert_eq!(late, model.late, "split: {is_split}");
     machine.checkpoint(false);
     assert!(
@@ -260,12 +261,21 @@ fn a_late_row_waits_in_no_local_aggregate() {
     let calls = [call(AggregateFunction::Count, None)];
     let mut local = Machine::new(&split(window, &[NAME], &calls), 1, 1);
     local.watermark(30);
-    local.process(&batch(&[at(1, 1)], None));
-    assert_eq!(
-        local.watermark(31).len(),
-        1,
-        "whoever decides that it is late hears of it"
+    assert!(
+        local
+            .process(&batch(&[at(1, 1), at(31, 1)], None))
+            .is_empty()
     );
+    let sent = emitted(&local.watermark(50));
+    assert_eq!(
+        sent,
+        [Emitted {
+            kind: 0,
+            columns: vec!["a".into(), "1".into(), "1".into(), "40".into()]
+        }],
+        "only the row that is in time is in it"
+    );
+    assert_eq!(local.late(), 1);
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use streamkeeper_protocol::{
     key_group::Assignment,
     manifest::{CheckpointKind, Guarantee},
-    plan::{Operator as PlanOperator, StreamPlan},
+    plan::{MAX_DEPTH, Operator as PlanOperator, StreamPlan},
 };
 
 use super::{
-    parts::{Assigner, HoldBack, Row, TestSink, TestSource, WindowCount, plan, table},
+    parts::{Assigner, HoldBack, ROW_BYTES, Row, TestSink, TestSource, WindowCount, plan, table},
     rig::{GROUPS, Rig, Stored},
 };
 use crate::task::{Command, NodePart, Topology, splits_of};
@@ -165,4 +165,87 @@ fn an_exchange_that_leads_back_into_its_own_stage_is_refused() {
     );
     // With one subtask nothing is exchanged.
     Topology::of(&plan, 1).unwrap();
+}
+
+/// source → hold back ─hash(key)→ union → sink.
+fn copy() -> StreamPlan {
+    plan(vec![
+        (PlanOperator::Source(table("input")), vec![]),
+        (PlanOperator::Union, vec![(0, Some(vec![1]))]),
+        (PlanOperator::Sink(table("output")), vec![(1, None)]),
+    ])
+}
+
+#[test]
+fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
+    const BUDGET_ROWS: usize = 40;
+    let splits: Vec<Vec<Row>> = (0..6_i64)
+        .map(|split| (0..200).map(|time| (time, split, 1)).collect())
+        .collect();
+    let total = 1200;
+    for parallelism in [1, 2] {
+        let build = |subtask: u32, assignment: &Arc<Assignment>, stored: &Stored| {
+            let assignment = assignment.clone();
+            let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
+            let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
+            let source = TestSource::open(&splits, &owns, GROUPS, &restored, 5, true);
+            vec![
+                NodePart::Source(Box::new(source), restored),
+                NodePart::Operator(Box::<HoldBack>::default()),
+                NodePart::Sink(Box::<TestSink>::default()),
+            ]
+        };
+        let mut plan = copy();
+        plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+        let mut rig = Rig::start(
+            &plan,
+            parallelism,
+            Guarantee::ExactlyOnce,
+            1 << 10,
+            7,
+            Stored::default(),
+            &build,
+        );
+        for _ in 0..5 * PLENTY {
+            rig.roll();
+        }
+        // The target is down: no checkpoint follows. A message of at most ten rows may go beyond the budget.
+        let written = rows(&rig, 2);
+        assert!(
+            written <= u64::from(parallelism) * (BUDGET_ROWS as u64 + 40),
+            "{written} rows wait in the sinks"
+        );
+        assert!(rows(&rig, 0) < total, "the sources wait");
+        // It is back: every checkpoint makes room, and the job goes on by itself.
+        for _ in 0..200 {
+            let checkpoint = rig.trigger(CheckpointKind::Periodic);
+            while !rig.is_frozen(checkpoint) {
+                rig.roll();
+            }
+            rig.complete(checkpoint);
+            for _ in 0..200 {
+                rig.roll();
+            }
+        }
+        assert_eq!(
+            (rig.committed[&2].len() as u64, rig.ended),
+            (total, parallelism as usize)
+        );
+    }
+}
+
+#[test]
+fn operators_in_a_row_are_limited() {
+    let chain = |operators: usize| {
+        let mut nodes = vec![(PlanOperator::Source(table("input")), vec![])];
+        nodes.extend((1..operators - 1).map(|id| (PlanOperator::Union, vec![(id - 1, None)])));
+        nodes.push((
+            PlanOperator::Sink(table("output")),
+            vec![(operators - 2, None)],
+        ));
+        plan(nodes)
+    };
+    Topology::of(&chain(MAX_DEPTH), 1).unwrap();
+    let error = Topology::of(&chain(MAX_DEPTH + 1), 1).unwrap_err();
+    assert!(error.to_string().contains("at most 500"), "{error}");
 }

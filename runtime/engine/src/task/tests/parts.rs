@@ -231,6 +231,9 @@ impl Source for TestSource {
     }
 }
 
+/// What a row counts in a sink.
+pub(super) const ROW_BYTES: usize = 24;
+
 /// Collects rows; what it prepares is the rows of the epoch.
 #[derive(Default)]
 pub(super) struct TestSink {
@@ -241,6 +244,10 @@ impl Sink for TestSink {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         self.rows.extend(rows(batch));
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.rows.len() * ROW_BYTES
     }
 
     fn prepare(&mut self, _checkpoint: u64) -> Result<Option<Committable>, ConnectorError> {
