@@ -322,18 +322,21 @@ fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
 }
 
 fn environment(record: &RevisionRecord, log_level: &str) -> Vec<EnvVar> {
-    let address = EnvVarSource {
-        field_ref: Some(ObjectFieldSelector {
-            field_path: "status.podIP".to_owned(),
-            ..ObjectFieldSelector::default()
+    let own = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
         }),
-        ..EnvVarSource::default()
-    };
-    let mut variables = vec![EnvVar {
-        name: "STREAMKEEPER_ADVERTISE_ADDRESS".to_owned(),
-        value_from: Some(address),
         ..EnvVar::default()
-    }];
+    };
+    let mut variables = vec![
+        own("STREAMKEEPER_ADVERTISE_ADDRESS", "status.podIP"),
+        own("STREAMKEEPER_POD_UID", "metadata.uid"),
+    ];
     let user = &record.content.env;
     if !log_level.is_empty() && user.iter().all(|variable| variable.name != "RUST_LOG") {
         variables.push(EnvVar {

@@ -49,6 +49,31 @@ async fn suspending_keeps_the_state_and_resuming_goes_on_from_it(story: &mut Sto
     );
 }
 
+async fn a_coordinator_that_dies_while_it_saves_for_a_suspension_is_followed_by_one_that_suspends(
+    story: &mut Story,
+) {
+    story.script(
+        "runtime:1",
+        Script {
+            dies_saving_for_stop: Some(Exit::error("panicked")),
+            ..Script::default()
+        },
+    );
+    running(story).await;
+    story.edit(
+        "delays",
+        json!({ "suspend": true, "snapshots": { "onSuspend": "Take" } }),
+    );
+    story.suspended("delays").await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!(head.state, RunState::Stopped);
+    let last = head.last.expect("a restore point").checkpoint;
+    let [saved] = &head.savepoints[..] else {
+        panic!("{:?}", head.savepoints);
+    };
+    assert_eq!(saved.checkpoint, last, "the savepoint is stale");
+}
+
 async fn a_spec_changed_while_suspended_is_what_resumes(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
@@ -258,6 +283,7 @@ async fn a_suspension_that_leaves_no_snapshot_says_so(story: &mut Story) {
 
 stories![
     suspending_keeps_the_state_and_resuming_goes_on_from_it,
+    a_coordinator_that_dies_while_it_saves_for_a_suspension_is_followed_by_one_that_suspends,
     a_spec_changed_while_suspended_is_what_resumes,
     a_completed_job_gives_its_pods_back_and_goes_when_its_time_is_up,
     a_job_that_is_born_suspended_starts_when_told,

@@ -32,6 +32,8 @@ pub struct Script {
     pub no_input: bool,
     /// Why the final checkpoint of a hand-over, a stop or a rescale fails.
     pub final_checkpoint_fails: Option<String>,
+    /// The process ends like this once HEAD names the savepoint of a stop, before it is copied.
+    pub dies_saving_for_stop: Option<Exit>,
     /// Why a savepoint beside the running job fails.
     pub savepoint_fails: Option<String>,
     /// Checkpoints, and savepoints beside the running job, never get done.

@@ -33,6 +33,11 @@ pub const HAND_OVER_READY: &str = "hand-over-ready";
 /// HEAD names the successor; the successor was not told.
 pub const HANDED_OVER: &str = "handed-over";
 
+/// HEAD names a stop's savepoint and the stop that asked for it; nothing is copied.
+pub const STOP_PINNED: &str = "stop-pinned";
+/// A stop's savepoint is complete; HEAD does not say that the job has stopped.
+pub const STOP_SAVED: &str = "stop-saved";
+
 /// A savepoint's objects are copied among the job's; no manifest names them.
 pub const SAVEPOINT_COPIED: &str = "savepoint-copied";
 /// The manifest of that copy is written; HEAD does not name it.

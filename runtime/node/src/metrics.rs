@@ -277,6 +277,7 @@ mod tests {
             name: "delays".into(),
             uid: "u".into(),
             revision: 1,
+            pod: String::new(),
         };
         let report = crate::coordinator::Board::new(&job, 1, 1).report();
         let heartbeat = Heartbeat {

@@ -75,6 +75,8 @@ impl HeadClass {
             revision,
             attempt: revision,
             token: "token".to_owned(),
+            pod: String::new(),
+            displaced: Vec::new(),
             state,
             plan_hash: "plan".to_owned(),
             max_parallelism: 128,

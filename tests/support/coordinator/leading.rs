@@ -97,7 +97,9 @@ impl Process {
         };
         match lead.phase {
             JobPhase::WaitingForWorkers => {
-                if (0..lead.workers).all(|worker| self.registered.contains_key(&worker)) {
+                if head.open_stop().is_some() {
+                    self.end_or_move(around, &head, false);
+                } else if (0..lead.workers).all(|worker| self.registered.contains_key(&worker)) {
                     lead.runs_on = self
                         .registered
                         .iter()
@@ -167,6 +169,17 @@ impl Process {
             if passed(self.asked_at, takes, around.now) == Passed::Yes {
                 self.save(around, head, &request);
             }
+        } else if let (Some(exit), Some(JobCall::Stop(request))) =
+            (self.script.dies_saving_for_stop.clone(), self.asked.front())
+        {
+            let (key, release) = (request.key.clone(), request.release);
+            let change = self
+                .checkpoint(head.change(), around.now)
+                .and_then(|change| change.add_savepoint(&key, &key, &format!("savepoints/{key}")))
+                .and_then(|change| change.begin_stop(&key, release))
+                .expect("the owner of a running HEAD may begin to stop");
+            self.write(around, change);
+            return Some(exit);
         } else if !self.asked.is_empty() {
             self.end_or_move(around, head, true);
         } else if lead.next_checkpoint <= around.now {
@@ -306,14 +319,21 @@ impl Process {
             }
             _ => None,
         };
-        let change = match change.begin_operation(call.key(), kind_of(call))? {
+        let change = match change.clone().begin_operation(call.key(), kind_of(call))? {
             Begun::New(change) => change,
+            Begun::Known(known) if known.result == OperationResult::Running => change,
             Begun::Known(known) => {
                 return Err(HeadError::KeyReused {
                     key: known.key,
                     kind: known.kind,
                 });
             }
+        };
+        let saves = |head: &Head| head.savepoints.iter().any(|saved| saved.key == call.key());
+        let change = if saves(change.head()) {
+            change.finish_savepoint(call.key())?
+        } else {
+            change
         };
         if let (Some(uri), Some(last)) = (&folder, &change.head().last) {
             self.saved.push((

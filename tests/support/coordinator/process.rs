@@ -18,7 +18,7 @@ use streamkeeper_protocol::{
     },
     job_api::{
         CheckpointFailures, Failure, JobError, JobPhase, Operation, Pause, PauseReason, Preflight,
-        PreflightVerdict, PromoteFrom, PromoteRequest, Report, WorkerReport,
+        PreflightVerdict, PromoteFrom, PromoteRequest, Report, StopMode, StopRequest, WorkerReport,
     },
 };
 
@@ -241,6 +241,7 @@ impl Process {
             plan_hash: &self.plan_hash,
             max_parallelism: self.max_parallelism,
             workers,
+            pod: "",
         };
         let next = match claim(
             head,
@@ -269,6 +270,14 @@ impl Process {
             _ => PauseReason::Resume,
         };
         self.role = Role::Leading(Box::new(Lead::new(&next, reason, around.now)));
+        // As the real one: it finishes the stop that another coordinator left, before any record moves.
+        self.asked.extend(next.open_stop().map(|stop| {
+            JobCall::Stop(StopRequest {
+                key: stop.key.clone(),
+                mode: StopMode::Savepoint,
+                release: stop.release,
+            })
+        }));
         around.heads.insert(self.job.clone(), next);
         Ok(true)
     }

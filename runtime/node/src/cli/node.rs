@@ -55,6 +55,14 @@ pub(super) struct NodeArgs {
     /// Uid of the StreamJob.
     #[arg(long, env = "STREAMKEEPER_JOB_UID")]
     job_uid: String,
+    /// Uid of the pod: once another pod has taken the job from it, it never runs the job again
+    #[arg(
+        long,
+        env = "STREAMKEEPER_POD_UID",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pod_uid: String,
     /// Revision this pod belongs to.
     #[arg(long, env = "STREAMKEEPER_REVISION", value_parser = clap::value_parser!(u64).range(1..))]
     revision: u64,
@@ -525,6 +533,7 @@ fn coordinator_config(
             name: args.job_name.clone(),
             uid: args.job_uid.clone(),
             revision: args.revision,
+            pod: args.pod_uid.clone(),
         },
         store: stores.state.clone(),
         paths: stores.paths.clone(),

@@ -65,6 +65,7 @@ impl Solo {
             uid: format!("local-{}", self.name),
             name: self.name,
             revision: 1,
+            pod: String::new(),
         };
         let worker = WorkerConfig {
             worker: 0,

@@ -20,6 +20,8 @@ pub struct JobIdentity {
     pub uid: String,
     /// Revision of the process.
     pub revision: u64,
+    /// Uid of the pod that the process runs in; empty outside of Kubernetes.
+    pub pod: String,
 }
 
 /// When checkpoints are taken and how many are kept.

@@ -239,6 +239,7 @@ mod tests {
             plan_hash: "p",
             max_parallelism: 8,
             workers: 1,
+            pod: "",
         };
         let from = PromoteFrom::Savepoint {
             uri: "saved".to_owned(),

@@ -105,7 +105,23 @@ impl Leader<'_> {
             result => tracing::info!(key, ?kind, ?result, "operation finished"),
         }
         self.asked.retain(|command| command.key() != key);
+        if matches!(result, OperationResult::Failed { .. }) && self.is_open_in_head(key) {
+            // The keeper writes in order, and a result that stands stays: nothing waits for this write.
+            let (named, noted) = (key.to_owned(), result.clone());
+            drop(
+                self.keeper
+                    .change(move |head| head.change().finish_operation(&named, noted.clone())),
+            );
+        }
         self.desk.note(key, kind, result);
+    }
+
+    /// Whether HEAD says that an operation goes on.
+    pub(super) fn is_open_in_head(&self, key: &str) -> bool {
+        self.keeper
+            .head()
+            .operation(key)
+            .is_some_and(|known| known.result == OperationResult::Running)
     }
 
     /// Fails every operation that would end or move the job.

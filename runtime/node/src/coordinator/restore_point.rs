@@ -194,6 +194,7 @@ pub(super) mod tests {
                 name: "j".into(),
                 uid: "u".into(),
                 revision: 1,
+                pod: String::new(),
             },
             store: Arc::new(store),
             paths: StatePaths::new("", "local", "job"),

@@ -56,8 +56,20 @@ impl Leader<'_> {
     /// Copies every savepoint that HEAD pins.
     pub(super) fn resume_copies(&mut self) {
         let head = self.keeper.head();
-        for record in head.savepoints.iter().filter(|record| !record.complete) {
-            self.copy(record.clone());
+        // A stop copies its own savepoint before the graph starts.
+        let stops = |key: &str| {
+            self.asked
+                .iter()
+                .any(|command| command.ends_or_moves() && command.key() == key)
+        };
+        let open: Vec<_> = head
+            .savepoints
+            .iter()
+            .filter(|record| !record.complete && !stops(&record.key))
+            .cloned()
+            .collect();
+        for record in open {
+            self.copy(record);
         }
     }
 
@@ -110,9 +122,12 @@ impl Leader<'_> {
         if self.keeper.head().last.is_none() {
             return Ok(Ok(()));
         }
-        let key = request.key.clone();
+        let (key, release) = (request.key.clone(), request.release);
         let pinned = self
-            .try_write(move |head| head.change().add_savepoint(&key, &key, &folder))
+            .try_write(move |head| {
+                let change = head.change().add_savepoint(&key, &key, &folder)?;
+                change.begin_stop(&key, release)
+            })
             .await?;
         let head = match pinned {
             Ok(head) => head,
@@ -200,11 +215,11 @@ async fn copy_and_tell(
             } else {
                 change.abandon_savepoint(&name)
             };
-            // A stop writes its own result.
-            if head.operation(&key).is_some() {
-                change.finish_operation(&key, result.clone())
-            } else {
-                Ok(change)
+            match head.operation(&key) {
+                // A stop is not done with its savepoint: it writes its own result.
+                Some(known) if known.kind != OperationKind::Savepoint && complete => Ok(change),
+                Some(_) => change.finish_operation(&key, result.clone()),
+                None => Ok(change),
             }
         })
         .await?;

@@ -357,6 +357,7 @@ async fn try_claim(
         plan_hash: &job.plan_hash,
         max_parallelism: config.max_parallelism,
         workers,
+        pod: &config.job.pod,
     };
     let ids = Ids {
         nonce: &nonce,

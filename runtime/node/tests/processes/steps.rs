@@ -3,8 +3,9 @@
 use streamkeeper_node::failpoint;
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
-    job_api::{HandOverRequest, JobPhase, PromoteFrom},
+    job_api::{HandOverRequest, JobPhase, PromoteFrom, StopMode, StopRequest},
 };
+use streamkeeper_storage::read_savepoint;
 
 use crate::harness::{
     job::{Job, Settings},
@@ -141,6 +142,60 @@ async fn dies_handing_over(step: &str) -> Job {
     asked.unwrap();
     assert_eq!(job.end_of(pod(1, 0)).await, Ended::ABORTED);
     job
+}
+
+/// A job dies at a step of its stop with savepoint; its next coordinator finishes the stop, and the same key is answered.
+async fn dies_stopping(step: &str) {
+    let mut job = Job::new(Bucket::new(step), Settings::default()).await;
+    job.revise(1, 1, sql::job);
+    job.start(pod(1, 0), &[(failpoint::VARIABLE, step)]);
+    job.promote(1, PromoteFrom::Empty).await;
+    job.flows(pod(1, 0), 1).await;
+    let request = StopRequest {
+        key: "suspend".to_owned(),
+        mode: StopMode::Savepoint,
+        release: false,
+    };
+    job.ask(pod(1, 0), "stop", &request).await.unwrap();
+    assert_eq!(job.end_of(pod(1, 0)).await, Ended::ABORTED);
+    let head = job.head().await.unwrap().unwrap();
+    let open = head.open_stop().map(|stop| stop.key.as_str());
+    assert_eq!((head.state, open), (RunState::Running, Some("suspend")));
+    let last = head.last.unwrap().checkpoint;
+
+    job.start(pod(1, 0), &[]);
+    let result = job.carry_out(pod(1, 0), "stop", &request).await;
+    let OperationResult::Done {
+        checkpoint,
+        uri: Some(uri),
+    } = &result
+    else {
+        panic!("no savepoint: {result:?}");
+    };
+    assert_eq!(*checkpoint, Some(last));
+    let folder = uri
+        .strip_prefix(&format!("s3://{}/", job.bucket.name))
+        .unwrap();
+    let (_, manifest, _) = read_savepoint(&*job.bucket.store, folder).await.unwrap();
+    assert_eq!(manifest.checkpoint, last);
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!(head.state, RunState::Stopped);
+    assert_eq!(head.last.unwrap().checkpoint, last);
+    job.promote(1, PromoteFrom::Head).await;
+    let report = job.flows(pod(1, 0), 0).await;
+    assert_eq!(report.restored_from, Some(last));
+    job.ends_exactly().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_whose_coordinator_dies_before_the_savepoint_is_copied_is_finished_by_the_next_one()
+{
+    dies_stopping(failpoint::STOP_PINNED).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_whose_coordinator_dies_with_the_savepoint_complete_is_finished_by_the_next_one() {
+    dies_stopping(failpoint::STOP_SAVED).await;
 }
 
 fn to_second(job: &Job, key: &str) -> HandOverRequest {

@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use rustix::process::Signal;
-use streamkeeper_protocol::{head::Head, job_api::PauseReason};
+use streamkeeper_protocol::{
+    head::Head,
+    job_api::{JobPhase, PauseReason},
+};
 
 #[cfg(feature = "test-unfenced")]
 use crate::harness::process::BINARY;
@@ -85,6 +88,36 @@ async fn wake_a_zombie(test: &str, workers: u32, environment: &[(&str, &str)]) -
     let verdict = judge(&mut job, taken).await;
     println!("{test}: {verdict}");
     verdict
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_was_displaced_stands_by_when_its_container_starts_again() {
+    let settings = Settings {
+        rows: 2_700,
+        ..Settings::default()
+    };
+    let mut job = Job::new(crate::harness::s3::Bucket::new("displaced"), settings).await;
+    job.revise(1, 1, crate::harness::sql::job);
+    let cut_off = [("STREAMKEEPER_POD_UID", "cut-off")];
+    job.start(ZOMBIE, &cut_off);
+    let empty = streamkeeper_protocol::job_api::PromoteFrom::Empty;
+    job.promote(1, empty).await;
+    job.flows(ZOMBIE, 1).await;
+    job.start(SUCCESSOR, &[("STREAMKEEPER_POD_UID", "replacement")]);
+    assert_eq!(job.end_of(ZOMBIE).await, FENCED);
+    job.flows(SUCCESSOR, 1).await;
+    let attempt = job.head().await.unwrap().unwrap().attempt;
+
+    job.start(ZOMBIE, &cut_off);
+    job.reported(ZOMBIE, "that it stands by", |report| {
+        (report.phase == JobPhase::Standby).then_some(())
+    })
+    .await;
+    job.flows(SUCCESSOR, 2).await;
+    assert_eq!(job.ended(SUCCESSOR), None);
+    let head = job.head().await.unwrap().unwrap();
+    assert_eq!((head.attempt, head.pod.as_str()), (attempt, "replacement"));
+    assert_eq!(head.displaced, ["cut-off"]);
 }
 
 async fn judge(job: &mut Job, mut newest: Head) -> Verdict {

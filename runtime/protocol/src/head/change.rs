@@ -188,9 +188,28 @@ impl HeadChange {
             key: key.to_owned(),
             kind,
             result: OperationResult::Running,
+            release: false,
         };
         remember_operation(&mut self.head.operations, record)?;
         Ok(Begun::New(self))
+    }
+
+    /// Begins a stop whose savepoint is [added](Self::add_savepoint) by the same write. A coordinator that starts after it finds the stop in HEAD and
+    /// [finishes](Head::open_stop) it. A stop that was begun already stays as it is.
+    pub fn begin_stop(self, key: &str, release: bool) -> Result<Self, HeadError> {
+        match self.clone().begin_operation(key, OperationKind::Stop)? {
+            Begun::New(mut change) => {
+                if let Some(begun) = change.head.operations.first_mut() {
+                    begun.release = release;
+                }
+                Ok(change)
+            }
+            Begun::Known(known) if known.result == OperationResult::Running => Ok(self),
+            Begun::Known(known) => Err(HeadError::KeyReused {
+                key: known.key,
+                kind: known.kind,
+            }),
+        }
     }
 
     /// Notes how a call ended. A result that stands already stays.
@@ -222,7 +241,8 @@ impl HeadChange {
     }
 
     /// Pins the restore point as savepoint `name`, to be copied to `folder`. The same name and key
-    /// again change nothing.
+    /// again change nothing, unless the restore point has moved: the older savepoint is not what is
+    /// asked for.
     pub fn add_savepoint(mut self, name: &str, key: &str, folder: &str) -> Result<Self, HeadError> {
         limit("the savepoint's name", name, NAME_LIMIT)?;
         limit("the idempotency key", key, NAME_LIMIT)?;
@@ -233,7 +253,10 @@ impl HeadChange {
             .iter()
             .find(|savepoint| savepoint.name == name)
         {
-            if known.key == key {
+            let same = self.head.last.as_ref().is_some_and(|last| {
+                guard!("a savepoint that is asked for holds the restore point": last.checkpoint == known.checkpoint)
+            });
+            if known.key == key && same {
                 return Ok(self);
             }
             return Err(HeadError::KeyReused {

@@ -1,8 +1,8 @@
 //! Who may run a job.
 
 use super::{
-    HEAD_FORMAT, Head, Import, OperationKind, OperationRecord, OperationResult, RunState,
-    change::remember_operation, import::retire_restore_point,
+    DISPLACED_KEPT, HEAD_FORMAT, Head, Import, OperationKind, OperationRecord, OperationResult,
+    RunState, change::remember_operation, import::retire_restore_point,
 };
 use crate::job_api::PromoteFrom;
 
@@ -19,7 +19,12 @@ pub struct Claimant<'a> {
     pub max_parallelism: u16,
     /// Workers it would run on. A restart without an order keeps the number that HEAD remembers.
     pub workers: u32,
+    /// Uid of its pod; empty outside of Kubernetes.
+    pub pod: &'a str,
 }
+
+/// Longest uid of a pod that is remembered, in bytes; Kubernetes makes them of 36.
+const POD_LIMIT: usize = 64;
 
 /// What made a process ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,20 @@ pub fn claim(
     let Some(head) = head else {
         return first_claim(claimant, order, ids);
     };
+    if !guard!("a displaced pod never claims": !head.displaced.iter().any(|pod| pod == claimant.pod))
+    {
+        let why = format!(
+            "pod {} was displaced: another pod took the job from it, so this one never runs it again",
+            claimant.pod
+        );
+        return match order {
+            Order::None => ClaimDecision::StandBy { why },
+            Order::Promoted { .. } => ClaimDecision::Refuse {
+                code: "WrongRevision",
+                why,
+            },
+        };
+    }
     let order = match order {
         Order::Promoted { key, .. } => match head.operation(key) {
             Some(known) if !guard!("a key stands for one order": known.kind == OperationKind::Promote) =>
@@ -177,6 +196,8 @@ fn first_head(claimant: &Claimant<'_>, key: &str, ids: Ids<'_>) -> Head {
         revision: claimant.revision,
         attempt: 1,
         token: ids.token.to_owned(),
+        pod: remembered(claimant.pod).to_owned(),
+        displaced: Vec::new(),
         state: RunState::Running,
         plan_hash: claimant.plan_hash.to_owned(),
         max_parallelism: claimant.max_parallelism,
@@ -333,6 +354,21 @@ fn promotion(key: &str, checkpoint: Option<u64>) -> OperationRecord {
             checkpoint,
             uri: None,
         },
+        release: false,
+    }
+}
+
+/// The uid of a pod as HEAD holds it; what is too long for one is no uid.
+fn remembered(pod: &str) -> &str {
+    if pod.len() > POD_LIMIT { "" } else { pod }
+}
+
+/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a restart of its container displaces nothing.
+fn displace(head: &mut Head, pod: &str) {
+    let before = std::mem::replace(&mut head.pod, pod.to_owned());
+    if !before.is_empty() && before != pod {
+        head.displaced.insert(0, before);
+        head.displaced.truncate(DISPLACED_KEPT);
     }
 }
 
@@ -357,17 +393,22 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
     next.revision = claimant.revision;
     next.attempt += guard!("every claim is a new attempt": 1, else 0);
     ids.token.clone_into(&mut next.token);
+    displace(&mut next, remembered(claimant.pod));
     next.state = RunState::Running;
     if next.last.is_none() {
         claimant.plan_hash.clone_into(&mut next.plan_hash);
         next.max_parallelism = claimant.max_parallelism;
     }
     for operation in &mut next.operations {
-        // A savepoint that HEAD names can be finished by any owner; the rest died with its process.
-        let survives = next
+        // A savepoint that HEAD names can be finished by any owner, the stop that asked for one only by
+        // a restart of what was to stop. The rest died with its process.
+        let named = next
             .savepoints
             .iter()
             .any(|savepoint| savepoint.key == operation.key);
+        let survives = named
+            && (operation.kind != OperationKind::Stop
+                || guard!("a stop ends only what it was asked to end": restart));
         let open = operation.result == OperationResult::Running;
         if guard!("what died with its process has failed": open, else false)
             && guard!("a named savepoint goes on": !survives)

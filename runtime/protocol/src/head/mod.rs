@@ -30,6 +30,8 @@ pub const OPERATIONS_KEPT: usize = 32;
 pub const SAVEPOINTS_KEPT: usize = 16;
 /// Older checkpoints kept at most.
 pub const RETAINED_KEPT: usize = 10;
+/// Displaced pods that are remembered.
+pub const DISPLACED_KEPT: usize = 16;
 /// Largest HEAD in bytes.
 pub const HEAD_LIMIT: usize = 16 * 1024;
 
@@ -55,6 +57,12 @@ pub struct Head {
     pub attempt: u64,
     /// Secret-free token of the attempt's owner, to tell two processes of the same attempt apart.
     pub token: String,
+    /// Uid of the pod that claimed last; empty outside of Kubernetes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// Uids of pods that another pod took the job from, newest first: a pod that was displaced once never claims again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub displaced: Vec<String>,
     /// What the job is doing.
     pub state: RunState,
     /// Plan of `last`, or of the running revision before its first checkpoint.
@@ -151,6 +159,9 @@ pub struct OperationRecord {
     pub kind: OperationKind,
     /// Its result, once known.
     pub result: OperationResult,
+    /// Whether a stop also releases the state: a coordinator that finishes the stop of another one must know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release: bool,
 }
 
 /// Mutating calls of the Job API.

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{HEAD_FORMAT, HEAD_LIMIT, Head, OperationKind, OperationRecord, RunState};
+use super::{
+    HEAD_FORMAT, HEAD_LIMIT, Head, OperationKind, OperationRecord, OperationResult, RunState,
+};
 
 /// Why HEAD cannot be read, or why a change of it is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -175,6 +177,18 @@ impl Head {
         self.operations
             .iter()
             .find(|operation| operation.key == key)
+    }
+
+    /// The stop that was begun with its savepoint and has no result. The next owner finishes it before any record moves.
+    pub fn open_stop(&self) -> Option<&OperationRecord> {
+        self.operations.iter().find(|operation| {
+            operation.kind == OperationKind::Stop
+                && operation.result == OperationResult::Running
+                && self
+                    .savepoints
+                    .iter()
+                    .any(|savepoint| savepoint.key == operation.key)
+        })
     }
 
     /// Manifests that must stay readable: the restore point, what is retained, what is being copied.

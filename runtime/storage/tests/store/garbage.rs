@@ -24,6 +24,7 @@ pub(crate) fn new_head() -> Head {
         plan_hash: "p",
         max_parallelism: 1,
         workers: 1,
+        pod: "",
     };
     let order = Order::Promoted {
         key: "k",
@@ -53,6 +54,7 @@ pub(crate) fn claimed(head: &Head, revision: u64, order: Order<'_>) -> ClaimDeci
         plan_hash: "p",
         max_parallelism: 1,
         workers: 1,
+        pod: "",
     };
     let ids = Ids {
         nonce: "m",

@@ -27,6 +27,7 @@ fn claimant(revision: u64) -> Claimant<'static> {
         plan_hash: "plan",
         max_parallelism: 128,
         workers: 1,
+        pod: "",
     }
 }
 

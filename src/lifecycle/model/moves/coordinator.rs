@@ -167,6 +167,7 @@ fn asks(head: Option<&Head>, revision: u8, workers: u8, order: Order<'_>) -> Cla
         plan_hash: "plan",
         max_parallelism: 128,
         workers: workers.into(),
+        pod: "",
     };
     let ids = Ids {
         nonce: "n",

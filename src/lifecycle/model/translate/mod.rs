@@ -386,6 +386,8 @@ pub(super) fn head(record: &Record) -> Head {
         revision: record.revision.into(),
         attempt: record.attempt.into(),
         token: format!("t{}", record.attempt),
+        pod: String::new(),
+        displaced: Vec::new(),
         state: record.state.state(),
         plan_hash: "plan".to_owned(),
         max_parallelism: 128,
@@ -402,6 +404,7 @@ pub(super) fn head(record: &Record) -> Head {
                 key: word(*key),
                 kind: kind.kind(),
                 result: outcome(*result),
+                release: false,
             })
             .collect(),
     }

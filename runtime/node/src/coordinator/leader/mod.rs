@@ -7,8 +7,8 @@ mod deploying;
 use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 use streamkeeper_protocol::{
-    head::{Head, HeadChange, HeadError, OperationResult},
-    job_api::{CheckpointFailures, Failure, JobPhase, PauseReason},
+    head::{Head, HeadChange, HeadError, OperationRecord, OperationResult},
+    job_api::{CheckpointFailures, Failure, JobPhase, PauseReason, StopMode, StopRequest},
     manifest::Manifest,
 };
 use tokio::task::JoinSet;
@@ -90,6 +90,15 @@ pub(super) struct Attempt {
     pub(super) broken: Option<AttemptFailure>,
 }
 
+/// The stop that another coordinator left unfinished.
+fn goes_on(stop: &OperationRecord) -> Command {
+    Command::Stop(StopRequest {
+        key: stop.key.clone(),
+        mode: StopMode::Savepoint,
+        release: stop.release,
+    })
+}
+
 impl<'a> Leader<'a> {
     pub(super) fn new(desk: &'a mut Desk, job: Arc<CompiledJob>, claimed: Claimed) -> Self {
         let Claimed {
@@ -118,7 +127,7 @@ impl<'a> Leader<'a> {
             job,
             keeper,
             manifest,
-            asked: VecDeque::new(),
+            asked: head.open_stop().map(goes_on).into_iter().collect(),
             work: Work::default(),
             attempt,
             checkpoint_failures: CheckpointFailures::default(),
@@ -164,6 +173,10 @@ impl<'a> Leader<'a> {
         };
         self.show(phase);
         for command in std::mem::take(&mut self.asked) {
+            if end == LeadEnd::Terminated && self.is_open_in_head(command.key()) {
+                // The coordinator that follows finishes it.
+                continue;
+            }
             let why = format!("the job ended first ({phase:?})");
             self.desk.note(
                 command.key(),

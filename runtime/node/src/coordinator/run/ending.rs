@@ -135,7 +135,12 @@ impl Leader<'_> {
                 failpoint::pass(failpoint::HAND_OVER_READY);
                 self.hand_over(&request).await?
             }
-            Ending::Stop(request) => self.stop(&request).await?,
+            Ending::Stop(request) => {
+                if request.mode == StopMode::Savepoint {
+                    failpoint::pass(failpoint::STOP_SAVED);
+                }
+                self.stop(&request).await?
+            }
             Ending::Rescale(request) => {
                 let before = (self.attempt.number, self.attempt.workers);
                 self.desk

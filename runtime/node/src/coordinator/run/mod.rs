@@ -239,7 +239,12 @@ impl Leader<'_> {
                     && let (Some(collecting), Some(lineage)) =
                         (run.collecting.take(), self.attempt.lineage.clone())
                 {
-                    run.publishing = Some(self.publish(collecting, &lineage, run.saving.as_ref()));
+                    run.publishing = Some(self.publish(
+                        collecting,
+                        &lineage,
+                        run.saving.as_ref(),
+                        run.ending.as_ref(),
+                    ));
                 }
             }
             ToCoordinator::CheckpointDeclined {

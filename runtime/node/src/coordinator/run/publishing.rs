@@ -19,8 +19,17 @@ use super::{
         operations::{confirm_commit, with_result},
     },
     Committing, Run,
+    ending::Ending,
 };
 use crate::{clock, control::ToWorker, failpoint};
+
+/// The savepoint that a checkpoint becomes.
+struct Pin {
+    key: String,
+    folder: String,
+    /// Whether the state is released, if it is a stop that asks for the savepoint.
+    stop: Option<bool>,
+}
 
 /// What became of it.
 pub(super) struct Published {
@@ -45,6 +54,7 @@ impl Leader<'_> {
         collecting: Collecting,
         of: &Lineage,
         saving: Option<&SavepointRequest>,
+        ending: Option<&Ending>,
     ) -> AbortOnDropHandle<Published> {
         let (checkpoint, kind) = (collecting.checkpoint, collecting.kind);
         let (manifest, written_bytes) = collecting.complete(of, clock::now_ms());
@@ -53,7 +63,15 @@ impl Leader<'_> {
         let keeper = self.keeper.clone();
         let pin = saving.and_then(|request| {
             let folder = self.folder(&request.key, request.uri.as_deref()).ok()?;
-            Some((request.key.clone(), folder))
+            let stop = match ending {
+                Some(Ending::Stop(stop)) if stop.key == request.key => Some(stop.release),
+                _ => None,
+            };
+            Some(Pin {
+                key: request.key.clone(),
+                folder,
+                stop,
+            })
         });
         AbortOnDropHandle::new(tokio::spawn(async move {
             failpoint::pass(failpoint::SHARES_COMPLETE);
@@ -145,6 +163,9 @@ impl Leader<'_> {
         if let Some(request) = run.saving.take()
             && let Some(record) = pinned(&head, &request.key)
         {
+            if kind == CheckpointKind::Final {
+                failpoint::pass(failpoint::STOP_PINNED);
+            }
             self.copy(record);
         }
         if self.work.sweeps.is_empty() {
@@ -184,7 +205,7 @@ async fn publish_in_head(
     key: String,
     written_bytes: u64,
     retain: usize,
-    pin: Option<(String, String)>,
+    pin: Option<Pin>,
 ) -> Result<Arc<Head>, KeepError> {
     let manifest = manifest.clone();
     keeper
@@ -203,17 +224,16 @@ async fn publish_in_head(
             )?;
             match &pin {
                 None => Ok(change),
-                Some((key, folder)) => {
+                Some(Pin { key, folder, stop }) => {
                     let change = change.add_savepoint(key, key, folder)?;
-                    if manifest.kind == CheckpointKind::Savepoint {
-                        with_result(
+                    match stop {
+                        Some(release) => change.begin_stop(key, *release),
+                        None => with_result(
                             change,
                             key,
                             OperationKind::Savepoint,
                             &OperationResult::Running,
-                        )
-                    } else {
-                        Ok(change)
+                        ),
                     }
                 }
             }

@@ -220,6 +220,12 @@ pub(super) fn a_savepoint_pins_its_checkpoint_until_it_is_complete() {
         .unwrap();
     let again = head.change().add_savepoint("s", "k", "elsewhere").unwrap();
     assert_eq!(again.head().savepoints, head.savepoints);
+    let (moved, _) = head.change().publish(checkpoint(2, false), "p", 1).unwrap();
+    assert_eq!(
+        moved.add_savepoint("s", "k", "f").unwrap_err().code(),
+        "KeyReused",
+        "it holds an older checkpoint"
+    );
     assert_eq!(
         head.change()
             .add_savepoint("s", "other", "f")

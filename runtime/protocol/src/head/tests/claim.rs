@@ -3,8 +3,8 @@
 use super::records::{checkpoint, claimant, first, ids, with_checkpoint};
 use streamkeeper_protocol::{
     head::{
-        ClaimDecision, Claimant, Head, Import, OperationKind, OperationResult, Order, RunState,
-        claim,
+        ClaimDecision, Claimant, DISPLACED_KEPT, Head, Import, OperationKind, OperationResult,
+        Order, RunState, claim,
     },
     job_api::{PromoteFrom, PromoteRequest},
 };
@@ -449,4 +449,75 @@ pub(super) fn what_a_dead_coordinator_was_doing_has_failed_but_a_named_savepoint
     );
     assert!(matches!(result("start"), OperationResult::Done { .. }));
     assert!(!next.savepoints[0].complete);
+}
+
+#[test]
+pub(super) fn a_stop_with_its_savepoint_goes_on_after_a_restart_and_fails_for_another_revision() {
+    let head = with_checkpoint()
+        .change()
+        .add_savepoint("stop", "stop", "root/savepoints/stop")
+        .and_then(|change| change.begin_stop("stop", true))
+        .unwrap()
+        .seal("n")
+        .unwrap();
+    let claimed = |revision, from: Option<&PromoteFrom>| match ask(
+        Some(&head),
+        &claimant("a", revision),
+        from,
+    ) {
+        ClaimDecision::Replace(next) => next,
+        decision => panic!("{decision:?}"),
+    };
+    let restarted = claimed(1, None);
+    let open = restarted.open_stop().unwrap();
+    assert_eq!((open.key.as_str(), open.release), ("stop", true));
+    let replaced = claimed(2, Some(&PromoteFrom::Head));
+    assert_eq!(replaced.open_stop(), None);
+    assert!(matches!(
+        replaced.operation("stop").unwrap().result,
+        OperationResult::Failed { .. }
+    ));
+}
+
+#[test]
+pub(super) fn a_displaced_pod_never_claims_again_and_a_restarted_container_does() {
+    let of_pod = |pod| Claimant {
+        pod,
+        ..claimant("a", 1)
+    };
+    let take = |head: &Head, pod: &str| match claim(Some(head), &of_pod(pod), Order::None, ids()) {
+        ClaimDecision::Replace(next) => next,
+        decision => panic!("{decision:?}"),
+    };
+    let cut_off = take(&with_checkpoint(), "cut-off");
+    let restarted = take(&cut_off, "cut-off");
+    assert!(restarted.displaced.is_empty(), "the same pod again");
+    let replaced = take(&restarted, "replacement");
+    assert_eq!(
+        (replaced.pod.as_str(), replaced.displaced.as_slice()),
+        ("replacement", &["cut-off".to_owned()][..])
+    );
+    match claim(Some(&replaced), &of_pod("cut-off"), Order::None, ids()) {
+        ClaimDecision::StandBy { why } => assert!(why.contains("displaced"), "{why}"),
+        decision => panic!("{decision:?}"),
+    }
+    let from = PromoteFrom::Head;
+    let order = Order::Promoted {
+        key: "order",
+        from: &from,
+        running_owner: None,
+    };
+    assert_eq!(
+        word(&claim(Some(&replaced), &of_pod("cut-off"), order, ids())),
+        "WrongRevision"
+    );
+    let mut head = replaced;
+    for number in 0..100 {
+        head = take(&head, &format!("{number:0>36}"));
+    }
+    assert_eq!(head.displaced.len(), DISPLACED_KEPT);
+    assert!(take(&head, &"x".repeat(65)).pod.is_empty(), "no uid");
+    // Outside of Kubernetes pods have no uid, and nothing is displaced.
+    let bare = take(&take(&with_checkpoint(), ""), "");
+    assert!(bare.pod.is_empty() && bare.displaced.is_empty());
 }

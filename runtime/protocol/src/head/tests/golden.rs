@@ -6,6 +6,7 @@ use streamkeeper_protocol::{
 };
 
 const HEAD: &str = include_str!("../../../tests/golden/head-v1.json");
+const OPEN_STOP: &str = include_str!("../../../tests/golden/head-v1-open-stop.json");
 const MANIFEST: &str = include_str!("../../../tests/golden/manifest-v1.json");
 
 #[test]
@@ -21,6 +22,18 @@ pub(super) fn head_of_format_1_is_read_and_written_as_it_was() {
         (RunState::HandingOver { to: 4 }, 43, 2)
     );
     assert_eq!(head.operations.len(), 4);
+}
+
+#[test]
+pub(super) fn a_stop_that_is_open_is_read_and_written_as_it_was() {
+    let head = Head::parse(OPEN_STOP.as_bytes()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::from_str::<serde_json::Value>(OPEN_STOP).unwrap()
+    );
+    let open = head.open_stop().unwrap();
+    assert_eq!((open.key.as_str(), open.release), ("u-r3-stop-1", true));
 }
 
 #[test]

@@ -21,6 +21,8 @@ claims![
     claim::other_key_groups_are_refused_once_there_is_state,
     claim::a_restart_keeps_the_workers_of_a_rescale_and_a_new_revision_brings_its_own,
     claim::what_a_dead_coordinator_was_doing_has_failed_but_a_named_savepoint_goes_on,
+    claim::a_stop_with_its_savepoint_goes_on_after_a_restart_and_fails_for_another_revision,
+    claim::a_displaced_pod_never_claims_again_and_a_restarted_container_does,
     change::a_checkpoint_replaces_the_restore_point_and_the_oldest_is_dropped,
     change::nothing_goes_on_before_the_sinks_have_committed,
     change::a_hand_over_needs_a_restore_point_and_a_greater_revision,

@@ -12,6 +12,7 @@ pub(crate) fn claimant(job_uid: &str, revision: u64) -> Claimant<'_> {
         plan_hash: "plan-1",
         max_parallelism: 128,
         workers: 2,
+        pod: "",
     }
 }
 
