@@ -53,6 +53,17 @@ pub enum ToCoordinator {
     },
     /// Every subtask of this worker froze its state, and all of it is stored.
     CheckpointAck(CheckpointAck),
+    /// This worker's share of a checkpoint could not be stored; it is being sent again until it is.
+    CheckpointDelayed {
+        /// Attempt it is about.
+        attempt: u64,
+        /// The checkpoint.
+        checkpoint: u64,
+        /// Pod ordinal.
+        worker: u32,
+        /// Why, for people.
+        why: String,
+    },
     /// This worker cannot take part in a checkpoint; its tasks go on, and its next checkpoint will hold everything again.
     CheckpointDeclined {
         /// Attempt it is about.
@@ -117,6 +128,7 @@ impl ToCoordinator {
             Self::CheckpointAck(share) => Some(share.attempt),
             Self::Deployed { attempt, .. }
             | Self::FirstRecord { attempt, .. }
+            | Self::CheckpointDelayed { attempt, .. }
             | Self::CheckpointDeclined { attempt, .. }
             | Self::Committed { attempt, .. }
             | Self::CommitFailed { attempt, .. }

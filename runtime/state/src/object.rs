@@ -71,13 +71,17 @@ impl ObjectWriter {
     /// Writes the object, unless it is empty, and answers its size. Nothing names it before the
     /// checkpoint's manifest does.
     pub async fn upload(self, store: &dyn ObjectStore) -> Result<u64, StateError> {
-        let size = self.bytes.len() as u64;
+        let (key, bytes) = self.into_parts();
+        let size = bytes.len() as u64;
         if size > 0 {
-            store
-                .put(&self.key, Bytes::from(self.bytes), Condition::Always)
-                .await?;
+            store.put(&key, bytes, Condition::Always).await?;
         }
         Ok(size)
+    }
+
+    /// Key and content, for a caller that may have to write the object more than once.
+    pub fn into_parts(self) -> (String, Bytes) {
+        (self.key, Bytes::from(self.bytes))
     }
 }
 

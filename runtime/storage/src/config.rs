@@ -77,8 +77,19 @@ pub fn open_within(
     if let Some(rest) = uri.strip_prefix("s3://") {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        if bucket.is_empty() || !bucket.chars().all(named) {
-            return Err(invalid("not the name of a bucket"));
+        if bucket.is_empty() {
+            return Err(invalid("the name of the bucket is missing"));
+        }
+        if let Some(wrong) = bucket.chars().find(|c| !named(*c)) {
+            let detail = format!(
+                "'{}' is not the name of a bucket: it has the character '{}'",
+                bucket.escape_debug(),
+                wrong.escape_debug()
+            );
+            return Err(invalid(&detail));
+        }
+        if let Some(endpoint) = &config.endpoint {
+            check_endpoint(endpoint, bucket)?;
         }
         let store = S3Store::new(bucket, config.clone());
         return Ok((Arc::new(store), prefix.trim_matches('/').to_owned()));
@@ -120,6 +131,51 @@ pub fn open_within(
     Err(invalid("not a storage URI"))
 }
 
+/// An endpoint is a server: scheme, host and port. The bucket stands in the URI.
+fn check_endpoint(endpoint: &str, bucket: &str) -> Result<(), StorageError> {
+    let wrong = |shown: &str, detail: String| StorageError::Invalid {
+        action: "open",
+        at: format!("endpoint {shown}"),
+        detail,
+    };
+    let split = ["http://", "https://"].into_iter().find_map(|scheme| {
+        let rest = endpoint.strip_prefix(scheme)?;
+        Some((scheme, rest))
+    });
+    let Some((scheme, rest)) = split else {
+        let detail = "no http:// or https:// at its beginning; write http://host:port".to_owned();
+        return Err(wrong(endpoint, detail));
+    };
+    let (host, path) = match rest.find(['/', '?', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    if let Some((_, host)) = host.rsplit_once('@') {
+        let detail = format!(
+            "it has credentials, which do not belong there; write {scheme}{host} and set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        );
+        return Err(wrong(&format!("{scheme}{host}"), detail));
+    }
+    if !matches!(path, "" | "/") {
+        let detail = format!(
+            "it has the path '{path}'; write {scheme}{host}, and the bucket and prefix in the URI \
+             s3://bucket/prefix"
+        );
+        return Err(wrong(endpoint, detail));
+    }
+    match host.strip_prefix(bucket) {
+        Some(server) if server.starts_with(".s3.") || server.starts_with(".s3-") => {
+            let detail = format!(
+                "it has the bucket '{bucket}' in it; write {scheme}{}, the bucket stands in the URI",
+                server.trim_start_matches('.')
+            );
+            Err(wrong(endpoint, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +200,58 @@ mod tests {
         std::fs::write(dir.path().join("one.json"), "{}").unwrap();
         let (store, prefix) = open(&format!("{uri}/one.json"), &config).unwrap();
         assert_eq!((store.describe(), prefix.as_str()), (uri, "one.json"));
+    }
+
+    fn opened_at(endpoint: &str, bucket: &str) -> Result<(), String> {
+        let config = StorageConfig {
+            endpoint: Some(endpoint.to_owned()),
+            region: None,
+        };
+        let uri = format!("s3://{bucket}/prefix");
+        open(&uri, &config)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_endpoint_with_more_than_a_server_is_refused_with_what_to_write() {
+        for endpoint in [
+            "http://minio:9000",
+            "https://s3.example.org/",
+            "http://[::1]:9000",
+        ] {
+            assert_eq!(opened_at(endpoint, "bucket"), Ok(()), "{endpoint}");
+        }
+        for (endpoint, said) in [
+            (
+                "http://minio:9000/bucket",
+                "the path '/bucket'; write http://minio:9000,",
+            ),
+            (
+                "http://minio:9000?x",
+                "the path '?x'; write http://minio:9000,",
+            ),
+            (
+                "https://bucket.s3.example.org",
+                "the bucket 'bucket' in it; write https://s3.example.org,",
+            ),
+            ("minio:9000", "write http://host:port"),
+            ("http://me:secret@minio", "write http://minio and set"),
+        ] {
+            let error = opened_at(endpoint, "bucket").unwrap_err();
+            assert!(error.contains(said), "{endpoint}: {error}");
+            assert!(!error.contains("secret@"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_may_have_capitals_and_underscores_and_a_wrong_character_is_named() {
+        assert_eq!(opened_at("http://minio:9000", "My_Bucket"), Ok(()));
+        let error = opened_at("http://minio:9000", "a b").unwrap_err();
+        assert!(
+            error.contains("'a b' is not the name of a bucket: it has the character ' '"),
+            "{error}"
+        );
     }
 
     #[test]

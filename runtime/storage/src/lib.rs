@@ -48,7 +48,7 @@ pub use probe::probe;
 pub use records::{
     MANIFEST_LIMIT, RECORD_LIMIT, read_manifest, read_plan, write_manifest, write_plan,
 };
-pub use s3::S3Store;
+pub use s3::{Pace, S3Store};
 pub use savepoint::{
     Removal, SavepointMetadata, copy_savepoint, delete_savepoint, read_savepoint,
     read_savepoint_metadata,

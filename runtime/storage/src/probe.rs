@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::{Condition, ObjectStore, StorageError};
 
-/// Creates an object below `prefix` twice and replaces a version it never had: a store that lets
-/// either happen would let two processes own one job, and is refused. Leaves nothing behind.
+/// Creates an object below `prefix` from several sides at once and once more, and replaces a version it
+/// never had: a store that lets two of them succeed would let two processes own one job, and is refused.
+/// Leaves nothing behind.
 pub async fn probe(store: &dyn ObjectStore, prefix: &str) -> Result<(), StorageError> {
     let prefix = prefix.trim_matches('/');
     let name = format!("probe-{}", ulid::Ulid::generate());
@@ -21,12 +22,7 @@ pub async fn probe(store: &dyn ObjectStore, prefix: &str) -> Result<(), StorageE
 
 async fn check(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
     let probe = || Bytes::from_static(b"probe");
-    let first = store.put(key, probe(), Condition::Absent).await;
-    if let Err(StorageError::Unsupported { detail, .. }) = first {
-        let did = format!("answered '{detail}' to");
-        return Err(unfit(store, key, "a creation with If-None-Match", &did));
-    }
-    first?;
+    race(store, key).await?;
     let again = store.put(key, probe(), Condition::Absent).await;
     must_be_refused(
         store,
@@ -42,6 +38,48 @@ async fn check(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
         "a replacement of a version that never was with If-Match",
         replaced,
     )
+}
+
+/// Several creations at once: one must win. A store that looks first and writes then lets more than one.
+async fn race(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
+    let create = |side: &'static str| store.put(key, Bytes::from(side), Condition::Absent);
+    let (one, two, three, four, five, six) = tokio::join!(
+        create("probe 1"),
+        create("probe 2"),
+        create("probe 3"),
+        create("probe 4"),
+        create("probe 5"),
+        create("probe 6"),
+    );
+    let (mut won, mut failed) = (0, None);
+    for answer in [one, two, three, four, five, six] {
+        match answer {
+            Ok(_) => won += 1,
+            Err(StorageError::Precondition { .. }) => {}
+            Err(StorageError::Unsupported { detail, .. }) => {
+                let did = format!("answered '{detail}' to");
+                return Err(unfit(store, key, "a creation with If-None-Match", &did));
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match (won, failed) {
+        (2.., _) => Err(unfit(
+            store,
+            key,
+            "more than one of several creations of the same object with If-None-Match",
+            "accepted",
+        )),
+        (_, Some(error @ StorageError::Conflict { .. })) if won == 0 => Err(error),
+        (_, Some(StorageError::Conflict { .. })) | (1, None) => Ok(()),
+        (_, Some(error)) => Err(error),
+        (_, None) => Err(unfit(
+            store,
+            key,
+            "every one of several creations of a new object with If-None-Match",
+            "refused",
+        )),
+    }
 }
 
 fn must_be_refused(

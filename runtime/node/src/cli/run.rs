@@ -248,11 +248,42 @@ fn misfits(values: u64) -> String {
     }
 }
 
+/// Characters of a line that is written over.
+const LIVE_WIDTH: usize = 79;
+
 /// One line that is written over and over, or one line every ten seconds where nobody watches.
 struct Progress {
     live: bool,
     next: tokio::time::Instant,
     shown: bool,
+    /// The failure that was said last.
+    said: Option<String>,
+}
+
+/// What keeps the job from going on, or kept a checkpoint from being complete: the newest of it.
+fn last_failure(report: &Report) -> Option<&str> {
+    let error = report.error.as_ref().map(|error| error.message.as_str());
+    let checkpoint = report.checkpoint_failures.last.as_deref();
+    let restart = report
+        .last_failure
+        .as_ref()
+        .map(|failure| failure.message.as_str());
+    error.or(checkpoint).or(restart)
+}
+
+/// Where the job stands, with its last failure.
+fn line(report: &Report) -> String {
+    let checkpoint = match &report.last_checkpoint {
+        Some(last) => format!("checkpoint {}", last.id),
+        None => "no checkpoint yet".to_owned(),
+    };
+    let failure = last_failure(report)
+        .map_or_else(String::new, |failure| format!("; last failure: {failure}"));
+    format!(
+        "{:?}: {}, {checkpoint}{failure}",
+        report.phase,
+        rows(report)
+    )
 }
 
 impl Progress {
@@ -263,6 +294,7 @@ impl Progress {
             live,
             next: clock::now() + Duration::from_millis(pause),
             shown: false,
+            said: None,
         }
     }
 
@@ -270,11 +302,19 @@ impl Progress {
         if clock::now() < self.next {
             return;
         }
-        let checkpoint = match &report.last_checkpoint {
-            Some(last) => format!("checkpoint {}", last.id),
-            None => "no checkpoint yet".to_owned(),
-        };
-        let line = format!("{:?}: {}, {checkpoint}", report.phase, rows(report));
+        let mut line = line(report);
+        if self.live {
+            // A line that is written over must fit; the whole failure gets lines of its own.
+            let failure = last_failure(report).map(str::to_owned);
+            if failure.is_some() && failure != self.said {
+                self.say(&format!(
+                    "last failure: {}",
+                    failure.as_deref().unwrap_or_default()
+                ));
+                self.said = failure;
+            }
+            line = line.chars().take(LIVE_WIDTH).collect();
+        }
         let mut out = std::io::stderr().lock();
         if self.live {
             let _ = write!(out, "\r\x1b[2K{line}");
@@ -302,6 +342,31 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn report() -> Report {
+        let job = crate::coordinator::JobIdentity {
+            namespace: "here".to_owned(),
+            name: "job".to_owned(),
+            uid: "uid".to_owned(),
+            revision: 1,
+        };
+        crate::coordinator::Board::new(&job, 1, 1).report()
+    }
+
+    #[test]
+    fn the_last_failure_stands_on_the_progress_line() {
+        let mut report = report();
+        assert!(!line(&report).contains("failure"));
+        report.checkpoint_failures.last = Some("checkpoint 2: timed out".to_owned());
+        assert!(line(&report).ends_with("; last failure: checkpoint 2: timed out"));
+        let message = "reading HEAD: invalid peer certificate: UnknownIssuer".to_owned();
+        report.error = Some(streamkeeper_protocol::job_api::JobError {
+            reason: "StorageUnreachable".to_owned(),
+            message: message.clone(),
+        });
+        assert!(line(&report).ends_with(&message));
+        assert_eq!(hopeless(&report), None);
+    }
 
     #[test]
     fn the_last_line_counts_values_that_did_not_fit() {

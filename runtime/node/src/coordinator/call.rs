@@ -63,6 +63,8 @@ pub struct Call {
 pub struct Refusal {
     code: &'static str,
     message: String,
+    /// Reason as in conditions, where it says more than the code.
+    reason: Option<&'static str>,
 }
 
 impl Refusal {
@@ -71,7 +73,21 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            reason: None,
         }
+    }
+
+    /// The same with its reason as in conditions.
+    pub(super) fn because(self, reason: &'static str) -> Self {
+        Self {
+            reason: Some(reason),
+            ..self
+        }
+    }
+
+    /// Its reason as in conditions.
+    pub(super) fn reason(&self) -> &'static str {
+        self.reason.unwrap_or(self.code)
     }
 
     /// The body or path is wrong.

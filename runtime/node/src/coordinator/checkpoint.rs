@@ -34,6 +34,8 @@ pub(super) struct Collecting {
     pub(super) kind: CheckpointKind,
     pub(super) started_ms: i64,
     pub(super) deadline: Instant,
+    /// Why a share was not stored at once.
+    pub(super) trouble: Option<String>,
     workers: u32,
     shares: BTreeMap<u32, CheckpointAck>,
 }
@@ -51,6 +53,7 @@ impl Collecting {
             kind,
             started_ms,
             deadline,
+            trouble: None,
             workers,
             shares: BTreeMap::new(),
         }

@@ -57,6 +57,12 @@ impl BackOff {
                 .min(self.max),
         }
     }
+
+    /// Whether failures before a checkpoint are over: it holds records that were read since the one before, or its attempt `ran`
+    /// for longer than any wait.
+    pub fn settled(&self, read_on: bool, ran: Duration) -> bool {
+        read_on || ran > self.max
+    }
 }
 
 /// What brings a job to life.
@@ -158,5 +164,16 @@ mod tests {
             .collect();
         assert_eq!(waits, [0, 0, 1, 2, 4, 5, 5]);
         assert_eq!(back_off.after(u32::MAX), back_off.max);
+    }
+
+    #[test]
+    fn an_empty_checkpoint_ends_no_series_of_failures_before_the_attempt_ran_for_long() {
+        let back_off = BackOff {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(5),
+        };
+        let settled = |read_on, seconds| back_off.settled(read_on, Duration::from_secs(seconds));
+        assert!(settled(true, 0) && settled(false, 6));
+        assert!(!settled(false, 0) && !settled(false, 5));
     }
 }

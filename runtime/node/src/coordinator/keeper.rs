@@ -78,6 +78,13 @@ impl HeadKeeper {
         self.current.borrow().clone()
     }
 
+    /// Waits until HEAD says that all sink output of a checkpoint is committed; whether it does within this time.
+    pub(super) async fn committed(&self, checkpoint: u64, within: Duration) -> bool {
+        let mut current = self.current.clone();
+        let committed = current.wait_for(|head| head.is_committed(checkpoint));
+        matches!(tokio::time::timeout(within, committed).await, Ok(Ok(_)))
+    }
+
     /// Why the write in progress is not settled yet, if the store is to blame.
     pub(super) fn trouble(&self) -> Option<StorageError> {
         self.trouble.borrow().clone()

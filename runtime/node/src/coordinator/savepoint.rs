@@ -33,6 +33,11 @@ pub(super) enum CopyError {
     Storage(#[from] StorageError),
     #[error("copying the savepoint: {0}")]
     Savepoint(#[from] SavepointError),
+    #[error(
+        "sink output of checkpoint {checkpoint} is not committed within {seconds} s; a start from its \
+         savepoint elsewhere would lose it"
+    )]
+    NotCommitted { checkpoint: u64, seconds: u64 },
     #[error(transparent)]
     Keep(#[from] KeepError),
 }
@@ -191,6 +196,13 @@ async fn copy_and_tell(
     uri: String,
 ) -> Result<(), CopyError> {
     let copy = async {
+        let within = config.commit_timeout;
+        if !keeper.committed(record.checkpoint, within).await {
+            return Err(CopyError::NotCommitted {
+                checkpoint: record.checkpoint,
+                seconds: within.as_secs(),
+            });
+        }
         let manifest = read_manifest(&*config.store, &record.manifest).await?;
         let copied = copy_savepoint(&*config.store, &config.paths, &manifest, &record.uri).await?;
         Ok::<_, CopyError>(copied)

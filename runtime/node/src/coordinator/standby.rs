@@ -144,7 +144,7 @@ async fn look(
             Err(refusal) => {
                 tracing::warn!(?refusal, "cannot start by itself");
                 desk.show_error(Some(JobError {
-                    reason: refusal.code().to_owned(),
+                    reason: refusal.reason().to_owned(),
                     message: refusal.message().to_owned(),
                 }));
                 (WATCH, None)
@@ -316,7 +316,8 @@ async fn promote(
                 } else {
                     code
                 };
-                return Err(Refusal::new(code, failure.message));
+                let reason = failure.reason.unwrap_or(code);
+                return Err(Refusal::new(code, failure.message).because(reason));
             }
             Err(NoClaim::Store(error)) => return Err(unavailable("claiming HEAD", &error)),
         }
@@ -511,7 +512,7 @@ fn storage_error(what: &str, error: &StorageError) -> JobError {
 }
 
 fn unavailable(what: &str, error: &StorageError) -> Refusal {
-    Refusal::new(storage_code(error), format!("{what}: {error}"))
+    Refusal::new(storage_code(error), format!("{what}: {error}")).because(storage_reason(error))
 }
 
 /// A store that answers again is no error any more.

@@ -473,10 +473,25 @@ impl Desk {
         let Some(what) = graph.checkpoints.next(&mut graph.commits) else {
             return;
         };
+        let (gone, checkpoint, worker) = (graph.gone.clone(), what.checkpoint, what.worker);
         failpoint::pass(failpoint::CHECKPOINT_FROZEN);
         let (store, news) = (self.workshop.config.store.clone(), self.news.clone());
+        let outbox = self.outbox.clone();
+        let delayed = move |why: String| {
+            tracing::warn!(
+                checkpoint,
+                why,
+                "a share is not stored yet; sending it again"
+            );
+            let _ = outbox.send(ToCoordinator::CheckpointDelayed {
+                attempt,
+                checkpoint,
+                worker,
+                why,
+            });
+        };
         tokio::spawn(async move {
-            let outcome = store::store(store, what).await;
+            let outcome = store::store(store, what, gone, delayed).await;
             let _ = news.send(News::Stored { attempt, outcome });
         });
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, io, sync::Arc};
 
 use streamkeeper_engine::task::{Command, Counters, Subtask, SubtaskThread};
 use streamkeeper_protocol::plan::StreamPlan;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{checkpoint::Checkpoints, commit::Commits};
 use crate::data_plane::Mesh;
@@ -39,6 +40,9 @@ pub(super) struct Graph {
     pub(super) ended: BTreeSet<u32>,
     /// Whether the coordinator heard of a failure.
     pub(super) failed: bool,
+    /// Ends what is sent again and again for this graph.
+    pub(super) gone: CancellationToken,
+    _gone: DropGuard,
 }
 
 impl Graph {
@@ -61,6 +65,7 @@ impl Graph {
                     .map(|thread| (number, thread))
             })
             .collect::<io::Result<_>>()?;
+        let gone = CancellationToken::new();
         Ok(Self {
             attempt,
             plan,
@@ -72,6 +77,8 @@ impl Graph {
             flowed: false,
             ended: BTreeSet::new(),
             failed: false,
+            _gone: gone.clone().drop_guard(),
+            gone,
         })
     }
 

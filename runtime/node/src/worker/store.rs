@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use streamkeeper_protocol::{manifest::ObjectRange, paths::StatePaths};
 use streamkeeper_state::{FrozenState, ObjectWriter, StateReport, encode_run};
-use streamkeeper_storage::ObjectStore;
+use streamkeeper_storage::{Condition, ObjectStore, StorageError};
+use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use super::commit::PendingId;
@@ -40,25 +41,76 @@ pub(super) struct Stored {
     pub(super) took: Duration,
 }
 
-/// Encodes on a thread for blocking work, then uploads.
-pub(super) async fn store(store: Arc<dyn ObjectStore>, what: ToStore) -> Result<Stored, String> {
+/// Before an object that could not be written is sent again; doubled up to [`LONGEST`].
+const FIRST: Duration = Duration::from_millis(500);
+/// Longest wait before an object is sent again.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Encodes on a thread for blocking work, then uploads. What a store does not take now is sent again, as it is: encoding it
+/// anew, with what came since, would make it larger each time. `delayed` hears why, each time; `gone` ends it.
+pub(super) async fn store(
+    store: Arc<dyn ObjectStore>,
+    what: ToStore,
+    gone: CancellationToken,
+    delayed: impl Fn(String) + Send,
+) -> Result<Stored, String> {
     let began = clock::now();
     let encoded = tokio::task::spawn_blocking(move || encode(what))
         .await
         .map_err(|error| format!("encoding state: {error}"))?;
     let (writer, reports, staged) = encoded?;
-    let key = writer.key().to_owned();
-    let bytes = writer
-        .upload(&*store)
-        .await
-        .map_err(|error| format!("writing {key}: {error}"))?;
+    let (key, bytes) = writer.into_parts();
+    let size = bytes.len() as u64;
+    if size > 0 {
+        send(&*store, &key, bytes, &gone, delayed).await?;
+    }
     failpoint::pass(failpoint::CHECKPOINT_STORED);
     Ok(Stored {
         reports,
         staged,
-        bytes,
+        bytes: size,
         took: began.elapsed(),
     })
+}
+
+/// Writes an object, as often as it takes.
+async fn send(
+    store: &dyn ObjectStore,
+    key: &str,
+    bytes: Bytes,
+    gone: &CancellationToken,
+    delayed: impl Fn(String) + Send,
+) -> Result<(), String> {
+    let mut wait = FIRST;
+    loop {
+        let Err(error) = store.put(key, bytes.clone(), Condition::Always).await else {
+            return Ok(());
+        };
+        let why = format!("writing {key}: {error}");
+        if !may_pass(&error) {
+            return Err(why);
+        }
+        delayed(why.clone());
+        tokio::select! {
+            () = gone.cancelled() => return Err(why),
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST),
+        }
+    }
+}
+
+/// Whether the same write may succeed later: credentials are renewed, and buckets made.
+fn may_pass(error: &StorageError) -> bool {
+    match error {
+        StorageError::Unavailable { .. }
+        | StorageError::Unknown { .. }
+        | StorageError::Conflict { .. }
+        | StorageError::AccessDenied { .. }
+        | StorageError::NoSuchBucket { .. } => true,
+        StorageError::NotFound { .. }
+        | StorageError::Precondition { .. }
+        | StorageError::Unsupported { .. }
+        | StorageError::Invalid { .. } => false,
+    }
 }
 
 type Encoded = (
@@ -102,4 +154,71 @@ fn encode(what: ToStore) -> Result<Encoded, String> {
         .map(|(id, rows)| (id, writer.push_bytes(&rows)))
         .collect();
     Ok((writer, reports, staged))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use streamkeeper_storage::{Action, Fault, FaultStore, MemoryStore, Rule};
+
+    use super::*;
+
+    fn share() -> ToStore {
+        ToStore {
+            attempt: 1,
+            checkpoint: 7,
+            worker: 0,
+            root: "root".to_owned(),
+            parts: Vec::new(),
+            staged: vec![(1, Bytes::from_static(b"rows"))],
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_could_not_be_written_is_sent_again_under_the_same_name() {
+        let faults = FaultStore::new(MemoryStore::new());
+        faults.fail(Rule {
+            times: 3,
+            ..Rule::once(Action::Put, "data/", Fault::Unavailable)
+        });
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let delayed = {
+            let heard = heard.clone();
+            move |why| heard.lock().unwrap().push(why)
+        };
+        let shared: Arc<dyn ObjectStore> = Arc::new(faults.clone());
+        let stored = store(shared, share(), CancellationToken::new(), delayed)
+            .await
+            .unwrap();
+        assert_eq!(stored.bytes, 4);
+        assert_eq!(heard.lock().unwrap().len(), 3);
+        let keys: Vec<_> = faults.calls().into_iter().map(|call| call.key).collect();
+        assert_eq!(keys.len(), 4);
+        assert!(
+            keys.iter().all(|key| *key == stored.staged[0].1.object),
+            "{keys:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_sent_until_its_graph_is_gone() {
+        let faults = FaultStore::new(MemoryStore::new());
+        faults.fail(Rule {
+            times: usize::MAX,
+            ..Rule::once(Action::Put, "data/", Fault::Unavailable)
+        });
+        let gone = CancellationToken::new();
+        let (tries, end) = (Mutex::new(0), gone.clone());
+        let delayed = move |_| {
+            let mut tries = tries.lock().unwrap();
+            *tries += 1;
+            if *tries == 20 {
+                end.cancel();
+            }
+        };
+        let shared: Arc<dyn ObjectStore> = Arc::new(faults);
+        let error = store(shared, share(), gone, delayed).await.unwrap_err();
+        assert!(error.contains("the store does not answer"), "{error}");
+    }
 }

@@ -1,8 +1,18 @@
 //! S3 does not answer, answers late, or did what it says it did not.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use streamkeeper_protocol::job_api::{JobPhase, PromoteFrom, Report};
+use streamkeeper_protocol::{
+    head::OperationResult,
+    job_api::{
+        HandOverRequest, JobPhase, PromoteFrom, Report, RescaleRequest, SavepointRequest, StopMode,
+        StopRequest,
+    },
+};
 
 use crate::harness::{
     job::{Job, Settings},
@@ -15,6 +25,11 @@ use crate::harness::{
 
 /// A job whose pods reach S3 through a proxy; nothing runs yet.
 async fn behind_a_proxy(test: &str) -> (Proxy, Job) {
+    behind_a_proxy_with(test, &[]).await
+}
+
+/// The same with these variables in its pods.
+async fn behind_a_proxy_with(test: &str, environment: &[(&str, &str)]) -> (Proxy, Job) {
     let bucket = Bucket::new(test);
     let proxy = Proxy::to(&bucket.endpoint).await;
     let settings = Settings {
@@ -23,7 +38,9 @@ async fn behind_a_proxy(test: &str) -> (Proxy, Job) {
     };
     let mut job = Job::new(bucket, settings).await;
     job.revise(1, 2, sql::job);
-    job.start_all(1);
+    for ordinal in 0..2 {
+        job.start(pod(1, ordinal), environment);
+    }
     (proxy, job)
 }
 
@@ -62,6 +79,98 @@ async fn while_s3_is_away_the_job_runs_on_and_its_checkpoints_fail_and_recover()
     })
     .await;
     assert!(last >= before.last_checkpoint.unwrap().id);
+    job.ends_exactly().await;
+    nothing_restarted(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_the_store_does_not_take_is_sent_again_and_nothing_is_added_to_it() {
+    let timeout = [("STREAMKEEPER_CHECKPOINT_TIMEOUT", "1s")];
+    let (proxy, job) = behind_a_proxy_with("again", &timeout).await;
+    job.promote(1, PromoteFrom::Empty).await;
+    job.flows(pod(1, 0), 1).await;
+    let keys = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen_keys = keys.clone();
+    let outage = proxy.trouble(Fault::Unavailable, move |seen| {
+        let share = seen.puts("/state/test/job/data/");
+        if share {
+            seen_keys.lock().unwrap().insert(seen.path.clone());
+        }
+        share
+    });
+    let timed_out = job
+        .reported(
+            pod(1, 0),
+            "a checkpoint that timed out, and why",
+            |report| {
+                let why = report.checkpoint_failures.last.clone()?;
+                (why.contains("timed out") && why.contains("does not answer")).then_some(why)
+            },
+        )
+        .await;
+    until(
+        &format!("shares are sent again after: {timed_out}"),
+        async || {
+            let hits = outage.hits();
+            (hits >= 40).then_some(()).ok_or_else(|| hits.to_string())
+        },
+    )
+    .await;
+    // One of each worker, whatever the number of checkpoints that would have been due.
+    let keys = keys.lock().unwrap().clone();
+    assert!(keys.len() <= 2, "{keys:?}");
+    drop(outage);
+    job.ends_exactly().await;
+    nothing_restarted(&job).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_commit_that_is_stuck_fails_with_its_cause_and_the_job_runs_on() {
+    let timeout = [("STREAMKEEPER_COMMIT_TIMEOUT", "1s")];
+    let (proxy, job) = behind_a_proxy_with("stuck", &timeout).await;
+    job.promote(1, PromoteFrom::Empty).await;
+    job.flows(pod(1, 0), 1).await;
+    let stuck = proxy.trouble(Fault::Unavailable, |seen| seen.creates("/out/"));
+    job.reported(pod(1, 0), "that output is not committed", |report| {
+        let why = report.checkpoint_failures.last.as_ref()?;
+        why.contains("is not committed yet").then_some(())
+    })
+    .await;
+    let key = |key: &str| key.to_owned();
+    let now = StopRequest {
+        key: key("now"),
+        mode: StopMode::Now,
+        release: false,
+    };
+    let over = HandOverRequest {
+        key: key("over"),
+        to_revision: 2,
+        to_address: None,
+    };
+    let rescale = RescaleRequest {
+        key: key("rescale"),
+        workers: 1,
+    };
+    let save = SavepointRequest {
+        key: key("save"),
+        uri: None,
+    };
+    for result in [
+        job.carry_out(pod(1, 0), "stop", &now).await,
+        job.carry_out(pod(1, 0), "hand-over", &over).await,
+        job.carry_out(pod(1, 0), "rescale", &rescale).await,
+        job.carry_out(pod(1, 0), "savepoint", &save).await,
+    ] {
+        let OperationResult::Failed { why } = result else {
+            panic!("{result:?}");
+        };
+        assert!(why.contains("committing output of '"), "{why}");
+        assert!(
+            why.contains("does not answer") || why.contains("answer was lost"),
+            "{why}"
+        );
+    }
+    drop(stuck);
     job.ends_exactly().await;
     nothing_restarted(&job).await;
 }

@@ -172,6 +172,15 @@ impl Head {
             .is_some_and(|last| last.needs_commit && !last.committed)
     }
 
+    /// Whether all sink output of a complete checkpoint is known to be committed. It is of every one before the restore point: the
+    /// next is published only then.
+    pub fn is_committed(&self, checkpoint: u64) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            last.checkpoint > checkpoint
+                || (last.checkpoint == checkpoint && (last.committed || !last.needs_commit))
+        })
+    }
+
     /// The call with this idempotency key, if HEAD still knows it.
     pub fn operation(&self, key: &str) -> Option<&OperationRecord> {
         self.operations

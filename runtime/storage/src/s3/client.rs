@@ -15,6 +15,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
+use super::Pace;
 use crate::{StorageConfig, config::StaticCredentials};
 
 /// Repeats of reads and unconditional writes, the first included.
@@ -25,11 +26,12 @@ const ATTEMPTS: u32 = 4;
 pub(super) async fn connect(
     config: &StorageConfig,
     credentials: Option<&StaticCredentials>,
+    pace: &Pace,
 ) -> Client {
     let http = http_client(config);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
-        .read_timeout(Duration::from_secs(15))
+        .read_timeout(pace.base)
         .operation_attempt_timeout(Duration::from_mins(1))
         .build();
     let base = match credentials {

@@ -12,6 +12,8 @@ pub(super) struct Attempt<'a> {
     pub(super) action: &'static str,
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
+    /// Server that is asked, when it is not AWS.
+    pub(super) endpoint: Option<&'a str>,
 }
 
 /// Codes that say "your credentials are no good" under a status that does not.
@@ -27,6 +29,19 @@ impl Attempt<'_> {
     /// The object in messages.
     pub(super) fn at(&self) -> String {
         format!("s3://{}/{}", self.bucket, self.key)
+    }
+
+    /// The error of an answer that no S3 server gives.
+    pub(super) fn not_s3(&self, answer: &str) -> StorageError {
+        StorageError::Invalid {
+            action: self.action,
+            at: self.at(),
+            detail: format!(
+                "this is not S3: {} answered with {answer}; set the endpoint to the address of the S3 \
+                 API, not to that of a console or a web server",
+                self.endpoint.unwrap_or("the server")
+            ),
+        }
     }
 
     /// The error of an action that is harmless to repeat.
@@ -54,6 +69,13 @@ impl Attempt<'_> {
             (false, true) => code.clone(),
             (false, false) => format!("{code}: {message}"),
         };
+        if code.is_empty() && is_page(error) {
+            match status {
+                // What stands in front of a store answers so while the store is away.
+                401 | 403 | 408 | 429 | 500.. => {}
+                _ => return self.not_s3(&format!("an HTML page (status {status})")),
+            }
+        }
         match (status, code.as_str()) {
             (_, "NoSuchBucket") => {
                 let at = format!("s3://{}", self.bucket);
@@ -97,6 +119,14 @@ impl Attempt<'_> {
             detail,
         }
     }
+}
+
+/// Whether the answer is a page for people.
+fn is_page<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    let kind = error
+        .raw_response()
+        .and_then(|response| response.headers().get("content-type"));
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
 }
 
 /// Status, code and message, if the store answered at all.

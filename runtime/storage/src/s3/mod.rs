@@ -6,28 +6,22 @@
 
 mod client;
 mod error;
+mod pace;
+mod parts;
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
-use aws_sdk_s3::{
-    Client,
-    config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
-    primitives::ByteStream,
-};
+use aws_sdk_s3::{Client, operation::RequestId, primitives::ByteStream};
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
-use self::error::Attempt;
+pub use self::pace::Pace;
+use self::{error::Attempt, parts::Parts};
 use crate::{
     Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
     config::StaticCredentials,
 };
-
-/// A conditional write, and every read of a small record, ends within this time.
-const CONDITIONAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Slowest transfer that is not given up, bytes per second.
-const SLOWEST: u64 = 256 * 1024;
 
 /// One bucket. Nothing is read and nothing checked before the first action.
 #[derive(Debug)]
@@ -35,6 +29,7 @@ pub struct S3Store {
     bucket: String,
     config: StorageConfig,
     credentials: Option<StaticCredentials>,
+    pace: Pace,
     client: OnceCell<Client>,
 }
 
@@ -69,13 +64,20 @@ impl S3Store {
             bucket: bucket.to_owned(),
             config,
             credentials,
+            pace: Pace::default(),
             client: OnceCell::new(),
         }
     }
 
+    /// The same bucket with other limits of time and size.
+    #[must_use]
+    pub fn at_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
     async fn client(&self) -> &Client {
         self.client
-            .get_or_init(|| client::connect(&self.config, self.credentials.as_ref()))
+            .get_or_init(|| client::connect(&self.config, self.credentials.as_ref(), &self.pace))
             .await
     }
 
@@ -84,6 +86,17 @@ impl S3Store {
             action,
             bucket: &self.bucket,
             key,
+            endpoint: self.config.endpoint.as_deref(),
+        }
+    }
+
+    fn parts<'a>(&'a self, client: &'a Client, attempt: Attempt<'a>, key: &'a str) -> Parts<'a> {
+        Parts {
+            client,
+            bucket: &self.bucket,
+            key,
+            pace: &self.pace,
+            attempt,
         }
     }
 
@@ -117,6 +130,12 @@ impl S3Store {
             .send()
             .await
             .map_err(|error| attempt.failed(&error))?;
+        let page = answer
+            .content_type()
+            .is_some_and(|kind| kind.starts_with("text/html"));
+        if page && answer.request_id().is_none() {
+            return Err(attempt.not_s3("an HTML page"));
+        }
         let etag = answer.e_tag.unwrap_or_default();
         // A server that does not know the condition still says what it read.
         let bare = |etag: &str| etag.trim_matches('"').to_owned();
@@ -166,33 +185,61 @@ impl S3Store {
         condition: Condition,
     ) -> Result<String, StorageError> {
         let attempt = self.attempt("PutObject", key);
-        let time = Duration::from_secs(30 + bytes.len() as u64 / SLOWEST);
-        let request = self
-            .client()
-            .await
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key);
+        let (client, size) = (self.client().await, bytes.len() as u64);
+        // A condition on the end of an upload in parts is not known to every store, and one that is
+        // ignored loses data. So a conditional write is one request, however large.
+        if condition == Condition::Always && size > self.pace.whole {
+            return self.parts(client, attempt, key).upload(&bytes).await;
+        }
+        let request = client.put_object().bucket(&self.bucket).key(key);
         let request = request.body(ByteStream::from(bytes));
-        let sent = match condition {
-            Condition::Always => {
-                let timeouts = TimeoutConfig::builder()
-                    .operation_attempt_timeout(time)
-                    .build();
-                request
-                    .customize()
-                    .config_override(Builder::new().timeout_config(timeouts))
-                    .send()
-                    .await
-            }
-            Condition::Absent => once(request.if_none_match("*")).send().await,
-            Condition::Matches(ref etag) => once(request.if_match(etag)).send().await,
+        let (request, config) = match condition {
+            Condition::Always => (request, self.pace.of_transfer(size)),
+            Condition::Absent => (request.if_none_match("*"), self.pace.of_condition(size)),
+            Condition::Matches(ref etag) => (request.if_match(etag), self.pace.of_condition(size)),
         };
-        match sent {
+        match request.customize().config_override(config).send().await {
+            Ok(answer) if answer.e_tag().is_none() && answer.request_id().is_none() => {
+                Err(attempt.not_s3("no version of the object"))
+            }
             Ok(answer) => Ok(answer.e_tag.unwrap_or_default()),
             Err(error) if condition == Condition::Always => Err(attempt.failed(&error)),
             Err(error) => Err(attempt.failed_conditionally(&error)),
         }
+    }
+
+    /// Copies in one request, or in parts what is too large for one.
+    async fn duplicate(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let attempt = self.attempt("CopyObject", from);
+        let client = self.client().await;
+        let request = client.head_object().bucket(&self.bucket).key(from);
+        let found = request
+            .send()
+            .await
+            .map_err(|error| attempt.failed(&error))?;
+        let size = found
+            .content_length()
+            .and_then(|size| u64::try_from(size).ok());
+        let source = format!("{}/{}", self.bucket, utf8_percent_encode(from, ESCAPED));
+        let size = size.unwrap_or(0);
+        if size > self.pace.whole {
+            let etag = found.e_tag();
+            return self
+                .parts(client, attempt, to)
+                .copy(&source, etag, size)
+                .await;
+        }
+        client
+            .copy_object()
+            .bucket(&self.bucket)
+            .key(to)
+            .copy_source(source)
+            .customize()
+            .config_override(self.pace.of_transfer(size))
+            .send()
+            .await
+            .map_err(|error| attempt.failed(&error))?;
+        Ok(())
     }
 
     async fn entries(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StorageError> {
@@ -228,23 +275,6 @@ impl S3Store {
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
-}
-
-/// Sends a conditional write once, and not for long.
-fn once(
-    request: aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder,
-) -> aws_sdk_s3::client::customize::CustomizableOperation<
-    aws_sdk_s3::operation::put_object::PutObjectOutput,
-    aws_sdk_s3::operation::put_object::PutObjectError,
-    aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder,
-> {
-    let timeouts = TimeoutConfig::builder()
-        .operation_timeout(CONDITIONAL_TIMEOUT)
-        .build();
-    let config = Builder::new()
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts);
-    request.customize().config_override(config)
 }
 
 impl ObjectStore for S3Store {
@@ -309,22 +339,7 @@ impl ObjectStore for S3Store {
     }
 
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let attempt = self.attempt("CopyObject", from);
-            let source = format!("{}/{}", self.bucket, utf8_percent_encode(from, ESCAPED));
-            let request = self
-                .client()
-                .await
-                .copy_object()
-                .bucket(&self.bucket)
-                .key(to)
-                .copy_source(source);
-            request
-                .send()
-                .await
-                .map_err(|error| attempt.failed(&error))?;
-            Ok(())
-        })
+        Box::pin(self.duplicate(from, to))
     }
 
     fn describe(&self) -> String {

@@ -309,7 +309,7 @@ async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
     let ignores: [(Ignored, &str); 2] = [
         (
             |condition| *condition == Condition::Absent,
-            "a second creation",
+            "more than one of several creations",
         ),
         (
             |condition| matches!(condition, Condition::Matches(_)),
@@ -329,6 +329,74 @@ async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
         );
         assert!(store.0.keys().is_empty());
     }
+}
+
+/// A server that looks whether an object is there, and writes it then.
+#[derive(Debug)]
+struct Hasty(MemoryStore);
+
+impl ObjectStore for Hasty {
+    fn get<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> streamkeeper_storage::StoreFuture<'a, streamkeeper_storage::Object> {
+        self.0.get(key)
+    }
+
+    fn get_range<'a>(
+        &'a self,
+        key: &'a str,
+        range: std::ops::Range<u64>,
+    ) -> streamkeeper_storage::StoreFuture<'a, Bytes> {
+        self.0.get_range(key, range)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Bytes,
+        condition: Condition,
+    ) -> streamkeeper_storage::StoreFuture<'a, String> {
+        Box::pin(async move {
+            let there = self.0.get(key).await.is_ok();
+            tokio::task::yield_now().await;
+            let condition = match condition {
+                Condition::Absent if !there => Condition::Always,
+                condition => condition,
+            };
+            self.0.put(key, bytes, condition).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
+        self.0.delete(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> streamkeeper_storage::StoreFuture<'a, Vec<streamkeeper_storage::ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
+        self.0.copy(from, to)
+    }
+
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lets_two_of_several_creations_win_is_refused() {
+    let store = Hasty(MemoryStore::new());
+    let error = probe(&store, "").await.unwrap_err().to_string();
+    assert!(
+        error.contains("more than one of several creations"),
+        "{error}"
+    );
+    assert!(store.0.keys().is_empty());
 }
 
 #[tokio::test]

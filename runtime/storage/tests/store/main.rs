@@ -16,6 +16,7 @@ mod import;
 mod records;
 mod s3;
 mod savepoint;
+mod transfer;
 mod verify;
 
 use std::sync::Arc;

@@ -135,6 +135,70 @@ async fn answers_of_the_server_become_our_errors() {
     }
 }
 
+/// A web server that answers every request with this status and a page.
+async fn web_server(status: u16) -> (S3Store, String, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read_buf(&mut head).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+            let page = "<!doctype html><html><title>console</title></html>";
+            let text = format!(
+                "HTTP/1.1 {status} X\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+                page.len()
+            );
+            let _ = stream.write_all(text.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    let config = StorageConfig {
+        endpoint: Some(endpoint.clone()),
+        region: None,
+    };
+    let store = S3Store::with_credentials("bucket", config, "key", "secret");
+    (store, endpoint, task)
+}
+
+#[tokio::test]
+async fn a_web_server_is_not_taken_for_s3() {
+    for status in [200, 404, 405] {
+        let (store, endpoint, task) = web_server(status).await;
+        let errors = [
+            store.get("key").await.map(drop),
+            store
+                .put("key", Bytes::new(), Condition::Absent)
+                .await
+                .map(drop),
+            store
+                .put("key", Bytes::new(), Condition::Always)
+                .await
+                .map(drop),
+            store.list("").await.map(drop),
+        ];
+        for error in errors {
+            let error = error.unwrap_err();
+            assert_eq!(kind(&error), "Invalid", "{status}: {error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("this is not S3") && text.contains(&endpoint),
+                "{text}"
+            );
+        }
+        task.abort();
+    }
+    // What a proxy says while the store behind it is away.
+    let (store, _, task) = web_server(503).await;
+    let error = store.get("key").await.unwrap_err();
+    assert_eq!(kind(&error), "Unavailable", "{error}");
+    task.abort();
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_up_leaves_a_conditional_write_open_and_a_read_unavailable() {
     let server = Scripted::start(None).await;

@@ -4,7 +4,7 @@
 
 mod deploying;
 
-use std::{collections::VecDeque, pin::pin, sync::Arc};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     head::{Head, HeadChange, HeadError, OperationRecord, OperationResult},
@@ -289,10 +289,18 @@ impl<'a> Leader<'a> {
         self.work = Work::default();
     }
 
-    /// A restore point was reached: failures before it do not count any more.
-    pub(super) fn moved_on(&mut self) {
+    /// A restore point was reached. Failures before it do not count any more if records were read for it, or if the attempt has
+    /// run for long: one that holds nothing new is also reached on the way to the same failure again.
+    pub(super) fn moved_on(&mut self, read_on: bool) {
+        let ran_ms = clock::now_ms().saturating_sub(self.attempt.started_ms);
+        let ran = Duration::from_millis(u64::try_from(ran_ms).unwrap_or(0));
+        let count = if self.desk.config.back_off.settled(read_on, ran) {
+            0
+        } else {
+            self.failures.0
+        };
         self.failures = (
-            0,
+            count,
             self.keeper.head().last.as_ref().map(|last| last.checkpoint),
         );
         self.desk.show_error(None);

@@ -3,7 +3,10 @@
 mod ending;
 mod publishing;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use streamkeeper_protocol::{
     head::{OperationKind, OperationResult},
@@ -49,13 +52,17 @@ pub(super) struct Run {
     at_end: Option<u64>,
     input_ended: BTreeSet<u32>,
     rescale_by: Option<Instant>,
+    /// Workers that still send their share of a checkpoint that was given up, with its number. What they froze for it stays in
+    /// their memory, so they are asked for no periodic one before.
+    owing: BTreeMap<u32, u64>,
+    /// When operations that wait for a commit fail.
+    commit_by: Option<Instant>,
 }
 
 struct Committing {
     checkpoint: u64,
     waiting: BTreeSet<u32>,
     again_at: Instant,
-    deadline: Instant,
     trouble: Option<String>,
 }
 
@@ -72,11 +79,24 @@ impl Run {
             at_end: None,
             input_ended: BTreeSet::new(),
             rescale_by: None,
+            owing: BTreeMap::new(),
+            commit_by: None,
         }
     }
 
     fn is_busy(&self) -> bool {
         self.collecting.is_some() || self.publishing.is_some() || self.committing.is_some()
+    }
+
+    /// A worker's share of a checkpoint is stored, or given up.
+    fn settled(&mut self, worker: u32, checkpoint: u64) {
+        if self
+            .owing
+            .get(&worker)
+            .is_some_and(|owed| *owed <= checkpoint)
+        {
+            self.owing.remove(&worker);
+        }
     }
 
     fn phase(&self) -> JobPhase {
@@ -103,11 +123,19 @@ impl Run {
         let committing = self
             .committing
             .as_ref()
-            .map(|committing| committing.again_at.min(committing.deadline));
-        [tick, hold, collecting, committing, self.rescale_by]
-            .into_iter()
-            .flatten()
-            .min()
+            .map(|committing| committing.again_at);
+        let tick = tick.filter(|_| self.owing.is_empty());
+        [
+            tick,
+            hold,
+            collecting,
+            committing,
+            self.commit_by,
+            self.rescale_by,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
@@ -181,7 +209,9 @@ impl Leader<'_> {
                 if let Some(request) = asked {
                     run.saving = Some(request);
                     self.trigger(run, CheckpointKind::Savepoint);
-                } else if run.next_tick.is_some_and(|tick| clock::now() >= tick) {
+                } else if run.owing.is_empty()
+                    && run.next_tick.is_some_and(|tick| clock::now() >= tick)
+                {
                     self.trigger(run, CheckpointKind::Periodic);
                 }
             }
@@ -231,6 +261,7 @@ impl Leader<'_> {
     fn said(&mut self, run: &mut Run, worker: u32, message: ToCoordinator) {
         match message {
             ToCoordinator::CheckpointAck(share) => {
+                run.settled(worker, share.checkpoint);
                 let complete = run
                     .collecting
                     .as_mut()
@@ -247,14 +278,27 @@ impl Leader<'_> {
                     ));
                 }
             }
+            ToCoordinator::CheckpointDelayed {
+                checkpoint, why, ..
+            } => {
+                let why = format!("worker {worker}: {why}");
+                self.checkpoint_failures.consecutive += 1;
+                self.checkpoint_failures.last = Some(format!("checkpoint {checkpoint}: {why}"));
+                if let Some(collecting) = run.collecting.as_mut() {
+                    collecting.trouble = Some(why);
+                }
+            }
             ToCoordinator::CheckpointDeclined {
                 checkpoint, why, ..
-            } if run
-                .collecting
-                .as_ref()
-                .is_some_and(|collecting| collecting.checkpoint == checkpoint) =>
-            {
-                self.checkpoint_failed(run, &format!("worker {worker}: {why}"));
+            } => {
+                run.settled(worker, checkpoint);
+                if run
+                    .collecting
+                    .as_ref()
+                    .is_some_and(|collecting| collecting.checkpoint == checkpoint)
+                {
+                    self.checkpoint_failed(run, &format!("worker {worker}: {why}"));
+                }
             }
             ToCoordinator::Committed { checkpoint, .. } => {
                 let Some(committing) = run
@@ -268,6 +312,13 @@ impl Leader<'_> {
                 if committing.waiting.is_empty() {
                     failpoint::pass(failpoint::COMMITS_CONFIRMED);
                     self.attempt.committed = Some(checkpoint);
+                    if self.keeper.head().has_open_commits() {
+                        // Nothing waits for this write; a coordinator that starts after it commits nothing again.
+                        drop(
+                            self.keeper
+                                .change(move |head| head.change().committed(checkpoint)),
+                        );
+                    }
                     if committing.trouble.is_some() {
                         self.checkpoint_failures = CheckpointFailures::default();
                     }
@@ -353,13 +404,23 @@ impl Leader<'_> {
             .as_ref()
             .filter(|collecting| now >= collecting.deadline)
         {
-            let why = format!(
-                "timed out; workers {:?} have not stored their share",
-                collecting.missing()
-            );
+            let missing = collecting.missing();
+            let trouble = collecting.trouble.as_deref();
+            let trouble = trouble.map_or_else(String::new, |trouble| format!(" ({trouble})"));
+            let why =
+                format!("timed out; workers {missing:?} have not stored their share{trouble}");
+            let checkpoint = collecting.checkpoint;
+            run.owing
+                .extend(missing.into_iter().map(|worker| (worker, checkpoint)));
             self.checkpoint_failed(run, &why);
         }
+        self.expire_commit(run, now);
+    }
+
+    /// Asks again for a commit that is not done, and fails what waits for it for too long: the job runs on.
+    fn expire_commit(&mut self, run: &mut Run, now: Instant) {
         let Some(committing) = run.committing.as_mut() else {
+            run.commit_by = None;
             return;
         };
         let checkpoint = committing.checkpoint;
@@ -376,17 +437,57 @@ impl Leader<'_> {
                 );
             }
         }
-        let endless = matches!(
-            run.ending,
-            Some(Ending::Complete | Ending::Leave(_) | Ending::Terminate) | None
-        );
-        if now >= committing.deadline && !endless && run.at_end.is_some() {
-            let trouble = committing.trouble.clone();
-            let why = trouble.unwrap_or_else(|| {
-                format!("output of checkpoint {checkpoint} is not committed in time")
-            });
-            committing.deadline = now + self.desk.config.commit_timeout;
-            self.fail_ending(run, &why);
+        // The end of the input waits for as long as it takes; a pod that must end has a time of its own.
+        if !self.asked.iter().any(|command| self.waits(command)) {
+            run.commit_by = None;
+            return;
+        }
+        let patience = self.desk.config.commit_timeout;
+        if now < *run.commit_by.get_or_insert(now + patience) {
+            return;
+        }
+        run.commit_by = None;
+        let why = committing.trouble.clone().unwrap_or_else(|| {
+            format!(
+                "output of checkpoint {checkpoint} is not committed within {} s: workers {:?} do not answer",
+                patience.as_secs(),
+                committing.waiting
+            )
+        });
+        match &run.ending {
+            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Rescale(_)) => {
+                self.fail_ending(run, &why);
+            }
+            Some(Ending::Complete | Ending::Leave(_) | Ending::Terminate) | None => {
+                self.fail_endings(&why);
+            }
+        }
+        self.fail_savepoints(&why);
+    }
+
+    /// Whether an operation cannot go on before output is committed.
+    fn waits(&self, command: &Command) -> bool {
+        match command {
+            Command::HandOver(_) | Command::Stop(_) | Command::Rescale(_) => true,
+            Command::Savepoint(request) => !self.is_being_copied(&request.key),
+            Command::Promote(_) => false,
+        }
+    }
+
+    fn fail_savepoints(&mut self, why: &str) {
+        let keys: Vec<_> = self
+            .asked
+            .iter()
+            .filter(|command| command.kind() == OperationKind::Savepoint && self.waits(command))
+            .map(|command| command.key().to_owned())
+            .collect();
+        for key in keys {
+            let why = why.to_owned();
+            self.finish(
+                &key,
+                OperationKind::Savepoint,
+                OperationResult::Failed { why },
+            );
         }
     }
 }

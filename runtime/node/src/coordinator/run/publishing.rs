@@ -138,10 +138,11 @@ impl Leader<'_> {
                 "checkpoint complete"
             );
         }
-        self.manifest = Some(manifest);
+        let before = self.manifest.replace(manifest.clone());
+        let read_on = before.is_none_or(|before| before.records_in < manifest.records_in);
         self.attempt.checkpoints += 1;
         self.checkpoint_failures = CheckpointFailures::default();
-        self.moved_on();
+        self.moved_on(read_on);
         let attempt = self.attempt.number;
         self.desk.roster.send_to_first(
             self.attempt.workers,
@@ -154,7 +155,6 @@ impl Leader<'_> {
             checkpoint,
             waiting: (0..self.attempt.workers).collect(),
             again_at: clock::now() + self.desk.config.commit_timeout,
-            deadline: clock::now() + self.desk.config.commit_timeout,
             trouble: None,
         });
         if kind == CheckpointKind::Final {

@@ -21,6 +21,25 @@ fn done(checkpoint: u64) -> OperationResult {
 }
 
 #[test]
+fn a_checkpoint_is_committed_once_head_says_so_or_names_a_later_one() {
+    let publish = |head: &Head, number, needs_commit| {
+        let change = head.change();
+        let (change, _) = change
+            .publish(checkpoint(number, needs_commit), "plan-1", 3)
+            .unwrap();
+        change.seal("nonce").unwrap()
+    };
+    assert!(!first().is_committed(1));
+    let open = publish(&first(), 1, true);
+    assert!(!open.is_committed(1));
+    let confirmed = open.change().committed(1).unwrap().seal("nonce").unwrap();
+    assert!(confirmed.is_committed(1) && !confirmed.is_committed(2));
+    let later = publish(&confirmed, 2, true);
+    assert!(later.is_committed(1) && !later.is_committed(2));
+    assert!(publish(&first(), 1, false).is_committed(1));
+}
+
+#[test]
 pub(super) fn a_checkpoint_replaces_the_restore_point_and_the_oldest_is_dropped() {
     let mut head = first();
     let mut dropped = Vec::new();

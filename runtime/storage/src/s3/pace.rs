@@ -1,0 +1,88 @@
+//! How long a request may take, and what is sent in one.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::{Builder, retry::RetryConfig, timeout::TimeoutConfig};
+
+/// Limits of time and size. The time for a transfer follows its size: a store that is slow but works is
+/// waited for, and one that hangs is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// Time for a request without content.
+    pub base: Duration,
+    /// Time for a conditional write without content.
+    pub condition: Duration,
+    /// Slowest transfer that is not given up, bytes per second; not 0.
+    pub slowest: u64,
+    /// Largest object that is written or copied by one request, unless it is written under a condition.
+    pub whole: u64,
+    /// Bytes of a part of a larger one.
+    pub part: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(15),
+            condition: Duration::from_secs(10),
+            slowest: 256 << 10,
+            whole: 64 << 20,
+            part: 16 << 20,
+        }
+    }
+}
+
+impl Pace {
+    fn moving(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.slowest.max(1))
+    }
+
+    /// For a request that moves so many bytes and is harmless to repeat.
+    pub(super) fn of_transfer(&self, bytes: u64) -> Builder {
+        let timeouts = TimeoutConfig::builder()
+            // It would count from the first byte sent, whatever there is to send.
+            .disable_read_timeout()
+            .operation_attempt_timeout(self.base + self.moving(bytes))
+            .build();
+        Builder::new().timeout_config(timeouts)
+    }
+
+    /// For a conditional write of so many bytes: it is sent once.
+    pub(super) fn of_condition(&self, bytes: u64) -> Builder {
+        let time = self.condition + self.moving(bytes);
+        let timeouts = TimeoutConfig::builder()
+            .disable_read_timeout()
+            .operation_attempt_timeout(time)
+            .operation_timeout(time)
+            .build();
+        Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+    }
+
+    /// Bytes of each part of an object of this size: no store takes more than 10,000 parts.
+    pub(super) fn part_of(&self, size: u64) -> u64 {
+        self.part.max(size.div_ceil(10_000)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_for_a_transfer_follows_its_size() {
+        let pace = Pace::default();
+        assert_eq!(pace.moving(0), Duration::ZERO);
+        assert_eq!(pace.moving(64 << 20), Duration::from_secs(256));
+    }
+
+    #[test]
+    fn no_object_has_more_than_ten_thousand_parts() {
+        let pace = Pace::default();
+        assert_eq!(pace.part_of(65 << 20), 16 << 20);
+        for size in [160 << 30, 161 << 30, 5 << 40] {
+            assert!(size.div_ceil(pace.part_of(size)) <= 10_000, "{size}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Objects too large for one request: written or copied in parts, which become an object all at once.
+//!
+//! What fails, or is given up by its caller, leaves no parts behind: a store keeps them, and asks money
+//! for them, until it is told otherwise.
+
+use aws_sdk_s3::{
+    Client,
+    error::SdkError,
+    primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::{Pace, error::Attempt};
+use crate::StorageError;
+
+/// Parts under way at once.
+const AT_ONCE: usize = 4;
+
+/// An object that is made of parts.
+pub(super) struct Parts<'a> {
+    pub(super) client: &'a Client,
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    pub(super) pace: &'a Pace,
+    /// The action for messages.
+    pub(super) attempt: Attempt<'a>,
+}
+
+/// Where a part comes from.
+enum Content {
+    Sent(Bytes),
+    Copied {
+        source: String,
+        etag: Option<String>,
+    },
+}
+
+impl Parts<'_> {
+    /// Writes `bytes`; answers the version.
+    pub(super) async fn upload(&self, bytes: &Bytes) -> Result<String, StorageError> {
+        self.make(bytes.len() as u64, |from, until| {
+            // Both are at most the length of a slice.
+            let at = |bound| usize::try_from(bound).unwrap_or(usize::MAX);
+            Content::Sent(bytes.slice(at(from)..at(until)))
+        })
+        .await
+    }
+
+    /// Copies an object of `size` bytes that still has the version `etag`.
+    pub(super) async fn copy(
+        &self,
+        source: &str,
+        etag: Option<&str>,
+        size: u64,
+    ) -> Result<(), StorageError> {
+        self.make(size, |_, _| Content::Copied {
+            source: source.to_owned(),
+            etag: etag.map(str::to_owned),
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn make(
+        &self,
+        size: u64,
+        content: impl Fn(u64, u64) -> Content,
+    ) -> Result<String, StorageError> {
+        let begun = self
+            .client
+            .create_multipart_upload()
+            .bucket(self.bucket)
+            .key(self.key)
+            .send()
+            .await
+            .map_err(|error| self.attempt.failed(&error))?;
+        let Some(id) = begun.upload_id else {
+            return Err(self.attempt.not_s3("no id of an upload"));
+        };
+        let mut open = Open {
+            client: self.client.clone(),
+            bucket: self.bucket.to_owned(),
+            key: self.key.to_owned(),
+            id: Some(id.clone()),
+        };
+        let made = match self.move_parts(&id, size, content).await {
+            Ok(parts) => self.complete(&id, size, parts).await,
+            Err(error) => Err(error),
+        };
+        match &made {
+            Ok(_) => open.id = None,
+            Err(_) => open.abort().await,
+        }
+        made
+    }
+
+    async fn move_parts(
+        &self,
+        id: &str,
+        size: u64,
+        content: impl Fn(u64, u64) -> Content,
+    ) -> Result<Vec<CompletedPart>, StorageError> {
+        let length = self.pace.part_of(size);
+        let mut under_way = JoinSet::new();
+        let mut done = Vec::new();
+        let (mut from, mut number) = (0, 0);
+        while from < size || !under_way.is_empty() {
+            if from < size && under_way.len() < AT_ONCE {
+                let until = size.min(from + length);
+                number += 1;
+                let part = Part {
+                    client: self.client.clone(),
+                    bucket: self.bucket.to_owned(),
+                    key: self.key.to_owned(),
+                    id: id.to_owned(),
+                    number,
+                    range: (from, until),
+                    pace: self.pace.clone(),
+                };
+                under_way.spawn(part.send(content(from, until)));
+                from = until;
+                continue;
+            }
+            let moved = match under_way.join_next().await {
+                Some(Ok(moved)) => moved,
+                Some(Err(error)) => return Err(self.attempt.interrupted(&error)),
+                None => break,
+            };
+            done.push(match moved {
+                Ok(part) => part,
+                Err(Failed::Sent(error)) => return Err(self.attempt.failed(&*error)),
+                Err(Failed::Copied(error)) => return Err(self.attempt.failed(&*error)),
+            });
+        }
+        done.sort_by_key(CompletedPart::part_number);
+        Ok(done)
+    }
+
+    async fn complete(
+        &self,
+        id: &str,
+        size: u64,
+        parts: Vec<CompletedPart>,
+    ) -> Result<String, StorageError> {
+        let all = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
+        let sent = self
+            .client
+            .complete_multipart_upload()
+            .bucket(self.bucket)
+            .key(self.key)
+            .upload_id(id)
+            .multipart_upload(all)
+            .customize()
+            .config_override(self.pace.of_transfer(size))
+            .send()
+            .await;
+        let error = match sent {
+            Ok(answer) => return Ok(answer.e_tag.unwrap_or_default()),
+            Err(error) => self.attempt.failed(&error),
+        };
+        // An upload that is gone was completed by a request whose answer was lost.
+        let there = self
+            .client
+            .head_object()
+            .bucket(self.bucket)
+            .key(self.key)
+            .send()
+            .await;
+        match there {
+            Ok(found)
+                if matches!(error, StorageError::NotFound { .. })
+                    && found
+                        .content_length()
+                        .and_then(|size| u64::try_from(size).ok())
+                        == Some(size) =>
+            {
+                Ok(found.e_tag.unwrap_or_default())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// One part on its way.
+struct Part {
+    client: Client,
+    bucket: String,
+    key: String,
+    id: String,
+    number: i32,
+    range: (u64, u64),
+    pace: Pace,
+}
+
+type Refused<E> = Box<SdkError<E, HttpResponse>>;
+
+enum Failed {
+    Sent(Refused<aws_sdk_s3::operation::upload_part::UploadPartError>),
+    Copied(Refused<aws_sdk_s3::operation::upload_part_copy::UploadPartCopyError>),
+}
+
+impl Part {
+    async fn send(self, content: Content) -> Result<CompletedPart, Failed> {
+        let (from, until) = self.range;
+        let config = self.pace.of_transfer(until - from);
+        let etag = match content {
+            Content::Sent(bytes) => {
+                self.client
+                    .upload_part()
+                    .bucket(self.bucket)
+                    .key(self.key)
+                    .upload_id(self.id)
+                    .part_number(self.number)
+                    .body(ByteStream::from(bytes))
+                    .customize()
+                    .config_override(config)
+                    .send()
+                    .await
+                    .map_err(|error| Failed::Sent(Box::new(error)))?
+                    .e_tag
+            }
+            Content::Copied { source, etag } => self
+                .client
+                .upload_part_copy()
+                .bucket(self.bucket)
+                .key(self.key)
+                .upload_id(self.id)
+                .part_number(self.number)
+                .copy_source(source)
+                .copy_source_range(format!("bytes={from}-{}", until - 1))
+                .set_copy_source_if_match(etag)
+                .customize()
+                .config_override(config)
+                .send()
+                .await
+                .map_err(|error| Failed::Copied(Box::new(error)))?
+                .copy_part_result
+                .and_then(|part| part.e_tag),
+        };
+        Ok(CompletedPart::builder()
+            .part_number(self.number)
+            .set_e_tag(etag)
+            .build())
+    }
+}
+
+/// An upload that the store holds parts of; dropped, it ends.
+struct Open {
+    client: Client,
+    bucket: String,
+    key: String,
+    id: Option<String>,
+}
+
+impl Open {
+    async fn abort(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let sent = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&self.key)
+            .upload_id(id)
+            .send()
+            .await;
+        if let Err(error) = sent {
+            tracing::warn!(key = self.key, %error, "parts of an upload that failed may stay behind");
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.id.is_none() {
+            return;
+        }
+        let mut left = Self {
+            client: self.client.clone(),
+            bucket: std::mem::take(&mut self.bucket),
+            key: std::mem::take(&mut self.key),
+            id: self.id.take(),
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { left.abort().await });
+        }
+    }
+}

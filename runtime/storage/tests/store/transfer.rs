@@ -1,0 +1,408 @@
+//! Large objects and slow stores. A server on loopback that knows writes, copies and uploads in parts says what it was asked for and
+//! how fast it takes it in.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use streamkeeper_storage::{Condition, ObjectStore, Pace, S3Store, StorageConfig, StorageError};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+#[derive(Default)]
+struct Held {
+    objects: BTreeMap<String, Vec<u8>>,
+    /// Parts of uploads that are neither complete nor given up.
+    uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
+    requests: Vec<String>,
+}
+
+/// How the server treats requests.
+#[derive(Clone, Default)]
+struct Manner {
+    /// Bytes per second that it reads; none: at once.
+    rate: Option<u64>,
+    /// Part that it refuses.
+    refused: Option<u32>,
+    /// Part that it never answers.
+    held: Option<u32>,
+    /// Whether it answers the end of an upload, which it carries out, with an error once.
+    deaf: bool,
+}
+
+struct Server {
+    endpoint: String,
+    held: Arc<Mutex<Held>>,
+    changed: watch::Receiver<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (held, (tell, changed)) = (Arc::default(), watch::channel(0));
+        let shared: Arc<Mutex<Held>> = Arc::clone(&held);
+        let tell = Arc::new(tell);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, manner.clone(), shared.clone(), tell.clone()));
+            }
+        });
+        Self {
+            endpoint,
+            held,
+            changed,
+            task,
+        }
+    }
+
+    fn store(&self) -> S3Store {
+        let config = StorageConfig {
+            endpoint: Some(self.endpoint.clone()),
+            region: None,
+        };
+        S3Store::with_credentials("bucket", config, "key", "secret").at_pace(Pace {
+            base: Duration::from_millis(300),
+            condition: Duration::from_millis(300),
+            slowest: 256 << 10,
+            whole: 1 << 20,
+            part: 256 << 10,
+        })
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.held.lock().unwrap().requests.clone()
+    }
+
+    /// Waits until the server holds what is asked for.
+    async fn until(&self, what: impl Fn(&Held) -> bool) {
+        let mut changed = self.changed.clone();
+        let held = changed.wait_for(|_| what(&self.held.lock().unwrap()));
+        let held = tokio::time::timeout(Duration::from_mins(1), held).await;
+        held.expect("the server is never in that state").unwrap();
+    }
+}
+
+/// Reads a request, at the rate of this server.
+async fn read(stream: &mut TcpStream, rate: Option<u64>) -> Option<(String, Vec<u8>)> {
+    let mut got = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    loop {
+        let end = got.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head = String::from_utf8(got[..end].to_vec()).unwrap();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.trim().parse::<usize>().unwrap())
+            });
+            if got.len() >= end + 4 + length.unwrap_or(0) {
+                return Some((head, got.split_off(end + 4)));
+            }
+        }
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        got.extend_from_slice(&part[..read]);
+        if let Some(rate) = rate {
+            let micros = u64::try_from(read).unwrap() * 1_000_000 / rate;
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+        }
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    manner: Manner,
+    held: Arc<Mutex<Held>>,
+    tell: Arc<watch::Sender<u64>>,
+) {
+    let Some((head, body)) = read(&mut stream, manner.rate).await else {
+        return;
+    };
+    let answer = act(&head, body, &manner, &mut held.lock().unwrap());
+    tell.send_modify(|turn| *turn += 1);
+    let Some((status, headers, body)) = answer else {
+        // Held until the client hangs up.
+        let _ = stream.read(&mut [0]).await;
+        return;
+    };
+    let length = if headers.to_lowercase().contains("content-length") {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    let text = format!(
+        "HTTP/1.1 {status} X\r\nx-amz-request-id: 1\r\n{headers}{length}Connection: close\r\n\r\n"
+    );
+    let _ = stream.write_all(text.as_bytes()).await;
+    let _ = stream.write_all(&body).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Status, headers and body of an answer.
+type Answer = (u16, String, Vec<u8>);
+
+fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<Answer> {
+    let mut words = head.split(' ');
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let (key, query) = path.split_once('?').unwrap_or((path, ""));
+    let key = key.to_owned();
+    let fields: BTreeMap<&str, &str> = query
+        .split('&')
+        .map(|field| field.split_once('=').unwrap_or((field, "")))
+        .collect();
+    let header = |name: &str| {
+        head.lines().find_map(|line| {
+            let (known, value) = line.split_once(':')?;
+            known
+                .eq_ignore_ascii_case(name)
+                .then(|| value.trim().to_owned())
+        })
+    };
+    let upload = fields.get("uploadId").map(|id| (*id).to_owned());
+    let number = fields
+        .get("partNumber")
+        .map(|number| number.parse().unwrap());
+    let word = number.map_or_else(String::new, |number: u32| format!(" part {number}"));
+    held.requests.push(format!("{method}{word}"));
+    let tag = "ETag: \"1\"\r\n".to_owned();
+    let gone = || {
+        (
+            404,
+            String::new(),
+            b"<Error><Code>NoSuchUpload</Code></Error>".to_vec(),
+        )
+    };
+    let refused = || {
+        (
+            403,
+            String::new(),
+            b"<Error><Code>AccessDenied</Code></Error>".to_vec(),
+        )
+    };
+    let from = header("x-amz-copy-source").map(|from| format!("/{}", from.trim_start_matches('/')));
+    Some(match (method, upload, number) {
+        ("POST", None, _) => {
+            let id = format!("u{}", held.requests.len());
+            held.uploads.insert(id.clone(), BTreeMap::new());
+            let xml = format!(
+                "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+            );
+            (200, String::new(), xml.into_bytes())
+        }
+        ("PUT", Some(id), Some(number)) => {
+            if manner.refused == Some(number) {
+                return Some(refused());
+            }
+            if manner.held == Some(number) {
+                return None;
+            }
+            let bytes = match from {
+                Some(from) => {
+                    let range = header("x-amz-copy-source-range").unwrap();
+                    let (from_byte, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+                    let (from_byte, to): (usize, usize) =
+                        (from_byte.parse().unwrap(), to.parse().unwrap());
+                    held.objects[&from][from_byte..=to].to_vec()
+                }
+                None => body,
+            };
+            held.uploads.get_mut(&id)?.insert(number, bytes);
+            let xml = b"<CopyPartResult><ETag>\"1\"</ETag></CopyPartResult>".to_vec();
+            (200, tag, xml)
+        }
+        ("POST", Some(id), _) => match held.uploads.remove(&id) {
+            Some(parts) => {
+                held.objects
+                    .insert(key, parts.into_values().flatten().collect());
+                if manner.deaf {
+                    return Some((500, String::new(), Vec::new()));
+                }
+                let xml = "<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>";
+                (200, String::new(), xml.into())
+            }
+            None => gone(),
+        },
+        ("DELETE", Some(id), _) => {
+            held.uploads.remove(&id);
+            (204, String::new(), Vec::new())
+        }
+        ("HEAD", ..) => {
+            let length = held.objects[&key].len();
+            (
+                200,
+                format!("{tag}Content-Length: {length}\r\n"),
+                Vec::new(),
+            )
+        }
+        ("GET", ..) => (200, tag, held.objects[&key].clone()),
+        ("PUT", ..) => {
+            let bytes = match from {
+                Some(from) => held.objects[&from].clone(),
+                None => body,
+            };
+            held.objects.insert(key, bytes);
+            let xml = b"<CopyObjectResult><ETag>\"1\"</ETag></CopyObjectResult>".to_vec();
+            (200, tag, xml)
+        }
+        _ => refused(),
+    })
+}
+
+fn content(length: usize) -> Bytes {
+    (0..length)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_write_may_take_as_long_as_its_size_needs() {
+    let rate = Some(1 << 20);
+    let server = Server::start(Manner {
+        rate,
+        ..Manner::default()
+    })
+    .await;
+    let store = server.store();
+    for condition in [Condition::Always, Condition::Absent] {
+        // One second: more than three times what a request without content may take.
+        store.put("a", content(1 << 20), condition).await.unwrap();
+    }
+    assert_eq!(server.requests(), ["PUT", "PUT"]);
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_given_up() {
+    let manner = Manner {
+        held: Some(2),
+        ..Manner::default()
+    };
+    let server = Server::start(manner).await;
+    let error = server
+        .store()
+        .put("a", content(2 << 20), Condition::Always)
+        .await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_object_is_written_and_copied_in_parts() {
+    let server = Server::start(Manner::default()).await;
+    let store = server.store();
+    let large = content((1 << 20) + 5);
+    store
+        .put("a", large.clone(), Condition::Always)
+        .await
+        .unwrap();
+    store.copy("a", "b").await.unwrap();
+    assert_eq!(store.get("a").await.unwrap().bytes, large);
+    assert_eq!(store.get("b").await.unwrap().bytes, large);
+    let requests = server.requests();
+    let parts = requests.iter().filter(|request| request.contains("part"));
+    assert_eq!(parts.count(), 10, "{requests:?}");
+    assert!(server.held.lock().unwrap().uploads.is_empty());
+}
+
+#[tokio::test]
+async fn a_conditional_write_is_one_request_however_large() {
+    let server = Server::start(Manner::default()).await;
+    let store = server.store();
+    store
+        .put("a", content(3 << 20), Condition::Absent)
+        .await
+        .unwrap();
+    assert_eq!(server.requests(), ["PUT"]);
+}
+
+#[tokio::test]
+async fn an_upload_whose_last_answer_is_lost_is_found_to_be_done() {
+    let server = Server::start(Manner {
+        deaf: true,
+        ..Manner::default()
+    })
+    .await;
+    let store = server.store();
+    store
+        .put("a", content(2 << 20), Condition::Always)
+        .await
+        .unwrap();
+    assert_eq!(store.get("a").await.unwrap().bytes.len(), 2 << 20);
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_leaves_no_parts_behind() {
+    let server = Server::start(Manner {
+        refused: Some(3),
+        ..Manner::default()
+    })
+    .await;
+    let error = server
+        .store()
+        .put("a", content(2 << 20), Condition::Always)
+        .await;
+    assert!(
+        matches!(error, Err(StorageError::AccessDenied { .. })),
+        "{error:?}"
+    );
+    assert!(server.held.lock().unwrap().uploads.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_given_up_leaves_no_parts_behind() {
+    let server = Server::start(Manner {
+        held: Some(1),
+        ..Manner::default()
+    })
+    .await;
+    let store = server.store();
+    let writing =
+        tokio::spawn(async move { store.put("a", content(2 << 20), Condition::Always).await });
+    server
+        .until(|held| held.requests.iter().any(|request| request == "PUT part 1"))
+        .await;
+    writing.abort();
+    server.until(|held| held.uploads.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_real_store_makes_the_same_object_of_parts() {
+    let Some((endpoint, bucket)) = crate::s3_server() else {
+        eprintln!("skipped: objects in parts on S3: STREAMKEEPER_TEST_S3_ENDPOINT is not set");
+        return;
+    };
+    let config = StorageConfig {
+        endpoint: Some(endpoint),
+        region: None,
+    };
+    let store = S3Store::new(&bucket, config).at_pace(Pace {
+        whole: 6 << 20,
+        part: 5 << 20,
+        ..Pace::default()
+    });
+    let (prefix, large) = (
+        format!("parts-{}", ulid::Ulid::generate()),
+        content(12 << 20),
+    );
+    let (a, b) = (format!("{prefix}/a b"), format!("{prefix}/c"));
+    store
+        .put(&a, large.clone(), Condition::Always)
+        .await
+        .unwrap();
+    store.copy(&a, &b).await.unwrap();
+    assert_eq!(store.get(&b).await.unwrap().bytes, large);
+    crate::clean(&store, &prefix).await;
+}
