@@ -12,14 +12,14 @@ PYTHON := python3 -u
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo test test-rust test-dev test-e2e cases faults crash-plans operator-upgrade bench bench-operator crds lint deny
+  images s3 demo attack test test-rust test-dev test-e2e cases faults crash-plans operator-upgrade bench bench-operator crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## the whole story on a real cluster, ends with a ledger (FULL=1: a year of data; KEEP=1: leave it up)
 	FULL=$(FULL) KEEP=$(KEEP) $(PYTHON) dev/demo/run.py
-test: setup lint test-dev test-rust test-e2e ## every tier of tests, from nothing
+test: setup lint test-dev test-rust cases test-e2e attack ## every tier of tests, from nothing
 test-rust: setup ## unit, story and engine tests, beside an S3 server of their own
 	dev/s3/local -- cargo test --workspace --locked --features $(CONTROLS)
 test-dev: ## tests of the tools in dev/
@@ -45,6 +45,8 @@ images: ## build the images and load them into the cluster, if one runs (PROFILE
 	$(PYTHON) -m dev.images --profile $(PROFILE)
 s3: images ## put the S3 server into the cluster and check it
 	$(PYTHON) -m dev.s3.install && $(PYTHON) -m dev.s3.check
+attack: setup ## play the attacks of docs/threat-model.md on the cluster (ATTACK=word for some)
+	$(PYTHON) -m dev.attack $(ATTACK)
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
 crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
