@@ -404,13 +404,21 @@ fn a_snapshot_says_what_it_is_of_and_does_not_change() {
             "s3://bucket/p/flights/delays/savepoints/x",
             true,
         ),
-        (json!({"name": "delays"}), "s3://bucket/p/victims/victim", false),
+        (
+            json!({"name": "delays"}),
+            "s3://bucket/p/victims/victim",
+            false,
+        ),
         (
             json!({"name": "delays"}),
             "s3://bucket/p/victims/victim/savepoints/x",
             false,
         ),
-        (Value::Null, "s3://bucket/p/flights/delays/savepoints/x", false),
+        (
+            Value::Null,
+            "s3://bucket/p/flights/delays/savepoints/x",
+            false,
+        ),
     ] {
         let import = |policy: &str| {
             snapshot(json!({"jobRef": job, "importFrom": {"uri": uri}, "deletionPolicy": policy}))

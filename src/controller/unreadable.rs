@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, channel::mpsc};
 use kube::{
-    Api, Resource, ResourceExt,
-    api::{DynamicObject, Patch, PatchParams},
+    Api, Resource,
+    api::{DynamicObject, PostParams},
     core::{DeserializeGuard, discovery::ApiResource, error_boundary::InvalidObject},
     runtime::watcher::Event,
 };
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Sight<K> {
     Event(Event<K>),
-    Unreadable(InvalidObject),
+    Unreadable(Box<InvalidObject>),
 }
 
 /// Tells what can be read from what cannot.
@@ -42,13 +42,15 @@ pub(super) fn sight<K: Resource + DeserializeOwned>(event: Event<DeserializeGuar
         Event::Apply(DeserializeGuard(Ok(object))) => Event::Apply(object),
         Event::Delete(DeserializeGuard(Ok(object))) => Event::Delete(object),
         Event::InitApply(DeserializeGuard(Err(object)))
-        | Event::Apply(DeserializeGuard(Err(object))) => return Sight::Unreadable(object),
+        | Event::Apply(DeserializeGuard(Err(object))) => {
+            return Sight::Unreadable(Box::new(object));
+        }
         Event::Delete(DeserializeGuard(Err(object))) => {
             // That it is gone is all that counts; what it was need not be read.
             let bare = json!({ "metadata": object.metadata });
             match serde_json::from_value(bare) {
                 Ok(gone) => Event::Delete(gone),
-                Err(_) => return Sight::Unreadable(object),
+                Err(_) => return Sight::Unreadable(Box::new(object)),
             }
         }
     })
@@ -178,16 +180,17 @@ async fn tell(object: &Unreadable, context: &Context) -> Result<(), ReconcileErr
     if conditions == before {
         return Ok(());
     }
-    let patch = json!({
-        "metadata": { "resourceVersion": found.resource_version() },
-        "status": { "observedGeneration": generation, "conditions": conditions },
-    });
-    let params = PatchParams {
+    let mut told = found.clone();
+    if !told.data["status"].is_object() {
+        told.data["status"] = json!({});
+    }
+    told.data["status"]["observedGeneration"] = json!(generation);
+    told.data["status"]["conditions"] = json!(conditions);
+    let params = PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
+        ..PostParams::default()
     };
-    let patch = Patch::Merge(patch);
-    let written = api.patch_status(&object.name, &params, &patch);
+    let written = api.replace_status(&object.name, &params, &told);
     bounded("write the status of", &called, written).await?;
     let event = lifecycle::Event {
         kind: lifecycle::EventKind::Warning,

@@ -56,6 +56,15 @@ impl ObjectStore for Metered {
         self.store.get_range(key, range)
     }
 
+    fn get_range_of<'a>(
+        &'a self,
+        key: &'a str,
+        version: &'a str,
+        range: Range<u64>,
+    ) -> StoreFuture<'a, Bytes> {
+        self.store.get_range_of(key, version, range)
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a str,

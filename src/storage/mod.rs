@@ -37,12 +37,13 @@ const FOLDERS: (usize, usize, usize) = (8, 4, 2);
 type Place = (String, Option<String>, Option<String>);
 /// A server: endpoint and region.
 type ServerName = (Option<String>, Option<String>);
+/// Clients of places; the last used comes last.
+type Clients = Vec<(Place, Arc<dyn ObjectStore>)>;
 
 /// S3, with the operator's own credentials.
 #[derive(Debug, Clone)]
 pub struct S3 {
-    /// The last used comes last.
-    clients: Arc<Mutex<Vec<(Place, Arc<dyn ObjectStore>)>>>,
+    clients: Arc<Mutex<Clients>>,
     servers: Arc<Mutex<HashMap<ServerName, Arc<Server>>>>,
     namespaces: Arc<Mutex<HashMap<String, Arc<Semaphore>>>>,
     folders: Arc<Semaphore>,

@@ -1,7 +1,7 @@
 //! What is left at the end of a plan, without what may differ between two runs that both went well, and how two ends differ.
 //!
 //! Left out, because it is new in every run: uids, resource versions, times, managed fields, the addresses and nodes of pods (whoever was placed first), the hash that the
-//! StatefulSet controller makes of a template (it holds the name of the namespace), numbers and ages of checkpoints (they are taken by the clock) and with them
+//! StatefulSet controller makes of a template (it holds the name of the namespace), the keys of the job and the end of their Secret's name, numbers and ages of checkpoints (they are taken by the clock) and with them
 //! `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is False (whether the first checkpoint was seen depends on when the operator looked last, and a quiet job is looked at
 //! twice a minute), the texts of conditions and history; for the same reason which snapshot the job names as its newest. The schedule of snapshots, and times in the names of those that the
 //! operator takes, are those of the run. The namespace and the job's uid are replaced by words wherever they stand.
@@ -51,7 +51,7 @@ impl End {
             let name = text(object, "/metadata/name");
             if !is_foreign(kind, name) {
                 let told = essence(kind, object, remains.attempts);
-                let mut key = format!("{} {}", kind.kind, timeless(name));
+                let mut key = format!("{} {}", kind.kind, timeless(untagged(kind.kind, name)));
                 while objects.contains_key(&key) {
                     key += " again";
                 }
@@ -60,7 +60,8 @@ impl End {
         }
         let mut made: BTreeMap<String, usize> = BTreeMap::new();
         for (name, times) in &remains.lives {
-            *made.entry(timeless(name)).or_default() += times;
+            let kind = name.split('/').next().unwrap_or_default();
+            *made.entry(timeless(untagged(kind, name))).or_default() += times;
         }
         let mut folders: BTreeMap<String, usize> = BTreeMap::new();
         for uri in &remains.folders {
@@ -79,7 +80,13 @@ impl End {
             "folders": folders,
             "made": made,
         });
-        rename(&mut end, &[(remains.namespace, "NAMESPACE"), (&uid, "UID")]);
+        let mut words = vec![(remains.namespace, "NAMESPACE"), (uid.as_str(), "UID")];
+        let secrets = remains
+            .lives
+            .keys()
+            .filter(|name| name.starts_with("Secret/"));
+        words.extend(secrets.filter_map(|name| Some((name.rsplit_once('-')?.1, "TAG"))));
+        rename(&mut end, &words);
         Self(end)
     }
 
@@ -153,6 +160,8 @@ fn essence(kind: &Kind, object: &Value, attempts: bool) -> Value {
         "deleting": !meta["deletionTimestamp"].is_null(),
     });
     match kind.kind {
+        // Keys follow from the uid.
+        "Secret" => told["data"] = Value::Null,
         "Pod" => {
             let spec = told["spec"].as_object_mut();
             let node = spec.and_then(|spec| spec.remove("nodeName"));
@@ -277,6 +286,14 @@ fn head_essence(head: &Head, attempts: bool) -> Value {
         "plan": head.plan_hash, "maxParallelism": head.max_parallelism, "uid": head.job_uid, "operations": operations,
         "hasCheckpoint": head.last.is_some(),
     })
+}
+
+/// The name of a Secret of keys without its end, which follows from the job's uid.
+fn untagged<'a>(kind: &str, name: &'a str) -> &'a str {
+    match name.rsplit_once('-') {
+        Some((name, _)) if kind == "Secret" => name,
+        _ => name,
+    }
 }
 
 fn rename(value: &mut Value, words: &[(&str, &str)]) {

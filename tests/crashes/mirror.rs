@@ -21,7 +21,7 @@ use super::{
 use crate::support::{
     api_server::{
         Kind,
-        kinds::{CONFIG_MAPS, PODS, STATEFUL_SETS},
+        kinds::{CONFIG_MAPS, PODS, SECRETS, STATEFUL_SETS},
     },
     cluster::{ordinal, text},
     coordinator::{self, JobPort},
@@ -153,7 +153,13 @@ impl Mirror {
             let key = (kind.plural, revision.to_owned());
             self.copied.contains_key(&key)
         };
-        kind.kind != "Pod" || has(&CONFIG_MAPS) && has(&STATEFUL_SETS)
+        // The Secret is the job's, not the revision's.
+        let keys = || {
+            self.copied
+                .keys()
+                .any(|(plural, _)| *plural == SECRETS.plural)
+        };
+        kind.kind != "Pod" || has(&CONFIG_MAPS) && has(&STATEFUL_SETS) && keys()
     }
 
     /// HEAD only grows, no attempt is claimed twice, and whoever lost it is gone with its next step.

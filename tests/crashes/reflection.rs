@@ -18,17 +18,18 @@ use tokio::task::JoinSet;
 use crate::support::api_server::{
     Kind,
     kinds::{
-        CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
+        CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SECRETS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
         STREAM_SNAPSHOTS,
     },
 };
 
 /// Kinds that a job consists of, and its snapshots.
-pub static PARTS: [&Kind; 7] = [
+pub static PARTS: [&Kind; 8] = [
     &STREAM_JOBS,
     &STREAM_SNAPSHOTS,
     &CONTROLLER_REVISIONS,
     &CONFIG_MAPS,
+    &SECRETS,
     &SERVICES,
     &STATEFUL_SETS,
     &PODS,

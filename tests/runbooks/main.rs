@@ -35,7 +35,7 @@ const PARTS: [&str; 5] = [
     "## Over when",
 ];
 /// A page is read at night.
-const LINES: std::ops::RangeInclusive<usize> = 15..=42;
+const LINES: std::ops::RangeInclusive<usize> = 15..=48;
 /// Fields of Kubernetes' own objects.
 const FIELDS_OF_OTHERS: [&str; 1] = ["spec.nodeName"];
 

@@ -46,13 +46,12 @@ async fn objects_that_cannot_be_read_cost_only_themselves(story: &mut Story) {
     put(story, &STREAM_JOBS, "poison", ttl("99999999999999999h"));
     let timeout = json!({ "spec": { "jobRef": { "name": "delays" }, "deletionPolicy": "Retain", "timeout": "soon" } });
     put(story, &STREAM_SNAPSHOTS, "poison", timeout);
-    let managed =
-        json!({ "app.kubernetes.io/managed-by": "streamkeeper", "streamkeeper.dev/job": "other" });
+    let managed = json!({ "app.kubernetes.io/managed-by": "streamkeeper", "streamkeeper.dev/job": "other", "streamkeeper.dev/revision": "1" });
     let pod = json!({ "metadata": { "labels": managed }, "spec": { "containers": "none" } });
     put(story, &PODS, "poison", pod);
     story.start_operator();
     story
-        .until("the operator is ready", |story| story.is_operator_ready())
+        .until("the operator is ready", Story::is_operator_ready)
         .await;
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     story.ready("delays").await;

@@ -410,6 +410,11 @@ async fn a_snapshot_that_waits_asks_for_little_and_begins_at_once(story: &mut St
 
 async fn a_snapshot_of_a_deletion_lies_where_its_job_had_its_state(story: &mut Story) {
     let endpoint = "https://s3.example.com:9000";
+    story.restart_operator(|settings| {
+        let place =
+            r#"{"endpoint": "https://s3.example.com:9000", "bucket": "streams", "prefix": "prod"}"#;
+        settings.storage_allowed = place.parse().unwrap();
+    });
     story.create(
         "delays",
         json!({

@@ -11,7 +11,7 @@ use serde_json::Value;
 use streamkeeper::clock::Clock;
 
 use super::{
-    api_server::{Call, Refusal, Verb, store::Store},
+    api_server::{Call, Refusal, Subresource, Verb, store::Store},
     cluster::{self, Cluster, collect_garbage, run_stateful_sets, text},
     coordinator::{self, Coordinators},
     interference::{Fate, Interference},
@@ -140,10 +140,10 @@ impl World {
 
     /// What becomes of a call of the API.
     pub fn fate_of_call(&mut self, call: &Call, author: &str) -> Fate {
-        let subresource = if call.subresource.is_some() {
-            "/status"
-        } else {
-            ""
+        let subresource = match call.subresource {
+            Some(Subresource::Status) => "/status",
+            Some(Subresource::Scale) => "/scale",
+            None => "",
         };
         let needed = (
             call.kind.group.to_owned(),

@@ -35,13 +35,12 @@ use tokio::{sync::mpsc, time::Instant};
 
 use self::{
     changes::Filter,
-    request::Subresource,
     store::{Deletion, called},
 };
 pub use self::{
     kinds::Kind,
     refusal::Refusal,
-    request::{Call, Verb},
+    request::{Call, Subresource, Verb},
 };
 use super::{
     interference::{Fate, Life},

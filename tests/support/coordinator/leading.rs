@@ -315,7 +315,9 @@ impl Process {
         };
         let folder = match call {
             JobCall::Stop(request) if request.mode == StopMode::Savepoint => {
-                Some(format!("s3://streams/savepoints/{}", request.key))
+                let (namespace, job) = &self.job;
+                let folder = format!("{namespace}/{job}/savepoints/{}", request.key);
+                Some(format!("s3://streams/prod/{folder}"))
             }
             _ => None,
         };

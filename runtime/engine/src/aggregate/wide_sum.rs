@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, Decimal128Array, Int64Array,
+    ArrayRef, Decimal128Array, Int64Array,
     cast::AsArray,
     types::{Decimal128Type, Int64Type},
 };
@@ -51,7 +51,7 @@ impl WideSum {
 
     fn to_i256(self) -> i256 {
         let high = i256::from_i128(i128::from(self.high));
-        i256::from_i128(self.low).wrapping_add((high << 128))
+        i256::from_i128(self.low).wrapping_add(high << 128)
     }
 
     /// Returns the sum with this value; none for a value that no sum of decimals reaches.
@@ -99,14 +99,14 @@ pub(super) fn to_columns(
     let (low, high): (Vec<Option<i128>>, Vec<i64>) = sums
         .map(|sum| match sum {
             None => (None, 0),
-            Some(sum) => match sum.total() {
-                Some(total) => (Some(total), 0),
-                None => {
-                    let (high, low) = sum.to_i256().wrapping_div_rem(ten_to_38());
-                    let high = high.to_i128().and_then(|high| i64::try_from(high).ok());
-                    (low.to_i128(), high.unwrap_or_default())
+            Some(sum) => {
+                if let Some(total) = sum.total() {
+                    return (Some(total), 0);
                 }
-            },
+                let (high, low) = sum.to_i256().wrapping_div_rem(ten_to_38());
+                let high = high.to_i128().and_then(|high| i64::try_from(high).ok());
+                (low.to_i128(), high.unwrap_or_default())
+            }
         })
         .unzip();
     let low = Decimal128Array::from(low).with_data_type(arrow_type(&widened(arg)));
@@ -148,7 +148,9 @@ mod tests {
 
     fn sum(values: &[i128]) -> WideSum {
         let mut sum = WideSum::default();
-        values.iter().for_each(|value| sum.add(*value));
+        for value in values {
+            sum.add(*value);
+        }
         sum
     }
 

@@ -349,6 +349,7 @@ mod tests {
             name: "job".to_owned(),
             uid: "uid".to_owned(),
             revision: 1,
+            pod: String::new(),
         };
         crate::coordinator::Board::new(&job, 1, 1).report()
     }

@@ -98,6 +98,7 @@ mod tests {
             name: "delays".to_owned(),
             uid: "4c1f".to_owned(),
             revision: 7,
+            pod: String::new(),
         }
     }
 

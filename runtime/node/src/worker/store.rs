@@ -109,6 +109,7 @@ fn may_pass(error: &StorageError) -> bool {
         StorageError::NotFound { .. }
         | StorageError::Precondition { .. }
         | StorageError::Unsupported { .. }
+        | StorageError::TooLarge { .. }
         | StorageError::Invalid { .. } => false,
     }
 }

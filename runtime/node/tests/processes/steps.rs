@@ -164,6 +164,8 @@ async fn dies_stopping(step: &str) {
     let last = head.last.unwrap().checkpoint;
 
     job.start(pod(1, 0), &[]);
+    job.reported(pod(1, 0), "that it answers", |_| Some(()))
+        .await;
     let result = job.carry_out(pod(1, 0), "stop", &request).await;
     let OperationResult::Done {
         checkpoint,

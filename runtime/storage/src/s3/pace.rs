@@ -81,7 +81,7 @@ mod tests {
     fn no_object_has_more_than_ten_thousand_parts() {
         let pace = Pace::default();
         assert_eq!(pace.part_of(65 << 20), 16 << 20);
-        for size in [160 << 30, 161 << 30, 5 << 40] {
+        for size in [160_u64 << 30, 161 << 30, 5 << 40] {
             assert!(size.div_ceil(pace.part_of(size)) <= 10_000, "{size}");
         }
     }

@@ -114,11 +114,7 @@ async fn a_savepoint_that_names_what_is_outside_is_refused() {
     for outside in ["data/../../job/HEAD.json", "job/data/x"] {
         let forged = manifest(2, 1, &[outside.to_owned()]);
         store
-            .put(
-                "s/manifest.json",
-                forged.encode().into(),
-                streamkeeper_storage::Condition::Always,
-            )
+            .put("s/manifest.json", forged.encode().into(), Condition::Always)
             .await
             .unwrap();
         let error = read_savepoint(&store, "s").await.unwrap_err().to_string();

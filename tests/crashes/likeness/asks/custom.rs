@@ -97,7 +97,7 @@ pub fn stream_snapshots() -> Vec<Ask> {
             kind,
             json!({
                 "metadata": { "name": "i", "labels": { "streamkeeper.dev/trigger": "Schedule" } },
-                "spec": { "jobRef": { "name": "j" }, "importFrom": { "uri": "s3://streams/x/" }, "deletionPolicy": "Delete", "timeout": "1h30m", "ttl": "720h" },
+                "spec": { "jobRef": { "name": "j" }, "importFrom": { "uri": "s3://streams/x/" }, "deletionPolicy": "Retain", "timeout": "1h30m", "ttl": "720h" },
             }),
         ),
         create(
@@ -105,6 +105,12 @@ pub fn stream_snapshots() -> Vec<Ask> {
             kind,
             json!({ "metadata": { "name": "n" }, "spec": { "jobRef": { "name": "j" }, "importFrom": null, "timeout": null } }),
         ),
+        create(
+            "CEL: Delete of what another job wrote",
+            kind,
+            with(json!({ "jobRef": { "name": "j" }, "importFrom": { "uri": "s3://streams/x/" }, "deletionPolicy": "Delete" })),
+        )
+        .roughly(),
         create("no spec", kind, json!({ "metadata": { "name": "wrong" } })).roughly(),
         create("CEL: neither of two", kind, with(json!({}))).roughly(),
         create("a job without a name", kind, with(json!({ "jobRef": {} }))).roughly(),

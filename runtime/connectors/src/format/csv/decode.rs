@@ -72,6 +72,13 @@ impl RowDecoder {
         if self.is_comment(record) {
             return Ok(Appended::Nothing);
         }
+        let columns = rows.columns.len();
+        if record.is_empty() && columns > 1 && !self.options.ignore_errors {
+            return Err(format!(
+                "an empty line is one empty field, and the table has {columns} columns; remove \
+                 it, or set 'csv.ignore-parse-errors' = 'true', which makes a row of NULLs of it"
+            ));
+        }
         let (mut at, mut fields) = (0, 0);
         loop {
             let more = self.read_field(record, &mut at)?;
@@ -83,14 +90,7 @@ impl RowDecoder {
                 break;
             }
         }
-        let columns = rows.columns.len();
         if fields > columns || (fields < columns && !self.options.ignore_errors) {
-            if record.is_empty() {
-                return Err(format!(
-                    "an empty line is one empty field, and the table has {columns} columns; remove \
-                     it, or set 'csv.ignore-parse-errors' = 'true', which makes a row of NULLs of it"
-                ));
-            }
             return Err(format!("{fields} fields for the table's {columns} columns"));
         }
         for column in &mut rows.columns[fields..] {

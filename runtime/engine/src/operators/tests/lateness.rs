@@ -85,7 +85,10 @@ impl Chain {
 
     fn pass(&mut self, batch: &Batch) {
         match &mut self.local {
-            Some(local) => self.merge(local.process(batch)),
+            Some(local) => {
+                let merged = local.process(batch);
+                self.merge(merged);
+            }
             None => self.merge(vec![batch.clone()]),
         }
     }

@@ -481,10 +481,12 @@ pub(super) fn a_stop_with_its_savepoint_goes_on_after_a_restart_and_fails_for_an
 
 #[test]
 pub(super) fn a_displaced_pod_never_claims_again_and_a_restarted_container_does() {
-    let of_pod = |pod| Claimant {
-        pod,
-        ..claimant("a", 1)
-    };
+    fn of_pod(pod: &str) -> Claimant<'_> {
+        Claimant {
+            pod,
+            ..claimant("a", 1)
+        }
+    }
     let take = |head: &Head, pod: &str| match claim(Some(head), &of_pod(pod), Order::None, ids()) {
         ClaimDecision::Replace(next) => next,
         decision => panic!("{decision:?}"),
