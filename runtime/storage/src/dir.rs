@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture, memory::outside,
+    Begin, Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture, memory::outside,
 };
 
 /// Names of our own files; no key may have such a component, and no listing shows one.
@@ -116,6 +116,26 @@ impl DirStore {
         let etag = etag(&bytes);
         Ok(Object {
             bytes: bytes.into(),
+            etag,
+        })
+    }
+
+    /// The begin of a file; its version is that of a listing.
+    fn first(&self, key: &str, len: u64) -> Result<Begin, StorageError> {
+        let path = self.file("GetObject", key)?;
+        let failed = |error: io::Error| self.failed("GetObject", key, &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
+        let etag = version(&before).map_err(failed)?;
+        let mut bytes = Vec::new();
+        (&mut file)
+            .take(len)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        self.unchanged(key, &etag, &file)?;
+        Ok(Begin {
+            bytes: bytes.into(),
+            size: before.len(),
             etag,
         })
     }
@@ -436,6 +456,11 @@ impl ObjectStore for DirStore {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
         let (store, key) = (self.clone(), key.to_owned());
         Box::pin(blocking(move || store.read(&key)))
+    }
+
+    fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
+        let (store, key) = (self.clone(), key.to_owned());
+        Box::pin(blocking(move || store.first(&key, len)))
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {

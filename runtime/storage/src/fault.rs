@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture};
+use crate::{Begin, Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture};
 
 /// Actions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// [`ObjectStore::get`].
+    /// [`ObjectStore::get`] and [`ObjectStore::begin`].
     Get,
     /// [`ObjectStore::get_range`] and [`ObjectStore::get_range_of`].
     GetRange,
@@ -297,6 +297,10 @@ impl<S: ObjectStore> FaultStore<S> {
 impl<S: ObjectStore> ObjectStore for FaultStore<S> {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
         Box::pin(self.run(Action::Get, key, None, self.inner.get(key)))
+    }
+
+    fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
+        Box::pin(self.run(Action::Get, key, None, self.inner.begin(key, len)))
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {

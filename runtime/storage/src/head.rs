@@ -7,7 +7,7 @@ use streamkeeper_protocol::{
     paths::StatePaths,
 };
 
-use crate::{Condition, ObjectStore, StorageError, records::RECORD_LIMIT};
+use crate::{Condition, ObjectStore, StorageError, records::HEAD_READ_LIMIT};
 
 /// Times one write is sent and read back before its outcome is left open.
 const TRIES: u32 = 6;
@@ -58,7 +58,7 @@ pub async fn read_head(
     paths: &StatePaths,
 ) -> Result<Option<(Head, String)>, HeadAccessError> {
     let key = paths.head();
-    match store.get_at_most(&key, RECORD_LIMIT).await {
+    match store.get_at_most(&key, HEAD_READ_LIMIT).await {
         Ok(object) => match Head::parse(&object.bytes) {
             Ok(head) => Ok(Some((head, object.etag))),
             Err(source) => {

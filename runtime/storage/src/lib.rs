@@ -7,7 +7,7 @@
 //! * [`fault`]: a store that fails as told, for tests.
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`records`]: reading and writing manifests and plans.
+//! * [`records`]: reading and writing manifests and plans; [`outline`]: what a manifest needs, without holding it.
 //! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole; [`import`]: back among a job's checkpoints.
 //! * [`garbage`]: what nothing needs any more.
 //!
@@ -23,6 +23,10 @@
     )
 )]
 
+#[macro_use]
+#[path = "../../protocol/src/guard.rs"]
+mod guard;
+
 pub mod config;
 pub mod dir;
 pub mod fault;
@@ -30,6 +34,7 @@ pub mod garbage;
 pub mod head;
 pub mod import;
 pub mod memory;
+pub mod outline;
 pub mod probe;
 pub mod records;
 pub mod s3;
@@ -44,14 +49,18 @@ pub use garbage::{Collected, collect_garbage};
 pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
 pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
 pub use memory::MemoryStore;
+pub use outline::Room;
 pub use probe::probe;
 pub use records::{
     MANIFEST_LIMIT, RECORD_LIMIT, read_manifest, read_plan, write_manifest, write_plan,
 };
 pub use s3::{Pace, S3Store};
 pub use savepoint::{
-    Removal, SavepointMetadata, copy_savepoint, delete_savepoint, read_savepoint,
-    read_savepoint_metadata,
+    Removal, SavepointMetadata, copy_savepoint, delete_savepoint, delete_savepoint_within,
+    read_savepoint, read_savepoint_metadata,
 };
 pub use store::*;
-pub use verify::{Checked, SavepointError, open_savepoint, verify_manifest, verify_savepoint};
+pub use verify::{
+    Checked, SavepointError, open_savepoint, verify_manifest, verify_savepoint,
+    verify_savepoint_within,
+};

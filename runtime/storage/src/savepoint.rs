@@ -10,14 +10,15 @@ use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths, plan::StreamP
 
 use crate::{
     ObjectStore, StorageError,
+    outline::{Outline, Room},
     records::{PLAN_LIMIT, RECORD_LIMIT, parse, put_json, read_manifest, unreadable},
     verify::{SavepointError, verify_manifest},
 };
 
 /// The object that makes a folder a savepoint.
 pub(crate) const METADATA: &str = "metadata.json";
-const MANIFEST: &str = "manifest.json";
-const PLAN: &str = "plan.json";
+pub(crate) const MANIFEST: &str = "manifest.json";
+pub(crate) const PLAN: &str = "plan.json";
 
 /// Version of a savepoint's folder; a reader accepts its own and older ones.
 pub const SAVEPOINT_FORMAT: u32 = 1;
@@ -148,12 +149,7 @@ pub async fn read_savepoint(
     let metadata = read_savepoint_metadata(store, folder).await?;
     let key = key_in(folder, MANIFEST);
     let mut manifest = read_manifest(store, &key).await?;
-    for range in manifest.ranges_mut() {
-        if !range.object.starts_with("data/") || range.object.contains("..") {
-            let detail = format!("object '{}' is outside the savepoint", range.object);
-            return Err(unreadable(store, &key, &detail));
-        }
-    }
+    must_be_inside(store, folder, manifest.objects().into_iter())?;
     place(&mut manifest, folder);
     let key = key_in(folder, PLAN);
     let plan = store.get_at_most(&key, PLAN_LIMIT).await?;
@@ -181,7 +177,22 @@ pub async fn delete_savepoint(
     folder: &str,
     job_uid: Option<&str>,
 ) -> Result<Removal, StorageError> {
-    let manifest = manifest_in(store, folder).await?;
+    delete_savepoint_within(store, folder, job_uid, Room::ANY).await
+}
+
+/// The same with at most so much memory for the names of objects; nothing is removed when they are more
+/// ([`StorageError::NoRoom`]).
+pub async fn delete_savepoint_within(
+    store: &dyn ObjectStore,
+    folder: &str,
+    job_uid: Option<&str>,
+    room: Room,
+) -> Result<Removal, StorageError> {
+    let manifest = match Outline::read(store, &key_in(folder, MANIFEST), room, false).await {
+        Ok(manifest) => Some(manifest),
+        Err(StorageError::NotFound { .. }) => None,
+        Err(error) => return Err(error),
+    };
     if let Some(wanted) = job_uid {
         let metadata = match read_savepoint_metadata(store, folder).await {
             Ok(metadata) => Some(metadata.job_uid),
@@ -194,10 +205,8 @@ pub async fn delete_savepoint(
             return Ok(Removal::NotOurs { job_uid });
         }
     }
-    let objects = match &manifest {
-        Some(manifest) => objects_of(store, folder, manifest)?,
-        None => Vec::new(),
-    };
+    let objects = manifest.iter().flat_map(Outline::objects);
+    must_be_inside(store, folder, objects.clone())?;
     store.delete(&key_in(folder, METADATA)).await?;
     for object in objects {
         store.delete(&key_in(folder, object)).await?;
@@ -217,7 +226,8 @@ async fn drop_former(
         return Ok(());
     };
     let kept = next.objects();
-    let mut dropped = objects_of(store, folder, &former)?;
+    must_be_inside(store, folder, former.objects().into_iter())?;
+    let mut dropped = former.objects();
     dropped.retain(|object| !kept.contains(object));
     if !dropped.is_empty() {
         store.delete(&key_in(folder, METADATA)).await?;
@@ -240,20 +250,19 @@ async fn manifest_in(
     }
 }
 
-/// The objects that a stored manifest names, each directly below `data/`.
-fn objects_of<'a>(
+/// Refuses objects that are not directly below `data/`: a stored manifest names nothing else.
+pub(crate) fn must_be_inside<'a>(
     store: &dyn ObjectStore,
     folder: &str,
-    manifest: &'a Manifest,
-) -> Result<Vec<&'a str>, StorageError> {
-    let inside = |object: &&str| {
+    mut objects: impl Iterator<Item = &'a str>,
+) -> Result<(), StorageError> {
+    let inside = |object: &str| {
         object.strip_prefix("data/").is_some_and(|name| {
             !name.is_empty() && !name.contains('/') && name != "." && name != ".."
         })
     };
-    let objects = manifest.objects();
-    match objects.iter().find(|object| !inside(object)) {
-        None => Ok(objects),
+    match objects.find(|object| !inside(object)) {
+        None => Ok(()),
         Some(outside) => {
             let detail = format!("object '{outside}' is outside the savepoint");
             Err(unreadable(store, &key_in(folder, MANIFEST), &detail))

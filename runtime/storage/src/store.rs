@@ -16,6 +16,17 @@ pub struct Object {
     pub etag: String,
 }
 
+/// The begin of an object, and how much there is of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begin {
+    /// Its first bytes.
+    pub bytes: Bytes,
+    /// Bytes of all of it.
+    pub size: u64,
+    /// Version, for [`ObjectStore::get_range_of`]; empty when the store tells none.
+    pub etag: String,
+}
+
 /// An entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {
@@ -57,6 +68,21 @@ pub trait ObjectStore: Send + Sync + Debug {
                 });
             }
             Ok(object)
+        })
+    }
+
+    /// Reads the first bytes of an object, at most `len`, and how much there is of it: for objects that are
+    /// read part by part. A store whose listings tell other versions than its reads answers those of listings.
+    fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
+        Box::pin(async move {
+            let object = self.get(key).await?;
+            let size = object.bytes.len();
+            let first = usize::try_from(len).map_or(size, |len| len.min(size));
+            Ok(Begin {
+                bytes: object.bytes.slice(..first),
+                size: size as u64,
+                etag: object.etag,
+            })
         })
     }
 
@@ -131,6 +157,14 @@ pub enum StorageError {
         /// Most bytes that are read.
         limit: u64,
     },
+    /// Nothing is wrong with an object, but it names more than may be held in memory.
+    #[error("GetObject {at}: it names more than fits in {room} bytes of memory")]
+    NoRoom {
+        /// `s3://bucket/key`.
+        at: String,
+        /// Most bytes of memory.
+        room: u64,
+    },
     /// Credentials missing, wrong or without the right (401, 403).
     #[error("{action} {at}: access denied ({detail})")]
     AccessDenied {
@@ -198,6 +232,10 @@ impl<S: ObjectStore + ?Sized> ObjectStore for std::sync::Arc<S> {
 
     fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
         (**self).get_at_most(key, limit)
+    }
+
+    fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
+        (**self).begin(key, len)
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {

@@ -3,13 +3,15 @@
 //! Reads every byte that a restore would read, once, in parts of [`PART`] bytes: memory stays small however large the state is. Checksums are those of the manifest;
 //! what the bytes mean is nothing that this crate knows.
 
-use std::collections::BTreeMap;
-
 use streamkeeper_protocol::manifest::{BlockRef, Manifest, ObjectRange};
 
 use crate::{
     ObjectStore, StorageError,
-    savepoint::{METADATA, at_key, key_in, read_savepoint},
+    outline::{Outline, Room, look_at_plan},
+    savepoint::{
+        MANIFEST, METADATA, PLAN, at_key, key_in, must_be_inside, read_savepoint,
+        read_savepoint_metadata,
+    },
 };
 
 /// Bytes asked for at once.
@@ -62,8 +64,26 @@ pub async fn verify_savepoint(
     folder: &str,
     progress: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<Checked, SavepointError> {
-    let (metadata, manifest, _) = open_savepoint(store, folder).await?;
-    let objects = manifest.objects().len() as u64;
+    verify_savepoint_within(store, folder, Room::ANY, progress).await
+}
+
+/// The same with at most so much memory for what the manifest names: [`StorageError::NoRoom`] when it is
+/// more.
+pub async fn verify_savepoint_within(
+    store: &dyn ObjectStore,
+    folder: &str,
+    room: Room,
+    progress: &mut (dyn FnMut(Checked) + Send),
+) -> Result<Checked, SavepointError> {
+    let told = |error| told_apart(store, folder, error);
+    let metadata = read_savepoint_metadata(store, folder).await.map_err(told)?;
+    let key = key_in(folder, MANIFEST);
+    let manifest = Outline::read(store, &key, room, true).await.map_err(told)?;
+    must_be_inside(store, folder, manifest.objects()).map_err(told)?;
+    look_at_plan(store, &key_in(folder, PLAN))
+        .await
+        .map_err(told)?;
+    let objects = manifest.len() as u64;
     let named = (metadata.checkpoint, &metadata.plan_hash, metadata.objects);
     if named != (manifest.checkpoint, &manifest.plan_hash, objects) {
         return Err(SavepointError::Damaged {
@@ -74,7 +94,24 @@ pub async fn verify_savepoint(
             ),
         });
     }
-    verify_manifest(store, &manifest, progress).await
+    let of_bytes = manifest.total_bytes;
+    if metadata.total_bytes != of_bytes {
+        return Err(SavepointError::Damaged {
+            at: at_key(store, folder, METADATA),
+            detail: format!(
+                "it tells of {} bytes, the manifest beside it of {of_bytes}",
+                metadata.total_bytes
+            ),
+        });
+    }
+    verify_spans(
+        store,
+        folder,
+        manifest.spans(),
+        (objects, of_bytes),
+        progress,
+    )
+    .await
 }
 
 /// Reads a savepoint; what is wrong with it is told apart from a store that fails.
@@ -89,23 +126,27 @@ pub async fn open_savepoint(
     ),
     SavepointError,
 > {
-    let metadata = key_in(folder, METADATA);
     read_savepoint(store, folder)
         .await
-        .map_err(|error| match error {
-            StorageError::NotFound { at, .. } if at.ends_with(&metadata) => {
-                SavepointError::NotFound {
-                    at: at_key(store, folder, "").trim_end_matches('/').to_owned(),
-                }
+        .map_err(|error| told_apart(store, folder, error))
+}
+
+/// What the error of a read says about the savepoint, if anything.
+fn told_apart(store: &dyn ObjectStore, folder: &str, error: StorageError) -> SavepointError {
+    match error {
+        StorageError::NotFound { at, .. } if at.ends_with(&key_in(folder, METADATA)) => {
+            SavepointError::NotFound {
+                at: at_key(store, folder, "").trim_end_matches('/').to_owned(),
             }
-            StorageError::NotFound { at, .. } => SavepointError::Missing { at },
-            StorageError::Invalid { at, detail, .. } => SavepointError::Damaged { at, detail },
-            StorageError::TooLarge { at, limit } => SavepointError::Damaged {
-                at,
-                detail: format!("it holds more than {limit} bytes, which nothing of its kind does"),
-            },
-            error => error.into(),
-        })
+        }
+        StorageError::NotFound { at, .. } => SavepointError::Missing { at },
+        StorageError::Invalid { at, detail, .. } => SavepointError::Damaged { at, detail },
+        StorageError::TooLarge { at, limit } => SavepointError::Damaged {
+            at,
+            detail: format!("it holds more than {limit} bytes, which nothing of its kind does"),
+        },
+        error => error.into(),
+    }
 }
 
 /// Checks all that a manifest names. Object by object, so that it can be told how many are right.
@@ -115,66 +156,113 @@ pub async fn verify_manifest(
     progress: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<Checked, SavepointError> {
     let spans = spans(manifest);
+    let of = (manifest.objects().len() as u64, manifest.total_bytes());
+    verify_spans(store, "", spans.into_iter(), of, progress).await
+}
+
+/// Checks spans that are sorted by object; objects are named relative to the folder.
+async fn verify_spans<'a>(
+    store: &dyn ObjectStore,
+    folder: &str,
+    spans: impl Iterator<Item = Span<'a>> + Send,
+    (of_objects, of_bytes): (u64, u64),
+    progress: &mut (dyn FnMut(Checked) + Send),
+) -> Result<Checked, SavepointError> {
     let mut checked = Checked {
-        of_objects: spans.len() as u64,
-        of_bytes: manifest.total_bytes(),
+        of_objects,
+        of_bytes,
         ..Checked::default()
     };
     progress(checked);
-    for spans in spans.values() {
-        for span in spans {
-            span.check(store, &mut |bytes| {
-                checked.bytes += bytes;
+    let mut before: Option<Span<'a>> = None;
+    for span in spans {
+        if let Some(before) = &before {
+            checked.objects += u64::from(before.object != span.object);
+            // Named twice, read once.
+            if span.is_part_of(before) {
+                checked.bytes = checked.bytes.saturating_add(span.len);
                 progress(checked);
-            })
-            .await?;
+                continue;
+            }
         }
-        checked.objects += 1;
+        span.check(store, folder, &mut |bytes| {
+            checked.bytes = checked.bytes.saturating_add(bytes);
+            progress(checked);
+        })
+        .await?;
+        before = Some(span);
     }
+    checked.objects += u64::from(before.is_some());
     progress(checked);
     Ok(checked)
 }
 
 /// A run with its blocks, or staged rows.
-struct Span<'a> {
-    range: &'a ObjectRange,
-    blocks: &'a [BlockRef],
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span<'a> {
+    pub(crate) object: &'a str,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) crc32c: u32,
+    /// None, or all of it.
+    pub(crate) blocks: &'a [BlockRef],
 }
 
 /// Everything a manifest needs, by object.
-fn spans(manifest: &Manifest) -> BTreeMap<&str, Vec<Span<'_>>> {
-    let states = manifest.operators.iter().flat_map(|of| &of.states);
-    let runs = states.flat_map(|state| &state.runs).map(|run| Span {
-        range: &run.at,
-        blocks: &run.blocks,
-    });
-    let staged = manifest.committables.iter().filter_map(|committable| {
-        let range = committable.staged.as_ref()?;
-        Some(Span { range, blocks: &[] })
-    });
-    let mut by_object: BTreeMap<&str, Vec<Span<'_>>> = BTreeMap::new();
-    for span in runs.chain(staged) {
-        by_object.entry(&span.range.object).or_default().push(span);
+fn spans(manifest: &Manifest) -> Vec<Span<'_>> {
+    fn span<'a>(range: &'a ObjectRange, blocks: &'a [BlockRef]) -> Span<'a> {
+        Span {
+            object: &range.object,
+            offset: range.offset,
+            len: range.len,
+            crc32c: range.crc32c,
+            blocks,
+        }
     }
-    by_object
+    let states = manifest.operators.iter().flat_map(|of| &of.states);
+    let runs = states
+        .flat_map(|state| &state.runs)
+        .map(|run| span(&run.at, &run.blocks));
+    let staged = manifest
+        .committables
+        .iter()
+        .filter_map(|committable| Some(span(committable.staged.as_ref()?, &[])));
+    let mut all: Vec<_> = runs.chain(staged).collect();
+    all.sort_by_key(|span| span.object);
+    all
 }
 
 impl Span<'_> {
+    /// Whether who has read `other` has compared all that this one names.
+    fn is_part_of(&self, other: &Span<'_>) -> bool {
+        self.blocks.is_empty()
+            && (self.object, self.offset, self.len, self.crc32c)
+                == (other.object, other.offset, other.len, other.crc32c)
+    }
+
     async fn check(
         &self,
         store: &dyn ObjectStore,
+        folder: &str,
         read: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(), SavepointError> {
-        let object = &self.range.object;
+        let object = &key_in(folder, self.object);
         let damaged = |detail: String| SavepointError::Damaged {
             at: format!("{}/{object}", store.describe()),
             detail,
         };
+        if self.offset.checked_add(self.len).is_none() {
+            return Err(damaged(format!(
+                "the manifest names {} bytes at byte {} of it, which ends nowhere",
+                self.len, self.offset
+            )));
+        }
         let mut sums = Sums::new(self);
         let mut done = 0;
-        while done < self.range.len {
-            let len = PART.min(self.range.len - done);
-            let from = self.range.offset + done;
+        while done < self.len {
+            let len = PART.min(self.len - done);
+            // All of it ends somewhere.
+            let from = self.offset + done;
             let bytes = match store.get_range(object, from..from + len).await {
                 Ok(bytes) => bytes,
                 Err(StorageError::NotFound { at, .. }) => {
@@ -198,7 +286,7 @@ impl Span<'_> {
 
 /// Checksums of a span and of its blocks, part by part.
 struct Sums<'a> {
-    range: &'a ObjectRange,
+    span: Span<'a>,
     /// Blocks that are not finished.
     blocks: &'a [BlockRef],
     /// Bytes taken so far.
@@ -212,13 +300,18 @@ struct Sums<'a> {
 impl<'a> Sums<'a> {
     fn new(span: &Span<'a>) -> Self {
         Self {
-            range: span.range,
+            span: *span,
             blocks: span.blocks,
             taken: 0,
             whole: 0,
             block: 0,
             inside: false,
         }
+    }
+
+    /// A byte of the span as the object counts it. A block says about itself what it likes.
+    const fn at(&self, byte: u64) -> u64 {
+        self.span.offset.saturating_add(byte)
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
@@ -229,10 +322,13 @@ impl<'a> Sums<'a> {
             if !self.inside && self.taken != block.offset {
                 return Err(format!(
                     "its blocks are not back to back at byte {}",
-                    self.range.offset + self.taken
+                    self.at(self.taken)
                 ));
             }
-            let left = (block.offset + block.len).saturating_sub(self.taken);
+            let left = block
+                .offset
+                .saturating_add(block.len)
+                .saturating_sub(self.taken);
             let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
             let (mine, others) = bytes.split_at(here);
             self.block = crc32c::crc32c_append(self.block, mine);
@@ -244,7 +340,7 @@ impl<'a> Sums<'a> {
                     return Err(format!(
                         "the block of {} bytes at byte {} has checksum {:08x}, written was {:08x}",
                         block.len,
-                        self.range.offset + block.offset,
+                        self.at(block.offset),
                         self.block,
                         block.crc32c
                     ));
@@ -261,13 +357,13 @@ impl<'a> Sums<'a> {
         if !self.blocks.is_empty() {
             return Err(format!(
                 "its blocks are more than the {} bytes at byte {}",
-                self.range.len, self.range.offset
+                self.span.len, self.span.offset
             ));
         }
-        if self.whole != self.range.crc32c {
+        if self.whole != self.span.crc32c {
             return Err(format!(
                 "the {} bytes at byte {} have checksum {:08x}, written was {:08x}",
-                self.range.len, self.range.offset, self.whole, self.range.crc32c
+                self.span.len, self.span.offset, self.whole, self.span.crc32c
             ));
         }
         Ok(())

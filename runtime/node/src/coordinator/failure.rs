@@ -138,7 +138,8 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
         StorageError::Unsupported { .. } => "InvalidSpec",
         StorageError::Invalid { .. }
         | StorageError::NotFound { .. }
-        | StorageError::TooLarge { .. } => "RestoreFailed",
+        | StorageError::TooLarge { .. }
+        | StorageError::NoRoom { .. } => "RestoreFailed",
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }
         | StorageError::Unavailable { .. }

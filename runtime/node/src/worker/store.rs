@@ -110,6 +110,7 @@ fn may_pass(error: &StorageError) -> bool {
         | StorageError::Precondition { .. }
         | StorageError::Unsupported { .. }
         | StorageError::TooLarge { .. }
+        | StorageError::NoRoom { .. }
         | StorageError::Invalid { .. } => false,
     }
 }

@@ -11,7 +11,14 @@ mod parts;
 
 use std::ops::Range;
 
-use aws_sdk_s3::{Client, operation::RequestId, primitives::ByteStream};
+use aws_sdk_s3::{
+    Client,
+    operation::{
+        RequestId,
+        get_object::{GetObjectOutput, builders::GetObjectFluentBuilder},
+    },
+    primitives::ByteStream,
+};
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
@@ -19,7 +26,7 @@ use tokio::sync::OnceCell;
 pub use self::pace::Pace;
 use self::{error::Attempt, parts::Parts};
 use crate::{
-    Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
+    Begin, Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
     config::StaticCredentials,
 };
 
@@ -126,46 +133,15 @@ impl S3Store {
         if let Some(version) = version {
             request = request.if_match(version);
         }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| attempt.failed(&error))?;
-        let page = answer
-            .content_type()
-            .is_some_and(|kind| kind.starts_with("text/html"));
-        if page && answer.request_id().is_none() {
-            return Err(attempt.not_s3("an HTML page"));
-        }
-        let etag = answer.e_tag.unwrap_or_default();
+        let mut answer = ask(&attempt, request).await?;
+        let etag = answer.e_tag.take().unwrap_or_default();
         // A server that does not know the condition still says what it read.
         let bare = |etag: &str| etag.trim_matches('"').to_owned();
         if version.is_some_and(|wanted| !etag.is_empty() && bare(wanted) != bare(&etag)) {
             let (action, at) = (attempt.action, attempt.at());
             return Err(StorageError::Precondition { action, at });
         }
-        let too_large = || StorageError::TooLarge {
-            at: attempt.at(),
-            limit,
-        };
-        let told = answer
-            .content_length
-            .and_then(|len| u64::try_from(len).ok());
-        if told.is_some_and(|len| len > limit) {
-            return Err(too_large());
-        }
-        // What a server says about the length is not relied on: it may send without end.
-        let (mut body, mut read) = (answer.body, BytesMut::new());
-        while let Some(part) = body.next().await {
-            let part = part.map_err(|error| attempt.interrupted(&error))?;
-            if (read.len() + part.len()) as u64 > limit {
-                return Err(too_large());
-            }
-            if read.is_empty() {
-                read.reserve(told.map_or(0, |len| usize::try_from(len).unwrap_or(0)));
-            }
-            read.extend_from_slice(&part);
-        }
-        let bytes = read.freeze();
+        let bytes = content(&attempt, answer, limit).await?;
         if let Some(range) = range
             && bytes.len() as u64 != range.end.saturating_sub(range.start)
         {
@@ -176,6 +152,40 @@ impl S3Store {
             ));
         }
         Ok(Object { bytes, etag })
+    }
+
+    /// The first bytes of an object. How much there is of it stands beside the range that the server answers.
+    async fn first(&self, key: &str, len: u64) -> Result<Begin, StorageError> {
+        let attempt = self.attempt("GetObject", key);
+        let request = self.client().await.get_object();
+        let request = request.bucket(&self.bucket).key(key);
+        let request = request.range(format!("bytes=0-{}", len.max(1) - 1));
+        let mut answer = ask(&attempt, request).await?;
+        let etag = answer.e_tag.take().unwrap_or_default();
+        let told = answer.content_range.as_deref();
+        let size = told.and_then(|range| range.rsplit_once('/')?.1.parse::<u64>().ok());
+        let sent = answer
+            .content_length
+            .and_then(|len| u64::try_from(len).ok());
+        let whole = sent.filter(|sent| told.is_none() && *sent <= len);
+        let Some(size) = size.or(whole) else {
+            return Err(StorageError::Unsupported {
+                action: "GetObject",
+                at: attempt.at(),
+                detail: "asked for its first bytes, the store does not say how many there are \
+                         (Content-Range); use a store that answers ranges as Amazon S3 does"
+                    .to_owned(),
+            });
+        };
+        let bytes = content(&attempt, answer, len).await?;
+        if bytes.len() as u64 != len.min(size) {
+            return Err(crate::memory::outside(
+                &(0..len.min(size)),
+                bytes.len() as u64,
+                attempt.at(),
+            ));
+        }
+        Ok(Begin { bytes, size, etag })
     }
 
     async fn write(
@@ -277,6 +287,55 @@ impl S3Store {
     }
 }
 
+/// The answer to a read, unless it is a page that something else than a store has sent.
+async fn ask(
+    attempt: &Attempt<'_>,
+    request: GetObjectFluentBuilder,
+) -> Result<GetObjectOutput, StorageError> {
+    let answer = request
+        .send()
+        .await
+        .map_err(|error| attempt.failed(&error))?;
+    let page = answer
+        .content_type()
+        .is_some_and(|kind| kind.starts_with("text/html"));
+    if page && answer.request_id().is_none() {
+        return Err(attempt.not_s3("an HTML page"));
+    }
+    Ok(answer)
+}
+
+/// The content of an answer, at most `limit` bytes.
+async fn content(
+    attempt: &Attempt<'_>,
+    answer: GetObjectOutput,
+    limit: u64,
+) -> Result<Bytes, StorageError> {
+    let too_large = || StorageError::TooLarge {
+        at: attempt.at(),
+        limit,
+    };
+    let told = answer
+        .content_length
+        .and_then(|len| u64::try_from(len).ok());
+    if told.is_some_and(|len| len > limit) {
+        return Err(too_large());
+    }
+    // What a server says about the length is not relied on: it may send without end.
+    let (mut body, mut read) = (answer.body, BytesMut::new());
+    while let Some(part) = body.next().await {
+        let part = part.map_err(|error| attempt.interrupted(&error))?;
+        if (read.len() + part.len()) as u64 > limit {
+            return Err(too_large());
+        }
+        if read.is_empty() {
+            read.reserve(told.map_or(0, |len| usize::try_from(len).unwrap_or(0)));
+        }
+        read.extend_from_slice(&part);
+    }
+    Ok(read.freeze())
+}
+
 impl ObjectStore for S3Store {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object> {
         Box::pin(self.read(key, None, None, u64::MAX))
@@ -284,6 +343,10 @@ impl ObjectStore for S3Store {
 
     fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
         Box::pin(self.read(key, None, None, limit))
+    }
+
+    fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
+        Box::pin(self.first(key, len))
     }
 
     fn get_range<'a>(&'a self, key: &'a str, range: Range<u64>) -> StoreFuture<'a, Bytes> {

@@ -13,6 +13,7 @@ mod egress;
 mod garbage;
 mod head;
 mod import;
+mod outline;
 mod records;
 mod s3;
 mod savepoint;
