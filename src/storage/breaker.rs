@@ -30,6 +30,11 @@ impl Breaker {
         }
     }
 
+    /// Whether what is known still counts: it is left alone, or was until a moment ago.
+    pub(super) fn is_remembered(&self, now: Instant) -> bool {
+        self.closed_until.is_some_and(|until| now < until + PAUSE.1)
+    }
+
     /// The store answered, whatever it said.
     pub(super) fn answered(&mut self) {
         *self = Self::default();

@@ -10,15 +10,21 @@ use std::{
 };
 
 use streamkeeper_storage::{
-    Checked, ObjectStore, Removal, SavepointError, SavepointMetadata, StorageError,
-    delete_savepoint, read_savepoint_metadata, verify_savepoint,
+    Checked, ObjectStore, Removal, Room, SavepointError, SavepointMetadata, StorageError,
+    delete_savepoint_within, read_savepoint_metadata, verify_savepoint_within,
 };
 
-use super::{S3, metered::Metered};
+use super::{
+    S3,
+    watched::{SILENCE, Watched},
+};
 use crate::lifecycle::{
     Grant,
     snapshot::{Content, Trouble, TroubleKind, Work},
 };
+
+/// Memory for what the manifest of one folder names: a tenant may have written it, and several are worked on at once.
+const ROOM: Room = Room(4 << 20);
 
 /// How far work on a folder is, in bytes.
 #[derive(Debug, Clone, Default)]
@@ -68,20 +74,25 @@ impl Folders for S3 {
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(async move {
             let server = self.server(place.storage());
-            let namespace = self.namespace(place.namespace());
-            // Work that waits for its server or its namespace takes no turn of others.
-            let _turns = (
-                server.folders.acquire().await,
-                namespace.acquire().await,
-                self.folders.acquire().await,
-            );
+            let _turn = self.turn(place.namespace(), &server).await;
             server.ask().map_err(|why| Trouble {
                 kind: TroubleKind::Down,
                 message: format!("s3://{}/{}: {why}", place.storage().bucket, place.key()),
             })?;
             let store = self.store(place).map_err(|error| trouble(&error))?;
-            let store = Metered::new(store, self.large.clone());
-            let outcome = done(work, &store, place.key(), job_uid, progress).await;
+            let store = Watched::new(store);
+            let work = done(work, &store, place.key(), job_uid, progress);
+            let outcome = store.follow(work, SILENCE).await.unwrap_or_else(|| {
+                Err(Trouble {
+                    kind: TroubleKind::Down,
+                    message: format!(
+                        "s3://{}/{}: the store answered nothing for {} min; the work was given up and is begun again",
+                        place.storage().bucket,
+                        place.key(),
+                        SILENCE.as_secs() / 60
+                    ),
+                })
+            });
             let down = |trouble: &Trouble| trouble.kind == TroubleKind::Down;
             server.note(!outcome.as_ref().is_err_and(down));
             outcome
@@ -98,7 +109,7 @@ async fn done(
 ) -> Outcome {
     match work {
         Work::Remove => {
-            let removed = delete_savepoint(store, folder, job_uid).await;
+            let removed = delete_savepoint_within(store, folder, job_uid, ROOM).await;
             return match removed.map_err(|error| trouble(&error))? {
                 Removal::Done => Ok(None),
                 Removal::NotOurs { job_uid } => Err(Trouble {
@@ -109,7 +120,7 @@ async fn done(
         }
         Work::Verify => {
             let mut tell = |checked: Checked| progress.set(checked.bytes, checked.of_bytes);
-            verify_savepoint(store, folder, &mut tell)
+            verify_savepoint_within(store, folder, ROOM, &mut tell)
                 .await
                 .map_err(|error| damage(&error))?;
         }
@@ -144,6 +155,14 @@ fn damage(error: &SavepointError) -> Trouble {
 
 fn trouble(error: &StorageError) -> Trouble {
     let kind = match error {
+        StorageError::NoRoom { .. } => {
+            return Trouble {
+                kind: TroubleKind::TooLarge,
+                message: format!(
+                    "too large for the operator: {error}; `streamjob-runtime verify` compares its checksums without such a limit"
+                ),
+            };
+        }
         StorageError::NotFound { .. } | StorageError::NoSuchBucket { .. } => TroubleKind::Missing,
         StorageError::Invalid { .. } | StorageError::TooLarge { .. } => TroubleKind::Damaged,
         StorageError::AccessDenied { .. } | StorageError::Unsupported { .. } => TroubleKind::Denied,

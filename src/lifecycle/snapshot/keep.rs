@@ -159,6 +159,7 @@ impl Draft<'_> {
                 Verdict::Stalled(trouble.kind.reason(), trouble.message)
             }
             Err(WorkWait::NotAllowed(why)) => {
+                self.actions.push(SnapshotAction::ForgetWork);
                 self.status.verified_for = wish;
                 self.status.phase = Some(SnapshotPhase::Completed);
                 Verdict::Ready(format!(

@@ -155,6 +155,8 @@ pub enum TroubleKind {
     Damaged,
     /// It belongs to another job.
     NotOurs,
+    /// It names more than the operator can hold; whether it is whole is not known.
+    TooLarge,
     /// The storage refuses.
     Denied,
     /// The storage does not answer.
@@ -314,7 +316,14 @@ impl Draft<'_> {
     fn work(&mut self, wanted: Work) -> Result<Option<Content>, WorkWait> {
         match self.input.work {
             WorkState::Done { work, result } if *work == wanted => {
-                result.clone().map_err(WorkWait::Trouble)
+                result.clone().map_err(|trouble| match trouble.kind {
+                    TroubleKind::TooLarge => WorkWait::NotAllowed(trouble.message),
+                    TroubleKind::Missing
+                    | TroubleKind::Damaged
+                    | TroubleKind::NotOurs
+                    | TroubleKind::Denied
+                    | TroubleKind::Down => WorkWait::Trouble(trouble),
+                })
             }
             WorkState::Running { work, done, total } if *work == wanted => {
                 Err(WorkWait::Running(progress(*done, *total)))
@@ -369,7 +378,7 @@ impl Draft<'_> {
 /// Why the work on a folder has no result yet, or a bad one.
 enum WorkWait {
     Running(String),
-    /// The operator may not do it with its own credentials.
+    /// The operator may not do it with its own credentials, or cannot: others have to.
     NotAllowed(String),
     Trouble(Trouble),
 }
@@ -379,7 +388,7 @@ impl TroubleKind {
         match self {
             Self::Missing => "SnapshotNotFound",
             Self::Damaged => DAMAGED,
-            Self::NotOurs | Self::Denied => "StorageAccessDenied",
+            Self::NotOurs | Self::TooLarge | Self::Denied => "StorageAccessDenied",
             Self::Down => "StorageUnreachable",
         }
     }
