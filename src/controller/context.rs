@@ -16,7 +16,7 @@ use super::{
     lost_nodes::LostNodeLimiter,
     pace::Pace,
     snapshots::{Waiting, Works},
-    turns::Turns,
+    turns::{self, Turns},
     watch::Caches,
     written::{Behind, Kind, Unseen, Written},
 };
@@ -89,6 +89,8 @@ struct Memory {
     unapplied: Option<Unapplied>,
     unseen: Unseen,
     pace: Pace,
+    /// Whether its store or its coordinator did not answer soon.
+    slow: bool,
     /// Until then the API server asked to be left alone.
     not_before: Option<Instant>,
 }
@@ -158,6 +160,29 @@ impl Context {
         Self {
             sees_own_writes: false,
             ..self
+        }
+    }
+
+    /// The same without shares of turns: for the test that shows what that does.
+    #[must_use]
+    pub fn without_shares(self) -> Self {
+        Self {
+            turns: Turns::without_shares(),
+            ..self
+        }
+    }
+
+    /// Whether whoever had to be asked about an object did not answer soon the last time.
+    pub(super) fn is_slow(&self, uid: &str) -> bool {
+        self.recall(uid, |memory| memory.slow)
+    }
+
+    /// How long answers about an object took, from coordinators and stores.
+    pub(super) fn answered_after(&self, uid: &str, took: Duration) {
+        if took >= turns::SOON {
+            self.remember(uid, |memory| memory.slow = true);
+        } else {
+            self.recall(uid, |memory| memory.slow = false);
         }
     }
 

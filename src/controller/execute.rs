@@ -8,11 +8,13 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt};
 use streamkeeper_security::{JobKey, Material};
+use tokio::time::Instant;
 
 use super::{
     context::Context,
     error::ReconcileError,
     observe::{self, coordinator},
+    turns::SOON,
     written::{Kind, Written},
 };
 use crate::{
@@ -290,7 +292,13 @@ pub(super) async fn call(
 ) -> Result<(), ReconcileError> {
     let address = coordinator(context, namespace, name, revision)
         .ok_or(ReconcileError::NoCoordinator { revision })?;
-    let refusal = match context.ports.jobs.command(&address, call).await {
+    let began = Instant::now();
+    let answer = context.ports.jobs.command(&address, call).await;
+    let took = began.elapsed();
+    if took >= SOON {
+        context.answered_after(uid, took);
+    }
+    let refusal = match answer {
         Ok(operation) => {
             tracing::info!(revision, key = call.key(), result = ?operation.result, "asked the coordinator");
             None

@@ -12,6 +12,7 @@ use streamkeeper_protocol::{
     job_api::{JOB_API_PORT, Operation},
     paths::StatePaths,
 };
+use tokio::time::Instant;
 
 use super::{cache::Cache, context::Context, snapshots::needs};
 use crate::{
@@ -75,7 +76,15 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         };
         operation_of(context, (&namespace, &name, *revision), key).await
     };
-    let (sql, reports, head, operation) = tokio::join!(sql(job, context), reports, head, operation);
+    // Without the SQL: the API server tells it.
+    let answers = async {
+        let began = Instant::now();
+        let answers = tokio::join!(reports, head, operation);
+        (answers, began.elapsed())
+    };
+    let (sql, ((reports, head, operation), took)) = tokio::join!(sql(job, context), answers);
+    let uid = job.uid().unwrap_or_default();
+    context.answered_after(&uid, took);
     for (number, report, preflight) in reports.into_iter().flatten() {
         if let Some(facts) = revisions.get_mut(&number) {
             facts.report = report;
@@ -85,7 +94,6 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let held_nodes = held_nodes(context, &revisions);
     let snapshots = snapshots(context, &namespace, &name);
     let restore_source = restore_source(context, job, &namespace);
-    let uid = job.uid().unwrap_or_default();
     let (refusal, unapplied) = (context.refusal(&uid), context.unapplied(&uid));
     Observed {
         sql,

@@ -58,8 +58,8 @@ const PAGE: u32 = 100;
 /// Annotation with the whole manifest, as `kubectl apply` leaves it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Reconciles at most this many jobs at once. They wait for answers, so there may be many; one that waits for a deaf coordinator keeps its place for seconds.
-const CONCURRENCY: u16 = 256;
+/// Reconciles at most this many objects of a kind at once; one without a turn is put off at once.
+const CONCURRENCY: u16 = turns::ALL;
 
 /// What the watches have seen. A cache may be late, never ahead.
 #[derive(Debug, Clone)]
@@ -302,10 +302,11 @@ where
         async move {
             if context.leadership.leads() {
                 let namespace = object.meta().namespace.clone().unwrap_or_default();
-                let Some(_turn) = context.turns.take(&namespace) else {
-                    return Ok(Requeue::requeue(turns::AGAIN));
+                let slow = context.is_slow(object.meta().uid.as_deref().unwrap_or_default());
+                return match context.turns.take(&namespace, slow) {
+                    Ok(_turn) => reconcile(object, context).await,
+                    Err(again) => Ok(Requeue::requeue(again)),
                 };
-                return reconcile(object, context).await;
             }
             // Its turn comes with the Lease.
             tokio::select! {

@@ -176,6 +176,39 @@ fn a_job_that_fails_every_pass_does_not_delay_the_others() {
     );
 }
 
+/// How long one job takes beside 300 jobs of four other namespaces whose store never answers.
+fn beside_the_deaf(shares: bool) -> (SignedDuration, SignedDuration) {
+    tell(async |story| {
+        story.shares = shares;
+        story.restart_operator(|_| {});
+        for n in 0..300 {
+            let namespace = format!("deaf-{}", n % 4);
+            story.world().jobs.deaf.insert(namespace.clone());
+            let spec = json!({ "sql": { "text": "SELECT 1" } });
+            story.create_in(&namespace, &format!("deaf-{n}"), spec);
+        }
+        // All of them are waited for.
+        story.pass(MINUTE).await;
+        how_long(story).await
+    })
+}
+
+#[test]
+fn hundreds_of_jobs_whose_store_never_answers_do_not_delay_another_namespace() {
+    let alone = undisturbed();
+    let slack = SignedDuration::from_secs(1);
+    let beside = beside_the_deaf(true);
+    assert!(
+        beside.0 <= alone.0 + slack && beside.1 <= alone.1 + slack,
+        "alone {alone:?}, beside 300 that are deaf {beside:?}"
+    );
+    let without = beside_the_deaf(false);
+    assert!(
+        without.0 > alone.0 + 5 * slack,
+        "the control: without shares the deaf take all turns: alone {alone:?}, beside them {without:?}"
+    );
+}
+
 #[test]
 fn a_job_that_changes_every_ten_milliseconds_does_not_delay_the_others_nor_write_without_end() {
     let alone = undisturbed();

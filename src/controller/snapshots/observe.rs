@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 use streamkeeper_protocol::job_api::Operation;
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -64,7 +65,9 @@ pub(super) async fn observe(
     let job = job(snapshot, &namespace, context).await?;
     let job_reference = job.as_ref().map(|job| job.object_ref(&()));
     let job = job.map(|job| facts(&job, context));
+    let began = Instant::now();
     let operation = operation(snapshot, job.as_ref(), context).await;
+    context.answered_after(&uid, began.elapsed());
     let work = context.works.state(&uid);
     Ok(Observed {
         needed_by: needed_by(snapshot, &namespace, &work, context).await?,

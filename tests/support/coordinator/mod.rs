@@ -10,7 +10,11 @@ mod leading;
 mod port;
 mod process;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -51,6 +55,8 @@ pub struct Coordinators {
     pub folders: BTreeMap<String, Folder>,
     /// Whether the storage answers.
     pub storage: HeadStore,
+    /// Namespaces whose jobs have a storage that takes connections and never answers.
+    pub deaf: BTreeSet<String>,
     /// From one checkpoint to the next.
     pub interval: Duration,
     scripts: Vec<(String, Script)>,
@@ -66,6 +72,7 @@ impl Default for Coordinators {
             heads: BTreeMap::new(),
             folders: BTreeMap::new(),
             storage: HeadStore::default(),
+            deaf: BTreeSet::new(),
             interval: Duration::from_secs(10),
             scripts: Vec::new(),
             processes: BTreeMap::new(),

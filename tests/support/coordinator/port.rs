@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use streamkeeper::{
@@ -211,6 +212,15 @@ impl Heads for JobPort {
     ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>> {
         Box::pin(async move {
             self.life.alive().await;
+            let deaf = {
+                let world = self.world.lock().expect("no panic while locked");
+                world.jobs.deaf.contains(root.namespace())
+            };
+            if deaf {
+                // As long as the operator waits for a store.
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                return Fact::unknown("reading HEAD: no answer within 10 s");
+            }
             let world = self.world.lock().expect("no panic while locked");
             let at = format!("s3://{}/{}/HEAD.json", root.storage().bucket, root.key());
             let mut names = root.key().rsplit('/').map(ToOwned::to_owned);
@@ -240,7 +250,7 @@ impl Folders for JobPort {
         Box::pin(async move {
             self.life.alive().await;
             progress.set(0, 5 << 20);
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
             self.life.alive().await;
             let at = format!("s3://{}/{}", place.storage().bucket, place.key());
             let mut world = self.world.lock().expect("no panic while locked");

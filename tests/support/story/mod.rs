@@ -71,6 +71,8 @@ pub struct Story {
     election: Option<Election>,
     /// Whether operators wait until they see what they wrote themselves. Only a negative control says no.
     pub sees_own_writes: bool,
+    /// Whether namespaces have shares of the operator's turns. Only a negative control says no.
+    pub shares: bool,
     /// Namespaces that operators watch; none means all.
     pub namespaces: Vec<Option<String>>,
     /// How far the clock of the next operator is ahead of the others.
@@ -146,6 +148,7 @@ impl Story {
             another: None,
             election: None,
             sees_own_writes: true,
+            shares: true,
             namespaces: vec![None],
             readiness: Readiness::default(),
             remembered: Arc::default(),

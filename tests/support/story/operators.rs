@@ -135,7 +135,7 @@ impl Story {
         let context = {
             let client = client.clone();
             let (remembered, metrics) = (self.remembered.clone(), self.metrics.clone());
-            let sees_own_writes = self.sees_own_writes;
+            let (sees_own_writes, shares) = (self.sees_own_writes, self.shares);
             move |caches| {
                 let context = Context::new(
                     client,
@@ -150,6 +150,11 @@ impl Story {
                 .with_leadership(leadership)
                 .with_keys(keyring);
                 *remembered.lock().expect("no panic while locked") = Some(context.remembered());
+                let context = if shares {
+                    context
+                } else {
+                    context.without_shares()
+                };
                 if sees_own_writes {
                     context
                 } else {
