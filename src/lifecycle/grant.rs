@@ -135,17 +135,20 @@ impl Settings {
             prefix: default.prefix,
         });
         let mut places = default.iter().chain(&self.storage_allowed.0);
-        let allowed = places.find(|place| place.covers(storage, namespace, key));
+        let allowed = places
+            .find(|place| guard!("storage.allowed decides": place.covers(storage, namespace, key)));
         let region = storage.region.as_deref();
         match allowed {
-            Some(place) if region.is_none_or(is_region) => Ok(Grant {
-                storage: ResolvedStorage {
-                    endpoint: place.endpoint.clone(),
-                    ..storage.clone()
-                },
-                namespace: namespace.to_owned(),
-                key: key.to_owned(),
-            }),
+            Some(place) if guard!("a region names no other host": region.is_none_or(is_region)) => {
+                Ok(Grant {
+                    storage: ResolvedStorage {
+                        endpoint: place.endpoint.clone(),
+                        ..storage.clone()
+                    },
+                    namespace: namespace.to_owned(),
+                    key: key.to_owned(),
+                })
+            }
             Some(_) | None => {
                 let endpoint = storage.endpoint.as_deref().unwrap_or("Amazon S3");
                 Err(NotAllowed {
@@ -172,11 +175,14 @@ impl AllowedPlace {
         else {
             return false;
         };
-        let below = asked.strip_prefix(own.as_slice());
-        store
+        let below = guard!("a grant ends at its prefix": asked.strip_prefix(own.as_slice()), else asked.get(own.len()..));
+        guard!("a grant is for its own server": store)
             && is_bucket(&self.bucket)
-            && self.bucket == storage.bucket
-            && below.is_some_and(|below| below.len() > 1 && below.first() == Some(&namespace))
+            && guard!("a grant is for its own bucket": self.bucket == storage.bucket)
+            && below.is_some_and(|below| {
+                guard!("a grant is for less than a namespace": below.len() > 1)
+                    && guard!("a grant ends at its namespace": below.first() == Some(&namespace))
+            })
     }
 }
 
@@ -249,7 +255,7 @@ impl Endpoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::api::v1alpha1::S3;
 
@@ -276,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_acts_only_below_the_own_namespace_of_an_allowed_place() {
+    pub(in super::super) fn the_operator_acts_only_below_the_own_namespace_of_an_allowed_place() {
         let own = Some("https://s3.example.com");
         for (endpoint, bucket, key, allowed) in [
             (own, "shared", "state/a/job", true),
@@ -340,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_that_is_no_name_is_not_part_of_a_host() {
+    pub(in super::super) fn a_region_that_is_no_name_is_not_part_of_a_host() {
         let region = |region: &str| ResolvedStorage {
             region: Some(region.to_owned()),
             ..storage(None, "aws")

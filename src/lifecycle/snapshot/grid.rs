@@ -148,6 +148,7 @@ fn works() -> Vec<WorkState> {
             TroubleKind::Missing,
             TroubleKind::Damaged,
             TroubleKind::NotOurs,
+            TroubleKind::TooLarge,
             TroubleKind::Denied,
             TroubleKind::Down,
         ] {
@@ -374,6 +375,11 @@ fn deletion(spec: &serde_json::Value, uri: &str, job: Option<&SnapshotJob>) -> (
     let removes = plan.actions.iter().any(|action| {
         matches!(action, SnapshotAction::Begin { work: Work::Remove, place, .. } if format!("s3://streams/{}", place.key()) == uri)
     });
+    let blindly = plan
+        .actions
+        .iter()
+        .any(|action| matches!(action, SnapshotAction::Begin { job_uid: None, .. }));
+    assert!(!blindly || spec.get("importFrom").is_none(), "{plan:#?}");
     let lets_go = plan.actions.contains(&SnapshotAction::RemoveFinalizer);
     assert!(removes != lets_go, "{plan:#?}");
     (
@@ -383,7 +389,7 @@ fn deletion(spec: &serde_json::Value, uri: &str, job: Option<&SnapshotJob>) -> (
 }
 
 #[test]
-fn only_a_folder_that_the_job_of_the_snapshot_has_written_is_removed() {
+pub(in super::super) fn only_a_folder_that_the_job_of_the_snapshot_has_written_is_removed() {
     let import = |job: &str, uri: &str| json!({ "jobRef": { "name": job }, "importFrom": { "uri": uri }, "deletionPolicy": "Delete" });
     let own = job();
     for (name, uri, removed) in [
@@ -434,11 +440,14 @@ fn only_a_folder_that_the_job_of_the_snapshot_has_written_is_removed() {
     }
     // Whose savepoint it is cannot be known any more.
     let uri = "s3://streams/prod/flights/delays/savepoints/monday";
+    let mut kept = import("delays", uri);
+    kept["deletionPolicy"] = json!("Retain");
+    assert!(!deletion(&kept, uri, Some(&own)).0);
     assert!(!deletion(&import("delays", uri), uri, None).0);
 }
 
 #[test]
-fn a_status_does_not_say_what_is_removed() {
+pub(in super::super) fn a_status_does_not_say_what_is_removed() {
     let taken = json!({ "jobRef": { "name": "delays" }, "deletionPolicy": "Delete" });
     for (uri, removed) in [
         (

@@ -6,7 +6,7 @@
 //! * `needs`: for whose sake a folder stays.
 
 #[cfg(test)]
-mod grid;
+pub(super) mod grid;
 mod keep;
 pub(super) mod needs;
 mod place;
@@ -333,7 +333,7 @@ impl Draft<'_> {
                     Ok(place) => self.actions.push(SnapshotAction::Begin {
                         work: wanted,
                         place,
-                        job_uid: self.owner(wanted),
+                        job_uid: guard!("a folder is compared with its job": self.owner(wanted), else None),
                     }),
                     Err(why) => return Err(WorkWait::NotAllowed(why)),
                 }

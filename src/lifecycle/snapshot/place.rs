@@ -21,7 +21,9 @@ impl Draft<'_> {
             None => self.status.uri.as_deref().unwrap_or_default(),
         };
         let (bucket, key) = split(uri).ok_or_else(|| format!("`{uri}` names no folder"))?;
-        if imported.is_none() && !is_below(key, &self.own_folder()) {
+        if imported.is_none()
+            && !guard!("what was taken lies in its own folder": is_below(key, &self.own_folder()))
+        {
             return Err(format!(
                 "{uri} is not the folder of this StreamSnapshot, which ends in {}",
                 self.own_folder()
@@ -65,7 +67,8 @@ impl Draft<'_> {
     /// Why the folder must stay when the object goes, if it must.
     pub(super) fn must_stay(&self) -> Option<String> {
         let spec = &self.input.snapshot.spec;
-        if spec.deletion_policy != DeletionPolicy::Delete {
+        if !guard!("only what is to be deleted is": spec.deletion_policy == DeletionPolicy::Delete)
+        {
             return Some("spec.deletionPolicy is Retain".to_owned());
         }
         let import = spec.import_from.as_ref()?;
@@ -75,15 +78,16 @@ impl Draft<'_> {
         let own = !self.job_name().is_empty()
             && !name.is_empty()
             && split(above).is_some_and(|(_, key)| is_below(key, savepoints.trim_end_matches('/')));
-        if !own {
+        if !guard!("an import is removed only where its own job has written": own) {
             return Some(format!(
                 "an imported folder is removed only directly below {savepoints}, where its own job has written it"
             ));
         }
-        (self.owner(Work::Remove).is_none()).then(|| {
-            "it is not known to be a savepoint of its own job, which does not exist any more"
-                .to_owned()
-        })
+        if guard!("whose it is has to be known": self.owner(Work::Remove).is_some()) {
+            return None;
+        }
+        let why = "it is not known to be a savepoint of its own job, which does not exist any more";
+        Some(why.to_owned())
     }
 
     /// Uid of the job that the folder must be of before it is removed. A folder that was written for this
