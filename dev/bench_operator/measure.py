@@ -12,7 +12,7 @@ from dev.bench_operator.cluster import NAMESPACE, STREAM_JOBS, client
 from dev.bench_operator.coordinators import DEAF_S3, S3
 from dev.lib import wait
 
-OURS = {"streamjobs", "streamsnapshots", "pods", "statefulsets", "services", "configmaps", "controllerrevisions", "events", "nodes", "leases"}
+OURS = {"streamjobs", "streamsnapshots", "pods", "statefulsets", "services", "configmaps", "controllerrevisions", "networkpolicies", "poddisruptionbudgets", "events", "nodes", "leases"}
 WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 PORT = 18080
 
