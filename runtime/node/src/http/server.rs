@@ -2,24 +2,21 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, extract::Request, middleware};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::transport::{Arrival, Door};
+use crate::transport::{Arrival, Crowd, Door, Place};
 
-/// Connections of one port at the same time; others wait.
+/// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for nothing makes room.
 const CONNECTIONS: usize = 256;
+/// So many of them from one address, so that others get through whatever one does: the kubelet's probes above all.
+const OF_ONE_PEER: usize = 64;
 /// A caller gets this long to send the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Longest head of a request.
@@ -36,15 +33,15 @@ pub(super) async fn serve(
     app: Router,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let crowd = Crowd::new(CONNECTIONS, OF_ONE_PEER);
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else {
-                return;
-            };
             let arrival = door.next(&listener).await;
             while connections.try_join_next().is_some() {}
+            let Some(place) = crowd.enter(arrival.peer().ip()) else {
+                continue;
+            };
             connections.spawn(connection(door.clone(), arrival, app.clone(), place));
         }
     };
@@ -54,10 +51,20 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn connection(door: Door, arrival: Arrival, app: Router, _place: OwnedSemaphorePermit) {
+async fn connection(door: Door, arrival: Arrival, app: Router, place: Place) {
+    let place = Arc::new(place);
+    let _ = place.during(call(door, arrival, app, &place)).await;
+}
+
+async fn call(door: Door, arrival: Arrival, app: Router, place: &Arc<Place>) {
     let Some((wire, caller)) = door.admit(arrival).await else {
         return;
     };
+    let asked = Arc::clone(place);
+    let app = app.layer(middleware::map_request(move |request: Request| {
+        asked.keep();
+        std::future::ready(request)
+    }));
     let service = TowerToHyperService::new(app.layer(Extension(caller)));
     let call = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -82,6 +89,76 @@ mod tests {
 
     use super::*;
     use crate::transport::Transport;
+
+    /// A connection to `at` from this address of the loopback.
+    async fn from(peer: &str, at: std::net::SocketAddr) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{peer}:0").parse().unwrap()).unwrap();
+        socket.connect(at).await.unwrap()
+    }
+
+    async fn probe(peer: &str, at: std::net::SocketAddr) -> String {
+        let mut stream = from(peer, at).await;
+        let request = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Whoever says nothing holds up nobody: four times as many as there are places.
+    #[tokio::test]
+    async fn a_probe_gets_through_whoever_else_connects_and_says_nothing() {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let at = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let (began, begun) = tokio::sync::oneshot::channel();
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        let work = Arc::new(tokio::sync::Mutex::new(Some((began, finished))));
+        let app = Router::new()
+            .route("/healthz", axum::routing::get(|| async { "ok" }))
+            .route(
+                "/slow",
+                post(move || async move {
+                    let given = work.lock().await.take();
+                    let (began, finished) = given.unwrap();
+                    began.send(()).unwrap();
+                    finished.await.unwrap();
+                    "done"
+                }),
+            );
+        let stop = CancellationToken::new();
+        let door = Door::new(Transport::Plain, "a test");
+        let server = tokio::spawn(serve(listener, door, app, stop.clone()));
+        // A call that is under way is nobody's to push aside.
+        let mut slow = from("127.0.0.1", at).await;
+        let request = b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        slow.write_all(request).await.unwrap();
+        begun.await.unwrap();
+        let mut silent = Vec::new();
+        for number in 0..4 * CONNECTIONS {
+            let peer = format!("127.0.0.{}", 1 + number % 8);
+            silent.push(from(&peer, at).await);
+        }
+        for peer in ["127.0.0.1", "127.0.0.99"] {
+            let answer = probe(peer, at).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{peer}: {answer}");
+        }
+        finish.send(()).unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("done"), "{answer}");
+        // They are no more than there are places for, and these are really taken.
+        let mut open = 0;
+        for stream in &silent {
+            let error = stream.try_read(&mut [0]).map_err(|error| error.kind());
+            open += usize::from(error == Err(io::ErrorKind::WouldBlock));
+        }
+        assert!((1..=CONNECTIONS).contains(&open), "{open}");
+        stop.cancel();
+        drop(silent);
+        server.await.unwrap().unwrap();
+    }
 
     async fn answer(request: Vec<u8>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,16 +12,20 @@ use streamkeeper_security::{Role, Token};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::{Transport, Wire};
+use super::{
+    Transport, Wire,
+    crowd::{Crowd, Place},
+};
 
 /// A caller gets this long to show who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
-/// So many may be about to show it at the same time; others wait.
-const AT_A_TIME: usize = 64;
+/// So many may be about to show it at the same time. Nobody waits for that: the oldest makes room.
+const AT_A_TIME: usize = 256;
+/// So many of them from one address.
+const OF_ONE_PEER: usize = 64;
 /// Strangers that are remembered, so that each is complained about once.
 const STRANGERS: usize = 1024;
 /// A caller that was refused gets this long to read why.
@@ -45,7 +49,14 @@ pub struct Caller {
 pub struct Arrival {
     stream: TcpStream,
     peer: SocketAddr,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Place,
+}
+
+impl Arrival {
+    /// Its address.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
 }
 
 /// What a caller of another job is told before the connection is closed; control plane and data plane read it alike.
@@ -62,7 +73,7 @@ pub struct Door {
     purpose: &'static str,
     /// What a caller without TLS is told, if anything.
     plaintext_answer: &'static [u8],
-    places: Arc<Semaphore>,
+    crowd: Crowd,
     strangers: Arc<Mutex<HashSet<IpAddr>>>,
 }
 
@@ -74,7 +85,7 @@ impl Door {
             peers: false,
             purpose,
             plaintext_answer: &[],
-            places: Arc::new(Semaphore::new(AT_A_TIME)),
+            crowd: Crowd::new(AT_A_TIME, OF_ONE_PEER),
             strangers: Arc::default(),
         }
     }
@@ -98,16 +109,16 @@ impl Door {
 
     /// The next connection. Tries on when there is none to be had.
     pub async fn next(&self, listener: &TcpListener) -> Arrival {
-        // Never closed, so there always is a place in the end.
-        let place = self.places.clone().acquire_owned().await.ok();
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    return Arrival {
-                        stream,
-                        peer,
-                        _place: place,
-                    };
+                    if let Some(place) = self.crowd.enter(peer.ip()) {
+                        return Arrival {
+                            stream,
+                            peer,
+                            place,
+                        };
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: others may be freed.
@@ -120,8 +131,16 @@ impl Door {
 
     /// Lets a connection in, once its caller is known; others are sent away.
     pub async fn admit(&self, arrival: Arrival) -> Option<(Wire, Caller)> {
-        let Arrival { stream, peer, .. } = arrival;
-        match timeout(INTRODUCTION, self.introduced(stream)).await {
+        let Arrival {
+            stream,
+            peer,
+            place,
+        } = arrival;
+        let introduced = timeout(INTRODUCTION, self.introduced(stream));
+        let Some(introduced) = place.during(introduced).await else {
+            return self.refused(peer, "others came while it said nothing");
+        };
+        match introduced {
             Ok(Ok((wire, role))) => Some((wire, Caller { role, peer })),
             Ok(Err(error)) => self.refused(peer, &error.to_string()),
             Err(_) => self.refused(

@@ -2,8 +2,10 @@
 //!
 //! * [`wire`]: a connection, with or without TLS.
 //! * [`door`]: connections that come in: who calls, within which deadline, and who is refused.
+//! * [`crowd`]: places at a port, for which nobody waits.
 //! * [`files`]: the keys of a pod, read from the folder of its Secret.
 
+pub mod crowd;
 pub mod door;
 pub mod files;
 pub mod wire;
@@ -14,6 +16,7 @@ use streamkeeper_security::{Role, SecurityError, WorkerIdentity};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub use crowd::{Crowd, Place};
 pub use door::{Arrival, Caller, Door};
 pub use wire::Wire;
 
