@@ -151,6 +151,16 @@ fn what_belongs_to_the_operator_is_refused_by_its_path_with_the_way_out() {
             "elsewhere",
         ),
         (
+            worker(json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/streamjob-token"}]})),
+            "spec.containers[1].volumeMounts[0].mountPath",
+            "elsewhere",
+        ),
+        (
+            worker(json!({"volumeMounts": [{"name": "v", "mountPath": "/etc/streamjob-ca/"}]})),
+            "spec.containers[1].volumeMounts[0].mountPath",
+            "elsewhere",
+        ),
+        (
             worker(json!({"volumeMounts": [{"name": "v", "mountPath": "/"}]})),
             "spec.containers[1].volumeMounts[0].mountPath",
             "elsewhere",

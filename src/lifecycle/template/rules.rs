@@ -91,7 +91,12 @@ const INSTEAD: [(&str, &str); 5] = [
 /// Volumes of the operator whose content is not the user's.
 const VOLUMES: [&str; 3] = ["sql", "keys", "ca-bundle"];
 /// Folders of the operator in the worker.
-const FOLDERS: [&str; 3] = ["/etc/streamjob", "/etc/streamjob-tls", "/etc/streamjob-ca"];
+const FOLDERS: [&str; 4] = [
+    "/etc/streamjob",
+    "/etc/streamjob-tls",
+    "/etc/streamjob-token",
+    "/etc/streamjob-ca",
+];
 /// Labels that say what a pod is.
 const LABELS: [&str; 5] = [
     "app.kubernetes.io/name",
