@@ -12,6 +12,17 @@ pub struct StorageConfig {
     pub endpoint: Option<String>,
     /// Region; none means what the environment or the instance says, `us-east-1` with an endpoint.
     pub region: Option<String>,
+    /// How the store encrypts what is written; none: as the bucket says.
+    pub sse: Option<SseKms>,
+    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`), which TLS protects then.
+    pub unsigned_payload: bool,
+}
+
+/// Encryption by the store with a key of a key management service (SSE-KMS).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SseKms {
+    /// Id, ARN or alias of the key; none: the key that the service has for the store.
+    pub key_id: Option<String>,
 }
 
 impl StorageConfig {
@@ -20,6 +31,7 @@ impl StorageConfig {
         Self {
             endpoint: variable("AWS_ENDPOINT_URL"),
             region: variable("AWS_REGION"),
+            ..Self::default()
         }
     }
 }
@@ -90,6 +102,13 @@ pub fn open_within(
         }
         if let Some(endpoint) = &config.endpoint {
             check_endpoint(endpoint, bucket)?;
+            if config.unsigned_payload && !endpoint.starts_with("https://") {
+                return Err(StorageError::Invalid {
+                    action: "open",
+                    at: format!("endpoint {endpoint}"),
+                    detail: "without TLS nothing protects content that is not signed; write https://, or leave out the unsigned payload".to_owned(),
+                });
+            }
         }
         let store = S3Store::new(bucket, config.clone());
         return Ok((Arc::new(store), prefix.trim_matches('/').to_owned()));
@@ -205,7 +224,7 @@ mod tests {
     fn opened_at(endpoint: &str, bucket: &str) -> Result<(), String> {
         let config = StorageConfig {
             endpoint: Some(endpoint.to_owned()),
-            region: None,
+            ..StorageConfig::default()
         };
         let uri = format!("s3://{bucket}/prefix");
         open(&uri, &config)
@@ -242,6 +261,22 @@ mod tests {
             assert!(error.contains(said), "{endpoint}: {error}");
             assert!(!error.contains("secret@"), "{error}");
         }
+    }
+
+    #[test]
+    fn content_is_left_unsigned_only_under_tls() {
+        let open_at = |endpoint: Option<&str>| {
+            let config = StorageConfig {
+                endpoint: endpoint.map(str::to_owned),
+                unsigned_payload: true,
+                ..StorageConfig::default()
+            };
+            open("s3://bucket/prefix", &config).map(drop)
+        };
+        open_at(None).unwrap();
+        open_at(Some("https://s3.example.org")).unwrap();
+        let refused = open_at(Some("http://minio:9000")).unwrap_err().to_string();
+        assert!(refused.contains("write https://"), "{refused}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub mod savepoint;
 pub mod store;
 pub mod verify;
 
-pub use config::{StorageConfig, open, open_within};
+pub use config::{SseKms, StorageConfig, open, open_within};
 pub use dir::DirStore;
 pub use fault::{Action, Call, Fault, FaultStore, Rule};
 pub use garbage::{Collected, collect_garbage};

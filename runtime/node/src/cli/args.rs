@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use clap::{ArgAction, Args, ValueEnum};
 use jiff::SignedDuration;
+use streamkeeper_storage::{SseKms, StorageConfig};
 
 /// A duration as Go writes it: `10s`, `1m30s`, `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -23,6 +25,60 @@ pub(super) fn optional_duration(text: &str) -> Result<OptionalDuration, String> 
 /// A duration that may be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OptionalDuration(pub(super) Option<Duration>);
+
+/// How what is written to the storage is encrypted and signed.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct WriteArgs {
+    /// How the store encrypts the state; unset, as the bucket says.
+    #[arg(long, env = "STREAMKEEPER_SSE", value_enum)]
+    sse: Option<Sse>,
+    /// Id, ARN or alias of the key of --sse=aws:kms; unset, the service's own key for the store.
+    #[arg(long, env = "STREAMKEEPER_SSE_KMS_KEY_ID", requires = "sse")]
+    sse_kms_key_id: Option<String>,
+    /// Leave the content of writes out of their signature, where TLS protects it.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_UNSIGNED_PAYLOAD",
+        action = ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    unsigned_payload: bool,
+}
+
+/// Kinds of encryption by the store.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sse {
+    /// With a key of the key management service.
+    #[value(name = "aws:kms")]
+    Kms,
+}
+
+impl WriteArgs {
+    /// How to reach the state, and how to reach tables: a key is one for the state, and the buckets of tables have their own.
+    pub(super) fn configs(
+        &self,
+        endpoint: Option<&String>,
+        region: Option<&String>,
+    ) -> (StorageConfig, StorageConfig) {
+        let tables = StorageConfig {
+            endpoint: endpoint.cloned(),
+            region: region.cloned(),
+            sse: None,
+            unsigned_payload: self.unsigned_payload,
+        };
+        let sse = self.sse.map(|Sse::Kms| SseKms {
+            key_id: self.sse_kms_key_id.clone().filter(|key| !key.is_empty()),
+        });
+        let state = StorageConfig {
+            sse,
+            ..tables.clone()
+        };
+        (state, tables)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -201,6 +201,7 @@ async fn one(
     let config = StorageConfig {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
+        ..StorageConfig::default()
     };
     let folder = Scratch::new(args.storage.as_deref())?;
     let (store, prefix): (Arc<dyn ObjectStore>, String) =

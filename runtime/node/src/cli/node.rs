@@ -12,12 +12,12 @@ use streamkeeper_protocol::{
     paths::StatePaths,
 };
 use streamkeeper_security::Rotation;
-use streamkeeper_storage::{ObjectStore, StorageConfig};
+use streamkeeper_storage::ObjectStore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     EXIT_FENCED, EXIT_USAGE,
-    args::{OptionalDuration, duration, optional_duration},
+    args::{OptionalDuration, WriteArgs, duration, optional_duration},
     fail,
     signals::EndSignals,
 };
@@ -87,6 +87,8 @@ pub(super) struct NodeArgs {
     /// Region of the bucket.
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    writes: WriteArgs,
     /// File with the SQL text.
     #[arg(long, env = "STREAMKEEPER_SQL_FILE")]
     sql_file: PathBuf,
@@ -460,16 +462,13 @@ struct Stores {
 
 impl Stores {
     fn of(args: &NodeArgs) -> Result<Self, String> {
-        let config = StorageConfig {
-            endpoint: args.endpoint.clone(),
-            region: args.region.clone(),
-        };
+        let (config, tables) = (args.writes).configs(args.endpoint.as_ref(), args.region.as_ref());
         let (state, prefix) =
             streamkeeper_storage::open(&args.storage_uri, &config).map_err(|e| e.to_string())?;
         Ok(Self {
             state,
             paths: StatePaths::new(&prefix, &args.job_namespace, &args.job_name),
-            tables: Arc::new(UriStores::new(config)),
+            tables: Arc::new(UriStores::new(tables)),
         })
     }
 }

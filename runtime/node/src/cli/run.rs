@@ -10,10 +10,10 @@ use std::{
 
 use clap::Args;
 use streamkeeper_protocol::job_api::{JobPhase, Report};
-use streamkeeper_storage::{MemoryStore, ObjectStore, StorageConfig};
+use streamkeeper_storage::{MemoryStore, ObjectStore};
 
 use super::{
-    args::{OptionalDuration, optional_duration},
+    args::{OptionalDuration, WriteArgs, optional_duration},
     check, fail,
     signals::EndSignals,
     solo::{Solo, SoloJob},
@@ -55,6 +55,8 @@ pub(super) struct RunArgs {
     /// Region of the buckets.
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    writes: WriteArgs,
     /// Show logs; RUST_LOG chooses which.
     #[arg(long, short)]
     verbose: bool,
@@ -90,10 +92,7 @@ pub(super) fn main(args: &RunArgs) -> ExitCode {
 }
 
 fn solo(args: &RunArgs, compiled: crate::coordinator::CompiledJob) -> Result<Solo, String> {
-    let config = StorageConfig {
-        endpoint: args.endpoint.clone(),
-        region: args.region.clone(),
-    };
+    let (config, tables) = (args.writes).configs(args.endpoint.as_ref(), args.region.as_ref());
     let (store, prefix): (Arc<dyn ObjectStore>, String) = match &args.storage {
         None => (Arc::new(MemoryStore::new()), String::new()),
         Some(storage) => streamkeeper_storage::open(&storage_uri(storage)?, &config)
@@ -108,7 +107,7 @@ fn solo(args: &RunArgs, compiled: crate::coordinator::CompiledJob) -> Result<Sol
         may_drop_state: args.allow_dropped_state,
         store,
         prefix,
-        tables: Arc::new(UriStores::new(config)),
+        tables: Arc::new(UriStores::new(tables)),
     })
 }
 

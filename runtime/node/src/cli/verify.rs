@@ -50,6 +50,7 @@ pub(super) fn main(args: &VerifyArgs) -> ExitCode {
     let config = StorageConfig {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
+        ..StorageConfig::default()
     };
     let (store, folder) = match streamkeeper_storage::open(&args.uri, &config) {
         Ok(opened) => opened,

@@ -18,6 +18,7 @@ use aws_sdk_s3::{
         get_object::{GetObjectOutput, builders::GetObjectFluentBuilder},
     },
     primitives::ByteStream,
+    types::ServerSideEncryption,
 };
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -103,6 +104,7 @@ impl S3Store {
             bucket: &self.bucket,
             key,
             pace: &self.pace,
+            config: &self.config,
             attempt,
         }
     }
@@ -202,13 +204,21 @@ impl S3Store {
             return self.parts(client, attempt, key).upload(&bytes).await;
         }
         let request = client.put_object().bucket(&self.bucket).key(key);
-        let request = request.body(ByteStream::from(bytes));
+        let (sse, key) = encryption(&self.config);
+        let request = request
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(key)
+            .body(ByteStream::from(bytes));
         let (request, config) = match condition {
             Condition::Always => (request, self.pace.of_transfer(size)),
             Condition::Absent => (request.if_none_match("*"), self.pace.of_condition(size)),
             Condition::Matches(ref etag) => (request.if_match(etag), self.pace.of_condition(size)),
         };
-        match request.customize().config_override(config).send().await {
+        let mut request = request.customize().config_override(config);
+        if self.config.unsigned_payload {
+            request = request.disable_payload_signing();
+        }
+        match request.send().await {
             Ok(answer) if answer.e_tag().is_none() && answer.request_id().is_none() => {
                 Err(attempt.not_s3("no version of the object"))
             }
@@ -239,11 +249,14 @@ impl S3Store {
                 .copy(&source, etag, size)
                 .await;
         }
+        let (sse, key) = encryption(&self.config);
         client
             .copy_object()
             .bucket(&self.bucket)
             .key(to)
             .copy_source(source)
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(key)
             .customize()
             .config_override(self.pace.of_transfer(size))
             .send()
@@ -408,6 +421,15 @@ impl ObjectStore for S3Store {
     fn describe(&self) -> String {
         format!("s3://{}", self.bucket)
     }
+}
+
+/// What a request that makes an object says about its encryption.
+fn encryption(config: &StorageConfig) -> (Option<ServerSideEncryption>, Option<String>) {
+    let sse = config.sse.as_ref();
+    (
+        sse.map(|_| ServerSideEncryption::AwsKms),
+        sse.and_then(|sse| sse.key_id.clone()),
+    )
 }
 
 /// Bytes of a key that are escaped inside a header: the SDK does not encode the source of a copy.

@@ -13,8 +13,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Pace, error::Attempt};
-use crate::StorageError;
+use super::{Pace, encryption, error::Attempt};
+use crate::{StorageConfig, StorageError};
 
 /// Parts under way at once.
 const AT_ONCE: usize = 4;
@@ -25,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
     pub(super) pace: &'a Pace,
+    pub(super) config: &'a StorageConfig,
     /// The action for messages.
     pub(super) attempt: Attempt<'a>,
 }
@@ -69,11 +70,14 @@ impl Parts<'_> {
         size: u64,
         content: impl Fn(u64, u64) -> Content,
     ) -> Result<String, StorageError> {
+        let (sse, key) = encryption(self.config);
         let begun = self
             .client
             .create_multipart_upload()
             .bucket(self.bucket)
             .key(self.key)
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(key)
             .send()
             .await
             .map_err(|error| self.attempt.failed(&error))?;
@@ -119,6 +123,7 @@ impl Parts<'_> {
                     number,
                     range: (from, until),
                     pace: self.pace.clone(),
+                    unsigned: self.config.unsigned_payload,
                 };
                 under_way.spawn(part.send(content(from, until)));
                 from = until;
@@ -195,6 +200,8 @@ struct Part {
     number: i32,
     range: (u64, u64),
     pace: Pace,
+    /// Whether its content is left out of the signature.
+    unsigned: bool,
 }
 
 type Refused<E> = Box<SdkError<E, HttpResponse>>;
@@ -210,7 +217,8 @@ impl Part {
         let config = self.pace.of_transfer(until - from);
         let etag = match content {
             Content::Sent(bytes) => {
-                self.client
+                let mut request = self
+                    .client
                     .upload_part()
                     .bucket(self.bucket)
                     .key(self.key)
@@ -218,7 +226,11 @@ impl Part {
                     .part_number(self.number)
                     .body(ByteStream::from(bytes))
                     .customize()
-                    .config_override(config)
+                    .config_override(config);
+                if self.unsigned {
+                    request = request.disable_payload_signing();
+                }
+                request
                     .send()
                     .await
                     .map_err(|error| Failed::Sent(Box::new(error)))?

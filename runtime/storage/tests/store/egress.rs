@@ -32,6 +32,7 @@ async fn reading() {
     let config = StorageConfig {
         endpoint: Some(endpoint),
         region: None,
+        ..StorageConfig::default()
     };
     let (store, _) = open("s3://bucket", &config).unwrap();
     let error = store.get("key").await.unwrap_err();

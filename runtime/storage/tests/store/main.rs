@@ -35,6 +35,7 @@ fn s3(test: &str) -> Option<(Arc<dyn ObjectStore>, String)> {
     let config = StorageConfig {
         endpoint: Some(endpoint),
         region: None,
+        ..StorageConfig::default()
     };
     let uri = format!("s3://{bucket}/{test}-{}", ulid::Ulid::generate());
     Some(open(&uri, &config).unwrap())

@@ -72,6 +72,7 @@ impl Scripted {
         let config = StorageConfig {
             endpoint: Some(self.endpoint.clone()),
             region: None,
+            ..StorageConfig::default()
         };
         S3Store::with_credentials("bucket", config, "key", "secret")
     }
@@ -161,6 +162,7 @@ async fn web_server(status: u16) -> (S3Store, String, JoinHandle<()>) {
     let config = StorageConfig {
         endpoint: Some(endpoint.clone()),
         region: None,
+        ..StorageConfig::default()
     };
     let store = S3Store::with_credentials("bucket", config, "key", "secret");
     (store, endpoint, task)
@@ -221,6 +223,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let config = StorageConfig {
         endpoint: Some(endpoint),
         region: None,
+        ..StorageConfig::default()
     };
     let store = S3Store::with_credentials("bucket", config, "key", "secret");
     let error = tokio::time::timeout(Duration::from_mins(1), store.get("key"))
@@ -241,6 +244,7 @@ async fn a_real_server_refuses_wrong_credentials_and_missing_buckets_by_name() {
     let config = StorageConfig {
         endpoint: Some(endpoint),
         region: None,
+        ..StorageConfig::default()
     };
     let wrong = S3Store::with_credentials(&bucket, config.clone(), "nobody", "wrong");
     let error = wrong.get("key").await.unwrap_err();

@@ -8,7 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use streamkeeper_storage::{Condition, ObjectStore, Pace, S3Store, StorageConfig, StorageError};
+use streamkeeper_storage::{
+    Condition, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -22,6 +24,8 @@ struct Held {
     /// Parts of uploads that are neither complete nor given up.
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     requests: Vec<String>,
+    /// What each said beside its content, in small letters.
+    heads: Vec<String>,
 }
 
 /// How the server treats requests.
@@ -71,9 +75,14 @@ impl Server {
     }
 
     fn store(&self) -> S3Store {
+        self.store_with(StorageConfig::default())
+    }
+
+    /// The store, written to as `config` says.
+    fn store_with(&self, config: StorageConfig) -> S3Store {
         let config = StorageConfig {
             endpoint: Some(self.endpoint.clone()),
-            region: None,
+            ..config
         };
         S3Store::with_credentials("bucket", config, "key", "secret").at_pace(Pace {
             base: Duration::from_millis(300),
@@ -178,6 +187,7 @@ fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<An
         .map(|number| number.parse().unwrap());
     let word = number.map_or_else(String::new, |number: u32| format!(" part {number}"));
     held.requests.push(format!("{method}{word}"));
+    held.heads.push(head.to_lowercase());
     let tag = "ETag: \"1\"\r\n".to_owned();
     let gone = || {
         (
@@ -378,6 +388,74 @@ async fn an_upload_that_is_given_up_leaves_no_parts_behind() {
     server.until(|held| held.uploads.is_empty()).await;
 }
 
+/// Per request, whether it says the algorithm, whether the key, and whether its content is left out of its signature.
+async fn said(config: StorageConfig) -> BTreeMap<String, [bool; 3]> {
+    let server = Server::start(Manner::default()).await;
+    let store = server.store_with(config);
+    let (small, large) = (content(100), content(2 << 20));
+    store.put("a", small, Condition::Absent).await.unwrap();
+    store.put("b", large, Condition::Always).await.unwrap();
+    store.copy("a", "c").await.unwrap();
+    store.copy("b", "d").await.unwrap();
+    store.get("a").await.unwrap();
+    let held = server.held.lock().unwrap();
+    let requests = held.requests.iter().zip(&held.heads);
+    let told = requests.map(|(request, head)| {
+        let copies = head.contains("x-amz-copy-source:");
+        let first = head.split(' ').nth(1).unwrap_or_default();
+        let end = request.starts_with("POST") && first.contains("uploadid=");
+        let name = match (copies, end) {
+            (true, _) => format!("{request} copied"),
+            (_, true) => "POST end".to_owned(),
+            (false, false) => request.clone(),
+        };
+        let said = [
+            "x-amz-server-side-encryption: aws:kms",
+            "x-amz-server-side-encryption-aws-kms-key-id: alias/streams",
+            "x-amz-content-sha256: unsigned-payload",
+        ];
+        (name, said.map(|line| head.lines().any(|told| told == line)))
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn what_makes_an_object_names_the_key_that_it_is_encrypted_with() {
+    let sse = Some(SseKms {
+        key_id: Some("alias/streams".to_owned()),
+    });
+    let with = said(StorageConfig {
+        sse,
+        ..StorageConfig::default()
+    })
+    .await;
+    for (request, said) in &with {
+        let makes = matches!(request.as_str(), "PUT" | "PUT copied" | "POST");
+        assert_eq!(*said, [makes, makes, false], "{request}");
+    }
+    for request in ["PUT", "PUT copied", "POST", "PUT part 1", "POST end", "GET"] {
+        assert!(with.contains_key(request), "{request}: {with:?}");
+    }
+    let without = said(StorageConfig::default()).await;
+    assert!(
+        without.values().all(|said| *said == [false; 3]),
+        "{without:?}"
+    );
+}
+
+#[tokio::test]
+async fn content_that_tls_protects_is_left_out_of_signatures_where_that_is_asked_for() {
+    let unsigned = said(StorageConfig {
+        unsigned_payload: true,
+        ..StorageConfig::default()
+    })
+    .await;
+    for (request, said) in &unsigned {
+        let sends = request == "PUT" || (request.contains("part") && !request.contains("copied"));
+        assert_eq!(*said, [false, false, sends], "{request}");
+    }
+}
+
 #[tokio::test]
 async fn a_real_store_makes_the_same_object_of_parts() {
     let Some((endpoint, bucket)) = crate::s3_server() else {
@@ -387,6 +465,7 @@ async fn a_real_store_makes_the_same_object_of_parts() {
     let config = StorageConfig {
         endpoint: Some(endpoint),
         region: None,
+        ..StorageConfig::default()
     };
     let store = S3Store::new(&bucket, config).at_pace(Pace {
         whole: 6 << 20,

@@ -25,6 +25,7 @@ impl Bucket {
         let config = StorageConfig {
             endpoint: Some(endpoint.clone()),
             region: None,
+            ..StorageConfig::default()
         };
         let uri = format!("s3://{bucket}/{test}-{}", ulid::Ulid::generate());
         let (store, prefix) = open(&uri, &config).unwrap();
