@@ -15,7 +15,7 @@ use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvide
 use crate::{
     api::{
         duration,
-        v1alpha1::{Resources, S3},
+        v1alpha1::{Resources, S3, Sse},
     },
     lifecycle::{AllowedPlaces, Settings, template::memory},
     resources::{NetworkSettings, PodSettings},
@@ -66,6 +66,12 @@ pub struct RunFlags {
     /// Default URL of an S3-compatible server.
     #[arg(long, env = "STREAMKEEPER_STORAGE_ENDPOINT")]
     pub storage_endpoint: Option<String>,
+    /// How the default storage encrypts the state of jobs (JSON), like {"type":"aws:kms","kmsKeyId":"alias/streams"}; empty: as the bucket says.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_SSE", value_parser = encryption)]
+    pub storage_sse: Option<Encryption>,
+    /// Whether jobs leave the content of writes to the default storage out of their signature; it takes https.
+    #[arg(long, env = "STREAMKEEPER_STORAGE_UNSIGNED_PAYLOAD", default_value_t = false, action = ArgAction::Set)]
+    pub storage_unsigned_payload: bool,
     /// Places beside the default storage where the operator may act with its own credentials, as a JSON list of {endpoint, bucket, prefix}.
     #[arg(long, env = "STREAMKEEPER_STORAGE_ALLOWED")]
     pub storage_allowed: Vec<AllowedPlaces>,
@@ -131,6 +137,24 @@ pub struct RunFlags {
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "STREAMKEEPER_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+}
+
+/// A value that is not empty: where a chart leaves one open, an empty variable may stand.
+fn given(value: Option<&String>) -> Option<String> {
+    value.filter(|value| !value.is_empty()).cloned()
+}
+
+/// Encryption by the store, if one is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encryption(pub Option<Sse>);
+
+fn encryption(text: &str) -> Result<Encryption, String> {
+    if text.trim().is_empty() {
+        return Ok(Encryption(None));
+    }
+    let example = r#"write JSON like {"type":"aws:kms","kmsKeyId":"alias/streams"}"#;
+    let read = serde_json::from_str(text).map_err(|error| format!("{error}; {example}"))?;
+    Ok(Encryption(Some(read)))
 }
 
 /// A duration as Kubernetes writes it.
@@ -215,10 +239,12 @@ impl RunFlags {
     pub fn settings(&self, master_key: Option<String>) -> Settings {
         Settings {
             image: self.runtime_image.clone(),
-            storage: self.storage_uri.clone().map(|uri| S3 {
+            storage: given(self.storage_uri.as_ref()).map(|uri| S3 {
                 uri,
-                region: self.storage_region.clone(),
-                endpoint: self.storage_endpoint.clone(),
+                region: given(self.storage_region.as_ref()),
+                endpoint: given(self.storage_endpoint.as_ref()),
+                sse: self.storage_sse.clone().and_then(|encryption| encryption.0),
+                unsigned_payload: Some(self.storage_unsigned_payload),
             }),
             storage_allowed: AllowedPlaces(
                 self.storage_allowed

@@ -383,6 +383,25 @@ fn policies_that_contradict_each_other_are_refused() {
         "must name a folder in a bucket",
     );
     validate_cel(&with("restoreFrom", json!({"uri": "s3://bucket/folder"}))).unwrap();
+    validate_cel(&with(
+        "restoreFrom",
+        json!({"uri": "s3://My_Bucket/folder"}),
+    ))
+    .unwrap();
+    let storage = |s3: Value| with("storage", json!({"s3": s3}));
+    validate_cel(&storage(json!({"uri": "s3://My_Bucket/prod"}))).unwrap();
+    refused(
+        &storage(json!({"uri": "s3://my bucket/prod"})),
+        "of letters, digits, '.', '-' and '_'",
+    );
+    let unsigned = |endpoint: &str| {
+        storage(json!({"uri": "s3://b/p", "unsignedPayload": true, "endpoint": endpoint}))
+    };
+    validate_cel(&unsigned("https://s3.example.com")).unwrap();
+    refused(
+        &unsigned("http://s3.example.com"),
+        "unsignedPayload needs an endpoint with https://",
+    );
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::{env, fs, path::Path};
 
 use serde_json::{Value, json};
 use streamkeeper::{
-    api::v1alpha1::{S3, StreamJob},
-    lifecycle::{Child, RevisionRecord, Settings},
+    api::v1alpha1::{S3, Sse, SseType, StreamJob},
+    lifecycle::{Child, ResolvedStorage, RevisionRecord, Settings},
     resources::{
         Children, NetworkSettings, Owner, PodSettings, Size, children, network_policy, secret,
     },
@@ -38,6 +38,7 @@ fn settings() -> Settings {
             uri: "s3://streams/prod".to_owned(),
             region: Some("eu-west-1".to_owned()),
             endpoint: None,
+            ..S3::default()
         }),
         ..Settings::default()
     }
@@ -459,6 +460,90 @@ fn memory_that_cannot_be_meant_makes_no_revision() {
     assert!(said.contains("write 2Gi or 2048Mi"), "{said}");
     assert!(of(json!(2048)).unwrap_err().contains("less than 1Mi"));
     assert!(of(json!("2Gi")).is_ok());
+}
+
+#[test]
+fn how_the_state_is_written_is_told_to_workers_and_old_records_say_nothing_of_it() {
+    let flags = |spec: Value, settings: &Settings, held: Option<&ResolvedStorage>| {
+        let job = job(spec);
+        let record = RevisionRecord::of(&job, "x", settings, held).unwrap();
+        let owner = Owner::of(&job).unwrap();
+        let built = children(&owner, 7, &record, Size::of(1), &pods()).unwrap();
+        let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+        let told = pod.containers[0].args.clone().unwrap_or_default();
+        let about = |flag: &String| flag.starts_with("--sse") || flag.starts_with("--unsigned");
+        let told: Vec<String> = told.into_iter().filter(about).collect();
+        (told, record)
+    };
+    let own = json!({"uri": "s3://streams/prod", "endpoint": "https://s3.example.com", "unsignedPayload": true,
+        "sse": {"type": "aws:kms", "kmsKeyId": "alias/own"}});
+    let (told, record) = flags(
+        json!({"sql": {"text": "x"}, "storage": {"s3": own}}),
+        &settings(),
+        None,
+    );
+    assert_eq!(
+        told,
+        [
+            "--sse=aws:kms",
+            "--sse-kms-key-id=alias/own",
+            "--unsigned-payload=true"
+        ]
+    );
+    let kept: RevisionRecord =
+        serde_json::from_value(serde_json::to_value(&record).unwrap()).unwrap();
+    assert_eq!(kept, record);
+
+    // Without a storage of its own, as the operator's default says, also where the state lies there already.
+    let plain = json!({"sql": {"text": "x"}});
+    let (told, old) = flags(plain.clone(), &settings(), None);
+    assert_eq!(told, Vec::<String>::new());
+    let kept = serde_json::to_value(&old).unwrap();
+    assert_eq!(
+        (
+            kept["storage"].get("sse"),
+            kept["storage"].get("unsignedPayload")
+        ),
+        (None, None),
+        "a record from before reads the same"
+    );
+    let mut encrypted = settings();
+    if let Some(storage) = &mut encrypted.storage {
+        storage.sse = Some(Sse {
+            kind: SseType::Kms,
+            kms_key_id: None,
+        });
+    }
+    let (told, _) = flags(plain.clone(), &encrypted, Some(&old.storage));
+    assert_eq!(told, ["--sse=aws:kms"]);
+    // State elsewhere is not the default's to say.
+    let elsewhere = ResolvedStorage {
+        uri: "s3://former/prod".to_owned(),
+        bucket: "former".to_owned(),
+        ..old.storage
+    };
+    let (told, _) = flags(plain, &encrypted, Some(&elsewhere));
+    assert_eq!(told, Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_of_certificates_that_a_template_names_is_the_one() {
+    let named = json!({"spec": {"containers": [{"name": "streamjob", "env": [{"name": "SSL_CERT_DIR", "value": "/mine"}]}]}});
+    let job = job(json!({"sql": {"text": "x"}, "workers": {"podTemplate": named}}));
+    let record = RevisionRecord::of(&job, "x", &settings(), None).unwrap();
+    let pods = PodSettings {
+        ca_bundle: Some("company-ca".to_owned()),
+        ..pods()
+    };
+    let built = children(&Owner::of(&job).unwrap(), 7, &record, Size::of(1), &pods).unwrap();
+    let pod = built.stateful_set.spec.unwrap().template.spec.unwrap();
+    let variables = pod.containers[0].env.clone().unwrap_or_default();
+    let told: Vec<_> = variables
+        .into_iter()
+        .filter(|one| one.name == "SSL_CERT_DIR")
+        .map(|one| one.value)
+        .collect();
+    assert_eq!(told, [Some("/mine".to_owned())]);
 }
 
 #[test]

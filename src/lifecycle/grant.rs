@@ -1,5 +1,6 @@
 //! Where in stores the operator may act with its own credentials: in its default storage and in the places
-//! that its configuration names, and there only below the namespace of the object that it acts for.
+//! that its configuration names, and there only below the namespace of the object that it acts for. Where places lie in
+//! one another, the longest that holds a key decides: in it the names of namespaces begin where its prefix ends.
 //!
 //! Anything else is worked by the pods of the job, with the job's own credentials. Only
 //! [`Settings::grant`] makes a [`Grant`], and clients of stores take nothing else: what a spec or a
@@ -15,7 +16,7 @@ use super::{revision::ResolvedStorage, settings::Settings};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedPlace {
-    /// URL of an S3-compatible server; none means Amazon S3.
+    /// URL of an S3-compatible server; none, or an empty one, means Amazon S3.
     #[serde(default)]
     pub endpoint: Option<String>,
     /// Bucket.
@@ -48,11 +49,12 @@ impl std::str::FromStr for AllowedPlaces {
             r#"[{"endpoint":"https://s3.example.com","bucket":"streams","prefix":"prod"}]"#;
         let listed: Listed = serde_json::from_str(text)
             .map_err(|_| format!("expected a list of places as JSON, like {example}"))?;
-        let places = match listed {
+        let mut places = match listed {
             Listed::Many(places) => places,
             Listed::One(place) => vec![place],
         };
-        for place in &places {
+        for place in &mut places {
+            place.endpoint = place.endpoint.take().filter(|url| !url.is_empty());
             if let Some(url) = &place.endpoint
                 && Endpoint::parse(url).is_none()
             {
@@ -60,9 +62,9 @@ impl std::str::FromStr for AllowedPlaces {
                     "endpoint `{url}` is not the URL of a server, like https://s3.example.com:9000"
                 ));
             }
-            if !is_bucket(&place.bucket) {
+            if let Some(why) = no_bucket(&place.bucket) {
                 return Err(format!(
-                    "bucket `{}` is not the name of a bucket",
+                    "bucket `{}` is not the name of a bucket: {why}",
                     place.bucket
                 ));
             }
@@ -107,10 +109,20 @@ impl Grant {
 pub struct NotAllowed {
     place: String,
     namespace: String,
+    /// A region that is no name, if that is why.
+    region: Option<String>,
 }
 
 impl fmt::Display for NotAllowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(region) = &self.region {
+            return write!(
+                f,
+                "the operator does not use its own credentials for {}: `{region}` (spec.storage.s3.region) is not \
+                 the name of a region, which has letters, digits, '-' and '_'",
+                self.place
+            );
+        }
         write!(
             f,
             "the operator does not use its own credentials for {}: it is not below the namespace {} of the \
@@ -134,35 +146,67 @@ impl Settings {
             bucket: default.bucket,
             prefix: default.prefix,
         });
-        let mut places = default.iter().chain(&self.storage_allowed.0);
-        let allowed = places
-            .find(|place| guard!("storage.allowed decides": place.covers(storage, namespace, key)));
-        let region = storage.region.as_deref();
+        let places = default.iter().chain(&self.storage_allowed.0);
+        let allowed = deciding(places, storage, key).filter(|(_, below)| {
+            guard!("a grant is for less than a namespace": below.len() > 1)
+                && guard!("a grant ends at its namespace": below.first() == Some(&namespace))
+        });
+        let own_region = self.storage.as_ref().and_then(|own| own.region.as_ref());
+        let region = storage.region.as_ref();
+        let strange = region.filter(|region| own_region != Some(*region) && !is_region(region));
         match allowed {
-            Some(place) if guard!("a region names no other host": region.is_none_or(is_region)) => {
-                Ok(Grant {
-                    storage: ResolvedStorage {
-                        endpoint: place.endpoint.clone(),
-                        ..storage.clone()
-                    },
-                    namespace: namespace.to_owned(),
-                    key: key.to_owned(),
-                })
-            }
-            Some(_) | None => {
+            Some((place, _)) if guard!("a region names no other host": strange.is_none()) => Ok(Grant {
+                storage: ResolvedStorage {
+                    endpoint: place.endpoint.clone(),
+                    ..storage.clone()
+                },
+                namespace: namespace.to_owned(),
+                key: key.to_owned(),
+            }),
+            other => {
                 let endpoint = storage.endpoint.as_deref().unwrap_or("Amazon S3");
                 Err(NotAllowed {
                     place: format!("s3://{}/{key} at {endpoint}", storage.bucket),
                     namespace: namespace.to_owned(),
+                    region: other.and(strange).cloned(),
                 })
             }
         }
     }
 }
 
+/// The place that decides about `key`, and what of the key lies below it: the longest that holds it. None decides about a key that holds a place itself, because what lies
+/// there belongs to others.
+fn deciding<'a, 'k>(
+    places: impl Iterator<Item = &'a AllowedPlace>,
+    storage: &ResolvedStorage,
+    key: &'k str,
+) -> Option<(&'a AllowedPlace, Vec<&'k str>)> {
+    let asked = components(key)?;
+    let mut found: Option<(&'a AllowedPlace, Vec<&'k str>)> = None;
+    for place in places.filter(|place| place.is_in(storage)) {
+        let own = components(place.prefix.trim_matches('/'))?;
+        let holds = own.iter().zip(&asked).all(|(own, asked)| own == asked);
+        if !guard!("a grant ends at its prefix": holds) {
+            continue;
+        }
+        if own.len() >= asked.len() {
+            return None;
+        }
+        let below = &asked[own.len()..];
+        if found
+            .as_ref()
+            .is_none_or(|(_, known)| below.len() < known.len())
+        {
+            found = Some((place, below.to_vec()));
+        }
+    }
+    found
+}
+
 impl AllowedPlace {
-    /// Whether `key` lies in this place, below the namespace.
-    fn covers(&self, storage: &ResolvedStorage, namespace: &str, key: &str) -> bool {
+    /// Whether this place lies in the bucket of a storage.
+    fn is_in(&self, storage: &ResolvedStorage) -> bool {
         let store = match (&self.endpoint, &storage.endpoint) {
             (None, None) => true,
             (Some(here), Some(there)) => {
@@ -171,18 +215,8 @@ impl AllowedPlace {
             }
             (None, Some(_)) | (Some(_), None) => false,
         };
-        let (Some(own), Some(asked)) = (components(self.prefix.trim_matches('/')), components(key))
-        else {
-            return false;
-        };
-        let below = guard!("a grant ends at its prefix": asked.strip_prefix(own.as_slice()), else asked.get(own.len()..));
         guard!("a grant is for its own server": store)
-            && is_bucket(&self.bucket)
             && guard!("a grant is for its own bucket": self.bucket == storage.bucket)
-            && below.is_some_and(|below| {
-                guard!("a grant is for less than a namespace": below.len() > 1)
-                    && guard!("a grant ends at its namespace": below.first() == Some(&namespace))
-            })
     }
 }
 
@@ -201,15 +235,18 @@ fn components(key: &str) -> Option<Vec<&str>> {
     all.iter().all(plain).then_some(all)
 }
 
-fn is_bucket(name: &str) -> bool {
-    let named =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | '_');
-    (1..=255).contains(&name.len()) && name.chars().all(named)
+/// Why no store can have a bucket of this name, if so. Other stores than Amazon's have more names than that one.
+pub(super) fn no_bucket(name: &str) -> Option<String> {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if let Some(strange) = name.chars().find(|c| !named(*c)) {
+        return Some(format!("it has the character '{}'", strange.escape_debug()));
+    }
+    (!(1..=255).contains(&name.len())).then(|| "it has 1 to 255 characters".to_owned())
 }
 
 /// A region becomes part of the name of a host.
 fn is_region(name: &str) -> bool {
-    let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     (1..=63).contains(&name.len()) && name.chars().all(named)
 }
 
@@ -265,6 +302,7 @@ pub(super) mod tests {
                 uri: "s3://shared/state".to_owned(),
                 region: None,
                 endpoint: Some("https://s3.example.com".to_owned()),
+                ..S3::default()
             }),
             storage_allowed: r#"[{"bucket": "aws", "prefix": "teams/"}]"#.parse().unwrap(),
             ..Settings::default()
@@ -278,6 +316,7 @@ pub(super) mod tests {
             prefix: String::new(),
             region: None,
             endpoint: endpoint.map(ToOwned::to_owned),
+            ..ResolvedStorage::default()
         }
     }
 
@@ -312,6 +351,33 @@ pub(super) mod tests {
         ] {
             let granted = settings().grant(&storage(endpoint, bucket), "a", key);
             assert_eq!(granted.is_ok(), allowed, "{endpoint:?} {bucket} {key}");
+        }
+    }
+
+    #[test]
+    fn of_places_in_one_another_the_longest_that_holds_a_key_decides() {
+        let own = Some("https://s3.example.com");
+        let settings = Settings {
+            storage_allowed: r#"[{"bucket": "shared", "endpoint": "https://s3.example.com"},
+                {"bucket": "shared", "endpoint": "https://s3.example.com", "prefix": "wide/job/savepoints"}]"#
+                .parse()
+                .unwrap(),
+            ..settings()
+        };
+        for (namespace, key, allowed) in [
+            ("a", "state/a/job", true),
+            ("a", "a/job", true),
+            // The name of a prefix is no namespace where the prefix is a place of its own.
+            ("state", "state/a/job", false),
+            ("state", "state/a", false),
+            ("state", "state/state/job", true),
+            ("wide", "wide/other", true),
+            // What holds another place holds what is others'.
+            ("wide", "wide/job", false),
+            ("wide", "wide/job/savepoints/x", false),
+        ] {
+            let granted = settings.grant(&storage(own, "shared"), namespace, key);
+            assert_eq!(granted.is_ok(), allowed, "{namespace} {key}");
         }
     }
 
@@ -351,10 +417,24 @@ pub(super) mod tests {
             region: Some(region.to_owned()),
             ..storage(None, "aws")
         };
-        for (name, allowed) in [("eu-west-1", true), ("x.attacker.com/", false), ("", false)] {
+        for (name, allowed) in [
+            ("eu-west-1", true),
+            ("Region_One", true),
+            ("x.attacker.com/", false),
+            ("", false),
+        ] {
             let granted = settings().grant(&region(name), "a", "teams/a/job");
             assert_eq!(granted.is_ok(), allowed, "{name}");
+            if let Err(refused) = granted {
+                assert!(refused.to_string().contains("spec.storage.s3.region"));
+            }
         }
+        // What the administrator says of the default storage is taken as it is.
+        let mut settings = settings();
+        settings.storage.as_mut().unwrap().region = Some("mars.1".to_owned());
+        settings
+            .grant(&region("mars.1"), "a", "teams/a/job")
+            .unwrap();
     }
 
     #[test]
@@ -369,6 +449,13 @@ pub(super) mod tests {
         ] {
             text.parse::<AllowedPlaces>().unwrap_err();
         }
+        let refused = r#"[{"bucket": "a b"}]"#.parse::<AllowedPlaces>();
+        assert!(refused.unwrap_err().contains("the character ' '"));
+        let everywhere: AllowedPlaces =
+            r#"[{"bucket": "My_Bucket", "endpoint": "", "prefix": ""}]"#
+                .parse()
+                .unwrap();
+        assert_eq!(everywhere.0[0].endpoint, None);
         let one: AllowedPlaces = r#"{"bucket": "b"}"#.parse().unwrap();
         assert_eq!(one.0.len(), 1);
         assert_eq!("".parse::<AllowedPlaces>().unwrap().0.len(), 0);

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
+    grant,
     settings::Settings,
     template::{self, TemplateError, memory},
 };
 use crate::api::{
     names,
     v1alpha1::{
-        Checkpoints, DroppedState, EngineKind, EnvVar, PodTemplate, Resources, Restart, S3,
+        Checkpoints, DroppedState, EngineKind, EnvVar, PodTemplate, Resources, Restart, S3, Sse,
         Standby, StreamJob,
     },
 };
@@ -127,7 +128,7 @@ pub struct Tls {
 }
 
 /// Where state lies, defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolvedStorage {
     /// `s3://bucket/prefix`, as the user wrote it.
@@ -142,6 +143,12 @@ pub struct ResolvedStorage {
     /// Endpoint; none means Amazon S3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// How the store encrypts what is written; none: as the bucket says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse: Option<Sse>,
+    /// Whether the content of writes is left out of their signature.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsigned_payload: bool,
 }
 
 /// Why a spec cannot be rendered.
@@ -157,6 +164,18 @@ pub enum RenderError {
         "spec.storage.s3.uri `{0}` must name a bucket and optionally a prefix, like s3://bucket/prefix"
     )]
     BadUri(String),
+    /// The bucket has a name that no store takes.
+    #[error(
+        "spec.storage.s3.uri `{uri}` names the bucket `{bucket}`, which is not the name of one: {why}"
+    )]
+    BadBucket {
+        /// The URI.
+        uri: String,
+        /// Its bucket.
+        bucket: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The pod template cannot be rendered.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -180,14 +199,30 @@ impl ResolvedStorage {
     ) -> Result<Self, RenderError> {
         let storage = job.spec.storage.as_ref();
         let own = storage.and_then(|storage| storage.s3.as_ref());
-        let held = held.map(|held| S3 {
-            uri: held.uri.clone(),
-            region: held.region.clone(),
-            endpoint: held.endpoint.clone(),
-        });
+        let held = held.map(Self::as_asked);
         let default = held.as_ref().or(settings.storage.as_ref());
         let chosen = own.or(default).ok_or(RenderError::NoStorage)?;
-        Self::resolve(chosen, default)
+        let resolved = Self::resolve(chosen, default)?;
+        // How is written may change while the state stays: the operator's defaults of today count, where they are about this place.
+        match settings.default_storage() {
+            Ok(default) if own.is_none() && resolved.is_place_of(&default) => Ok(Self {
+                sse: default.sse,
+                unsigned_payload: default.unsigned_payload,
+                ..resolved
+            }),
+            Ok(_) | Err(_) => Ok(resolved),
+        }
+    }
+
+    /// The same, as a spec would ask for it.
+    fn as_asked(&self) -> S3 {
+        S3 {
+            uri: self.uri.clone(),
+            region: self.region.clone(),
+            endpoint: self.endpoint.clone(),
+            sse: self.sse.clone(),
+            unsigned_payload: Some(self.unsigned_payload),
+        }
     }
 
     /// Whether state that lies here lies there too.
@@ -209,6 +244,13 @@ impl ResolvedStorage {
         if bucket.is_empty() {
             return Err(bad());
         }
+        if let Some(why) = grant::no_bucket(bucket) {
+            return Err(RenderError::BadBucket {
+                uri: s3.uri.clone(),
+                bucket: bucket.to_owned(),
+                why,
+            });
+        }
         Ok(Self {
             uri: s3.uri.clone(),
             bucket: bucket.to_owned(),
@@ -221,6 +263,8 @@ impl ResolvedStorage {
                 .endpoint
                 .clone()
                 .or_else(|| default.and_then(|default| default.endpoint.clone())),
+            sse: s3.sse.clone(),
+            unsigned_payload: s3.unsigned_payload.unwrap_or(false),
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The pod of a worker. Passes the restricted Pod Security Standard, and talks to no API server.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
@@ -17,7 +19,7 @@ use super::{Owner, PodSettings, template::merge};
 use crate::{
     api::{
         names::{CONTAINER, SQL_KEY, pod_address, revision_name, revision_selector},
-        v1alpha1::{self, Backoff, DroppedState, Guarantee, Standby},
+        v1alpha1::{self, Backoff, DroppedState, Guarantee, SseType, Standby},
     },
     lifecycle::{RevisionRecord, Tls},
 };
@@ -89,12 +91,11 @@ pub fn spec(
             ..Volume::default()
         },
     ];
-    // The template's own filter of the log comes before the operator's.
-    let logs = |container: &Container| {
-        let variables = container.env.iter().flatten();
-        container.name == CONTAINER && variables.into_iter().any(|one| one.name == "RUST_LOG")
-    };
-    let quiet = template.containers.iter().any(logs);
+    // What the template says of the worker's variables comes before what the operator would say.
+    let workers_own = template.containers.iter();
+    let workers_own = workers_own.filter(|container| container.name == CONTAINER);
+    let variables = workers_own.flat_map(|container| container.env.iter().flatten());
+    let said: BTreeSet<&str> = variables.map(|one| one.name.as_str()).collect();
     let fixed = (!settings.platform_ids).then_some(NOBODY);
     let own = PodSpec {
         service_account_name: record.content.service_account_name.clone(),
@@ -116,7 +117,7 @@ pub fn spec(
             owner,
             (revision, record, workers),
             settings,
-            (grace, quiet),
+            (grace, &said),
         )],
         volumes: Some(own.into_iter().chain(keys).chain(authorities).collect()),
         topology_spread_constraints: Some(vec![TopologySpreadConstraint {
@@ -147,7 +148,7 @@ fn container(
     owner: &Owner,
     (revision, record, workers): (u64, &RevisionRecord, u32),
     settings: &PodSettings,
-    (grace, quiet): (i64, bool),
+    (grace, said): (i64, &BTreeSet<&str>),
 ) -> Container {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
@@ -171,16 +172,17 @@ fn container(
     if let Some(tls) = &record.tls {
         mounts.push(mount("keys", keys_folder(tls), true));
     }
-    let mut variables = environment(record, if quiet { "" } else { &settings.log_level });
+    let log_level = if said.contains("RUST_LOG") {
+        ""
+    } else {
+        &settings.log_level
+    };
+    let mut variables = environment(record, log_level);
     if settings.ca_bundle.is_some() {
         mounts.push(mount(CA_VOLUME, CA_FOLDER, true));
         let own = "SSL_CERT_DIR";
-        if record
-            .content
-            .env
-            .iter()
-            .all(|variable| variable.name != own)
-        {
+        let mut in_spec = record.content.env.iter();
+        if !said.contains(own) && in_spec.all(|variable| variable.name != own) {
             variables.push(EnvVar {
                 name: own.to_owned(),
                 value: Some(CA_FOLDER.to_owned()),
@@ -317,6 +319,16 @@ fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
     }
     if record.standby == Standby::First {
         flags.push(("standby", "First".to_owned()));
+    }
+    if let Some(sse) = &record.storage.sse {
+        let kind = match sse.kind {
+            SseType::Kms => "aws:kms",
+        };
+        flags.push(("sse", kind.to_owned()));
+        flags.extend(sse.kms_key_id.clone().map(|key| ("sse-kms-key-id", key)));
+    }
+    if record.storage.unsigned_payload {
+        flags.push(("unsigned-payload", "true".to_owned()));
     }
     flags
 }

@@ -126,6 +126,7 @@ impl S3 {
         let config = StorageConfig {
             endpoint: storage.endpoint.clone(),
             region: storage.region.clone(),
+            ..StorageConfig::default()
         };
         let (store, _) = open(&format!("s3://{}", storage.bucket), &config)?;
         if clients.len() >= CLIENTS {
@@ -208,12 +209,14 @@ mod tests {
                 uri: "s3://shared/state".to_owned(),
                 region: None,
                 endpoint: Some(url.clone()),
+                ..v1alpha1::S3::default()
             }),
             ..Settings::default()
         };
         let config = StorageConfig {
             endpoint: Some(url.clone()),
             region: None,
+            ..StorageConfig::default()
         };
         let buckets = S3::default();
         let client = S3Store::with_credentials("shared", config, "key", "secret");
@@ -241,6 +244,7 @@ mod tests {
                 uri: "s3://shared/state".to_owned(),
                 region: None,
                 endpoint: Some("http://127.0.0.1:1".to_owned()),
+                ..v1alpha1::S3::default()
             }),
             ..Settings::default()
         }

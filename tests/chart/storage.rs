@@ -1,7 +1,9 @@
 //! Where state lies: what the chart refuses, with what to write instead.
 
+use streamkeeper::{api::v1alpha1::Sse, lifecycle::AllowedPlaces};
+
 use crate::{
-    helm::{chart, helm, render},
+    helm::{chart, helm, render, rendered},
     only, operator, text, variable,
 };
 
@@ -76,8 +78,7 @@ fn a_uri_that_names_no_bucket_is_refused_with_what_to_write() {
         ("s3://", "\"\" is no name of a bucket"),
         ("s3:///prod", "\"\" is no name of a bucket"),
         ("s3://x", "\"x\" is no name of a bucket"),
-        ("s3://Streams/prod", "\"S\" is in no name of a bucket"),
-        ("s3://my_streams", "\"_\" is in no name of a bucket"),
+        ("s3://str*eams/prod", "\"*\" is in no name of a bucket"),
         (
             "s3://s3.storage.svc:8333/streams",
             "\":\" is in no name of a bucket",
@@ -88,10 +89,49 @@ fn a_uri_that_names_no_bucket_is_refused_with_what_to_write() {
         let said = refused(&format!("storage.s3.uri={uri}"));
         assert!(said.contains(sentence), "{uri}: {said}");
     }
-    for uri in ["s3://streams", "s3://streams/", "s3://my.streams-1/a/b=c"] {
+    for uri in [
+        "s3://streams",
+        "s3://streams/",
+        "s3://my.streams-1/a/b=c",
+        "s3://My_Streams/prod",
+    ] {
         let objects = render(&[&format!("storage.s3.uri={uri}")]);
         assert_eq!(variable(&objects, "STREAMKEEPER_STORAGE_URI"), Some(uri));
     }
+}
+
+#[test]
+fn a_place_without_endpoint_and_prefix_may_say_so_with_empty_values() {
+    let allowed = r#"storage.allowed=[{"endpoint":"","bucket":"My_Bucket","prefix":""}]"#;
+    let objects = rendered(&chart(), "default", &["--set-json", allowed], &[]);
+    let given = variable(&objects, "STREAMKEEPER_STORAGE_ALLOWED").unwrap();
+    let places: AllowedPlaces = given.parse().unwrap();
+    assert_eq!(places.0[0].endpoint, None);
+}
+
+#[test]
+fn how_the_state_is_encrypted_and_signed_reaches_the_operator() {
+    let objects = render(&[
+        "storage.s3.sse.type=aws:kms",
+        "storage.s3.sse.kmsKeyId=alias/streams",
+        "storage.s3.unsignedPayload=true",
+    ]);
+    let sse = variable(&objects, "STREAMKEEPER_STORAGE_SSE").unwrap();
+    let read: Sse = serde_json::from_str(sse).unwrap();
+    assert_eq!(read.kms_key_id.as_deref(), Some("alias/streams"));
+    let unsigned = variable(&objects, "STREAMKEEPER_STORAGE_UNSIGNED_PAYLOAD");
+    assert_eq!(unsigned, Some("true"));
+    let objects = render(&["storage.s3.sse.type=aws:kms"]);
+    let sse = variable(&objects, "STREAMKEEPER_STORAGE_SSE").unwrap();
+    let read: Sse = serde_json::from_str(sse).unwrap();
+    assert_eq!(read.kms_key_id, None);
+    assert_eq!(variable(&render(&[]), "STREAMKEEPER_STORAGE_SSE"), None);
+
+    let said = refused("storage.s3.sse.kmsKeyId=alias/streams");
+    assert!(said.contains("write storage.s3.sse.type=aws:kms"), "{said}");
+    let plain = "storage.s3.endpoint=http://s3.storage.svc:8333,storage.s3.unsignedPayload=true";
+    let said = refused(plain);
+    assert!(said.contains("write https://"), "{said}");
 }
 
 #[test]

@@ -4,13 +4,13 @@
 
 {{- with .uri -}}
 {{- $bucket := regexFind "^[^/]*" (trimPrefix "s3://" .) -}}
-{{- $strange := regexFind "[^a-z0-9.-]" $bucket -}}
+{{- $strange := regexFind "[^A-Za-z0-9._-]" $bucket -}}
 {{- if not (hasPrefix "s3://" .) -}}
 {{- fail (printf "storage.s3.uri is %q: write the bucket and, if you like, a prefix in it, like s3://bucket/prefix; the server's address is storage.s3.endpoint" .) -}}
 {{- else if $strange -}}
-{{- fail (printf "storage.s3.uri is %q: %q is in no name of a bucket; write s3://bucket/prefix with a bucket of small letters, digits, dots and hyphens" . $strange) -}}
-{{- else if not (regexMatch "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$" $bucket) -}}
-{{- fail (printf "storage.s3.uri is %q: %q is no name of a bucket (3 to 63 small letters, digits, dots and hyphens); write s3://bucket/prefix" . $bucket) -}}
+{{- fail (printf "storage.s3.uri is %q: %q is in no name of a bucket; write s3://bucket/prefix with a bucket of letters, digits, dots, hyphens and underscores" . $strange) -}}
+{{- else if not (regexMatch "^[A-Za-z0-9._-]{3,255}$" $bucket) -}}
+{{- fail (printf "storage.s3.uri is %q: %q is no name of a bucket (3 to 255 letters, digits, dots, hyphens and underscores); write s3://bucket/prefix" . $bucket) -}}
 {{- else if regexMatch "[?#[:space:]]" . -}}
 {{- fail (printf "storage.s3.uri is %q: a prefix has no spaces, ? or #; write s3://bucket/prefix" .) -}}
 {{- else if contains "//" (trimPrefix "s3://" .) -}}
@@ -37,6 +37,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and .unsignedPayload (hasPrefix "http://" .endpoint) -}}
+{{- fail "storage.s3.unsignedPayload is set, but storage.s3.endpoint is http://: nothing protects content that is not signed there; write https://, or leave out unsignedPayload" -}}
+{{- end -}}
+{{- if and .sse.kmsKeyId (not .sse.type) -}}
+{{- fail "storage.s3.sse.kmsKeyId is set, but storage.s3.sse.type is not: write storage.s3.sse.type=aws:kms beside it" -}}
+{{- end -}}
 {{- if and .caBundle.configMap (hasPrefix "http://" .endpoint) -}}
 {{- fail "storage.s3.caBundle is set, but storage.s3.endpoint is http://: nothing is encrypted there, so no certificate is checked; write https://, or leave out the caBundle" -}}
 {{- end -}}

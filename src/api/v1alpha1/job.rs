@@ -173,14 +173,18 @@ pub struct Storage {
 }
 
 /// A place in S3.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = (
+    "!has(self.unsignedPayload) || !self.unsignedPayload || !has(self.endpoint) || self.endpoint.startsWith('https://')",
+    "unsignedPayload needs an endpoint with https://: without TLS nothing protects content that is not signed"
+))]
 #[serde(rename_all = "camelCase")]
 pub struct S3 {
     /// Bucket and prefix; the job's state lies in `<uri>/<namespace>/<name>/`. Example: `s3://acme-streams/prod`.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = (
-        "self.matches('^s3://[a-z0-9][a-z0-9.-]+(/[^/]+)*/?$')",
-        "must name a bucket and optionally a prefix, like s3://bucket/prefix"
+        "self.matches('^s3://[A-Za-z0-9._-]+(/[^/]+)*/?$')",
+        "must name a bucket (of letters, digits, '.', '-' and '_') and optionally a prefix, like s3://bucket/prefix"
     ))]
     pub uri: String,
     /// Region of the bucket. Unset, the operator's default region is used. Example: `eu-west-1`.
@@ -192,6 +196,34 @@ pub struct S3 {
     #[schemars(length(max = 512))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+/?$')", "must be the URL of a server, like https://s3.example.com:9000"))]
     pub endpoint: Option<String>,
+    /// How the store encrypts the state. Unset, as the bucket says; where the job names no storage, as the operator's default storage says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse: Option<Sse>,
+    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`): TLS protects it, and a store behind a gateway that changes the encoding takes it.
+    /// Default `false`; where the job names no storage, as the operator's default storage says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned_payload: Option<bool>,
+}
+
+/// Encryption by the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Sse {
+    /// `aws:kms`: with a key of the key management service.
+    #[serde(rename = "type")]
+    pub kind: SseType,
+    /// Id, ARN or alias of the key; unset, the service's own key for the store. Example: `alias/streams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub kms_key_id: Option<String>,
+}
+
+/// Kinds of encryption by the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SseType {
+    /// With a key of the key management service.
+    #[serde(rename = "aws:kms")]
+    Kms,
 }
 
 /// What to do with the state of a deleted or stopped StreamJob.

@@ -18,8 +18,8 @@ pub mod status;
 pub mod workers;
 
 pub use job::{
-    Checkpoints, ConfigMapKeyRef, EngineKind, Guarantee, OnExistingState, S3, Sql, Storage,
-    StreamJob, StreamJobSpec,
+    Checkpoints, ConfigMapKeyRef, EngineKind, Guarantee, OnExistingState, S3, Sql, Sse, SseType,
+    Storage, StreamJob, StreamJobSpec,
 };
 pub use policies::{
     Backoff, DroppedState, ObjectRef, OnFailure, OnSavepointFailure, OnTransition, Rescale,

@@ -250,7 +250,7 @@ pub struct RestoreFrom {
     /// Folder of a snapshot in the bucket of the job. Example: `s3://acme-streams/prod/flights/delays/savepoints/nightly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = ("self.matches('^s3://[a-z0-9][a-z0-9.-]+(/[^/]+)+/?$')", "must name a folder in a bucket, like s3://bucket/folder"))]
+    #[x_kube(validation = ("self.matches('^s3://[A-Za-z0-9._-]+(/[^/]+)+/?$')", "must name a folder in a bucket (of letters, digits, '.', '-' and '_'), like s3://bucket/folder"))]
     pub uri: Option<String>,
 }
 

@@ -79,7 +79,7 @@ impl Default for StreamSnapshotSpec {
 pub struct ImportFrom {
     /// Its folder. Example: `s3://acme-streams/prod/flights/delays/savepoints/nightly`.
     #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = ("self.matches('^s3://[a-z0-9][a-z0-9.-]+(/[^/]+)+/?$')", "must name a folder in a bucket, like s3://bucket/folder"))]
+    #[x_kube(validation = ("self.matches('^s3://[A-Za-z0-9._-]+(/[^/]+)+/?$')", "must name a folder in a bucket (of letters, digits, '.', '-' and '_'), like s3://bucket/folder"))]
     pub uri: String,
 }
 

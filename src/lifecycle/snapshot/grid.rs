@@ -44,6 +44,7 @@ fn settings(allowed: bool) -> Settings {
             .to_owned(),
             region: None,
             endpoint: None,
+            ..crate::api::v1alpha1::S3::default()
         }),
         ..Settings::default()
     }
@@ -69,6 +70,7 @@ fn storage() -> ResolvedStorage {
         prefix: "prod".to_owned(),
         region: None,
         endpoint: None,
+        ..ResolvedStorage::default()
     }
 }
 

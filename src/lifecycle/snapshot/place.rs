@@ -35,6 +35,7 @@ impl Draft<'_> {
             prefix: String::new(),
             region: self.status.region.clone(),
             endpoint: self.status.endpoint.clone(),
+            ..ResolvedStorage::default()
         };
         let namespace = self.namespace();
         let granted = self.input.settings.grant(&storage, namespace, key);

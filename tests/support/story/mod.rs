@@ -164,6 +164,7 @@ impl Story {
             uri: "s3://streams/prod".to_owned(),
             region: None,
             endpoint: None,
+            ..S3::default()
         }
     }
 

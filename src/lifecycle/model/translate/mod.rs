@@ -42,6 +42,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
         uri: "s3://streams/prod".to_owned(),
         region: None,
         endpoint: None,
+        ..S3::default()
     }),
     ..Settings::default()
 });
@@ -155,6 +156,8 @@ pub(super) struct Sight {
         reason = "not read, and read that there is none"
     )]
     pub(super) head: Option<Option<Record>>,
+    /// Whether it is what pods tell: the operator does not look.
+    pub(super) told: bool,
     pub(super) refusal: Option<(Key, bool)>,
 }
 
