@@ -18,6 +18,8 @@ pub mod kind {
     pub const CHECKPOINTS_HEALTHY: &str = "CheckpointsHealthy";
     /// The job is suspended with its state kept.
     pub const SUSPENDED: &str = "Suspended";
+    /// The operator looks into the store of the job; present only when False: its own configuration does not allow that.
+    pub const STORAGE_READ: &str = "StorageRead";
     /// The operator is on its way to the spec; present only when True.
     pub const RECONCILING: &str = "Reconciling";
     /// The operator cannot reach the spec without help; present only when True.

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use streamkeeper_protocol::{
-    job_api::{JOB_API_PORT, Operation},
+    job_api::{JOB_API_PORT, Operation, SeenHead},
     paths::StatePaths,
 };
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use crate::{
     lifecycle::{
         Child, Children, Fact, HeldNode, KeptPolicy, KeptRecord, Observed, PolicyFacts,
         ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, facts::snapshot_facts, questions,
+        told_head,
     },
     resources::network_policy,
 };
@@ -53,21 +54,23 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         };
         Some((number, report, preflight))
     }));
+    let held = held_storage(job, context);
+    let root = ResolvedStorage::of(job, &context.settings, held.as_ref())
+        .map_err(|error| error.to_string())
+        .map(|storage| {
+            let root = StatePaths::new(&storage.prefix, &namespace, &name);
+            context.settings.grant(&storage, &namespace, root.root())
+        });
     let head = async {
         if !asked.head {
             return Fact::unknown("not asked");
         }
-        let held = held_storage(job, context);
-        match ResolvedStorage::of(job, &context.settings, held.as_ref()) {
-            Ok(storage) => {
-                let root = StatePaths::new(&storage.prefix, &namespace, &name);
-                let granted = context.settings.grant(&storage, &namespace, root.root());
-                match granted {
-                    Ok(root) => context.ports.heads.head(&root).await,
-                    Err(why) => Fact::denied(why.to_string()),
-                }
+        match &root {
+            Ok(Ok(root)) => context.ports.heads.head(root).await,
+            Ok(Err(_)) => {
+                told_head(join_all(numbers.iter().map(|&of| told(context, job, of))).await)
             }
-            Err(error) => Fact::denied(error.to_string()),
+            Err(why) => Fact::denied(why.clone()),
         }
     };
     let operation = async {
@@ -95,10 +98,12 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let snapshots = snapshots(context, &namespace, &name);
     let restore_source = restore_source(context, job, &namespace);
     let (refusal, unapplied) = (context.refusal(&uid), context.unapplied(&uid));
+    let not_looked = root.ok().and_then(Result::err).map(|why| why.to_string());
     Observed {
         sql,
         revisions,
         head,
+        not_looked,
         operation,
         restore_source,
         snapshots,
@@ -107,6 +112,14 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         refusal,
         unapplied,
     }
+}
+
+/// HEAD as the coordinator of a revision knows it.
+async fn told(context: &Context, job: &StreamJob, revision: u64) -> Result<SeenHead, String> {
+    let of = coordinator(context, &namespace_of(job), &job.name_any(), revision)
+        .ok_or_else(|| format!("pod 0 of revision {revision} has no address"))?;
+    let answer = context.ports.jobs.head(&of).await;
+    answer.map_err(|error| error.to_string())
 }
 
 /// Lost nodes whose pods have to stay.

@@ -7,7 +7,7 @@ mod native;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use native::NativeJobApi;
-use streamkeeper_protocol::job_api::{Operation, Preflight, Report};
+use streamkeeper_protocol::job_api::{Operation, Preflight, Report, SeenHead};
 use streamkeeper_security::OperatorIdentity;
 
 use crate::lifecycle::JobCall;
@@ -44,6 +44,9 @@ pub enum Channel {
 pub trait JobApi: Send + Sync {
     /// What it knows.
     fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report>;
+
+    /// HEAD as it knows it.
+    fn head<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, SeenHead>;
 
     /// Whether it could take over, or start from the snapshot in the folder `from`.
     fn preflight<'a>(&'a self, of: &'a Coordinator, from: Option<&'a str>)

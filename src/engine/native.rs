@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report};
+use streamkeeper_protocol::job_api::{ApiError, Operation, Preflight, Report, SeenHead};
 use streamkeeper_security::OperatorIdentity;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,8 +27,8 @@ use crate::lifecycle::JobCall;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// A pod that is there takes a connection at once.
 const CONNECT: Duration = Duration::from_secs(1);
-/// No answer is larger: reports are a few KiB.
-const ANSWER_LIMIT: usize = 1 << 20;
+/// No answer is larger: reports are a few KiB, and a HEAD is at most 1 MiB.
+const ANSWER_LIMIT: usize = (1 << 20) + (64 << 10);
 /// Longest text in an answer.
 const TEXT_LIMIT: usize = 8 << 10;
 
@@ -192,6 +192,10 @@ async fn secured(
 impl JobApi for NativeJobApi {
     fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report> {
         Box::pin(get(of, "/v1/report"))
+    }
+
+    fn head<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, SeenHead> {
+        Box::pin(get(of, "/v1/head"))
     }
 
     fn preflight<'a>(

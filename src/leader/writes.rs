@@ -20,7 +20,7 @@ use crate::{
     engine::{Answer, CallError, Coordinator, JobApi},
     lifecycle::JobCall,
 };
-use streamkeeper_protocol::job_api::{Operation, Preflight, Report};
+use streamkeeper_protocol::job_api::{Operation, Preflight, Report, SeenHead};
 
 /// This replica does not hold the Lease, or not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -253,6 +253,10 @@ impl std::fmt::Debug for BoundJobs {
 impl JobApi for BoundJobs {
     fn report<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, Report> {
         self.inner.report(of)
+    }
+
+    fn head<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, SeenHead> {
+        self.inner.head(of)
     }
 
     fn preflight<'a>(

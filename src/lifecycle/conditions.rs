@@ -24,6 +24,7 @@ pub(super) fn write(draft: &mut Draft<'_>, verdict: &Verdict) {
     ready(draft, verdict);
     running(draft, verdict, report);
     checkpoints(draft, verdict, report);
+    storage(draft);
     summaries(draft);
     draft.status.phase = Some(phase(draft, verdict, report, deleting));
 }
@@ -192,6 +193,24 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         draft.tell(EventKind::Warning, reason, message.clone());
     }
     set(draft, kind::CHECKPOINTS_HEALTHY, truth, reason, &message);
+}
+
+/// Says where the operator sends no request to the store of the job, and what follows from that.
+fn storage(draft: &mut Draft<'_>) {
+    let Some(why) = &draft.input.observed.not_looked else {
+        condition::clear(&mut draft.status.conditions, kind::STORAGE_READ);
+        return;
+    };
+    let message = format!(
+        "{why}. The pods of the job work there with the job's own credentials, and tell what HEAD holds: while none of them answers, nothing is known of it"
+    );
+    set(
+        draft,
+        kind::STORAGE_READ,
+        Truth::False,
+        "NotAllowed",
+        &message,
+    );
 }
 
 fn summaries(draft: &mut Draft<'_>) {

@@ -3,7 +3,7 @@
 //! Deploy is the first start. Resume goes on after a suspension, or when all pods of the running revision are gone. Neither has anything to hurt, so a problem is shown and
 //! waited out, and a corrected spec replaces what is being prepared.
 
-use streamkeeper_protocol::job_api::JobPhase;
+use streamkeeper_protocol::{head::RunState, job_api::JobPhase};
 
 use super::{
     action::EventKind,
@@ -39,6 +39,9 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         return verdict;
     }
     if !runs && let Some(verdict) = replace(draft, transition, to) {
+        return verdict;
+    }
+    if !runs && let Some(verdict) = renumber(draft, transition, to) {
         return verdict;
     }
     match transition.step {
@@ -141,6 +144,26 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
         }
         Wanted::Unknown(_) => None,
     }
+}
+
+/// Prepares a greater revision where HEAD turns out to be beyond this one. Where the operator does not look, that is known only once pods have read it.
+fn renumber(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    draft.input.observed.not_looked.as_ref()?;
+    let head = draft.input.observed.head.known()?.as_ref()?;
+    let goes_on = head.revision == to
+        && head.job_uid == draft.input.uid()
+        && !matches!(head.state, RunState::HandingOver { .. });
+    if head.revision < to || goes_on {
+        return None;
+    }
+    let why = format!("revision {} has had the state of this place", head.revision);
+    let next = draft.allot();
+    let mut transition = draft.go(transition, Step::Preparing);
+    transition.to = Some(next);
+    draft.place(transition);
+    Some(provisioning(format!(
+        "{why}: preparing revision {next} instead of {to}"
+    )))
 }
 
 fn preparing(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {

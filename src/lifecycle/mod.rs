@@ -4,6 +4,7 @@
 //! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts never start anything.
 //! * [`facts`]: those facts made from Kubernetes objects.
 //! * [`grant`]: where in stores the operator may act with its own credentials.
+//! * `told`: HEAD as pods of the job tell it, where the operator does not look itself.
 //! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the pod template in it, checked.
 //! * [`situation`]: what the facts add up to: who has the job, what is asked for.
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
@@ -57,6 +58,7 @@ pub mod state;
 mod steady;
 mod stop;
 pub mod template;
+mod told;
 mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
@@ -73,6 +75,7 @@ pub use self::{
     },
     revision::{Content, ResolvedStorage, RevisionRecord, Tls},
     settings::Settings,
+    told::told_head,
 };
 use crate::api::{
     condition::{self, Reconciling},

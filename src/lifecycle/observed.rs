@@ -69,6 +69,8 @@ pub struct Observed {
     pub revisions: BTreeMap<u64, RevisionFacts>,
     /// HEAD as it lies in storage; `Known(None)` only when the store said that there is none.
     pub head: Fact<Option<Head>>,
+    /// Why the operator sends no request to the store of the job, if it does not. What is known of HEAD is then what pods of the job tell.
+    pub not_looked: Option<String>,
     /// The operation asked for by [`super::questions`]; `Known(None)` when the coordinator does not know it.
     pub operation: Fact<Option<Operation>>,
     /// The StreamSnapshot that `spec.restoreFrom` names; `Known(None)` when there is none of that name.
@@ -91,6 +93,7 @@ impl Default for Observed {
             sql: Fact::unknown("not asked"),
             revisions: BTreeMap::new(),
             head: Fact::unknown("not asked"),
+            not_looked: None,
             operation: Fact::unknown("not asked"),
             restore_source: Fact::unknown("not asked"),
             snapshots: Vec::new(),

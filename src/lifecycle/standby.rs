@@ -156,7 +156,9 @@ impl Draft<'_> {
         let facts = self.input.revision(runner);
         let runs = self.standing == (Standing::Runs { revision: runner });
         let deleting = facts.stateful_set.is_some_and(|set| set.deleting);
-        if runs && !deleting && facts.record.is_some() {
+        // Its pods claim what HEAD gives them, and nothing else.
+        let may_tell = self.nobody_comes_to_tell(runner);
+        if (runs || may_tell) && !deleting && facts.record.is_some() {
             let workers = self
                 .input
                 .active_workers(runner)
@@ -275,6 +277,14 @@ impl Draft<'_> {
     /// Whether the status shows that the job ran at any time.
     pub(super) fn ran_before(&self) -> bool {
         self.current().is_some() || self.status.last_checkpoint.is_some()
+    }
+
+    /// Whether no pod of the running revision will come by itself to tell what HEAD holds, in a store that the operator does not look into.
+    pub(super) fn nobody_comes_to_tell(&self, current: u64) -> bool {
+        let unknown = matches!(self.standing, Standing::Unknown { .. });
+        let facts = self.input.revision(current);
+        let nobody = facts.pods.is_empty() && !facts.is_complete();
+        unknown && nobody && self.input.observed.not_looked.is_some()
     }
 
     /// HEAD is missing although the job ran.

@@ -105,6 +105,8 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
         Some(Err(verdict)) => return verdict,
     };
     match draft.standing.clone() {
+        // Its pods stand by, and find out; whether it starts from nothing is decided by the write that claims HEAD.
+        Standing::Unknown { .. } if draft.input.observed.not_looked.is_some() => {}
         Standing::Unknown {
             why,
             denied: Some(reason),
@@ -147,10 +149,12 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
 
 fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
-    let restorable = !matches!(
-        draft.standing,
-        Standing::Foreign { .. } | Standing::Unknown { .. }
-    );
+    let unseen = draft.nobody_comes_to_tell(current);
+    let restorable = unseen
+        || !matches!(
+            draft.standing,
+            Standing::Foreign { .. } | Standing::Unknown { .. }
+        );
     let unfound = match draft.requested() {
         Some(Ok(folder)) if restorable => return restore::begin(draft, current, folder),
         Some(Err(verdict)) => Some(verdict),
@@ -191,6 +195,8 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
                 return restore_children(draft, current);
             }
         }
+        // Pods that stand by tell what HEAD holds, and nothing runs before they have.
+        Standing::Unknown { .. } if unseen => return restore_children(draft, current),
         // A missing fact starts nothing and stops nothing.
         Standing::Unknown { why, denied } => {
             if draft.input.revision(current).pods.is_empty() {

@@ -68,6 +68,13 @@ fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
             suspending(format!("waiting for revision {to} to take over first"))
         }
         Standing::Unknown { why, .. } => {
+            if let Some(why) = nobody_tells(draft, transition) {
+                tell_of_none(draft, transition, Trigger::Suspend, &why);
+                draft.go(transition, Step::Removing);
+                return suspending(format!(
+                    "no pod of the job can run it ({why}): its state stays as it is"
+                ));
+            }
             suspending(format!("waiting to find out who runs the job: {why}"))
         }
         Standing::Runs { revision } => {
@@ -269,6 +276,22 @@ fn stop(
     }
     draft.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
     format!("revision {revision} takes its last checkpoint and commits{failed}")
+}
+
+/// Why no pod will ever tell who has the job, if so, where the operator does not look into the store itself: all are gone, or a lost cause.
+fn nobody_tells(draft: &Draft<'_>, transition: &Transition) -> Option<String> {
+    draft.input.observed.not_looked.as_ref()?;
+    let mut why = "its pods are gone".to_owned();
+    for (&revision, facts) in &draft.input.observed.revisions {
+        if facts.pods.is_empty() {
+            continue;
+        }
+        why = match draft.input.report(revision) {
+            Some(_) => return None,
+            None => cannot_stop(draft, transition, revision)?,
+        };
+    }
+    Some(why)
 }
 
 /// Why a revision cannot be stopped with a savepoint, if it cannot.

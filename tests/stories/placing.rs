@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::S3;
+use streamkeeper::api::v1alpha1::{S3, SnapshotPhase};
+use streamkeeper_protocol::head::RunState;
 
 use crate::{
+    saving::taken_for,
     support::{
         api_server::kinds::STREAM_SNAPSHOTS,
         story::{NAMESPACE, Story},
@@ -38,6 +40,7 @@ async fn an_operator_with_another_default_storage_finds_the_state_where_it_is(st
             uri: "s3://elsewhere/prod".to_owned(),
             region: Some("mars".to_owned()),
             endpoint: Some("http://elsewhere:8333".to_owned()),
+            ..S3::default()
         });
     });
     story.edit("delays", json!({ "image": "runtime:2" }));
@@ -84,13 +87,34 @@ async fn an_edit_that_would_leave_the_state_behind_is_refused(story: &mut Story)
     assert_eq!(story.runner("delays"), Some(2));
 }
 
+/// Storage of a job that the operator's configuration does not name.
+fn elsewhere(more: serde_json::Value) -> serde_json::Value {
+    let mut spec = json!({
+        "sql": { "text": "SELECT 1" },
+        "storage": { "s3": { "uri": "s3://private/prod", "endpoint": "http://private:8333" } },
+    });
+    if let (Some(spec), serde_json::Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
+    spec
+}
+
+fn looked_at(story: &Story, what: &str) -> bool {
+    story.world().looked.iter().any(|at| at.contains(what))
+}
+
 async fn the_operator_does_not_look_where_it_may_not(story: &mut Story) {
-    let elsewhere = |uri: &str, endpoint: &str| json!({ "sql": { "text": "SELECT 1" }, "storage": { "s3": { "uri": uri, "endpoint": endpoint } } });
-    story.create("signed", elsewhere("s3://streams/prod", "http://attacker"));
+    let spec = |uri: &str, endpoint: &str| json!({ "sql": { "text": "SELECT 1" }, "storage": { "s3": { "uri": uri, "endpoint": endpoint } } });
+    story.create("signed", spec("s3://streams/prod", "http://attacker"));
     let nested = json!({ "sql": { "text": "SELECT 1" }, "storage": { "s3": { "uri": "s3://streams/prod/victims" } } });
     story.create("nested", nested);
     for name in ["signed", "nested"] {
-        let message = story.stalled(name, "StorageAccessDenied").await;
+        // Its own pods work there, with its own credentials.
+        story.ready(name).await;
+        assert_eq!(story.runner(name), Some(1));
+        let (truth, reason) = story.condition(name, "StorageRead");
+        assert_eq!((truth.as_str(), reason.as_str()), ("False", "NotAllowed"));
+        let message = story.message(name, "StorageRead");
         assert!(message.contains("storage.allowed"), "{message}");
     }
     for (name, spec) in [
@@ -110,13 +134,94 @@ async fn the_operator_does_not_look_where_it_may_not(story: &mut Story) {
             })
             .await;
     }
-    let looked = |effect: &String| effect.contains("victims") || effect.contains("attacker");
-    assert!(!story.effects().iter().any(looked), "{:?}", story.effects());
+    let looked = story.world().looked.clone();
+    assert!(looked.is_empty(), "{looked:?}");
     // Who may not look can still let go.
     story.delete("nested");
     story
         .until("it is gone", |story| story.find("nested").is_none())
         .await;
+}
+
+async fn a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_pods(
+    story: &mut Story,
+) {
+    story.create("delays", elsewhere(json!({})));
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    story.edit("delays", elsewhere(json!({ "image": "runtime:2" })));
+    story.ready("delays").await;
+    assert_eq!(story.runner("delays"), Some(2));
+    story.next_checkpoint("delays").await;
+
+    story.edit(
+        "delays",
+        elsewhere(json!({ "suspend": true, "snapshots": { "onSuspend": "Take" } })),
+    );
+    story.suspended("delays").await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!((head.revision, head.state), (2, RunState::Stopped));
+    let kept = head.last.expect("state").checkpoint;
+    // The savepoint that it left was seen by nobody, and says so; what goes on from it reads it first.
+    let taken = taken_for(story, "Suspend");
+    let (left, _) = taken.first().expect("a snapshot").clone();
+    story
+        .until("it says that nobody has looked", |story| {
+            story.snapshot_message(&left).contains("was not looked at")
+        })
+        .await;
+    assert_eq!(story.snapshot_phase(&left), Some(SnapshotPhase::Verifying));
+    // Nobody is there who could tell, also to an operator that knows nothing yet.
+    story.restart_operator(|_| ());
+    story
+        .stays("it is at rest", 5 * MINUTE, |story| story.pods().is_empty())
+        .await;
+    story.edit(
+        "delays",
+        elsewhere(json!({ "suspend": false, "image": "runtime:3" })),
+    );
+    story.ready("delays").await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!((head.revision, head.state), (3, RunState::Running));
+    assert!(head.last.expect("state").checkpoint >= kept);
+    assert!(!looked_at(story, "private"));
+    let told = story.message("delays", "StorageRead");
+    assert!(told.contains("s3://private/prod/flights/delays"), "{told}");
+    // Once an administrator lists the place, the operator looks, and has nothing to say about it.
+    story.restart_operator(|settings| {
+        let private =
+            r#"{"bucket": "private", "prefix": "prod", "endpoint": "http://private:8333"}"#;
+        settings.storage_allowed = private.parse().unwrap();
+    });
+    story.edit("delays", elsewhere(json!({ "image": "runtime:4" })));
+    story.ready("delays").await;
+    let conditions = story.status("delays").conditions;
+    let told = conditions.iter().find(|one| one.type_ == "StorageRead");
+    assert_eq!((story.runner("delays"), told), (Some(4), None));
+    assert!(looked_at(story, "private"));
+}
+
+/// The status of a job says nothing about state that lies there: its pods find it, and nothing starts from nothing.
+async fn state_in_a_store_that_the_operator_does_not_look_into_is_not_started_over(
+    story: &mut Story,
+) {
+    story.create("delays", elsewhere(json!({})));
+    story.ready("delays").await;
+    story.edit("delays", elsewhere(json!({ "image": "runtime:2" })));
+    story.ready("delays").await;
+    story.next_checkpoint("delays").await;
+    let before = story.head("delays").expect("a HEAD");
+    story.delete("delays");
+    story
+        .until("it is gone", |story| story.find("delays").is_none())
+        .await;
+    // Another StreamJob of that name takes the state over, as a revision beyond those that had it.
+    story.create("delays", elsewhere(json!({})));
+    story.ready("delays").await;
+    let head = story.head("delays").expect("a HEAD");
+    assert_eq!(head.lineage, before.lineage);
+    assert!(head.revision > before.revision, "{}", head.revision);
+    assert!(!looked_at(story, "private"));
 }
 
 async fn a_snapshot_removes_nothing_that_its_job_has_not_written(story: &mut Story) {
@@ -159,6 +264,8 @@ async fn a_snapshot_removes_nothing_that_its_job_has_not_written(story: &mut Sto
 
 stories![
     the_operator_does_not_look_where_it_may_not,
+    a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_pods,
+    state_in_a_store_that_the_operator_does_not_look_into_is_not_started_over,
     a_snapshot_removes_nothing_that_its_job_has_not_written,
     an_operator_with_another_default_storage_finds_the_state_where_it_is,
     an_edit_that_would_leave_the_state_behind_is_refused,

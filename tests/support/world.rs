@@ -36,6 +36,8 @@ pub struct World {
     pub effects: Vec<String>,
     /// The same with time and author.
     pub log: Vec<(Timestamp, String, String)>,
+    /// Where in stores it looked, or acted, with its own credentials.
+    pub looked: BTreeSet<String>,
     /// What it told people: reasons of conditions that are a state of their own, and of events.
     pub told: BTreeSet<String>,
     /// What it needs to be allowed.
@@ -72,6 +74,7 @@ impl World {
             jobs: Coordinators::default(),
             interferences: Vec::new(),
             effects: Vec::new(),
+            looked: BTreeSet::new(),
             log: Vec::new(),
             told: BTreeSet::new(),
             uses: BTreeSet::new(),

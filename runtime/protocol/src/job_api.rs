@@ -3,6 +3,7 @@
 //! | call | body | answer |
 //! |---|---|---|
 //! | `GET /v1/report` | | [`Report`] |
+//! | `GET /v1/head` | | [`SeenHead`] |
 //! | `GET /v1/preflight`, `GET /v1/preflight?from=URI` | | [`Preflight`], also of a start from a savepoint |
 //! | `POST /v1/promote` | [`PromoteRequest`] | [`Operation`] |
 //! | `POST /v1/savepoint` | [`SavepointRequest`] | [`Operation`] |
@@ -13,11 +14,11 @@
 //!
 //! A mutating call answers 202 with the operation as it stands; the same key again answers the same operation, also from a later attempt, because results are in HEAD.
 //! Errors are 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it,
-//! or, where the Job API asks for certificates, on a port of their own. Every POST then shows the job's token: `Authorization: Bearer ...`.
+//! or, where the Job API asks for certificates, on a port of their own. Every call then shows the job's token: `Authorization: Bearer ...`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::head::{OperationKind, OperationResult};
+use crate::head::{Head, OperationKind, OperationResult};
 
 /// Default port of the Job API in a pod.
 pub const JOB_API_PORT: u16 = 8081;
@@ -69,6 +70,17 @@ pub struct Report {
     pub plan_hash: Option<String>,
     /// Version of the runtime.
     pub version: String,
+}
+
+/// HEAD as a coordinator knows it: it reads it while it stands by, and writes it while it runs the job.
+///
+/// The operator asks for it where it does not look into the store of the job itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeenHead {
+    /// Milliseconds since it was read or written.
+    pub age_ms: u64,
+    /// The record; none only when the store said that there is none.
+    pub head: Option<Head>,
 }
 
 /// What a coordinator is doing.

@@ -17,7 +17,8 @@ pub struct StreamJobStatus {
     /// What the job is doing, for people; conditions are for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// `Ready`, `Running`, `CheckpointsHealthy`, `Suspended` and, only while true, `Reconciling` or `Stalled`.
+    /// `Ready`, `Running`, `CheckpointsHealthy`, `Suspended` and, only while true, `Reconciling` or `Stalled`. `StorageRead` is there, and `False`, where the operator sends no
+    /// request to the store of the job because its configuration (`storage.allowed`) does not name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::cel::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

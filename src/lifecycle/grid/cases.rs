@@ -120,6 +120,7 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
         uri: "s3://streams/prod".to_owned(),
         region: None,
         endpoint: None,
+        ..S3::default()
     }),
     ..Settings::default()
 });
@@ -323,6 +324,8 @@ impl Case {
             sql,
             revisions,
             head: self.head.fact(),
+            not_looked: (self.head == HeadClass::NotLooked)
+                .then(|| "the operator does not look into s3://elsewhere".to_owned()),
             operation,
             refusal: key
                 .filter(|_| self.called == Called::Refused)

@@ -24,6 +24,8 @@ pub(super) enum HeadClass {
     #[default]
     Unknown,
     Denied,
+    /// The operator does not look there, and no pod tells.
+    NotLooked,
     Missing,
     Ours(RunState, u64),
     Foreign(RunState),
@@ -33,6 +35,7 @@ pub(super) fn heads() -> Vec<HeadClass> {
     let mut all = vec![
         HeadClass::Unknown,
         HeadClass::Denied,
+        HeadClass::NotLooked,
         HeadClass::Missing,
         HeadClass::Foreign(RunState::Running),
         HeadClass::Foreign(RunState::Released),
@@ -61,7 +64,7 @@ impl HeadClass {
     /// The record that was read.
     pub(super) fn record(self) -> Option<Head> {
         let (state, revision, uid) = match self {
-            Self::Unknown | Self::Denied | Self::Missing => return None,
+            Self::Unknown | Self::Denied | Self::NotLooked | Self::Missing => return None,
             Self::Ours(state, revision) => (state, revision, UID),
             Self::Foreign(state) => (state, OLD, "another-uid"),
         };
@@ -102,6 +105,7 @@ impl HeadClass {
         match self {
             Self::Unknown => Fact::unknown("reading HEAD: no answer"),
             Self::Denied => Fact::denied("reading HEAD of s3://streams/prod: AccessDenied"),
+            Self::NotLooked => Fact::unknown("no pod of the job answers"),
             Self::Missing => Fact::Known(None),
             Self::Ours(..) | Self::Foreign(_) => Fact::Known(self.record()),
         }

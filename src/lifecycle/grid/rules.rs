@@ -57,6 +57,7 @@ rules![
     what_another_revision_or_job_says_counts_for_nothing,
     suspended_means_that_nothing_is_left,
     where_nobody_can_run_a_start_is_begun,
+    where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen,
     a_revision_that_handed_over_does_not_run_again,
     no_pod_is_taken_from_a_job_on_its_way_to_it,
     what_is_being_handed_over_is_not_reconsidered,

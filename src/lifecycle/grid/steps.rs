@@ -292,6 +292,32 @@ pub(super) fn where_nobody_can_run_a_start_is_begun(
     )
 }
 
+/// Its pods find out what nobody else may look for. Until they have, nothing is told to run.
+pub(super) fn where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen(
+    case: &Case,
+    planned: &Plan,
+) -> Result<(), String> {
+    if case.head != HeadClass::NotLooked || case.old.leads() || case.new.leads() {
+        return Ok(());
+    }
+    let promoted = planned.actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::Call {
+                call: JobCall::Promote(_),
+                ..
+            }
+        )
+    });
+    demand(!promoted, || format!("{:?}", planned.actions))?;
+    let asked = case.asked == Asked::Same && !case.deleting && !case.loose;
+    let nobody = case.place().is_none() && (case.fresh || case.old.is_gone()) && !case.moved;
+    demand(
+        !(nobody && asked) || planned.status.transition.is_some(),
+        || planned.why.clone(),
+    )
+}
+
 pub(super) fn a_revision_that_handed_over_does_not_run_again(
     case: &Case,
     planned: &Plan,
@@ -401,7 +427,10 @@ pub(super) fn with_head_unreadable_nobody_is_rolled_back_for_being_late(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let unreadable = matches!(case.head, HeadClass::Unknown | HeadClass::Denied);
+    let unreadable = matches!(
+        case.head,
+        HeadClass::Unknown | HeadClass::Denied | HeadClass::NotLooked
+    );
     let late = case.new == NewRevision::Leads;
     demand(
         !(begins_rollback(case, planned) && unreadable && late),

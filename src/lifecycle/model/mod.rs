@@ -35,11 +35,14 @@ struct Rules {
     fence: bool,
     /// A status is written only to the version that was seen, and nothing is done without.
     gate: bool,
+    /// The operator does not look into the store: pods tell what HEAD holds.
+    told: bool,
 }
 
 const ALL_RULES: Rules = Rules {
     fence: true,
     gate: true,
+    told: false,
 };
 
 /// What may happen.
@@ -98,6 +101,23 @@ fn timed(limits: Limits, rules: Rules) -> Result<Looked, Broken> {
 
 fn number(name: &str) -> Option<usize> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn the_model_keeps_every_promise_where_the_operator_does_not_look() {
+    let limits = Limits {
+        edits: 2,
+        faults: 1,
+        states: number("MODEL_STATES").unwrap_or(STATES / 4),
+        threads: 2,
+    };
+    let rules = Rules {
+        told: true,
+        ..ALL_RULES
+    };
+    if let Err(broken) = timed(limits, rules) {
+        panic!("{} ({:?})\n{}", broken.why, broken.looked, broken.story);
+    }
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub(super) type Plans = HashMap<u128, (Status, Vec<Act>)>;
 type Moved = Result<World, String>;
 
 impl World {
-    /// Everything that a pass depends on; of the operator with the old caches, if `old`.
-    pub(super) fn sight(&self, old: bool) -> Option<Sight> {
+    /// Everything that a pass depends on; of the operator with the old caches, if `old`. It reads HEAD itself, or is `told` of it by the coordinators that answer.
+    pub(super) fn sight(&self, old: bool, told: bool) -> Option<Sight> {
         let (job, mut revisions) = if old {
             **self.frozen.as_ref()?
         } else {
@@ -49,11 +49,14 @@ impl World {
         for revision in &mut revisions {
             revision.process = None;
         }
+        // One whose query does not compile reads nothing.
+        let seen = !told || answers.iter().flatten().any(|answer| answer.compiles);
         Some(Sight {
             job,
             revisions,
             answers,
-            head: (!self.storage_down).then_some(self.head),
+            head: (seen && !self.storage_down).then_some(self.head),
+            told,
             refusal: self.refusal,
         })
     }
@@ -71,7 +74,7 @@ pub(super) fn looks(world: &World, rules: Rules, plans: &mut Plans, old: bool) -
     if busy || world.is_beyond() {
         return None;
     }
-    let sight = world.sight(old)?;
+    let sight = world.sight(old, rules.told)?;
     let now = world.job?;
     let (mut status, mut acts) = plans
         .entry(print(&sight))

@@ -113,7 +113,7 @@ pub(super) fn tell(world: &World, rules: Rules) -> String {
                 break;
             }
             Some((step, Ok(next))) => {
-                let _ = writeln!(told, "{}", search::tell(&calm, step));
+                let _ = writeln!(told, "{}", search::tell(&calm, step, rules));
                 calm = next;
                 let _ = writeln!(told, "    {}", calm.describe());
             }

@@ -324,7 +324,7 @@ fn story(
     let mut told = String::new();
     for nth in way {
         let (step, next) = successors(&world, rules, &mut mind).swap_remove(usize::from(nth));
-        let _ = writeln!(told, "{}", tell(&world, step));
+        let _ = writeln!(told, "{}", tell(&world, step, rules));
         match next {
             Ok(next) => world = next,
             Err(why) => {
@@ -345,8 +345,8 @@ fn story(
 }
 
 /// A step in words.
-pub(super) fn tell(world: &World, step: Step) -> String {
-    match (step, world.sight(step == Step::LooksOld)) {
+pub(super) fn tell(world: &World, step: Step, rules: Rules) -> String {
+    match (step, world.sight(step == Step::LooksOld, rules.told)) {
         (Step::Looks, Some(sight)) => {
             format!("the operator looks: {}", translate::pass(&sight).why)
         }

@@ -37,6 +37,8 @@ pub use needs::{Place, needs};
 
 /// Reason of a snapshot that is not as it was written.
 pub(super) const DAMAGED: &str = "SnapshotDamaged";
+/// Reason of a snapshot in whose folder the operator may not look.
+const NOT_VERIFIED: &str = "NotVerified";
 
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
@@ -303,6 +305,8 @@ impl Draft<'_> {
             return waiting("the StreamSnapshot was seen");
         }
         match self.status.phase {
+            // It was never seen complete.
+            Some(SnapshotPhase::Verifying) if self.status.completion_time.is_none() => self.take(),
             Some(SnapshotPhase::Completed | SnapshotPhase::Verifying) => self.keep(),
             Some(SnapshotPhase::Failed) => self.failed_before(),
             None

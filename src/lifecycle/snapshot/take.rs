@@ -5,8 +5,8 @@ use std::time::Duration;
 use streamkeeper_protocol::{head::OperationResult, job_api::SavepointRequest, paths::StatePaths};
 
 use super::{
-    Content, Draft, SELDOM, SOON, SnapshotAction, SnapshotJob, Trouble, TroubleKind, Verdict, Work,
-    WorkWait, key, time_left, waiting,
+    Content, Draft, NOT_VERIFIED, SELDOM, SOON, SnapshotAction, SnapshotJob, Trouble, TroubleKind,
+    Verdict, Work, WorkWait, key, time_left, waiting,
 };
 use crate::{
     api::{
@@ -36,7 +36,10 @@ impl Draft<'_> {
             None => self.save(),
         };
         if let Verdict::Reconciling(_, why) | Verdict::Stalled(_, why) = &verdict
-            && self.status.phase != Some(SnapshotPhase::Failed)
+            && !matches!(
+                self.status.phase,
+                Some(SnapshotPhase::Failed | SnapshotPhase::Verifying)
+            )
             && self.passed(begun, spec.timeout.to_std())
         {
             let message = format!("it was not complete within {}: {why}", spec.timeout);
@@ -133,11 +136,16 @@ impl Draft<'_> {
             Err(WorkWait::Running(progress)) => {
                 Verdict::Reconciling("InProgress", format!("reading {uri}{progress}"))
             }
-            // The job's own pods have written it, and check it before they go on from it.
+            // The job's own pods have written it, as the object says. Nobody has looked.
             Err(WorkWait::NotAllowed(why))
                 if self.reading() == Work::Inspect && self.is_own_savepoint() =>
             {
-                self.unseen(&why)
+                self.status.phase = Some(SnapshotPhase::Verifying);
+                self.requeue = SELDOM;
+                let message = format!(
+                    "whether it is there and complete was not looked at: {why}. A job that is to go on from it (spec.restoreFrom) reads and checks all of it before that"
+                );
+                Verdict::Stalled(NOT_VERIFIED, message)
             }
             Err(WorkWait::NotAllowed(why)) => {
                 self.requeue = SELDOM;

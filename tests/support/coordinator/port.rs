@@ -17,7 +17,7 @@ use streamkeeper::{
 };
 use streamkeeper_protocol::{
     head::{Head, HeadError},
-    job_api::{JobError, Operation, Preflight, Report},
+    job_api::{JobError, Operation, Preflight, Report, SeenHead},
 };
 use streamkeeper_storage::{HeadAccessError, StorageError};
 
@@ -182,6 +182,22 @@ impl JobApi for JobPort {
         })
     }
 
+    fn head<'a>(&'a self, of: &'a Coordinator) -> Answer<'a, SeenHead> {
+        Box::pin(async move {
+            self.life.alive().await;
+            self.ask(of, |process, around| match around.storage.trouble() {
+                Some(error) => Err(CallError::Refused {
+                    code: "StorageUnavailable".to_owned(),
+                    message: error.message,
+                }),
+                None => Ok(SeenHead {
+                    age_ms: 0,
+                    head: around.heads.get(&process.job).cloned(),
+                }),
+            })
+        })
+    }
+
     fn preflight<'a>(
         &'a self,
         of: &'a Coordinator,
@@ -213,7 +229,7 @@ impl Heads for JobPort {
         Box::pin(async move {
             self.life.alive().await;
             let deaf = {
-                let world = self.world.lock().expect("no panic while locked");
+                let mut world = self.world.lock().expect("no panic while locked");
                 world.jobs.deaf.contains(root.namespace())
             };
             if deaf {
@@ -221,8 +237,9 @@ impl Heads for JobPort {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 return Fact::unknown("reading HEAD: no answer within 10 s");
             }
-            let world = self.world.lock().expect("no panic while locked");
+            let mut world = self.world.lock().expect("no panic while locked");
             let at = format!("s3://{}/{}/HEAD.json", root.storage().bucket, root.key());
+            world.looked.insert(at.clone());
             let mut names = root.key().rsplit('/').map(ToOwned::to_owned);
             let name = names.next().unwrap_or_default();
             let namespace = names.next().unwrap_or_default();
@@ -254,6 +271,7 @@ impl Folders for JobPort {
             self.life.alive().await;
             let at = format!("s3://{}/{}", place.storage().bucket, place.key());
             let mut world = self.world.lock().expect("no panic while locked");
+            world.looked.insert(at.clone());
             let trouble = |kind, message: String| Trouble { kind, message };
             if let Some(error) = world.jobs.storage.error(&at) {
                 let kind = match world.jobs.storage {

@@ -13,7 +13,7 @@ use crate::{
     transport::{Transport, files},
 };
 
-/// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures. With TLS nobody outside the job may ask.
+/// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures. Nobody outside the job may ask.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  kubectl exec delays-r1-0 -- /streamjob-runtime report\n\nExit codes: 0 printed, 1 no answer."
@@ -22,13 +22,20 @@ pub(super) struct ReportArgs {
     /// Address of the Job API, `host:port`.
     #[arg(long, default_value_t = format!("127.0.0.1:{JOB_API_PORT}"))]
     address: String,
-    /// Folder where the job's Secret is mounted; without such a folder the call is made without TLS.
+    /// Folder where the job's Secret is mounted where pods talk TLS.
     #[arg(
         long,
         env = "STREAMKEEPER_TLS_FOLDER",
         default_value = "/etc/streamjob-tls"
     )]
     tls_folder: PathBuf,
+    /// Folder where it is mounted where pods show only the token of the job; with neither folder the call is made without any keys.
+    #[arg(
+        long,
+        env = "STREAMKEEPER_TOKEN_FOLDER",
+        default_value = "/etc/streamjob-token"
+    )]
+    token_folder: PathBuf,
     /// How long certificates and tokens are used.
     #[arg(long, env = "STREAMKEEPER_TLS_ROTATION", value_parser = duration, hide = true)]
     tls_rotation: Option<Duration>,
@@ -38,13 +45,16 @@ pub(super) fn main(args: &ReportArgs) -> ExitCode {
     let rotation = args
         .tls_rotation
         .map_or_else(Rotation::default, Rotation::every);
-    let transport = if args.tls_folder.is_dir() {
-        match files::read(&args.tls_folder, rotation) {
-            Ok((identity, _)) => Transport::Tls(identity),
+    let keys: [(_, fn(_) -> _); 2] = [
+        (&args.tls_folder, Transport::Tls),
+        (&args.token_folder, Transport::Token),
+    ];
+    let transport = match keys.into_iter().find(|(folder, _)| folder.is_dir()) {
+        Some((folder, transport)) => match files::read(folder, rotation) {
+            Ok((identity, _)) => transport(identity),
             Err(message) => return fail(message),
-        }
-    } else {
-        Transport::Plain
+        },
+        None => Transport::Plain,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

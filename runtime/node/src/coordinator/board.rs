@@ -3,17 +3,21 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use streamkeeper_protocol::{
     head::{Head, OperationResult},
-    job_api::{CheckpointFailures, JobPhase, Operation, Preflight, PreflightVerdict, Report},
+    job_api::{
+        CheckpointFailures, JobPhase, Operation, Preflight, PreflightVerdict, Report, SeenHead,
+    },
 };
+use tokio::time::Instant;
 
 use super::config::JobIdentity;
+use crate::clock;
 
 /// Shared between the coordinator, which writes, and the HTTP routes, which read.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Board {
     /// Bytes of that savepoint that were compared so far.
     checked_bytes: AtomicU64,
     operations: Mutex<BTreeMap<String, Operation>>,
+    /// HEAD as it was last read or written, and when.
+    head: Mutex<Option<(Instant, Option<Arc<Head>>)>>,
 }
 
 impl Board {
@@ -66,6 +72,7 @@ impl Board {
             of_savepoint: Mutex::new(None),
             checked_bytes: AtomicU64::new(0),
             operations: Mutex::new(BTreeMap::new()),
+            head: Mutex::new(None),
         }
     }
 
@@ -119,6 +126,21 @@ impl Board {
     /// Notes how many bytes of the savepoint were compared so far.
     pub(super) fn set_checked_bytes(&self, bytes: u64) {
         self.checked_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// HEAD as this process knows it; none while it could not be read at all.
+    pub fn head(&self) -> Option<SeenHead> {
+        let (at, head) = locked(&self.head).clone()?;
+        let age = clock::now().saturating_duration_since(at).as_millis();
+        Some(SeenHead {
+            age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+            head: head.as_deref().cloned(),
+        })
+    }
+
+    /// Notes HEAD as it was just read or written; none: there is no such object.
+    pub(super) fn saw_head(&self, head: Option<Arc<Head>>) {
+        *locked(&self.head) = Some((clock::now(), head));
     }
 
     /// The operation with this idempotency key.

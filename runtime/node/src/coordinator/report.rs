@@ -11,6 +11,7 @@ impl Leader<'_> {
     /// Puts everything on the board.
     pub(super) fn show(&mut self, phase: JobPhase) {
         let head = self.keeper.head();
+        self.desk.board.saw_head(Some(head.clone()));
         let (workers, slots) = (self.attempt.workers, self.desk.config.slots);
         let before = self
             .attempt

@@ -119,6 +119,8 @@ async fn look(
         }
         None => return (WATCH, None),
     };
+    let seen = found.as_ref().map(|(head, _)| Arc::new(head.clone()));
+    desk.board.saw_head(seen);
     if let Some((head, _)) = &found {
         desk.learn(head);
     }

@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 use streamkeeper_protocol::job_api::{
     ApiError, HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest,
-    SavepointRequest, StopRequest,
+    SavepointRequest, SeenHead, StopRequest,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -37,6 +37,7 @@ pub struct CoordinatorApi {
 pub fn routes(api: CoordinatorApi) -> Router {
     Router::new()
         .route("/v1/report", get(report))
+        .route("/v1/head", get(head))
         .route("/v1/preflight", get(preflight))
         .route("/v1/operations/{key}", get(operation))
         .route(
@@ -73,6 +74,14 @@ pub fn routes_without_coordinator() -> Router {
 
 async fn report(State(api): State<CoordinatorApi>) -> Json<Report> {
     Json(api.board.report())
+}
+
+async fn head(State(api): State<CoordinatorApi>) -> Result<Json<SeenHead>, Refused> {
+    let seen = api.board.head().map(Json);
+    seen.ok_or_else(|| {
+        let message = "HEAD could not be read yet; the report says why".to_owned();
+        Refused(Refusal::new("StorageUnavailable", message))
+    })
 }
 
 /// What a preflight is about.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streamkeeper_protocol::job_api::{Operation, Report};
+use streamkeeper_protocol::{
+    head::RunState,
+    job_api::{Operation, Report, SeenHead},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{
@@ -11,6 +14,7 @@ use crate::harness::{
     job::{Job, Settings},
     keys::Keys,
     pods::pod,
+    process::command,
 };
 
 const LONG: Duration = Duration::from_hours(1);
@@ -74,11 +78,10 @@ async fn without_tls_a_job_goes_on_after_kills_and_obeys_only_who_shows_its_toke
             let error = refused.expect_err(who);
             assert!(error.contains("401 Unauthorized"), "{who}, {call}: {error}");
         }
-        let refused = caller
-            .get::<Value>(&at, "/v1/preflight?from=s3://a/b")
-            .await;
-        assert!(refused.unwrap_err().contains("401"), "{who}");
-        caller.get::<Report>(&at, "/v1/report").await.unwrap();
+        for look in ["report", "head", "preflight?from=s3://a/b", "operations/x"] {
+            let refused = caller.get::<Value>(&at, &format!("/v1/{look}")).await;
+            assert!(refused.unwrap_err().contains("401"), "{who}, {look}");
+        }
     }
 
     let announced = [&(256_u32 << 20).to_be_bytes()[..], &[b' '; 128]].concat();
@@ -127,6 +130,18 @@ async fn without_tls_a_job_goes_on_after_kills_and_obeys_only_who_shows_its_toke
         let error = refused.expect_err(because);
         assert!(error.contains(because), "{because}: {error}");
     }
+    right.get::<Report>(&at, "/v1/report").await.unwrap();
+    let seen = right.get::<SeenHead>(&at, "/v1/head").await.unwrap();
+    let head = seen.head.expect("the job runs");
+    assert_eq!((head.revision, head.state), (1, RunState::Running));
+    // In the pod itself the keys are there.
+    let report = command()
+        .args(["report", "--address", &at, "--tls-folder", "/nowhere"])
+        .arg("--token-folder")
+        .arg(job.keys())
+        .output()
+        .unwrap();
+    serde_json::from_slice::<Report>(&report.stdout).unwrap();
     let kept = json!({"key": "kept"});
     let asked = right.post::<Operation>(&at, "/v1/savepoint", &kept).await;
     assert_eq!(asked.unwrap().key, "kept");

@@ -72,6 +72,9 @@ pub(super) fn observed(job: &StreamJob, sight: &Sight) -> Observed {
         sql: Fact::Known(SQL.to_owned()),
         revisions,
         head,
+        not_looked: sight
+            .told
+            .then(|| "the operator does not look there".to_owned()),
         operation: operation.map_or_else(|| Fact::unknown("no answer"), Fact::Known),
         refusal: sight.refusal.map(|(key, incompatible)| Refusal {
             key: word(key),
