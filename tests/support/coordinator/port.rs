@@ -229,7 +229,7 @@ impl Heads for JobPort {
         Box::pin(async move {
             self.life.alive().await;
             let deaf = {
-                let mut world = self.world.lock().expect("no panic while locked");
+                let world = self.world.lock().expect("no panic while locked");
                 world.jobs.deaf.contains(root.namespace())
             };
             if deaf {

@@ -106,7 +106,7 @@ mod tests {
         answer
     }
 
-    /// Whoever says nothing holds up nobody: four times as many as there are places.
+    /// Whoever says nothing holds up nobody: more than there are places, and of each address more than its share.
     #[tokio::test]
     async fn a_probe_gets_through_whoever_else_connects_and_says_nothing() {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -136,8 +136,8 @@ mod tests {
         slow.write_all(request).await.unwrap();
         begun.await.unwrap();
         let mut silent = Vec::new();
-        for number in 0..4 * CONNECTIONS {
-            let peer = format!("127.0.0.{}", 1 + number % 8);
+        for number in 0..CONNECTIONS + OF_ONE_PEER {
+            let peer = format!("127.0.0.{}", 1 + number % 4);
             silent.push(from(&peer, at).await);
         }
         for peer in ["127.0.0.1", "127.0.0.99"] {
@@ -148,13 +148,6 @@ mod tests {
         let mut answer = String::new();
         slow.read_to_string(&mut answer).await.unwrap();
         assert!(answer.ends_with("done"), "{answer}");
-        // They are no more than there are places for, and these are really taken.
-        let mut open = 0;
-        for stream in &silent {
-            let error = stream.try_read(&mut [0]).map_err(|error| error.kind());
-            open += usize::from(error == Err(io::ErrorKind::WouldBlock));
-        }
-        assert!((1..=CONNECTIONS).contains(&open), "{open}");
         stop.cancel();
         drop(silent);
         server.await.unwrap().unwrap();
