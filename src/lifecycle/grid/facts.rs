@@ -96,6 +96,7 @@ impl HeadClass {
                 duration_ms: 1,
             }),
             retained: Vec::new(),
+            left: None,
             savepoints: Vec::new(),
             operations: Vec::new(),
         })

@@ -1,7 +1,7 @@
 //! The commands of the binary.
 //!
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
-//! * [`verify`]: is a savepoint whole? [`report`]: what a running coordinator says.
+//! * [`verify`]: is a savepoint whole? [`salvage`]: what a restore left behind becomes one. [`report`]: what a running coordinator says.
 //! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in one process, for both.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 
@@ -12,6 +12,7 @@ mod connection;
 mod node;
 mod report;
 mod run;
+mod salvage;
 mod signals;
 pub(crate) mod solo;
 mod verify;
@@ -46,6 +47,8 @@ enum Command {
     Run(run::RunArgs),
     /// Reads a savepoint and holds every object against its checksums.
     Verify(verify::VerifyArgs),
+    /// Makes a savepoint of the newest state that a restore left behind.
+    Salvage(salvage::SalvageArgs),
     /// Prints the report of the coordinator in this pod, as JSON.
     Report(report::ReportArgs),
     /// Measures events per CPU-second, and what checkpoints cost.
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Verify(args) => verify::main(&args),
+        Command::Salvage(args) => salvage::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Completions { shell } => {

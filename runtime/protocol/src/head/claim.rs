@@ -205,6 +205,7 @@ fn first_head(claimant: &Claimant<'_>, key: &str, ids: Ids<'_>) -> Head {
         next_checkpoint: 1,
         last: None,
         retained: Vec::new(),
+        left: None,
         savepoints: Vec::new(),
         operations: vec![promotion(key, None)],
     }
@@ -363,10 +364,13 @@ fn remembered(pod: &str) -> &str {
     if pod.len() > POD_LIMIT { "" } else { pod }
 }
 
-/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a restart of its container displaces nothing.
-fn displace(head: &mut Head, pod: &str) {
+/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a restart of its container displaces
+/// nothing. Pods of a revision that is `outrun` by a greater one never claim again anyway: none of them takes a place in the list.
+fn displace(head: &mut Head, pod: &str, outrun: bool) {
     let before = std::mem::replace(&mut head.pod, pod.to_owned());
-    if !before.is_empty() && before != pod {
+    if guard!("a pod of an older revision takes no place in the list": outrun, else false) {
+        head.displaced.clear();
+    } else if !before.is_empty() && before != pod {
         head.displaced.insert(0, before);
         head.displaced.truncate(DISPLACED_KEPT);
     }
@@ -389,11 +393,12 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
         }
         retire_restore_point(&mut next);
     }
+    let outrun = claimant.job_uid == head.job_uid && claimant.revision > head.revision;
     claimant.job_uid.clone_into(&mut next.job_uid);
     next.revision = claimant.revision;
     next.attempt += guard!("every claim is a new attempt": 1, else 0);
     ids.token.clone_into(&mut next.token);
-    displace(&mut next, remembered(claimant.pod));
+    displace(&mut next, remembered(claimant.pod), outrun);
     next.state = RunState::Running;
     if next.last.is_none() {
         claimant.plan_hash.clone_into(&mut next.plan_hash);

@@ -1,7 +1,7 @@
 //! A claim that brings its restore point along: a savepoint, copied among the job's own checkpoints.
 
 use super::{
-    Head, HeadError, LastCheckpoint, OperationResult, RETAINED_KEPT, RetainedCheckpoint,
+    Head, HeadError, LastCheckpoint, OperationResult, RetainedCheckpoint,
     change::{KEY_LIMIT, limit},
 };
 
@@ -47,7 +47,7 @@ impl Import {
         &self.next
     }
 
-    /// The record to write, now that the copy is whole. What HEAD named before is kept like any older checkpoint.
+    /// The record to write, now that the copy is whole. What HEAD named before is kept as [`Head::left`].
     pub fn with(self, last: LastCheckpoint, plan_hash: &str) -> Result<Head, HeadError> {
         let mut next = self.next;
         if !guard!("a copy has the number that was given": last.checkpoint == next.next_checkpoint)
@@ -72,15 +72,13 @@ impl Import {
     }
 }
 
-/// Leaves the restore point behind, as an older checkpoint that is kept.
+/// Leaves the restore point behind. It is kept, whatever becomes of older checkpoints, until another one is left behind.
 pub(super) fn retire_restore_point(head: &mut Head) {
     let Some(last) = head.last.take() else {
         return;
     };
-    let kept = RetainedCheckpoint {
+    head.left = Some(RetainedCheckpoint {
         checkpoint: last.checkpoint,
         manifest: last.manifest,
-    };
-    head.retained.insert(0, kept);
-    head.retained.truncate(RETAINED_KEPT);
+    });
 }

@@ -78,6 +78,10 @@ pub struct Head {
     pub last: Option<LastCheckpoint>,
     /// Older complete checkpoints that are kept, newest first.
     pub retained: Vec<RetainedCheckpoint>,
+    /// The restore point that the last start over left behind. It stays until another one is left behind: for as long as the choice
+    /// may be regretted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<RetainedCheckpoint>,
     /// Savepoints by name, newest first.
     pub savepoints: Vec<SavepointRecord>,
     /// Results of mutating Job API calls, newest first.

@@ -200,15 +200,20 @@ impl Head {
         })
     }
 
-    /// Manifests that must stay readable: the restore point, what is retained, what is being copied.
+    /// Manifests that must stay readable: the restore point, what is retained, what was left behind last, what is being copied.
     pub fn pinned_manifests(&self) -> Vec<&str> {
         let last = self.last.iter().map(|last| last.manifest.as_str());
         let retained = self.retained.iter().map(|kept| kept.manifest.as_str());
+        let left = self
+            .left
+            .iter()
+            .filter(|_| guard!("the newest state that was left behind stays": true, else false));
+        let left = left.map(|left| left.manifest.as_str());
         let copied = self.savepoints.iter().filter(
             |savepoint| guard!("what is being copied stays": !savepoint.complete, else false),
         );
         let copied = copied.map(|savepoint| savepoint.manifest.as_str());
-        let mut all: Vec<&str> = last.chain(retained).chain(copied).collect();
+        let mut all: Vec<&str> = last.chain(retained).chain(left).chain(copied).collect();
         all.sort_unstable();
         all.dedup();
         all

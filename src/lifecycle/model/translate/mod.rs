@@ -398,6 +398,7 @@ pub(super) fn head(record: &Record) -> Head {
         next_checkpoint: checkpoint + 1,
         last: record.saved.then(|| last_checkpoint(checkpoint)),
         retained: Vec::new(),
+        left: None,
         savepoints: Vec::new(),
         operations: record
             .operations

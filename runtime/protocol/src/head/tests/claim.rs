@@ -4,7 +4,7 @@ use super::records::{checkpoint, claimant, first, ids, with_checkpoint};
 use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, DISPLACED_KEPT, Head, Import, OperationKind, OperationResult,
-        Order, RunState, claim,
+        Order, RETAINED_KEPT, RunState, claim,
     },
     job_api::{PromoteFrom, PromoteRequest},
 };
@@ -216,8 +216,8 @@ pub(super) fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
         (next.lineage.as_str(), next.last.unwrap().checkpoint),
         ("lineage-1", 9)
     );
-    // What was left behind goes the way of every older checkpoint.
-    assert_eq!(next.retained[0].checkpoint, 1);
+    // What was left behind is kept beside the older checkpoints.
+    assert_eq!(next.left.as_ref().unwrap().checkpoint, 1);
     let result = &next.operations[0].result;
     let done = OperationResult::Done {
         checkpoint: Some(9),
@@ -227,6 +227,44 @@ pub(super) fn a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on() {
         (&next.operations[0].key, result),
         (&"order".to_owned(), &done)
     );
+}
+
+#[test]
+pub(super) fn the_newest_state_that_was_left_behind_is_pinned_until_another_is() {
+    let published = |mut head: Head, numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            let (change, _) = head
+                .change()
+                .publish(checkpoint(number, false), "plan-1", RETAINED_KEPT)
+                .unwrap();
+            head = change.seal(&format!("n{number}")).unwrap();
+        }
+        head
+    };
+    let head = head_in(RunState::Running);
+    let abandoned = head.last.clone().unwrap().manifest;
+    let restored = import(Some(&head), "a", 128);
+    let restored = restored.with(checkpoint(2, false), "p").unwrap();
+    // One more than are retained.
+    let head = published(restored, 3..=13);
+    assert!(head.retained.iter().all(|kept| kept.manifest != abandoned));
+    assert!(head.pinned_manifests().contains(&abandoned.as_str()));
+    // The next one that is left behind takes its place.
+    let newer = head.last.clone().unwrap().manifest;
+    let from = savepoint();
+    let order = Order::Promoted {
+        key: "another",
+        from: &from,
+        running_owner: None,
+    };
+    let claimant = claimant("a", head.revision + 1);
+    let ClaimDecision::Import(restored) = claim(Some(&head), &claimant, order, ids()) else {
+        panic!()
+    };
+    let restored = restored.with(checkpoint(14, false), "p").unwrap();
+    let head = published(restored, 15..=25);
+    let pinned = head.pinned_manifests();
+    assert!(pinned.contains(&newer.as_str()) && !pinned.contains(&abandoned.as_str()));
 }
 
 #[test]
@@ -273,7 +311,7 @@ pub(super) fn a_restore_that_was_carried_out_is_not_carried_out_again() {
 }
 
 #[test]
-pub(super) fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_older_ones() {
+pub(super) fn a_start_over_beside_another_jobs_state_keeps_what_it_left_behind() {
     let ClaimDecision::Replace(next) = ask(
         Some(&head_in(RunState::Released)),
         &Claimant {
@@ -289,7 +327,7 @@ pub(super) fn a_start_over_beside_another_jobs_state_keeps_its_checkpoints_as_ol
         (next.max_parallelism, next.plan_hash.as_str()),
         (64, "plan-2")
     );
-    assert_eq!((next.last, next.retained[0].checkpoint), (None, 1));
+    assert_eq!((next.last, next.left.unwrap().checkpoint), (None, 1));
 }
 
 #[test]
@@ -519,6 +557,28 @@ pub(super) fn a_displaced_pod_never_claims_again_and_a_restarted_container_does(
     }
     assert_eq!(head.displaced.len(), DISPLACED_KEPT);
     assert!(take(&head, &"x".repeat(65)).pod.is_empty(), "no uid");
+    // A greater revision outruns all of them: they take no place any more, and claim nothing still.
+    let upgraded = Claimant {
+        pod: "of-revision-2",
+        ..claimant("a", 2)
+    };
+    let head = match claim(Some(&head), &upgraded, order, ids()) {
+        ClaimDecision::Replace(next) => next,
+        decision => panic!("{decision:?}"),
+    };
+    assert!(head.displaced.is_empty(), "{:?}", head.displaced);
+    let again = Order::Promoted {
+        key: "again",
+        from: &from,
+        running_owner: None,
+    };
+    for order in [Order::None, again] {
+        let decision = claim(Some(&head), &of_pod("cut-off"), order, ids());
+        assert!(
+            !matches!(decision, ClaimDecision::Replace(_)),
+            "{decision:?}"
+        );
+    }
     // Outside of Kubernetes pods have no uid, and nothing is displaced.
     let bare = take(&take(&with_checkpoint(), ""), "");
     assert!(bare.pod.is_empty() && bare.displaced.is_empty());

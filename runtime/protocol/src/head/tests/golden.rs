@@ -7,6 +7,7 @@ use streamkeeper_protocol::{
 
 const HEAD: &str = include_str!("../../../tests/golden/head-v1.json");
 const OPEN_STOP: &str = include_str!("../../../tests/golden/head-v1-open-stop.json");
+const LEFT: &str = include_str!("../../../tests/golden/head-v1-left.json");
 const MANIFEST: &str = include_str!("../../../tests/golden/manifest-v1.json");
 
 #[test]
@@ -34,6 +35,19 @@ pub(super) fn a_stop_that_is_open_is_read_and_written_as_it_was() {
     );
     let open = head.open_stop().unwrap();
     assert_eq!((open.key.as_str(), open.release), ("u-r3-stop-1", true));
+}
+
+#[test]
+pub(super) fn a_state_that_was_left_behind_is_read_and_written_as_it_was() {
+    let head = Head::parse(LEFT.as_bytes()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::from_str::<serde_json::Value>(LEFT).unwrap()
+    );
+    assert_eq!(head.left.unwrap().checkpoint, 37);
+    // Records of before say nothing of it.
+    assert_eq!(Head::parse(HEAD.as_bytes()).unwrap().left, None);
 }
 
 #[test]

@@ -14,6 +14,7 @@ claims![
     claim::the_whole_table_of_claims,
     claim::a_live_head_of_another_job_changes_hands_only_if_a_person_named_its_owner,
     claim::a_savepoint_becomes_an_ordinary_checkpoint_and_numbers_go_on,
+    claim::the_newest_state_that_was_left_behind_is_pinned_until_another_is,
     claim::a_copy_under_another_number_is_refused,
     claim::a_restore_that_was_carried_out_is_not_carried_out_again,
     claim::a_first_claim_starts_from_nothing_with_a_new_lineage,
