@@ -109,6 +109,10 @@ impl ObjectStore for Watched {
         self.heard(self.store.copy(from, to))
     }
 
+    fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
+        self.heard(self.store.end_uploads(prefix, before_ms))
+    }
+
     fn describe(&self) -> String {
         self.store.describe()
     }

@@ -346,6 +346,10 @@ impl<S: ObjectStore> ObjectStore for FaultStore<S> {
         Box::pin(self.run(Action::Copy, from, None, self.inner.copy(from, to)))
     }
 
+    fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
+        self.inner.end_uploads(prefix, before_ms)
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }

@@ -3,7 +3,7 @@
 //! In reading order:
 //! * [`store`]: the trait, its conditions and errors.
 //! * [`config`]: from a URI to a store.
-//! * [`s3`], [`dir`], [`memory`]: the stores.
+//! * [`s3`], [`dir`], [`memory`]: the stores; [`meter`]: how far a write is.
 //! * [`fault`]: a store that fails as told, for tests.
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
@@ -34,6 +34,7 @@ pub mod garbage;
 pub mod head;
 pub mod import;
 pub mod memory;
+pub mod meter;
 pub mod outline;
 pub mod probe;
 pub mod records;
@@ -45,10 +46,11 @@ pub mod verify;
 pub use config::{SseKms, StorageConfig, open, open_within};
 pub use dir::DirStore;
 pub use fault::{Action, Call, Fault, FaultStore, Rule};
-pub use garbage::{Collected, collect_garbage};
+pub use garbage::{Collected, collect_garbage, end_stale_uploads};
 pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
 pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
 pub use memory::MemoryStore;
+pub use meter::{Meter, Moved};
 pub use outline::Room;
 pub use probe::probe;
 pub use records::{

@@ -115,6 +115,13 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Copies an object inside the store.
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()>;
 
+    /// Ends uploads in parts of objects whose key starts with `prefix` that were begun before `before_ms` (milliseconds since the epoch) and
+    /// never ended, and answers how many. Most stores have none.
+    fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
+        let _ = (prefix, before_ms);
+        Box::pin(async { Ok(0) })
+    }
+
     /// What to call it in messages: `s3://bucket` or `file:///dir`.
     fn describe(&self) -> String;
 }
@@ -270,6 +277,10 @@ impl<S: ObjectStore + ?Sized> ObjectStore for std::sync::Arc<S> {
 
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
         (**self).copy(from, to)
+    }
+
+    fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
+        (**self).end_uploads(prefix, before_ms)
     }
 
     fn describe(&self) -> String {

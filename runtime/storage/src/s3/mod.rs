@@ -4,12 +4,15 @@
 //! write is sent once: had the SDK repeated one whose answer was lost, the second would answer 412
 //! although the first had succeeded. [`crate::swap_head`] reads back instead.
 
+mod body;
 mod client;
 mod error;
+mod gear;
 mod pace;
 mod parts;
+mod uploads;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use aws_sdk_s3::{
     Client,
@@ -25,10 +28,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
 pub use self::pace::Pace;
-use self::{error::Attempt, parts::Parts};
+use self::{
+    body::Counting,
+    error::Attempt,
+    gear::{Gear, Kind},
+    parts::Parts,
+};
 use crate::{
     Begin, Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
-    config::StaticCredentials,
+    config::StaticCredentials, meter::Meter,
 };
 
 /// One bucket. Nothing is read and nothing checked before the first action.
@@ -38,8 +46,12 @@ pub struct S3Store {
     config: StorageConfig,
     credentials: Option<StaticCredentials>,
     pace: Pace,
+    gear: Arc<Gear>,
     client: OnceCell<Client>,
 }
+
+/// How often a write that is harmless to repeat is sent while it runs out of time.
+const TRIES: u32 = 2;
 
 impl S3Store {
     /// The bucket, reached as `config` says, with the credentials of the environment if it has them,
@@ -73,6 +85,7 @@ impl S3Store {
             config,
             credentials,
             pace: Pace::default(),
+            gear: Arc::default(),
             client: OnceCell::new(),
         }
     }
@@ -105,6 +118,7 @@ impl S3Store {
             key,
             pace: &self.pace,
             config: &self.config,
+            gear: &self.gear,
             attempt,
         }
     }
@@ -203,22 +217,36 @@ impl S3Store {
         if condition == Condition::Always && size > self.pace.whole {
             return self.parts(client, attempt, key).upload(&bytes).await;
         }
-        let request = client.put_object().bucket(&self.bucket).key(key);
-        let (sse, key) = encryption(&self.config);
-        let request = request
-            .set_server_side_encryption(sse)
-            .set_ssekms_key_id(key)
-            .body(ByteStream::from(bytes));
-        let (request, config) = match condition {
-            Condition::Always => (request, self.pace.of_transfer(size)),
-            Condition::Absent => (request.if_none_match("*"), self.pace.of_condition(size)),
-            Condition::Matches(ref etag) => (request.if_match(etag), self.pace.of_condition(size)),
+        let kind = match condition {
+            Condition::Always => (Kind::Plain, size, TRIES),
+            Condition::Absent | Condition::Matches(_) => (Kind::Conditional, size, 1),
         };
-        let mut request = request.customize().config_override(config);
-        if self.config.unsigned_payload {
-            request = request.disable_payload_signing();
-        }
-        match request.send().await {
+        let meter = Meter::here();
+        let (sse, kms_key) = encryption(&self.config);
+        let put = |config| {
+            let request = client.put_object().bucket(&self.bucket).key(key);
+            let request = request
+                .set_server_side_encryption(sse.clone())
+                .set_ssekms_key_id(kms_key.clone())
+                .body(ByteStream::from(bytes.clone()));
+            let request = match &condition {
+                Condition::Always => request,
+                Condition::Absent => request.if_none_match("*"),
+                Condition::Matches(etag) => request.if_match(etag),
+            };
+            let request = request.customize().config_override(config);
+            let request = match meter.clone() {
+                Some(meter) => request.interceptor(Counting(meter)),
+                None => request,
+            };
+            let request = if self.config.unsigned_payload {
+                request.disable_payload_signing()
+            } else {
+                request
+            };
+            request.send()
+        };
+        match self.gear.send(&self.pace, kind, put).await {
             Ok(answer) if answer.e_tag().is_none() && answer.request_id().is_none() => {
                 Err(attempt.not_s3("no version of the object"))
             }
@@ -416,6 +444,10 @@ impl ObjectStore for S3Store {
 
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(self.duplicate(from, to))
+    }
+
+    fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
+        Box::pin(self.end_old_uploads(prefix, before_ms))
     }
 
     fn describe(&self) -> String {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{Builder, retry::RetryConfig, timeout::TimeoutConfig};
 
+use super::gear::Kind;
+
 /// Limits of time and size. The time for a transfer follows its size: a store that is slow but works is
 /// waited for, and one that hangs is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,23 +35,46 @@ impl Default for Pace {
 }
 
 impl Pace {
-    fn moving(&self, bytes: u64) -> Duration {
-        Duration::from_millis(bytes.saturating_mul(1000) / self.slowest.max(1))
+    /// Time for so many bytes, if the slowest rate is halved so often.
+    pub(super) fn moving(&self, bytes: u64, halved: u32) -> Duration {
+        let slowest = (self.slowest >> halved).max(1);
+        Duration::from_millis(bytes.saturating_mul(1000) / slowest)
     }
 
-    /// For a request that moves so many bytes and is harmless to repeat.
+    /// Time for a request.
+    pub(super) fn time(&self, kind: Kind, bytes: u64, halved: u32) -> Duration {
+        let base = match kind {
+            Kind::Plain => self.base,
+            Kind::Conditional => self.condition,
+        };
+        base + self.moving(bytes, halved)
+    }
+
+    /// For a request that the store needs so long for as for so many bytes, and that is harmless to repeat.
     pub(super) fn of_transfer(&self, bytes: u64) -> Builder {
         let timeouts = TimeoutConfig::builder()
             // It would count from the first byte sent, whatever there is to send.
             .disable_read_timeout()
-            .operation_attempt_timeout(self.base + self.moving(bytes))
+            .operation_attempt_timeout(self.base + self.moving(bytes, 0))
+            .build();
+        Builder::new().timeout_config(timeouts)
+    }
+
+    /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused within the time, and nothing that
+    /// ran out of it: that is for [`super::gear`] to judge.
+    pub(super) fn of_send(&self, bytes: u64, halved: u32) -> Builder {
+        let time = self.time(Kind::Plain, bytes, halved);
+        let timeouts = TimeoutConfig::builder()
+            .disable_read_timeout()
+            .operation_attempt_timeout(time)
+            .operation_timeout(time)
             .build();
         Builder::new().timeout_config(timeouts)
     }
 
     /// For a conditional write of so many bytes: it is sent once.
-    pub(super) fn of_condition(&self, bytes: u64) -> Builder {
-        let time = self.condition + self.moving(bytes);
+    pub(super) fn of_condition(&self, bytes: u64, halved: u32) -> Builder {
+        let time = self.time(Kind::Conditional, bytes, halved);
         let timeouts = TimeoutConfig::builder()
             .disable_read_timeout()
             .operation_attempt_timeout(time)
@@ -73,8 +98,9 @@ mod tests {
     #[test]
     fn the_time_for_a_transfer_follows_its_size() {
         let pace = Pace::default();
-        assert_eq!(pace.moving(0), Duration::ZERO);
-        assert_eq!(pace.moving(64 << 20), Duration::from_secs(256));
+        assert_eq!(pace.moving(0, 0), Duration::ZERO);
+        assert_eq!(pace.moving(64 << 20, 0), Duration::from_secs(256));
+        assert_eq!(pace.moving(64 << 20, 2), Duration::from_secs(1024));
     }
 
     #[test]

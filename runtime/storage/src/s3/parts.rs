@@ -1,7 +1,10 @@
 //! Objects too large for one request: written or copied in parts, which become an object all at once.
 //!
-//! What fails, or is given up by its caller, leaves no parts behind: a store keeps them, and asks money
-//! for them, until it is told otherwise.
+//! A part that is stored is not sent again: as long as parts get there, those that did not are tried in another round. What fails, or is
+//! given up by its caller, leaves no parts behind: a store keeps them, and asks money for them, until it is told otherwise. Those of a process
+//! that was killed are ended by [`super::uploads`].
+
+use std::sync::Arc;
 
 use aws_sdk_s3::{
     Client,
@@ -13,11 +16,19 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Pace, encryption, error::Attempt};
-use crate::{StorageConfig, StorageError};
+use super::{
+    Pace,
+    body::Counting,
+    encryption,
+    error::Attempt,
+    gear::{Gear, Kind},
+};
+use crate::{StorageConfig, StorageError, meter::Meter};
 
 /// Parts under way at once.
 const AT_ONCE: usize = 4;
+/// An upload is given up after so many rounds in which no part was stored.
+const ROUNDS: u32 = 3;
 
 /// An object that is made of parts.
 pub(super) struct Parts<'a> {
@@ -26,6 +37,7 @@ pub(super) struct Parts<'a> {
     pub(super) key: &'a str,
     pub(super) pace: &'a Pace,
     pub(super) config: &'a StorageConfig,
+    pub(super) gear: &'a Arc<Gear>,
     /// The action for messages.
     pub(super) attempt: Attempt<'a>,
 }
@@ -107,41 +119,77 @@ impl Parts<'_> {
         size: u64,
         content: impl Fn(u64, u64) -> Content,
     ) -> Result<Vec<CompletedPart>, StorageError> {
-        let length = self.pace.part_of(size);
-        let mut under_way = JoinSet::new();
-        let mut done = Vec::new();
-        let (mut from, mut number) = (0, 0);
-        while from < size || !under_way.is_empty() {
-            if from < size && under_way.len() < AT_ONCE {
-                let until = size.min(from + length);
-                number += 1;
-                let part = Part {
-                    client: self.client.clone(),
-                    bucket: self.bucket.to_owned(),
-                    key: self.key.to_owned(),
-                    id: id.to_owned(),
-                    number,
-                    range: (from, until),
-                    pace: self.pace.clone(),
-                    unsigned: self.config.unsigned_payload,
-                };
-                under_way.spawn(part.send(content(from, until)));
-                from = until;
-                continue;
-            }
-            let moved = match under_way.join_next().await {
-                Some(Ok(moved)) => moved,
-                Some(Err(error)) => return Err(self.attempt.interrupted(&error)),
-                None => break,
-            };
-            done.push(match moved {
-                Ok(part) => part,
-                Err(Failed::Sent(error)) => return Err(self.attempt.failed(&*error)),
-                Err(Failed::Copied(error)) => return Err(self.attempt.failed(&*error)),
+        let (meter, length) = (Meter::here(), self.pace.part_of(size));
+        let (mut todo, mut from) = (Vec::new(), 0);
+        while from < size {
+            let until = size.min(from + length);
+            todo.push(Part {
+                client: self.client.clone(),
+                bucket: self.bucket.to_owned(),
+                key: self.key.to_owned(),
+                id: id.to_owned(),
+                // At most 10,000.
+                number: i32::try_from(todo.len() + 1).unwrap_or(i32::MAX),
+                range: (from, until),
+                pace: self.pace.clone(),
+                gear: self.gear.clone(),
+                unsigned: self.config.unsigned_payload,
+                meter: meter.as_ref().map(Meter::of_part),
             });
+            from = until;
+        }
+        let (mut done, mut idle) = (Vec::new(), 0);
+        while !todo.is_empty() {
+            let before = done.len();
+            let (left, why) = self.round(todo, &content, &mut done).await?;
+            idle = if done.len() > before { 0 } else { idle + 1 };
+            match why {
+                Some(why) if idle == ROUNDS => return Err(why),
+                _ => todo = left,
+            }
         }
         done.sort_by_key(CompletedPart::part_number);
         Ok(done)
+    }
+
+    /// Sends parts; answers those that a store which does not answer did not take, and the last reason.
+    async fn round(
+        &self,
+        todo: Vec<Part>,
+        content: impl Fn(u64, u64) -> Content,
+        done: &mut Vec<CompletedPart>,
+    ) -> Result<(Vec<Part>, Option<StorageError>), StorageError> {
+        let mut todo = todo.into_iter();
+        let (mut left, mut why) = (Vec::new(), None);
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < AT_ONCE
+                && let Some(part) = todo.next()
+            {
+                let content = content(part.range.0, part.range.1);
+                under_way.spawn(async move {
+                    let sent = part.send(content).await;
+                    (part, sent)
+                });
+            }
+            let (part, error) = match under_way.join_next().await {
+                None => return Ok((left, why)),
+                Some(Err(error)) => return Err(self.attempt.interrupted(&error)),
+                Some(Ok((_, Ok(part)))) => {
+                    done.push(part);
+                    continue;
+                }
+                Some(Ok((part, Err(Failed::Sent(error))))) => (part, self.attempt.failed(&*error)),
+                Some(Ok((part, Err(Failed::Copied(error))))) => {
+                    (part, self.attempt.failed(&*error))
+                }
+            };
+            if !matches!(error, StorageError::Unavailable { .. }) {
+                return Err(error);
+            }
+            left.push(part);
+            why = Some(error);
+        }
     }
 
     async fn complete(
@@ -202,6 +250,8 @@ struct Part {
     pace: Pace,
     /// Whether its content is left out of the signature.
     unsigned: bool,
+    gear: Arc<Gear>,
+    meter: Option<Meter>,
 }
 
 type Refused<E> = Box<SdkError<E, HttpResponse>>;
@@ -212,48 +262,60 @@ enum Failed {
 }
 
 impl Part {
-    async fn send(self, content: Content) -> Result<CompletedPart, Failed> {
+    async fn send(&self, content: Content) -> Result<CompletedPart, Failed> {
         let (from, until) = self.range;
-        let config = self.pace.of_transfer(until - from);
+        let size = until - from;
         let etag = match content {
             Content::Sent(bytes) => {
-                let mut request = self
-                    .client
-                    .upload_part()
-                    .bucket(self.bucket)
-                    .key(self.key)
-                    .upload_id(self.id)
-                    .part_number(self.number)
-                    .body(ByteStream::from(bytes))
-                    .customize()
-                    .config_override(config);
-                if self.unsigned {
-                    request = request.disable_payload_signing();
-                }
-                request
-                    .send()
-                    .await
-                    .map_err(|error| Failed::Sent(Box::new(error)))?
-                    .e_tag
+                let upload = |config| {
+                    let request = self
+                        .client
+                        .upload_part()
+                        .bucket(&self.bucket)
+                        .key(&self.key)
+                        .upload_id(&self.id)
+                        .part_number(self.number)
+                        .body(ByteStream::from(bytes.clone()));
+                    let request = request.customize().config_override(config);
+                    let request = match self.meter.clone() {
+                        Some(meter) => request.interceptor(Counting(meter)),
+                        None => request,
+                    };
+                    let request = if self.unsigned {
+                        request.disable_payload_signing()
+                    } else {
+                        request
+                    };
+                    request.send()
+                };
+                // Another round is another try.
+                let sent = self
+                    .gear
+                    .send(&self.pace, (Kind::Plain, size, 1), upload)
+                    .await;
+                sent.map_err(|error| Failed::Sent(Box::new(error)))?.e_tag
             }
             Content::Copied { source, etag } => self
                 .client
                 .upload_part_copy()
-                .bucket(self.bucket)
-                .key(self.key)
-                .upload_id(self.id)
+                .bucket(&self.bucket)
+                .key(&self.key)
+                .upload_id(&self.id)
                 .part_number(self.number)
                 .copy_source(source)
                 .copy_source_range(format!("bytes={from}-{}", until - 1))
                 .set_copy_source_if_match(etag)
                 .customize()
-                .config_override(config)
+                .config_override(self.pace.of_transfer(size))
                 .send()
                 .await
                 .map_err(|error| Failed::Copied(Box::new(error)))?
                 .copy_part_result
                 .and_then(|part| part.e_tag),
         };
+        if let Some(meter) = &self.meter {
+            meter.reached(size);
+        }
         Ok(CompletedPart::builder()
             .part_number(self.number)
             .set_e_tag(etag)

@@ -8,14 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use streamkeeper_protocol::paths::StatePaths;
 use streamkeeper_storage::{
-    Condition, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError,
+    Condition, Moved, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError, end_stale_uploads,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinHandle,
+    sync::{Mutex as Turn, watch},
+    task::{JoinHandle, JoinSet},
 };
 
 #[derive(Default)]
@@ -33,6 +34,12 @@ struct Held {
 struct Manner {
     /// Bytes per second that it reads; none: at once.
     rate: Option<u64>,
+    /// The link that all its connections share; none: each has that rate for itself.
+    link: Option<Arc<Turn<()>>>,
+    /// Uploads that it says nobody ended: key, id, begun; two on a page.
+    stale: Vec<(&'static str, &'static str, &'static str)>,
+    /// Whether it does not know the question for them.
+    ignorant: bool,
     /// Part that it refuses.
     refused: Option<u32>,
     /// Part that it never answers.
@@ -80,17 +87,28 @@ impl Server {
 
     /// The store, written to as `config` says.
     fn store_with(&self, config: StorageConfig) -> S3Store {
+        self.made(
+            config,
+            Pace {
+                base: Duration::from_millis(300),
+                condition: Duration::from_millis(300),
+                slowest: 256 << 10,
+                whole: 1 << 20,
+                part: 256 << 10,
+            },
+        )
+    }
+
+    fn store_at(&self, pace: Pace) -> S3Store {
+        self.made(StorageConfig::default(), pace)
+    }
+
+    fn made(&self, config: StorageConfig, pace: Pace) -> S3Store {
         let config = StorageConfig {
             endpoint: Some(self.endpoint.clone()),
             ..config
         };
-        S3Store::with_credentials("bucket", config, "key", "secret").at_pace(Pace {
-            base: Duration::from_millis(300),
-            condition: Duration::from_millis(300),
-            slowest: 256 << 10,
-            whole: 1 << 20,
-            part: 256 << 10,
-        })
+        S3Store::with_credentials("bucket", config, "key", "secret").at_pace(pace)
     }
 
     fn requests(&self) -> Vec<String> {
@@ -107,9 +125,16 @@ impl Server {
 }
 
 /// Reads a request, at the rate of this server.
-async fn read(stream: &mut TcpStream, rate: Option<u64>) -> Option<(String, Vec<u8>)> {
+async fn read(stream: &mut TcpStream, manner: &Manner) -> Option<(String, Vec<u8>)> {
     let mut got = Vec::new();
-    let mut part = vec![0; 64 << 10];
+    let mut part = vec![
+        0;
+        if manner.link.is_some() {
+            4 << 10
+        } else {
+            64 << 10
+        }
+    ];
     loop {
         let end = got.windows(4).position(|bytes| bytes == b"\r\n\r\n");
         if let Some(end) = end {
@@ -125,7 +150,11 @@ async fn read(stream: &mut TcpStream, rate: Option<u64>) -> Option<(String, Vec<
         }
         let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
         got.extend_from_slice(&part[..read]);
-        if let Some(rate) = rate {
+        if let Some(rate) = manner.rate {
+            let _turn = match &manner.link {
+                Some(link) => Some(link.lock().await),
+                None => None,
+            };
             let micros = u64::try_from(read).unwrap() * 1_000_000 / rate;
             tokio::time::sleep(Duration::from_micros(micros)).await;
         }
@@ -138,7 +167,7 @@ async fn serve(
     held: Arc<Mutex<Held>>,
     tell: Arc<watch::Sender<u64>>,
 ) {
-    let Some((head, body)) = read(&mut stream, manner.rate).await else {
+    let Some((head, body)) = read(&mut stream, &manner).await else {
         return;
     };
     let answer = act(&head, body, &manner, &mut held.lock().unwrap());
@@ -250,6 +279,17 @@ fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<An
             held.uploads.remove(&id);
             (204, String::new(), Vec::new())
         }
+        ("GET", None, _) if fields.contains_key("uploads") => {
+            if manner.ignorant {
+                let body = b"<Error><Code>NotImplemented</Code></Error>".to_vec();
+                return Some((501, String::new(), body));
+            }
+            (
+                200,
+                String::new(),
+                uploads(&manner.stale, &fields).into_bytes(),
+            )
+        }
         ("HEAD", ..) => {
             let length = held.objects[&key].len();
             (
@@ -270,6 +310,27 @@ fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<An
         }
         _ => refused(),
     })
+}
+
+/// The page of a list of uploads that follows the marker asked for.
+fn uploads(all: &[(&str, &str, &str)], fields: &BTreeMap<&str, &str>) -> String {
+    let after = fields.get("upload-id-marker");
+    let from = after.map_or(0, |id| {
+        all.iter().position(|known| known.1 == *id).unwrap() + 1
+    });
+    let page = &all[from..all.len().min(from + 2)];
+    let entries: String = page
+        .iter()
+        .map(|(key, id, begun)| {
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{begun}</Initiated></Upload>")
+        })
+        .collect();
+    let more = from + 2 < all.len();
+    let (key, id, _) = page.last().copied().unwrap_or_default();
+    format!(
+        "<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated><NextKeyMarker>{key}</NextKeyMarker>\
+         <NextUploadIdMarker>{id}</NextUploadIdMarker>{entries}</ListMultipartUploadsResult>"
+    )
 }
 
 fn content(length: usize) -> Bytes {
@@ -301,12 +362,162 @@ async fn a_store_that_hangs_is_given_up() {
         ..Manner::default()
     };
     let server = Server::start(manner).await;
-    let error = server
-        .store()
-        .put("a", content(2 << 20), Condition::Always)
-        .await;
+    let store = server.store_at(Pace {
+        slowest: 4 << 20,
+        ..server_pace()
+    });
+    let error = store.put("a", content(2 << 20), Condition::Always).await;
     let error = error.unwrap_err();
     assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
+    assert!(server.held.lock().unwrap().uploads.is_empty());
+    // What got there was not sent again for the sake of what did not.
+    let requests = server.requests();
+    let sent = |part: &str| requests.iter().filter(|request| *request == part).count();
+    assert_eq!(
+        (sent("PUT part 1"), sent("PUT part 8")),
+        (1, 1),
+        "{requests:?}"
+    );
+    assert!(sent("PUT part 2") > 2, "{requests:?}");
+}
+
+/// What a link of four times the slowest rate gives to each of eight that share it is half of what their deadlines assume. After they ran out
+/// of time together they get there one by one.
+#[tokio::test]
+async fn writes_that_share_a_slow_link_get_there_one_by_one() {
+    let server = Server::start(shared(4)).await;
+    let store = Arc::new(server.store_at(server_pace()));
+    let mut waiting: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
+    let mut rounds = Vec::new();
+    while !waiting.is_empty() && rounds.len() < 4 {
+        let mut commits = JoinSet::new();
+        for key in waiting.drain(..) {
+            let store = store.clone();
+            commits.spawn(async move {
+                let put = store.put(&key, content(SLOWEST as usize), Condition::Absent);
+                put.await.is_err().then_some(key)
+            });
+        }
+        waiting = commits.join_all().await.into_iter().flatten().collect();
+        rounds.push(waiting.len());
+    }
+    assert!(waiting.is_empty(), "{waiting:?} after {rounds:?}");
+    // The control: with all of them at once some did not.
+    assert!(rounds[0] > 0, "{rounds:?}");
+}
+
+#[tokio::test]
+async fn an_upload_over_a_slow_link_goes_on_with_the_parts_that_are_missing() {
+    let server = Server::start(shared(2)).await;
+    let store = server.store_at(server_pace());
+    let size = 4 * SLOWEST as usize;
+    store
+        .put("a", content(size), Condition::Always)
+        .await
+        .unwrap();
+    let requests = server.requests();
+    let begun_and_ended = requests.iter().filter(|request| *request == "POST").count();
+    assert_eq!(begun_and_ended, 2, "{requests:?}");
+    assert_eq!(server.held.lock().unwrap().objects["/bucket/a"].len(), size);
+    // The control: four at once ran out of time.
+    assert!(requests.len() > 2 + 4, "{requests:?}");
+}
+
+const SLOWEST: u64 = 64 << 10;
+
+fn server_pace() -> Pace {
+    Pace {
+        base: Duration::from_millis(300),
+        condition: Duration::from_millis(300),
+        slowest: SLOWEST,
+        whole: 2 * SLOWEST,
+        part: SLOWEST,
+    }
+}
+
+/// A server behind one link, so many times as fast as the slowest rate.
+fn shared(times: u64) -> Manner {
+    Manner {
+        rate: Some(times * SLOWEST),
+        link: Some(Arc::default()),
+        ..Manner::default()
+    }
+}
+
+#[tokio::test]
+async fn uploads_of_a_killed_process_are_ended_after_a_day_and_no_others() {
+    let (long_ago, of_now) = ("2026-01-01T00:00:00.000Z", "2026-01-02T11:00:00.000Z");
+    let server = Server::start(Manner {
+        stale: vec![
+            ("state/ns/job/data/1", "old-1", long_ago),
+            ("state/ns/job/data/2", "new", of_now),
+            ("state/ns/other/data/1", "of-another", long_ago),
+            ("state/ns/job/data/3", "old-2", long_ago),
+            (
+                "state/ns/job/savepoints/s/data/1",
+                "of-a-savepoint",
+                long_ago,
+            ),
+        ],
+        ..Manner::default()
+    })
+    .await;
+    for id in ["old-1", "old-2"] {
+        let mut held = server.held.lock().unwrap();
+        held.uploads.insert(id.to_owned(), BTreeMap::new());
+    }
+    let store = server.store();
+    let paths = StatePaths::at("state/ns/job");
+    let noon = 1_767_355_200_000;
+    assert_eq!(end_stale_uploads(&store, &paths, noon).await, 2);
+    let requests = server.requests();
+    let deleted = requests
+        .iter()
+        .filter(|request| request.starts_with("DELETE"));
+    assert_eq!(deleted.count(), 2, "{requests:?}");
+    assert!(server.held.lock().unwrap().uploads.is_empty());
+    let pages = requests.iter().filter(|request| *request == "GET").count();
+    assert_eq!(pages, 3, "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_uploads_is_left_alone() {
+    let server = Server::start(Manner {
+        ignorant: true,
+        ..Manner::default()
+    })
+    .await;
+    let paths = StatePaths::at("state/ns/job");
+    assert_eq!(
+        end_stale_uploads(&server.store(), &paths, i64::MAX).await,
+        0
+    );
+    assert!(server.requests().iter().all(|request| request == "GET"));
+}
+
+#[tokio::test]
+async fn a_write_says_how_far_it_is_and_one_that_is_refused_counts_once() {
+    let server = Server::start(Manner {
+        refused: Some(3),
+        ..Manner::default()
+    })
+    .await;
+    let store = server.store();
+    let moved = Moved::default();
+    let (object, large) = (moved.object(), content(1 << 20));
+    for _ in 0..2 {
+        let put = object.count(store.put("a", large.clone(), Condition::Absent));
+        put.await.unwrap();
+        // The last piece counts with whatever is asked for after it.
+        assert!(moved.bytes() >= (1 << 20) - (64 << 10), "{}", moved.bytes());
+        assert!(moved.bytes() <= 1 << 20, "{}", moved.bytes());
+    }
+    let before = moved.bytes();
+    let parts = moved.object();
+    let put = parts.count(store.put("b", content(2 << 20), Condition::Always));
+    put.await.unwrap_err();
+    let sent = moved.bytes() - before;
+    assert!(sent > 0 && sent <= 2 << 20, "{sent}");
 }
 
 #[tokio::test]
