@@ -12,7 +12,7 @@ use super::{
     clock::now_ms,
     progress::Progress,
     source::SourceTask,
-    subtask::{Channel, Node, NodePart, StageState, Subtask, SubtaskParts, Work},
+    subtask::{Channel, Node, NodePart, Room, StageState, Subtask, SubtaskParts, Work},
 };
 use crate::{
     EngineError,
@@ -177,6 +177,7 @@ impl Subtask {
             now_ms: now,
             counters,
             report,
+            room: Room::Plenty,
             started: false,
             first_record: false,
             ended: false,

@@ -34,6 +34,8 @@ pub enum Event {
         /// When, milliseconds since the epoch.
         at_ms: i64,
     },
+    /// A sink keeps half of what it may keep until the next checkpoint; told once for each of them.
+    SinkFilling,
     /// All nodes have passed the barrier.
     Frozen(Snapshot),
     /// All input was read and passed on to the sinks.

@@ -161,6 +161,15 @@ pub(super) struct Partial {
     pub(super) freeze: Duration,
 }
 
+/// Room that sinks have for rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// More than half of it is left in each.
+    Plenty,
+    /// One keeps half of what it may keep.
+    Half,
+}
+
 /// One instance of every node of the plan.
 pub struct Subtask {
     pub(super) topology: Arc<Topology>,
@@ -178,6 +187,8 @@ pub struct Subtask {
     pub(super) credit_bytes: u32,
     /// What a sink keeps at most until the next checkpoint, bytes.
     pub(super) sink_buffer_bytes: u64,
+    /// What the owner knows of that.
+    pub(super) room: Room,
     pub(super) clock: Arc<dyn Clock>,
     /// Time at the start of the step.
     pub(super) now_ms: u64,
@@ -216,6 +227,7 @@ impl Subtask {
             worked |= self.consume(stage, &mut back_pressured)?;
             worked |= self.read(stage, &mut back_pressured)?;
         }
+        self.tell_filling();
         for outlet in 0..self.outlets.len() {
             if self.outlets[outlet].is_due(self.now_ms) {
                 self.flush_outlet(outlet)?;
@@ -316,6 +328,19 @@ impl Subtask {
                 Work::Sink(sink) => sink.held_bytes() as u64 >= self.sink_buffer_bytes,
                 _ => false,
             })
+    }
+
+    /// Tells the owner in time that only a checkpoint makes room, so that nothing stands still for it.
+    fn tell_filling(&mut self) {
+        let half = self.sink_buffer_bytes / 2;
+        let filling = self.nodes.iter().any(
+            |node| matches!(&node.work, Work::Sink(sink) if sink.held_bytes() as u64 >= half.max(1)),
+        );
+        let room = if filling { Room::Half } else { Room::Plenty };
+        if room == Room::Half && self.room == Room::Plenty {
+            self.report(Event::SinkFilling);
+        }
+        self.room = room;
     }
 
     /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel behind rows: at most as many as the channel has credit for.

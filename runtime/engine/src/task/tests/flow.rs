@@ -216,6 +216,9 @@ fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
             "{written} rows wait in the sinks"
         );
         assert!(rows(&rig, 0) < total, "the sources wait");
+        // Who could take a checkpoint was told, by each sink once.
+        let (told, subtasks) = (rig.filling, parallelism as usize);
+        assert!((1..=subtasks).contains(&told) && rig.ended == 0, "{told}");
         // It is back: every checkpoint makes room, and the job goes on by itself.
         for _ in 0..200 {
             let checkpoint = rig.trigger(CheckpointKind::Periodic);
@@ -232,6 +235,42 @@ fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
             (total, parallelism as usize)
         );
     }
+}
+
+#[test]
+fn a_checkpoint_at_each_sink_that_fills_is_enough_for_all_input() {
+    const BUDGET_ROWS: usize = 40;
+    let splits: Vec<Vec<Row>> = vec![(0..400).map(|time| (time, 1, 1)).collect()];
+    let build = |subtask: u32, assignment: &Arc<Assignment>, stored: &Stored| {
+        let assignment = assignment.clone();
+        let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
+        let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
+        let source = TestSource::open(&splits, &owns, GROUPS, &restored, 5, true);
+        vec![
+            NodePart::Source(Box::new(source), restored),
+            NodePart::Operator(Box::<HoldBack>::default()),
+            NodePart::Sink(Box::<TestSink>::default()),
+        ]
+    };
+    let mut plan = copy();
+    plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+    let exactly = Guarantee::ExactlyOnce;
+    let mut rig = Rig::start(&plan, 1, exactly, 1 << 10, 7, Stored::default(), &build);
+    let mut answered = 0;
+    for _ in 0..20 * PLENTY {
+        rig.roll();
+        if rig.filling > answered {
+            answered = rig.filling;
+            let checkpoint = rig.trigger(CheckpointKind::Periodic);
+            while !rig.is_frozen(checkpoint) {
+                rig.roll();
+            }
+            rig.complete(checkpoint);
+        }
+    }
+    assert_eq!(rig.ended, 1);
+    // Ten budgets of rows: a checkpoint for each, and not for each row.
+    assert!((8..=20).contains(&answered), "{answered} checkpoints");
 }
 
 #[test]

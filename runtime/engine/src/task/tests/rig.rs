@@ -148,6 +148,8 @@ pub(super) struct Rig {
     /// Committed sink rows by node.
     pub(super) committed: BTreeMap<NodeId, Vec<Row>>,
     pub(super) ended: usize,
+    /// How often a sink was told to fill.
+    pub(super) filling: usize,
     pub(super) next_checkpoint: u64,
     /// A wire that delivers nothing: from one subtask to another.
     pub(super) held: Option<(u32, u32)>,
@@ -267,6 +269,7 @@ impl Rig {
             frozen: BTreeMap::new(),
             committed: BTreeMap::new(),
             ended: 0,
+            filling: 0,
             next_checkpoint: 1,
             held: None,
         }
@@ -353,6 +356,7 @@ impl Rig {
                         .push((subtask, snapshot));
                 }
                 Event::Ended => self.ended += 1,
+                Event::SinkFilling => self.filling += 1,
                 Event::FirstRecord { .. } | Event::Exited(_) => {}
             }
         }
