@@ -173,7 +173,13 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         (
             Truth::False,
             "CheckpointOverdue",
-            "no checkpoint completed for more than its interval and timeout together".to_owned(),
+            format!(
+                "no checkpoint completed for more than its interval and timeout together{}",
+                failures
+                    .last
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!(": {why}"))
+            ),
         )
     } else if last.is_none() {
         (

@@ -5,6 +5,7 @@
 //!
 //! A start: `Register` → `Deploy` (build subtasks, restore state, open the data plane) → `Deployed` from everyone → `Start`. No row moves before `Start`.
 //! A checkpoint: `TriggerCheckpoint` to everyone → `CheckpointAck` from everyone → manifest and HEAD → `CommitCheckpoint` → `Committed`.
+//! A sink that fills: `CheckpointWanted` → a checkpoint now, whatever the interval says.
 //! A worker whose pod must end: `Leaving` → final checkpoint → `Cancel` to everyone, and it goes; the rest waits for its next pod.
 //! An end: `Cancel` → `Cancelled`; the worker is then ready for the next `Deploy`. A `Deploy` of a greater attempt cancels whatever still runs.
 
@@ -98,6 +99,11 @@ pub enum ToCoordinator {
         /// What a restart can do about it.
         kind: FailureKind,
     },
+    /// A sink of this worker keeps half of the rows that it may keep before its sources stop: only a checkpoint makes room.
+    CheckpointWanted {
+        /// Attempt it is about.
+        attempt: u64,
+    },
     /// Every source of this worker read all of its input and everything was passed on to the sinks. The subtasks still take part in checkpoints.
     InputEnded {
         /// Attempt it is about.
@@ -133,6 +139,7 @@ impl ToCoordinator {
             | Self::Committed { attempt, .. }
             | Self::CommitFailed { attempt, .. }
             | Self::TaskFailed { attempt, .. }
+            | Self::CheckpointWanted { attempt }
             | Self::InputEnded { attempt }
             | Self::Leaving { attempt, .. }
             | Self::Cancelled { attempt, .. } => Some(*attempt),
@@ -180,6 +187,9 @@ pub struct Heartbeat {
     /// started.
     #[serde(default)]
     pub misfit_values: u64,
+    /// Bytes of shares and of sink output that were sent to stores since the attempt started; what is sent again counts once.
+    #[serde(default)]
+    pub moved_bytes: u64,
     /// When a source last handed out a record, milliseconds since the epoch.
     pub last_record_ms: Option<i64>,
     /// Part of the time since the last heartbeat in which the subtasks worked, 0 to 1, on average.

@@ -177,7 +177,7 @@ pub(super) struct NodeArgs {
     /// A worker silent for longer is lost.
     #[arg(long, env = "STREAMKEEPER_WORKER_SILENCE", default_value = "3s", value_parser = duration)]
     worker_silence: Duration,
-    /// Sinks that need longer to commit abort the operation that waits for them.
+    /// Sinks whose commit does not get on for longer abort the operation that waits for them.
     #[arg(long, env = "STREAMKEEPER_COMMIT_TIMEOUT", default_value = "60s", value_parser = duration)]
     commit_timeout: Duration,
     /// A rescale waits this long for workers to register.

@@ -33,7 +33,7 @@ pub(crate) struct Solo {
     pub(crate) slots: u32,
     /// Key groups.
     pub(crate) max_parallelism: u16,
-    /// None takes none but the last.
+    /// None takes none but the last, and those that full sinks need.
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) may_drop_state: bool,
     /// Holds the state, below this prefix.

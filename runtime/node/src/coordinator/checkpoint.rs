@@ -1,6 +1,6 @@
 //! A checkpoint under way: shares collected from workers, then one manifest.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use streamkeeper_protocol::{
     head::LastCheckpoint,
@@ -9,6 +9,7 @@ use streamkeeper_protocol::{
 };
 use tokio::time::Instant;
 
+use super::run::Patience;
 use crate::control::{CheckpointAck, merge_operators};
 
 /// What every checkpoint of an attempt has in common.
@@ -33,7 +34,9 @@ pub(super) struct Collecting {
     pub(super) checkpoint: u64,
     pub(super) kind: CheckpointKind,
     pub(super) started_ms: i64,
-    pub(super) deadline: Instant,
+    pub(super) patience: Patience,
+    /// When it is given up, however well it gets on: a pod ends.
+    pub(super) until: Option<Instant>,
     /// Why a share was not stored at once.
     pub(super) trouble: Option<String>,
     workers: u32,
@@ -46,13 +49,15 @@ impl Collecting {
         kind: CheckpointKind,
         workers: u32,
         started_ms: i64,
-        deadline: Instant,
+        patience: Patience,
+        until: Option<Instant>,
     ) -> Self {
         Self {
             checkpoint,
             kind,
             started_ms,
-            deadline,
+            patience,
+            until,
             trouble: None,
             workers,
             shares: BTreeMap::new(),
@@ -65,6 +70,24 @@ impl Collecting {
             self.shares.insert(share.worker, share);
         }
         self.shares.len() == self.workers as usize
+    }
+
+    /// When it is given up unless it gets on.
+    pub(super) fn deadline(&self) -> Instant {
+        let by = self.patience.by();
+        self.until.map_or(by, |until| until.min(by))
+    }
+
+    /// Whether it is to be given up, with the workers at `progress`. What an operation waits for may take as long as it gets on; a
+    /// periodic one gets its time, and the next holds what it held.
+    pub(super) fn is_out_of_time(&mut self, now: Instant, limit: Duration, progress: u64) -> bool {
+        let progress = match self.kind {
+            CheckpointKind::Periodic => 0,
+            CheckpointKind::Savepoint | CheckpointKind::Final => {
+                progress + self.shares.len() as u64
+            }
+        };
+        self.patience.is_out(now, limit, progress) || self.until.is_some_and(|until| now >= until)
     }
 
     /// Workers whose share is missing.
@@ -161,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_complete_with_one_share_of_every_worker() {
-        let mut collecting = Collecting::new(4, CheckpointKind::Periodic, 2, 100, clock::now());
+        let patience = Patience::new(clock::now(), Duration::ZERO, 0);
+        let mut collecting = Collecting::new(4, CheckpointKind::Periodic, 2, 100, patience, None);
         assert!(!collecting.take(share(0, 4)));
         assert!(!collecting.take(share(0, 4)), "the same worker again");
         assert!(!collecting.take(share(1, 3)), "another checkpoint");
@@ -192,5 +216,40 @@ mod tests {
             (entry.duration_ms, entry.needs_commit, entry.committed),
             (60, false, true)
         );
+    }
+
+    #[test]
+    fn what_an_operation_waits_for_may_take_as_long_as_it_gets_on() {
+        const LIMIT: Duration = Duration::from_mins(10);
+        let began = clock::now();
+        let given_up = |kind, until: Option<Duration>, rate: u64| {
+            let patience = Patience::new(began, LIMIT, 0);
+            let until = until.map(|until| began + until);
+            let mut collecting = Collecting::new(4, kind, 2, 100, patience, until);
+            (0..2_000_u64).step_by(50).find(|second| {
+                let now = began + Duration::from_secs(*second);
+                collecting.is_out_of_time(now, LIMIT, rate * second)
+            })
+        };
+        for kind in [CheckpointKind::Savepoint, CheckpointKind::Final] {
+            assert_eq!(given_up(kind, None, 1 << 20), None);
+            assert_eq!(given_up(kind, None, 0), Some(600), "nothing moves");
+            let grace = Some(Duration::from_mins(15));
+            assert_eq!(given_up(kind, grace, 1 << 20), Some(900), "its pod ends");
+        }
+        assert_eq!(given_up(CheckpointKind::Periodic, None, 1 << 20), Some(600));
+    }
+
+    #[test]
+    fn each_share_that_comes_moves_the_deadline() {
+        const LIMIT: Duration = Duration::from_mins(1);
+        let began = clock::now();
+        let patience = Patience::new(began, LIMIT, 0);
+        let mut collecting = Collecting::new(4, CheckpointKind::Final, 2, 100, patience, None);
+        assert!(!collecting.is_out_of_time(began + LIMIT / 2, LIMIT, 0));
+        collecting.take(share(0, 4));
+        assert!(!collecting.is_out_of_time(began + LIMIT / 2, LIMIT, 0));
+        assert_eq!(collecting.deadline(), began + LIMIT * 3 / 2);
+        assert!(collecting.is_out_of_time(began + LIMIT * 3 / 2, LIMIT, 0));
     }
 }

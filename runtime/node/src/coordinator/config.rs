@@ -27,7 +27,7 @@ pub struct JobIdentity {
 /// When checkpoints are taken and how many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointPolicy {
-    /// From the start of one to the start of the next; none takes only those that operations ask for.
+    /// From the start of one to the start of the next; none takes only those that operations and full sinks ask for.
     pub interval: Option<Duration>,
     /// A checkpoint that takes longer is given up.
     pub timeout: Duration,
@@ -130,7 +130,7 @@ pub struct CoordinatorConfig {
     pub worker_silence: Duration,
     /// A deployment that takes longer has failed.
     pub deploy_timeout: Duration,
-    /// Sinks that need longer to commit abort the operation that waits for them.
+    /// Sinks whose commit does not get on for longer abort the operation that waits for them.
     pub commit_timeout: Duration,
     /// A rescale waits this long for workers to register.
     pub rescale_timeout: Duration,

@@ -3,7 +3,7 @@
 //! A write whose outcome is open blocks the ones behind it until the store has told: acting on a guess is how output gets lost or doubled. Nobody needs to
 //! stand still for that: requests are answered by their futures.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     head::{Head, HeadChange, HeadError, Owner},
@@ -78,11 +78,23 @@ impl HeadKeeper {
         self.current.borrow().clone()
     }
 
-    /// Waits until HEAD says that all sink output of a checkpoint is committed; whether it does within this time.
-    pub(super) async fn committed(&self, checkpoint: u64, within: Duration) -> bool {
+    /// Waits until HEAD says that all sink output of a checkpoint is committed; gives up when `progress` stands still for this long.
+    pub(super) async fn committed(
+        &self,
+        checkpoint: u64,
+        patience: Duration,
+        mut progress: watch::Receiver<u64>,
+    ) -> bool {
         let mut current = self.current.clone();
-        let committed = current.wait_for(|head| head.is_committed(checkpoint));
-        matches!(tokio::time::timeout(within, committed).await, Ok(Ok(_)))
+        let mut committed = pin!(current.wait_for(|head| head.is_committed(checkpoint)));
+        loop {
+            tokio::select! {
+                biased;
+                found = &mut committed => return found.is_ok(),
+                Ok(()) = progress.changed() => {}
+                () = tokio::time::sleep(patience) => return false,
+            }
+        }
     }
 
     /// Why the write in progress is not settled yet, if the store is to blame.
@@ -191,5 +203,45 @@ fn condition(etag: &str) -> Condition {
         Condition::Always
     } else {
         Condition::Matches(etag.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamkeeper_storage::MemoryStore;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// Keeps a HEAD whose restore point, checkpoint 42, is not committed.
+    fn keeper() -> HeadKeeper {
+        let golden = include_bytes!("../../../protocol/tests/golden/head-v1-open-stop.json");
+        let mut head = Head::parse(golden).unwrap();
+        head.last.as_mut().unwrap().committed = false;
+        let (store, paths) = (Arc::new(MemoryStore::new()), StatePaths::at("state"));
+        HeadKeeper::new(store, paths, head, String::new())
+    }
+
+    // A commit of 256 MiB at 1 MiB/s takes four times what a commit without progress gets.
+    #[tokio::test(start_paused = true)]
+    async fn a_savepoint_waits_for_a_commit_that_gets_on_and_for_no_other() {
+        let keeper = keeper();
+        let (progress, seen) = watch::channel(0_u64);
+        let began = tokio::time::Instant::now();
+        let moving = tokio::spawn(async move {
+            for second in 0..256 {
+                progress.send_replace(second << 20);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            progress
+        });
+        assert!(!keeper.committed(42, PATIENCE, seen.clone()).await);
+        assert!(began.elapsed() >= Duration::from_secs(255) + PATIENCE);
+        let _progress = moving.await.unwrap();
+        let stuck = tokio::time::Instant::now();
+        assert!(!keeper.committed(42, PATIENCE, seen.clone()).await);
+        assert_eq!(stuck.elapsed(), PATIENCE, "nothing moved");
+        assert!(keeper.committed(41, PATIENCE, seen).await, "before it");
     }
 }

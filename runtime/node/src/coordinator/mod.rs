@@ -6,7 +6,7 @@
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
 //! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
 //! * [`keeper`]: the writes of HEAD.
-//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them.
+//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them; [`failing`]: those that fail.
 //! * [`operations`] and what they may name ([`confine`]), [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
 
 mod board;
@@ -16,6 +16,7 @@ mod commit;
 mod config;
 mod confine;
 mod desk;
+mod failing;
 mod failure;
 mod import;
 mod keeper;

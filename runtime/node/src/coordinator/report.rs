@@ -35,7 +35,7 @@ impl Leader<'_> {
             report.parallelism = workers * slots;
             report.workers = list;
             report.last_checkpoint = last_checkpoint(&head, self.attempt.committed);
-            report.checkpoint_failures = self.checkpoint_failures.clone();
+            report.checkpoint_failures = self.failing.told().clone();
             report.restored_from = self.attempt.restored_from;
             report.restarts = restarts;
             report.pauses = pauses;

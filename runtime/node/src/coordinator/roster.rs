@@ -163,6 +163,13 @@ impl Roster {
             .max()
     }
 
+    /// Bytes that the workers sent to stores in `attempt`, as they last said.
+    pub(super) fn moved_bytes(&self, attempt: u64) -> u64 {
+        self.heartbeats(attempt)
+            .map(|(_, heartbeat)| heartbeat.moved_bytes)
+            .sum()
+    }
+
     /// An entry for each of the first `workers`, and for any other that is connected.
     pub(super) fn report(&self, workers: u32) -> Vec<WorkerReport> {
         let others = self.members.range(workers..).map(|(worker, _)| *worker);

@@ -9,6 +9,7 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{
     ObjectStore, SavepointError, StorageError, copy_savepoint, read_manifest,
 };
+use tokio::sync::watch;
 
 use super::{
     CoordinatorConfig, Refusal, confine,
@@ -34,8 +35,8 @@ pub(super) enum CopyError {
     #[error("copying the savepoint: {0}")]
     Savepoint(#[from] SavepointError),
     #[error(
-        "sink output of checkpoint {checkpoint} is not committed within {seconds} s; a start from its \
-         savepoint elsewhere would lose it"
+        "sink output of checkpoint {checkpoint} is not committed, and has not got on for {seconds} s; a start \
+         from its savepoint elsewhere would lose it"
     )]
     NotCommitted { checkpoint: u64, seconds: u64 },
     #[error(transparent)]
@@ -81,9 +82,9 @@ impl Leader<'_> {
     /// Copies a savepoint beside the running job.
     pub(super) fn copy(&mut self, record: SavepointRecord) {
         let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
-        let uri = self.full_uri(&record.uri);
+        let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
         self.work.copies.spawn(async move {
-            let result = copy_and_tell(&config, &keeper, &record, uri).await;
+            let result = copy_and_tell(&config, &keeper, &record, uri, progress).await;
             Copied {
                 key: record.key,
                 checkpoint: record.checkpoint,
@@ -150,9 +151,9 @@ impl Leader<'_> {
             return Ok(Ok(()));
         }
         let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
-        let uri = self.full_uri(&record.uri);
+        let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
         match self
-            .during(async move { copy_and_tell(&config, &keeper, &record, uri).await })
+            .during(async move { copy_and_tell(&config, &keeper, &record, uri, progress).await })
             .await?
         {
             Ok(()) => Ok(Ok(())),
@@ -194,13 +195,15 @@ async fn copy_and_tell(
     keeper: &HeadKeeper,
     record: &SavepointRecord,
     uri: String,
+    progress: watch::Receiver<u64>,
 ) -> Result<(), CopyError> {
     let copy = async {
-        let within = config.commit_timeout;
-        if !keeper.committed(record.checkpoint, within).await {
+        let patience = config.commit_timeout;
+        let checkpoint = record.checkpoint;
+        if !keeper.committed(checkpoint, patience, progress).await {
             return Err(CopyError::NotCommitted {
-                checkpoint: record.checkpoint,
-                seconds: within.as_secs(),
+                checkpoint,
+                seconds: patience.as_secs(),
             });
         }
         let manifest = read_manifest(&*config.store, &record.manifest).await?;

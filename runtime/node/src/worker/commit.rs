@@ -12,6 +12,7 @@ use streamkeeper_protocol::{
     manifest::{CommittableRef, ObjectRange},
     plan::NodeId,
 };
+use streamkeeper_storage::{Meter, Moved};
 
 use super::failure::Failure;
 use crate::failpoint;
@@ -31,6 +32,8 @@ struct Pending {
     reference: CommittableRef,
     /// Staged rows; kept until they are committed, which spares reading them back.
     staged: Option<Bytes>,
+    /// How far its commit is, over all tries.
+    meter: Meter,
 }
 
 /// Prepared output of all sinks of one worker, and the way to commit it.
@@ -40,6 +43,7 @@ pub(super) struct Commits {
     sinks: BTreeMap<NodeId, SinkContext>,
     pending: Vec<Pending>,
     next_id: PendingId,
+    moved: Moved,
     /// The checkpoint that is being committed.
     under_way: Option<u64>,
     /// Asked for meanwhile.
@@ -60,9 +64,15 @@ impl Commits {
             sinks,
             pending: Vec::new(),
             next_id: 0,
+            moved: Moved::default(),
             under_way: None,
             asked: None,
         }
+    }
+
+    /// Bytes on their way to stores, for whoever tells of them, or adds to them.
+    pub(super) fn moved(&self) -> Moved {
+        self.moved.clone()
     }
 
     /// Takes what a sink of `subtask` prepared; answers the rows that must be stored, with their name.
@@ -89,6 +99,7 @@ impl Commits {
             node,
             reference,
             staged: committable.staged,
+            meter: self.moved.object(),
         });
         self.next_id += 1;
     }
@@ -198,9 +209,12 @@ impl CommitJob {
                     continue;
                 };
                 let commit = async move {
-                    let result = committer
-                        .commit(&pending.reference.meta, pending.staged)
-                        .await;
+                    let size = pending.staged.as_ref().map_or(0, |rows| rows.len() as u64);
+                    let commit = committer.commit(&pending.reference.meta, pending.staged);
+                    let result = pending.meter.count(commit).await;
+                    if result.is_ok() {
+                        pending.meter.reached(size);
+                    }
                     failpoint::pass(failpoint::COMMIT_HALF);
                     result.map(|()| pending.id).map_err(|error| {
                         let Failure { kind, message } = error.into();

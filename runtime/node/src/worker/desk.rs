@@ -432,6 +432,7 @@ impl Desk {
                 graph.checkpoints.frozen(subtask, snapshot, last_record_ms);
                 self.store_next(attempt);
             }
+            Event::SinkFilling => self.say(ToCoordinator::CheckpointWanted { attempt }),
             Event::Ended => {
                 graph.ended.insert(subtask);
                 if graph.ended.len() == graph.len() {
@@ -474,9 +475,10 @@ impl Desk {
             return;
         };
         let (gone, checkpoint, worker) = (graph.gone.clone(), what.checkpoint, what.worker);
+        let graph_moved = graph.moved.clone();
         failpoint::pass(failpoint::CHECKPOINT_FROZEN);
         let (store, news) = (self.workshop.config.store.clone(), self.news.clone());
-        let outbox = self.outbox.clone();
+        let (outbox, meter) = (self.outbox.clone(), graph_moved.object());
         let delayed = move |why: String| {
             tracing::warn!(
                 checkpoint,
@@ -491,7 +493,8 @@ impl Desk {
             });
         };
         tokio::spawn(async move {
-            let outcome = store::store(store, what, gone, delayed).await;
+            let storing = store::store(store, what, gone, delayed);
+            let outcome = meter.count(storing).await;
             let _ = news.send(News::Stored { attempt, outcome });
         });
     }

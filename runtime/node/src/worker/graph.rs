@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, io, sync::Arc};
 
 use streamkeeper_engine::task::{Command, Counters, Subtask, SubtaskThread};
 use streamkeeper_protocol::plan::StreamPlan;
+use streamkeeper_storage::Moved;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{checkpoint::Checkpoints, commit::Commits};
@@ -34,6 +35,8 @@ pub(super) struct Graph {
     pub(super) checkpoints: Checkpoints,
     pub(super) commits: Commits,
     mesh: Mesh,
+    /// What its shares and its output come to on their way to stores.
+    pub(super) moved: Moved,
     /// Whether the coordinator heard of a first record.
     pub(super) flowed: bool,
     /// Subtasks that have read all input.
@@ -66,7 +69,9 @@ impl Graph {
             })
             .collect::<io::Result<_>>()?;
         let gone = CancellationToken::new();
+        let moved = commits.moved();
         Ok(Self {
+            moved,
             attempt,
             plan,
             threads,

@@ -61,6 +61,7 @@ impl Vitals {
         heartbeat.late_records = sum(|counters| counters.late.load(Relaxed));
         heartbeat.skipped_records = sum(|counters| counters.skipped.load(Relaxed));
         heartbeat.misfit_values = sum(|counters| counters.misfits.load(Relaxed));
+        heartbeat.moved_bytes = graph.moved.bytes();
         heartbeat.last_record_ms = graph.last_record_ms();
         heartbeat.watermark = graph
             .counters

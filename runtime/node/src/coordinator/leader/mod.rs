@@ -8,10 +8,10 @@ use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     head::{Head, HeadChange, HeadError, OperationRecord, OperationResult},
-    job_api::{CheckpointFailures, Failure, JobPhase, PauseReason, StopMode, StopRequest},
+    job_api::{Failure, JobPhase, PauseReason, StopMode, StopRequest},
     manifest::Manifest,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
 
@@ -19,6 +19,7 @@ use super::{
     Command,
     checkpoint::Lineage,
     desk::{Desk, News},
+    failing::Failing,
     failure::{AttemptFailure, Interrupt},
     keeper::{HeadKeeper, KeepError},
     plan::CompiledJob,
@@ -57,7 +58,11 @@ pub(super) struct Leader<'a> {
     pub(super) asked: VecDeque<Command>,
     pub(super) work: Work,
     pub(super) attempt: Attempt,
-    pub(super) checkpoint_failures: CheckpointFailures,
+    pub(super) failing: Failing,
+    /// How far the workers are with what they send to stores.
+    pub(super) progress: watch::Sender<u64>,
+    /// When uploads that nobody ended were last looked for.
+    pub(super) uploads_swept: Option<Instant>,
     /// Failures since HEAD's restore point last moved, and that restore point.
     failures: (u32, Option<u64>),
     pub(super) last_number: u64,
@@ -130,7 +135,9 @@ impl<'a> Leader<'a> {
             asked: head.open_stop().map(goes_on).into_iter().collect(),
             work: Work::default(),
             attempt,
-            checkpoint_failures: CheckpointFailures::default(),
+            failing: Failing::default(),
+            progress: watch::Sender::new(0),
+            uploads_swept: None,
             failures: (0, last),
             last_number: 0,
         }

@@ -1,6 +1,7 @@
 //! Records flow: checkpoints by interval, on request, and the last one of an attempt.
 
 mod ending;
+mod patience;
 mod publishing;
 
 use std::{
@@ -10,12 +11,13 @@ use std::{
 
 use streamkeeper_protocol::{
     head::{OperationKind, OperationResult},
-    job_api::{CheckpointFailures, JobPhase, SavepointRequest, StopMode},
+    job_api::{JobPhase, SavepointRequest, StopMode},
     manifest::CheckpointKind,
 };
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::patience::Patience;
 use self::{
     ending::{Concluded, Ending},
     publishing::{Published, finished},
@@ -55,8 +57,10 @@ pub(super) struct Run {
     /// Workers that still send their share of a checkpoint that was given up, with its number. What they froze for it stays in
     /// their memory, so they are asked for no periodic one before.
     owing: BTreeMap<u32, u64>,
-    /// When operations that wait for a commit fail.
-    commit_by: Option<Instant>,
+    /// Whether a sink fills: a checkpoint is due now, whatever the interval says.
+    wanted: bool,
+    /// How long operations wait for a commit, while some do.
+    commit_patience: Option<Patience>,
 }
 
 struct Committing {
@@ -80,7 +84,8 @@ impl Run {
             input_ended: BTreeSet::new(),
             rescale_by: None,
             owing: BTreeMap::new(),
-            commit_by: None,
+            wanted: false,
+            commit_patience: None,
         }
     }
 
@@ -116,10 +121,7 @@ impl Run {
             .filter(|_| idle)
             .map(|tick| tick.max(self.hold_until));
         let hold = (idle && self.hold_until > clock::now()).then_some(self.hold_until);
-        let collecting = self
-            .collecting
-            .as_ref()
-            .map(|collecting| collecting.deadline);
+        let collecting = self.collecting.as_ref().map(Collecting::deadline);
         let committing = self
             .committing
             .as_ref()
@@ -130,7 +132,7 @@ impl Run {
             hold,
             collecting,
             committing,
-            self.commit_by,
+            self.commit_patience.map(|patience| patience.by()),
             self.rescale_by,
         ]
         .into_iter()
@@ -210,7 +212,7 @@ impl Leader<'_> {
                     run.saving = Some(request);
                     self.trigger(run, CheckpointKind::Savepoint);
                 } else if run.owing.is_empty()
-                    && run.next_tick.is_some_and(|tick| clock::now() >= tick)
+                    && (run.wanted || run.next_tick.is_some_and(|tick| clock::now() >= tick))
                 {
                     self.trigger(run, CheckpointKind::Periodic);
                 }
@@ -237,15 +239,17 @@ impl Leader<'_> {
             .into_iter()
             .flatten()
             .min();
-        let deadline = by.map_or(now + policy.timeout, |by| by.min(now + policy.timeout));
+        let patience = Patience::new(now, policy.timeout, self.moved_bytes());
         run.collecting = Some(Collecting::new(
             checkpoint,
             kind,
             workers,
             clock::now_ms(),
-            deadline,
+            patience,
+            by,
         ));
         run.next_tick = policy.interval.map(|interval| now + interval);
+        run.wanted = false;
         let attempt = self.attempt.number;
         tracing::debug!(attempt, checkpoint, ?kind, "checkpoint begins");
         self.desk.roster.send_to_first(
@@ -282,9 +286,11 @@ impl Leader<'_> {
                 checkpoint, why, ..
             } => {
                 let why = format!("worker {worker}: {why}");
-                self.checkpoint_failures.consecutive += 1;
-                self.checkpoint_failures.last = Some(format!("checkpoint {checkpoint}: {why}"));
-                if let Some(collecting) = run.collecting.as_mut() {
+                self.failing
+                    .count(checkpoint, format!("checkpoint {checkpoint}: {why}"));
+                // It may be about one that was given up.
+                let collecting = run.collecting.as_mut();
+                if let Some(collecting) = collecting.filter(|it| it.checkpoint == checkpoint) {
                     collecting.trouble = Some(why);
                 }
             }
@@ -320,7 +326,7 @@ impl Leader<'_> {
                         );
                     }
                     if committing.trouble.is_some() {
-                        self.checkpoint_failures = CheckpointFailures::default();
+                        self.failing.end();
                     }
                     run.committing = None;
                 }
@@ -337,12 +343,12 @@ impl Leader<'_> {
                     let message = format!(
                         "output of checkpoint {checkpoint} is not committed yet: worker {worker}: {why}"
                     );
-                    self.checkpoint_failures.consecutive += 1;
-                    self.checkpoint_failures.last = Some(message.clone());
-                    committing.trouble = Some(message);
+                    committing.trouble = Some(message.clone());
                     committing.again_at = clock::now() + COMMIT_AGAIN;
+                    self.failing.count(checkpoint, message);
                 }
             }
+            ToCoordinator::CheckpointWanted { .. } => run.wanted = true,
             ToCoordinator::InputEnded { .. } => {
                 run.input_ended.insert(worker);
             }
@@ -373,8 +379,8 @@ impl Leader<'_> {
                 checkpoint,
             },
         );
-        self.checkpoint_failures.consecutive += 1;
-        self.checkpoint_failures.last = Some(format!("checkpoint {checkpoint}: {why}"));
+        self.failing
+            .count(checkpoint, format!("checkpoint {checkpoint}: {why}"));
         let why = format!("checkpoint {checkpoint} failed: {why}");
         self.give_up_saving(run, &why);
         if kind == CheckpointKind::Final {
@@ -397,12 +403,21 @@ impl Leader<'_> {
         }
     }
 
+    fn moved_bytes(&self) -> u64 {
+        self.desk.roster.moved_bytes(self.attempt.number)
+    }
+
     fn expire(&mut self, run: &mut Run) {
-        let now = clock::now();
-        if let Some(collecting) = run
-            .collecting
-            .as_ref()
-            .filter(|collecting| now >= collecting.deadline)
+        let (now, moved) = (clock::now(), self.moved_bytes());
+        let (limit, all) = (self.desk.config.checkpoints.timeout, self.attempt.workers);
+        let waiting = run.committing.as_ref().map(|it| it.waiting.len() as u64);
+        let progress = moved + waiting.map_or(0, |waiting| u64::from(all) - waiting);
+        self.progress.send_if_modified(|told| {
+            let before = std::mem::replace(told, progress);
+            before < progress
+        });
+        if let Some(collecting) = run.collecting.as_mut()
+            && collecting.is_out_of_time(now, limit, moved)
         {
             let missing = collecting.missing();
             let trouble = collecting.trouble.as_deref();
@@ -414,13 +429,13 @@ impl Leader<'_> {
                 .extend(missing.into_iter().map(|worker| (worker, checkpoint)));
             self.checkpoint_failed(run, &why);
         }
-        self.expire_commit(run, now);
+        self.expire_commit(run, now, progress);
     }
 
     /// Asks again for a commit that is not done, and fails what waits for it for too long: the job runs on.
-    fn expire_commit(&mut self, run: &mut Run, now: Instant) {
+    fn expire_commit(&mut self, run: &mut Run, now: Instant, progress: u64) {
         let Some(committing) = run.committing.as_mut() else {
-            run.commit_by = None;
+            run.commit_patience = None;
             return;
         };
         let checkpoint = committing.checkpoint;
@@ -439,18 +454,21 @@ impl Leader<'_> {
         }
         // The end of the input waits for as long as it takes; a pod that must end has a time of its own.
         if !self.asked.iter().any(|command| self.waits(command)) {
-            run.commit_by = None;
+            run.commit_patience = None;
             return;
         }
-        let patience = self.desk.config.commit_timeout;
-        if now < *run.commit_by.get_or_insert(now + patience) {
+        let limit = self.desk.config.commit_timeout;
+        let patience = run
+            .commit_patience
+            .get_or_insert_with(|| Patience::new(now, limit, progress));
+        if !patience.is_out(now, limit, progress) {
             return;
         }
-        run.commit_by = None;
+        run.commit_patience = None;
         let why = committing.trouble.clone().unwrap_or_else(|| {
             format!(
-                "output of checkpoint {checkpoint} is not committed within {} s: workers {:?} do not answer",
-                patience.as_secs(),
+                "output of checkpoint {checkpoint} is not committed, and has not got on for {} s: workers {:?} do not answer",
+                limit.as_secs(),
                 committing.waiting
             )
         });

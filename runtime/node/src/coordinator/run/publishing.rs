@@ -1,13 +1,13 @@
 //! A checkpoint whose shares are complete becomes the restore point, and its output is committed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     head::{Head, OperationKind, OperationResult, SavepointRecord},
-    job_api::{CheckpointFailures, SavepointRequest},
+    job_api::SavepointRequest,
     manifest::{CheckpointKind, Manifest},
 };
-use streamkeeper_storage::{StorageError, collect_garbage, write_manifest};
+use streamkeeper_storage::{StorageError, collect_garbage, end_stale_uploads, write_manifest};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -22,6 +22,9 @@ use super::{
     ending::Ending,
 };
 use crate::{clock, control::ToWorker, failpoint};
+
+/// Between two looks for uploads that nobody ended.
+const UPLOADS_EVERY: Duration = Duration::from_hours(1);
 
 /// The savepoint that a checkpoint becomes.
 struct Pin {
@@ -141,7 +144,7 @@ impl Leader<'_> {
         let before = self.manifest.replace(manifest.clone());
         let read_on = before.is_none_or(|before| before.records_in < manifest.records_in);
         self.attempt.checkpoints += 1;
-        self.checkpoint_failures = CheckpointFailures::default();
+        self.failing.end();
         self.moved_on(read_on);
         let attempt = self.attempt.number;
         self.desk.roster.send_to_first(
@@ -169,8 +172,18 @@ impl Leader<'_> {
             self.copy(record);
         }
         if self.work.sweeps.is_empty() {
-            let config = self.desk.config.clone();
+            let (config, now) = (self.desk.config.clone(), clock::now());
+            let last = self.uploads_swept;
+            let stale = last.is_none_or(|last| now.duration_since(last) >= UPLOADS_EVERY);
+            if stale {
+                self.uploads_swept = Some(now);
+            }
             self.work.sweeps.spawn(async move {
+                if stale {
+                    let now_ms = clock::now_ms();
+                    let ended = end_stale_uploads(&*config.store, &config.paths, now_ms).await;
+                    tracing::debug!(ended, "uploads that nobody ended");
+                }
                 match collect_garbage(&*config.store, &config.paths, &head).await {
                     Ok(collected) => tracing::debug!(?collected, "garbage collected"),
                     Err(error) => tracing::warn!(%error, "garbage is not collected"),
