@@ -1,11 +1,12 @@
 //! S3 does not answer, answers late, or did what it says it did not.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use streamkeeper_node::failpoint;
 use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{
@@ -15,8 +16,10 @@ use streamkeeper_protocol::{
 };
 
 use crate::harness::{
-    job::{Job, Settings},
+    job::{HURRY, HURRY_VARIABLE, Job, Settings},
+    ledger::{self, Part},
     pods::pod,
+    process::{Ended, command},
     proxy::{Fault, Proxy, Trouble},
     s3::Bucket,
     sql,
@@ -245,4 +248,129 @@ async fn a_write_that_is_refused_after_it_was_done_is_found_to_be_ones_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_was_done_and_answered_with_an_error_is_not_done_twice() {
     finds_out("error", Fault::ErrorAfterSuccess).await;
+}
+
+/// How often each object of the output was written, over the life of a job whose coordinator died once at this step.
+async fn writes_of_output(test: &str, step: &str) -> BTreeMap<String, u32> {
+    let bucket = Bucket::new(test);
+    let proxy = Proxy::to(&bucket.endpoint).await;
+    let settings = Settings {
+        endpoint: Some(proxy.endpoint.clone()),
+        ..Settings::default()
+    };
+    let mut job = Job::new(bucket, settings).await;
+    let writes: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let seen_writes = writes.clone();
+    let _seen = proxy.trouble(Fault::Unavailable, move |seen| {
+        if seen.puts("/out/") {
+            let mut writes = seen_writes.lock().unwrap();
+            *writes.entry(seen.path.clone()).or_default() += 1;
+        }
+        false
+    });
+    job.revise(1, 2, sql::job);
+    job.start(pod(1, 0), &[(failpoint::VARIABLE, step)]);
+    job.start(pod(1, 1), &[]);
+    job.promote(1, PromoteFrom::Empty).await;
+    assert_eq!(job.end_of(pod(1, 0)).await, Ended::ABORTED);
+    job.start(pod(1, 0), &[]);
+    job.ends_exactly().await;
+    assert!(job.head().await.unwrap().unwrap().attempt > 1);
+    let writes = writes.lock().unwrap().clone();
+    assert!(!writes.is_empty());
+    writes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_writes_no_output_again_that_head_says_is_committed() {
+    let step = format!("{}:3", failpoint::SHARES_COMPLETE);
+    let writes = writes_of_output("confirmed", &step).await;
+    let again: Vec<_> = writes.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(again.is_empty(), "{again:?}");
+    // The control: what nobody confirmed is committed again.
+    let step = format!("{}:2", failpoint::COMMITS_CONFIRMED);
+    let writes = writes_of_output("unconfirmed", &step).await;
+    assert!(writes.values().any(|times| *times > 1), "{writes:?}");
+}
+
+// Each object is refused once: the first write of all is one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_write_that_is_refused_is_tried_again_like_any_other() {
+    let bucket = Bucket::new("first-write");
+    let proxy = Proxy::to(&bucket.endpoint).await;
+    let job = Job::new(bucket, Settings::default()).await;
+    let known: Mutex<BTreeSet<String>> = Mutex::default();
+    let refused = proxy.trouble(Fault::Unavailable, move |seen| {
+        let path = seen.path.split('?').next().unwrap_or_default();
+        seen.method == "PUT" && known.lock().unwrap().insert(path.to_owned())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.sql");
+    let text = sql::job(&sql::Places {
+        input: &job.bucket.uri("in/"),
+        output: &job.bucket.uri("out"),
+        rows_per_second: 1_000_000,
+    });
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(folder.path().join(HURRY), "").unwrap();
+    let mut run = command();
+    run.env_remove("RUST_LOG");
+    run.env(HURRY_VARIABLE, folder.path().join(HURRY));
+    run.arg("run").arg(&file);
+    run.args(["--storage", &job.bucket.uri("state")]);
+    run.args(["--endpoint", &proxy.endpoint]);
+    run.args(["--checkpoint-interval", "500ms"]);
+    let output = tokio::task::spawn_blocking(move || run.output().unwrap());
+    let output = output.await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    // HEAD, a share or a manifest, and a file of each table.
+    assert!(refused.hits() >= 5, "{} were refused", refused.hits());
+    let parts = job.bucket.read_all("out").await.into_iter();
+    let parts = parts.map(|(name, content)| {
+        let (table, file) = name.split_once('/').unwrap();
+        let table = ["passed", "windows", "counts"]
+            .into_iter()
+            .find(|known| *known == table);
+        Part::read(table.unwrap(), file, &content)
+    });
+    let parts = parts.collect::<Result<Vec<_>, _>>().unwrap();
+    let checked = ledger::check(&job.rows, &parts);
+    checked.unwrap_or_else(|differences| panic!("{differences}"));
+}
+
+/// What a log says of each restart: the wait before it, and the checkpoint that it goes on from.
+fn restarts(log: &str) -> Vec<(u64, u64)> {
+    let field = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}="))?;
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    };
+    log.lines()
+        .filter_map(|line| Some((field(line, "pause_ms")?, field(line, "restored_from")?)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_cause_stays_the_waits_grow_and_empty_checkpoints_do_not_shorten_them() {
+    let (proxy, mut job) = behind_a_proxy("stays").await;
+    // The record that cannot be read comes late: each attempt takes some checkpoints before it fails.
+    job.bucket.put("in/0003.json", "no record\n").await;
+    let _late = proxy.trouble(Fault::Slow(Duration::from_millis(1_500)), |seen| {
+        seen.method == "GET" && seen.path.contains("/in/0003.json")
+    });
+    job.promote(1, PromoteFrom::Empty).await;
+    job.hurry();
+    let mut seen = Vec::new();
+    until("the waits grow to 1.6 s", async || {
+        seen = restarts(&job.said(pod(1, 0)));
+        let grown = seen.last().is_some_and(|(pause, _)| *pause >= 1_600);
+        grown.then_some(()).ok_or_else(|| format!("{seen:?}"))
+    })
+    .await;
+    let last: Vec<u64> = seen.iter().rev().take(4).map(|(pause, _)| *pause).collect();
+    assert_eq!(last, [1_600, 800, 400, 200], "{seen:?}");
+    // The control: there was a checkpoint between any two of them, and it held nothing new.
+    let from: Vec<u64> = seen.iter().rev().take(4).map(|(_, from)| *from).collect();
+    assert!(from.windows(2).all(|pair| pair[0] > pair[1]), "{seen:?}");
 }

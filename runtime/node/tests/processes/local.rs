@@ -134,6 +134,44 @@ fn a_small_job_runs_to_its_end_and_its_files_are_right() {
     folder.ledger().unwrap();
 }
 
+// A sink keeps 1 MiB at most, and what it is given is ten times that.
+#[test]
+fn without_an_interval_a_full_sink_gets_its_checkpoint_and_the_job_completes() {
+    const ROWS: usize = 160_000;
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let text = format!(
+        "SET 'streamkeeper.sink.buffer-size' = '1 mb';
+CREATE TABLE numbers (n BIGINT, pad STRING) WITH (
+  'connector' = 'datagen', 'number-of-rows' = '{ROWS}', 'rows-per-second' = '10000000',
+  'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}',
+  'fields.pad.length' = '48');
+CREATE TABLE kept (n BIGINT, pad STRING)
+WITH ('connector' = 'filesystem', 'path' = 'file://{}', 'format' = 'json');
+INSERT INTO kept SELECT n, pad FROM numbers;
+",
+        out.display()
+    );
+    let file = dir.path().join("job.sql");
+    std::fs::write(&file, text).unwrap();
+    let mut command = command();
+    command.env_remove("RUST_LOG");
+    command.arg("run").arg(&file);
+    command.args(["--checkpoint-interval", "0"]);
+    let output = command.output().unwrap();
+    let (code, errors) = code_and_errors(&output);
+    assert_eq!(code, Some(0), "{errors}");
+    let parts = files(&out);
+    let lines = parts
+        .iter()
+        .map(|(_, content)| String::from_utf8_lossy(content).lines().count());
+    assert_eq!(lines.sum::<usize>(), ROWS);
+    // The last checkpoint alone would make one file, and each holds little more than a sink may keep.
+    let largest = parts.iter().map(|(_, content)| content.len()).max();
+    assert!(parts.len() > 4, "{} files", parts.len());
+    assert!(largest.unwrap() < 2 << 20, "{largest:?}");
+}
+
 /// Runs until some output is there, ends it in the given way, runs it again.
 async fn run_twice(signal: Signal, ended: Ended) {
     let folder = Folder::new(1_200, 100);

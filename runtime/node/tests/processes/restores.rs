@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use streamkeeper_node::failpoint;
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
-    job_api::{Preflight, PreflightVerdict, PromoteFrom, StopMode, StopRequest},
+    job_api::{Preflight, PreflightVerdict, PromoteFrom, SavepointRequest, StopMode, StopRequest},
 };
 use streamkeeper_storage::{Condition, savepoint::delete_savepoint};
 
@@ -13,6 +13,8 @@ use crate::harness::{
     ledger,
     pods::pod,
     process::{Ended, command},
+    proxy::{Fault, Proxy},
+    s3::Bucket,
     sql,
     wait::{PATIENCE, until},
 };
@@ -96,6 +98,33 @@ async fn a_running_job_goes_back_to_an_older_savepoint_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restore_left_behind_becomes_a_savepoint_again() {
+    let (mut job, saved, uri) = gone_on("salvage", 1).await;
+    let root = format!("s3://{}/{}", job.bucket.name, job.paths.root());
+    let (code, said) = on_uri(&job, "salvage", &root);
+    assert!(code == Some(1) && said.contains("names no state"), "{said}");
+    job.revise(2, 1, sql::job);
+    job.start_all(2);
+    job.promote(2, PromoteFrom::Savepoint { uri }).await;
+    job.flows(pod(2, 0), 3).await;
+    let left = job.head().await.unwrap().unwrap().left.unwrap();
+    assert!(left.checkpoint > saved, "the newest of the old revision");
+    let (code, said) = on_uri(&job, "salvage", &root);
+    assert_eq!(code, Some(0), "{said}");
+    let salvaged = said.trim();
+    let (code, said) = on_uri(&job, "verify", salvaged);
+    let of = format!("checkpoint {} of revision 1", left.checkpoint);
+    assert!(code == Some(0) && said.contains(&of), "{code:?} {said}");
+    // The job goes forward again to where it was.
+    job.revise(3, 1, sql::job);
+    job.start_all(3);
+    let uri = salvaged.to_owned();
+    job.promote(3, PromoteFrom::Savepoint { uri }).await;
+    job.flows(pod(3, 0), 0).await;
+    job.completed(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_standby_says_of_a_savepoint_whether_it_could_start_from_it() {
     let (mut job, saved, uri) = gone_on("restore-check", 1).await;
     job.revise(2, 1, sql::job);
@@ -161,6 +190,79 @@ async fn another_job_goes_on_from_a_savepoint_under_a_lineage_of_its_own() {
     let checked = ledger::check(&fork.rows, &parts);
     checked.unwrap_or_else(|differences| panic!("{differences}"));
     assert_eq!(job.head().await.unwrap().unwrap(), stopped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_savepoint_whose_output_commits_slowly_is_complete_only_once_a_start_elsewhere_loses_nothing()
+ {
+    let bucket = Bucket::new("slow-commit");
+    let proxy = Proxy::to(&bucket.endpoint).await;
+    let mut job = Job::new(
+        bucket,
+        Settings {
+            // The savepoint is the only checkpoint.
+            checkpoint_interval: "1h",
+            endpoint: Some(proxy.endpoint.clone()),
+            ..settings()
+        },
+    )
+    .await;
+    job.revise(1, 1, sql::job);
+    job.start_all(1);
+    job.promote(1, PromoteFrom::Empty).await;
+    job.flows(pod(1, 0), 0).await;
+    let slow = proxy.trouble(Fault::Unavailable, |seen| seen.creates("/out/"));
+    let request = SavepointRequest {
+        key: "slow".to_owned(),
+        uri: None,
+    };
+    job.ask(pod(1, 0), "savepoint", &request).await.unwrap();
+    let saved = until("HEAD pins the savepoint", async || {
+        let head = job.head().await?.ok_or("no HEAD")?;
+        let pinned = head.savepoints.first().map(|known| known.checkpoint);
+        pinned.ok_or_else(|| format!("{:?}", head.last))
+    })
+    .await;
+    // Its commit is tried for longer than a copy takes.
+    until("the commit is tried again and again", async || {
+        let hits = slow.hits();
+        (hits > 8).then_some(()).ok_or_else(|| hits.to_string())
+    })
+    .await;
+    let head = job.head().await.unwrap().unwrap();
+    assert!(!head.is_committed(saved) && !head.savepoints[0].complete);
+    assert_eq!(job.bucket.read_all("out").await.len(), 0);
+    drop(slow);
+    let result = job.carry_out(pod(1, 0), "savepoint", &request).await;
+    let OperationResult::Done {
+        checkpoint,
+        uri: Some(uri),
+    } = result
+    else {
+        panic!("{result:?}");
+    };
+    assert_eq!(checkpoint, Some(saved));
+    job.kill(pod(1, 0));
+    let head = job.head().await.unwrap().unwrap();
+    assert!(head.is_committed(saved), "{:?}", head.last);
+    let mut fork = job.beside(Settings {
+        name: "fork",
+        output: "forked",
+        ..settings()
+    });
+    fork.revise(1, 1, sql::job);
+    fork.start_all(1);
+    fork.promote(1, PromoteFrom::Savepoint { uri }).await;
+    let forked = fork.completed(PATIENCE).await.unwrap();
+    let mut parts = job.parts(&head).await.unwrap();
+    parts.retain(|part| part.checkpoint <= saved);
+    assert!(!parts.is_empty(), "nothing was written before");
+    for mut part in fork.parts(&forked).await.unwrap() {
+        part.checkpoint += 1_000_000;
+        parts.push(part);
+    }
+    let checked = ledger::check(&fork.rows, &parts);
+    checked.unwrap_or_else(|differences| panic!("{differences}"));
 }
 
 macro_rules! a_restore_is_cut_short {
@@ -236,8 +338,14 @@ async fn a_frozen_owner_that_wakes_after_a_restore_is_fenced() {
 
 /// `streamjob-runtime verify` of a URI: its exit code and what it said.
 fn verify(job: &Job, uri: &str) -> (Option<i32>, String) {
+    on_uri(job, "verify", uri)
+}
+
+/// A command about a URI: its exit code and what it said.
+fn on_uri(job: &Job, word: &str, uri: &str) -> (Option<i32>, String) {
     let mut command = command();
-    command.arg("verify").arg(uri);
+    command.env_remove("RUST_LOG");
+    command.arg(word).arg(uri);
     command.arg(format!("--endpoint={}", job.bucket.endpoint));
     let output = command.output().unwrap();
     let said = [output.stdout, output.stderr].concat();

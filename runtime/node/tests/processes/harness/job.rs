@@ -264,7 +264,7 @@ impl Job {
     }
 
     /// Nothing more will be done to the job: it need not read slowly any more.
-    pub(super) fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         std::fs::write(self.folder.path().join(HURRY), "").unwrap();
     }
 
