@@ -65,7 +65,7 @@ async fn what_was_imported_needs_its_savepoint_no_more_and_no_collector_takes_it
         .unwrap();
     assert_ne!(key, other);
     let object = data(&store, &paths, 9, 1, "e").await;
-    let before = publish(&store, &paths, &head, &manifest(9, 1, &[object]), 0).await;
+    let before = publish(&store, &paths, &head, &manifest(9, 1, &[object]), 1).await;
     collect_garbage(&store, &paths, &before).await.unwrap();
 
     let last = LastCheckpoint {
@@ -84,7 +84,12 @@ async fn what_was_imported_needs_its_savepoint_no_more_and_no_collector_takes_it
     let object = data(&store, &paths, 6, 2, "f").await;
     let after = publish(&store, &paths, &next, &manifest(6, 2, &[object]), 1).await;
     collect_garbage(&store, &paths, &after).await.unwrap();
-    let kept = read_manifest(&store, &after.left.as_ref().unwrap().manifest).await;
+    // What was left behind can still be read.
+    let left = read_manifest(&store, &after.left.as_ref().unwrap().manifest).await;
+    let left = left.unwrap();
+    assert_eq!(left.checkpoint, 4);
+    store.get(left.objects()[0]).await.unwrap();
+    let kept = read_manifest(&store, &after.retained[0].manifest).await;
     let kept = kept.unwrap();
     assert_eq!((kept.checkpoint, kept.objects().len()), (5, 2));
     for object in kept.objects() {
