@@ -319,12 +319,19 @@ fn uploads(all: &[(&str, &str, &str)], fields: &BTreeMap<&str, &str>) -> String 
         all.iter().position(|known| known.1 == *id).unwrap() + 1
     });
     let page = &all[from..all.len().min(from + 2)];
-    let entries: String = page
-        .iter()
-        .map(|(key, id, begun)| {
-            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{begun}</Initiated></Upload>")
-        })
-        .collect();
+    let mut entries = String::new();
+    for (key, id, begun) in page {
+        let words = [
+            "<Upload><Key>",
+            key,
+            "</Key><UploadId>",
+            id,
+            "</UploadId><Initiated>",
+            begun,
+            "</Initiated></Upload>",
+        ];
+        entries.push_str(&words.concat());
+    }
     let more = from + 2 < all.len();
     let (key, id, _) = page.last().copied().unwrap_or_default();
     format!(
@@ -394,7 +401,7 @@ async fn writes_that_share_a_slow_link_get_there_one_by_one() {
         for key in waiting.drain(..) {
             let store = store.clone();
             commits.spawn(async move {
-                let put = store.put(&key, content(SLOWEST as usize), Condition::Absent);
+                let put = store.put(&key, content(SLOWEST), Condition::Absent);
                 put.await.is_err().then_some(key)
             });
         }
@@ -410,7 +417,7 @@ async fn writes_that_share_a_slow_link_get_there_one_by_one() {
 async fn an_upload_over_a_slow_link_goes_on_with_the_parts_that_are_missing() {
     let server = Server::start(shared(2)).await;
     let store = server.store_at(server_pace());
-    let size = 4 * SLOWEST as usize;
+    let size = 4 * SLOWEST;
     store
         .put("a", content(size), Condition::Always)
         .await
@@ -423,22 +430,23 @@ async fn an_upload_over_a_slow_link_goes_on_with_the_parts_that_are_missing() {
     assert!(requests.len() > 2 + 4, "{requests:?}");
 }
 
-const SLOWEST: u64 = 64 << 10;
+/// Bytes per second that a transfer gets at least.
+const SLOWEST: usize = 64 << 10;
 
 fn server_pace() -> Pace {
     Pace {
         base: Duration::from_millis(300),
         condition: Duration::from_millis(300),
-        slowest: SLOWEST,
-        whole: 2 * SLOWEST,
-        part: SLOWEST,
+        slowest: SLOWEST as u64,
+        whole: 2 * SLOWEST as u64,
+        part: SLOWEST as u64,
     }
 }
 
 /// A server behind one link, so many times as fast as the slowest rate.
 fn shared(times: u64) -> Manner {
     Manner {
-        rate: Some(times * SLOWEST),
+        rate: Some(times * SLOWEST as u64),
         link: Some(Arc::default()),
         ..Manner::default()
     }
