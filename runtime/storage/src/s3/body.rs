@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_body_is_handed_on_in_pieces_and_counts_once_more_is_asked_for() {
         let moved = Moved::default();
-        let content: Vec<u8> = (0..PIECE * 2 + 1).map(|at| (at % 251) as u8).collect();
+        let content: Vec<u8> = (0..=250).cycle().take(PIECE * 2 + 1).collect();
         let mut pieces = Pieces {
             left: Some(content.len() as u64),
             body: SdkBody::from(content.clone()),

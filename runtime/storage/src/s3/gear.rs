@@ -151,7 +151,7 @@ mod tests {
         gear.ran_out(1);
         let transfer = |halved| (Kind::Conditional, 10 * MIB, halved);
         // 50 s without patience, 90 s halved once.
-        gear.took(&pace, transfer(2), Duration::from_secs(60), true);
+        gear.took(&pace, transfer(2), Duration::from_mins(1), true);
         assert_eq!(state(&gear), (1, true));
         gear.took(&pace, transfer(1), Duration::from_secs(10), true);
         assert_eq!(state(&gear), (0, true), "1 MiB/s is not enough for eight");
