@@ -47,6 +47,13 @@ pub struct Committable {
     pub staged: Option<Bytes>,
 }
 
+impl Committable {
+    /// Bytes of the staged rows.
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// A sink in one subtask.
 pub trait Sink: Send {
     /// Takes rows.

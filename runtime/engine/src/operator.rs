@@ -30,6 +30,11 @@ pub trait Operator: Send {
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError>;
 
+    /// Goes on with the batch of the last [`Operator::process`], once what `out` held was sent on; answers whether it did. For output that is too much at once.
+    fn go_on(&mut self, _out: &mut Vec<Batch>) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
     /// Takes a watermark (epoch milliseconds, already combined over all inputs and larger than the last). The subtask forwards it after `out`, unless the operator
     /// makes its own watermarks ([`Operator::own_watermark`]).
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError>;

@@ -363,6 +363,7 @@ pub fn merge_operators(shares: impl IntoIterator<Item = Vec<OperatorState>>) -> 
             continue;
         };
         known.watermark = known.watermark.min(share.watermark);
+        known.watermarks.extend(share.watermarks);
         for state in share.states {
             match known
                 .states
@@ -509,11 +510,17 @@ mod tests {
             state_uid: "a".to_owned(),
             label: "A".to_owned(),
             watermark,
+            watermarks: watermark.map(|own| (0, own)).into_iter().collect(),
             states: Vec::new(),
         };
         let merged = merge_operators([vec![share(Some(7))], vec![share(Some(5))]]);
         assert_eq!(merged.len(), 1);
         assert_eq!(merged[0].watermark, Some(5));
+        assert_eq!(
+            merged[0].watermarks,
+            [(0, 7), (0, 5)],
+            "nobody's own is lost"
+        );
         assert_eq!(
             merge_operators([vec![share(Some(7))], vec![share(None)]])[0].watermark,
             None

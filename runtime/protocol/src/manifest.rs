@@ -87,6 +87,10 @@ pub struct OperatorState {
     pub label: String,
     /// Combined watermark, epoch milliseconds: the minimum over subtasks; none before the first.
     pub watermark: Option<i64>,
+    /// Subtasks with their own watermarks, where they differ between subtasks: what stands between the sources and the first exchange. A row of a subtask is late by
+    /// these, so whoever goes on with the same assignment takes them. Empty in manifests of earlier releases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watermarks: Vec<(u32, i64)>,
     /// Its states.
     pub states: Vec<StateRef>,
 }

@@ -120,6 +120,7 @@ fn manifest(states: &[CatalogEntry]) -> Manifest {
         state_uid: entry.state_uid.clone(),
         label: entry.label.clone(),
         watermark: None,
+        watermarks: Vec::new(),
         states: vec![StateRef {
             descriptor: entry.descriptor.clone(),
             runs: Vec::new(),

@@ -250,6 +250,7 @@ impl RunHistory {
                     state_uid: state_uid.clone(),
                     label: history.label.clone(),
                     watermark: watermark(state_uid),
+                    watermarks: Vec::new(),
                     states: vec![state],
                 }),
             }

@@ -72,6 +72,21 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Results of these groups.
     fn result(&self, groups: &[u32]) -> Result<ArrayRef, String>;
 
+    /// Whether results may be texts or bytes, whose length nothing bounds.
+    fn has_texts(&self) -> bool {
+        false
+    }
+
+    /// Bytes of the text that is a group's result, or its partial result.
+    fn text_bytes(&self, _group: usize) -> usize {
+        0
+    }
+
+    /// Bytes of the texts of all groups.
+    fn held_text_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends the stored form of a group.
     fn encode(&self, group: usize, out: &mut Vec<u8>);
 

@@ -36,6 +36,14 @@ pub trait Domain: Debug + Send + Sync + 'static {
         data: &DataType,
     ) -> Result<ArrayRef, String>;
 
+    /// Whether values differ in length.
+    const TEXTS: bool = false;
+
+    /// Bytes of a value, where values differ in length.
+    fn text_bytes(_value: &Self::Value) -> usize {
+        0
+    }
+
     /// Appends the stored form of a value.
     fn write(value: &Self::Value, out: &mut Vec<u8>);
 
@@ -260,6 +268,12 @@ impl Domain for Bytes {
         Ok(Arc::new(
             texts.map_err(|_| "a stored text is not UTF-8".to_owned())?,
         ))
+    }
+
+    const TEXTS: bool = true;
+
+    fn text_bytes(value: &Box<[u8]>) -> usize {
+        value.len()
     }
 
     fn write(value: &Box<[u8]>, out: &mut Vec<u8>) {

@@ -17,6 +17,8 @@ pub(super) struct Extreme<D: Domain> {
     /// What a better value is, compared with the best so far.
     better: Ordering,
     data: DataType,
+    /// Bytes of all texts in `best`.
+    text_bytes: usize,
 }
 
 impl<D: Domain> Extreme<D> {
@@ -30,16 +32,26 @@ impl<D: Domain> Extreme<D> {
                 Ordering::Less
             },
             data,
+            text_bytes: 0,
         }
     }
 
+    fn size(&self, group: usize) -> usize {
+        self.best[group].as_ref().map_or(0, D::text_bytes)
+    }
+
+    fn put(&mut self, group: usize, value: Option<D::Value>) {
+        let before = self.size(group);
+        self.best[group] = value;
+        self.text_bytes = self.text_bytes - before + self.size(group);
+    }
+
     fn take(&mut self, group: usize, column: &D::Column, row: usize) {
-        let best = &mut self.best[group];
-        if best
+        if self.best[group]
             .as_ref()
             .is_none_or(|best| D::compare(column, row, best) == self.better)
         {
-            *best = Some(D::value(column, row));
+            self.put(group, Some(D::value(column, row)));
         }
     }
 }
@@ -50,11 +62,12 @@ impl<D: Domain> Accumulator for Extreme<D> {
     }
 
     fn clear(&mut self, group: usize) {
-        self.best[group] = None;
+        self.put(group, None);
     }
 
     fn reset(&mut self) {
         self.best.clear();
+        self.text_bytes = 0;
     }
 
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
@@ -100,12 +113,11 @@ impl<D: Domain> Accumulator for Extreme<D> {
             let Some(theirs) = &other.best[from as usize] else {
                 continue;
             };
-            let best = &mut self.best[to as usize];
-            if best
+            if self.best[to as usize]
                 .as_ref()
                 .is_none_or(|best| theirs.cmp(best) == self.better)
             {
-                *best = Some(theirs.clone());
+                self.put(to as usize, Some(theirs.clone()));
             }
         }
         Ok(())
@@ -124,6 +136,18 @@ impl<D: Domain> Accumulator for Extreme<D> {
         )
     }
 
+    fn has_texts(&self) -> bool {
+        D::TEXTS
+    }
+
+    fn text_bytes(&self, group: usize) -> usize {
+        self.size(group)
+    }
+
+    fn held_text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
     fn encode(&self, group: usize, out: &mut Vec<u8>) {
         out.push(u8::from(self.best[group].is_some()));
         if let Some(best) = &self.best[group] {
@@ -132,11 +156,12 @@ impl<D: Domain> Accumulator for Extreme<D> {
     }
 
     fn decode(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
-        self.best[group] = match take(&mut bytes) {
+        let best = match take(&mut bytes) {
             Some([0]) => None,
             Some([1]) => Some(D::read(&mut bytes).ok_or_else(corrupt)?),
             _ => return Err(corrupt()),
         };
+        self.put(group, best);
         if bytes.is_empty() {
             Ok(())
         } else {
@@ -292,6 +317,14 @@ impl<D: Domain> Accumulator for RetractableExtreme<D> {
             groups.iter().map(|&group| self.best(group as usize)),
             &self.data,
         )
+    }
+
+    fn has_texts(&self) -> bool {
+        D::TEXTS
+    }
+
+    fn text_bytes(&self, group: usize) -> usize {
+        self.best(group).map_or(0, D::text_bytes)
     }
 
     fn encode(&self, group: usize, out: &mut Vec<u8>) {

@@ -171,6 +171,22 @@ impl Accumulators {
         self.cells.iter().map(|cell| cell.result(groups)).collect()
     }
 
+    /// Whether results may be texts or bytes, whose length nothing bounds.
+    pub fn has_texts(&self) -> bool {
+        self.cells.iter().any(|cell| cell.has_texts())
+    }
+
+    /// Bytes of the texts among a group's results, or its partial results.
+    pub fn text_bytes(&self, group: u32) -> usize {
+        let cells = self.cells.iter();
+        cells.map(|cell| cell.text_bytes(group as usize)).sum()
+    }
+
+    /// Bytes of the texts among the partial results of all groups.
+    pub fn held_text_bytes(&self) -> usize {
+        self.cells.iter().map(|cell| cell.held_text_bytes()).sum()
+    }
+
     /// Appends the stored form of a group.
     pub fn encode(&self, group: u32, out: &mut Vec<u8>) {
         for cell in &self.cells {

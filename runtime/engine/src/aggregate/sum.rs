@@ -207,7 +207,7 @@ impl Summable for Exact {
         sums: impl Iterator<Item = Option<WideSum>>,
         arg: &DataType,
     ) -> Result<Vec<ArrayRef>, String> {
-        Ok(wide_sum::to_columns(sums, arg))
+        wide_sum::to_columns(sums, arg)
     }
 
     fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Option<WideSum>>, String> {

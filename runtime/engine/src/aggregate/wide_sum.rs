@@ -49,6 +49,19 @@ impl WideSum {
             .and_then(|low| conversion::fit_i128(low, DIGITS))
     }
 
+    /// Returns `low` and `high` of a partial sum. Only a sum that rows do not make, of more than
+    /// 2^63 * 10^38, has none.
+    fn parts(self) -> Result<(i128, i64), String> {
+        if let Some(total) = self.total() {
+            return Ok((total, 0));
+        }
+        let (high, low) = self.to_i256().wrapping_div_rem(ten_to_38());
+        let high = high.to_i128().and_then(|high| i64::try_from(high).ok());
+        low.to_i128()
+            .zip(high)
+            .ok_or_else(|| "a partial sum of decimals has more than 56 digits".to_owned())
+    }
+
     fn to_i256(self) -> i256 {
         let high = i256::from_i128(i128::from(self.high));
         i256::from_i128(self.low).wrapping_add(high << 128)
@@ -95,22 +108,21 @@ fn ten_to_38() -> i256 {
 pub(super) fn to_columns(
     sums: impl Iterator<Item = Option<WideSum>>,
     arg: &DataType,
-) -> Vec<ArrayRef> {
-    let (low, high): (Vec<Option<i128>>, Vec<i64>) = sums
-        .map(|sum| match sum {
+) -> Result<Vec<ArrayRef>, String> {
+    let (mut lows, mut highs) = (Vec::new(), Vec::new());
+    for sum in sums {
+        let (low, high) = match sum {
             None => (None, 0),
             Some(sum) => {
-                if let Some(total) = sum.total() {
-                    return (Some(total), 0);
-                }
-                let (high, low) = sum.to_i256().wrapping_div_rem(ten_to_38());
-                let high = high.to_i128().and_then(|high| i64::try_from(high).ok());
-                (low.to_i128(), high.unwrap_or_default())
+                let (low, high) = sum.parts()?;
+                (Some(low), high)
             }
-        })
-        .unzip();
-    let low = Decimal128Array::from(low).with_data_type(arrow_type(&widened(arg)));
-    vec![Arc::new(low), Arc::new(Int64Array::from(high))]
+        };
+        lows.push(low);
+        highs.push(high);
+    }
+    let low = Decimal128Array::from(lows).with_data_type(arrow_type(&widened(arg)));
+    Ok(vec![Arc::new(low), Arc::new(Int64Array::from(highs))])
 }
 
 /// Reads what [`to_columns`] wrote.
@@ -155,7 +167,7 @@ mod tests {
     }
 
     fn there_and_back(sum: WideSum) {
-        let columns = to_columns([Some(sum)].into_iter(), &TYPE);
+        let columns = to_columns([Some(sum)].into_iter(), &TYPE).unwrap();
         assert_eq!(from_columns(&columns).unwrap(), [Some(sum)]);
         let mut stored = Vec::new();
         sum.write(&mut stored);
@@ -194,6 +206,19 @@ mod tests {
     fn a_sum_that_an_earlier_version_stored_is_read() {
         let mut stored: &[u8] = &(-42_i128).to_le_bytes();
         assert_eq!(WideSum::read(&mut stored), Some(sum(&[-42])));
+    }
+
+    #[test]
+    fn a_sum_that_its_columns_do_not_hold_is_an_error_and_no_other_number() {
+        for high in [i64::MAX, i64::MIN] {
+            let sum = WideSum { low: 7, high };
+            let error = to_columns([None, Some(sum)].into_iter(), &TYPE).unwrap_err();
+            assert!(error.contains("more than 56 digits"), "{error}");
+        }
+        there_and_back(WideSum {
+            low: 7,
+            high: i64::MAX / 4,
+        });
     }
 
     #[test]

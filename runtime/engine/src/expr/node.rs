@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_schema::DataType as Arrow;
 
-use super::{ExprError, value::Value};
+use super::{ExprError, unreadable, value::Value};
 
 /// Computes all rows at once. Gets 1 row and answers 1 value when all arguments are scalars.
 pub(crate) type Kernel = Box<dyn Fn(&[Value], usize) -> Result<ArrayRef, ExprError> + Send + Sync>;
@@ -160,7 +160,10 @@ impl Node {
             let none = self.evaluate(&picked, 0)?;
             return Ok(Value::Scalar(new_null_array(none.array().data_type(), 1)));
         }
-        match self.evaluate(&picked, count)? {
+        let dense = self.evaluate(&picked, count)?;
+        // Its rows are numbered among the picked ones only.
+        unreadable::forget();
+        match dense {
             scalar @ Value::Scalar(_) => Ok(scalar),
             Value::Array(dense) => {
                 let mut next = 0_u32;

@@ -227,13 +227,13 @@ fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
                 let text = texts.get(row)?;
                 let parsed = parse(text);
                 if parsed.is_none() {
-                    unread.get_or_insert(text);
+                    unread.get_or_insert((row, text));
                 }
                 parsed.map(|local| local.to_micros().div_euclid(scale))
             })
             .collect();
-        if let Some(text) = unread {
-            unreadable::note(text);
+        if let Some((row, text)) = unread {
+            unreadable::note(row, text);
         }
         wide::from_i64(Arc::new(parsed), &out)
     }))

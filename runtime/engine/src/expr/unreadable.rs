@@ -1,5 +1,5 @@
-//! The first text of the newest batch that has one that is no time, for the message about the NULL that
-//! it became.
+//! The first text that is no time, and its row, of the newest evaluation that had one: for the message
+//! about the NULL that it became.
 
 use std::cell::RefCell;
 
@@ -8,20 +8,25 @@ const LONGEST: usize = 60;
 
 thread_local! {
     /// Operators of one subtask run in one thread, and a watermark follows what computes its time.
-    static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static FIRST: RefCell<Option<(usize, String)>> = const { RefCell::new(None) };
 }
 
-/// Keeps a text that cannot be read.
-pub(super) fn note(text: &str) {
+/// Keeps a text that cannot be read, in this row of what is being evaluated.
+pub(super) fn note(row: usize, text: &str) {
     let excerpt = match text.char_indices().nth(LONGEST) {
         None => text.to_owned(),
         Some((cut, _)) => format!("{}…", &text[..cut]),
     };
-    FIRST.set(Some(excerpt));
+    FIRST.set(Some((row, excerpt)));
 }
 
-/// Takes the text that was kept.
-pub(crate) fn take() -> Option<String> {
+/// Forgets the text that was kept: it belongs to other rows than those that follow.
+pub(crate) fn forget() {
+    FIRST.set(None);
+}
+
+/// Takes the text that was kept, with its row.
+pub(crate) fn take() -> Option<(usize, String)> {
     FIRST.with_borrow_mut(Option::take)
 }
 
@@ -30,12 +35,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_text_is_kept_until_it_is_taken() {
-        note("a");
-        note("b");
-        assert_eq!(take().as_deref(), Some("b"));
+    fn the_newest_text_is_kept_until_it_is_taken_or_forgotten() {
+        note(1, "a");
+        note(2, "b");
+        assert_eq!(take(), Some((2, "b".to_owned())));
         assert_eq!(take(), None);
-        note(&"x".repeat(100));
-        assert_eq!(take().map(|text| text.chars().count()), Some(61));
+        note(0, &"x".repeat(100));
+        assert_eq!(take().map(|(_, text)| text.chars().count()), Some(61));
+        note(3, "c");
+        forget();
+        assert_eq!(take(), None);
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    expr::{CompiledExpr, ExprError},
+    expr::{CompiledExpr, ExprError, unreadable},
     operator::Operator,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Calc {
     /// Columns of the input that the projection reads.
     used: BTreeSet<usize>,
     output: Output,
+    /// Parts of the batch at hand that are still to be computed; the last is the next.
+    rest: Vec<Batch>,
 }
 
 impl Calc {
@@ -49,6 +51,7 @@ impl Calc {
             project,
             used,
             output: Output::new(node),
+            rest: Vec::new(),
             site,
         })
     }
@@ -106,6 +109,8 @@ impl Calc {
                 (columns, kinds, predicate.count())
             }
         };
+        // A text that the filter could not read belongs to other rows.
+        unreadable::forget();
         let projected = self
             .project
             .iter()
@@ -143,22 +148,30 @@ impl Operator for Calc {
         batch: &Batch,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
-        // The last is the next.
-        let mut parts = vec![batch.clone()];
-        while let Some(part) = parts.pop() {
+        self.rest.clear();
+        self.rest.push(batch.clone());
+        self.go_on(out).map(drop)
+    }
+
+    fn go_on(&mut self, out: &mut Vec<Batch>) -> Result<bool, EngineError> {
+        while let Some(part) = self.rest.pop() {
             if part.is_empty() {
                 continue;
             }
             match self.computed(&part) {
-                Ok(rows) => out.extend(rows),
+                Ok(None) => {}
+                Ok(Some(rows)) => {
+                    out.push(rows);
+                    return Ok(true);
+                }
                 Err(Failure::Expression(error)) => match halves(&part) {
-                    Some((first, second)) if error.crowded => parts.extend([second, first]),
+                    Some((first, second)) if error.crowded => self.rest.extend([second, first]),
                     _ => return Err(self.site.failed(&error)),
                 },
                 Err(Failure::Other(error)) => return Err(error),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn watermark(&mut self, _: i64, _: &mut Vec<Batch>) -> Result<(), EngineError> {

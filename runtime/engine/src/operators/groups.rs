@@ -12,7 +12,7 @@ use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, StateTable};
 
 use super::{
     Site, input_of,
-    output::Output,
+    output::{Output, halves},
     shape::{self, GROUPS},
 };
 use crate::{
@@ -21,6 +21,10 @@ use crate::{
     expr::conversion,
     operator::{Operator, Place},
 };
+
+/// Text of a batch and of the results that it may change, from which on it is taken in two parts. Old and new rows together have at most twice as much, and offsets of
+/// Arrow end at 2 GiB.
+const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 
 /// Keeps accumulators and the number of rows by key. A batch is a mini-batch: it changes the result of a key once.
 ///
@@ -178,6 +182,26 @@ impl Groups {
         Ok((results, rows))
     }
 
+    /// Whether old and new rows of a batch's groups may have more text than one batch holds.
+    fn is_crowded(&self, batch: &Batch, touched: &Touched) -> bool {
+        let taken: usize = batch
+            .rows
+            .columns()
+            .iter()
+            .filter(|column| !column.data_type().is_primitive())
+            .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+            .sum();
+        let kept: usize = if self.accumulators.has_texts() {
+            let groups = touched.groups.iter();
+            groups
+                .map(|&group| self.accumulators.text_bytes(group))
+                .sum()
+        } else {
+            0
+        };
+        taken.saturating_add(kept) > CROWDED_BYTES
+    }
+
     fn changes(&self, touched: &Touched, before: &[i64], changed: &[bool]) -> Vec<Change> {
         let mut changes = Vec::with_capacity(touched.groups.len() * 2);
         for (position, &group) in touched.groups.iter().enumerate() {
@@ -281,6 +305,13 @@ impl Operator for Groups {
             .collect::<Option<_>>()
             .ok_or_else(|| self.site.refused("a key column is not in its input"))?;
         let touched = self.touch(batch, &keys)?;
+        if self.is_crowded(batch, &touched)
+            && let Some((first, second)) = halves(batch)
+        {
+            // A group that was added just now has no rows yet: the halves find it as if it were new.
+            self.process(0, &first, out)?;
+            return self.process(0, &second, out);
+        }
         let (old, before) = self.apply(batch, &touched)?;
         let new = self
             .accumulators

@@ -86,6 +86,19 @@ impl GroupIndex {
         self.groups.len()
     }
 
+    /// Bytes of a group's key, where keys differ in length.
+    pub(super) fn key_bytes(&self, group: usize) -> usize {
+        match self.groups.get(group).map(|group| group.key) {
+            Some(Key::Bytes(start, end)) => end - start,
+            Some(Key::Null | Key::Whole(_)) | None => 0,
+        }
+    }
+
+    /// Bytes of all keys that differ in length.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Appends the group of every row to `into`; new groups get the next numbers.
     pub(super) fn find(
         &mut self,

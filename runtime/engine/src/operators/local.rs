@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
-use streamkeeper_connectors::batch::{BATCH_ROWS, Batch};
+use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate};
 
-use super::{Site, index::GroupIndex, input_of, lateness::LateFilter, output::Output, windows};
+use super::{
+    Site,
+    index::GroupIndex,
+    input_of,
+    lateness::LateFilter,
+    output::{BATCH_TEXT_BYTES, Output, batch_end},
+    windows,
+};
 use crate::{
     EngineError,
     aggregate::{Accumulators, Input},
@@ -16,7 +23,7 @@ use crate::{
 /// Groups held at most before they are sent on.
 const HELD_GROUPS: usize = 32 * 1024;
 
-/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many, before a barrier and when the input falls idle.
+/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many or too large ones, before a barrier and when the input falls idle.
 ///
 /// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile. Windows
 /// wait for no input that is idle; so nothing is held then.
@@ -90,8 +97,14 @@ impl LocalWindows {
     fn send(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {
         let count = self.index.len();
         let refused = |detail: String| self.site.refused(detail);
-        for from in (0..count).step_by(BATCH_ROWS) {
-            let to = (from + BATCH_ROWS).min(count);
+        // Groups are numbered by 32 bits.
+        let size = |group: usize| {
+            let number = u32::try_from(group).unwrap_or(u32::MAX);
+            self.index.key_bytes(group) + self.accumulators.text_bytes(number)
+        };
+        let mut from = 0;
+        while from < count {
+            let to = batch_end(from, count, size);
             let groups: Vec<u32> = (from..to)
                 .filter_map(|group| u32::try_from(group).ok())
                 .collect();
@@ -105,6 +118,7 @@ impl LocalWindows {
                 columns,
                 to - from,
             )?));
+            from = to;
         }
         self.index.clear();
         self.accumulators.reset();
@@ -164,7 +178,8 @@ impl Operator for LocalWindows {
         self.accumulators
             .update(&self.groups, &batch.rows, None)
             .map_err(refused)?;
-        if self.index.len() >= HELD_GROUPS {
+        let texts = self.index.held_bytes() + self.accumulators.held_text_bytes();
+        if self.index.len() >= HELD_GROUPS || texts >= BATCH_TEXT_BYTES {
             self.send(out)
         } else {
             Ok(())

@@ -22,6 +22,23 @@ pub(super) fn halves(batch: &Batch) -> Option<(Batch, Batch)> {
     Some((batch.slice(0, middle), batch.slice(middle, rows - middle)))
 }
 
+/// Bytes of the texts of one batch that is made from groups, but for a batch of one row. Offsets of Arrow end at 2 GiB, and memory much earlier.
+pub(super) const BATCH_TEXT_BYTES: usize = 64 << 20;
+
+/// Where the batch ends that starts at `from`, of `count` rows in all: after [`BATCH_ROWS`] rows, or before its texts, of `size(row)` bytes, take more than
+/// [`BATCH_TEXT_BYTES`].
+pub(super) fn batch_end(from: usize, count: usize, size: impl Fn(usize) -> usize) -> usize {
+    let most = from.saturating_add(BATCH_ROWS).min(count);
+    let mut bytes = 0_usize;
+    for row in from..most {
+        bytes = bytes.saturating_add(size(row));
+        if bytes > BATCH_TEXT_BYTES && row > from {
+            return row;
+        }
+    }
+    most
+}
+
 /// Makes the batches of a node.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -92,5 +109,26 @@ impl Output {
             start = end;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_by_rows_or_by_bytes() {
+        assert_eq!(batch_end(0, 10, |_| 0), 10);
+        assert_eq!(batch_end(3, 3, |_| 0), 3);
+        assert_eq!(batch_end(5, BATCH_ROWS * 2, |_| 1), BATCH_ROWS + 5);
+        let size = |row: usize| if row == 4 { 1 } else { BATCH_TEXT_BYTES / 2 };
+        assert_eq!(batch_end(0, 10, size), 2);
+        assert_eq!(batch_end(2, 10, size), 4);
+        assert_eq!(batch_end(4, 10, size), 6);
+        assert_eq!(
+            batch_end(0, 10, |_| usize::MAX),
+            1,
+            "a row is never cut in two"
+        );
     }
 }

@@ -62,7 +62,7 @@ impl WatermarkAssigner {
     fn assign(
         &mut self,
         batch: &Batch,
-        unread: Option<&str>,
+        unread: Option<(usize, &str)>,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
         if batch.is_empty() {
@@ -79,8 +79,10 @@ impl WatermarkAssigner {
             .flatten()
         {
             let name = batch.rows.schema_ref().field(self.column).name();
+            // Another row's text does not explain this NULL.
             let unread = unread
-                .map(|text| format!("; TO_TIMESTAMP cannot read '{text}'"))
+                .filter(|(of, _)| *of == row)
+                .map(|(_, text)| format!("; TO_TIMESTAMP cannot read '{text}'"))
                 .unwrap_or_default();
             let detail = format!(
                 "the time column '{name}' is NULL in row ({}){unread}; filter such rows out before the watermark, or give it a value",
@@ -96,8 +98,9 @@ impl WatermarkAssigner {
             Err(error) => {
                 return match halves(batch) {
                     Some((first, second)) if error.crowded => {
-                        self.assign(&first, unread, out)?;
-                        self.assign(&second, unread, out)
+                        // A NULL in either half was found above.
+                        self.assign(&first, None, out)?;
+                        self.assign(&second, None, out)
                     }
                     _ => Err(self.site.failed(&error)),
                 };
@@ -168,10 +171,11 @@ impl Operator for WatermarkAssigner {
         batch: &Batch,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
-        // Of this batch: what computed the time ran just before, in this thread.
+        // Of this batch: what computed the time ran just before, in this thread, for these rows.
         let unread = unreadable::take();
         self.marks.clear();
-        self.assign(batch, unread.as_deref(), out)?;
+        let unread = unread.as_ref().map(|(row, text)| (*row, text.as_str()));
+        self.assign(batch, unread, out)?;
         self.told = self.watermark;
         Ok(())
     }

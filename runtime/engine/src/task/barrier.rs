@@ -120,7 +120,12 @@ impl Subtask {
                 operator.agree(node.progress.agreed());
                 snapshot.states = operator.freeze(full)?;
             }
-            Work::Sink(sink) => snapshot.committable = sink.prepare(checkpoint)?,
+            Work::Sink(sink) => {
+                snapshot.committable = sink.prepare(checkpoint)?;
+                if let Some(committable) = &snapshot.committable {
+                    self.counters.prepared(id, committable.staged_bytes());
+                }
+            }
         }
         Ok(snapshot)
     }

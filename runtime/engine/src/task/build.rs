@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use streamkeeper_protocol::{plan::SINK_BUFFER_BYTES, types::DataType};
+use streamkeeper_protocol::types::DataType;
 
 use super::{
     alignment::Alignment,
@@ -34,6 +34,7 @@ impl Subtask {
             links,
             credits,
             credit_bytes,
+            sink_buffer_bytes,
             guarantee,
             clock,
             counters,
@@ -172,7 +173,7 @@ impl Subtask {
             arrivals: Vec::new(),
             checkpoints: BTreeMap::new(),
             credit_bytes,
-            sink_buffer_bytes: plan.settings.sink_buffer_bytes.unwrap_or(SINK_BUFFER_BYTES),
+            sink_buffer_bytes: plan.settings.sink_buffer_bytes.unwrap_or(sink_buffer_bytes),
             clock,
             now_ms: now,
             counters,

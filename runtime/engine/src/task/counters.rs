@@ -9,6 +9,8 @@ use streamkeeper_protocol::plan::{Operator, StreamPlan};
 pub struct Counters {
     /// Rows by node: handed out by a source, taken by a sink.
     rows: Vec<AtomicU64>,
+    /// Bytes by sink node that were prepared and are not committed yet.
+    uncommitted: Vec<AtomicU64>,
     /// Rows that came after the watermark and were dropped.
     pub late: AtomicU64,
     /// Records that could not be decoded and were skipped.
@@ -30,6 +32,7 @@ impl Counters {
     pub fn new(plan: &StreamPlan) -> Self {
         Self {
             rows: plan.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
+            uncommitted: plan.nodes.iter().map(|_| AtomicU64::new(0)).collect(),
             late: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             misfits: AtomicU64::new(0),
@@ -48,6 +51,25 @@ impl Counters {
     pub(crate) fn add_rows(&self, node: usize, count: usize) {
         if let Some(rows) = self.rows.get(node) {
             rows.fetch_add(count as u64, Relaxed);
+        }
+    }
+
+    /// Bytes of a sink node that were prepared and are not committed yet.
+    pub fn uncommitted(&self, node: usize) -> u64 {
+        let bytes = self.uncommitted.get(node);
+        bytes.map_or(0, |bytes| bytes.load(Relaxed))
+    }
+
+    pub(crate) fn prepared(&self, node: usize, bytes: usize) {
+        if let Some(uncommitted) = self.uncommitted.get(node) {
+            uncommitted.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    /// Notes that bytes of a sink node are committed, and no longer in memory.
+    pub fn committed(&self, node: usize, bytes: usize) {
+        if let Some(uncommitted) = self.uncommitted.get(node) {
+            uncommitted.fetch_sub(bytes as u64, Relaxed);
         }
     }
 

@@ -25,7 +25,8 @@ impl Subtask {
                 drop(batch);
                 done?;
                 if !makes_watermarks {
-                    return self.emit_all(call.node, out);
+                    self.emit_all(call.node, out)?;
+                    return self.go_on(call.node);
                 }
                 let marks = operator.own_marks().to_vec();
                 self.emit_marked(call.node, out, &marks)?;
@@ -40,6 +41,22 @@ impl Subtask {
                 operator: node.label.clone(),
                 detail: "a source got rows".to_owned(),
             }),
+        }
+    }
+
+    /// Sends the rest of an operator's output on, part by part.
+    fn go_on(&mut self, id: NodeId) -> Result<(), EngineError> {
+        loop {
+            let node = &mut self.nodes[id];
+            let Work::Operator { operator, .. } = &mut node.work else {
+                return Ok(());
+            };
+            let mut out = std::mem::take(&mut node.scratch);
+            if !operator.go_on(&mut out)? {
+                node.scratch = out;
+                return Ok(());
+            }
+            self.emit_all(id, out)?;
         }
     }
 

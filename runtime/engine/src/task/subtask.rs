@@ -77,6 +77,8 @@ pub struct SubtaskParts {
     pub credits: Vec<Vec<Arc<dyn ReturnCredit>>>,
     /// Credit of one channel, bytes; returned in quarters of it.
     pub credit_bytes: u32,
+    /// What a sink keeps at most in memory, bytes, unless the job says otherwise.
+    pub sink_buffer_bytes: u64,
     /// Whether channels wait for each other's barriers.
     pub guarantee: Guarantee,
     /// The time.
@@ -185,7 +187,7 @@ pub struct Subtask {
     pub(super) arrivals: Vec<Envelope>,
     pub(super) checkpoints: BTreeMap<u64, Partial>,
     pub(super) credit_bytes: u32,
-    /// What a sink keeps at most until the next checkpoint, bytes.
+    /// What a sink keeps at most until its output is committed, bytes.
     pub(super) sink_buffer_bytes: u64,
     /// What the owner knows of that.
     pub(super) room: Room,
@@ -319,13 +321,17 @@ impl Subtask {
             .all(|&edge| self.outlets[edge].has_room())
     }
 
-    /// Whether a sink of the stage keeps as many rows as it may. Only a checkpoint takes them.
+    /// Whether a sink of the stage keeps as many rows as it may: those of the next checkpoint, and those that are prepared but not committed. Only a checkpoint and its
+    /// commit take them.
     fn is_full(&self, stage: usize) -> bool {
         self.topology.stages[stage]
             .nodes
             .iter()
             .any(|&node| match &self.nodes[node].work {
-                Work::Sink(sink) => sink.held_bytes() as u64 >= self.sink_buffer_bytes,
+                Work::Sink(sink) => {
+                    let held = sink.held_bytes() as u64 + self.counters.uncommitted(node);
+                    held >= self.sink_buffer_bytes
+                }
                 _ => false,
             })
     }

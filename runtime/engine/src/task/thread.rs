@@ -54,6 +54,11 @@ impl SubtaskThread {
         self.inbox.command(command);
     }
 
+    /// Lets it look again whether it may go on.
+    pub fn wake(&self) {
+        self.inbox.wake();
+    }
+
     /// Tells it to stop and waits until it has: at most one batch of work.
     pub fn stop(mut self) {
         self.inbox.command(Command::Stop);

@@ -31,6 +31,8 @@ pub(super) struct Assembly {
     /// By local subtask.
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) sinks: BTreeMap<NodeId, SinkContext>,
+    /// What a sink keeps at most in memory, bytes, unless the job says otherwise.
+    pub(super) sink_buffer_bytes: u64,
     pub(super) stores: Arc<dyn Stores>,
     pub(super) runtime: Handle,
     pub(super) clock: Arc<dyn Clock>,
@@ -44,7 +46,6 @@ impl Assembly {
         attempt: u64,
         ears: &impl Ears,
     ) -> Result<Vec<(u32, Subtask)>, Failure> {
-        let watermarks = std::mem::take(&mut restored.watermarks);
         let mut subtasks = Vec::new();
         for (local, (&subtask, counters)) in self.layout.mine.iter().zip(&self.counters).enumerate()
         {
@@ -70,11 +71,12 @@ impl Assembly {
                     subtask,
                     assignment: self.layout.assignment.clone(),
                     nodes,
-                    watermarks: watermarks.clone(),
+                    watermarks: restored.watermarks.remove(&subtask).unwrap_or_default(),
                     inbox: self.channels.inbox(local),
                     links: self.channels.links(local),
                     credits: self.channels.returns(local),
                     credit_bytes: CREDIT_BYTES,
+                    sink_buffer_bytes: self.sink_buffer_bytes,
                     guarantee: self.layout.guarantee,
                     clock: self.clock.clone(),
                     counters: counters.clone(),

@@ -12,7 +12,7 @@ use streamkeeper_engine::task::{NodeSnapshot, Snapshot};
 use streamkeeper_protocol::{
     compatibility::{CatalogEntry, catalog},
     manifest::OperatorState,
-    plan::{NodeId, Operator, StreamPlan},
+    plan::{Exchange, NodeId, Operator, StreamPlan},
 };
 use streamkeeper_state::RunHistory;
 
@@ -37,6 +37,8 @@ pub(super) struct Checkpoints {
     catalog: Vec<CatalogEntry>,
     writer: Writer,
     subtasks: BTreeSet<u32>,
+    /// Nodes whose watermarks differ between subtasks.
+    apart: BTreeSet<NodeId>,
     history: RunHistory,
     /// Snapshots of checkpoints that not all subtasks have reached.
     gathering: BTreeMap<u64, Vec<(u32, Snapshot)>>,
@@ -57,6 +59,8 @@ struct Gathered {
 struct Facts {
     checkpoint: u64,
     watermarks: Vec<Option<i64>>,
+    /// By node: subtasks with their own watermarks, of nodes where these differ.
+    own: BTreeMap<NodeId, Vec<(u32, i64)>>,
     records_in: u64,
     records_out: u64,
     freeze_us: u64,
@@ -73,6 +77,7 @@ impl Checkpoints {
     ) -> Self {
         let catalog = catalog(&plan);
         Self {
+            apart: before_exchanges(&plan),
             plan,
             catalog,
             writer,
@@ -127,6 +132,7 @@ impl Checkpoints {
         let mut facts = Facts {
             checkpoint,
             watermarks: vec![Some(i64::MAX); self.plan.nodes.len()],
+            own: BTreeMap::new(),
             records_in: 0,
             records_out: 0,
             freeze_us: 0,
@@ -151,6 +157,9 @@ impl Checkpoints {
                     continue;
                 };
                 facts.watermarks[id] = facts.watermarks[id].min(watermark);
+                if let Some(watermark) = watermark.filter(|_| self.apart.contains(&id)) {
+                    facts.own.entry(id).or_default().push((subtask, watermark));
+                }
                 match node.operator {
                     Operator::Source(_) => facts.records_in += rows,
                     Operator::Sink(_) => facts.records_out += rows,
@@ -213,7 +222,7 @@ impl Checkpoints {
                     attempt: self.writer.attempt,
                     checkpoint,
                     worker: self.writer.worker,
-                    operators: self.operators(&facts.watermarks),
+                    operators: self.operators(&facts),
                     committables: commits.references(checkpoint),
                     records_in: facts.records_in,
                     records_out: facts.records_out,
@@ -232,7 +241,10 @@ impl Checkpoints {
     }
 
     /// Every operator with its live runs and its watermark; also those that have nothing but a watermark.
-    fn operators(&self, watermarks: &[Option<i64>]) -> Vec<OperatorState> {
+    fn operators(&self, facts: &Facts) -> Vec<OperatorState> {
+        let Facts {
+            watermarks, own, ..
+        } = facts;
         let of = |uid: &str| {
             self.plan
                 .nodes
@@ -244,7 +256,7 @@ impl Checkpoints {
         };
         let mut operators = self.history.operators(of);
         for node in &self.plan.nodes {
-            if watermarks[node.id].is_some()
+            if (watermarks[node.id].is_some() || own.contains_key(&node.id))
                 && !operators
                     .iter()
                     .any(|operator| operator.state_uid == node.state_uid)
@@ -253,10 +265,42 @@ impl Checkpoints {
                     state_uid: node.state_uid.clone(),
                     label: node.label.clone(),
                     watermark: of(&node.state_uid),
+                    watermarks: Vec::new(),
                     states: Vec::new(),
                 });
             }
         }
+        for operator in &mut operators {
+            let nodes = self.plan.nodes.iter();
+            let nodes = nodes.filter(|node| node.state_uid == operator.state_uid);
+            operator.watermarks = smallest(nodes.filter_map(|node| own.get(&node.id)).flatten());
+        }
         operators
     }
+}
+
+/// Each subtask once, with its smallest watermark.
+fn smallest<'a>(watermarks: impl Iterator<Item = &'a (u32, i64)>) -> Vec<(u32, i64)> {
+    let mut smallest: BTreeMap<u32, i64> = BTreeMap::new();
+    for &(subtask, watermark) in watermarks {
+        let known = smallest.entry(subtask).or_insert(watermark);
+        *known = watermark.min(*known);
+    }
+    smallest.into_iter().collect()
+}
+
+/// Watermark assigners, and what gets their watermarks without an exchange: every subtask has its own. Behind an exchange all subtasks hear the same.
+fn before_exchanges(plan: &StreamPlan) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for node in &plan.nodes {
+        let assigns = matches!(node.operator, Operator::WatermarkAssigner { .. });
+        let follows = node
+            .inputs
+            .iter()
+            .any(|input| input.exchange == Exchange::Forward && found.contains(&input.node));
+        if assigns || follows {
+            found.insert(node.id);
+        }
+    }
+    found
 }

@@ -8,6 +8,7 @@ use streamkeeper_connectors::{
     open_committer,
     sink::{Committable, Committer, SinkContext},
 };
+use streamkeeper_engine::task::Counters;
 use streamkeeper_protocol::{
     manifest::{CommittableRef, ObjectRange},
     plan::NodeId,
@@ -41,6 +42,8 @@ struct Pending {
 pub(super) struct Commits {
     /// By sink node.
     sinks: BTreeMap<NodeId, SinkContext>,
+    /// By subtask: hear of what is in memory no longer.
+    counters: BTreeMap<u32, Arc<Counters>>,
     pending: Vec<Pending>,
     next_id: PendingId,
     moved: Moved,
@@ -59,9 +62,13 @@ pub(super) struct CommitJob {
 }
 
 impl Commits {
-    pub(super) fn new(sinks: BTreeMap<NodeId, SinkContext>) -> Self {
+    pub(super) fn new(
+        sinks: BTreeMap<NodeId, SinkContext>,
+        counters: BTreeMap<u32, Arc<Counters>>,
+    ) -> Self {
         Self {
             sinks,
+            counters,
             pending: Vec::new(),
             next_id: 0,
             moved: Moved::default(),
@@ -156,8 +163,15 @@ impl Commits {
     /// Notes what was committed, so that a commit that failed is not begun from the start; answers the next one.
     pub(super) fn finish(&mut self, committed: &[PendingId]) -> Option<CommitJob> {
         self.under_way = None;
-        self.pending
-            .retain(|pending| !committed.contains(&pending.id));
+        let counters = &self.counters;
+        self.pending.retain(|pending| {
+            let kept = !committed.contains(&pending.id);
+            if let (false, Some(counters)) = (kept, counters.get(&pending.reference.subtask)) {
+                let bytes = pending.staged.as_ref().map_or(0, Bytes::len);
+                counters.committed(pending.node, bytes);
+            }
+            kept
+        });
         self.asked
             .take()
             .and_then(|checkpoint| self.begin(checkpoint))

@@ -20,6 +20,7 @@ use super::{
     commit::Commits,
     failure::Failure,
     graph::Built,
+    memory,
     restore::{RestoredStates, restore},
 };
 use crate::{
@@ -114,10 +115,12 @@ pub(super) async fn build(
         channels,
         counters: counters.clone(),
         sinks: sinks.clone(),
+        sink_buffer_bytes: memory::sink_buffer(memory::limit(), layout.slots, sinks.len()),
         stores: config.stores.clone(),
         runtime: Handle::current(),
         clock: Arc::new(SystemClock::start()),
     };
+    let by_subtask = layout.mine.iter().copied().zip(counters.clone()).collect();
     let attempt = deploy.attempt;
     let heard = ears.clone();
     // Giving state back to operators takes as long as there is state.
@@ -134,7 +137,7 @@ pub(super) async fn build(
         subtasks,
         counters,
         checkpoints,
-        commits: Commits::new(sinks),
+        commits: Commits::new(sinks, by_subtask),
         mesh,
         entries,
     })

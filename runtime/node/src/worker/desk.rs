@@ -540,6 +540,8 @@ impl Desk {
             return;
         };
         let next = graph.commits.finish(&outcome.committed);
+        // Sinks that were full have room.
+        graph.wake();
         self.say(match outcome.failure {
             None => ToCoordinator::Committed {
                 attempt,

@@ -99,6 +99,13 @@ impl Graph {
         }
     }
 
+    /// Lets every subtask look again whether it may go on.
+    pub(super) fn wake(&self) {
+        for (_, thread) in &self.threads {
+            thread.wake();
+        }
+    }
+
     /// When a source last handed out a record, milliseconds since the epoch.
     pub(super) fn last_record_ms(&self) -> Option<i64> {
         self.counters

@@ -18,6 +18,7 @@ mod deploy;
 mod desk;
 mod failure;
 mod graph;
+mod memory;
 mod restore;
 mod session;
 mod store;

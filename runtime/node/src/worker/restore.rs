@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use streamkeeper_protocol::{
     compatibility::catalog,
     key_group::Assignment,
-    manifest::{StateDescriptor, StateRef},
+    manifest::{Manifest, OperatorState, StateDescriptor, StateRef},
     plan::{NodeId, StreamPlan},
 };
 use streamkeeper_state::{Entry, GroupSet, ObjectCache, load_state};
@@ -31,8 +31,8 @@ pub(super) struct RestoredState {
 pub(super) struct RestoredStates {
     /// By node and subtask.
     pub(super) states: BTreeMap<(NodeId, u32), Vec<RestoredState>>,
-    /// By node.
-    pub(super) watermarks: Vec<Option<i64>>,
+    /// By subtask, then by node.
+    pub(super) watermarks: BTreeMap<u32, Vec<Option<i64>>>,
     /// Number of entries.
     pub(super) entries: u64,
 }
@@ -48,7 +48,6 @@ pub(super) async fn restore(
 ) -> Result<RestoredStates, Failure> {
     let kept = catalog(plan);
     let mut wanted: Vec<(NodeId, u32, String, StateRef)> = Vec::new();
-    let mut watermarks = vec![None; plan.nodes.len()];
     for node in &plan.nodes {
         let Some(written) = from
             .manifest
@@ -58,7 +57,6 @@ pub(super) async fn restore(
         else {
             continue;
         };
-        watermarks[node.id] = written.watermark;
         for state in &written.states {
             if kept.iter().any(|entry| {
                 entry.state_uid == node.state_uid && entry.descriptor.name == state.descriptor.name
@@ -91,7 +89,15 @@ pub(super) async fn restore(
         reads.push(read.boxed());
     }
     let mut restored = RestoredStates {
-        watermarks,
+        watermarks: subtasks
+            .iter()
+            .map(|&subtask| {
+                (
+                    subtask,
+                    watermarks(&from.manifest, plan, assignment, subtask),
+                )
+            })
+            .collect(),
         ..RestoredStates::default()
     };
     let mut reads = stream::iter(reads).buffer_unordered(PARALLEL);
@@ -104,6 +110,33 @@ pub(super) async fn restore(
             .push(state);
     }
     Ok(restored)
+}
+
+/// Watermarks of a subtask, by node: its own if it reads what it read before, else the smallest of all subtasks.
+fn watermarks(
+    manifest: &Manifest,
+    plan: &StreamPlan,
+    assignment: &Assignment,
+    subtask: u32,
+) -> Vec<Option<i64>> {
+    let goes_on = manifest.assignment == *assignment;
+    let of = |written: &OperatorState| {
+        if !goes_on || written.watermarks.is_empty() {
+            return written.watermark;
+        }
+        let own = written.watermarks.iter().find(|(of, _)| *of == subtask);
+        own.map(|(_, watermark)| *watermark)
+    };
+    let operators = &manifest.operators;
+    plan.nodes
+        .iter()
+        .map(|node| {
+            let written = operators
+                .iter()
+                .find(|operator| operator.state_uid == node.state_uid);
+            written.and_then(of)
+        })
+        .collect()
 }
 
 /// The state with full object keys.

@@ -94,6 +94,7 @@ pub(crate) fn manifest(checkpoint: u64, attempt: u64, objects: &[String]) -> Man
             state_uid: "op".to_owned(),
             label: "Op".to_owned(),
             watermark: None,
+            watermarks: Vec::new(),
             states: vec![state],
         }],
         committables: objects.last().map(committable).into_iter().collect(),

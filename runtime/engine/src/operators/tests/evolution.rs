@@ -167,6 +167,7 @@ fn the_check_calls_it_an_evolution() {
             state_uid: before.state_uid.clone(),
             label: before.label.clone(),
             watermark: None,
+            watermarks: Vec::new(),
             states: vec![streamkeeper_protocol::manifest::StateRef {
                 descriptor: before.descriptor,
                 runs: Vec::new(),

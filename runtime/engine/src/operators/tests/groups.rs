@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use streamkeeper_connectors::batch::{DELETE, INSERT, UPDATE_AFTER, UPDATE_BEFORE};
+use streamkeeper_connectors::batch::{Batch, DELETE, INSERT, UPDATE_AFTER, UPDATE_BEFORE};
 use streamkeeper_protocol::{
     aggregate::{AggregateCall, AggregateFunction},
     key_group::Assignment,
@@ -275,4 +275,33 @@ fn a_plan_with_state_ttl_is_refused() {
             .contains("table.exec.state.ttl = 1000 ms is not implemented"),
         "{error}"
     );
+}
+
+#[test]
+fn results_too_large_for_one_batch_change_in_several() {
+    let plan = grouped(
+        &[NAME],
+        &[call(AggregateFunction::Max, Some(TEXT))],
+        ChangelogMode::InsertOnly,
+        ChangelogMode::Retract,
+    );
+    let mut machine = Machine::new(&plan, 1, 1);
+    let rows = |word: &str| -> Vec<Row> {
+        (0..8)
+            .map(|row| Row {
+                text: Some(word.repeat(1 << 20)),
+                ..at(&format!("key {row}"), row)
+            })
+            .collect()
+    };
+    let first = machine.process(&batch(&rows("a"), None));
+    assert_eq!(first.iter().map(Batch::len).sum::<usize>(), 8);
+    assert!(first.len() > 1, "8 MiB are above the limit of tests");
+    let second = machine.process(&batch(&rows("b"), None));
+    let kinds: Vec<i8> = emitted(&second).iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, [UPDATE_BEFORE, UPDATE_AFTER].repeat(8));
+    assert!(second.len() > first.len(), "old and new texts count");
+    // Small rows of the same keys come in one batch again once the texts are small.
+    let small = Machine::new(&plan, 1, 1).process(&batch(&[at("a", 1), at("b", 2)], None));
+    assert_eq!(small.len(), 1);
 }

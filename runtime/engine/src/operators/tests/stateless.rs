@@ -369,11 +369,11 @@ fn texts_too_large_for_one_batch_come_out_in_several() {
         true,
     )])
     .unwrap();
+    let mut calc = built(&plan).unwrap();
     let mut out = Vec::new();
-    built(&plan)
-        .unwrap()
-        .process(0, &Batch::inserts(rows), &mut out)
-        .unwrap();
+    calc.process(0, &Batch::inserts(rows), &mut out).unwrap();
+    assert_eq!(out.len(), 1, "one part at a time lies in memory");
+    while calc.go_on(&mut out).unwrap() {}
     assert!(out.len() > 1, "100 MiB are too much for one batch");
     let heads: Vec<usize> = out
         .iter()
@@ -383,4 +383,89 @@ fn texts_too_large_for_one_batch_come_out_in_several() {
         })
         .collect();
     assert_eq!(heads, (0..50).collect::<Vec<_>>(), "all rows, in order");
+}
+
+/// Runs `SELECT TO_TIMESTAMP(s), x || x` and a watermark over its first column, as a subtask does.
+fn assigned(rows: &[(Option<&str>, usize)]) -> Result<usize, EngineError> {
+    let text = LogicalType::nullable(DataType::STRING);
+    let timed = Schema::new(vec![
+        Field::new("ts", LogicalType::nullable(TIMESTAMP)),
+        Field::new("pad", text.clone()),
+    ]);
+    let column = |index| Expr::column(index, text.clone());
+    let mut calc = node(
+        Planned::Calc {
+            filter: None,
+            project: vec![
+                call(Function::ToTimestamp, vec![column(0)], TIMESTAMP),
+                call(
+                    Function::Concat,
+                    vec![column(1), column(1)],
+                    DataType::STRING,
+                ),
+            ],
+        },
+        timed.clone(),
+    );
+    calc.nodes[0].schema = Schema::new(vec![
+        Field::new("s", text.clone()),
+        Field::new("x", text.clone()),
+    ]);
+    let mut assigner = node(
+        Planned::WatermarkAssigner {
+            column: 0,
+            expr: Expr::column(0, LogicalType::nullable(TIMESTAMP)),
+        },
+        timed.clone(),
+    );
+    assigner.nodes[0].schema = timed;
+    let (mut calc, mut assigner) = (built(&calc).unwrap(), built(&assigner).unwrap());
+    let texts: StringArray = rows.iter().map(|(text, _)| *text).collect();
+    let pads: StringArray = rows.iter().map(|(_, pad)| Some("x".repeat(*pad))).collect();
+    let columns: [(&str, ArrayRef, bool); 2] =
+        [("s", Arc::new(texts), true), ("x", Arc::new(pads), true)];
+    let batch = Batch::inserts(RecordBatch::try_from_iter_with_nullable(columns).unwrap());
+    let mut parts = Vec::new();
+    calc.process(0, &batch, &mut parts)?;
+    let mut count = 0;
+    loop {
+        for part in parts.drain(..) {
+            assigner.process(0, &part, &mut Vec::new())?;
+            count += 1;
+        }
+        if !calc.go_on(&mut parts)? {
+            return Ok(count);
+        }
+    }
+}
+
+#[test]
+fn a_null_time_in_a_later_part_of_a_batch_shows_its_own_text() {
+    const LARGE: usize = 8 << 20;
+    let good = (Some("2024-05-01 10:00:00"), LARGE);
+    assert!(assigned(&[good; 8]).unwrap() > 1, "the batch is cut");
+    let mut rows = [good; 8];
+    rows[7].0 = Some("nonsense");
+    let error = assigned(&rows).unwrap_err().to_string();
+    assert!(
+        error.contains("TO_TIMESTAMP cannot read 'nonsense'"),
+        "{error}"
+    );
+    rows[6].0 = Some("rubbish");
+    let error = assigned(&rows).unwrap_err().to_string();
+    assert!(
+        error.contains("TO_TIMESTAMP cannot read 'rubbish'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_null_time_does_not_show_the_text_of_another_row() {
+    let error = assigned(&[(None, 1), (Some("nonsense"), 1)]).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("is NULL in row (ts=NULL, pad=xx)"),
+        "{error}"
+    );
+    assert!(!error.contains("nonsense"), "{error}");
 }

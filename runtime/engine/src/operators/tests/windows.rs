@@ -1,3 +1,4 @@
+use arrow_array::Array;
 use proptest::prelude::*;
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{
@@ -8,7 +9,8 @@ use streamkeeper_protocol::{
 use super::{
     naive,
     plans::{
-        NAME, NUMBER, Row, TIME, VALUE, all, batch, call, distinct, row, single, split, splittable,
+        NAME, NUMBER, Row, TEXT, TIME, VALUE, all, batch, call, distinct, row, single, split,
+        splittable,
     },
     run::{Emitted, Machine, emitted, show_time},
 };
@@ -446,4 +448,56 @@ fn a_window_at_the_start_of_time_is_a_window() {
     machine.process(&batch(&[at(i64::MIN + 1, 1), at(0, 1)], None));
     let fired: usize = machine.watermark(30).iter().map(Batch::len).sum();
     assert_eq!(fired, 4, "both rows are in two windows");
+}
+
+/// Rows of as many keys and as many texts, of 1 MiB each.
+fn large(rows: i64) -> Vec<Row> {
+    let large = |row: i64, word: &str| format!("{row:03}{}", word.repeat(1 << 18));
+    (0..rows)
+        .map(|row| Row {
+            name: Some(large(row, "name")),
+            text: Some(large(row, "text")),
+            ..at(1, row)
+        })
+        .collect()
+}
+
+/// Bytes of the largest text column among batches.
+fn most_text(batches: &[Batch]) -> usize {
+    let columns = batches.iter().flat_map(|batch| batch.rows.columns());
+    columns
+        .map(|column| column.to_data().get_slice_memory_size().unwrap())
+        .max()
+        .unwrap_or(0)
+}
+
+#[test]
+fn large_keys_and_texts_leave_in_batches_of_limited_bytes() {
+    const MOST: usize = 65 << 20;
+    let window = Window::Tumble {
+        size: 10,
+        offset: 0,
+    };
+    let calls = [
+        call(AggregateFunction::Max, Some(TEXT)),
+        call(AggregateFunction::Count, None),
+    ];
+    let rows = large(70);
+    let mut machine = Machine::new(&single(window, &[NAME], &calls), 1, 1);
+    let mut local = Machine::new(&split(window, &[NAME], &calls), 1, 1);
+    let mut early = Vec::new();
+    for rows in rows.chunks(10) {
+        assert!(machine.process(&batch(rows, None)).is_empty());
+        early.extend(local.process(&batch(rows, None)));
+        let left: usize = early.iter().map(Batch::len).sum();
+        assert!(left % 40 == 0, "40 rows have 80 MiB of text");
+    }
+    assert_eq!(early.iter().map(Batch::len).collect::<Vec<_>>(), [31, 9]);
+    early.extend(local.flush());
+    assert_eq!(early.iter().map(Batch::len).sum::<usize>(), 70);
+    let fired = machine.watermark(9);
+    assert_eq!(fired.iter().map(Batch::len).sum::<usize>(), 70);
+    for batches in [&early, &fired] {
+        assert!(batches.len() > 2 && most_text(batches) < MOST);
+    }
 }

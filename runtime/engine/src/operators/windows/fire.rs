@@ -1,12 +1,12 @@
 //! Windows whose time has come.
 
 use hashbrown::HashTable;
-use streamkeeper_connectors::batch::{BATCH_ROWS, Batch};
+use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::key_group::key_group;
 use streamkeeper_state::KeyRef;
 
 use super::{
-    super::{shape::SLICES, slices},
+    super::{output::batch_end, shape::SLICES, slices},
     Member, SLICE_BYTES, Windows,
 };
 use crate::{
@@ -90,7 +90,13 @@ impl Windows {
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
         let refused = |detail: String| self.site.refused(detail);
-        for (keys, groups) in keys.chunks(BATCH_ROWS).zip(groups.chunks(BATCH_ROWS)) {
+        let size = |row: usize| keys[row].len() + from.text_bytes(groups[row]);
+        let mut start = 0;
+        while start < keys.len() {
+            let end_of_batch = batch_end(start, keys.len(), size);
+            let rows = start..end_of_batch;
+            start = end_of_batch;
+            let (keys, groups) = (&keys[rows.clone()], &groups[rows]);
             let mut columns = self
                 .key_encoder
                 .decode(keys.iter().copied())

@@ -288,3 +288,60 @@ fn operators_in_a_row_are_limited() {
     let error = Topology::of(&chain(MAX_DEPTH + 1), 1).unwrap_err();
     assert!(error.to_string().contains("at most 500"), "{error}");
 }
+
+#[test]
+fn output_that_is_not_committed_counts_against_a_sinks_budget() {
+    const BUDGET_ROWS: usize = 40;
+    let splits: Vec<Vec<Row>> = (0..6_i64)
+        .map(|split| (0..200).map(|time| (time, split, 1)).collect())
+        .collect();
+    for down in [true, false] {
+        let build = |subtask: u32, assignment: &Arc<Assignment>, _: &Stored| {
+            let assignment = assignment.clone();
+            let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
+            let source = TestSource::open(&splits, owns, GROUPS, &[], 5, true);
+            vec![
+                NodePart::Source(Box::new(source), Vec::new()),
+                NodePart::Operator(Box::<HoldBack>::default()),
+                NodePart::Sink(Box::<TestSink>::default()),
+            ]
+        };
+        let mut plan = copy();
+        plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+        let mut rig = Rig::start(
+            &plan,
+            2,
+            Guarantee::ExactlyOnce,
+            1 << 10,
+            7,
+            Stored::default(),
+            &build,
+        );
+        rig.target_down = down;
+        let checkpoints = |rig: &mut Rig| {
+            for _ in 0..200 {
+                let checkpoint = rig.trigger(CheckpointKind::Periodic);
+                while !rig.is_frozen(checkpoint) {
+                    rig.roll();
+                }
+                rig.complete(checkpoint);
+                for _ in 0..200 {
+                    rig.roll();
+                }
+            }
+        };
+        checkpoints(&mut rig);
+        if down {
+            // Checkpoints are complete, but all of their output is still in memory. Each lets through what lay in the channels ahead of its barrier.
+            let waiting: u64 = (0..2).map(|at| rig.counters[at].uncommitted(2)).sum();
+            assert!(waiting >= (BUDGET_ROWS * ROW_BYTES) as u64);
+            assert!(rows(&rig, 2) < 400, "{} rows are kept", rows(&rig, 2));
+            rig.target_down = false;
+            rig.commit();
+            checkpoints(&mut rig);
+        }
+        assert_eq!((rows(&rig, 2), rig.ended), (1200, 2));
+        let waiting: u64 = (0..2).map(|at| rig.counters[at].uncommitted(2)).sum();
+        assert_eq!(waiting, 0);
+    }
+}

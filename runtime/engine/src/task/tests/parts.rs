@@ -253,8 +253,8 @@ impl Sink for TestSink {
     fn prepare(&mut self, _checkpoint: u64) -> Result<Option<Committable>, ConnectorError> {
         let rows = std::mem::take(&mut self.rows);
         Ok((!rows.is_empty()).then(|| Committable {
+            staged: Some(vec![0; rows.len() * ROW_BYTES].into()),
             meta: serde_json::to_value(rows).unwrap(),
-            staged: None,
         }))
     }
 }

@@ -13,7 +13,7 @@ use arrow_schema::ArrowError;
 use streamkeeper_protocol::{
     key_group::Assignment,
     manifest::{CheckpointKind, Guarantee, RunKind},
-    plan::{NodeId, StreamPlan},
+    plan::{NodeId, SINK_BUFFER_BYTES, StreamPlan},
 };
 use streamkeeper_state::Entry;
 
@@ -153,6 +153,10 @@ pub(super) struct Rig {
     pub(super) next_checkpoint: u64,
     /// A wire that delivers nothing: from one subtask to another.
     pub(super) held: Option<(u32, u32)>,
+    /// Whether the target takes nothing: output is prepared, and not committed.
+    pub(super) target_down: bool,
+    /// Subtask, node and bytes of what waits for the target.
+    uncommitted: Vec<(u32, NodeId, usize)>,
 }
 
 impl Rig {
@@ -243,6 +247,7 @@ impl Rig {
                     links: links.collect(),
                     credits: returns.collect(),
                     credit_bytes,
+                    sink_buffer_bytes: SINK_BUFFER_BYTES,
                     guarantee,
                     clock: clock.clone(),
                     counters: counters[subtask as usize].clone(),
@@ -272,6 +277,8 @@ impl Rig {
             filling: 0,
             next_checkpoint: 1,
             held: None,
+            target_down: false,
+            uncommitted: Vec::new(),
         }
     }
 
@@ -393,6 +400,8 @@ impl Rig {
         for (subtask, snapshot) in snapshots {
             for node in snapshot.nodes {
                 if let Some(committable) = node.committable {
+                    let bytes = committable.staged_bytes();
+                    self.uncommitted.push((subtask, node.node, bytes));
                     let rows: Vec<Row> = serde_json::from_value(committable.meta).unwrap();
                     self.committed.entry(node.node).or_default().extend(rows);
                 }
@@ -419,6 +428,16 @@ impl Rig {
                 }
             }
         }
+        if !self.target_down {
+            self.commit();
+        }
         ended
+    }
+
+    /// The target takes what was prepared.
+    pub(super) fn commit(&mut self) {
+        for (subtask, node, bytes) in self.uncommitted.drain(..) {
+            self.counters[subtask as usize].committed(node, bytes);
+        }
     }
 }

@@ -6,4 +6,5 @@
 mod director;
 mod faults;
 mod job;
+mod watermarks;
 mod whole;
