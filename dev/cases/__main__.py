@@ -42,7 +42,8 @@ def tell(folder: Path, binary: Path) -> bool:
     began = time.monotonic()
     try:
         one = case.load(folder)
-        found = judge.wrong(one, run.answer(one, binary))
+        answer = run.answer(one, binary)
+        found = judge.wrong(one, answer) or control(one, answer)
         why = one.why
     except case.BadCase as error:
         found, why = [f"the case cannot be judged: {error}"], ""
@@ -54,6 +55,12 @@ def tell(folder: Path, binary: Path) -> bool:
     if found and why:
         print(f"       why: {why}")
     return not found
+
+
+def control(one: case.Case, answer: judge.Answer) -> list[str]:
+    """Other expectations, under which the answer should be wrong, and is not."""
+    blind = [other for other in judge.spoiled(one) if not judge.wrong(other, answer)]
+    return [f"the answer is called right under a wrong expectation, too: {other}" for other in blind]
 
 
 if __name__ == "__main__":

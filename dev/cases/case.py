@@ -9,15 +9,20 @@
 | `verb` | `run` (default) or `check` |
 | `arguments` | more arguments of the verb, a list |
 | `env` | variables of the process |
+| `meanwhile` | a regular expression: `meanwhile.py` runs once standard error holds it |
+| `until` | a regular expression: the process goes on for ever, and is ended once standard error holds it |
+| `max_rss_mib` | the memory that the process has at most, in MiB |
 | `rows` | the lines on standard output, in any order; with `ordered`: true in this order |
 | `error` | a regular expression: the verb fails and says so on standard error |
 | `warning` | a regular expression: standard error holds it, and holds it once |
 | `deadline_s` | 60 by default |
 
-`run` needs `rows` or `error`; with both, the rows are what is printed before the error.
+`run` needs `rows`, `error` or `until`; with rows and error, the rows are what is printed before the error.
 In the SQL `${CASE}` is a copy of the folder, `${IN}` its `in/`, `${OUT}` an empty folder.
 `generate.py` makes input that is too big or too odd for Git: it runs first, in the copy.
-`meanwhile.py` runs in the copy once the job has printed its first line.
+`meanwhile.py` runs in the copy once the job has printed its first line, or said what `meanwhile` waits for.
+`server.py` runs in the copy from before the job's start to its end. Its first line is a JSON object of
+variables: they stand in the job's environment, and as `${NAME}` in `arguments` and `env`.
 """
 
 import json
@@ -26,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 KEYS = {"why", "sql", "verb", "arguments", "env", "rows", "ordered", "error", "warning", "deadline_s"}
+KEYS |= {"meanwhile", "until", "max_rss_mib"}
 
 
 class BadCase(Exception):
@@ -47,6 +53,9 @@ class Case:
     ordered: bool = False
     error: str | None = None
     warning: str | None = None
+    meanwhile: str | None = None
+    until: str | None = None
+    max_rss_mib: int | None = None
     deadline_s: float = 60.0
 
 
@@ -64,11 +73,13 @@ def parse(folder: Path, text: str) -> Case:
     case = Case(name=folder.name, folder=folder, **said)
     if case.verb not in ("run", "check"):
         raise BadCase(f"the verb is 'run' or 'check', not '{case.verb}'")
-    if case.verb == "run" and case.rows is None and case.error is None:
-        raise BadCase("a run needs 'rows' or 'error'")
+    if case.verb == "run" and case.rows is None and case.error is None and case.until is None:
+        raise BadCase("a run needs 'rows', 'error' or 'until'")
+    if case.until is not None and case.error is not None:
+        raise BadCase("a process that is ended has no 'error': say what it says in 'until'")
     if case.verb == "check" and case.rows is not None:
         raise BadCase("'check' prints a plan, not rows")
-    for pattern in (case.error, case.warning):
+    for pattern in (case.error, case.warning, case.meanwhile, case.until):
         try:
             re.compile(pattern or "")
         except re.error as error:

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from dev.cases.case import Case
 
@@ -12,17 +13,25 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a process printed and how it ended; no code means that its deadline passed."""
+    """What a process printed and how it ended; no code means that its deadline passed.
+
+    `ended`: it said what the case waited for, and the runner ended it.
+    """
 
     code: int | None
     out: str
     err: str
+    ended: bool = False
+    max_rss_mib: int = 0
 
 
 def wrong(case: Case, answer: Answer) -> list[str]:
     """What is wrong with an answer; nothing if it is right."""
     found = []
-    if answer.code is None:
+    if case.until is not None:
+        if not (answer.ended and re.search(case.until, answer.err)):
+            found.append(f"/{case.until}/ was not said within {case.deadline_s:g} s: {last_line(answer.err)}")
+    elif answer.code is None:
         found.append(f"no end within {case.deadline_s:g} s")
     elif answer.code < 0:
         found.append(f"the process was ended by signal {-answer.code}")
@@ -31,7 +40,11 @@ def wrong(case: Case, answer: Answer) -> list[str]:
         found.append(f"the process panicked: {line_of(answer.err, panic.start())}")
     if found:
         return found
-    if case.error is None and answer.code != 0:
+    if case.max_rss_mib is not None and answer.max_rss_mib > case.max_rss_mib:
+        found.append(f"{answer.max_rss_mib} MiB of memory, more than {case.max_rss_mib}")
+    if case.until is not None:
+        pass
+    elif case.error is None and answer.code != 0:
         found.append(f"exit code {answer.code}: {last_line(answer.err)}")
     elif case.error is not None and answer.code == 0:
         found.append("no error, exit code 0")
@@ -44,6 +57,23 @@ def wrong(case: Case, answer: Answer) -> list[str]:
         if times != 1:
             found.append(f"/{case.warning}/ stands {times} times on standard error, not once")
     return found
+
+
+def spoiled(case: Case) -> Iterator[Case]:
+    """The case with other right answers, for a control: an answer that was right is wrong under each."""
+    if case.rows is not None:
+        yield replace(case, rows=[*case.rows, "+I[nobody wrote this row]"])
+        if case.rows:
+            yield replace(case, rows=case.rows[1:])
+    if case.error is not None:
+        yield replace(case, error="(?!)")
+        yield replace(case, error=None, rows=case.rows or [])
+    if case.warning is not None:
+        yield replace(case, warning="(?!)")
+    if case.max_rss_mib is not None:
+        yield replace(case, max_rss_mib=1)
+    if case.until is not None:
+        yield replace(case, until="(?!)")
 
 
 def differences(expected: list[str], printed: list[str], ordered: bool) -> list[str]:

@@ -3,13 +3,15 @@
 import contextlib
 import io
 import json
+import sys
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 from dev.cases import __main__ as program
-from dev.cases import case, run
+from dev.cases import case, judge, run
 from dev.cases.judge import Answer, wrong
 
 ROWS = {"why": "it shows", "rows": ["+I[1]", "+I[1]", "+I[2]"]}
@@ -68,6 +70,56 @@ class Judging(unittest.TestCase):
         self.assertIn("2 times", wrong(warned, ended(err="a is always NULL\na is always NULL\n"))[0])
 
 
+class Waiting(unittest.TestCase):
+    """Cases about processes that go on for ever, and about memory."""
+
+    UNTIL = {"why": "x", "until": "last failure: no route"}
+
+    def test_what_is_waited_for_must_be_said(self) -> None:
+        said = Answer(-9, "", "Running; last failure: no route", ended=True)
+        self.assertEqual(wrong(of(self.UNTIL), said), [])
+        self.assertIn("was not said", wrong(of(self.UNTIL), ended(err="Running", code=None))[0])
+        self.assertIn("was not said", wrong(of(self.UNTIL), ended(err="error: no route", code=1))[0])
+        panicked = Answer(-9, "", f"{said.err}\nthread 'a' panicked at src/a.rs:1:1:\n", ended=True)
+        self.assertIn("panicked", wrong(of(self.UNTIL), panicked)[0])
+
+    def test_memory_beyond_its_bound_is_wrong(self) -> None:
+        bounded = of({"why": "x", "rows": [], "max_rss_mib": 100})
+        self.assertEqual(wrong(bounded, Answer(0, "", "", max_rss_mib=100)), [])
+        self.assertEqual(
+            wrong(bounded, Answer(0, "", "", max_rss_mib=101)), ["101 MiB of memory, more than 100"]
+        )
+
+
+class Control(unittest.TestCase):
+    """A right answer is wrong under every wrong expectation."""
+
+    RIGHT = (
+        (ROWS, ended("+I[2]\n+I[1]\n+I[1]\n")),
+        (ERROR, ended(err="line 3: no such thing", code=1)),
+        ({**ERROR, "rows": ["a"]}, ended("a\n", "line 3: no such thing", code=1)),
+        ({"why": "x", "rows": [], "warning": "NULL"}, ended(err="NULL")),
+        ({"why": "x", "rows": [], "max_rss_mib": 9}, Answer(0, "", "", max_rss_mib=8)),
+        ({"why": "x", "until": "so"}, Answer(-9, "", "so", ended=True)),
+    )
+
+    def test_every_wrong_expectation_is_noticed(self) -> None:
+        for said, answer in self.RIGHT:
+            with self.subTest(said):
+                self.assertEqual(wrong(of(said), answer), [])
+                spoiled = list(judge.spoiled(of(said)))
+                self.assertTrue(spoiled)
+                for other in spoiled:
+                    self.assertNotEqual(wrong(other, answer), [], other)
+
+    def test_a_judge_that_calls_everything_right_fails_the_case(self) -> None:
+        for said, answer in self.RIGHT:
+            with self.subTest(said):
+                self.assertEqual(program.control(of(said), answer), [])
+                with mock.patch.object(judge, "wrong", lambda *_: []):
+                    self.assertNotEqual(program.control(of(said), answer), [])
+
+
 class Folders(unittest.TestCase):
     def test_a_case_that_could_not_fail_is_refused(self) -> None:
         for said in (
@@ -77,6 +129,8 @@ class Folders(unittest.TestCase):
             {"why": "x", "verb": "walk", "rows": []},
             {"why": "x", "verb": "check", "rows": []},
             {"why": "x", "error": "("},
+            {"why": "x", "until": "("},
+            {"why": "x", "until": "a", "error": "b"},
         ):
             with self.subTest(said), self.assertRaises(case.BadCase):
                 of(said)
@@ -85,6 +139,9 @@ class Folders(unittest.TestCase):
         for folder in program.folders():
             with self.subTest(folder.name):
                 case.load(folder)
+
+
+WRITE_B = "import os\nopen('b', 'w').write('b\\n')\nos.rename('b', 'in/b')"
 
 
 class Running(unittest.TestCase):
@@ -125,8 +182,46 @@ class Running(unittest.TestCase):
 
     def test_something_happens_once_a_line_is_printed(self) -> None:
         self.engine('echo a; until [ -e "$IN/b" ]; do sleep 0.01; done; cat "$IN/b"')
-        one = self.made({"why": "x", "rows": ["a", "b"]}, meanwhile_py="open('in/b', 'w').write('b\\n')")
+        one = self.made({"why": "x", "rows": ["a", "b"]}, meanwhile_py=WRITE_B)
         self.assertEqual(self.judged(one), [])
+
+    def test_something_happens_once_a_word_is_said(self) -> None:
+        self.engine('echo down >&2; until [ -e "$IN/b" ]; do sleep 0.01; done; cat "$IN/b"')
+        one = self.made(
+            {"why": "x", "rows": ["b"], "meanwhile": "down"}, meanwhile_py=WRITE_B
+        )
+        self.assertEqual(self.judged(one), [])
+
+    def test_a_process_that_goes_on_is_ended_once_it_said_the_word(self) -> None:
+        self.engine("echo b; echo no route >&2; exec sleep 60")
+        for until, rows, found in (
+            ("no route", ["b"], []),
+            ("no route", ["c"], ["missing: c", "not expected: b"]),
+            ("no host", None, ["/no host/ was not said within 0.5 s: no route"]),
+        ):
+            said: dict[str, object] = {"why": "x", "until": until, "deadline_s": 0.5}
+            one = self.made({**said, "rows": rows} if rows else said)
+            self.assertEqual(self.judged(one), found)
+
+    def test_the_memory_of_the_process_is_measured(self) -> None:
+        self.engine(f'exec {sys.executable} -c "x = bytes([1]) * (200 << 20); print(len(x))"')
+        one = self.made({"why": "x", "rows": [str(200 << 20)], "max_rss_mib": 150})
+        self.assertRegex(self.judged(one)[0], r"^2\d\d MiB of memory, more than 150$")
+        self.assertEqual(self.judged(replace(one, max_rss_mib=400)), [])
+
+    def test_a_server_runs_beside_the_process_and_gives_it_variables(self) -> None:
+        self.engine('shift 2; echo "$@" "$ENDPOINT" "$COPY"')
+        one = self.made(
+            {"why": "x", "rows": ["--endpoint http://x --storage s http://x <http://x>"]}
+            | {"arguments": ["--endpoint", "${ENDPOINT}", "--storage", "s"], "env": {"COPY": "<${ENDPOINT}>"}},
+            server_py="print('{\"ENDPOINT\": \"http://x\"}', flush=True)\nimport signal\nsignal.pause()",
+        )
+        self.assertEqual(self.judged(one), [])
+
+    def test_a_server_that_does_not_start_is_no_right_answer(self) -> None:
+        one = self.made({"why": "x", "error": "."}, server_py="raise SystemExit('no port')")
+        with self.assertRaisesRegex(case.BadCase, "no port"):
+            run.answer(one, self.binary)
 
     def test_a_process_past_its_deadline_is_ended(self) -> None:
         self.engine("exec sleep 60")

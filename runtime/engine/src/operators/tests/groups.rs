@@ -251,7 +251,7 @@ fn pairs_of_changes_are_not_torn_apart_by_the_size_of_a_batch() {
     let out = machine.process(&batch(&rows, None));
     assert_eq!(
         out.iter()
-            .map(streamkeeper_connectors::batch::Batch::len)
+            .map(Batch::len)
             .sum::<usize>(),
         1 + 2 * 4095
     );
