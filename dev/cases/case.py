@@ -93,6 +93,6 @@ def load(folder: Path) -> Case:
     if not path.is_file():
         raise BadCase("case.json is missing")
     case = parse(folder, path.read_text())
-    if not (folder / case.sql).is_file():
+    if not any((folder / name).is_file() for name in (case.sql, "generate.py")):
         raise BadCase(f"{case.sql} is missing")
     return case

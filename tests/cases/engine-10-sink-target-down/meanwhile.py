@@ -1,0 +1,4 @@
+"""The target comes back."""
+import os
+
+os.remove("out/file")
