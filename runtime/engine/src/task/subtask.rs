@@ -349,6 +349,16 @@ impl Subtask {
         self.room = room;
     }
 
+    /// Whether a sink of the stage keeps so much uncommitted output that not even a checkpoint may add to it: only commits take it away. Checkpoints wait then, as the
+    /// sources do.
+    fn is_crammed(&self, stage: usize) -> bool {
+        let most = self.sink_buffer_bytes.saturating_mul(2);
+        let nodes = &self.topology.stages[stage].nodes;
+        nodes
+            .iter()
+            .any(|&node| self.counters.uncommitted(node) >= most)
+    }
+
     /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel behind rows: at most as many as the channel has credit for.
     fn awaits_barrier(&self, stage: usize) -> bool {
         let last = self.checkpoints.keys().next_back().copied();
@@ -367,7 +377,10 @@ impl Subtask {
                 skipped += 1;
                 continue;
             }
-            if !self.has_room(stage) || (self.is_full(stage) && !self.awaits_barrier(stage)) {
+            if !self.has_room(stage)
+                || (self.is_full(stage) && !self.awaits_barrier(stage))
+                || self.is_crammed(stage)
+            {
                 *back_pressured = true;
                 break;
             }

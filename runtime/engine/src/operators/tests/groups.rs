@@ -249,12 +249,7 @@ fn pairs_of_changes_are_not_torn_apart_by_the_size_of_a_batch() {
     // One +I, then 4,095 pairs.
     let rows: Vec<Row> = (0..4096).map(|value| at("a", value)).collect();
     let out = machine.process(&batch(&rows, None));
-    assert_eq!(
-        out.iter()
-            .map(Batch::len)
-            .sum::<usize>(),
-        1 + 2 * 4095
-    );
+    assert_eq!(out.iter().map(Batch::len).sum::<usize>(), 1 + 2 * 4095);
     assert!(out.iter().all(|batch| batch.kind(0) != UPDATE_AFTER));
 }
 
