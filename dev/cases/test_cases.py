@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import sys
 import tempfile
 import unittest
@@ -12,8 +13,11 @@ from unittest import mock
 
 from dev.cases import __main__ as program
 from dev.cases import case, judge, run
+from dev.cases.case import KEYS
 from dev.cases.judge import Answer, wrong
+from dev.lib.paths import ROOT
 
+WRITE_B = "import os\nopen('b', 'w').write('b\\n')\nos.rename('b', 'in/b')"
 ROWS = {"why": "it shows", "rows": ["+I[1]", "+I[1]", "+I[2]"]}
 ERROR = {"why": "it shows", "error": "line \\d+: no such thing"}
 
@@ -140,8 +144,15 @@ class Folders(unittest.TestCase):
             with self.subTest(folder.name):
                 case.load(folder)
 
-
-WRITE_B = "import os\nopen('b', 'w').write('b\\n')\nos.rename('b', 'in/b')"
+    def test_the_table_names_every_case_and_nothing_else(self) -> None:
+        table = (program.CASES / "README.md").read_text()
+        sources = [path for top in ("runtime", "tests", "dev") for path in (ROOT / top).rglob("*.rs")]
+        functions = {name for path in sources for name in re.findall(r"\bfn (\w+)", path.read_text())}
+        named = set(re.findall(r"`([a-z]+-\d+\w?-[\w-]+)`", table))
+        self.assertEqual(named, {folder.name for folder in program.folders()})
+        for test in re.findall(r"`([a-z]\w*_\w+)`", table):
+            if test not in KEYS:
+                self.assertIn(test, functions)
 
 
 class Running(unittest.TestCase):

@@ -82,3 +82,26 @@ async fn after_a_final_barrier_sources_stand_still_until_they_are_resumed() {
     assert_output(&*store, 2_000).await;
     director.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_sink_stands_still_until_its_output_is_committed() {
+    const ROWS: i64 = 9_000;
+    let store = Arc::new(MemoryStore::new());
+    write_input(&*store, 9, ROWS / 9).await;
+    let mut plan = plan(None);
+    plan.settings.sink_buffer_bytes = Some(16 << 10);
+    let mut director = Director::new(store.clone(), plan, 1).await;
+    director.hire(0).await;
+    director.start().await;
+    // Prepared output is as much in memory as output that is not prepared yet.
+    let mut read = 0;
+    for _ in 0..5 {
+        let shares = director.checkpoint(CheckpointKind::Periodic).await;
+        read = shares.iter().map(|share| share.records_in).sum();
+    }
+    assert!(read < 5_000, "{read} rows were read into memory");
+    director.commit().await;
+    assert!(director.run_to_the_end().await > 3);
+    assert_output(&*store, ROWS).await;
+    director.close().await;
+}
