@@ -1,6 +1,6 @@
 CREATE TABLE d (id BIGINT, s STRING) WITH (
-  'connector' = 'datagen', 'rows-per-second' = '100000000', 'number-of-rows' = '8192',
-  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '8192',
+  'connector' = 'datagen', 'rows-per-second' = '100000000', 'number-of-rows' = '4096',
+  'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '4096',
   'fields.s.length' = '65536'
 );
 CREATE TABLE o (id BIGINT, n INT) WITH ('connector' = 'blackhole');
