@@ -12,5 +12,5 @@ def row(key: int, value: str) -> str:
 others = [row(key, "1") for key in range(1, 20_001)]
 lines = [row(0, NINES), row(0, NINES), *others, row(0, "4"), row(0, "5"), row(0, "6")]
 folder = Path("in")
-folder.mkdir()
+folder.mkdir(exist_ok=True)
 (folder / "a.json").write_text("".join(lines))
