@@ -40,12 +40,12 @@ pub struct Settings {
     pub source_idle_timeout_ms: Option<u64>,
     /// `table.exec.state.ttl` in milliseconds; 0 or absent keeps state for ever.
     pub state_ttl_ms: Option<u64>,
-    /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most until the next checkpoint. Absent means [`SINK_BUFFER_BYTES`].
+    /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most until they are committed. Absent means a share of the worker's memory, at most [`SINK_BUFFER_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink_buffer_bytes: Option<u64>,
 }
 
-/// What a subtask of a sink keeps at most until the next checkpoint, unless the job says otherwise.
+/// What a subtask of a sink keeps at most until it is committed, unless the job says otherwise.
 pub const SINK_BUFFER_BYTES: u64 = 256 << 20;
 
 /// One operator of the plan.
