@@ -351,8 +351,8 @@ fn what_cannot_be_read_is_refused_with_the_reason_and_a_way_out() {
             "it holds windows, the new query keeps groups",
         ),
         (
-            |written| written.version = 2,
-            "written in version 2, this release reads up to version 1: use a newer image",
+            |written| written.version = 3,
+            "written in version 3, this release reads up to version 2: use a newer image",
         ),
         (
             |written| written.key[0].data = DataType::Int,

@@ -37,7 +37,7 @@ pub use key::{KeyBatch, KeyEncoder, KeyRef};
 pub use object::ObjectWriter;
 pub use restore::{GroupSet, load_state};
 pub use runs::{EncodedRun, decode_block, encode_run};
-pub use table::{StateTable, StateValue};
+pub use table::{Part, StateTable, StateValue};
 
 /// Why state cannot be encoded, read or merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -32,6 +32,17 @@ pub struct StateTable<V> {
     live: usize,
 }
 
+/// A value that is about to be frozen.
+#[derive(Debug)]
+pub struct Part<'a, V> {
+    /// Encoded key.
+    pub key: &'a [u8],
+    /// Its key group.
+    pub key_group: u16,
+    /// The value.
+    pub value: &'a V,
+}
+
 #[derive(Debug, Clone)]
 struct Slot<V> {
     key: Box<[u8]>,
@@ -193,20 +204,37 @@ impl<V> StateTable<V> {
         full: bool,
         mut encode: impl FnMut(&V, &mut Vec<u8>),
     ) -> FrozenState {
+        self.freeze_parts(full, |part, out, _| encode(part.value, out))
+    }
+
+    /// The same, where parts of a value are entries of their own: `encode` appends the bytes of the
+    /// rest, and adds the parts that changed, or with `full` all of them. What becomes of the parts
+    /// of a key that was removed is for whoever makes them to say.
+    pub fn freeze_parts(
+        &mut self,
+        full: bool,
+        mut encode: impl FnMut(Part<'_, V>, &mut Vec<u8>, &mut Vec<Entry>),
+    ) -> FrozenState {
         let changed = std::mem::take(&mut self.dirty);
         let mut entries = Vec::new();
         let mut scratch = Vec::new();
-        let mut entry = |slot: &Slot<V>, group: u16| {
+        let mut freeze = |slot: &Slot<V>, key_group: u16, entries: &mut Vec<Entry>| {
             let value = slot.value.as_ref().map(|value| {
                 scratch.clear();
-                encode(value, &mut scratch);
+                let key = &*slot.key;
+                let part = Part {
+                    key,
+                    key_group,
+                    value,
+                };
+                encode(part, &mut scratch, entries);
                 scratch.as_slice().into()
             });
-            Entry {
-                key_group: group,
+            entries.push(Entry {
+                key_group,
                 key: slot.key.clone(),
                 value,
-            }
+            });
         };
         for slot in changed {
             let slot = slot as usize;
@@ -216,7 +244,7 @@ impl<V> StateTable<V> {
             }
             if !full {
                 let group = group_of(self.slots[slot].hash, self.max_parallelism);
-                entries.push(entry(&self.slots[slot], group));
+                freeze(&self.slots[slot], group, &mut entries);
             }
             if self.slots[slot].value.is_some() {
                 self.slots[slot].persisted = true;
@@ -228,7 +256,8 @@ impl<V> StateTable<V> {
             entries.reserve(self.live);
             for slot in self.slots.iter_mut().filter(|slot| slot.value.is_some()) {
                 slot.persisted = true;
-                entries.push(entry(slot, group_of(slot.hash, self.max_parallelism)));
+                let group = group_of(slot.hash, self.max_parallelism);
+                freeze(slot, group, &mut entries);
             }
         }
         let kind = if full { RunKind::Base } else { RunKind::Delta };

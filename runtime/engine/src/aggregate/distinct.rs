@@ -8,13 +8,13 @@ use streamkeeper_protocol::types::DataType;
 use super::{
     accumulator::{Accumulator, Rows, same},
     domain::Domain,
-    extreme::{Multiset, change, read_multiset, write_multiset},
+    values::Values,
 };
 
 /// Passes a value on when it appears, and takes it back when its last copy is retracted.
 #[derive(Debug)]
 pub(super) struct Distinct<D: Domain> {
-    seen: Vec<Multiset<D::Value>>,
+    seen: Values<D>,
     inner: Box<dyn Accumulator>,
     data: DataType,
 }
@@ -52,7 +52,7 @@ impl<D: Domain> Distinct<D> {
     /// In front of `inner`, for values of type `data`.
     pub(super) fn new(inner: Box<dyn Accumulator>, data: DataType) -> Self {
         Self {
-            seen: Vec::new(),
+            seen: Values::default(),
             inner,
             data,
         }
@@ -75,18 +75,17 @@ impl<D: Domain> Distinct<D> {
 
 impl<D: Domain> Accumulator for Distinct<D> {
     fn grow(&mut self, groups: usize) {
-        self.seen
-            .resize(groups.max(self.seen.len()), Multiset::new());
+        self.seen.grow(groups);
         self.inner.grow(groups);
     }
 
     fn clear(&mut self, group: usize) {
-        self.seen[group] = Multiset::new();
+        self.seen.clear(group);
         self.inner.clear(group);
     }
 
     fn reset(&mut self) {
-        self.seen.clear();
+        self.seen.reset();
         self.inner.reset();
     }
 
@@ -95,7 +94,7 @@ impl<D: Domain> Accumulator for Distinct<D> {
         let column = D::column(arg)?;
         let mut news = News::new();
         for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
-            let counts = change(&mut self.seen[group], D::value(&column, row), weight);
+            let counts = self.seen.change(group, D::value(&column, row), weight);
             // A row number fits 32 bits: batches are small.
             news.note(rows.groups[row], counts, || {
                 u32::try_from(row).unwrap_or(u32::MAX)
@@ -128,8 +127,8 @@ impl<D: Domain> Accumulator for Distinct<D> {
         let other = same::<Self>(other)?;
         let mut news = News::new();
         for (&to, &from) in own.iter().zip(theirs) {
-            for (value, count) in &other.seen[from as usize] {
-                let counts = change(&mut self.seen[to as usize], value.clone(), *count);
+            for (value, count) in other.seen.of(from as usize) {
+                let counts = self.seen.change(to as usize, value.clone(), *count);
                 news.note(to, counts, || value.clone());
             }
         }
@@ -144,17 +143,41 @@ impl<D: Domain> Accumulator for Distinct<D> {
         self.inner.result(groups)
     }
 
-    fn encode(&self, group: usize, out: &mut Vec<u8>) {
-        write_multiset::<D>(&self.seen[group], out);
-    }
+    fn encode(&self, _: usize, _: &mut Vec<u8>) {}
 
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
-        self.seen[group] = read_multiset::<D>(bytes)?;
+        self.seen.load_all(group, bytes)?;
         // What stands behind is a function of the values.
         let mut news = News::new();
         let number = u32::try_from(group).unwrap_or(u32::MAX);
-        for (value, count) in &self.seen[group] {
+        for (value, count) in self.seen.of(group) {
             news.note(number, (0, *count), || value.clone());
+        }
+        self.tell(&news)
+    }
+
+    fn keeps_values(&self) -> bool {
+        true
+    }
+
+    fn track_values(&mut self) {
+        self.seen.track();
+    }
+
+    fn freeze_values(
+        &mut self,
+        group: usize,
+        full: bool,
+        each: &mut dyn FnMut(&[u8], Option<i64>),
+    ) {
+        self.seen.freeze(group, full, each);
+    }
+
+    fn load_values(&mut self, values: &[(u32, &[u8], i64)]) -> Result<(), String> {
+        let mut news = News::new();
+        for &(group, bytes, count) in values {
+            let value = self.seen.load(group as usize, bytes, count)?;
+            news.note(group, (0, count), || value);
         }
         self.tell(&news)
     }

@@ -1,6 +1,6 @@
 //! `MIN` and `MAX`: the best value when nothing is ever retracted, else all values with their counts.
 
-use std::{any::Any, cmp::Ordering, collections::BTreeMap};
+use std::{any::Any, cmp::Ordering};
 
 use arrow_array::{Array, ArrayRef};
 use streamkeeper_protocol::types::DataType;
@@ -8,6 +8,7 @@ use streamkeeper_protocol::types::DataType;
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
     domain::{Domain, take},
+    values::Values,
 };
 
 /// The smallest or largest value.
@@ -174,72 +175,10 @@ impl<D: Domain> Accumulator for Extreme<D> {
     }
 }
 
-/// Values with how often they are there; a retraction may come before its insertion.
-pub(super) type Multiset<V> = BTreeMap<V, i64>;
-
-/// Appends the stored form of a multiset.
-pub(super) fn write_multiset<D: Domain>(values: &Multiset<D::Value>, out: &mut Vec<u8>) {
-    // Four billion values of one group do not fit into a worker's memory.
-    out.extend_from_slice(
-        &u32::try_from(values.len())
-            .unwrap_or(u32::MAX)
-            .to_le_bytes(),
-    );
-    for (value, count) in values {
-        D::write(value, out);
-        out.extend_from_slice(&count.to_le_bytes());
-    }
-}
-
-/// Reads a whole multiset.
-pub(super) fn read_multiset<D: Domain>(mut bytes: &[u8]) -> Result<Multiset<D::Value>, String> {
-    let count = take(&mut bytes)
-        .map(u32::from_le_bytes)
-        .ok_or_else(corrupt)?;
-    let mut values = Multiset::new();
-    for _ in 0..count {
-        let value = D::read(&mut bytes).ok_or_else(corrupt)?;
-        values.insert(
-            value,
-            take(&mut bytes)
-                .map(i64::from_le_bytes)
-                .ok_or_else(corrupt)?,
-        );
-    }
-    if bytes.is_empty() {
-        Ok(values)
-    } else {
-        Err(corrupt())
-    }
-}
-
-/// Changes the count of a value; answers it before and after.
-pub(super) fn change<V: Ord>(values: &mut Multiset<V>, value: V, by: i64) -> (i64, i64) {
-    use std::collections::btree_map::Entry;
-    match values.entry(value) {
-        Entry::Vacant(entry) => {
-            if by != 0 {
-                entry.insert(by);
-            }
-            (0, by)
-        }
-        Entry::Occupied(mut entry) => {
-            let before = *entry.get();
-            let after = before + by;
-            if after == 0 {
-                entry.remove();
-            } else {
-                *entry.get_mut() = after;
-            }
-            (before, after)
-        }
-    }
-}
-
 /// The smallest or largest value among changes.
 #[derive(Debug)]
 pub(super) struct RetractableExtreme<D: Domain> {
-    values: Vec<Multiset<D::Value>>,
+    values: Values<D>,
     largest: bool,
     data: DataType,
 }
@@ -248,14 +187,16 @@ impl<D: Domain> RetractableExtreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
-            values: Vec::new(),
+            values: Values::default(),
             largest,
             data,
         }
     }
 
     fn best(&self, group: usize) -> Option<&D::Value> {
-        let mut present = self.values[group]
+        let mut present = self
+            .values
+            .of(group)
             .iter()
             .filter(|(_, count)| **count > 0)
             .map(|(value, _)| value);
@@ -269,22 +210,21 @@ impl<D: Domain> RetractableExtreme<D> {
 
 impl<D: Domain> Accumulator for RetractableExtreme<D> {
     fn grow(&mut self, groups: usize) {
-        self.values
-            .resize(groups.max(self.values.len()), Multiset::new());
+        self.values.grow(groups);
     }
 
     fn clear(&mut self, group: usize) {
-        self.values[group] = Multiset::new();
+        self.values.clear(group);
     }
 
     fn reset(&mut self) {
-        self.values.clear();
+        self.values.reset();
     }
 
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let column = D::column(arg.ok_or("MIN and MAX need an argument")?)?;
         for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
-            change(&mut self.values[group], D::value(&column, row), weight);
+            self.values.change(group, D::value(&column, row), weight);
         }
         Ok(())
     }
@@ -301,8 +241,8 @@ impl<D: Domain> Accumulator for RetractableExtreme<D> {
     ) -> Result<(), String> {
         let other = same::<Self>(other)?;
         for (&to, &from) in own.iter().zip(theirs) {
-            for (value, count) in &other.values[from as usize] {
-                change(&mut self.values[to as usize], value.clone(), *count);
+            for (value, count) in other.values.of(from as usize) {
+                self.values.change(to as usize, value.clone(), *count);
             }
         }
         Ok(())
@@ -327,12 +267,33 @@ impl<D: Domain> Accumulator for RetractableExtreme<D> {
         self.best(group).map_or(0, D::text_bytes)
     }
 
-    fn encode(&self, group: usize, out: &mut Vec<u8>) {
-        write_multiset::<D>(&self.values[group], out);
-    }
+    fn encode(&self, _: usize, _: &mut Vec<u8>) {}
 
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
-        self.values[group] = read_multiset::<D>(bytes)?;
+        self.values.load_all(group, bytes)
+    }
+
+    fn keeps_values(&self) -> bool {
+        true
+    }
+
+    fn track_values(&mut self) {
+        self.values.track();
+    }
+
+    fn freeze_values(
+        &mut self,
+        group: usize,
+        full: bool,
+        each: &mut dyn FnMut(&[u8], Option<i64>),
+    ) {
+        self.values.freeze(group, full, each);
+    }
+
+    fn load_values(&mut self, values: &[(u32, &[u8], i64)]) -> Result<(), String> {
+        for &(group, bytes, count) in values {
+            self.values.load(group as usize, bytes, count)?;
+        }
         Ok(())
     }
 

@@ -2,6 +2,9 @@
 //!
 //! The value of a state entry ends with its accumulators: for each one of the descriptor, in order, a 32-bit little-endian length, a version byte and the stored
 //! form of its kind. So whoever reads can skip what it does not know and find by uid what it does.
+//!
+//! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial number of the group (64 bits, little-endian), and every value is an
+//! entry of its own (`apart`). The descriptor of a state whose entries are of version 2 says so with its own version.
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use streamkeeper_protocol::{
@@ -9,9 +12,11 @@ use streamkeeper_protocol::{
     manifest::AccumulatorDescriptor,
     types::{DataType, LogicalType},
 };
+use streamkeeper_state::Entry;
 
 use super::{
     accumulator::{Accumulator, Input, Rows, corrupt},
+    apart::Apart,
     count::Count,
     distinct::Distinct,
     domain::{Bytes, Domain, Exact, Real, Whole, take},
@@ -19,8 +24,12 @@ use super::{
     sum::{Sum, Summable},
 };
 
-/// Version byte of every stored accumulator.
-const VERSION: u8 = 1;
+/// Version byte of a stored accumulator that is whole.
+const WHOLE: u8 = 1;
+/// Version byte of one whose values stand apart.
+const APART: u8 = 2;
+/// Values that are taken back at a time.
+const LOADED: usize = 1 << 16;
 
 /// The accumulators of an operator, and the numbers of its groups.
 #[derive(Debug)]
@@ -29,7 +38,14 @@ pub struct Accumulators {
     cells: Vec<Box<dyn Accumulator>>,
     groups: usize,
     free: Vec<u32>,
+    /// Serial number of every group; absent where groups are not state.
+    serials: Option<Vec<u64>>,
+    /// Larger than all serial numbers that are in the state.
+    next_serial: u64,
 }
+
+/// A stored value on its way back: group, stored form, count.
+type Loaded<'a> = (u32, &'a [u8], i64);
 
 impl Accumulators {
     /// For these calls; `input` says whether rows may be retracted. Fails on types that a function does not take.
@@ -43,7 +59,19 @@ impl Accumulators {
             cells,
             groups: 0,
             free: Vec::new(),
+            serials: None,
+            next_serial: 0,
         })
+    }
+
+    /// The same, for groups that are state.
+    pub fn stored(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
+        let mut stored = Self::new(calls, input)?;
+        stored.serials = Some(Vec::new());
+        for cell in &mut stored.cells {
+            cell.track_values();
+        }
+        Ok(stored)
     }
 
     /// Number of groups, with the free ones.
@@ -58,11 +86,17 @@ impl Accumulators {
 
     /// A new, empty group. Call [`Self::settle`] before it is used.
     pub fn add(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
+        let group = self.free.pop().unwrap_or_else(|| {
             self.groups += 1;
             // Four billion groups do not fit into a worker's memory.
             u32::try_from(self.groups - 1).unwrap_or(u32::MAX)
-        })
+        });
+        if let Some(serials) = &mut self.serials {
+            serials.resize(self.groups, 0);
+            serials[group as usize] = self.next_serial;
+            self.next_serial += 1;
+        }
+        group
     }
 
     /// Makes room for all groups added so far.
@@ -187,15 +221,81 @@ impl Accumulators {
         self.cells.iter().map(|cell| cell.held_text_bytes()).sum()
     }
 
-    /// Appends the stored form of a group.
+    /// Appends the stored form of a group, without the values that stand apart.
     pub fn encode(&self, group: u32, out: &mut Vec<u8>) {
         for cell in &self.cells {
             let start = out.len();
-            out.extend_from_slice(&[0, 0, 0, 0, VERSION]);
-            cell.encode(group as usize, out);
+            if cell.keeps_values() {
+                out.extend_from_slice(&[0, 0, 0, 0, APART]);
+                out.extend_from_slice(&self.serial(group).to_le_bytes());
+            } else {
+                out.extend_from_slice(&[0, 0, 0, 0, WHOLE]);
+                cell.encode(group as usize, out);
+            }
             let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
             out[start..start + 4].copy_from_slice(&length.to_le_bytes());
         }
+    }
+
+    /// Adds the values of a group that stand apart and changed since the last call, or with `full` all of them. `owner` is the key of the group.
+    pub fn freeze_values(
+        &mut self,
+        group: u32,
+        full: bool,
+        owner: &[u8],
+        key_group: u16,
+        into: &mut Vec<Entry>,
+    ) {
+        let serial = self.serial(group);
+        // No plan has 65,536 calls: a column of the output is behind each.
+        for (cell, position) in self.cells.iter_mut().zip(0_u16..) {
+            cell.freeze_values(group as usize, full, &mut |value, count| {
+                into.push(Entry {
+                    key_group,
+                    key: Apart::key(owner, position, value),
+                    value: count.map(|count| Apart::value(owner, serial, count)),
+                });
+            });
+        }
+    }
+
+    /// Takes back values that stand apart, after their groups. `group_of` knows a group by its key; `mapping` as in [`Self::decode`].
+    pub fn load_values(
+        &mut self,
+        entries: &[Entry],
+        mapping: &[Option<usize>],
+        group_of: impl Fn(&[u8]) -> Option<u32>,
+    ) -> Result<(), String> {
+        let mut loaded: Vec<Vec<Loaded<'_>>> = vec![Vec::new(); self.cells.len()];
+        for entry in entries {
+            let Some(apart) = Apart::read(entry)? else {
+                continue;
+            };
+            self.next_serial = self.next_serial.max(apart.serial.saturating_add(1));
+            let cell = mapping
+                .iter()
+                .position(|written| *written == Some(usize::from(apart.position)));
+            // Of a call that is no more.
+            let Some(cell) = cell else { continue };
+            // Of a group that is no more.
+            let group = group_of(apart.owner).filter(|group| self.serial(*group) == apart.serial);
+            let Some(group) = group else { continue };
+            loaded[cell].push((group, apart.value, apart.count));
+            if loaded[cell].len() == LOADED {
+                self.cells[cell].load_values(&std::mem::take(&mut loaded[cell]))?;
+            }
+        }
+        for (cell, loaded) in self.cells.iter_mut().zip(loaded) {
+            if !loaded.is_empty() {
+                cell.load_values(&loaded)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn serial(&self, group: u32) -> u64 {
+        let serials = self.serials.as_ref();
+        serials.map_or(0, |serials| serials[group as usize])
     }
 
     /// Where each call's accumulator stands among those that were `written`; a call that is not there starts from no rows.
@@ -240,10 +340,18 @@ impl Accumulators {
                 continue;
             };
             match own.split_first() {
-                Some((&VERSION, own)) => cell.decode(group as usize, own)?,
+                Some((&WHOLE, own)) => cell.decode(group as usize, own)?,
+                Some((&APART, own)) if cell.keeps_values() => {
+                    let serial = u64::from_le_bytes(own.try_into().map_err(|_| corrupt())?);
+                    self.next_serial = self.next_serial.max(serial.saturating_add(1));
+                    if let Some(serials) = &mut self.serials {
+                        serials[group as usize] = serial;
+                    }
+                }
+                Some((&APART, _)) => return Err(corrupt()),
                 Some((version, _)) => {
                     return Err(format!(
-                        "version {version} of a stored accumulator is unknown, the newest known is {VERSION}"
+                        "version {version} of a stored accumulator is unknown, the newest known is {APART}"
                     ));
                 }
                 None => return Err(corrupt()),

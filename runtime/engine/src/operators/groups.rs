@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
     manifest::StateDescriptor,
     plan::{ChangelogMode, PlanNode, StreamPlan},
 };
-use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, StateTable};
+use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, StateTable};
 
 use super::{
     Site, input_of,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    aggregate::{Accumulators, Input},
+    aggregate::{Accumulators, Input, is_apart},
     expr::conversion,
     operator::{Operator, Place},
 };
@@ -93,7 +93,7 @@ impl Groups {
             encoder: KeyEncoder::new(&shape::key_types(&descriptor)),
             upsert: node.changelog == ChangelogMode::Upsert,
             table: StateTable::new(descriptor, key_groups),
-            accumulators: Accumulators::new(calls, input).map_err(|detail| site.refused(detail))?,
+            accumulators: Accumulators::stored(calls, input).map_err(|detail| site.refused(detail))?,
             rows: Vec::new(),
             position: Vec::new(),
             batch_of: Vec::new(),
@@ -342,6 +342,7 @@ impl Operator for Groups {
         if name != GROUPS {
             return Err(self.site.unreadable(name, "a GROUP BY keeps no such state"));
         }
+        let (values, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_apart);
         let (mapping, count) = (
             self.accumulators.mapping(&written.accumulators),
             written.accumulators.len(),
@@ -361,16 +362,24 @@ impl Operator for Groups {
         self.table
             .load_with(entries, load)
             .map_err(|error| self.site.unreadable(name, error))?;
+        let table = &self.table;
+        self.accumulators
+            .load_values(&values, &mapping, |key| {
+                table.get(KeyRef::new(key)).copied()
+            })
+            .map_err(|detail| self.site.unreadable(name, detail))?;
         self.position.resize(self.accumulators.len(), 0);
         self.batch_of.resize(self.accumulators.len(), 0);
         Ok(())
     }
 
     fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        let (accumulators, rows) = (&self.accumulators, &self.rows);
-        let frozen = self.table.freeze_with(full, |&group, out| {
+        let (accumulators, rows) = (&mut self.accumulators, &self.rows);
+        let frozen = self.table.freeze_parts(full, |slot, out, parts| {
+            let group = *slot.value;
             out.extend_from_slice(&rows[group as usize].to_le_bytes());
             accumulators.encode(group, out);
+            accumulators.freeze_values(group, full, slot.key, slot.key_group, parts);
         });
         Ok(vec![frozen])
     }

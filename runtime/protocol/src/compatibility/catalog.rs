@@ -8,12 +8,20 @@ use crate::{
     types::{DataType, Field, LogicalType},
 };
 
-/// Version of the encoding of `splits` values.
-const SPLITS_VERSION: u32 = 1;
-/// Version of the encoding of `slices` values.
-const SLICES_VERSION: u32 = 1;
-/// Version of the encoding of `groups` values.
-const GROUPS_VERSION: u32 = 1;
+/// Version of states whose entries are whole.
+const WHOLE: u32 = 1;
+/// Version of states that keep values of their groups as entries of their own.
+const APART: u32 = 2;
+
+/// Newest version of a kind of state that this release reads. Which one it writes is for the
+/// state's layout to say, so that a state that has no use for the newer layout stays readable by
+/// older releases.
+pub fn newest(kind: StateKind) -> u32 {
+    match kind {
+        StateKind::Splits => WHOLE,
+        StateKind::Groups | StateKind::WindowSlices => APART,
+    }
+}
 
 /// Every state that `plan` keeps, in the order of its nodes.
 pub fn catalog(plan: &StreamPlan) -> Vec<CatalogEntry> {
@@ -75,7 +83,7 @@ pub fn splits_descriptor() -> StateDescriptor {
             LogicalType::not_null(DataType::Bytes),
         )],
         accumulators: Vec::new(),
-        version: SPLITS_VERSION,
+        version: WHOLE,
     }
 }
 
@@ -92,7 +100,7 @@ pub fn slices_descriptor(keys: Vec<LogicalType>, aggregates: &[AggregateCall]) -
             .iter()
             .map(|call| accumulator(call, false))
             .collect(),
-        version: SLICES_VERSION,
+        version: layout(aggregates, false),
     }
 }
 
@@ -111,7 +119,32 @@ pub fn groups_descriptor(
             .iter()
             .map(|call| accumulator(call, retractable))
             .collect(),
-        version: GROUPS_VERSION,
+        version: layout(aggregates, retractable),
+    }
+}
+
+fn layout(aggregates: &[AggregateCall], retractable: bool) -> u32 {
+    let apart = aggregates
+        .iter()
+        .any(|call| keeps_values(call, retractable));
+    if apart { APART } else { WHOLE }
+}
+
+/// Whether a call is the smallest or largest value.
+fn is_extreme(call: &AggregateCall) -> bool {
+    matches!(
+        call.function,
+        AggregateFunction::Min | AggregateFunction::Max
+    )
+}
+
+/// Whether single values must be remembered. The extreme of a set is that of its distinct values,
+/// so DISTINCT alone does not make it so.
+fn keeps_values(call: &AggregateCall, retractable: bool) -> bool {
+    if is_extreme(call) {
+        retractable
+    } else {
+        call.distinct
     }
 }
 
@@ -121,13 +154,8 @@ pub fn accumulator(call: &AggregateCall, retractable: bool) -> AccumulatorDescri
     let count = LogicalType::not_null(DataType::BigInt);
     let arg = call.arg_type.as_ref().map(|ty| ty.data.clone());
     let data = arg.clone().unwrap_or(DataType::BigInt);
-    let extreme = matches!(
-        call.function,
-        AggregateFunction::Min | AggregateFunction::Max
-    );
-    // The extreme of a set is that of its distinct values.
-    let distinct = call.distinct && !extreme;
-    let multiset = distinct || (extreme && retractable);
+    let distinct = call.distinct && !is_extreme(call);
+    let multiset = keeps_values(call, retractable);
     let columns = match call.function {
         _ if multiset => vec![LogicalType::not_null(data), count],
         AggregateFunction::Count => vec![count],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CatalogEntry, Fit, StateVerdict};
+use super::{CatalogEntry, Fit, StateVerdict, newest};
 use crate::{
     key_group::KEY_HASH,
     manifest::{Manifest, OperatorState, StateDescriptor, StateKind, StateRef},
@@ -128,10 +128,11 @@ fn incompatibility(planned: &StateDescriptor, written: &StateDescriptor) -> Opti
             "it holds {was}, the new query keeps {is}; {REMEDY}"
         ));
     }
-    if written.version > planned.version {
+    let newest = newest(planned.kind);
+    if written.version > newest {
         return Some(format!(
-            "it was written in version {}, this release reads up to version {}: use a newer image",
-            written.version, planned.version
+            "it was written in version {}, this release reads up to version {newest}: use a newer image",
+            written.version
         ));
     }
     if !alike(&planned.key, &written.key) {

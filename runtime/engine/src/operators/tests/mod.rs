@@ -7,4 +7,5 @@ mod naive;
 mod plans;
 mod run;
 mod stateless;
+mod values;
 mod windows;

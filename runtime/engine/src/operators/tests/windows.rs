@@ -14,6 +14,7 @@ use super::{
     },
     run::{Emitted, Machine, emitted, show_time},
 };
+use crate::aggregate::is_apart;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -192,6 +193,11 @@ fn compare(
     late += machine.late() + locals.iter().map(Machine::late).sum::<u64>();
     assert_eq!(late, model.late, "split: {is_split}");
     machine.checkpoint(false);
+    assert!(
+        machine.store.entries.values().all(is_apart),
+        "no group is left after the last window"
+    );
+    machine.checkpoint(true);
     assert!(
         machine.store.entries.is_empty(),
         "nothing is left after the last window"

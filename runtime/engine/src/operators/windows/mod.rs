@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    aggregate::{Accumulators, Input},
+    aggregate::{Accumulators, Input, is_apart},
     operator::{Operator, Place},
 };
 
@@ -111,7 +111,7 @@ impl Windows {
             .map_err(|_| site.refused("there are more than 65,535 key groups"))?;
         Ok(Self {
             slicing: Slicing::new(window.window, zone).map_err(|detail| site.refused(detail))?,
-            accumulators: Accumulators::new(&window.aggregates, Input::InsertOnly)
+            accumulators: Accumulators::stored(&window.aggregates, Input::InsertOnly)
                 .map_err(|detail| site.refused(detail))?,
             output: Output::new(node),
             merges,
@@ -242,6 +242,7 @@ impl Operator for Windows {
                 .unreadable(name, "a window aggregation keeps no such state"));
         }
         let (marks, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Fired::owns);
+        let (values, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_apart);
         for mark in &marks {
             self.fired
                 .restore(mark)
@@ -276,6 +277,12 @@ impl Operator for Windows {
         self.table
             .load_with(entries, load)
             .map_err(|error| self.site.unreadable(name, error))?;
+        let table = &self.table;
+        self.accumulators
+            .load_values(&values, &mapping, |key| {
+                table.get(KeyRef::new(key)).copied()
+            })
+            .map_err(|detail| self.site.unreadable(name, detail))?;
         let ends = ends
             .first()
             .map(|ends| ends.as_primitive::<Int64Type>().values().to_vec())
@@ -299,13 +306,15 @@ impl Operator for Windows {
     }
 
     fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        let accumulators = &self.accumulators;
-        let mut frozen = self
-            .table
-            .freeze_with(full, |group, out| accumulators.encode(*group, out));
+        let (accumulators, key_groups) = (&mut self.accumulators, self.key_groups);
         // Rows came here by their key alone, without the slice.
-        for entry in &mut frozen.entries {
-            entry.key_group = key_group(&entry.key[SLICE_BYTES..], self.key_groups);
+        let group_of = |key: &[u8]| key_group(&key[SLICE_BYTES..], key_groups);
+        let mut frozen = self.table.freeze_parts(full, |slot, out, parts| {
+            accumulators.encode(*slot.value, out);
+            accumulators.freeze_values(*slot.value, full, slot.key, group_of(slot.key), parts);
+        });
+        for entry in frozen.entries.iter_mut().filter(|entry| !is_apart(entry)) {
+            entry.key_group = group_of(&entry.key);
         }
         let ahead: &[u16] = if self.watermark > self.agreed {
             &self.owned

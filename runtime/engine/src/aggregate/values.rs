@@ -1,0 +1,160 @@
+//! Values with how often they are there, by group, and which of them changed since the last freeze.
+
+use std::collections::BTreeMap;
+
+use super::{
+    accumulator::corrupt,
+    domain::{Domain, take},
+};
+
+/// Values with how often they are there; a retraction may come before its insertion.
+pub(super) type Multiset<V> = BTreeMap<V, i64>;
+
+/// The values of every group.
+#[derive(Debug)]
+pub(super) struct Values<D: Domain> {
+    counts: Vec<Multiset<D::Value>>,
+    /// What changed since the last freeze, with the counts of that time. Absent where nobody stores the values.
+    changed: Option<Vec<Multiset<D::Value>>>,
+}
+
+impl<D: Domain> Default for Values<D> {
+    fn default() -> Self {
+        Self {
+            counts: Vec::new(),
+            changed: None,
+        }
+    }
+}
+
+impl<D: Domain> Values<D> {
+    /// Notes from now on what changes.
+    pub(super) fn track(&mut self) {
+        self.changed = Some(vec![Multiset::new(); self.counts.len()]);
+    }
+
+    /// Makes room for groups.
+    pub(super) fn grow(&mut self, groups: usize) {
+        for sets in [Some(&mut self.counts), self.changed.as_mut()] {
+            let Some(sets) = sets else { continue };
+            sets.resize(groups.max(sets.len()), Multiset::new());
+        }
+    }
+
+    /// Empties a group. Nothing is noted: who forgets a group forgets its values.
+    pub(super) fn clear(&mut self, group: usize) {
+        self.counts[group] = Multiset::new();
+        if let Some(changed) = &mut self.changed {
+            changed[group] = Multiset::new();
+        }
+    }
+
+    /// Forgets all groups.
+    pub(super) fn reset(&mut self) {
+        self.counts.clear();
+        if let Some(changed) = &mut self.changed {
+            changed.clear();
+        }
+    }
+
+    /// Values of a group.
+    pub(super) fn of(&self, group: usize) -> &Multiset<D::Value> {
+        &self.counts[group]
+    }
+
+    /// Changes the count of a value; answers it before and after.
+    pub(super) fn change(&mut self, group: usize, value: D::Value, by: i64) -> (i64, i64) {
+        let Some(changed) = &mut self.changed else {
+            return change(&mut self.counts[group], value, by);
+        };
+        let (before, after) = change(&mut self.counts[group], value.clone(), by);
+        changed[group].entry(value).or_insert(before);
+        (before, after)
+    }
+
+    /// Hands the changes since the last freeze to `each`, or with `full` everything: the stored form of a value and its count, none if it is gone. A value that has the
+    /// count of the last freeze again is not among the changes, nor is one that came and went.
+    pub(super) fn freeze(
+        &mut self,
+        group: usize,
+        full: bool,
+        each: &mut dyn FnMut(&[u8], Option<i64>),
+    ) {
+        let changed = self.changed.as_mut().map(|all| std::mem::take(&mut all[group]));
+        let counts = &self.counts[group];
+        let mut bytes = Vec::new();
+        let mut hand = |value: &D::Value, count: Option<i64>| {
+            bytes.clear();
+            D::write(value, &mut bytes);
+            each(&bytes, count);
+        };
+        if full {
+            counts.iter().for_each(|(value, count)| hand(value, Some(*count)));
+            return;
+        }
+        for (value, before) in changed.into_iter().flatten() {
+            let now = counts.get(&value).copied();
+            if now.unwrap_or(0) != before {
+                hand(&value, now);
+            }
+        }
+    }
+
+    /// Takes a stored value back, which does not count as a change; answers it.
+    pub(super) fn load(
+        &mut self,
+        group: usize,
+        mut bytes: &[u8],
+        count: i64,
+    ) -> Result<D::Value, String> {
+        let value = D::read(&mut bytes).ok_or_else(corrupt)?;
+        if !bytes.is_empty() || count == 0 {
+            return Err(corrupt());
+        }
+        if self.counts[group].insert(value.clone(), count).is_some() {
+            return Err("a value of a set comes twice".to_owned());
+        }
+        Ok(value)
+    }
+
+    /// Takes back all values of a group, as state of version 1 has them: their number, and each with its count.
+    pub(super) fn load_all(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
+        let count = take(&mut bytes)
+            .map(u32::from_le_bytes)
+            .ok_or_else(corrupt)?;
+        let mut values = Multiset::new();
+        for _ in 0..count {
+            let value = D::read(&mut bytes).ok_or_else(corrupt)?;
+            let count = take(&mut bytes).map(i64::from_le_bytes);
+            values.insert(value, count.ok_or_else(corrupt)?);
+        }
+        if !bytes.is_empty() {
+            return Err(corrupt());
+        }
+        self.counts[group] = values;
+        Ok(())
+    }
+}
+
+/// Changes the count of a value; answers it before and after.
+fn change<V: Ord>(values: &mut Multiset<V>, value: V, by: i64) -> (i64, i64) {
+    use std::collections::btree_map::Entry;
+    match values.entry(value) {
+        Entry::Vacant(entry) => {
+            if by != 0 {
+                entry.insert(by);
+            }
+            (0, by)
+        }
+        Entry::Occupied(mut entry) => {
+            let before = *entry.get();
+            let after = before + by;
+            if after == 0 {
+                entry.remove();
+            } else {
+                *entry.get_mut() = after;
+            }
+            (before, after)
+        }
+    }
+}
