@@ -76,9 +76,25 @@ pub trait Operator: Send {
     /// an input fell idle and spoke again: only the order in which a subtask heard its inputs made it so, and the checkpoint may keep the smaller one.
     fn agree(&mut self, _watermark: Option<i64>) {}
 
-    /// The changes of every state since the last call, or everything if `full`.
-    fn freeze(&mut self, _full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        Ok(Vec::new())
+    /// Begins to freeze the changes of every state since the last time, or everything if `full`, as
+    /// they are now. Takes constant time, whatever that is.
+    fn begin_freeze(&mut self, _full: bool) {}
+
+    /// Goes on with what began, by about `slice` entries, and answers all of it when nothing is
+    /// left. Between two calls the operator goes on to take rows and watermarks, of which nothing
+    /// is in what it answers.
+    fn advance_freeze(&mut self, _slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
+        Ok(Some(Vec::new()))
+    }
+
+    /// Both in one go.
+    fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
+        self.begin_freeze(full);
+        loop {
+            if let Some(frozen) = self.advance_freeze(usize::MAX)? {
+                return Ok(frozen);
+            }
+        }
     }
 
     /// Rows dropped because they came after the watermark.

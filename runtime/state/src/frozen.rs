@@ -13,13 +13,26 @@ pub struct Entry {
     pub value: Option<Box<[u8]>>,
 }
 
-/// The part of a state that a checkpoint must write: taken at the barrier, sorted, encoded and uploaded later on another thread.
+/// The part of a state that a checkpoint must write: as it was at the barrier, sorted, encoded and
+/// uploaded later on another thread.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FrozenState {
     /// Shape of the entries.
     pub descriptor: StateDescriptor,
     /// Everything, or what changed since the last freeze.
     pub kind: RunKind,
-    /// Entries in any order, no key twice.
-    pub entries: Vec<Entry>,
+    /// Entries in any order, no key twice; in chunks, so that nobody has to copy them together.
+    pub chunks: Vec<Vec<Entry>>,
+}
+
+impl FrozenState {
+    /// All entries.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flatten()
+    }
+
+    /// The same, to be kept.
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.chunks.into_iter().flatten()
+    }
 }

@@ -56,9 +56,9 @@ fn schema() -> Arc<Schema> {
 /// Sorts and encodes what was frozen; none if that is nothing. Takes time: not for the thread of a
 /// subtask.
 pub fn encode_run(frozen: FrozenState) -> Result<Option<EncodedRun>, StateError> {
-    let FrozenState {
-        kind, mut entries, ..
-    } = frozen;
+    let kind = frozen.kind;
+    let mut entries = Vec::with_capacity(frozen.chunks.iter().map(Vec::len).sum());
+    entries.extend(frozen.into_entries());
     let (Some(_), rows) = (entries.first(), entries.len() as u64) else {
         return Ok(None);
     };
@@ -205,7 +205,7 @@ mod tests {
         FrozenState {
             descriptor,
             kind: RunKind::Delta,
-            entries,
+            chunks: vec![entries],
         }
     }
 

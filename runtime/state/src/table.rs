@@ -21,15 +21,42 @@ pub trait StateValue: Sized {
 ///
 /// A key lives in one slot until a freeze has written its removal. Keys that no freeze ever saw
 /// vanish without a tombstone.
+///
+/// A freeze begins in constant time: the list of changed slots is swapped for an empty one. Then it
+/// advances in slices of any size, between which rows go on to be taken. What it hands out is the
+/// state of its beginning, because whoever changes a key in the meantime calls
+/// [`StateTable::preserve`] first, which writes the slot ahead of its turn. No value is copied
+/// otherwise.
 #[derive(Debug, Clone)]
 pub struct StateTable<V> {
     descriptor: StateDescriptor,
     max_parallelism: u16,
+    /// Bytes at the front of a key that do not decide its key group.
+    prefix: usize,
     index: HashTable<u32>,
     slots: Vec<Slot<V>>,
     free: Vec<u32>,
     dirty: Vec<u32>,
     live: usize,
+    /// Number of the freeze that began last.
+    number: u32,
+    freezing: Option<Freezing>,
+    /// Bytes of the value at hand; kept for its memory.
+    scratch: Vec<u8>,
+}
+
+/// A freeze that has begun.
+#[derive(Debug, Clone)]
+struct Freezing {
+    kind: RunKind,
+    /// Slots that had changed; a base looks at every slot.
+    changed: Vec<u32>,
+    /// What comes next, in `changed` or among all slots.
+    next: usize,
+    /// Where it ends.
+    end: usize,
+    /// One chunk a slice, because a vector of millions takes long to grow.
+    chunks: Vec<Vec<Entry>>,
 }
 
 /// A value that is about to be frozen.
@@ -41,6 +68,8 @@ pub struct Part<'a, V> {
     pub key_group: u16,
     /// The value.
     pub value: &'a V,
+    /// Whether the freeze hands out everything.
+    pub full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +81,8 @@ struct Slot<V> {
     dirty: bool,
     /// Some run holds this key.
     persisted: bool,
+    /// Number of the freeze that has nothing more to write of it.
+    seen: u32,
 }
 
 /// Spreads a key's hash for the index: keys of one subtask share their remainder by the number of
@@ -67,11 +98,30 @@ impl<V> StateTable<V> {
         Self {
             descriptor,
             max_parallelism,
+            prefix: 0,
             index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
             live: 0,
+            number: 0,
+            freezing: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The same state, but the key group of a key is that of the key without its first `prefix`
+    /// bytes: rows are spread by the rest.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: usize) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    fn key_group(&self, slot: &Slot<V>) -> u16 {
+        match slot.key.get(self.prefix..) {
+            Some(rest) if self.prefix > 0 => KeyRef::new(rest).key_group(self.max_parallelism),
+            _ => group_of(slot.hash, self.max_parallelism),
         }
     }
 
@@ -107,6 +157,11 @@ impl<V> StateTable<V> {
     }
 
     fn mark(&mut self, slot: usize) {
+        debug_assert!(
+            !self.is_pending(slot),
+            "a key changes before the freeze has written it"
+        );
+        self.slots[slot].seen = self.number;
         if !self.slots[slot].dirty {
             self.slots[slot].dirty = true;
             // Keys that come and go between two freezes leave their slots' numbers behind.
@@ -163,6 +218,10 @@ impl<V> StateTable<V> {
     /// Removes a key and answers its value.
     pub fn remove(&mut self, key: KeyRef<'_>) -> Option<V> {
         let slot = self.find(key)?;
+        debug_assert!(
+            !self.is_pending(slot),
+            "a key leaves before the freeze has written it"
+        );
         let value = self.slots[slot].value.take()?;
         self.live -= 1;
         if self.slots[slot].persisted {
@@ -183,17 +242,13 @@ impl<V> StateTable<V> {
     /// Forgets the keys of all key groups that `keep` is false for, without a trace: another subtask
     /// has them now.
     pub fn retain_groups(&mut self, keep: impl Fn(u16) -> bool) {
-        for slot in 0..self.slots.len() {
-            let Slot {
-                hash,
-                ref value,
-                persisted,
-                ..
-            } = self.slots[slot];
-            let used = value.is_some() || persisted;
-            if used && !keep(group_of(hash, self.max_parallelism)) {
-                self.live -= usize::from(value.is_some());
-                self.vacate(slot);
+        debug_assert!(self.freezing.is_none(), "a freeze is under way");
+        for number in 0..self.slots.len() {
+            let slot = &self.slots[number];
+            let (is_live, persisted) = (slot.value.is_some(), slot.persisted);
+            if (is_live || persisted) && !keep(self.key_group(slot)) {
+                self.live -= usize::from(is_live);
+                self.vacate(number);
             }
         }
     }
@@ -207,64 +262,153 @@ impl<V> StateTable<V> {
         self.freeze_parts(full, |part, out, _| encode(part.value, out))
     }
 
-    /// The same, where parts of a value are entries of their own: `encode` appends the bytes of the
-    /// rest, and adds the parts that changed, or with `full` all of them. What becomes of the parts
-    /// of a key that was removed is for whoever makes them to say.
+    /// The same, where parts of a value are entries of their own: see [`Self::advance_freeze`].
     pub fn freeze_parts(
         &mut self,
         full: bool,
         mut encode: impl FnMut(Part<'_, V>, &mut Vec<u8>, &mut Vec<Entry>),
     ) -> FrozenState {
+        self.begin_freeze(full);
+        loop {
+            if let Some(frozen) = self.advance_freeze(usize::MAX, &mut encode) {
+                return frozen;
+            }
+        }
+    }
+
+    /// Begins to freeze the changes since the last time, or with `full` everything, as it is now.
+    /// Takes the same time whatever that is. One freeze ends before the next begins.
+    pub fn begin_freeze(&mut self, full: bool) {
+        debug_assert!(self.freezing.is_none(), "a freeze is under way");
+        self.number = self.number.wrapping_add(1);
         let changed = std::mem::take(&mut self.dirty);
-        let mut entries = Vec::new();
-        let mut scratch = Vec::new();
-        let mut freeze = |slot: &Slot<V>, key_group: u16, entries: &mut Vec<Entry>| {
-            let value = slot.value.as_ref().map(|value| {
-                scratch.clear();
-                let key = &*slot.key;
-                let part = Part {
-                    key,
-                    key_group,
-                    value,
-                };
-                encode(part, &mut scratch, entries);
-                scratch.as_slice().into()
-            });
+        let (kind, end) = if full {
+            (RunKind::Base, self.slots.len())
+        } else {
+            (RunKind::Delta, changed.len())
+        };
+        self.freezing = Some(Freezing {
+            kind,
+            changed,
+            next: 0,
+            end,
+            chunks: Vec::new(),
+        });
+    }
+
+    /// Whether a freeze has begun and not ended.
+    pub fn is_freezing(&self) -> bool {
+        self.freezing.is_some()
+    }
+
+    /// Goes on with the freeze until it has looked at `slice` slots or written as many entries;
+    /// answers the whole when nothing is left. `encode` appends the bytes of a value. Where parts
+    /// of it are entries of their own, it adds those that changed, or all of them if the freeze is
+    /// full; what becomes of the parts of a key that was removed is for whoever makes them to say.
+    pub fn advance_freeze(
+        &mut self,
+        slice: usize,
+        mut encode: impl FnMut(Part<'_, V>, &mut Vec<u8>, &mut Vec<Entry>),
+    ) -> Option<FrozenState> {
+        let mut freezing = self.freezing.take()?;
+        let left = freezing.end - freezing.next;
+        let mut chunk = Vec::with_capacity(left.min(slice));
+        let mut looked = 0;
+        while freezing.next < freezing.end && looked.max(chunk.len()) < slice {
+            let slot = match freezing.kind {
+                RunKind::Delta => freezing.changed[freezing.next] as usize,
+                RunKind::Base => freezing.next,
+            };
+            freezing.next += 1;
+            looked += 1;
+            if self.is_due(slot, freezing.kind) {
+                self.write(slot, freezing.kind, &mut chunk, &mut encode);
+            }
+        }
+        freezing.chunks.push(chunk);
+        if freezing.next < freezing.end {
+            self.freezing = Some(freezing);
+            return None;
+        }
+        Some(FrozenState {
+            descriptor: self.descriptor.clone(),
+            kind: freezing.kind,
+            chunks: freezing.chunks,
+        })
+    }
+
+    /// Before a key is changed, removed or set: if the freeze under way has still to write it, it
+    /// does so now. `encode` as in [`Self::advance_freeze`].
+    pub fn preserve(
+        &mut self,
+        key: KeyRef<'_>,
+        mut encode: impl FnMut(Part<'_, V>, &mut Vec<u8>, &mut Vec<Entry>),
+    ) {
+        let Some(mut freezing) = self.freezing.take() else {
+            return;
+        };
+        if let Some(slot) = self
+            .find(key)
+            .filter(|slot| self.is_due(*slot, freezing.kind))
+        {
+            if freezing.chunks.is_empty() {
+                freezing.chunks.push(Vec::new());
+            }
+            if let Some(chunk) = freezing.chunks.last_mut() {
+                self.write(slot, freezing.kind, chunk, &mut encode);
+            }
+        }
+        self.freezing = Some(freezing);
+    }
+
+    /// Whether the freeze under way has still to write a slot.
+    fn is_pending(&self, slot: usize) -> bool {
+        let kind = self.freezing.as_ref().map(|freezing| freezing.kind);
+        kind.is_some_and(|kind| self.is_due(slot, kind))
+    }
+
+    /// Whether a freeze of this kind, begun last, has still to write a slot. A slot that was taken
+    /// or changed since then is seen.
+    fn is_due(&self, slot: usize, kind: RunKind) -> bool {
+        let slot = &self.slots[slot];
+        let changed = slot.dirty || (kind == RunKind::Base && slot.value.is_some());
+        slot.seen != self.number && changed
+    }
+
+    fn write(
+        &mut self,
+        number: usize,
+        kind: RunKind,
+        entries: &mut Vec<Entry>,
+        encode: &mut impl FnMut(Part<'_, V>, &mut Vec<u8>, &mut Vec<Entry>),
+    ) {
+        let key_group = self.key_group(&self.slots[number]);
+        let slot = &mut self.slots[number];
+        (slot.dirty, slot.seen) = (false, self.number);
+        let value: Option<Box<[u8]>> = slot.value.as_ref().map(|value| {
+            let part = Part {
+                key: &slot.key,
+                key_group,
+                value,
+                full: kind == RunKind::Base,
+            };
+            self.scratch.clear();
+            encode(part, &mut self.scratch, entries);
+            self.scratch.as_slice().into()
+        });
+        let is_gone = value.is_none();
+        // A base has no tombstones: what is not in it is gone.
+        if !(is_gone && kind == RunKind::Base) {
             entries.push(Entry {
                 key_group,
                 key: slot.key.clone(),
                 value,
             });
-        };
-        for slot in changed {
-            let slot = slot as usize;
-            // Freed, or met already: a slot is used again after its key is gone.
-            if !std::mem::take(&mut self.slots[slot].dirty) {
-                continue;
-            }
-            if !full {
-                let group = group_of(self.slots[slot].hash, self.max_parallelism);
-                freeze(&self.slots[slot], group, &mut entries);
-            }
-            if self.slots[slot].value.is_some() {
-                self.slots[slot].persisted = true;
-            } else {
-                self.vacate(slot);
-            }
         }
-        if full {
-            entries.reserve(self.live);
-            for slot in self.slots.iter_mut().filter(|slot| slot.value.is_some()) {
-                slot.persisted = true;
-                let group = group_of(slot.hash, self.max_parallelism);
-                freeze(slot, group, &mut entries);
-            }
-        }
-        let kind = if full { RunKind::Base } else { RunKind::Delta };
-        FrozenState {
-            descriptor: self.descriptor.clone(),
-            kind,
-            entries,
+        if is_gone {
+            self.vacate(number);
+        } else {
+            slot.persisted = true;
         }
     }
 
@@ -275,6 +419,7 @@ impl<V> StateTable<V> {
         entries: Vec<Entry>,
         mut decode: impl FnMut(&[u8]) -> Result<V, String>,
     ) -> Result<(), StateError> {
+        debug_assert!(self.freezing.is_none(), "a freeze is under way");
         self.index.reserve(entries.len(), |slot| {
             spread(self.slots[*slot as usize].hash)
         });
@@ -314,6 +459,7 @@ impl<V> StateTable<V> {
             value,
             dirty: false,
             persisted: false,
+            seen: self.number,
         };
         let slot = if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = new;
@@ -344,6 +490,7 @@ impl<V> StateTable<V> {
             value: None,
             dirty: false,
             persisted: false,
+            seen: self.number,
         };
         self.free.push(index_of(slot));
     }

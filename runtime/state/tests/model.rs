@@ -15,8 +15,8 @@ use streamkeeper_protocol::{
     manifest::{CheckpointKind, MANIFEST_FORMAT, Manifest, RunKind, StateDescriptor, StateKind},
 };
 use streamkeeper_state::{
-    Continuation, GroupSet, KeyRef, ObjectCache, ObjectWriter, RunHistory, StateReport, StateTable,
-    StateValue, encode_run, load_state,
+    Continuation, FrozenState, GroupSet, KeyRef, ObjectCache, ObjectWriter, Part, RunHistory,
+    StateReport, StateTable, StateValue, encode_run, load_state,
 };
 use streamkeeper_storage::MemoryStore;
 
@@ -39,26 +39,43 @@ impl StateValue for Number {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum Change {
     Put(u8, u32),
     Add(u8, u32),
     Remove(u8),
-    Checkpoint,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Change(Change),
+    /// These changes are made while the state of the barrier is frozen, slice by slice.
+    Checkpoint(Vec<Change>),
     FailedCheckpoint,
     Restart,
     Rescale(u32),
 }
 
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => (0..40_u8, any::<u32>()).prop_map(|(key, value)| Change::Put(key, value)),
+        4 => (0..40_u8, 0..9_u32).prop_map(|(key, value)| Change::Add(key, value)),
+        5 => (0..40_u8).prop_map(Change::Remove),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..40_u8, any::<u32>()).prop_map(|(key, value)| Step::Put(key, value)),
-        4 => (0..40_u8, 0..9_u32).prop_map(|(key, value)| Step::Add(key, value)),
-        5 => (0..40_u8).prop_map(Step::Remove),
-        4 => Just(Step::Checkpoint),
+        15 => change().prop_map(Step::Change),
+        4 => prop::collection::vec(change(), 0..20).prop_map(Step::Checkpoint),
         1 => Just(Step::FailedCheckpoint),
         1 => Just(Step::Restart),
         1 => (1..5_u32).prop_map(Step::Rescale),
     ]
+}
+
+/// Writes a number, as [`StateValue`] does.
+fn encode(part: &Part<'_, Number>, out: &mut Vec<u8>) {
+    part.value.encode(out);
 }
 
 fn descriptor() -> StateDescriptor {
@@ -107,13 +124,69 @@ impl Job {
         &mut self.tables[self.assignment.owner[usize::from(group)] as usize]
     }
 
-    async fn checkpoint(&mut self, fails: bool) {
+    fn change(&mut self, change: &Change) -> Result<(), TestCaseError> {
+        let (Change::Put(key, _) | Change::Add(key, _) | Change::Remove(key)) = *change;
+        self.table(key)
+            .preserve(KeyRef::new(&[key]), |part, out, _| encode(&part, out));
+        match *change {
+            Change::Put(key, value) => {
+                let before = self.table(key).insert(KeyRef::new(&[key]), Number(value));
+                prop_assert_eq!(before.map(|number| number.0), self.model.insert(key, value));
+            }
+            Change::Add(key, value) => {
+                let number = self.table(key).upsert(KeyRef::new(&[key]), || Number(0));
+                number.0 = number.0.wrapping_add(value);
+                let expected = self.model.entry(key).or_insert(0);
+                *expected = expected.wrapping_add(value);
+                self.table(key).get_mut(KeyRef::new(&[key])).unwrap().0 ^= 1;
+                *self.model.get_mut(&key).unwrap() ^= 1;
+            }
+            Change::Remove(key) => {
+                let before = self.table(key).remove(KeyRef::new(&[key]));
+                prop_assert_eq!(before.map(|number| number.0), self.model.remove(&key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Freezes all tables, with these changes between the slices; answers what was frozen, and the
+    /// model at the beginning.
+    fn freeze(
+        &mut self,
+        meanwhile: &[Change],
+    ) -> Result<(Vec<FrozenState>, BTreeMap<u8, u32>), TestCaseError> {
+        let model = self.model.clone();
+        for (subtask, table) in (0..).zip(&mut self.tables) {
+            table.begin_freeze(self.history.must_be_full("op", &descriptor(), subtask));
+        }
+        let mut frozen: Vec<Option<FrozenState>> = vec![None; self.tables.len()];
+        let mut changes = meanwhile.iter();
+        while frozen.iter().any(Option::is_none) {
+            for (table, frozen) in self.tables.iter_mut().zip(&mut frozen) {
+                let next = table.advance_freeze(2, |part, out, _| encode(&part, out));
+                if next.is_some() {
+                    *frozen = next;
+                }
+            }
+            if let Some(change) = changes.next() {
+                self.change(change)?;
+            }
+        }
+        for change in changes {
+            self.change(change)?;
+        }
+        Ok((frozen.into_iter().flatten().collect(), model))
+    }
+
+    async fn checkpoint(&mut self, fails: bool, meanwhile: &[Change]) -> Result<(), TestCaseError> {
         let number = self.next;
         self.next += 1;
         let mut reports = Vec::new();
-        for subtask in 0..self.parallelism {
-            let full = self.history.must_be_full("op", &descriptor(), subtask);
-            let frozen = self.tables[subtask as usize].freeze(full);
+        let full: Vec<bool> = (0..self.parallelism)
+            .map(|subtask| self.history.must_be_full("op", &descriptor(), subtask))
+            .collect();
+        let (frozen, model) = self.freeze(meanwhile)?;
+        for ((subtask, frozen), full) in (0..).zip(frozen).zip(full) {
             let kind = frozen.kind;
             assert_eq!(kind == RunKind::Base, full);
             let mut object = ObjectWriter::new(format!("data/{number}-{subtask}"));
@@ -134,16 +207,14 @@ impl Job {
         }
         if fails {
             self.history = std::mem::take(&mut self.history).after_failure();
-            return;
+            return Ok(());
         }
         self.history = self
             .history
             .advance(reports, &(0..self.parallelism).collect())
             .unwrap();
-        self.durable = (
-            manifest(number, &self.assignment, &self.history),
-            self.model.clone(),
-        );
+        self.durable = (manifest(number, &self.assignment, &self.history), model);
+        Ok(())
     }
 
     async fn restore(&mut self, assignment: Assignment, parallelism: u32) {
@@ -170,8 +241,8 @@ impl Job {
         self.model = self.durable.1.clone();
     }
 
-    async fn rescale(&mut self, parallelism: u32) {
-        self.checkpoint(false).await;
+    async fn rescale(&mut self, parallelism: u32) -> Result<(), TestCaseError> {
+        self.checkpoint(false, &[]).await?;
         let after = self.assignment.rescaled(parallelism);
         // Survivors keep what they own and read only what they gain.
         let mut tables = tables(parallelism);
@@ -195,6 +266,7 @@ impl Job {
             &(0..parallelism).collect(),
         );
         (self.tables, self.assignment, self.parallelism) = (tables, after, parallelism);
+        Ok(())
     }
 
     fn check(&mut self) -> Result<(), TestCaseError> {
@@ -246,24 +318,9 @@ async fn run(parallelism: u32, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut job = Job::new(parallelism);
     for step in steps {
         match step {
-            Step::Put(key, value) => {
-                let before = job.table(key).insert(KeyRef::new(&[key]), Number(value));
-                prop_assert_eq!(before.map(|number| number.0), job.model.insert(key, value));
-            }
-            Step::Add(key, value) => {
-                let number = job.table(key).upsert(KeyRef::new(&[key]), || Number(0));
-                number.0 = number.0.wrapping_add(value);
-                let expected = job.model.entry(key).or_insert(0);
-                *expected = expected.wrapping_add(value);
-                job.table(key).get_mut(KeyRef::new(&[key])).unwrap().0 ^= 1;
-                *job.model.get_mut(&key).unwrap() ^= 1;
-            }
-            Step::Remove(key) => {
-                let before = job.table(key).remove(KeyRef::new(&[key]));
-                prop_assert_eq!(before.map(|number| number.0), job.model.remove(&key));
-            }
-            Step::Checkpoint => job.checkpoint(false).await,
-            Step::FailedCheckpoint => job.checkpoint(true).await,
+            Step::Change(change) => job.change(&change)?,
+            Step::Checkpoint(meanwhile) => job.checkpoint(false, &meanwhile).await?,
+            Step::FailedCheckpoint => job.checkpoint(true, &[]).await?,
             Step::Restart => {
                 job.restore(
                     job.durable.0.assignment.clone(),
@@ -272,7 +329,7 @@ async fn run(parallelism: u32, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 .await;
             }
             Step::Rescale(parallelism) => {
-                job.rescale(parallelism).await;
+                job.rescale(parallelism).await?;
                 job.check()?;
                 // The other way to the same place: from the store alone, under the new assignment.
                 let live = job.model.clone();

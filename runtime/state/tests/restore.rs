@@ -47,7 +47,7 @@ async fn write(store: &dyn ObjectStore, key: &str, kind: RunKind, entries: Vec<E
     let frozen = FrozenState {
         descriptor: descriptor("groups"),
         kind,
-        entries,
+        chunks: vec![entries],
     };
     let mut object = ObjectWriter::new(key);
     object.push_bytes(&[7; 1000]);
@@ -418,7 +418,7 @@ fn write_the_golden_block() {
     let frozen = FrozenState {
         descriptor: descriptor("groups"),
         kind: RunKind::Delta,
-        entries: golden_entries(),
+        chunks: vec![golden_entries()],
     };
     let run = encode_run(frozen).unwrap().unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/block-v1.bin");

@@ -93,8 +93,9 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Puts a stored form into an empty group.
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String>;
 
-    /// Whether it keeps every value of a group. Then [`Accumulator::encode`] writes nothing, because each value is an entry of its own;
-    /// [`Accumulator::decode`] still reads all of them, as state of version 1 has them.
+    /// Whether it keeps every value of a group. Then [`Accumulator::encode`] writes nothing,
+    /// because each value is an entry of its own; [`Accumulator::decode`] still reads all of them,
+    /// as state of version 1 has them.
     fn keeps_values(&self) -> bool {
         false
     }
@@ -102,7 +103,8 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Notes from now on which values change: their groups are state.
     fn track_values(&mut self) {}
 
-    /// Hands the values of a group that changed since the last call to `each`, or with `full` all of them: stored form and count, none for a value that is gone.
+    /// Hands the values of a group that changed since the last call to `each`, or with `full` all
+    /// of them: stored form and count, none for a value that is gone.
     fn freeze_values(
         &mut self,
         _group: usize,

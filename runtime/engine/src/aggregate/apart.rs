@@ -10,8 +10,8 @@
 //! Its value is the length of the group's key (32 bits), the serial number of the group (64 bits)
 //! and the count (64 bits), little-endian. The entry of the group holds the same serial number.
 //! Where a group is gone, or another took its key, what is left of its values has another number or
-//! none to meet: a restore leaves it out, and the next base does not hold it. So a set of any size is
-//! forgotten with one tombstone.
+//! none to meet: a restore leaves it out, and the next base does not hold it. So a set of any size
+//! is forgotten with one tombstone.
 
 use streamkeeper_state::Entry;
 

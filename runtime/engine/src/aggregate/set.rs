@@ -3,8 +3,9 @@
 //! The value of a state entry ends with its accumulators: for each one of the descriptor, in order, a 32-bit little-endian length, a version byte and the stored
 //! form of its kind. So whoever reads can skip what it does not know and find by uid what it does.
 //!
-//! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial number of the group (64 bits, little-endian), and every value is an
-//! entry of its own (`apart`). The descriptor of a state whose entries are of version 2 says so with its own version.
+//! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial
+//! number of the group (64 bits, little-endian), and every value is an entry of its own (`apart`).
+//! The descriptor of a state whose entries are of version 2 says so with its own version.
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use streamkeeper_protocol::{
@@ -237,7 +238,8 @@ impl Accumulators {
         }
     }
 
-    /// Adds the values of a group that stand apart and changed since the last call, or with `full` all of them. `owner` is the key of the group.
+    /// Adds the values of a group that stand apart and changed since the last call, or with `full`
+    /// all of them. `owner` is the key of the group.
     pub fn freeze_values(
         &mut self,
         group: u32,
@@ -259,7 +261,8 @@ impl Accumulators {
         }
     }
 
-    /// Takes back values that stand apart, after their groups. `group_of` knows a group by its key; `mapping` as in [`Self::decode`].
+    /// Takes back values that stand apart, after their groups. `group_of` knows a group by its key;
+    /// `mapping` as in [`Self::decode`].
     pub fn load_values(
         &mut self,
         entries: &[Entry],
@@ -348,13 +351,12 @@ impl Accumulators {
                         serials[group as usize] = serial;
                     }
                 }
-                Some((&APART, _)) => return Err(corrupt()),
+                Some((&APART, _)) | None => return Err(corrupt()),
                 Some((version, _)) => {
                     return Err(format!(
                         "version {version} of a stored accumulator is unknown, the newest known is {APART}"
                     ));
                 }
-                None => return Err(corrupt()),
             }
         }
         Ok(())

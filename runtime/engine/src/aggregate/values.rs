@@ -14,7 +14,8 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 #[derive(Debug)]
 pub(super) struct Values<D: Domain> {
     counts: Vec<Multiset<D::Value>>,
-    /// What changed since the last freeze, with the counts of that time. Absent where nobody stores the values.
+    /// What changed since the last freeze, with the counts of that time. Absent where nobody stores
+    /// the values.
     changed: Option<Vec<Multiset<D::Value>>>,
 }
 
@@ -72,15 +73,19 @@ impl<D: Domain> Values<D> {
         (before, after)
     }
 
-    /// Hands the changes since the last freeze to `each`, or with `full` everything: the stored form of a value and its count, none if it is gone. A value that has the
-    /// count of the last freeze again is not among the changes, nor is one that came and went.
+    /// Hands the changes since the last freeze to `each`, or with `full` everything: the stored
+    /// form of a value and its count, none if it is gone. A value that has the count of the last
+    /// freeze again is not among the changes, nor is one that came and went.
     pub(super) fn freeze(
         &mut self,
         group: usize,
         full: bool,
         each: &mut dyn FnMut(&[u8], Option<i64>),
     ) {
-        let changed = self.changed.as_mut().map(|all| std::mem::take(&mut all[group]));
+        let changed = self
+            .changed
+            .as_mut()
+            .map(|all| std::mem::take(&mut all[group]));
         let counts = &self.counts[group];
         let mut bytes = Vec::new();
         let mut hand = |value: &D::Value, count: Option<i64>| {
@@ -89,7 +94,9 @@ impl<D: Domain> Values<D> {
             each(&bytes, count);
         };
         if full {
-            counts.iter().for_each(|(value, count)| hand(value, Some(*count)));
+            for (value, count) in counts {
+                hand(value, Some(*count));
+            }
             return;
         }
         for (value, before) in changed.into_iter().flatten() {
@@ -117,7 +124,8 @@ impl<D: Domain> Values<D> {
         Ok(value)
     }
 
-    /// Takes back all values of a group, as state of version 1 has them: their number, and each with its count.
+    /// Takes back all values of a group, as state of version 1 has them: their number, and each
+    /// with its count.
     pub(super) fn load_all(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
         let count = take(&mut bytes)
             .map(u32::from_le_bytes)

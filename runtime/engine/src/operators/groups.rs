@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
     manifest::StateDescriptor,
     plan::{ChangelogMode, PlanNode, StreamPlan},
 };
-use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, StateTable};
+use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, Part, StateTable};
 
 use super::{
     Site, input_of,
@@ -93,7 +93,8 @@ impl Groups {
             encoder: KeyEncoder::new(&shape::key_types(&descriptor)),
             upsert: node.changelog == ChangelogMode::Upsert,
             table: StateTable::new(descriptor, key_groups),
-            accumulators: Accumulators::stored(calls, input).map_err(|detail| site.refused(detail))?,
+            accumulators: Accumulators::stored(calls, input)
+                .map_err(|detail| site.refused(detail))?,
             rows: Vec::new(),
             position: Vec::new(),
             batch_of: Vec::new(),
@@ -117,6 +118,12 @@ impl Groups {
         let mut weights = Vec::with_capacity(batch.len());
         for row in 0..batch.len() {
             let key = self.encoded.key(row);
+            if self.table.is_freezing() {
+                let (accumulators, rows) = (&mut self.accumulators, &self.rows);
+                self.table.preserve(key, |part, out, parts| {
+                    encode(&part, rows, accumulators, out, parts);
+                });
+            }
             let retracts = matches!(batch.kind(row), UPDATE_BEFORE | DELETE);
             let group = match self.table.get_mut(key) {
                 Some(group) => *group,
@@ -274,6 +281,20 @@ impl Groups {
     }
 }
 
+/// Appends the value of a group, and the values that stand apart.
+fn encode(
+    part: &Part<'_, u32>,
+    rows: &[i64],
+    accumulators: &mut Accumulators,
+    out: &mut Vec<u8>,
+    parts: &mut Vec<Entry>,
+) {
+    let group = *part.value;
+    out.extend_from_slice(&rows[group as usize].to_le_bytes());
+    accumulators.encode(group, out);
+    accumulators.freeze_values(group, part.full, part.key, part.key_group, parts);
+}
+
 /// Positions where any column differs.
 fn differences(old: &[ArrayRef], new: &[ArrayRef], count: usize) -> Result<Vec<bool>, String> {
     let mut changed = vec![false; count];
@@ -373,14 +394,16 @@ impl Operator for Groups {
         Ok(())
     }
 
-    fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
+    fn begin_freeze(&mut self, full: bool) {
+        self.table.begin_freeze(full);
+    }
+
+    fn advance_freeze(&mut self, slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
         let (accumulators, rows) = (&mut self.accumulators, &self.rows);
-        let frozen = self.table.freeze_parts(full, |slot, out, parts| {
-            let group = *slot.value;
-            out.extend_from_slice(&rows[group as usize].to_le_bytes());
-            accumulators.encode(group, out);
-            accumulators.freeze_values(group, full, slot.key, slot.key_group, parts);
-        });
-        Ok(vec![frozen])
+        let encode = |part: Part<'_, u32>, out: &mut Vec<u8>, parts: &mut Vec<Entry>| {
+            encode(&part, rows, accumulators, out, parts);
+        };
+        let frozen = self.table.advance_freeze(slice, encode);
+        Ok(frozen.map(|frozen| vec![frozen]))
     }
 }

@@ -6,7 +6,7 @@ use streamkeeper_protocol::{manifest::CheckpointKind, plan::NodeId};
 
 use super::{
     Event, NodeSnapshot, Snapshot,
-    subtask::{Partial, Subtask, Work},
+    subtask::{Freeze, Partial, Subtask, Work},
 };
 use crate::{
     EngineError,
@@ -20,8 +20,10 @@ impl Subtask {
         self.checkpoints
             .entry(checkpoint)
             .or_insert_with(|| Partial {
+                barrier: None,
                 full: None,
                 stages_left,
+                freezes_left: 0,
                 nodes: Vec::new(),
                 ended: true,
                 freeze: Duration::ZERO,
@@ -45,6 +47,7 @@ impl Subtask {
     ) -> Result<(), EngineError> {
         let topology = self.topology.clone();
         let wiring = &topology.stages[stage];
+        self.end_freezes(&wiring.nodes)?;
         let began = self.clock.monotonic();
         for &node in &wiring.nodes {
             self.flush_node(node)?;
@@ -58,11 +61,20 @@ impl Subtask {
             self.stages[stage].stopped = true;
         }
         let full = self.partial(barrier.checkpoint).full.clone();
-        let mut frozen = Vec::with_capacity(wiring.nodes.len());
+        let (mut frozen, mut begun) = (Vec::with_capacity(wiring.nodes.len()), 0);
         for &node in &wiring.nodes {
             // Without a trigger of its own (which no correct coordinator forgets) everything is the safe answer.
             let full = full.as_ref().is_none_or(|full| full.contains(&node));
-            frozen.push(self.freeze(node, barrier.checkpoint, full)?);
+            let snapshot = self.freeze(node, barrier.checkpoint, full)?;
+            if matches!(self.nodes[node].work, Work::Operator { .. }) {
+                begun += 1;
+                self.freezes.push_back(Freeze {
+                    checkpoint: barrier.checkpoint,
+                    snapshot,
+                });
+            } else {
+                frozen.push(snapshot);
+            }
         }
         let ended = wiring
             .nodes
@@ -71,17 +83,29 @@ impl Subtask {
         let took = self.clock.monotonic().saturating_sub(began);
         self.stages[stage].passed = Some(barrier.checkpoint);
         let partial = self.partial(barrier.checkpoint);
+        partial.barrier = Some(barrier);
         partial.nodes.append(&mut frozen);
         partial.ended &= ended;
         partial.freeze += took;
         partial.stages_left -= 1;
-        if partial.stages_left == 0
-            && let Some(Partial {
-                nodes,
-                ended,
-                freeze,
-                ..
-            }) = self.checkpoints.remove(&barrier.checkpoint)
+        partial.freezes_left += begun;
+        self.complete(barrier.checkpoint);
+        Ok(())
+    }
+
+    /// Reports a checkpoint when all stages have passed its barrier and all their state is frozen.
+    fn complete(&mut self, checkpoint: u64) {
+        let done = |partial: &Partial| partial.stages_left == 0 && partial.freezes_left == 0;
+        if !self.checkpoints.get(&checkpoint).is_some_and(done) {
+            return;
+        }
+        if let Some(Partial {
+            barrier: Some(barrier),
+            nodes,
+            ended,
+            freeze,
+            ..
+        }) = self.checkpoints.remove(&checkpoint)
         {
             self.publish_counters();
             self.report(Event::Frozen(Snapshot {
@@ -91,9 +115,60 @@ impl Subtask {
                 freeze,
             }));
         }
+    }
+
+    /// One slice of what there is to freeze; answers whether there was any. Small states end within
+    /// it, several of them.
+    pub(super) fn advance_freezes(&mut self) -> Result<bool, EngineError> {
+        let mut left = self.freeze_slice;
+        let worked = !self.freezes.is_empty();
+        while left > 0 && !self.freezes.is_empty() {
+            left = left.saturating_sub(self.advance_freeze(0, left)?);
+        }
+        Ok(worked)
+    }
+
+    /// Ends the freezes of these nodes: the next barrier is there before the last one's were done.
+    fn end_freezes(&mut self, nodes: &[NodeId]) -> Result<(), EngineError> {
+        let of = |freeze: &Freeze| nodes.contains(&freeze.snapshot.node);
+        while let Some(position) = self.freezes.iter().position(of) {
+            self.advance_freeze(position, usize::MAX)?;
+        }
         Ok(())
     }
 
+    /// Goes on with a freeze; answers how many entries that made: `slice` if there are more, else
+    /// all it has, and at least one.
+    fn advance_freeze(&mut self, position: usize, slice: usize) -> Result<usize, EngineError> {
+        let Some(freeze) = self.freezes.get_mut(position) else {
+            return Ok(slice);
+        };
+        let began = self.clock.monotonic();
+        let Work::Operator { operator, .. } = &mut self.nodes[freeze.snapshot.node].work else {
+            return Ok(slice);
+        };
+        let frozen = operator.advance_freeze(slice)?;
+        let took = self.clock.monotonic().saturating_sub(began);
+        let checkpoint = freeze.checkpoint;
+        let is_last = frozen.is_some();
+        let mut made = slice;
+        if let Some(states) = frozen {
+            let chunks = states.iter().flat_map(|state| &state.chunks);
+            made = chunks.map(Vec::len).sum::<usize>().max(1);
+            freeze.snapshot.states = states;
+        }
+        let ended = is_last.then(|| self.freezes.remove(position)).flatten();
+        let partial = self.partial(checkpoint);
+        partial.freeze += took;
+        if let Some(Freeze { snapshot, .. }) = ended {
+            partial.nodes.push(snapshot);
+            partial.freezes_left -= 1;
+            self.complete(checkpoint);
+        }
+        Ok(made)
+    }
+
+    /// Freezes a node, or begins to, if it is an operator.
     pub(super) fn freeze(
         &mut self,
         id: NodeId,
@@ -118,7 +193,7 @@ impl Subtask {
                     snapshot.watermark = node.own_watermark;
                 }
                 operator.agree(node.progress.agreed());
-                snapshot.states = operator.freeze(full)?;
+                operator.begin_freeze(full);
             }
             Work::Sink(sink) => {
                 snapshot.committable = sink.prepare(checkpoint)?;

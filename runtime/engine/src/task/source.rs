@@ -186,7 +186,7 @@ impl SourceTask {
         FrozenState {
             descriptor: splits_descriptor(),
             kind: if full { RunKind::Base } else { RunKind::Delta },
-            entries,
+            chunks: vec![entries],
         }
     }
 }

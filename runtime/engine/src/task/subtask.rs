@@ -27,10 +27,14 @@ use super::{
 };
 use crate::{
     EngineError,
-    exchange::{Envelope, Inbox, Link, Msg, Outlet, ReturnCredit},
+    exchange::{Barrier, Envelope, Inbox, Link, Msg, Outlet, ReturnCredit},
     operator::Operator,
     operators::LateFilter,
 };
+
+/// Entries of state that are frozen in a step, about: some ten milliseconds, between which rows
+/// flow.
+pub const FREEZE_SLICE: usize = 1 << 15;
 
 /// Messages that a stage takes in one step before others get their turn.
 const TURN: usize = 16;
@@ -79,6 +83,8 @@ pub struct SubtaskParts {
     pub credit_bytes: u32,
     /// What a sink keeps at most in memory, bytes, unless the job says otherwise.
     pub sink_buffer_bytes: u64,
+    /// Entries of state that are frozen at a time, about; [`FREEZE_SLICE`] outside of tests.
+    pub freeze_slice: usize,
     /// Whether channels wait for each other's barriers.
     pub guarantee: Guarantee,
     /// The time.
@@ -154,10 +160,13 @@ pub(super) struct StageState {
     pub(super) passed: Option<u64>,
 }
 
-/// A checkpoint that not all stages have reached.
+/// A checkpoint that not all stages have reached, or whose state is not all frozen.
 pub(super) struct Partial {
+    pub(super) barrier: Option<Barrier>,
     pub(super) full: Option<BTreeSet<NodeId>>,
     pub(super) stages_left: usize,
+    /// Operators whose freeze has begun and not ended.
+    pub(super) freezes_left: usize,
     pub(super) nodes: Vec<NodeSnapshot>,
     pub(super) ended: bool,
     pub(super) freeze: Duration,
@@ -170,6 +179,12 @@ pub(super) enum Room {
     Plenty,
     /// One keeps half of what it may keep.
     Half,
+}
+
+/// An operator whose freeze has begun and not ended.
+pub(super) struct Freeze {
+    pub(super) checkpoint: u64,
+    pub(super) snapshot: NodeSnapshot,
 }
 
 /// One instance of every node of the plan.
@@ -186,6 +201,9 @@ pub struct Subtask {
     pub(super) commands: VecDeque<Command>,
     pub(super) arrivals: Vec<Envelope>,
     pub(super) checkpoints: BTreeMap<u64, Partial>,
+    /// Freezes under way, in the order of their barriers.
+    pub(super) freezes: VecDeque<Freeze>,
+    pub(super) freeze_slice: usize,
     pub(super) credit_bytes: u32,
     /// What a sink keeps at most until its output is committed, bytes.
     pub(super) sink_buffer_bytes: u64,
@@ -222,6 +240,7 @@ impl Subtask {
             }
             self.obey(command)?;
         }
+        worked |= self.advance_freezes()?;
         let mut back_pressured = false;
         // Downstream first: what lies in a queue leaves before more comes in.
         for stage in (0..self.stages.len()).rev() {

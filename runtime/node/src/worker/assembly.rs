@@ -11,7 +11,7 @@ use streamkeeper_engine::{
     exchange::CREDIT_BYTES,
     operator::Place,
     operators,
-    task::{Clock, Counters, NodePart, Subtask, SubtaskParts, splits_of},
+    task::{Clock, Counters, FREEZE_SLICE, NodePart, Subtask, SubtaskParts, splits_of},
 };
 use streamkeeper_protocol::plan::{NodeId, Operator, PlanNode};
 use tokio::runtime::Handle;
@@ -77,6 +77,7 @@ impl Assembly {
                     credits: self.channels.returns(local),
                     credit_bytes: CREDIT_BYTES,
                     sink_buffer_bytes: self.sink_buffer_bytes,
+                    freeze_slice: FREEZE_SLICE,
                     guarantee: self.layout.guarantee,
                     clock: self.clock.clone(),
                     counters: counters.clone(),

@@ -1,6 +1,7 @@
 //! Operators against naive recomputation, through freezes, restores and rescales.
 
 mod evolution;
+mod freezes;
 mod groups;
 mod lateness;
 mod naive;

@@ -203,8 +203,8 @@ impl Machine {
                     frozen.kind,
                     if full { RunKind::Base } else { RunKind::Delta }
                 );
-                self.store.written = Some(frozen.descriptor);
-                for entry in frozen.entries {
+                self.store.written = Some(frozen.descriptor.clone());
+                for entry in frozen.into_entries() {
                     written += 1;
                     assert_eq!(
                         self.assignment.owner[usize::from(entry.key_group)],

@@ -1,6 +1,6 @@
 //! Values of `DISTINCT`, and of extremes over changes: each is an entry of the state.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use proptest::prelude::*;
 use streamkeeper_connectors::batch::{DELETE, INSERT};
@@ -71,7 +71,10 @@ fn golden_rows() -> (Vec<Row>, Vec<i8>) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn unhex(text: &str) -> Box<[u8]> {
@@ -202,7 +205,10 @@ fn only_state_with_such_values_is_of_the_newer_version() {
     let Fit::Incompatible { why } = verdict(&plan(), newer) else {
         panic!("a version nobody knows fits");
     };
-    assert!(why.contains("reads up to version 2: use a newer image"), "{why}");
+    assert!(
+        why.contains("reads up to version 2: use a newer image"),
+        "{why}"
+    );
 }
 
 /// The entry of a group with a set of texts, as version 1 had it.
@@ -220,15 +226,19 @@ fn whole_set(texts: &[String]) -> Vec<u8> {
 fn delta(plan: &StreamPlan, size: usize) -> (usize, u64) {
     let text = |number: usize| format!("text {number:06}");
     let rows = |from: usize, to: usize| -> Vec<Row> {
-        (from..to).map(|number| at(Some("a"), 1, &text(number))).collect()
+        (from..to)
+            .map(|number| at(Some("a"), 1, &text(number)))
+            .collect()
     };
     let mut machine = Machine::new(plan, 1, 1);
     machine.process(&batch(&rows(0, size), None));
     machine.checkpoint(false);
     machine.process(&batch(&rows(size, size + 10), None));
     let frozen: Vec<FrozenState> = machine.subtasks[0].freeze(false).unwrap();
-    let entries = frozen[0].entries.len();
-    let run = encode_run(frozen.into_iter().next().unwrap()).unwrap().unwrap();
+    let entries = frozen[0].entries().count();
+    let run = encode_run(frozen.into_iter().next().unwrap())
+        .unwrap()
+        .unwrap();
     (entries, run.bytes.len() as u64)
 }
 
@@ -251,7 +261,9 @@ fn a_delta_does_not_grow_with_the_set() {
     }
     // So it was: the set itself is the entry.
     let set = |size: usize| {
-        let texts: Vec<String> = (0..size).map(|number| format!("text {number:06}")).collect();
+        let texts: Vec<String> = (0..size)
+            .map(|number| format!("text {number:06}"))
+            .collect();
         whole_set(&texts).len()
     };
     assert!(set(4_010) > 30 * set(110));
@@ -263,7 +275,7 @@ fn a_delta_holds_the_values_whose_count_is_another() {
     let mut run = |rows: &[Row], kinds: &[i8]| {
         machine.process(&batch(rows, Some(kinds.to_vec())));
         let frozen = machine.subtasks[0].freeze(false).unwrap();
-        let entries = frozen.into_iter().flat_map(|state| state.entries);
+        let entries = frozen.into_iter().flat_map(FrozenState::into_entries);
         let (apart, groups): (Vec<Entry>, Vec<Entry>) = entries.partition(is_apart);
         let gone = |entries: &[Entry]| entries.iter().filter(|entry| entry.value.is_none()).count();
         (groups.len(), gone(&groups), apart.len(), gone(&apart))
@@ -292,7 +304,11 @@ fn what_a_group_left_behind_is_not_taken_for_that_of_the_next_with_its_key() {
     let others = [at(Some("a"), 7, "p"), at(Some("a"), 8, "q")];
     machine.process(&batch(&others, Some(vec![DELETE, DELETE])));
     machine.checkpoint(false);
-    let left = machine.store.entries.values().filter(|entry| is_apart(entry));
+    let left = machine
+        .store
+        .entries
+        .values()
+        .filter(|entry| is_apart(entry));
     assert_eq!(left.count(), 6, "no tombstone for each");
     machine.process(&batch(&[at(Some("a"), 1, "y")], Some(vec![INSERT])));
     machine.checkpoint(false);
@@ -303,8 +319,16 @@ fn what_a_group_left_behind_is_not_taken_for_that_of_the_next_with_its_key() {
         machine.process(&batch(&[at(Some("a"), 2, "z")], Some(vec![DELETE])));
     }
     machine.checkpoint(true);
-    let left = machine.store.entries.values().filter(|entry| is_apart(entry));
-    assert_eq!(left.count(), 3, "a base holds nothing of a group that is gone");
+    let left = machine
+        .store
+        .entries
+        .values()
+        .filter(|entry| is_apart(entry));
+    assert_eq!(
+        left.count(),
+        3,
+        "a base holds nothing of a group that is gone"
+    );
 }
 
 #[test]
@@ -327,14 +351,19 @@ fn damaged_values_are_refused() {
     assert!(damage(&|entry| entry.value = Some(cut(entry.value.as_ref().unwrap()))).is_err());
     assert!(damage(&|entry| entry.key = cut(&entry.key)).is_err());
     assert!(damage(&|entry| entry.value.as_mut().unwrap()[0] = 200).is_err());
-    assert!(damage(&|entry| entry.key = entries[number + 1].key.clone()).is_err(), "twice");
+    assert!(
+        damage(&|entry| entry.key = entries[number + 1].key.clone()).is_err(),
+        "twice"
+    );
 }
 
 #[derive(Debug, Clone)]
 enum Step {
     /// Inserts, or takes back a row that is there.
     Rows(Vec<(u8, u8, Option<prop::sample::Index>)>),
-    Checkpoint { full: bool },
+    Checkpoint {
+        full: bool,
+    },
     /// Starts from the last checkpoint, with this many subtasks.
     Crash(u32),
 }
@@ -388,7 +417,11 @@ fn follow(steps: Vec<Step>) {
                     let mut texts: Vec<_> = live.iter().map(|row| (&row.name, &row.text)).collect();
                     texts.sort();
                     texts.dedup();
-                    let apart = machine.store.entries.values().filter(|entry| is_apart(entry));
+                    let apart = machine
+                        .store
+                        .entries
+                        .values()
+                        .filter(|entry| is_apart(entry));
                     // A text and a number are one to one here, and the number is kept twice.
                     assert_eq!(apart.count(), 3 * texts.len());
                 }

@@ -13,12 +13,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{
-    key_group::key_group,
     manifest::StateDescriptor,
     plan::{ChangelogMode, Phase, PlanNode, StreamPlan, WindowAggregate},
     types::DataType,
 };
-use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, StateTable};
+use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, Part, StateTable};
 
 use self::fired::Fired;
 pub(super) use self::late::times;
@@ -69,7 +68,29 @@ pub(super) struct Windows {
     /// Own key groups.
     owned: Vec<u16>,
     fired: Fired,
+    /// What of it the freeze under way holds.
+    marks: Vec<Entry>,
     late: u64,
+}
+
+/// Appends the value of a group, and the values that stand apart.
+fn encode(
+    part: &Part<'_, u32>,
+    accumulators: &mut Accumulators,
+    out: &mut Vec<u8>,
+    parts: &mut Vec<Entry>,
+) {
+    accumulators.encode(*part.value, out);
+    accumulators.freeze_values(*part.value, part.full, part.key, part.key_group, parts);
+}
+
+/// Before a group is changed or removed.
+fn preserve(table: &mut StateTable<u32>, accumulators: &mut Accumulators, key: KeyRef<'_>) {
+    if table.is_freezing() {
+        table.preserve(key, |part, out, parts| {
+            encode(&part, accumulators, out, parts);
+        });
+    }
 }
 
 impl Windows {
@@ -126,12 +147,13 @@ impl Windows {
                 shift(&time.ty.data),
             ],
             key_groups,
-            table: StateTable::new(descriptor, key_groups),
+            table: StateTable::new(descriptor, key_groups).with_prefix(SLICE_BYTES),
             slices: BTreeMap::new(),
             watermark: i64::MIN,
             agreed: i64::MAX,
             owned: place.assignment.groups_of(place.subtask).collect(),
             fired: Fired::default(),
+            marks: Vec::new(),
             late: 0,
             site,
         })
@@ -156,6 +178,7 @@ impl Windows {
         let mut groups = Vec::with_capacity(rows.num_rows());
         for (row, &end) in ends.values().iter().enumerate() {
             let key = keys.key(row);
+            preserve(&mut self.table, &mut self.accumulators, key);
             let group = if let Some(group) = self.table.get_mut(key) {
                 *group
             } else {
@@ -181,7 +204,9 @@ impl Windows {
             .filter(|first| self.slicing.last_window(*first.key()) <= end)
         {
             for member in first.remove() {
-                self.table.remove(KeyRef::new(&member.key));
+                let key = KeyRef::new(&member.key);
+                preserve(&mut self.table, &mut self.accumulators, key);
+                self.table.remove(key);
                 self.accumulators.release(member.group);
             }
         }
@@ -305,25 +330,26 @@ impl Operator for Windows {
         self.agreed = watermark.unwrap_or(i64::MIN);
     }
 
-    fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        let (accumulators, key_groups) = (&mut self.accumulators, self.key_groups);
-        // Rows came here by their key alone, without the slice.
-        let group_of = |key: &[u8]| key_group(&key[SLICE_BYTES..], key_groups);
-        let mut frozen = self.table.freeze_parts(full, |slot, out, parts| {
-            accumulators.encode(*slot.value, out);
-            accumulators.freeze_values(*slot.value, full, slot.key, group_of(slot.key), parts);
-        });
-        for entry in frozen.entries.iter_mut().filter(|entry| !is_apart(entry)) {
-            entry.key_group = group_of(&entry.key);
-        }
+    fn begin_freeze(&mut self, full: bool) {
+        self.table.begin_freeze(full);
         let ahead: &[u16] = if self.watermark > self.agreed {
             &self.owned
         } else {
             &[]
         };
-        let marks = self.fired.freeze(full, ahead, self.watermark);
-        frozen.entries.extend(marks);
-        Ok(vec![frozen])
+        self.marks = self.fired.freeze(full, ahead, self.watermark);
+    }
+
+    fn advance_freeze(&mut self, slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
+        let accumulators = &mut self.accumulators;
+        let encode = |part: Part<'_, u32>, out: &mut Vec<u8>, parts: &mut Vec<Entry>| {
+            encode(&part, accumulators, out, parts);
+        };
+        let Some(mut frozen) = self.table.advance_freeze(slice, encode) else {
+            return Ok(None);
+        };
+        frozen.chunks.push(std::mem::take(&mut self.marks));
+        Ok(Some(vec![frozen]))
     }
 
     fn late_records(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! A source, operators and a sink made for checking.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -303,6 +303,10 @@ struct Keyed {
     owned: Box<dyn Fn(u16) -> bool + Send>,
     values: BTreeMap<i64, i64>,
     changed: BTreeSet<i64>,
+    /// What is frozen and not handed out.
+    frozen: VecDeque<Entry>,
+    kind: RunKind,
+    chunks: Vec<Vec<Entry>>,
 }
 
 impl Keyed {
@@ -312,6 +316,9 @@ impl Keyed {
             owned: Box::new(owned),
             values: BTreeMap::new(),
             changed: BTreeSet::new(),
+            frozen: VecDeque::new(),
+            kind: RunKind::Base,
+            chunks: Vec::new(),
         }
     }
 
@@ -334,7 +341,7 @@ impl Keyed {
         }
     }
 
-    fn freeze(&mut self, full: bool) -> FrozenState {
+    fn begin_freeze(&mut self, full: bool) {
         let keys: Vec<i64> = if full {
             self.values.keys().copied().collect()
         } else {
@@ -349,11 +356,21 @@ impl Keyed {
                 .get(&key)
                 .map(|value| value.to_le_bytes().into()),
         });
-        FrozenState {
-            descriptor: Self::descriptor(),
-            kind: if full { RunKind::Base } else { RunKind::Delta },
-            entries: entries.collect(),
-        }
+        assert!(self.frozen.is_empty(), "one freeze after the other");
+        self.frozen = entries.collect();
+        self.kind = if full { RunKind::Base } else { RunKind::Delta };
+    }
+
+    fn advance_freeze(&mut self, slice: usize) -> Option<Vec<FrozenState>> {
+        let taken = slice.min(self.frozen.len());
+        self.chunks.push(self.frozen.drain(..taken).collect());
+        self.frozen.is_empty().then(|| {
+            vec![FrozenState {
+                descriptor: Self::descriptor(),
+                kind: self.kind,
+                chunks: std::mem::take(&mut self.chunks),
+            }]
+        })
     }
 
     fn restore(&mut self, entries: Vec<Entry>) {
@@ -425,8 +442,12 @@ impl Operator for RunningCount {
         Ok(())
     }
 
-    fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        Ok(vec![self.0.freeze(full)])
+    fn begin_freeze(&mut self, full: bool) {
+        self.0.begin_freeze(full);
+    }
+
+    fn advance_freeze(&mut self, slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
+        Ok(self.0.advance_freeze(slice))
     }
 }
 
@@ -503,8 +524,12 @@ impl Operator for WindowCount {
         self.watermark = watermark;
     }
 
-    fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
-        Ok(vec![self.state.freeze(full)])
+    fn begin_freeze(&mut self, full: bool) {
+        self.state.begin_freeze(full);
+    }
+
+    fn advance_freeze(&mut self, slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
+        Ok(self.state.advance_freeze(slice))
     }
 
     fn late_records(&self) -> u64 {

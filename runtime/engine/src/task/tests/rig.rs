@@ -248,6 +248,7 @@ impl Rig {
                     credits: returns.collect(),
                     credit_bytes,
                     sink_buffer_bytes: SINK_BUFFER_BYTES,
+                    freeze_slice: 3,
                     guarantee,
                     clock: clock.clone(),
                     counters: counters[subtask as usize].clone(),
@@ -376,6 +377,16 @@ impl Rig {
             .is_some_and(|snapshots| snapshots.len() == self.subtasks.len())
     }
 
+    /// Rows of a node when it passed the barrier of a frozen checkpoint, over all subtasks.
+    pub(super) fn rows_at(&self, checkpoint: u64, node: NodeId) -> u64 {
+        let snapshots = self.frozen[&checkpoint].iter();
+        snapshots
+            .flat_map(|(_, snapshot)| &snapshot.nodes)
+            .filter(|snapshot| snapshot.node == node)
+            .map(|snapshot| snapshot.rows)
+            .sum()
+    }
+
     /// Gives a frozen checkpoint up: its content goes into the next one.
     pub(super) fn abort(&mut self, checkpoint: u64) {
         self.carried
@@ -416,7 +427,7 @@ impl Rig {
                             self.assignment.owner[usize::from(*group)] != subtask
                         });
                     }
-                    for entry in state.entries {
+                    for entry in state.into_entries() {
                         assert_eq!(self.assignment.owner[usize::from(entry.key_group)], subtask);
                         match entry.value {
                             Some(value) => {
