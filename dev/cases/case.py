@@ -15,6 +15,7 @@
 | `rows` | the lines on standard output, in any order; with `ordered`: true in this order |
 | `error` | a regular expression: the verb fails and says so on standard error |
 | `warning` | a regular expression: standard error holds it, and holds it once |
+| `steady` | true: the last third of the checkpoints write at most twice what the first third does, by their medians (`-v` says how much) |
 | `deadline_s` | 60 by default |
 
 `run` needs `rows`, `error` or `until`; with rows and error, the rows are what is printed before the error.
@@ -31,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 KEYS = {"why", "sql", "verb", "arguments", "env", "rows", "ordered", "error", "warning", "deadline_s"}
-KEYS |= {"meanwhile", "until", "max_rss_mib"}
+KEYS |= {"meanwhile", "until", "max_rss_mib", "steady"}
 
 
 class BadCase(Exception):
@@ -56,6 +57,7 @@ class Case:
     meanwhile: str | None = None
     until: str | None = None
     max_rss_mib: int | None = None
+    steady: bool = False
     deadline_s: float = 60.0
 
 
@@ -79,6 +81,8 @@ def parse(folder: Path, text: str) -> Case:
         raise BadCase("a process that is ended has no 'error': say what it says in 'until'")
     if case.verb == "check" and case.rows is not None:
         raise BadCase("'check' prints a plan, not rows")
+    if case.steady and "-v" not in case.arguments:
+        raise BadCase("'steady' reads what '-v' says, which is not among the arguments")
     for pattern in (case.error, case.warning, case.meanwhile, case.until):
         try:
             re.compile(pattern or "")

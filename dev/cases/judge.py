@@ -1,6 +1,7 @@
 """Whether an answer is the right one."""
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,6 +9,8 @@ from dataclasses import dataclass, replace
 from dev.cases.case import Case
 
 PANIC = re.compile(r"panicked at|has overflowed its stack", re.IGNORECASE)
+WRITTEN = re.compile(r"written_bytes(?:\x1b\[[0-9;]*m|=)+(\d+)")
+FEWEST_CHECKPOINTS = 9
 SHOWN = 5
 
 
@@ -56,6 +59,8 @@ def wrong(case: Case, answer: Answer) -> list[str]:
         times = len(re.findall(case.warning, answer.err))
         if times != 1:
             found.append(f"/{case.warning}/ stands {times} times on standard error, not once")
+    if case.steady:
+        found.extend(growth([int(bytes_) for bytes_ in WRITTEN.findall(answer.err)]))
     return found
 
 
@@ -74,6 +79,15 @@ def spoiled(case: Case) -> Iterator[Case]:
         yield replace(case, max_rss_mib=1)
     if case.until is not None:
         yield replace(case, until="(?!)")
+
+
+def growth(written: list[int]) -> list[str]:
+    """Checkpoints that write more and more."""
+    if len(written) < FEWEST_CHECKPOINTS:
+        return [f"{len(written)} checkpoints say what they wrote, not {FEWEST_CHECKPOINTS}"]
+    third = len(written) // 3
+    first, last = statistics.median(written[:third]), statistics.median(written[-third:])
+    return [f"checkpoints grow from {first:.0f} to {last:.0f} bytes: {written}"] if last > 2 * first else []
 
 
 def differences(expected: list[str], printed: list[str], ordered: bool) -> list[str]:

@@ -125,6 +125,18 @@ class Control(unittest.TestCase):
 
 
 class Folders(unittest.TestCase):
+    def test_checkpoints_that_write_more_and_more_are_wrong(self) -> None:
+        steady = of({"why": "it shows", "rows": [], "steady": True, "arguments": ["-v"]})
+
+        def log(written: list[int]) -> str:
+            return "".join(f"INFO checkpoint complete \x1b[3mwritten_bytes\x1b[0m\x1b[2m=\x1b[0m{size} total_bytes=9\n" for size in written)
+
+        self.assertEqual(wrong(steady, ended(err=log([5, 5, 15, 5, 5, 5, 35, 5, 5]))), [])
+        [found] = wrong(steady, ended(err=log([5, 10, 15, 20, 25, 30, 35, 40, 45])))
+        self.assertIn("from 10 to 40 bytes", found)
+        [found] = wrong(steady, ended(err=log([5, 5])))
+        self.assertIn("2 checkpoints", found)
+
     def test_a_case_that_could_not_fail_is_refused(self) -> None:
         for said in (
             {"why": "x"},
