@@ -1,0 +1,1 @@
+"""How long checkpoints keep the other pipelines of a slot waiting."""
