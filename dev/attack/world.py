@@ -7,6 +7,8 @@ to his own folder of the bucket. Nothing else is given to him.
 import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dev.attack.attack import Undecided
@@ -19,6 +21,8 @@ from dev.s3 import install as s3
 
 PATIENCE = 120
 """Seconds until a condition must hold."""
+OWN_KEY = "ATTACKERSOWN"
+"""Access key of the attacker himself."""
 API_VERSION = "streamkeeper.dev/v1alpha1"
 ENDLESS = """SET 'streamkeeper.source.rows-per-second' = '200';
 CREATE TABLE d (k INT, v BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '200', 'fields.k.min' = '0', 'fields.k.max' = '9');
@@ -79,6 +83,22 @@ class World:
         """Writes one object into the bucket."""
         with s3.connect(self.cluster) as server:
             server.client.put(s3.BUCKET, key, body)
+
+    def take_away(self, key: str) -> None:
+        """Deletes one object of the bucket."""
+        with s3.connect(self.cluster) as server:
+            server.client.delete(s3.BUCKET, key)
+
+    @contextmanager
+    def own_key(self) -> Iterator[None]:
+        """A key of the attacker's own, which opens nothing of this store, for his job pods."""
+        name = str(self.attacker.namespace)
+        self.attacker.apply(s3.credentials(name, s3.SECRET, OWN_KEY, "x" * 40))
+        try:
+            yield
+        finally:
+            access, secret = s3.keys(self.cluster.kubectl)
+            self.attacker.apply(s3.credentials(name, s3.SECRET, access, secret))
 
     def operator_pods(self) -> list[Object]:
         """The operator's pods that nothing has deleted."""

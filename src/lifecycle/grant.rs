@@ -155,14 +155,16 @@ impl Settings {
         let region = storage.region.as_ref();
         let strange = region.filter(|region| own_region != Some(*region) && !is_region(region));
         match allowed {
-            Some((place, _)) if guard!("a region names no other host": strange.is_none()) => Ok(Grant {
-                storage: ResolvedStorage {
-                    endpoint: place.endpoint.clone(),
-                    ..storage.clone()
-                },
-                namespace: namespace.to_owned(),
-                key: key.to_owned(),
-            }),
+            Some((place, _)) if guard!("a region names no other host": strange.is_none()) => {
+                Ok(Grant {
+                    storage: ResolvedStorage {
+                        endpoint: place.endpoint.clone(),
+                        ..storage.clone()
+                    },
+                    namespace: namespace.to_owned(),
+                    key: key.to_owned(),
+                })
+            }
             other => {
                 let endpoint = storage.endpoint.as_deref().unwrap_or("Amazon S3");
                 Err(NotAllowed {

@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::{
     head::OperationResult,
-    job_api::{JobPhase, StopMode, StopRequest},
+    job_api::{JobPhase, Report, StopMode, StopRequest},
 };
 
 use super::{
@@ -287,6 +287,12 @@ fn nobody_tells(draft: &Draft<'_>, transition: &Transition) -> Option<String> {
             continue;
         }
         why = match draft.input.report(revision) {
+            // It ended before it looked at HEAD.
+            Some(Report {
+                attempt: None,
+                error: Some(error),
+                ..
+            }) => error.message.clone(),
             Some(_) => return None,
             None => cannot_stop(draft, transition, revision)?,
         };

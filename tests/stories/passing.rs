@@ -118,7 +118,7 @@ async fn a_restore_whose_check_does_not_get_on_is_given_up_at_the_deadline(story
     assert!(message.contains("it was not ready within 10m"), "{message}");
     let took = story.now().duration_since(began).unsigned_abs();
     // Times in the status are whole seconds.
-    let least = 10 * MINUTE - Duration::from_secs(1);
+    let least = Duration::from_secs(599);
     assert!((least..12 * MINUTE).contains(&took), "{took:?}");
     assert_eq!(story.runner("delays"), Some(1), "the job runs on");
 }

@@ -123,7 +123,7 @@ impl World {
             let kind = text(condition, "/type");
             let tells = match text(condition, "/status") {
                 "True" => ["Reconciling", "Stalled"].contains(&kind),
-                "False" => kind == "CheckpointsHealthy",
+                "False" => ["CheckpointsHealthy", "StorageRead"].contains(&kind),
                 _ => false,
             };
             tells.then(|| text(condition, "/reason").to_owned())

@@ -176,8 +176,7 @@ mod tests {
         let settings = Settings {
             storage: Some(S3 {
                 uri: "s3://shared/state".to_owned(),
-                region: None,
-                endpoint: None,
+                ..S3::default()
             }),
             ..Settings::default()
         };

@@ -138,6 +138,7 @@ claims![
     deletion_ends_once_nobody_is_left_to_ask_or_time_is_up,
     what_only_others_hold_is_left_alone,
     nothing_is_begun_before_the_finalizer_is_there,
+    where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen,
     numbers_of_revisions_only_grow,
     a_call_that_failed_rests_before_the_next,
     a_start_pushes_aside_nobody_through_whom_records_flow,

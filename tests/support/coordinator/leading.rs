@@ -317,7 +317,7 @@ impl Process {
             JobCall::Stop(request) if request.mode == StopMode::Savepoint => {
                 let (namespace, job) = &self.job;
                 let folder = format!("{namespace}/{job}/savepoints/{}", request.key);
-                Some(format!("s3://streams/prod/{folder}"))
+                Some(format!("{}/{folder}", self.storage))
             }
             _ => None,
         };

@@ -256,6 +256,7 @@ fn start(world: &mut World, pod: &Value) {
         revision,
         workers: flag(pod, "workers"),
         slots: flag(pod, "slots"),
+        storage: flag(pod, "storage-uri"),
         first_only: pod["spec"]["containers"][0]["args"]
             .as_array()
             .is_some_and(|flags| flags.iter().any(|flag| flag == "--standby=First")),

@@ -103,6 +103,8 @@ pub enum Role {
 pub struct Process {
     pub job: JobName,
     pub job_uid: String,
+    /// URI of its storage.
+    pub storage: String,
     pub revision: u64,
     /// Workers that it was started with.
     pub workers: u32,
@@ -142,6 +144,7 @@ impl Process {
         Self {
             job: JobName::default(),
             job_uid: String::new(),
+            storage: String::new(),
             revision: 0,
             workers: 1,
             slots: 1,

@@ -4,9 +4,9 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Args, ValueHint};
 use streamkeeper_protocol::paths::StatePaths;
-use streamkeeper_storage::{ObjectStore, StorageConfig, copy_savepoint, read_head, read_manifest};
+use streamkeeper_storage::{ObjectStore, copy_savepoint, read_head, read_manifest};
 
-use super::fail;
+use super::{args::WriteArgs, fail};
 
 /// Copies the newest state that a job left behind, by a restore or a start from nothing, into a savepoint folder among the job's own. The job may run meanwhile.
 #[derive(Debug, Clone, Args)]
@@ -23,13 +23,14 @@ pub(super) struct SalvageArgs {
     /// Region of the bucket.
     #[arg(long, env = "AWS_REGION")]
     region: Option<String>,
+    #[command(flatten)]
+    writes: WriteArgs,
 }
 
 pub(super) fn main(args: &SalvageArgs) -> ExitCode {
-    let config = StorageConfig {
-        endpoint: args.endpoint.clone(),
-        region: args.region.clone(),
-    };
+    let (config, _) = args
+        .writes
+        .configs(args.endpoint.as_ref(), args.region.as_ref());
     let (store, root) = match streamkeeper_storage::open(&args.uri, &config) {
         Ok(opened) => opened,
         Err(error) => return fail(error),

@@ -139,6 +139,7 @@ async fn without_tls_a_job_goes_on_after_kills_and_obeys_only_who_shows_its_toke
         .args(["report", "--address", &at, "--tls-folder", "/nowhere"])
         .arg("--token-folder")
         .arg(job.keys())
+        .args(["--tls-rotation", "3600s"])
         .output()
         .unwrap();
     serde_json::from_slice::<Report>(&report.stdout).unwrap();

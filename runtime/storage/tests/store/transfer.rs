@@ -10,7 +10,8 @@ use std::{
 use bytes::Bytes;
 use streamkeeper_protocol::paths::StatePaths;
 use streamkeeper_storage::{
-    Condition, Moved, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError, end_stale_uploads,
+    Condition, Moved, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError,
+    end_stale_uploads,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -171,6 +171,7 @@ fn verdict(planned: &StreamPlan, written: StateDescriptor) -> Fit {
             state_uid: planned[0].state_uid.clone(),
             label: String::new(),
             watermark: None,
+            watermarks: Vec::new(),
             states: vec![StateRef {
                 descriptor: written,
                 runs: Vec::new(),
