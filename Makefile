@@ -12,7 +12,7 @@ PYTHON := python3 -u
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo attack test test-rust test-dev test-e2e cases faults crash-plans operator-upgrade bench bench-operator crds lint deny
+  images s3 demo attack test test-rust test-dev test-e2e cases faults slow-store crash-plans operator-upgrade bench bench-operator crds lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ attack: setup ## play the attacks of docs/threat-model.md on the cluster (ATTACK
 	$(PYTHON) -m dev.attack $(ATTACK)
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
+slow-store: setup ## a job whose store passes 1 MiB/s, then answers 503 for 10 minutes (OUTAGE=600 seconds, LIMIT=512 MiB a worker)
+	cargo build --workspace --locked --bin streamjob-runtime
+	$(PYTHON) -m dev.slow_store --outage-seconds $(or $(OUTAGE),600) --limit $(or $(LIMIT),512)
 crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
 	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features $(CONTROLS) \
 	  --test crashes killing -- --nocapture

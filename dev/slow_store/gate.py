@@ -32,15 +32,30 @@ class Counts:
     """Requests that were answered 503."""
 
 
+class Pace:
+    """One rate for all: who comes first goes first."""
+
+    def __init__(self, rate: int | None = None) -> None:
+        self.rate = rate
+        self._free_at = 0.0
+
+    def delay(self, now: float, size: int) -> float:
+        """Seconds until so many bytes have passed that come at `now`."""
+        if self.rate is None:
+            return 0.0
+        self._free_at = max(self._free_at, now) + size / self.rate
+        return self._free_at - now
+
+
 class Gate:
     """A gate on a free loopback port; `with Gate(host, port) as gate` opens it."""
 
     def __init__(self, host: str, port: int) -> None:
         self.counts = Counts()
         self._server = host, port
-        self._rate: int | None = None
+        self._pace = Pace()
         self._refuses = False
-        self._free_at = 0.0
+        self._listener: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -53,7 +68,7 @@ class Gate:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -69,7 +84,7 @@ class Gate:
     def _change(self, rate: int | None, refuses: bool) -> None:
         async def change() -> None:
             cut = self._refuses != refuses
-            self._rate, self._refuses = rate, refuses
+            self._pace, self._refuses = Pace(rate), refuses
             if cut:
                 await self._cut()
 
@@ -79,9 +94,14 @@ class Gate:
         listener = socket.create_server(("127.0.0.1", 0))
         # Connections inherit the buffer of the socket that listens.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-        await asyncio.start_server(self._accept, sock=listener, limit=LONGEST_HEAD)
+        self._listener = await asyncio.start_server(self._accept, sock=listener, limit=LONGEST_HEAD)
         port: int = listener.getsockname()[1]
         return port
+
+    async def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        await self._cut()
 
     async def _cut(self) -> None:
         doomed = [task for task in self._open if task is not asyncio.current_task()]
@@ -119,20 +139,12 @@ class Gate:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK):
-            await self._turn(len(chunk))
+            await asyncio.sleep(self._pace.delay(self._loop.time(), len(chunk)))
             self.counts.passed += len(chunk)
             writer.write(chunk)
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
-
-    async def _turn(self, size: int) -> None:
-        """Waits until so many bytes may pass: who comes first goes first."""
-        if self._rate is None:
-            return
-        now = self._loop.time()
-        self._free_at = max(self._free_at, now) + size / self._rate
-        await asyncio.sleep(self._free_at - now)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -6,6 +6,7 @@ container sees its own. Elsewhere `Watched` looks at the process and ends it whe
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Protocol
 
@@ -54,8 +55,9 @@ class Cgroup:
             if version == 2 and (self.folder / "memory.swap.max").exists():
                 (self.folder / "memory.swap.max").write_text("0")
             self.kills()
-        except OSError:
-            self.folder.rmdir()
+            subprocess.run([*self.prefix(), "true"], check=True, capture_output=True)
+        except (OSError, subprocess.SubprocessError):
+            self.remove()
             raise
 
     def prefix(self) -> list[str]:
@@ -106,7 +108,7 @@ def limited(name: str, limit: int) -> Limit:
     """A limit of so many bytes."""
     try:
         return Cgroup(name, limit)
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return Watched(limit)
 
 
