@@ -522,11 +522,19 @@ impl Desk {
         self.store_next(attempt);
     }
 
-    fn commit(&self, attempt: u64, job: Option<CommitJob>) {
+    fn commit(&mut self, attempt: u64, job: Option<CommitJob>) {
         let Some(job) = job else { return };
         let (checkpoint, news) = (job.checkpoint, self.news.clone());
+        let Some(graph) = self.graph(attempt) else {
+            return;
+        };
+        let gone = graph.gone.clone();
         tokio::spawn(async move {
-            let outcome = job.run().await;
+            // The next graph commits what this one does not: for the store it is as if this process had ended.
+            let outcome = tokio::select! {
+                () = gone.cancelled() => return,
+                outcome = job.run() => outcome,
+            };
             let _ = news.send(News::Committed {
                 attempt,
                 checkpoint,

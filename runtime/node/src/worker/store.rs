@@ -73,7 +73,8 @@ pub(super) async fn store(
     })
 }
 
-/// Writes an object, as often as it takes.
+/// Writes an object, as often as it takes. Once the graph is gone nobody names it: a write that is under way would hold its bytes in memory, and take a slow
+/// link from what the next graph sends.
 async fn send(
     store: &dyn ObjectStore,
     key: &str,
@@ -83,7 +84,11 @@ async fn send(
 ) -> Result<(), String> {
     let mut wait = FIRST;
     loop {
-        let Err(error) = store.put(key, bytes.clone(), Condition::Always).await else {
+        let put = tokio::select! {
+            () = gone.cancelled() => return Err(format!("writing {key}: its graph is gone")),
+            put = store.put(key, bytes.clone(), Condition::Always) => put,
+        };
+        let Err(error) = put else {
             return Ok(());
         };
         let why = format!("writing {key}: {error}");
@@ -160,9 +165,11 @@ fn encode(what: ToStore) -> Result<Encoded, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{future::pending, ops::Range, sync::Mutex};
 
-    use streamkeeper_storage::{Action, Fault, FaultStore, MemoryStore, Rule};
+    use streamkeeper_storage::{
+        Action, Fault, FaultStore, MemoryStore, Object, ObjectMeta, Rule, StoreFuture, Version,
+    };
 
     use super::*;
 
@@ -222,5 +229,62 @@ mod tests {
         let shared: Arc<dyn ObjectStore> = Arc::new(faults);
         let error = store(shared, share(), gone, delayed).await.unwrap_err();
         assert!(error.contains("the store does not answer"), "{error}");
+    }
+
+    /// Takes requests and never answers.
+    #[derive(Debug)]
+    struct Deaf {
+        /// Ended once a write came.
+        asked: CancellationToken,
+    }
+
+    impl ObjectStore for Deaf {
+        fn get<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Object> {
+            Box::pin(pending())
+        }
+
+        fn get_range<'a>(&'a self, _: &'a str, _: Range<u64>) -> StoreFuture<'a, Bytes> {
+            Box::pin(pending())
+        }
+
+        fn put<'a>(&'a self, _: &'a str, _: Bytes, _: Condition) -> StoreFuture<'a, Version> {
+            self.asked.cancel();
+            Box::pin(pending())
+        }
+
+        fn delete<'a>(&'a self, _: &'a str) -> StoreFuture<'a, ()> {
+            Box::pin(pending())
+        }
+
+        fn list<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>> {
+            Box::pin(pending())
+        }
+
+        fn copy<'a>(&'a self, _: &'a str, _: &'a str) -> StoreFuture<'a, ()> {
+            Box::pin(pending())
+        }
+
+        fn describe(&self) -> String {
+            "deaf".to_owned()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_is_under_way_ends_with_its_graph() {
+        let (asked, gone) = (CancellationToken::new(), CancellationToken::new());
+        let deaf = Deaf {
+            asked: asked.clone(),
+        };
+        let rows = Bytes::from(vec![1; 1000]);
+        let what = ToStore {
+            staged: vec![(1, rows)],
+            ..share()
+        };
+        let storing = tokio::spawn(store(Arc::new(deaf), what, gone.clone(), |_| {}));
+        asked.cancelled().await;
+        assert!(!storing.is_finished(), "nobody gave it up");
+        gone.cancel();
+        let error = storing.await.unwrap().unwrap_err();
+        assert!(error.contains("its graph is gone"), "{error}");
     }
 }
