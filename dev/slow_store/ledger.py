@@ -1,13 +1,18 @@
 """Is every row in the files that were committed, once and whole?"""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from dev.lib.s3 import S3
+from dev.lib import wait
+from dev.lib.s3 import S3, S3Error
 
 PAD = 200
 EXAMPLES = 10
+READ_SECONDS = 120
+T = TypeVar("T")
 
 
 @dataclass
@@ -86,5 +91,10 @@ def number_of(line: bytes, rows: int) -> int | None:
 
 def committed(client: S3, bucket: str, folder: str) -> Iterator[tuple[str, bytes]]:
     """Every file below a folder. Only a commit puts one there, so all of them count."""
-    for entry in client.entries(bucket, f"{folder}/"):
-        yield entry.key, client.get(bucket, entry.key)
+
+    def retried(what: str, ask: Callable[[], T]) -> T:
+        return wait.until(what, ask, READ_SECONDS, interval=1, retry=(S3Error,))
+
+    keys = retried("the list of files", lambda: [entry.key for entry in client.entries(bucket, f"{folder}/")])
+    for key in keys:
+        yield key, retried(key, partial(client.get, bucket, key))

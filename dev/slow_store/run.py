@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +21,9 @@ OUT = "out/copies"
 TICK_SECONDS = 0.25
 ASKED_EVERY_SECONDS = 1.0
 START_SECONDS = 120.0
+# A machine may be so busy that the store of the job does not answer at once.
+HEAD_SECONDS = 5.0
+HEAD_PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -139,14 +142,12 @@ class Run:
             self.checkpoints.saw(report["checkpoints_in_attempt"])
             self.job_restarts.saw(report["restarts"])
 
-    def completed(self) -> bool:
-        """Whether HEAD says that all was read and committed. It is read past the gate."""
+    def completed(self) -> bool | wait.Pending:
+        """Whether HEAD says that all was read and committed; pending while it cannot be read. It is read past the gate."""
         try:
-            head = json.loads(self.server.client.get(self.server.bucket, HEAD))
+            head = json.loads(replace(self.server.client, timeout=HEAD_SECONDS).get(self.server.bucket, HEAD))
         except S3Error as error:
-            if error.status == 404:
-                return False
-            raise
+            return False if error.status == 404 else wait.Pending(str(error))
         return bool(head["state"]["is"] == "completed")
 
     def begin(self) -> None:
@@ -191,7 +192,12 @@ class Run:
                 self.look()
                 step.update(self.brief())
                 time.sleep(TICK_SECONDS)
-        if self.completed():
+
+        def known() -> bool | wait.Pending:
+            self.look()
+            return self.completed()
+
+        if wait.until("HEAD can be read", known, HEAD_PATIENCE_SECONDS):
             raise Failed(f"the job completed while the store was still '{title}': it needs more --rows to say anything")
 
     def until_completed(self, title: str) -> None:
@@ -199,11 +205,11 @@ class Run:
 
         def done() -> bool | wait.Pending:
             self.look()
-            return self.completed() or wait.Pending(self.brief())
+            return self.completed() is True or wait.Pending(self.brief())
 
         with self.phase(title) as (_, step):
             try:
-                wait.until("the end of the job", done, self.plan.patience, interval=TICK_SECONDS, on_pending=step.update)
+                wait.until("the end of the job", done, self.plan.patience, interval=ASKED_EVERY_SECONDS, on_pending=step.update)
             except wait.Timeout as late:
                 raise Failed(str(late)) from late
             self.look()

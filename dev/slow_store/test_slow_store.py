@@ -15,6 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 from dev.lib import wait
+from dev.lib.s3 import S3, S3Error
+from dev.lib.seaweed import Server
 from dev.slow_store import __main__ as program
 from dev.slow_store import ledger
 from dev.slow_store.gate import Gate, Pace, body_of
@@ -245,6 +247,21 @@ class RunTest(unittest.TestCase):
             running.lasts("503", 0)
         self.assertEqual([phase.store for phase in running.phases], ["503"])
 
+    def test_a_store_that_does_not_answer_at_once_is_asked_again(self) -> None:
+        run = self.run_of("completed", kills=0)
+        busy, missing = S3Error(0, "TimeoutError", "GET", "timed out"), S3Error(404, "NoSuchKey", "GET", "")
+        with mock.patch.object(S3, "get", side_effect=[busy, missing]):
+            self.assertIsInstance(run.completed(), wait.Pending)
+            self.assertIs(run.completed(), False)
+        self.assertIs(run.completed(), True)
+
+    def test_files_are_read_again_when_the_store_does_not_answer(self) -> None:
+        store = mock.Mock()
+        store.entries.return_value = [mock.Mock(key="out/a")]
+        store.get.side_effect = [S3Error(0, "TimeoutError", "GET", "timed out"), part(1)]
+        with mock.patch("time.sleep"):
+            self.assertEqual(list(ledger.committed(store, "bucket", "out")), [("out/a", part(1))])
+
     def test_a_worker_that_took_too_much_ends_the_run(self) -> None:
         with self.assertRaisesRegex(Failed, "more than 512 MiB"):
             self.run_of("running", kills=1).look()
@@ -275,8 +292,10 @@ class RunTest(unittest.TestCase):
             self.assertIn(said, error.getvalue())
 
     def run_of(self, state: str, kills: int) -> Run:
-        server = mock.Mock()
-        server.client.get.return_value = json.dumps({"state": {"is": state}}).encode()
+        self.head = mock.patch.object(S3, "get", return_value=json.dumps({"state": {"is": state}}).encode())
+        self.head.start()
+        self.addCleanup(self.head.stop)
+        server = Server("http://127.0.0.1:1", "bucket", "key", "secret")
         crew = mock.Mock(spec=Crew, kills=kills, restarts=0, workers=[])
         crew.report.return_value = None
         counted = mock.Mock()

@@ -168,7 +168,7 @@ mod tests {
     use std::{future::pending, ops::Range, sync::Mutex};
 
     use streamkeeper_storage::{
-        Action, Fault, FaultStore, MemoryStore, Object, ObjectMeta, Rule, StoreFuture, Version,
+        Action, Fault, FaultStore, MemoryStore, Object, ObjectMeta, Rule, StoreFuture,
     };
 
     use super::*;
@@ -247,7 +247,7 @@ mod tests {
             Box::pin(pending())
         }
 
-        fn put<'a>(&'a self, _: &'a str, _: Bytes, _: Condition) -> StoreFuture<'a, Version> {
+        fn put<'a>(&'a self, _: &'a str, _: Bytes, _: Condition) -> StoreFuture<'a, String> {
             self.asked.cancel();
             Box::pin(pending())
         }
