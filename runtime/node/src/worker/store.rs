@@ -247,6 +247,15 @@ mod tests {
             Box::pin(pending())
         }
 
+        fn get_range_of<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: Range<u64>,
+        ) -> StoreFuture<'a, Bytes> {
+            Box::pin(pending())
+        }
+
         fn put<'a>(&'a self, _: &'a str, _: Bytes, _: Condition) -> StoreFuture<'a, String> {
             self.asked.cancel();
             Box::pin(pending())
