@@ -84,11 +84,6 @@ class World:
         with s3.connect(self.cluster) as server:
             server.client.put(s3.BUCKET, key, body)
 
-    def take_away(self, key: str) -> None:
-        """Deletes one object of the bucket."""
-        with s3.connect(self.cluster) as server:
-            server.client.delete(s3.BUCKET, key)
-
     @contextmanager
     def own_key(self) -> Iterator[None]:
         """A key of the attacker's own, which opens nothing of this store, for his job pods."""
