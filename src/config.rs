@@ -66,13 +66,15 @@ pub struct RunFlags {
     /// Default URL of an S3-compatible server.
     #[arg(long, env = "STREAMKEEPER_STORAGE_ENDPOINT")]
     pub storage_endpoint: Option<String>,
-    /// How the default storage encrypts the state of jobs (JSON), like {"type":"aws:kms","kmsKeyId":"alias/streams"}; empty: as the bucket says.
+    /// How the default storage encrypts the state of jobs (JSON), like
+    /// {"type":"aws:kms","kmsKeyId":"alias/streams"}; empty: as the bucket says.
     #[arg(long, env = "STREAMKEEPER_STORAGE_SSE", value_parser = encryption)]
     pub storage_sse: Option<Encryption>,
     /// Whether jobs leave the content of writes to the default storage out of their signature; it takes https.
     #[arg(long, env = "STREAMKEEPER_STORAGE_UNSIGNED_PAYLOAD", default_value_t = false, action = ArgAction::Set)]
     pub storage_unsigned_payload: bool,
-    /// Places beside the default storage where the operator may act with its own credentials, as a JSON list of {endpoint, bucket, prefix}.
+    /// Places beside the default storage where the operator may act with its own credentials, as a
+    /// JSON list of {endpoint, bucket, prefix}.
     #[arg(long, env = "STREAMKEEPER_STORAGE_ALLOWED")]
     pub storage_allowed: Vec<AllowedPlaces>,
     /// Secret in the namespace of a job whose keys become environment variables of its workers.
@@ -93,11 +95,13 @@ pub struct RunFlags {
     /// How long the deletion of a StreamJob may wait for its last checkpoint.
     #[arg(long, env = "STREAMKEEPER_DELETE_TIMEOUT", default_value = "2m", value_parser = duration)]
     pub delete_timeout: Duration,
-    /// Whether coordinators and workers of new revisions talk TLS 1.3, with certificates of their job on both sides. Without it only the token of the job, which everybody
-    /// who reads the network sees, says who may call.
+    /// Whether coordinators and workers of new revisions talk TLS 1.3, with certificates of their
+    /// job on both sides. Without it only the token of the job, which everybody who reads the
+    /// network sees, says who may call.
     #[arg(long, env = "STREAMKEEPER_TLS", default_value_t = true, action = ArgAction::Set)]
     pub tls: bool,
-    /// File with the master key, at least 32 random bytes: from it follow the certificates and tokens of all jobs.
+    /// File with the master key, at least 32 random bytes: from it follow the certificates and
+    /// tokens of all jobs.
     #[arg(long, env = "STREAMKEEPER_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
     /// File with the master key before this one, for revisions that were started under it; it need not exist.
@@ -109,29 +113,35 @@ pub struct RunFlags {
     /// Whether every job gets a NetworkPolicy: only its own pods and the operator reach its ports.
     #[arg(long, env = "STREAMKEEPER_JOB_NETWORK_POLICIES", default_value_t = true, action = ArgAction::Set)]
     pub job_network_policies: bool,
-    /// Labels of the operator's pods, like a=b,c=d, for the NetworkPolicies of jobs; empty means every pod of the operator's namespace.
+    /// Labels of the operator's pods, like a=b,c=d, for the NetworkPolicies of jobs; empty means
+    /// every pod of the operator's namespace.
     #[arg(long, env = "STREAMKEEPER_OPERATOR_LABELS", value_delimiter = ',', value_parser = label)]
     pub operator_labels: Vec<(String, String)>,
-    /// Peers (JSON, as in a NetworkPolicy) that may read health and metrics of jobs; empty means everyone.
+    /// Peers (JSON, as in a NetworkPolicy) that may read health and metrics of jobs; empty means
+    /// everyone.
     #[arg(long, env = "STREAMKEEPER_JOB_METRICS_FROM", default_value = "[]", value_parser = peers)]
     pub job_metrics_from: Peers,
     /// Whether pods of jobs have PodDisruptionBudgets: of a revision, one pod is evicted at a time.
     #[arg(long, env = "STREAMKEEPER_JOB_DISRUPTION_BUDGETS", default_value_t = true, action = ArgAction::Set)]
     pub job_disruption_budgets: bool,
-    /// Secrets in the namespace of a job with the credentials of the runtime's registry, separated by commas, for jobs that name none.
+    /// Secrets in the namespace of a job with the credentials of the runtime's registry, separated
+    /// by commas, for jobs that name none.
     #[arg(
         long,
         env = "STREAMKEEPER_JOB_IMAGE_PULL_SECRETS",
         value_delimiter = ','
     )]
     pub job_image_pull_secrets: Vec<String>,
-    /// ConfigMap with certificates of private authorities (PEM), mounted into workers if the namespace of the job has one of that name.
+    /// ConfigMap with certificates of private authorities (PEM), mounted into workers if the
+    /// namespace of the job has one of that name.
     #[arg(long, env = "STREAMKEEPER_JOB_CA_BUNDLE")]
     pub job_ca_bundle: Option<String>,
-    /// Resources (JSON) of workers whose job names none, like {"requests":{"cpu":"500m"},"limits":{"memory":"1Gi"}}.
+    /// Resources (JSON) of workers whose job names none, like
+    /// {"requests":{"cpu":"500m"},"limits":{"memory":"1Gi"}}.
     #[arg(long, env = "STREAMKEEPER_JOB_RESOURCES", value_parser = resources)]
     pub job_resources: Option<Resources>,
-    /// Whether pods of jobs name the user and the groups that they run as; false where the platform gives them, as OpenShift does.
+    /// Whether pods of jobs name the user and the groups that they run as; false where the platform
+    /// gives them, as OpenShift does.
     #[arg(long, env = "STREAMKEEPER_JOB_FIXED_IDS", default_value_t = true, action = ArgAction::Set)]
     pub job_fixed_ids: bool,
     /// Address of /metrics, /healthz and /readyz.

@@ -211,7 +211,8 @@ pub async fn get<K: Namespaced>(
     .await
 }
 
-/// Sets the replicas of a StatefulSet, by its scale subresource: a right to patch StatefulSets would be one to change what pods run.
+/// Sets the replicas of a StatefulSet, by its scale subresource: a right to patch StatefulSets
+/// would be one to change what pods run.
 pub async fn scale(
     client: &Client,
     namespace: &str,

@@ -45,8 +45,8 @@ fn schema() -> JSONSchemaProps {
         .unwrap()
 }
 
-/// The chart's copy of a CRD. It is a file: tools that take a chart from Git drop links that lead out
-/// of it.
+/// The chart's copy of a CRD. It is a file: tools that take a chart from Git drop links that lead
+/// out of it.
 fn in_chart(file: &str) -> String {
     file.replacen("crds/", "charts/streamkeeper/crd-manifests/", 1)
 }

@@ -294,7 +294,8 @@ fn no_pod_reaches_the_api_server_or_runs_as_root() {
     );
 }
 
-/// The manifests in `tests/manifests`: what users of streaming operators put into their pods, each as the spec of a job.
+/// The manifests in `tests/manifests`: what users of streaming operators put into their pods, each
+/// as the spec of a job.
 fn manifests() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests");
     let mut all: Vec<(String, Value)> = fs::read_dir(folder)
@@ -494,7 +495,8 @@ fn how_the_state_is_written_is_told_to_workers_and_old_records_say_nothing_of_it
         serde_json::from_value(serde_json::to_value(&record).unwrap()).unwrap();
     assert_eq!(kept, record);
 
-    // Without a storage of its own, as the operator's default says, also where the state lies there already.
+    // Without a storage of its own, as the operator's default says, also where the state lies there
+    // already.
     let plain = json!({"sql": {"text": "x"}});
     let (told, old) = flags(plain.clone(), &settings(), None);
     assert_eq!(told, Vec::<String>::new());

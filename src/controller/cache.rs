@@ -235,7 +235,8 @@ fn reference((namespace, name): &JobKey) -> ObjectRef<StreamJob> {
     ObjectRef::new(name).within(namespace)
 }
 
-/// Nodes whose kubelet does not report, and since when, and the names of all. Nothing else of a node matters, and there may be thousands.
+/// Nodes whose kubelet does not report, and since when, and the names of all. Nothing else of a
+/// node matters, and there may be thousands.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LostNodes {
     lost: Arc<Mutex<BTreeMap<String, Timestamp>>>,

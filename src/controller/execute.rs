@@ -195,7 +195,8 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// Creates the job's NetworkPolicy, or corrects the one that is there. One that is not the operator's is not touched, and nothing is started without protection.
+    /// Creates the job's NetworkPolicy, or corrects the one that is there. One that is not the
+    /// operator's is not touched, and nothing is started without protection.
     async fn apply_network_policy(&self) -> Result<(), ReconcileError> {
         let Some(settings) = &self.context.pod_settings.network else {
             return Ok(());

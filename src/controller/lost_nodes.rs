@@ -1,6 +1,8 @@
-//! Which lost nodes give their pods up now, over all jobs: one after the other, and none while so many are lost that the network or the control plane is the more likely cause.
+//! Which lost nodes give their pods up now, over all jobs: one after the other, and none while so
+//! many are lost that the network or the control plane is the more likely cause.
 //!
-//! Kubernetes' own node controller does the same with evictions (`--node-eviction-rate`, `--unhealthy-zone-threshold`).
+//! Kubernetes' own node controller does the same with evictions (`--node-eviction-rate`,
+//! `--unhealthy-zone-threshold`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +34,8 @@ struct State {
 }
 
 impl LostNodeLimiter {
-    /// Names the nodes whose pods have to stay, of those that are lost, of `total` nodes. A node takes a turn that is one of `concerned` and lost for `timeout`.
+    /// Names the nodes whose pods have to stay, of those that are lost, of `total` nodes. A node
+    /// takes a turn that is one of `concerned` and lost for `timeout`.
     pub(super) fn held(
         &self,
         (lost, total): (&BTreeMap<String, Timestamp>, usize),

@@ -1,4 +1,5 @@
-//! Turns of namespaces and of what is slow: jobs that wait for something that does not answer leave room for the others.
+//! Turns of namespaces and of what is slow: jobs that wait for something that does not answer leave
+//! room for the others.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,8 @@ use std::{
 pub(super) const ALL: u16 = 256;
 /// Those of one namespace at most; never more than it leaves to others.
 const SHARE: usize = 64;
-/// Those whose store or coordinator did not answer soon when they were looked at last: altogether, and of one namespace.
+/// Those whose store or coordinator did not answer soon when they were looked at last: altogether,
+/// and of one namespace.
 const SLOW: (usize, usize) = (96, 32);
 /// How long an answer may take until who waits for it counts as slow.
 pub(super) const SOON: Duration = Duration::from_secs(1);
@@ -56,7 +58,8 @@ impl Turns {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a turn, or answers when to ask again because the namespace, or what is slow, has as many as it may have.
+    /// Takes a turn, or answers when to ask again because the namespace, or what is slow, has as
+    /// many as it may have.
     pub(super) fn take(&self, namespace: &str, slow: bool) -> Result<Turn, Duration> {
         let mut taken = self.taken();
         let (all, own) = (taken.all, taken.of.get(namespace).copied());

@@ -1,8 +1,8 @@
 //! Objects that cannot be read cost only themselves.
 //!
-//! Every watch takes objects that it cannot read beside those that it can. One of our own kinds is shown as
-//! stalled, with the field that is wrong, and is left as it runs until it is mended. A child that cannot be
-//! read is as it was seen last.
+//! Every watch takes objects that it cannot read beside those that it can. One of our own kinds is
+//! shown as stalled, with the field that is wrong, and is left as it runs until it is mended. A
+//! child that cannot be read is as it was seen last.
 
 use std::time::Duration;
 

@@ -91,8 +91,8 @@ async fn call<B: Serialize + Sync, T: DeserializeOwned>(
     read.map(Some).map_err(|error| garbled(error.to_string()))
 }
 
-/// Cuts texts in an answer that are longer than any that is meant to be read: they become part of a status, and a
-/// status that is too large is refused as a whole.
+/// Cuts texts in an answer that are longer than any that is meant to be read: they become part of a
+/// status, and a status that is too large is refused as a whole.
 fn shorten(answer: &mut Value) {
     match answer {
         Value::String(text) if text.len() > TEXT_LIMIT => {

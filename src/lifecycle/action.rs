@@ -31,8 +31,9 @@ pub enum Action {
     AddFinalizer,
     /// Remove [`crate::api::names::FINALIZER`]; nothing if it is gone.
     RemoveFinalizer,
-    /// Create what is missing of a revision: first its ControllerRevision (refused when one with another content exists), then ConfigMap, the job's NetworkPolicy, Service, StatefulSet.
-    /// What exists is left alone: a template never changes.
+    /// Create what is missing of a revision: first its ControllerRevision (refused when one with
+    /// another content exists), then ConfigMap, the job's NetworkPolicy, Service, StatefulSet. What
+    /// exists is left alone: a template never changes.
     ApplyRevision {
         /// Number.
         revision: u64,
@@ -60,7 +61,8 @@ pub enum Action {
         /// Number.
         revision: u64,
     },
-    /// Create the NetworkPolicy of the job, or make it say again what it should; nothing if it does.
+    /// Create the NetworkPolicy of the job, or make it say again what it should; nothing if it
+    /// does.
     ApplyNetworkPolicy,
     /// Delete the NetworkPolicy of the job; nothing if it is gone or not the operator's.
     DeleteNetworkPolicy,

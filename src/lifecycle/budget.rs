@@ -1,8 +1,10 @@
-//! PodDisruptionBudgets: the revision that has the job, or had it last, has one while it has a StatefulSet. An eviction of pods that stand by costs nothing.
+//! PodDisruptionBudgets: the revision that has the job, or had it last, has one while it has a
+//! StatefulSet. An eviction of pods that stand by costs nothing.
 
 use super::{action::Action, draft::Draft};
 
-/// Creates budgets that are missing and removes those that protect nothing, or are not wanted any more.
+/// Creates budgets that are missing and removes those that protect nothing, or are not wanted any
+/// more.
 pub(super) fn keep(draft: &mut Draft<'_>) {
     if draft.input.job.metadata.deletion_timestamp.is_some() {
         // Its owner takes them along.

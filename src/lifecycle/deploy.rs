@@ -146,7 +146,8 @@ fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Ve
     }
 }
 
-/// Prepares a greater revision where HEAD turns out to be beyond this one. Where the operator does not look, that is known only once pods have read it.
+/// Prepares a greater revision where HEAD turns out to be beyond this one. Where the operator does
+/// not look, that is known only once pods have read it.
 fn renumber(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     draft.input.observed.not_looked.as_ref()?;
     let head = draft.input.observed.head.known()?.as_ref()?;

@@ -1,6 +1,7 @@
-//! Where in stores the operator may act with its own credentials: in its default storage and in the places
-//! that its configuration names, and there only below the namespace of the object that it acts for. Where places lie in
-//! one another, the longest that holds a key decides: in it the names of namespaces begin where its prefix ends.
+//! Where in stores the operator may act with its own credentials: in its default storage and in the
+//! places that its configuration names, and there only below the namespace of the object that it
+//! acts for. Where places lie in one another, the longest that holds a key decides: in it the names
+//! of namespaces begin where its prefix ends.
 //!
 //! Anything else is worked by the pods of the job, with the job's own credentials. Only
 //! [`Settings::grant`] makes a [`Grant`], and clients of stores take nothing else: what a spec or a
@@ -134,7 +135,8 @@ impl fmt::Display for NotAllowed {
 }
 
 impl Settings {
-    /// Allows the operator to act below `key` of a store for an object in `namespace`, or says why not.
+    /// Allows the operator to act below `key` of a store for an object in `namespace`, or says why
+    /// not.
     pub fn grant(
         &self,
         storage: &ResolvedStorage,
@@ -177,8 +179,9 @@ impl Settings {
     }
 }
 
-/// The place that decides about `key`, and what of the key lies below it: the longest that holds it. None decides about a key that holds a place itself, because what lies
-/// there belongs to others.
+/// The place that decides about `key`, and what of the key lies below it: the longest that holds
+/// it. None decides about a key that holds a place itself, because what lies there belongs to
+/// others.
 fn deciding<'a, 'k>(
     places: impl Iterator<Item = &'a AllowedPlace>,
     storage: &ResolvedStorage,
@@ -237,7 +240,8 @@ fn components(key: &str) -> Option<Vec<&str>> {
     all.iter().all(plain).then_some(all)
 }
 
-/// Why no store can have a bucket of this name, if so. Other stores than Amazon's have more names than that one.
+/// Why no store can have a bucket of this name, if so. Other stores than Amazon's have more names
+/// than that one.
 pub(super) fn no_bucket(name: &str) -> Option<String> {
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if let Some(strange) = name.chars().find(|c| !named(*c)) {

@@ -8,12 +8,14 @@ use super::{action::Action, draft::Draft, record::happened};
 
 /// How soon to look again at a pod that has to stay.
 const HELD: Duration = Duration::from_secs(5);
-/// Share of all nodes, in percent, from which on it is not the nodes: as Kubernetes' node controller has it.
+/// Share of all nodes, in percent, from which on it is not the nodes: as Kubernetes' node
+/// controller has it.
 const OUTAGE_PERCENT: usize = 55;
 /// So few lost nodes are never an outage: a cluster of three may lose two.
 const FEW: usize = 2;
 
-/// Whether so many nodes are lost that the network or the control plane is the more likely cause: then pods that still run must not be killed for it.
+/// Whether so many nodes are lost that the network or the control plane is the more likely cause:
+/// then pods that still run must not be killed for it.
 pub fn is_outage(lost: usize, total: usize) -> bool {
     lost > FEW && lost * 100 >= total * OUTAGE_PERCENT
 }

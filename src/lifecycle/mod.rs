@@ -5,7 +5,8 @@
 //! * [`facts`]: those facts made from Kubernetes objects.
 //! * [`grant`]: where in stores the operator may act with its own credentials.
 //! * `told`: HEAD as pods of the job tell it, where the operator does not look itself.
-//! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the pod template in it, checked.
+//! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the
+//!   pod template in it, checked.
 //! * [`situation`]: what the facts add up to: who has the job, what is asked for.
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`change`]: what a spec change means.

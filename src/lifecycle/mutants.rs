@@ -1,13 +1,14 @@
-//! Every guard that is marked in these files is taken away once; a rule of the grid, a promise of the model or a claim about stores must notice, or the guard is idle or a
-//! rule is missing.
-//! `cargo test --workspace --lib a_guard_of_the_lifecycle -- --nocapture` shows which does.
+//! Every guard that is marked in these files is taken away once; a rule of the grid, a promise of
+//! the model or a claim about stores must notice, or the guard is idle or a rule is missing. `cargo
+//! test --workspace --lib a_guard_of_the_lifecycle -- --nocapture` shows which does.
 
 use std::thread;
 
 use super::{grant, grid, model, snapshot};
 use crate::guard::{fails_without, marked, without};
 
-/// Where the operator acts in stores, and what it removes there: neither the grid nor the model of jobs knows.
+/// Where the operator acts in stores, and what it removes there: neither the grid nor the model of
+/// jobs knows.
 const CLAIMS: &[(&str, fn())] = &[
     (
         "the_operator_acts_only_below_the_own_namespace_of_an_allowed_place",

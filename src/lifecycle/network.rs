@@ -1,6 +1,7 @@
 //! The NetworkPolicy of a job is as it should be, or the plan makes it so.
 //!
-//! A revision's pods are created behind it ([`Action::ApplyRevision`]); what is done here is about jobs that have pods already.
+//! A revision's pods are created behind it ([`Action::ApplyRevision`]); what is done here is about
+//! jobs that have pods already.
 
 use super::{action::Action, draft::Draft, observed::PolicyFacts};
 

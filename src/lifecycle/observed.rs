@@ -69,7 +69,8 @@ pub struct Observed {
     pub revisions: BTreeMap<u64, RevisionFacts>,
     /// HEAD as it lies in storage; `Known(None)` only when the store said that there is none.
     pub head: Fact<Option<Head>>,
-    /// Why the operator sends no request to the store of the job, if it does not. What is known of HEAD is then what pods of the job tell.
+    /// Why the operator sends no request to the store of the job, if it does not. What is known of
+    /// HEAD is then what pods of the job tell.
     pub not_looked: Option<String>,
     /// The operation asked for by [`super::questions`]; `Known(None)` when the coordinator does not know it.
     pub operation: Fact<Option<Operation>>,
@@ -253,7 +254,8 @@ pub struct PodFacts {
     pub ready: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Since when its container does not serve its role, if it does not and Kubernetes says since when.
+    /// Since when its container does not serve its role, if it does not and Kubernetes says since
+    /// when.
     pub unready_since: Option<Timestamp>,
     /// Restarts of its container.
     pub restarts: u32,

@@ -206,7 +206,8 @@ impl Input<'_> {
         }
         let Waiting { reason, message } = pod.waiting.as_ref()?;
         let pod_name = &pod.name;
-        // A registry or a Secret may come back, and the kubelet tries again and again, later and later. The pod was not in trouble before it stopped being ready.
+        // A registry or a Secret may come back, and the kubelet tries again and again, later and
+        // later. The pod was not in trouble before it stopped being ready.
         let began = pod.unready_since.map_or(since, |then| then.max(since));
         let lasting = self.passed(began, self.settings.image_pull_grace);
         let deadline = self.job.spec.upgrade.progress_deadline.to_std();

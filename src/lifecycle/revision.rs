@@ -111,7 +111,8 @@ pub struct RevisionRecord {
     /// Pods that stand by before it takes over.
     #[serde(default)]
     pub standby: Standby,
-    /// Keys of its pods; none: a revision from before jobs without TLS had keys, which is talked to without any.
+    /// Keys of its pods; none: a revision from before jobs without TLS had keys, which is talked to
+    /// without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -203,7 +204,8 @@ impl ResolvedStorage {
         let default = held.as_ref().or(settings.storage.as_ref());
         let chosen = own.or(default).ok_or(RenderError::NoStorage)?;
         let resolved = Self::resolve(chosen, default)?;
-        // How is written may change while the state stays: the operator's defaults of today count, where they are about this place.
+        // How is written may change while the state stays: the operator's defaults of today count,
+        // where they are about this place.
         match settings.default_storage() {
             Ok(default) if own.is_none() && resolved.is_place_of(&default) => Ok(Self {
                 sse: default.sse,

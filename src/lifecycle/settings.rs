@@ -19,7 +19,8 @@ pub struct Settings {
     pub storage_allowed: AllowedPlaces,
     /// Resources of workers that name none.
     pub resources: Option<Resources>,
-    /// Fingerprint of the master key under which new revisions get their keys. The operator always has one; without any, pods get no keys.
+    /// Fingerprint of the master key under which new revisions get their keys. The operator always
+    /// has one; without any, pods get no keys.
     pub master_key: Option<String>,
     /// Whether new revisions talk TLS; without it they show only the token of their job.
     pub tls: bool,

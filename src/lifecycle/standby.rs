@@ -45,7 +45,8 @@ impl Draft<'_> {
         self.input.preparation(to, patience_since(transition))
     }
 
-    /// Notes how far the check of a snapshot has come, at most once a minute: a large one takes longer than any deadline, and it is judged by whether it gets on.
+    /// Notes how far the check of a snapshot has come, at most once a minute: a large one takes
+    /// longer than any deadline, and it is judged by whether it gets on.
     pub(super) fn note_check(&mut self) {
         let Some(transition) = self.status.transition.as_mut() else {
             return;
@@ -73,7 +74,8 @@ impl Draft<'_> {
         }
     }
 
-    /// Says that a revision is not ready yet, and that help is needed if something outside keeps it that may also pass by itself.
+    /// Says that a revision is not ready yet, and that help is needed if something outside keeps it
+    /// that may also pass by itself.
     pub(super) fn not_ready(
         &self,
         trouble: Option<Stalled>,
@@ -279,7 +281,8 @@ impl Draft<'_> {
         self.current().is_some() || self.status.last_checkpoint.is_some()
     }
 
-    /// Whether no pod of the running revision will come by itself to tell what HEAD holds, in a store that the operator does not look into.
+    /// Whether no pod of the running revision will come by itself to tell what HEAD holds, in a
+    /// store that the operator does not look into.
     pub(super) fn nobody_comes_to_tell(&self, current: u64) -> bool {
         let unknown = matches!(self.standing, Standing::Unknown { .. });
         let facts = self.input.revision(current);

@@ -105,7 +105,8 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
         Some(Err(verdict)) => return verdict,
     };
     match draft.standing.clone() {
-        // Its pods stand by, and find out; whether it starts from nothing is decided by the write that claims HEAD.
+        // Its pods stand by, and find out; whether it starts from nothing is decided by the write
+        // that claims HEAD.
         Standing::Unknown { .. } if draft.input.observed.not_looked.is_some() => {}
         Standing::Unknown {
             why,

@@ -278,7 +278,8 @@ fn stop(
     format!("revision {revision} takes its last checkpoint and commits{failed}")
 }
 
-/// Why no pod will ever tell who has the job, if so, where the operator does not look into the store itself: all are gone, or a lost cause.
+/// Why no pod will ever tell who has the job, if so, where the operator does not look into the
+/// store itself: all are gone, or a lost cause.
 fn nobody_tells(draft: &Draft<'_>, transition: &Transition) -> Option<String> {
     draft.input.observed.not_looked.as_ref()?;
     let mut why = "its pods are gone".to_owned();

@@ -1,16 +1,18 @@
 //! HEAD as pods of a job tell it, where the operator does not look into the store itself.
 //!
-//! It is as good as what a coordinator saw a moment ago. Nothing depends on its being the latest: a start from nothing, or
-//! from HEAD, is judged by the write with which the coordinator claims HEAD.
+//! It is as good as what a coordinator saw a moment ago. Nothing depends on its being the latest: a
+//! start from nothing, or from HEAD, is judged by the write with which the coordinator claims HEAD.
 
 use streamkeeper_protocol::{head::Head, job_api::SeenHead};
 
 use super::observed::Fact;
 
-/// A coordinator that stands by reads HEAD every second. What was seen longer ago is not told of any more.
+/// A coordinator that stands by reads HEAD every second. What was seen longer ago is not told of
+/// any more.
 const FRESH_MS: u64 = 15_000;
 
-/// What the answers of coordinators add up to: the newest record that one of them saw a short while ago. That there is no HEAD takes one who saw that, and nobody who saw one.
+/// What the answers of coordinators add up to: the newest record that one of them saw a short while
+/// ago. That there is no HEAD takes one who saw that, and nobody who saw one.
 pub fn told_head(
     answers: impl IntoIterator<Item = Result<SeenHead, String>>,
 ) -> Fact<Option<Head>> {

@@ -4,7 +4,8 @@
 //!
 //! * [`owner`]: the StreamJob that owns them.
 //! * [`objects`]: ControllerRevision, ConfigMap, Service.
-//! * [`stateful_set`] and [`pod`]: the workers; `template`: merged into what the user says of the pods.
+//! * [`stateful_set`] and [`pod`]: the workers; `template`: merged into what the user says of the
+//!   pods.
 //! * [`network_policy`]: who may reach the workers, one policy for all revisions.
 //! * [`secret`]: the keys of a job, one for all its revisions.
 //! * [`snapshot`]: StreamSnapshots that the operator takes by itself.
@@ -41,9 +42,11 @@ pub struct PodSettings {
     pub network: Option<NetworkSettings>,
     /// Secrets with the credentials of the runtime's registry, for jobs that name none.
     pub image_pull_secrets: Vec<String>,
-    /// ConfigMap in the namespace of the job with certificates of private authorities, if it exists there.
+    /// ConfigMap in the namespace of the job with certificates of private authorities, if it exists
+    /// there.
     pub ca_bundle: Option<String>,
-    /// Whether the platform gives pods their user and groups (OpenShift), so that they name none themselves.
+    /// Whether the platform gives pods their user and groups (OpenShift), so that they name none
+    /// themselves.
     pub platform_ids: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The NetworkPolicy of a job: who may open connections to its pods. One for all its revisions.
 //!
-//! Egress is not restricted: only the job's author knows which brokers, stores and tables the job talks to, and a policy that guesses breaks jobs.
+//! Egress is not restricted: only the job's author knows which brokers, stores and tables the job
+//! talks to, and a policy that guesses breaks jobs.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +96,8 @@ fn port(number: u16) -> NetworkPolicyPort {
     }
 }
 
-/// Computes the merge patch that makes `found` say what `wanted` says; none when it does. Labels of others stay.
+/// Computes the merge patch that makes `found` say what `wanted` says; none when it does. Labels of
+/// others stay.
 pub fn correction(found: &NetworkPolicy, wanted: &NetworkPolicy) -> Option<Value> {
     let json = |spec: &Option<NetworkPolicySpec>| serde_json::to_value(spec).unwrap_or_default();
     let spec = difference(&json(&found.spec), &json(&wanted.spec));

@@ -48,7 +48,8 @@ pub fn config_map(owner: &Owner, revision: u64, record: &RevisionRecord) -> Conf
     }
 }
 
-/// Builds the budget for evictions of a revision's pods: one at a time. A single worker may always be evicted, and a pod that is not ready never holds up a drain.
+/// Builds the budget for evictions of a revision's pods: one at a time. A single worker may always
+/// be evicted, and a pod that is not ready never holds up a drain.
 pub fn disruption_budget(owner: &Owner, revision: u64) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: owner.metadata(revision),

@@ -34,11 +34,13 @@ const SQL_FOLDER: &str = "/etc/streamjob";
 const TLS_FOLDER: &str = "/etc/streamjob-tls";
 /// Folder of the job's keys where pods show only the token.
 const TOKEN_FOLDER: &str = "/etc/streamjob-token";
-/// Folder of certificates of private authorities. The image names its own file of public ones in `SSL_CERT_FILE`; those in `SSL_CERT_DIR` are added to them.
+/// Folder of certificates of private authorities. The image names its own file of public ones in
+/// `SSL_CERT_FILE`; those in `SSL_CERT_DIR` are added to them.
 const CA_FOLDER: &str = "/etc/streamjob-ca";
 /// Volume of [`CA_FOLDER`].
 const CA_VOLUME: &str = "ca-bundle";
-/// Variable with the names of those that SQL may use. A variable, not a flag: a runtime that does not know it starts all the same.
+/// Variable with the names of those that SQL may use. A variable, not a flag: a runtime that does
+/// not know it starts all the same.
 const SQL_VARIABLES: &str = "STREAMKEEPER_VARIABLES";
 /// Taints of a lost node.
 const LOST: [&str; 2] = [
@@ -409,7 +411,8 @@ fn credentials(secret: &str) -> EnvFromSource {
     }
 }
 
-/// Asks on a port of its own: the kubelet has no certificate of the job, and a NetworkPolicy can open that port alone to whatever collects metrics.
+/// Asks on a port of its own: the kubelet has no certificate of the job, and a NetworkPolicy can
+/// open that port alone to whatever collects metrics.
 fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {

@@ -1,7 +1,8 @@
 //! A pod template of a user and the worker of the operator, merged into one pod.
 //!
-//! By name: containers, volumes, variables; by path: mounts; by field: security contexts. What the template says wins over defaults; what belongs to the operator was
-//! refused when the job was planned (see `lifecycle::template`).
+//! By name: containers, volumes, variables; by path: mounts; by field: security contexts. What the
+//! template says wins over defaults; what belongs to the operator was refused when the job was
+//! planned (see `lifecycle::template`).
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use serde_json::Value;
 
 use crate::api::names::CONTAINER;
 
-/// Merges the template of a user with a pod of the operator that consists of nothing but the worker.
+/// Merges the template of a user with a pod of the operator that consists of nothing but the
+/// worker.
 pub(super) fn merge(template: PodSpec, own: PodSpec) -> PodSpec {
     let (mine, others): (Vec<Container>, Vec<Container>) = template
         .containers
@@ -81,7 +83,8 @@ fn worker(own: Container, changes: Container) -> Container {
     }
 }
 
-/// What the operator and `spec.env` say, after what only the template says: a later variable can refer to an earlier one.
+/// What the operator and `spec.env` say, after what only the template says: a later variable can
+/// refer to an earlier one.
 fn variables(own: Vec<EnvVar>, template: Vec<EnvVar>) -> Vec<EnvVar> {
     let taken: BTreeSet<String> = own.iter().map(|variable| variable.name.clone()).collect();
     let template = template

@@ -1,4 +1,5 @@
-//! A store that does not answer is left alone for a while, so that what waits for it delays nothing else.
+//! A store that does not answer is left alone for a while, so that what waits for it delays nothing
+//! else.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// Allows a request, or answers how long none is sent. After a pause one request tries the store.
+    /// Allows a request, or answers how long none is sent. After a pause one request tries the
+    /// store.
     pub(super) fn ask(&mut self, now: Instant) -> Result<(), Duration> {
         match self.closed_until {
             Some(until) if now < until => Err(until - now),

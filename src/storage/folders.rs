@@ -23,7 +23,8 @@ use crate::lifecycle::{
     snapshot::{Content, Trouble, TroubleKind, Work},
 };
 
-/// Memory for what the manifest of one folder names: a tenant may have written it, and several are worked on at once.
+/// Memory for what the manifest of one folder names: a tenant may have written it, and several are
+/// worked on at once.
 const ROOM: Room = Room(4 << 20);
 
 /// How far work on a folder is, in bytes.
@@ -54,7 +55,8 @@ pub type Outcome = Result<Option<Content>, Trouble>;
 
 /// Works on folders of snapshots.
 pub trait Folders: Send + Sync {
-    /// Does the work. Doing it again does no harm. With `job_uid`, a savepoint of another job is not removed.
+    /// Does the work. Doing it again does no harm. With `job_uid`, a savepoint of another job is
+    /// not removed.
     fn work<'a>(
         &'a self,
         work: Work,

@@ -1,4 +1,5 @@
-//! What the operator reads and removes in buckets by itself, with its own credentials, where a [`Grant`] allows it.
+//! What the operator reads and removes in buckets by itself, with its own credentials, where a
+//! [`Grant`] allows it.
 //!
 //! * [`heads`]: HEAD of a job, when no coordinator can be asked.
 //! * [`folders`]: folders of snapshots.
@@ -29,7 +30,8 @@ pub use self::{
 };
 use crate::lifecycle::{Grant, ResolvedStorage};
 
-/// Clients that are kept, the last used: each has connections, certificates and credentials of its own.
+/// Clients that are kept, the last used: each has connections, certificates and credentials of its
+/// own.
 const CLIENTS: usize = 16;
 /// HEAD records that are read at once from one server.
 const HEADS: usize = 64;
@@ -40,7 +42,8 @@ const SERVERS: usize = 4 * CLIENTS;
 
 /// Where a bucket is reached: its name, endpoint and region.
 type Place = (String, Option<String>, Option<String>);
-/// A server: its endpoint, else its region. Users choose regions: where there is an endpoint they lead nowhere else.
+/// A server: its endpoint, else its region. Users choose regions: where there is an endpoint they
+/// lead nowhere else.
 type ServerName = (Option<String>, Option<String>);
 /// Clients of places; the last used comes last.
 type Clients = Vec<(Place, Arc<dyn ObjectStore>)>;
@@ -65,7 +68,8 @@ impl Default for S3 {
     }
 }
 
-/// A turn to work on a folder: of its namespace, on its server, and altogether. Semaphores are never closed.
+/// A turn to work on a folder: of its namespace, on its server, and altogether. Semaphores are
+/// never closed.
 type Turn<'a> = (
     Option<OwnedSemaphorePermit>,
     Option<SemaphorePermit<'a>>,
@@ -143,7 +147,8 @@ impl S3 {
             None => (None, region),
         };
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is known of a server that does not answer is kept: else it would be asked as if it did.
+        // What is known of a server that does not answer is kept: else it would be asked as if it
+        // did.
         if servers.len() > SERVERS {
             let now = Instant::now();
             servers.retain(|_, server| {
@@ -160,8 +165,8 @@ impl S3 {
         servers.entry(name).or_insert_with(new).clone()
     }
 
-    /// A turn to work on a folder. Who waits for the turns of its namespace takes none of others, and who waits
-    /// for its server none of other servers.
+    /// A turn to work on a folder. Who waits for the turns of its namespace takes none of others,
+    /// and who waits for its server none of other servers.
     async fn turn<'a>(&'a self, namespace: &str, server: &'a Server) -> Turn<'a> {
         (
             self.namespace(namespace).acquire_owned().await.ok(),

@@ -1,4 +1,5 @@
-//! Work on a store that is given up when the store does not answer: every answer counts as progress.
+//! Work on a store that is given up when the store does not answer: every answer counts as
+//! progress.
 
 use std::{
     future::Future,
@@ -32,8 +33,8 @@ impl Watched {
         Self { store, answers }
     }
 
-    /// What becomes of work on this store; none when it was given up, because nothing was answered for
-    /// `silence` or longer.
+    /// What becomes of work on this store; none when it was given up, because nothing was answered
+    /// for `silence` or longer.
     pub(super) async fn follow<T>(
         &self,
         work: impl Future<Output = T>,

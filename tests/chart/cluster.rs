@@ -1,4 +1,5 @@
-//! As much of an API server as `helm template --dry-run=server` asks: discovery, and objects by name.
+//! As much of an API server as `helm template --dry-run=server` asks: discovery, and objects by
+//! name.
 
 use std::{
     collections::BTreeMap,

@@ -33,7 +33,8 @@ const JSON: &str = "application/json";
 /// The master key of operators under test.
 pub const MASTER_KEY: [u8; 32] = [7; 32];
 
-/// The coordinator in the pod with this address. A copy in this process: it is asked as the job's pods are, and nobody looks at the token.
+/// The coordinator in the pod with this address. A copy in this process: it is asked as the job's
+/// pods are, and nobody looks at the token.
 pub fn at(address: SocketAddr) -> Coordinator {
     let job = MasterKey::new(&MASTER_KEY)
         .expect("long enough")

@@ -1,5 +1,5 @@
-//! Whatever the CRDs accept can be read and planned: objects are drawn at random from the schemas, and each
-//! that the API server lets in must be read by serde and planned without a panic.
+//! Whatever the CRDs accept can be read and planned: objects are drawn at random from the schemas,
+//! and each that the API server lets in must be read by serde and planned without a panic.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -147,7 +147,8 @@ fn draw(dice: &mut Dice, schema: &Value, depth: usize) -> Value {
     }
 }
 
-/// A spec that is let in, with one or two fields drawn anew: of a spec that is drawn as a whole something is always wrong.
+/// A spec that is let in, with one or two fields drawn anew: of a spec that is drawn as a whole
+/// something is always wrong.
 fn spec(dice: &mut Dice, kind: &Kind, simple: &Value) -> Value {
     let crds = crd::files();
     let (_, crd) = crds

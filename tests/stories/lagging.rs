@@ -38,7 +38,8 @@ fn twice(story: &Story) -> BTreeMap<String, usize> {
         let once = ["create ", "delete "]
             .iter()
             .any(|verb| effect.starts_with(verb));
-        // Every revision asks for the one Secret of the job, which the operator may not read, and for the one NetworkPolicy.
+        // Every revision asks for the one Secret of the job, which the operator may not read, and
+        // for the one NetworkPolicy.
         let shared = ["create secrets", "create networking"]
             .iter()
             .any(|kind| effect.starts_with(kind));

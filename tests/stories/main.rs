@@ -1,7 +1,9 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
 //! pass in milliseconds and nothing depends on the speed of the machine.
 //!
-//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`], [`restarting`]: what happens to jobs. [`keys`]: their certificates. [`protecting`]: their NetworkPolicies. [`passing`]: troubles that pass.
+//! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`],
+//!   [`restarting`]: what happens to jobs. [`keys`]: their certificates. [`protecting`]: their
+//!   NetworkPolicies. [`passing`]: troubles that pass.
 //! * [`gitops`]: what Argo CD and Flux make of it.
 //! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
 //! * [`forgetting`]: what the operator remembers.

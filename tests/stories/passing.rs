@@ -1,4 +1,5 @@
-//! Troubles that pass by themselves: a registry that is down, a network that is cut. They cost time, not a change and not a job.
+//! Troubles that pass by themselves: a registry that is down, a network that is cut. They cost
+//! time, not a change and not a job.
 
 use std::time::Duration;
 

@@ -162,7 +162,8 @@ async fn a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_po
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.state), (2, RunState::Stopped));
     let kept = head.last.expect("state").checkpoint;
-    // The savepoint that it left was seen by nobody, and says so; what goes on from it reads it first.
+    // The savepoint that it left was seen by nobody, and says so; what goes on from it reads it
+    // first.
     let taken = taken_for(story, "Suspend");
     let (left, _) = taken.first().expect("a snapshot").clone();
     story
@@ -201,7 +202,8 @@ async fn a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_po
     assert!(looked_at(story, "private"));
 }
 
-/// The status of a job says nothing about state that lies there: its pods find it, and nothing starts from nothing.
+/// The status of a job says nothing about state that lies there: its pods find it, and nothing
+/// starts from nothing.
 async fn state_in_a_store_that_the_operator_does_not_look_into_is_not_started_over(
     story: &mut Story,
 ) {

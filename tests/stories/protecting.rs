@@ -1,4 +1,5 @@
-//! What protects the pods of a job. Its NetworkPolicy: there before the pods, one for all revisions, restored, removed. And its budgets for evictions.
+//! What protects the pods of a job. Its NetworkPolicy: there before the pods, one for all
+//! revisions, restored, removed. And its budgets for evictions.
 
 use serde_json::{Value, json};
 

@@ -59,7 +59,8 @@ pub trait Sink: Send {
     /// Takes rows.
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
 
-    /// Bytes of the rows that were taken since the last [`Sink::prepare`] and are kept in memory. The subtask stops its sources once they reach its budget.
+    /// Bytes of the rows that were taken since the last [`Sink::prepare`] and are kept in memory.
+    /// The subtask stops its sources once they reach its budget.
     fn held_bytes(&self) -> usize {
         0
     }

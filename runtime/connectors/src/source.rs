@@ -98,7 +98,8 @@ pub trait Source: Send {
         0
     }
 
-    /// Values so far that were cut, or are NULL because they do not fit their column, as Flink has it.
+    /// Values so far that were cut, or are NULL because they do not fit their column, as Flink has
+    /// it.
     fn misfit_values(&self) -> u64 {
         0
     }

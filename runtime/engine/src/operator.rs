@@ -30,7 +30,8 @@ pub trait Operator: Send {
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError>;
 
-    /// Goes on with the batch of the last [`Operator::process`], once what `out` held was sent on; answers whether it did. For output that is too much at once.
+    /// Goes on with the batch of the last [`Operator::process`], once what `out` held was sent on;
+    /// answers whether it did. For output that is too much at once.
     fn go_on(&mut self, _out: &mut Vec<Batch>) -> Result<bool, EngineError> {
         Ok(false)
     }
@@ -44,7 +45,8 @@ pub trait Operator: Send {
         None
     }
 
-    /// For a watermark assigner: watermarks that go before batches of the last [`Operator::process`], each with the batch's position in `out`, in order.
+    /// For a watermark assigner: watermarks that go before batches of the last
+    /// [`Operator::process`], each with the batch's position in `out`, in order.
     fn own_marks(&self) -> &[(usize, i64)] {
         &[]
     }

@@ -1,7 +1,8 @@
 //! What the SQL of a job may reach in the process that runs it: variables and files.
 //!
-//! In a pod the environment holds credentials that the operator put there, and files hold keys: neither belongs to the author of the SQL. One process runs one job, so
-//! this is settled once, at its start.
+//! In a pod the environment holds credentials that the operator put there, and files hold keys:
+//! neither belongs to the author of the SQL. One process runs one job, so this is settled once, at
+//! its start.
 
 use std::{
     collections::BTreeSet,
@@ -47,8 +48,8 @@ impl Access {
         }
     }
 
-    /// In a pod: the variables of `spec.env`, separated by commas, and files below one folder. A pod of an operator that does not name variables yet may use all but
-    /// secrets.
+    /// In a pod: the variables of `spec.env`, separated by commas, and files below one folder. A
+    /// pod of an operator that does not name variables yet may use all but secrets.
     pub fn of_pod(variables: Option<&str>, files: PathBuf) -> Self {
         let named = |names: &str| {
             let names = names.split(',').map(str::trim);

@@ -99,7 +99,8 @@ pub enum ToCoordinator {
         /// What a restart can do about it.
         kind: FailureKind,
     },
-    /// A sink of this worker keeps half of the rows that it may keep before its sources stop: only a checkpoint makes room.
+    /// A sink of this worker keeps half of the rows that it may keep before its sources stop: only
+    /// a checkpoint makes room.
     CheckpointWanted {
         /// Attempt it is about.
         attempt: u64,
@@ -183,11 +184,12 @@ pub struct Heartbeat {
     pub late_records: u64,
     /// Records that could not be decoded, skipped, since the attempt started.
     pub skipped_records: u64,
-    /// Values that were cut, or read as NULL because they do not fit their column, since the attempt
-    /// started.
+    /// Values that were cut, or read as NULL because they do not fit their column, since the
+    /// attempt started.
     #[serde(default)]
     pub misfit_values: u64,
-    /// Bytes of shares and of sink output that were sent to stores since the attempt started; what is sent again counts once.
+    /// Bytes of shares and of sink output that were sent to stores since the attempt started; what
+    /// is sent again counts once.
     #[serde(default)]
     pub moved_bytes: u64,
     /// When a source last handed out a record, milliseconds since the epoch.

@@ -74,7 +74,8 @@ pub fn expand_here(table: &TableRef) -> Result<TableRef, VariableError> {
     expand(table, |name| std::env::var(name).ok())
 }
 
-/// Whether the options of a table name only variables that SQL may use. Whether these exist is not asked.
+/// Whether the options of a table name only variables that SQL may use. Whether these exist is not
+/// asked.
 pub fn check(table: &TableRef, access: &Access) -> Result<(), VariableError> {
     for (option, value) in &table.options {
         for variable in names(&table.name, option, value)? {

@@ -14,7 +14,8 @@
 //!
 //! A mutating call answers 202 with the operation as it stands; the same key again answers the same operation, also from a later attempt, because results are in HEAD.
 //! Errors are 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it,
-//! or, where the Job API asks for certificates, on a port of their own. Every call then shows the job's token: `Authorization: Bearer ...`.
+//! or, where the Job API asks for certificates, on a port of their own. Every call then shows the
+//! job's token: `Authorization: Bearer ...`.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,8 @@ pub struct Report {
     pub version: String,
 }
 
-/// HEAD as a coordinator knows it: it reads it while it stands by, and writes it while it runs the job.
+/// HEAD as a coordinator knows it: it reads it while it stands by, and writes it while it runs the
+/// job.
 ///
 /// The operator asks for it where it does not look into the store of the job itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -220,7 +222,8 @@ pub struct Preflight {
     pub from: Option<String>,
     /// Per state: identity, verdict, why.
     pub states: Vec<crate::compatibility::StateVerdict>,
-    /// Bytes of the savepoint that were read and compared so far, while that is under way: as long as they grow, the check gets on.
+    /// Bytes of the savepoint that were read and compared so far, while that is under way: as long
+    /// as they grow, the check gets on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked_bytes: Option<u64>,
 }

@@ -87,8 +87,9 @@ pub struct OperatorState {
     pub label: String,
     /// Combined watermark, epoch milliseconds: the minimum over subtasks; none before the first.
     pub watermark: Option<i64>,
-    /// Subtasks with their own watermarks, where they differ between subtasks: what stands between the sources and the first exchange. A row of a subtask is late by
-    /// these, so whoever goes on with the same assignment takes them. Empty in manifests of earlier releases.
+    /// Subtasks with their own watermarks, where they differ between subtasks: what stands between
+    /// the sources and the first exchange. A row of a subtask is late by these, so whoever goes on
+    /// with the same assignment takes them. Empty in manifests of earlier releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watermarks: Vec<(u32, i64)>,
     /// Its states.
@@ -306,7 +307,8 @@ impl Manifest {
         all
     }
 
-    /// Bytes that a restore reads; of a manifest that was made up, at most as many as a number can tell.
+    /// Bytes that a restore reads; of a manifest that was made up, at most as many as a number can
+    /// tell.
     pub fn total_bytes(&self) -> u64 {
         let lengths = self.ranges().map(|range| range.len);
         lengths.fold(0, u64::saturating_add)

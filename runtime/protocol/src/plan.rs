@@ -12,7 +12,8 @@ use crate::{aggregate::AggregateCall, expr::Expr, types::Schema};
 /// Version of the IR; a reader accepts its own and older ones.
 pub const PLAN_FORMAT: u32 = 1;
 
-/// Most operators on a way from a source to a sink. The engine calls one from the other, so each costs stack.
+/// Most operators on a way from a source to a sink. The engine calls one from the other, so each
+/// costs stack.
 pub const MAX_DEPTH: usize = 500;
 
 /// Position of a node in [`StreamPlan::nodes`].
@@ -40,7 +41,9 @@ pub struct Settings {
     pub source_idle_timeout_ms: Option<u64>,
     /// `table.exec.state.ttl` in milliseconds; 0 or absent keeps state for ever.
     pub state_ttl_ms: Option<u64>,
-    /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most until they are committed. Absent means a share of the worker's memory, at most [`SINK_BUFFER_BYTES`].
+    /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most
+    /// until they are committed. Absent means a share of the worker's memory, at most
+    /// [`SINK_BUFFER_BYTES`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink_buffer_bytes: Option<u64>,
 }

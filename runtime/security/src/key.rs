@@ -124,7 +124,8 @@ impl JobKey {
         WorkerKey(self.key.expand("workers", &[]))
     }
 
-    /// Tells the keys of jobs apart, and nothing about them: only who has this key knows it, so no object can be made under a name with it beforehand.
+    /// Tells the keys of jobs apart, and nothing about them: only who has this key knows it, so no
+    /// object can be made under a name with it beforehand.
     pub fn tag(&self) -> String {
         self.key.expand("tag", &[]).hex(16)
     }

@@ -14,7 +14,8 @@ pub struct StorageConfig {
     pub region: Option<String>,
     /// How the store encrypts what is written; none: as the bucket says.
     pub sse: Option<SseKms>,
-    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`), which TLS protects then.
+    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`), which TLS
+    /// protects then.
     pub unsigned_payload: bool,
 }
 

@@ -1,10 +1,10 @@
 //! A local directory as a store: for a single process without S3, and for tests.
 //!
-//! An object is a file, its version a hash of its content; in a listing, which reads no content, the
-//! version is length, time of change and identity of the file. Writes go to a temporary file that is
-//! renamed. A conditional write happens under an exclusive lock of a file beside the object, which
-//! the kernel gives back when its holder dies. That is right for processes of one machine; a
-//! network file system may not keep the promise.
+//! An object is a file, its version a hash of its content; in a listing, which reads no content,
+//! the version is length, time of change and identity of the file. Writes go to a temporary file
+//! that is renamed. A conditional write happens under an exclusive lock of a file beside the
+//! object, which the kernel gives back when its holder dies. That is right for processes of one
+//! machine; a network file system may not keep the promise.
 
 use std::{
     fs::{self, File, Metadata},
@@ -347,8 +347,8 @@ impl Walk<'_> {
     }
 
     /// Whether the files of a folder are listed under another name: the folder is one that is open
-    /// already, reached by a link, or a link to one that this listing comes to by itself. Names that start with
-    /// `.` or `_` do not count as such: tables leave them out.
+    /// already, reached by a link, or a link to one that this listing comes to by itself. Names
+    /// that start with `.` or `_` do not count as such: tables leave them out.
     fn is_elsewhere(&self, path: &Path, metadata: &Metadata) -> bool {
         if self.above.contains(&identity(metadata)) {
             return true;
@@ -388,7 +388,8 @@ fn version(metadata: &Metadata) -> io::Result<String> {
     ))
 }
 
-/// Whether a path lies below a folder once all links are followed. Of what does not exist yet, the part that does is looked at.
+/// Whether a path lies below a folder once all links are followed. Of what does not exist yet, the
+/// part that does is looked at.
 pub fn lies_within(path: &Path, folder: &Path) -> bool {
     let steps_back = |path: &Path| {
         path.components()

@@ -1,12 +1,12 @@
 //! What nothing needs any more.
 //!
-//! Mark, then sweep. Marked is what the restore point, the retained checkpoints, the state that was left
-//! behind last and the savepoints being copied need, as HEAD pins them; if one of their manifests cannot
-//! be read, nothing is swept.
-//! Swept are manifests and data of checkpoints before the restore point that are not marked: HEAD
-//! dropped them, or they never became one. A later manifest can only name what a pinned one names
-//! and what is written after, so this is right even for a HEAD that is not the newest any more.
-//! Savepoint folders, plans and names this release does not know are never touched.
+//! Mark, then sweep. Marked is what the restore point, the retained checkpoints, the state that was
+//! left behind last and the savepoints being copied need, as HEAD pins them; if one of their
+//! manifests cannot be read, nothing is swept. Swept are manifests and data of checkpoints before
+//! the restore point that are not marked: HEAD dropped them, or they never became one. A later
+//! manifest can only name what a pinned one names and what is written after, so this is right even
+//! for a HEAD that is not the newest any more. Savepoint folders, plans and names this release does
+//! not know are never touched.
 
 use std::collections::HashSet;
 
@@ -28,8 +28,8 @@ pub struct Collected {
 /// Uploads in parts that are older belong to no process that lives, milliseconds.
 const STALE_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Ends uploads of data in parts that were begun more than a day ago: their process was killed, and nothing else ends them. Answers how
-/// many. A store that does not know the question is left alone.
+/// Ends uploads of data in parts that were begun more than a day ago: their process was killed, and
+/// nothing else ends them. Answers how many. A store that does not know the question is left alone.
 pub async fn end_stale_uploads(store: &dyn ObjectStore, paths: &StatePaths, now_ms: i64) -> u64 {
     let prefix = paths.data_prefix();
     let ended = store.end_uploads(&prefix, now_ms.saturating_sub(STALE_MS));

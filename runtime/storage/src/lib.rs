@@ -7,7 +7,8 @@
 //! * [`fault`]: a store that fails as told, for tests.
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`records`]: reading and writing manifests and plans; [`outline`]: what a manifest needs, without holding it.
+//! * [`records`]: reading and writing manifests and plans; [`outline`]: what a manifest needs,
+//!   without holding it.
 //! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole; [`import`]: back among a job's checkpoints.
 //! * [`garbage`]: what nothing needs any more.
 //!

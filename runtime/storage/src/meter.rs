@@ -1,6 +1,7 @@
 //! How far writes are, which tells one that is slow from one that is stuck.
 //!
-//! Whoever waits for a write gives it a [`Meter`]; a store that sends bytes over a network says there how far it is.
+//! Whoever waits for a write gives it a [`Meter`]; a store that sends bytes over a network says
+//! there how far it is.
 
 use std::{
     future::Future,

@@ -169,9 +169,10 @@ pub enum Removal {
     },
 }
 
-/// Removes a savepoint: `metadata.json` first, so that no half of it looks whole, then the objects that its
-/// manifest names, then the rest. Nothing is removed because a listing shows it. With `job_uid`, a
-/// savepoint of another job stays. Running it again after a failure finishes the removal.
+/// Removes a savepoint: `metadata.json` first, so that no half of it looks whole, then the objects
+/// that its manifest names, then the rest. Nothing is removed because a listing shows it. With
+/// `job_uid`, a savepoint of another job stays. Running it again after a failure finishes the
+/// removal.
 pub async fn delete_savepoint(
     store: &dyn ObjectStore,
     folder: &str,
@@ -180,8 +181,8 @@ pub async fn delete_savepoint(
     delete_savepoint_within(store, folder, job_uid, Room::ANY).await
 }
 
-/// The same with at most so much memory for the names of objects; nothing is removed when they are more
-/// ([`StorageError::NoRoom`]).
+/// The same with at most so much memory for the names of objects; nothing is removed when they are
+/// more ([`StorageError::NoRoom`]).
 pub async fn delete_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,
@@ -238,7 +239,8 @@ async fn drop_former(
     Ok(())
 }
 
-/// The manifest of a folder as it is stored, if there is one: it names objects relative to the folder.
+/// The manifest of a folder as it is stored, if there is one: it names objects relative to the
+/// folder.
 async fn manifest_in(
     store: &dyn ObjectStore,
     folder: &str,

@@ -56,8 +56,8 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Reads an object; [`StorageError::NotFound`] when there is none.
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Object>;
 
-    /// Reads an object of at most `limit` bytes; [`StorageError::TooLarge`] when it holds more, without
-    /// reading more.
+    /// Reads an object of at most `limit` bytes; [`StorageError::TooLarge`] when it holds more,
+    /// without reading more.
     fn get_at_most<'a>(&'a self, key: &'a str, limit: u64) -> StoreFuture<'a, Object> {
         Box::pin(async move {
             let object = self.get(key).await?;
@@ -71,8 +71,9 @@ pub trait ObjectStore: Send + Sync + Debug {
         })
     }
 
-    /// Reads the first bytes of an object, at most `len`, and how much there is of it: for objects that are
-    /// read part by part. A store whose listings tell other versions than its reads answers those of listings.
+    /// Reads the first bytes of an object, at most `len`, and how much there is of it: for objects
+    /// that are read part by part. A store whose listings tell other versions than its reads
+    /// answers those of listings.
     fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
         Box::pin(async move {
             let object = self.get(key).await?;
@@ -115,8 +116,9 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Copies an object inside the store.
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()>;
 
-    /// Ends uploads in parts of objects whose key starts with `prefix` that were begun before `before_ms` (milliseconds since the epoch) and
-    /// never ended, and answers how many. Most stores have none.
+    /// Ends uploads in parts of objects whose key starts with `prefix` that were begun before
+    /// `before_ms` (milliseconds since the epoch) and never ended, and answers how many. Most
+    /// stores have none.
     fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
         let _ = (prefix, before_ms);
         Box::pin(async { Ok(0) })

@@ -67,8 +67,8 @@ pub async fn verify_savepoint(
     verify_savepoint_within(store, folder, Room::ANY, progress).await
 }
 
-/// The same with at most so much memory for what the manifest names: [`StorageError::NoRoom`] when it is
-/// more.
+/// The same with at most so much memory for what the manifest names: [`StorageError::NoRoom`] when
+/// it is more.
 pub async fn verify_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,

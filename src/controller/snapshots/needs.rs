@@ -86,7 +86,8 @@ pub(super) async fn needed_by(
     Ok(found.map(ResourceExt::name_any))
 }
 
-/// Whether a job needs a snapshot; one that cannot be read does when it names it anywhere where it could.
+/// Whether a job needs a snapshot; one that cannot be read does when it names it anywhere where it
+/// could.
 fn may_need(job: &DynamicObject, place: Place<'_>) -> bool {
     let read = job.clone().try_parse::<StreamJob>();
     let (_, name, folder) = place;

@@ -17,7 +17,8 @@ pub(super) type Plans = HashMap<u128, (Status, Vec<Act>)>;
 type Moved = Result<World, String>;
 
 impl World {
-    /// Everything that a pass depends on; of the operator with the old caches, if `old`. It reads HEAD itself, or is `told` of it by the coordinators that answer.
+    /// Everything that a pass depends on; of the operator with the old caches, if `old`. It reads
+    /// HEAD itself, or is `told` of it by the coordinators that answer.
     pub(super) fn sight(&self, old: bool, told: bool) -> Option<Sight> {
         let (job, mut revisions) = if old {
             **self.frozen.as_ref()?

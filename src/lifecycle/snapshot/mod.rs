@@ -54,7 +54,8 @@ pub struct SnapshotInput<'a> {
     pub snapshot: &'a StreamSnapshot,
     /// Its job; none when no StreamJob of that name exists in its namespace.
     pub job: Option<&'a SnapshotJob>,
-    /// The operator's settings: the storage of an import that names no job, and where it may look at all.
+    /// The operator's settings: the storage of an import that names no job, and where it may look
+    /// at all.
     pub settings: &'a Settings,
     /// The operation of [`key`] as the job's coordinator knows it; `Known(None)` when it does not.
     pub operation: &'a Fact<Option<Operation>>,

@@ -1,8 +1,8 @@
 //! Where the folder of a snapshot is, and whether the operator may act there.
 //!
-//! The folder of a snapshot that was taken here follows from the names of its job and of the object itself;
-//! of its status only the store and the prefix count, and those only if the operator may act there. The
-//! folder of an import is what the spec says.
+//! The folder of a snapshot that was taken here follows from the names of its job and of the object
+//! itself; of its status only the store and the prefix count, and those only if the operator may
+//! act there. The folder of an import is what the spec says.
 
 use streamkeeper_protocol::paths::StatePaths;
 
@@ -91,8 +91,8 @@ impl Draft<'_> {
         Some(why.to_owned())
     }
 
-    /// Uid of the job that the folder must be of before it is removed. A folder that was written for this
-    /// very object has its uid in its name.
+    /// Uid of the job that the folder must be of before it is removed. A folder that was written
+    /// for this very object has its uid in its name.
     pub(super) fn owner(&self, work: Work) -> Option<String> {
         if work != Work::Remove || self.input.snapshot.spec.import_from.is_none() {
             return None;

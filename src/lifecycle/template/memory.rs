@@ -1,4 +1,5 @@
-//! Amounts of memory that cannot be meant. `2048m` is 2048 thousandths of a byte to Kubernetes, and 2048 megabytes to people who come from the JVM.
+//! Amounts of memory that cannot be meant. `2048m` is 2048 thousandths of a byte to Kubernetes, and
+//! 2048 megabytes to people who come from the JVM.
 
 use std::collections::BTreeMap;
 

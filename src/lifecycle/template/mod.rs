@@ -1,7 +1,10 @@
-//! `spec.workers.podTemplate`, parsed strictly: every field is one that Kubernetes knows, and none is one that the operator sets itself.
+//! `spec.workers.podTemplate`, parsed strictly: every field is one that Kubernetes knows, and none
+//! is one that the operator sets itself.
 //!
-//! The CRD does not inline the schema of a pod, so what the API server checks for other objects is checked here, when the object is planned.
-//! * [`check`]: the template as Kubernetes types; unknown fields and wrong types are refused with their path.
+//! The CRD does not inline the schema of a pod, so what the API server checks for other objects is
+//! checked here, when the object is planned.
+//! * [`check`]: the template as Kubernetes types; unknown fields and wrong types are refused with
+//!   their path.
 //! * [`rules`]: what belongs to the operator, and the field to write instead.
 //! * [`memory`]: amounts of memory that cannot be meant.
 
@@ -76,7 +79,8 @@ pub fn check(template: &PodTemplate) -> Result<Template, TemplateError> {
     Ok(parsed)
 }
 
-/// Parses a template. What was checked once, perhaps by an operator of another version, is not checked again.
+/// Parses a template. What was checked once, perhaps by an operator of another version, is not
+/// checked again.
 pub fn parse(template: &PodTemplate) -> Result<Template, TemplateError> {
     let meta = typed::<ObjectMeta>(template.metadata.as_ref(), &format!("{FIELD}.metadata"))?;
     let mut pod = typed::<PodSpec>(template.spec.as_ref(), &format!("{FIELD}.spec"))?;

@@ -273,7 +273,8 @@ impl Process {
             _ => PauseReason::Resume,
         };
         self.role = Role::Leading(Box::new(Lead::new(&next, reason, around.now)));
-        // As the real one: it finishes the stop that another coordinator left, before any record moves.
+        // As the real one: it finishes the stop that another coordinator left, before any record
+        // moves.
         self.asked.extend(next.open_stop().map(|stop| {
             JobCall::Stop(StopRequest {
                 key: stop.key.clone(),

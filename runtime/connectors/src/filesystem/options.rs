@@ -97,8 +97,8 @@ fn normal_path(options: Options<'_>) -> Result<String, ConnectorError> {
     }
 }
 
-/// A path is an object or what is below it. `*` and `?` would be part of its name, as in Flink, but a
-/// user who writes them means a pattern.
+/// A path is an object or what is below it. `*` and `?` would be part of its name, as in Flink, but
+/// a user who writes them means a pattern.
 fn refuse_wildcards(options: Options<'_>) -> Result<(), ConnectorError> {
     let path = options.text(PATH).unwrap_or_default().trim();
     let Some(wildcard) = path.find(['*', '?']) else {

@@ -7,8 +7,8 @@ use super::{
     time::{parse_date, parse_timestamp},
 };
 
-/// What a timestamp must look like, and what to change for one that looks like `text`. `option` names
-/// the option that chooses the style, where the format has one. None for other types.
+/// What a timestamp must look like, and what to change for one that looks like `text`. `option`
+/// names the option that chooses the style, where the format has one. None for other types.
 pub(crate) fn timestamp_hint(
     text: &str,
     style: TimestampStyle,

@@ -1,5 +1,5 @@
-//! The first text that is no time, and its row, of the newest evaluation that had one: for the message
-//! about the NULL that it became.
+//! The first text that is no time, and its row, of the newest evaluation that had one: for the
+//! message about the NULL that it became.
 
 use std::cell::RefCell;
 

@@ -229,7 +229,8 @@ pub(crate) fn compare2<T: ArrowPrimitiveType>(
     Ok(BooleanArray::new(values, nulls))
 }
 
-/// Bytes of text that one column of a batch holds at most, but for a batch of one row. Offsets of Arrow end at 2 GiB, and memory much earlier.
+/// Bytes of text that one column of a batch holds at most, but for a batch of one row. Offsets of
+/// Arrow end at 2 GiB, and memory much earlier.
 const COLUMN_TEXT_BYTES: usize = 64 << 20;
 
 /// Texts from `f` of every row. Fails as crowded where fewer rows may fit.

@@ -22,8 +22,8 @@ use crate::{
     operator::{Operator, Place},
 };
 
-/// Text of a batch and of the results that it may change, from which on it is taken in two parts. Old and new rows together have at most twice as much, and offsets of
-/// Arrow end at 2 GiB.
+/// Text of a batch and of the results that it may change, from which on it is taken in two parts.
+/// Old and new rows together have at most twice as much, and offsets of Arrow end at 2 GiB.
 const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 
 /// Keeps accumulators and the number of rows by key. A batch is a mini-batch: it changes the result of a key once.
@@ -329,7 +329,8 @@ impl Operator for Groups {
         if self.is_crowded(batch, &touched)
             && let Some((first, second)) = halves(batch)
         {
-            // A group that was added just now has no rows yet: the halves find it as if it were new.
+            // A group that was added just now has no rows yet: the halves find it as if it were
+            // new.
             self.process(0, &first, out)?;
             return self.process(0, &second, out);
         }

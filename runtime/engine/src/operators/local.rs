@@ -23,7 +23,8 @@ use crate::{
 /// Groups held at most before they are sent on.
 const HELD_GROUPS: usize = 32 * 1024;
 
-/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are too many or too large ones, before a barrier and when the input falls idle.
+/// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are
+/// too many or too large ones, before a barrier and when the input falls idle.
 ///
 /// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile. Windows
 /// wait for no input that is idle; so nothing is held then.

@@ -79,7 +79,8 @@ fn site_of(node: &PlanNode, plan: &StreamPlan) -> Result<Site, EngineError> {
     Ok(Site { zone, ..unzoned })
 }
 
-/// What drops late rows before they are exchanged: for windows that do not aggregate before the exchange.
+/// What drops late rows before they are exchanged: for windows that do not aggregate before the
+/// exchange.
 pub(crate) fn late_filter(
     node: &PlanNode,
     plan: &StreamPlan,
@@ -92,7 +93,8 @@ pub(crate) fn late_filter(
     }
 }
 
-/// The operator of `node` at `place`. Sources and sinks are not operators; what the engine cannot do is refused here, before any row.
+/// The operator of `node` at `place`. Sources and sinks are not operators; what the engine cannot
+/// do is refused here, before any row.
 pub fn build(
     node: &PlanNode,
     plan: &StreamPlan,

@@ -9,7 +9,8 @@ use streamkeeper_protocol::plan::PlanNode;
 use super::Site;
 use crate::EngineError;
 
-/// A batch in two, cut near its middle, unless it is one row. An update stays in one part, unless it is all there is.
+/// A batch in two, cut near its middle, unless it is one row. An update stays in one part, unless
+/// it is all there is.
 pub(super) fn halves(batch: &Batch) -> Option<(Batch, Batch)> {
     let rows = batch.len();
     if rows < 2 {
@@ -22,11 +23,12 @@ pub(super) fn halves(batch: &Batch) -> Option<(Batch, Batch)> {
     Some((batch.slice(0, middle), batch.slice(middle, rows - middle)))
 }
 
-/// Bytes of the texts of one batch that is made from groups, but for a batch of one row. Offsets of Arrow end at 2 GiB, and memory much earlier.
+/// Bytes of the texts of one batch that is made from groups, but for a batch of one row. Offsets of
+/// Arrow end at 2 GiB, and memory much earlier.
 pub(super) const BATCH_TEXT_BYTES: usize = 64 << 20;
 
-/// Where the batch ends that starts at `from`, of `count` rows in all: after [`BATCH_ROWS`] rows, or before its texts, of `size(row)` bytes, take more than
-/// [`BATCH_TEXT_BYTES`].
+/// Where the batch ends that starts at `from`, of `count` rows in all: after [`BATCH_ROWS`] rows,
+/// or before its texts, of `size(row)` bytes, take more than [`BATCH_TEXT_BYTES`].
 pub(super) fn batch_end(from: usize, count: usize, size: impl Fn(usize) -> usize) -> usize {
     let most = from.saturating_add(BATCH_ROWS).min(count);
     let mut bytes = 0_usize;

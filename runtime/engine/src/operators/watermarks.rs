@@ -18,8 +18,10 @@ use crate::{
 
 /// Passes rows on, and remembers the largest watermark they gave.
 ///
-/// A row that may be late for some window is told the watermark of all rows ahead of it, not that of the batches ahead: the batch is cut before it. So the same rows
-/// are late however the rows are cut into batches. All other rows, which are most, cost no cut: they are in time by either watermark.
+/// A row that may be late for some window is told the watermark of all rows ahead of it, not that
+/// of the batches ahead: the batch is cut before it. So the same rows are late however the rows are
+/// cut into batches. All other rows, which are most, cost no cut: they are in time by either
+/// watermark.
 #[derive(Debug)]
 pub(super) struct WatermarkAssigner {
     site: Site,

@@ -340,8 +340,8 @@ impl Subtask {
             .all(|&edge| self.outlets[edge].has_room())
     }
 
-    /// Whether a sink of the stage keeps as many rows as it may: those of the next checkpoint, and those that are prepared but not committed. Only a checkpoint and its
-    /// commit take them.
+    /// Whether a sink of the stage keeps as many rows as it may: those of the next checkpoint, and
+    /// those that are prepared but not committed. Only a checkpoint and its commit take them.
     fn is_full(&self, stage: usize) -> bool {
         self.topology.stages[stage]
             .nodes
@@ -355,7 +355,8 @@ impl Subtask {
             })
     }
 
-    /// Tells the owner in time that only a checkpoint makes room, so that nothing stands still for it.
+    /// Tells the owner in time that only a checkpoint makes room, so that nothing stands still for
+    /// it.
     fn tell_filling(&mut self) {
         let half = self.sink_buffer_bytes / 2;
         let filling = self.nodes.iter().any(
@@ -368,8 +369,8 @@ impl Subtask {
         self.room = room;
     }
 
-    /// Whether a sink of the stage keeps so much uncommitted output that not even a checkpoint may add to it: only commits take it away. Checkpoints wait then, as the
-    /// sources do.
+    /// Whether a sink of the stage keeps so much uncommitted output that not even a checkpoint may
+    /// add to it: only commits take it away. Checkpoints wait then, as the sources do.
     fn is_crammed(&self, stage: usize) -> bool {
         let most = self.sink_buffer_bytes.saturating_mul(2);
         let nodes = &self.topology.stages[stage].nodes;
@@ -378,7 +379,8 @@ impl Subtask {
             .any(|&node| self.counters.uncommitted(node) >= most)
     }
 
-    /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel behind rows: at most as many as the channel has credit for.
+    /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel
+    /// behind rows: at most as many as the channel has credit for.
     fn awaits_barrier(&self, stage: usize) -> bool {
         let last = self.checkpoints.keys().next_back().copied();
         last > self.stages[stage].passed

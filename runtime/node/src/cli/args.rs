@@ -57,7 +57,8 @@ enum Sse {
 }
 
 impl WriteArgs {
-    /// How to reach the state, and how to reach tables: a key is one for the state, and the buckets of tables have their own.
+    /// How to reach the state, and how to reach tables: a key is one for the state, and the buckets
+    /// of tables have their own.
     pub(super) fn configs(
         &self,
         endpoint: Option<&String>,

@@ -1,7 +1,8 @@
 //! The commands of the binary.
 //!
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
-//! * [`verify`]: is a savepoint whole? [`salvage`]: what a restore left behind becomes one. [`report`]: what a running coordinator says.
+//! * [`verify`]: is a savepoint whole? [`salvage`]: what a restore left behind becomes one.
+//!   [`report`]: what a running coordinator says.
 //! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in one process, for both.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 

@@ -139,18 +139,20 @@ pub(super) struct NodeArgs {
     /// Listen address for records from other workers.
     #[arg(long, env = "STREAMKEEPER_LISTEN_DATA", default_value_t = format!("0.0.0.0:{DATA_PORT}"))]
     listen_data: String,
-    /// Folder where the job's Secret is mounted. With it pods talk TLS 1.3 among each other and to the operator, with certificates of the job on both sides, and show the
-    /// job's token.
+    /// Folder where the job's Secret is mounted. With it pods talk TLS 1.3 among each other and to
+    /// the operator, with certificates of the job on both sides, and show the job's token.
     #[arg(long, env = "STREAMKEEPER_TLS_FOLDER")]
     tls_folder: Option<PathBuf>,
-    /// Folder where the job's Secret is mounted, for pods without TLS: every connection and every call that changes something shows the job's token. Without this and without
-    /// --tls-folder every listen address must be one of loopback.
+    /// Folder where the job's Secret is mounted, for pods without TLS: every connection and every
+    /// call that changes something shows the job's token. Without this and without --tls-folder
+    /// every listen address must be one of loopback.
     #[arg(long, env = "STREAMKEEPER_TOKEN_FOLDER", conflicts_with = "tls_folder")]
     token_folder: Option<PathBuf>,
     /// How long certificates and tokens are used; the same for all pods and the operator.
     #[arg(long, env = "STREAMKEEPER_TLS_ROTATION", value_parser = duration, hide = true)]
     tls_rotation: Option<Duration>,
-    /// Listen address of health and metrics alone, without TLS. With --tls-folder or --token-folder they are nowhere else.
+    /// Listen address of health and metrics alone, without TLS. With --tls-folder or --token-folder
+    /// they are nowhere else.
     #[arg(long, env = "STREAMKEEPER_LISTEN_HEALTH")]
     listen_health: Option<String>,
     /// Host name or address under which other pods reach this one; by default the host name.
@@ -183,7 +185,8 @@ pub(super) struct NodeArgs {
     /// A rescale waits this long for workers to register.
     #[arg(long, env = "STREAMKEEPER_RESCALE_TIMEOUT", default_value = "5m", value_parser = duration)]
     rescale_timeout: Duration,
-    /// Names of the variables that SQL may use, separated by commas; without it all but secrets of this process.
+    /// Names of the variables that SQL may use, separated by commas; without it all but secrets of
+    /// this process.
     #[arg(long, env = "STREAMKEEPER_VARIABLES")]
     variables: Option<String>,
     /// Folder that the files of tables must lie in.

@@ -13,7 +13,8 @@ use crate::{
     transport::{Transport, files},
 };
 
-/// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures. Nobody outside the job may ask.
+/// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures.
+/// Nobody outside the job may ask.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  kubectl exec delays-r1-0 -- /streamjob-runtime report\n\nExit codes: 0 printed, 1 no answer."
@@ -29,7 +30,8 @@ pub(super) struct ReportArgs {
         default_value = "/etc/streamjob-tls"
     )]
     tls_folder: PathBuf,
-    /// Folder where it is mounted where pods show only the token of the job; with neither folder the call is made without any keys.
+    /// Folder where it is mounted where pods show only the token of the job; with neither folder
+    /// the call is made without any keys.
     #[arg(
         long,
         env = "STREAMKEEPER_TOKEN_FOLDER",

@@ -43,7 +43,8 @@ pub(super) struct RunArgs {
     /// Subtasks, a thread each.
     #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     parallelism: u32,
-    /// From the start of a checkpoint to the start of the next; 0 takes only the last, and one whenever a sink has filled half of its buffer. Files appear with a checkpoint.
+    /// From the start of a checkpoint to the start of the next; 0 takes only the last, and one
+    /// whenever a sink has filled half of its buffer. Files appear with a checkpoint.
     #[arg(long, default_value = "10s", value_parser = optional_duration)]
     checkpoint_interval: OptionalDuration,
     /// Drop state of a former run that the SQL does not have any more; without it such state is an error.

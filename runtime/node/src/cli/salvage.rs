@@ -8,13 +8,15 @@ use streamkeeper_storage::{ObjectStore, copy_savepoint, read_head, read_manifest
 
 use super::{args::WriteArgs, fail};
 
-/// Copies the newest state that a job left behind, by a restore or a start from nothing, into a savepoint folder among the job's own. The job may run meanwhile.
+/// Copies the newest state that a job left behind, by a restore or a start from nothing, into a
+/// savepoint folder among the job's own. The job may run meanwhile.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  streamjob-runtime salvage s3://bucket/state/flights/delays\n\nThe answer is the folder for spec.restoreFrom.uri. HEAD.json names such a state until another one is left behind.\nExit codes: 0 it is copied, 1 there is none or it cannot be copied, 2 wrong command line."
 )]
 pub(super) struct SalvageArgs {
-    /// Folder of the job's state, the one that holds HEAD.json: s3://bucket/prefix/namespace/name, or file:///directory.
+    /// Folder of the job's state, the one that holds HEAD.json: s3://bucket/prefix/namespace/name,
+    /// or file:///directory.
     #[arg(value_hint = ValueHint::Url)]
     uri: String,
     /// URL of an S3-compatible server; AWS when absent. Credentials come from the environment.

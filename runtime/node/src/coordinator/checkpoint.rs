@@ -78,8 +78,9 @@ impl Collecting {
         self.until.map_or(by, |until| until.min(by))
     }
 
-    /// Whether it is to be given up, with the workers at `progress`. What an operation waits for may take as long as it gets on; a
-    /// periodic one gets its time, and the next holds what it held.
+    /// Whether it is to be given up, with the workers at `progress`. What an operation waits for
+    /// may take as long as it gets on; a periodic one gets its time, and the next holds what it
+    /// held.
     pub(super) fn is_out_of_time(&mut self, now: Instant, limit: Duration, progress: u64) -> bool {
         let progress = match self.kind {
             CheckpointKind::Periodic => 0,

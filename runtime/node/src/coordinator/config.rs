@@ -27,7 +27,8 @@ pub struct JobIdentity {
 /// When checkpoints are taken and how many are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointPolicy {
-    /// From the start of one to the start of the next; none takes only those that operations and full sinks ask for.
+    /// From the start of one to the start of the next; none takes only those that operations and
+    /// full sinks ask for.
     pub interval: Option<Duration>,
     /// A checkpoint that takes longer is given up.
     pub timeout: Duration,
@@ -58,8 +59,8 @@ impl BackOff {
         }
     }
 
-    /// Whether failures before a checkpoint are over: it holds records that were read since the one before, or its attempt `ran`
-    /// for longer than any wait.
+    /// Whether failures before a checkpoint are over: it holds records that were read since the one
+    /// before, or its attempt `ran` for longer than any wait.
     pub fn settled(&self, read_on: bool, ran: Duration) -> bool {
         read_on || ran > self.max
     }
@@ -110,7 +111,8 @@ pub struct CoordinatorConfig {
     pub stores: Arc<dyn Stores>,
     /// How it talks to other pods.
     pub transport: Transport,
-    /// Whether all pods of the job are processes of this host, which find each other on its loopback.
+    /// Whether all pods of the job are processes of this host, which find each other on its
+    /// loopback.
     pub on_loopback: bool,
     /// What to run.
     pub text: JobText,

@@ -1,6 +1,8 @@
-//! What a call may name: a folder among the job's own savepoints, a successor within reach, an address of the job's own pods. Pure.
+//! What a call may name: a folder among the job's own savepoints, a successor within reach, an
+//! address of the job's own pods. Pure.
 //!
-//! A caller that has the token of the job, or of another part of it, still cannot make the coordinator write or call elsewhere.
+//! A caller that has the token of the job, or of another part of it, still cannot make the
+//! coordinator write or call elsewhere.
 
 use std::net::SocketAddr;
 
@@ -13,8 +15,9 @@ use super::{Refusal, config::JobIdentity};
 
 /// Revisions by which a successor may be ahead of the revision that runs.
 ///
-/// The operator numbers every change that needs new pods, also those that were replaced before they ran, so the
-/// successor need not be the next number. A number at the end of the range would leave none for what follows.
+/// The operator numbers every change that needs new pods, also those that were replaced before they
+/// ran, so the successor need not be the next number. A number at the end of the range would leave
+/// none for what follows.
 pub(super) const REACH: u64 = 1_000;
 /// Longest name of a savepoint: that of a StreamSnapshot with a part of its uid.
 const NAME_LIMIT: usize = 300;
@@ -34,7 +37,8 @@ pub(super) fn savepoint(paths: &StatePaths, folder: &str) -> Result<(), Refusal>
     )))
 }
 
-/// The name of a savepoint that was given only the key of its call: keys are free text, names are not.
+/// The name of a savepoint that was given only the key of its call: keys are free text, names are
+/// not.
 pub(super) fn savepoint_name(key: &str) -> String {
     let first = |(at, c): (usize, char)| at == 0 && c == '.';
     key.char_indices()
@@ -52,7 +56,8 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// Whether the job may be handed to the revision that the call names, and that revision be told at the address it names.
+/// Whether the job may be handed to the revision that the call names, and that revision be told at
+/// the address it names.
 pub(super) fn hand_over(
     job: &JobIdentity,
     on_loopback: bool,

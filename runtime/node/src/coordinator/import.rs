@@ -74,7 +74,8 @@ pub(super) async fn bring(
     Ok((brought, head, point))
 }
 
-/// Reads a savepoint and everything in it, and sees that the plan fits; says how many bytes were compared so far.
+/// Reads a savepoint and everything in it, and sees that the plan fits; says how many bytes were
+/// compared so far.
 pub(super) async fn prove(
     config: &CoordinatorConfig,
     job: &CompiledJob,

@@ -78,7 +78,8 @@ impl HeadKeeper {
         self.current.borrow().clone()
     }
 
-    /// Waits until HEAD says that all sink output of a checkpoint is committed; gives up when `progress` stands still for this long.
+    /// Waits until HEAD says that all sink output of a checkpoint is committed; gives up when
+    /// `progress` stands still for this long.
     pub(super) async fn committed(
         &self,
         checkpoint: u64,

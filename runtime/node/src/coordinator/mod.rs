@@ -6,8 +6,10 @@
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
 //! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
 //! * [`keeper`]: the writes of HEAD.
-//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]: one of them; [`failing`]: those that fail.
-//! * [`operations`] and what they may name ([`confine`]), [`savepoint`], [`commit`], [`pauses`], [`report`], [`failure`]: the parts of that.
+//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]:
+//!   one of them; [`failing`]: those that fail.
+//! * [`operations`] and what they may name ([`confine`]), [`savepoint`], [`commit`], [`pauses`],
+//!   [`report`], [`failure`]: the parts of that.
 
 mod board;
 mod call;

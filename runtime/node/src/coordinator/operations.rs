@@ -106,7 +106,8 @@ impl Leader<'_> {
         }
         self.asked.retain(|command| command.key() != key);
         if matches!(result, OperationResult::Failed { .. }) && self.is_open_in_head(key) {
-            // The keeper writes in order, and a result that stands stays: nothing waits for this write.
+            // The keeper writes in order, and a result that stands stays: nothing waits for this
+            // write.
             let (named, noted) = (key.to_owned(), result.clone());
             drop(
                 self.keeper

@@ -94,7 +94,8 @@ impl Connectors for Installed {
     }
 }
 
-/// Whether the options of a table name only variables and files that SQL may reach. A variable may stand for a path.
+/// Whether the options of a table name only variables and files that SQL may reach. A variable may
+/// stand for a path.
 fn may_reach(table: &TableRef, access: &Access) -> Result<(), OptionProblem> {
     variables::check(table, access).map_err(|error| OptionProblem {
         option: Some(error.option().to_owned()),

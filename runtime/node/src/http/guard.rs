@@ -45,7 +45,8 @@ async fn check(
     }
 }
 
-/// Why a call is not made, if so. Whoever calls shows the token. Without TLS there is no role, and the token alone says that the caller has the keys of the job.
+/// Why a call is not made, if so. Whoever calls shows the token. Without TLS there is no role, and
+/// the token alone says that the caller has the keys of the job.
 fn objection(
     role: Option<Role>,
     method: &Method,

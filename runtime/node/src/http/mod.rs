@@ -27,7 +27,8 @@ const BODY_LIMIT: usize = 64 << 10;
 /// What a caller of the Job API without TLS is told.
 const PLAINTEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 120\r\n\r\n{\"code\":\"BadRequest\",\"message\":\"this port speaks TLS 1.3 and asks for a certificate of the job; health is on port 8082\"}";
 
-/// Serves the Job API until `stop` is cancelled; `coordinator` is there in pod 0 only. A process on loopback, without keys, serves health and metrics beside it.
+/// Serves the Job API until `stop` is cancelled; `coordinator` is there in pod 0 only. A process on
+/// loopback, without keys, serves health and metrics beside it.
 pub async fn serve(
     listener: TcpListener,
     vitals: Arc<Vitals>,

@@ -1,4 +1,5 @@
-//! The HTTP server. Connections, heads and waits are bounded: most callers show who they are only in a header.
+//! The HTTP server. Connections, heads and waits are bounded: most callers show who they are only
+//! in a header.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::transport::{Arrival, Crowd, Door, Place};
 
-/// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for nothing makes room.
+/// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for
+/// nothing makes room.
 const CONNECTIONS: usize = 256;
-/// So many of them from one address, so that others get through whatever one does: the kubelet's probes above all.
+/// So many of them from one address, so that others get through whatever one does: the kubelet's
+/// probes above all.
 const OF_ONE_PEER: usize = 64;
 /// A caller gets this long to send the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -26,7 +29,8 @@ const CALL_WITHIN: Duration = Duration::from_mins(2);
 /// What is under way when the server ends gets this long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves `app` to callers whom `door` lets in, until `stop` is cancelled. Routes see a caller as an [`Extension`].
+/// Serves `app` to callers whom `door` lets in, until `stop` is cancelled. Routes see a caller as
+/// an [`Extension`].
 pub(super) async fn serve(
     listener: TcpListener,
     door: Door,
@@ -106,7 +110,8 @@ mod tests {
         answer
     }
 
-    /// Whoever says nothing holds up nobody: more than there are places, and of each address more than its share.
+    /// Whoever says nothing holds up nobody: more than there are places, and of each address more
+    /// than its share.
     #[tokio::test]
     async fn a_probe_gets_through_whoever_else_connects_and_says_nothing() {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();

@@ -1,7 +1,9 @@
-//! Places of connections at a port. Nobody waits for one: whoever has kept one longest without showing anything makes room.
+//! Places of connections at a port. Nobody waits for one: whoever has kept one longest without
+//! showing anything makes room.
 //!
-//! A port that waits before it accepts is closed to everybody by callers who connect and say nothing. Here they push out
-//! one another: of one address only so many have places, and one that asks at once, as a probe does, is heard.
+//! A port that waits before it accepts is closed to everybody by callers who connect and say
+//! nothing. Here they push out one another: of one address only so many have places, and one that
+//! asks at once, as a probe does, is heard.
 
 use std::{
     future::Future,
@@ -53,8 +55,9 @@ impl Crowd {
         }
     }
 
-    /// A place for a caller from this address. If there is none left, the oldest silent caller goes: one of the same address if that has its share, else one of the address
-    /// that has most. None when all have shown what they want.
+    /// A place for a caller from this address. If there is none left, the oldest silent caller
+    /// goes: one of the same address if that has its share, else one of the address that has most.
+    /// None when all have shown what they want.
     pub fn enter(&self, peer: IpAddr) -> Option<Place> {
         let mut held = locked(&self.held);
         let of = |held: &Held, peer: IpAddr| held.all.iter().filter(|one| one.peer == peer).count();

@@ -59,7 +59,8 @@ impl Arrival {
     }
 }
 
-/// What a caller of another job is told before the connection is closed; control plane and data plane read it alike.
+/// What a caller of another job is told before the connection is closed; control plane and data
+/// plane read it alike.
 const WRONG_TOKEN: &[u8] =
     b"{\"is\":\"refused\",\"why\":\"the token shown is not this job's; the pods of a job mount one Secret with its keys\"}";
 
@@ -78,7 +79,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door before the Job API, `purpose`: whoever has a certificate of the job passes, and calls show the token.
+    /// A door before the Job API, `purpose`: whoever has a certificate of the job passes, and calls
+    /// show the token.
     pub fn new(transport: Transport, purpose: &'static str) -> Self {
         Self {
             transport,
@@ -90,7 +92,8 @@ impl Door {
         }
     }
 
-    /// A door before a port of workers: only a worker of the job passes, after it has shown the token.
+    /// A door before a port of workers: only a worker of the job passes, after it has shown the
+    /// token.
     pub fn of_peers(transport: Transport, purpose: &'static str) -> Self {
         Self {
             peers: true,

@@ -45,14 +45,16 @@ impl Transport {
         }
     }
 
-    /// Connects to the Job API of another pod, within `patience`; the token is shown by the call itself.
+    /// Connects to the Job API of another pod, within `patience`; the token is shown by the call
+    /// itself.
     pub async fn dial(&self, address: &str, patience: Duration) -> io::Result<Wire> {
         timeout(patience, self.connect(address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Connects to the control plane or the data plane of another pod, within `patience`. The first bytes are the token.
+    /// Connects to the control plane or the data plane of another pod, within `patience`. The first
+    /// bytes are the token.
     pub async fn dial_peer(&self, address: &str, patience: Duration) -> io::Result<Wire> {
         let dialled = async {
             let mut wire = self.connect(address).await?;
@@ -80,7 +82,8 @@ impl Transport {
         Ok(Wire::Tls(Box::new(TlsStream::Client(stream))))
     }
 
-    /// The other side of [`Self::connect`], and the role that its certificate proves, if it shows one.
+    /// The other side of [`Self::connect`], and the role that its certificate proves, if it shows
+    /// one.
     async fn answer(&self, stream: TcpStream) -> io::Result<(Wire, Option<Role>)> {
         stream.set_nodelay(true)?;
         let Self::Tls(identity) = self else {

@@ -289,7 +289,8 @@ fn smallest<'a>(watermarks: impl Iterator<Item = &'a (u32, i64)>) -> Vec<(u32, i
     smallest.into_iter().collect()
 }
 
-/// Watermark assigners, and what gets their watermarks without an exchange: every subtask has its own. Behind an exchange all subtasks hear the same.
+/// Watermark assigners, and what gets their watermarks without an exchange: every subtask has its
+/// own. Behind an exchange all subtasks hear the same.
 fn before_exchanges(plan: &StreamPlan) -> BTreeSet<NodeId> {
     let mut found = BTreeSet::new();
     for node in &plan.nodes {

@@ -530,7 +530,8 @@ impl Desk {
         };
         let gone = graph.gone.clone();
         tokio::spawn(async move {
-            // The next graph commits what this one does not: for the store it is as if this process had ended.
+            // The next graph commits what this one does not: for the store it is as if this process
+            // had ended.
             let outcome = tokio::select! {
                 () = gone.cancelled() => return,
                 outcome = job.run() => outcome,

@@ -16,8 +16,9 @@ const NO_LIMIT: u64 = i64::MAX as u64 - (1 << 20);
 /// What a sink may always keep.
 const LEAST: u64 = 8 << 20;
 
-/// Sinks take this part of the memory together. Their rows lie in memory several times while a checkpoint is written: in the buffer that doubles as it grows, in the object
-/// that is uploaded, and until they are committed.
+/// Sinks take this part of the memory together. Their rows lie in memory several times while a
+/// checkpoint is written: in the buffer that doubles as it grows, in the object that is uploaded,
+/// and until they are committed.
 const SHARE: u64 = 8;
 
 /// The memory limit of the container of this process, bytes; none outside containers.
@@ -38,7 +39,8 @@ fn parse(text: &str) -> Option<u64> {
     bytes.filter(|bytes| (1..NO_LIMIT).contains(bytes))
 }
 
-/// What each subtask of a sink keeps in memory at most, bytes, where a worker of this limit runs `slots` subtasks of `sinks` sinks.
+/// What each subtask of a sink keeps in memory at most, bytes, where a worker of this limit runs
+/// `slots` subtasks of `sinks` sinks.
 pub(super) fn sink_buffer(limit: Option<u64>, slots: u32, sinks: usize) -> u64 {
     let Some(limit) = limit else {
         return SINK_BUFFER_BYTES;

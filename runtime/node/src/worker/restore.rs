@@ -112,7 +112,8 @@ pub(super) async fn restore(
     Ok(restored)
 }
 
-/// Watermarks of a subtask, by node: its own if it reads what it read before, else the smallest of all subtasks.
+/// Watermarks of a subtask, by node: its own if it reads what it read before, else the smallest of
+/// all subtasks.
 fn watermarks(
     manifest: &Manifest,
     plan: &StreamPlan,

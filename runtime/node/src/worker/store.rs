@@ -46,8 +46,9 @@ const FIRST: Duration = Duration::from_millis(500);
 /// Longest wait before an object is sent again.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Encodes on a thread for blocking work, then uploads. What a store does not take now is sent again, as it is: encoding it
-/// anew, with what came since, would make it larger each time. `delayed` hears why, each time; `gone` ends it.
+/// Encodes on a thread for blocking work, then uploads. What a store does not take now is sent
+/// again, as it is: encoding it anew, with what came since, would make it larger each time.
+/// `delayed` hears why, each time; `gone` ends it.
 pub(super) async fn store(
     store: Arc<dyn ObjectStore>,
     what: ToStore,
@@ -73,8 +74,8 @@ pub(super) async fn store(
     })
 }
 
-/// Writes an object, as often as it takes. Once the graph is gone nobody names it: a write that is under way would hold its bytes in memory, and take a slow
-/// link from what the next graph sends.
+/// Writes an object, as often as it takes. Once the graph is gone nobody names it: a write that is
+/// under way would hold its bytes in memory, and take a slow link from what the next graph sends.
 async fn send(
     store: &dyn ObjectStore,
     key: &str,

@@ -250,7 +250,8 @@ async fn a_write_that_was_done_and_answered_with_an_error_is_not_done_twice() {
     finds_out("error", Fault::ErrorAfterSuccess).await;
 }
 
-/// How often each object of the output was written, over the life of a job whose coordinator died once at this step.
+/// How often each object of the output was written, over the life of a job whose coordinator died
+/// once at this step.
 async fn writes_of_output(test: &str, step: &str) -> BTreeMap<String, u32> {
     let bucket = Bucket::new(test);
     let proxy = Proxy::to(&bucket.endpoint).await;
@@ -361,7 +362,8 @@ fn restarts(log: &str) -> Vec<(u64, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_cause_stays_the_waits_grow_and_empty_checkpoints_do_not_shorten_them() {
     let (proxy, mut job) = behind_a_proxy_with("stays", &[("NO_COLOR", "1")]).await;
-    // The record that cannot be read comes late: each attempt takes some checkpoints before it fails.
+    // The record that cannot be read comes late: each attempt takes some checkpoints before it
+    // fails.
     job.bucket.put("in/0003.json", "no record\n").await;
     let _late = proxy.trouble(Fault::Slow(Duration::from_millis(1_500)), |seen| {
         seen.method == "GET" && seen.path.contains("/in/0003.json")

@@ -166,7 +166,8 @@ INSERT INTO kept SELECT n, pad FROM numbers;
         .iter()
         .map(|(_, content)| String::from_utf8_lossy(content).lines().count());
     assert_eq!(lines.sum::<usize>(), ROWS);
-    // The last checkpoint alone would make one file, and each holds little more than a sink may keep.
+    // The last checkpoint alone would make one file, and each holds little more than a sink may
+    // keep.
     let largest = parts.iter().map(|(_, content)| content.len()).max();
     assert!(parts.len() > 4, "{} files", parts.len());
     assert!(largest.unwrap() < 2 << 20, "{largest:?}");

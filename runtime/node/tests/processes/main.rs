@@ -6,7 +6,8 @@
 //! * [`zombie`]: a coordinator wakes up after its successor took over; [`faults`]: S3 fails.
 //! * [`changes`]: rescale, hand-over, stop and resume; [`restores`]: a job goes back to a savepoint, or another one goes on from it.
 //! * [`drains`]: pods are asked to end.
-//! * [`tls`]: who may talk to a job, and for how long; [`token`]: the same without TLS, and what a caller can make a coordinator do.
+//! * [`tls`]: who may talk to a job, and for how long; [`token`]: the same without TLS, and what a
+//!   caller can make a coordinator do.
 //! * [`local`]: `check` and `run`, without S3.
 #![allow(
     clippy::unwrap_used,

@@ -144,7 +144,8 @@ async fn dies_handing_over(step: &str) -> Job {
     job
 }
 
-/// A job dies at a step of its stop with savepoint; its next coordinator finishes the stop, and the same key is answered.
+/// A job dies at a step of its stop with savepoint; its next coordinator finishes the stop, and the
+/// same key is answered.
 async fn dies_stopping(step: &str) {
     let mut job = Job::new(Bucket::new(step), Settings::default()).await;
     job.revise(1, 1, sql::job);

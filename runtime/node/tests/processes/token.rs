@@ -1,4 +1,5 @@
-//! Without TLS: the token of the job is all that a caller shows, and what it may name is bounded all the same.
+//! Without TLS: the token of the job is all that a caller shows, and what it may name is bounded
+//! all the same.
 
 use std::time::Duration;
 

@@ -194,8 +194,9 @@ impl HeadChange {
         Ok(Begun::New(self))
     }
 
-    /// Begins a stop whose savepoint is [added](Self::add_savepoint) by the same write. A coordinator that starts after it finds the stop in HEAD and
-    /// [finishes](Head::open_stop) it. A stop that was begun already stays as it is.
+    /// Begins a stop whose savepoint is [added](Self::add_savepoint) by the same write. A
+    /// coordinator that starts after it finds the stop in HEAD and [finishes](Head::open_stop) it.
+    /// A stop that was begun already stays as it is.
     pub fn begin_stop(self, key: &str, release: bool) -> Result<Self, HeadError> {
         match self.clone().begin_operation(key, OperationKind::Stop)? {
             Begun::New(mut change) => {

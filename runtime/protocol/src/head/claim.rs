@@ -364,8 +364,9 @@ fn remembered(pod: &str) -> &str {
     if pod.len() > POD_LIMIT { "" } else { pod }
 }
 
-/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a restart of its container displaces
-/// nothing. Pods of a revision that is `outrun` by a greater one never claim again anyway: none of them takes a place in the list.
+/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a
+/// restart of its container displaces nothing. Pods of a revision that is `outrun` by a greater one
+/// never claim again anyway: none of them takes a place in the list.
 fn displace(head: &mut Head, pod: &str, outrun: bool) {
     let before = std::mem::replace(&mut head.pod, pod.to_owned());
     if guard!("a pod of an older revision takes no place in the list": outrun, else false) {
@@ -405,8 +406,8 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
         next.max_parallelism = claimant.max_parallelism;
     }
     for operation in &mut next.operations {
-        // A savepoint that HEAD names can be finished by any owner, the stop that asked for one only by
-        // a restart of what was to stop. The rest died with its process.
+        // A savepoint that HEAD names can be finished by any owner, the stop that asked for one
+        // only by a restart of what was to stop. The rest died with its process.
         let named = next
             .savepoints
             .iter()

@@ -47,7 +47,8 @@ impl Import {
         &self.next
     }
 
-    /// The record to write, now that the copy is whole. What HEAD named before is kept as [`Head::left`].
+    /// The record to write, now that the copy is whole. What HEAD named before is kept as
+    /// [`Head::left`].
     pub fn with(self, last: LastCheckpoint, plan_hash: &str) -> Result<Head, HeadError> {
         let mut next = self.next;
         if !guard!("a copy has the number that was given": last.checkpoint == next.next_checkpoint)
@@ -72,7 +73,8 @@ impl Import {
     }
 }
 
-/// Leaves the restore point behind. It is kept, whatever becomes of older checkpoints, until another one is left behind.
+/// Leaves the restore point behind. It is kept, whatever becomes of older checkpoints, until
+/// another one is left behind.
 pub(super) fn retire_restore_point(head: &mut Head) {
     let Some(last) = head.last.take() else {
         return;

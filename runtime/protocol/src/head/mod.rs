@@ -60,7 +60,8 @@ pub struct Head {
     /// Uid of the pod that claimed last; empty outside of Kubernetes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pod: String,
-    /// Uids of pods that another pod took the job from, newest first: a pod that was displaced once never claims again.
+    /// Uids of pods that another pod took the job from, newest first: a pod that was displaced once
+    /// never claims again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub displaced: Vec<String>,
     /// What the job is doing.
@@ -78,8 +79,8 @@ pub struct Head {
     pub last: Option<LastCheckpoint>,
     /// Older complete checkpoints that are kept, newest first.
     pub retained: Vec<RetainedCheckpoint>,
-    /// The restore point that the last start over left behind. It stays until another one is left behind: for as long as the choice
-    /// may be regretted.
+    /// The restore point that the last start over left behind. It stays until another one is left
+    /// behind: for as long as the choice may be regretted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<RetainedCheckpoint>,
     /// Savepoints by name, newest first.
@@ -163,7 +164,8 @@ pub struct OperationRecord {
     pub kind: OperationKind,
     /// Its result, once known.
     pub result: OperationResult,
-    /// Whether a stop also releases the state: a coordinator that finishes the stop of another one must know it.
+    /// Whether a stop also releases the state: a coordinator that finishes the stop of another one
+    /// must know it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub release: bool,
 }

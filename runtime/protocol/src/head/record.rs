@@ -172,8 +172,8 @@ impl Head {
             .is_some_and(|last| last.needs_commit && !last.committed)
     }
 
-    /// Whether all sink output of a complete checkpoint is known to be committed. It is of every one before the restore point: the
-    /// next is published only then.
+    /// Whether all sink output of a complete checkpoint is known to be committed. It is of every
+    /// one before the restore point: the next is published only then.
     pub fn is_committed(&self, checkpoint: u64) -> bool {
         self.last.as_ref().is_some_and(|last| {
             last.checkpoint > checkpoint
@@ -188,7 +188,8 @@ impl Head {
             .find(|operation| operation.key == key)
     }
 
-    /// The stop that was begun with its savepoint and has no result. The next owner finishes it before any record moves.
+    /// The stop that was begun with its savepoint and has no result. The next owner finishes it
+    /// before any record moves.
     pub fn open_stop(&self) -> Option<&OperationRecord> {
         self.operations.iter().find(|operation| {
             operation.kind == OperationKind::Stop
@@ -200,7 +201,8 @@ impl Head {
         })
     }
 
-    /// Manifests that must stay readable: the restore point, what is retained, what was left behind last, what is being copied.
+    /// Manifests that must stay readable: the restore point, what is retained, what was left behind
+    /// last, what is being copied.
     pub fn pinned_manifests(&self) -> Vec<&str> {
         let last = self.last.iter().map(|last| last.manifest.as_str());
         let retained = self.retained.iter().map(|kept| kept.manifest.as_str());

@@ -53,7 +53,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             word if is_word(word, "MATCH_RECOGNIZE")
                 && tokens.get(index + 1).map(|next| &next.token) == Some(&Token::LParen) =>
             {
-                // The parser does not know all of its clauses: `WITHIN` would hide what it stands in.
+                // The parser does not know all of its clauses: `WITHIN` would hide what it stands
+                // in.
                 let text = "MATCH_RECOGNIZE is not supported yet";
                 return Err(SqlError::at(position, text));
             }

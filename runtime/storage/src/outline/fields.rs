@@ -1,4 +1,5 @@
-//! The fields of a manifest that an outline is made of. All others are passed over without being held.
+//! The fields of a manifest that an outline is made of. All others are passed over without being
+//! held.
 
 use std::{fmt, io, marker::PhantomData};
 

@@ -3,8 +3,8 @@
 //! * `parts`: an object part by part, and what no text may be like.
 //! * `fields`: which fields count.
 //!
-//! Whoever reads manifests that others may have written says how much memory one may take: then neither
-//! the size of its text nor the number of its elements decides.
+//! Whoever reads manifests that others may have written says how much memory one may take: then
+//! neither the size of its text nor the number of its elements decides.
 
 mod fields;
 mod parts;
@@ -64,8 +64,8 @@ struct Part {
 }
 
 impl Outline {
-    /// Reads the manifest stored at `key`. Blocks are left out where there is no room for them, or where
-    /// nobody asks: the checksum of a run is that of all its blocks.
+    /// Reads the manifest stored at `key`. Blocks are left out where there is no room for them, or
+    /// where nobody asks: the checksum of a run is that of all its blocks.
     pub(crate) async fn read(
         store: &dyn ObjectStore,
         key: &str,

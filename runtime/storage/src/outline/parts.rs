@@ -26,8 +26,8 @@ pub(super) enum ParseError {
     NoRoom,
 }
 
-/// Reads an object of at most `limit` bytes part by part and parses it meanwhile: only a few parts are
-/// held at any time.
+/// Reads an object of at most `limit` bytes part by part and parses it meanwhile: only a few parts
+/// are held at any time.
 pub(super) async fn parse<T: Send + 'static>(
     store: &dyn ObjectStore,
     key: &str,

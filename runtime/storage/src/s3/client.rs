@@ -81,12 +81,12 @@ fn region(config: &StorageConfig) -> Option<String> {
     config.region.clone().or_else(any)
 }
 
-/// The system's certificates are trusted: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, where these are
-/// set. `HTTPS_PROXY` and `NO_PROXY` lead out of a network that has no other way.
+/// The system's certificates are trusted: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, where these
+/// are set. `HTTPS_PROXY` and `NO_PROXY` lead out of a network that has no other way.
 fn http_client(config: &StorageConfig) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new();
-    // Without TLS the system's certificates, which an image may not have, are not looked for. Such a
-    // server is near: no proxy stands between.
+    // Without TLS the system's certificates, which an image may not have, are not looked for. Such
+    // a server is near: no proxy stands between.
     if config
         .endpoint
         .as_ref()

@@ -1,8 +1,9 @@
 //! How patient a store is with what it sends, by what became of it so far.
 //!
-//! Deadlines assume that a transfer gets [`Pace::slowest`] for itself. Where several share a link that does not give each of them as much, all
-//! of them run out of time, and would do so for ever. So after one that ran out of time the next gets twice as much, and large
-//! ones go one at a time; until one that went alone was quick enough for several at once.
+//! Deadlines assume that a transfer gets [`Pace::slowest`] for itself. Where several share a link
+//! that does not give each of them as much, all of them run out of time, and would do so for ever.
+//! So after one that ran out of time the next gets twice as much, and large ones go one at a time;
+//! until one that went alone was quick enough for several at once.
 
 use std::{
     future::Future,
@@ -93,7 +94,8 @@ impl Gear {
         }
     }
 
-    /// A transfer ran out of the time it had at `halved`. Of several that did so together one counts.
+    /// A transfer ran out of the time it had at `halved`. Of several that did so together one
+    /// counts.
     fn ran_out(&self, halved: u32) {
         self.turns.store(true, Relaxed);
         let next = (halved + 1).min(MOST);

@@ -170,7 +170,8 @@ impl S3Store {
         Ok(Object { bytes, etag })
     }
 
-    /// The first bytes of an object. How much there is of it stands beside the range that the server answers.
+    /// The first bytes of an object. How much there is of it stands beside the range that the
+    /// server answers.
     async fn first(&self, key: &str, len: u64) -> Result<Begin, StorageError> {
         let attempt = self.attempt("GetObject", key);
         let request = self.client().await.get_object();

@@ -6,8 +6,8 @@ use aws_sdk_s3::config::{Builder, retry::RetryConfig, timeout::TimeoutConfig};
 
 use super::gear::Kind;
 
-/// Limits of time and size. The time for a transfer follows its size: a store that is slow but works is
-/// waited for, and one that hangs is not.
+/// Limits of time and size. The time for a transfer follows its size: a store that is slow but
+/// works is waited for, and one that hangs is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
     /// Time for a request without content.
@@ -16,7 +16,8 @@ pub struct Pace {
     pub condition: Duration,
     /// Slowest transfer that is not given up, bytes per second; not 0.
     pub slowest: u64,
-    /// Largest object that is written or copied by one request, unless it is written under a condition.
+    /// Largest object that is written or copied by one request, unless it is written under a
+    /// condition.
     pub whole: u64,
     /// Bytes of a part of a larger one.
     pub part: u64,
@@ -50,7 +51,8 @@ impl Pace {
         base + self.moving(bytes, halved)
     }
 
-    /// For a request that the store needs so long for as for so many bytes, and that is harmless to repeat.
+    /// For a request that the store needs so long for as for so many bytes, and that is harmless to
+    /// repeat.
     pub(super) fn of_transfer(&self, bytes: u64) -> Builder {
         let timeouts = TimeoutConfig::builder()
             // It would count from the first byte sent, whatever there is to send.
@@ -60,8 +62,8 @@ impl Pace {
         Builder::new().timeout_config(timeouts)
     }
 
-    /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused within the time, and nothing that
-    /// ran out of it: that is for [`super::gear`] to judge.
+    /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused
+    /// within the time, and nothing that ran out of it: that is for [`super::gear`] to judge.
     pub(super) fn of_send(&self, bytes: u64, halved: u32) -> Builder {
         let time = self.time(Kind::Plain, bytes, halved);
         let timeouts = TimeoutConfig::builder()

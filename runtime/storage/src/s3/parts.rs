@@ -1,8 +1,10 @@
-//! Objects too large for one request: written or copied in parts, which become an object all at once.
+//! Objects too large for one request: written or copied in parts, which become an object all at
+//! once.
 //!
-//! A part that is stored is not sent again: as long as parts get there, those that did not are tried in another round. What fails, or is
-//! given up by its caller, leaves no parts behind: a store keeps them, and asks money for them, until it is told otherwise. Those of a process
-//! that was killed are ended by [`super::uploads`].
+//! A part that is stored is not sent again: as long as parts get there, those that did not are
+//! tried in another round. What fails, or is given up by its caller, leaves no parts behind: a
+//! store keeps them, and asks money for them, until it is told otherwise. Those of a process that
+//! was killed are ended by [`super::uploads`].
 
 use std::sync::Arc;
 
@@ -152,7 +154,8 @@ impl Parts<'_> {
         Ok(done)
     }
 
-    /// Sends parts; answers those that a store which does not answer did not take, and the last reason.
+    /// Sends parts; answers those that a store which does not answer did not take, and the last
+    /// reason.
     async fn round(
         &self,
         todo: Vec<Part>,

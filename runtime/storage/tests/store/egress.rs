@@ -1,5 +1,5 @@
-//! The way to a store: through a proxy, and past certificates. Both come from the environment, so each
-//! reading is done by a process of its own.
+//! The way to a store: through a proxy, and past certificates. Both come from the environment, so
+//! each reading is done by a process of its own.
 
 use std::{
     env, fs,

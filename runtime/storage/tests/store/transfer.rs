@@ -1,5 +1,5 @@
-//! Large objects and slow stores. A server on loopback that knows writes, copies and uploads in parts says what it was asked for and
-//! how fast it takes it in.
+//! Large objects and slow stores. A server on loopback that knows writes, copies and uploads in
+//! parts says what it was asked for and how fast it takes it in.
 
 use std::{
     collections::BTreeMap,
@@ -389,8 +389,8 @@ async fn a_store_that_hangs_is_given_up() {
     assert!(sent("PUT part 2") > 2, "{requests:?}");
 }
 
-/// What a link of four times the slowest rate gives to each of eight that share it is half of what their deadlines assume. After they ran out
-/// of time together they get there one by one.
+/// What a link of four times the slowest rate gives to each of eight that share it is half of what
+/// their deadlines assume. After they ran out of time together they get there one by one.
 #[tokio::test]
 async fn writes_that_share_a_slow_link_get_there_one_by_one() {
     let server = Server::start(shared(4)).await;
@@ -608,7 +608,8 @@ async fn an_upload_that_is_given_up_leaves_no_parts_behind() {
     server.until(|held| held.uploads.is_empty()).await;
 }
 
-/// Per request, whether it says the algorithm, whether the key, and whether its content is left out of its signature.
+/// Per request, whether it says the algorithm, whether the key, and whether its content is left out
+/// of its signature.
 async fn said(config: StorageConfig) -> BTreeMap<String, [bool; 3]> {
     let server = Server::start(Manner::default()).await;
     let store = server.store_with(config);

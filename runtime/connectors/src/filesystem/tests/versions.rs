@@ -16,8 +16,8 @@ fn lines(word: &str) -> String {
     (0..ROWS).map(line).collect()
 }
 
-/// Reads until something fails while `change` happens after the first rows; answers the words of all
-/// rows and the error.
+/// Reads until something fails while `change` happens after the first rows; answers the words of
+/// all rows and the error.
 fn read_while(store: &Arc<dyn ObjectStore>, change: impl FnOnce()) -> (Vec<String>, String) {
     let runtime = runtime();
     let assignment = Assignment::even(GROUPS, 1);

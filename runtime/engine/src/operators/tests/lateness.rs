@@ -149,7 +149,8 @@ fn assigner(plan: &StreamPlan) -> Box<dyn Operator> {
     build(&plan.nodes[0], plan, &place).unwrap()
 }
 
-/// What comes out when the rows are cut into parts of these lengths, with a restart after some of them.
+/// What comes out when the rows are cut into parts of these lengths, with a restart after some of
+/// them.
 fn run(plan: &StreamPlan, times: &[i64], cuts: &[(usize, bool)]) -> (Vec<Emitted>, u64) {
     let mut chain = Chain::new(plan);
     let rows: Vec<Row> = times.iter().map(|&time| at(time)).collect();

@@ -212,7 +212,8 @@ fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
         for _ in 0..5 * PLENTY {
             rig.roll();
         }
-        // The target is down: no checkpoint follows. A message of at most ten rows may go beyond the budget.
+        // The target is down: no checkpoint follows. A message of at most ten rows may go beyond
+        // the budget.
         let written = rows(&rig, 2);
         assert!(
             written <= u64::from(parallelism) * (BUDGET_ROWS as u64 + 40),
@@ -329,8 +330,9 @@ fn output_that_is_not_committed_counts_against_a_sinks_budget() {
                 rig.roll();
                 rolls += 1;
                 if rolls == PLENTY && rig.target_down {
-                    // Checkpoints were complete, but all of their output is still in memory. Each let through what lay in the channels ahead of its barrier,
-                    // until there was too much for another.
+                    // Checkpoints were complete, but all of their output is still in memory. Each
+                    // let through what lay in the channels ahead of its barrier, until there was
+                    // too much for another.
                     waits = true;
                     let most = 2 * (2 * BUDGET_ROWS as u64 + 2 * 40);
                     assert!(rows(&rig, 2) < most, "{} rows are kept", rows(&rig, 2));

@@ -296,8 +296,9 @@ impl<'a> Leader<'a> {
         self.work = Work::default();
     }
 
-    /// A restore point was reached. Failures before it do not count any more if records were read for it, or if the attempt has
-    /// run for long: one that holds nothing new is also reached on the way to the same failure again.
+    /// A restore point was reached. Failures before it do not count any more if records were read
+    /// for it, or if the attempt has run for long: one that holds nothing new is also reached on
+    /// the way to the same failure again.
     pub(super) fn moved_on(&mut self, read_on: bool) {
         let ran_ms = clock::now_ms().saturating_sub(self.attempt.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran_ms).unwrap_or(0));

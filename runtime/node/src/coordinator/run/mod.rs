@@ -54,8 +54,8 @@ pub(super) struct Run {
     at_end: Option<u64>,
     input_ended: BTreeSet<u32>,
     rescale_by: Option<Instant>,
-    /// Workers that still send their share of a checkpoint that was given up, with its number. What they froze for it stays in
-    /// their memory, so they are asked for no periodic one before.
+    /// Workers that still send their share of a checkpoint that was given up, with its number. What
+    /// they froze for it stays in their memory, so they are asked for no periodic one before.
     owing: BTreeMap<u32, u64>,
     /// Whether a sink fills: a checkpoint is due now, whatever the interval says.
     wanted: bool,
@@ -319,7 +319,8 @@ impl Leader<'_> {
                     failpoint::pass(failpoint::COMMITS_CONFIRMED);
                     self.attempt.committed = Some(checkpoint);
                     if self.keeper.head().has_open_commits() {
-                        // Nothing waits for this write; a coordinator that starts after it commits nothing again.
+                        // Nothing waits for this write; a coordinator that starts after it commits
+                        // nothing again.
                         drop(
                             self.keeper
                                 .change(move |head| head.change().committed(checkpoint)),
@@ -432,7 +433,8 @@ impl Leader<'_> {
         self.expire_commit(run, now, progress);
     }
 
-    /// Asks again for a commit that is not done, and fails what waits for it for too long: the job runs on.
+    /// Asks again for a commit that is not done, and fails what waits for it for too long: the job
+    /// runs on.
     fn expire_commit(&mut self, run: &mut Run, now: Instant, progress: u64) {
         let Some(committing) = run.committing.as_mut() else {
             run.commit_patience = None;
@@ -452,7 +454,8 @@ impl Leader<'_> {
                 );
             }
         }
-        // The end of the input waits for as long as it takes; a pod that must end has a time of its own.
+        // The end of the input waits for as long as it takes; a pod that must end has a time of its
+        // own.
         if !self.asked.iter().any(|command| self.waits(command)) {
             run.commit_patience = None;
             return;

@@ -44,7 +44,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_mins(1);
 
-    /// Seconds after which patience with a transfer of 256 MiB ends that moves so many bytes a second until `stuck`; none: never.
+    /// Seconds after which patience with a transfer of 256 MiB ends that moves so many bytes a
+    /// second until `stuck`; none: never.
     fn ends_after(rate: u64, stuck: u64) -> Option<u64> {
         let began = crate::clock::now();
         let mut patience = Patience::new(began, LIMIT, 0);

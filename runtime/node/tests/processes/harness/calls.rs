@@ -117,7 +117,8 @@ impl Job {
         .await
     }
 
-    /// Takes a savepoint into a folder of this name among the job's own; the checkpoint it holds, and its URI.
+    /// Takes a savepoint into a folder of this name among the job's own; the checkpoint it holds,
+    /// and its URI.
     pub(crate) async fn save(&self, name: PodName, folder: &str) -> (u64, String) {
         let own = self.paths.savepoint(folder);
         let request = SavepointRequest {
