@@ -24,6 +24,7 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 
 /// Runs streaming SQL: as a pod of a StreamJob, or by itself.
 #[derive(Debug, Parser)]
@@ -96,6 +97,14 @@ fn answer(text: &[u8]) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// Returns a runtime for a command that does one thing, on this thread.
+fn one_thread() -> Result<Runtime, String> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))
 }
 
 /// Prints an error the way every command does, and fails.

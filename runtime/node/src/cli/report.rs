@@ -58,17 +58,14 @@ pub(super) fn main(args: &ReportArgs) -> ExitCode {
         },
         None => Transport::Plain,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let called = match runtime {
+    let called = match super::one_thread() {
         Ok(runtime) => runtime.block_on(client::call(
             &transport,
             Method::GET,
             &args.address,
             "/v1/report",
         )),
-        Err(error) => return fail(format!("cannot start the runtime: {error}")),
+        Err(message) => return fail(message),
     };
     match called {
         Ok((status, body)) if status.is_success() => answer(&[&body[..], b"\n"].concat()),

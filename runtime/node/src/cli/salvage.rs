@@ -37,12 +37,9 @@ pub(super) fn main(args: &SalvageArgs) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return fail(error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match super::one_thread() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(format!("cannot start the runtime: {error}")),
+        Err(message) => return fail(message),
     };
     match runtime.block_on(salvage(store, &root)) {
         Ok(uri) => super::answer(format!("{uri}\n").as_bytes()),

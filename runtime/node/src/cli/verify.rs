@@ -56,12 +56,9 @@ pub(super) fn main(args: &VerifyArgs) -> ExitCode {
         Ok(opened) => opened,
         Err(error) => return fail(error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
+    let runtime = match super::one_thread() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(format!("cannot start the runtime: {error}")),
+        Err(message) => return fail(message),
     };
     let mut line = ProgressLine::new();
     let found = runtime.block_on(verify(store, &folder, &mut line));
