@@ -236,9 +236,18 @@ async fn a_store_that_keeps_its_promises_passes_the_probe_and_keeps_nothing_of_i
     }
 }
 
-/// A server that ignores conditions, as several do.
+/// A server that does not keep conditions, as several do not.
 #[derive(Debug)]
-struct Careless(MemoryStore, fn(&Condition) -> bool);
+struct Careless(MemoryStore, Flaw);
+
+/// How a server fails to keep conditions.
+#[derive(Debug, Clone, Copy)]
+enum Flaw {
+    /// It ignores these.
+    Ignores(fn(&Condition) -> bool),
+    /// It looks whether an object is there, and writes it then.
+    LooksFirst,
+}
 
 impl ObjectStore for Careless {
     fn get<'a>(
@@ -271,15 +280,22 @@ impl ObjectStore for Careless {
         bytes: Bytes,
         condition: Condition,
     ) -> streamkeeper_storage::StoreFuture<'a, String> {
-        self.0.put(
-            key,
-            bytes,
-            if self.1(&condition) {
+        Box::pin(async move {
+            let ignored = match self.1 {
+                Flaw::Ignores(ignores) => ignores(&condition),
+                Flaw::LooksFirst => {
+                    let there = self.0.get(key).await.is_ok();
+                    tokio::task::yield_now().await;
+                    condition == Condition::Absent && !there
+                }
+            };
+            let condition = if ignored {
                 Condition::Always
             } else {
                 condition
-            },
-        )
+            };
+            self.0.put(key, bytes, condition).await
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
@@ -316,7 +332,7 @@ async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
         ),
     ];
     for (ignore, part) in ignores {
-        let store = Careless(MemoryStore::new(), ignore);
+        let store = Careless(MemoryStore::new(), Flaw::Ignores(ignore));
         let error = probe(&store, "").await.unwrap_err().to_string();
         assert!(
             error.contains(part) && error.contains("does not do conditional writes"),
@@ -330,75 +346,9 @@ async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
     }
 }
 
-/// A server that looks whether an object is there, and writes it then.
-#[derive(Debug)]
-struct Hasty(MemoryStore);
-
-impl ObjectStore for Hasty {
-    fn get<'a>(
-        &'a self,
-        key: &'a str,
-    ) -> streamkeeper_storage::StoreFuture<'a, streamkeeper_storage::Object> {
-        self.0.get(key)
-    }
-
-    fn get_range<'a>(
-        &'a self,
-        key: &'a str,
-        range: std::ops::Range<u64>,
-    ) -> streamkeeper_storage::StoreFuture<'a, Bytes> {
-        self.0.get_range(key, range)
-    }
-
-    fn get_range_of<'a>(
-        &'a self,
-        key: &'a str,
-        version: &'a str,
-        range: std::ops::Range<u64>,
-    ) -> streamkeeper_storage::StoreFuture<'a, Bytes> {
-        self.0.get_range_of(key, version, range)
-    }
-
-    fn put<'a>(
-        &'a self,
-        key: &'a str,
-        bytes: Bytes,
-        condition: Condition,
-    ) -> streamkeeper_storage::StoreFuture<'a, String> {
-        Box::pin(async move {
-            let there = self.0.get(key).await.is_ok();
-            tokio::task::yield_now().await;
-            let condition = match condition {
-                Condition::Absent if !there => Condition::Always,
-                condition => condition,
-            };
-            self.0.put(key, bytes, condition).await
-        })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
-        self.0.delete(key)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-    ) -> streamkeeper_storage::StoreFuture<'a, Vec<streamkeeper_storage::ObjectMeta>> {
-        self.0.list(prefix)
-    }
-
-    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> streamkeeper_storage::StoreFuture<'a, ()> {
-        self.0.copy(from, to)
-    }
-
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-}
-
 #[tokio::test]
 async fn a_store_that_lets_two_of_several_creations_win_is_refused() {
-    let store = Hasty(MemoryStore::new());
+    let store = Careless(MemoryStore::new(), Flaw::LooksFirst);
     let error = probe(&store, "").await.unwrap_err().to_string();
     assert!(
         error.contains("more than one of several creations"),

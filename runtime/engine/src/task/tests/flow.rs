@@ -179,27 +179,42 @@ fn copy() -> StreamPlan {
     ])
 }
 
+/// Rows that a sink of [`copy_within_budget`] keeps at most.
+const BUDGET_ROWS: usize = 40;
+
+/// [`copy`], with a budget for its sink.
+fn copy_within_budget() -> StreamPlan {
+    let mut plan = copy();
+    plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+    plan
+}
+
+/// Parts of [`copy`] over these splits.
+fn build_copy(
+    splits: &[Vec<Row>],
+) -> impl Fn(u32, &Arc<Assignment>, &Stored) -> Vec<NodePart> + '_ {
+    move |subtask, assignment, stored| {
+        let assignment = assignment.clone();
+        let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
+        let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
+        let source = TestSource::open(splits, &owns, GROUPS, &restored, 5, true);
+        vec![
+            NodePart::Source(Box::new(source), restored),
+            NodePart::Operator(Box::<HoldBack>::default()),
+            NodePart::Sink(Box::<TestSink>::default()),
+        ]
+    }
+}
+
 #[test]
 fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
-    const BUDGET_ROWS: usize = 40;
     let splits: Vec<Vec<Row>> = (0..6_i64)
         .map(|split| (0..200).map(|time| (time, split, 1)).collect())
         .collect();
     let total = 1200;
     for parallelism in [1, 2] {
-        let build = |subtask: u32, assignment: &Arc<Assignment>, stored: &Stored| {
-            let assignment = assignment.clone();
-            let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
-            let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
-            let source = TestSource::open(&splits, &owns, GROUPS, &restored, 5, true);
-            vec![
-                NodePart::Source(Box::new(source), restored),
-                NodePart::Operator(Box::<HoldBack>::default()),
-                NodePart::Sink(Box::<TestSink>::default()),
-            ]
-        };
-        let mut plan = copy();
-        plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+        let build = build_copy(&splits);
+        let plan = copy_within_budget();
         let mut rig = Rig::start(
             &plan,
             parallelism,
@@ -243,21 +258,9 @@ fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
 
 #[test]
 fn a_checkpoint_at_each_sink_that_fills_is_enough_for_all_input() {
-    const BUDGET_ROWS: usize = 40;
     let splits: Vec<Vec<Row>> = vec![(0..400).map(|time| (time, 1, 1)).collect()];
-    let build = |subtask: u32, assignment: &Arc<Assignment>, stored: &Stored| {
-        let assignment = assignment.clone();
-        let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
-        let restored = splits_of("source", stored.of(0, "splits", &owns)).unwrap();
-        let source = TestSource::open(&splits, &owns, GROUPS, &restored, 5, true);
-        vec![
-            NodePart::Source(Box::new(source), restored),
-            NodePart::Operator(Box::<HoldBack>::default()),
-            NodePart::Sink(Box::<TestSink>::default()),
-        ]
-    };
-    let mut plan = copy();
-    plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+    let build = build_copy(&splits);
+    let plan = copy_within_budget();
     let exactly = Guarantee::ExactlyOnce;
     let mut rig = Rig::start(&plan, 1, exactly, 1 << 10, 7, Stored::default(), &build);
     let mut answered = 0;
@@ -295,23 +298,12 @@ fn operators_in_a_row_are_limited() {
 
 #[test]
 fn output_that_is_not_committed_counts_against_a_sinks_budget() {
-    const BUDGET_ROWS: usize = 40;
     let splits: Vec<Vec<Row>> = (0..6_i64)
         .map(|split| (0..200).map(|time| (time, split, 1)).collect())
         .collect();
     for down in [true, false] {
-        let build = |subtask: u32, assignment: &Arc<Assignment>, _: &Stored| {
-            let assignment = assignment.clone();
-            let owns = move |group: u16| assignment.owner[usize::from(group)] == subtask;
-            let source = TestSource::open(&splits, owns, GROUPS, &[], 5, true);
-            vec![
-                NodePart::Source(Box::new(source), Vec::new()),
-                NodePart::Operator(Box::<HoldBack>::default()),
-                NodePart::Sink(Box::<TestSink>::default()),
-            ]
-        };
-        let mut plan = copy();
-        plan.settings.sink_buffer_bytes = Some((BUDGET_ROWS * ROW_BYTES) as u64);
+        let build = build_copy(&splits);
+        let plan = copy_within_budget();
         let mut rig = Rig::start(
             &plan,
             2,
