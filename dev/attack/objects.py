@@ -50,17 +50,55 @@ def poison_in_etcd(world: World) -> str:
 
 def endless_metadata(world: World) -> str:
     """A metadata.json of 300 MiB in a folder of the attacker, imported by five objects at once."""
-    restarts, folder = world.operator_restarts(), f"state/{world.attacker.namespace}/big/savepoints/endless"
-    world.put(f"{folder}/metadata.json", b" " * (300 << 20))
+    folder = f"state/{world.attacker.namespace}/big/savepoints/endless"
     names = [f"endless-{number}" for number in range(5)]
-    for name in names:
-        world.attacker.apply(streamsnapshot(name, importFrom={"uri": f"s3://streamkeeper/{folder}"}))
-    told = [world.stalled("streamsnapshot", name) for name in names]
-    for name in names:
-        world.cleared("streamsnapshot", name)
-    if world.operator_restarts() != restarts:
-        raise Succeeded("the operator ran out of memory and was restarted")
-    world.operator_works()
+    with world.operator_survives():
+        world.put(f"{folder}/metadata.json", b" " * (300 << 20))
+        for name in names:
+            world.attacker.apply(streamsnapshot(name, importFrom={"uri": f"s3://streamkeeper/{folder}"}))
+        told = [world.stalled("streamsnapshot", name) for name in names]
+        for name in names:
+            world.cleared("streamsnapshot", name)
+    return f"{told[0][0]}: {told[0][1]}"
+
+
+def endless_manifest(world: World) -> str:
+    """A manifest.json of 60 MiB, read to its end by five imports and again by five removals at once."""
+    folder = f"state/{world.attacker.namespace}/big/savepoints/wide"
+    metadata = {
+        "format": 1,
+        "min_reader": 1,
+        "job_uid": "00000000-0000-4000-8000-000000000000",
+        "lineage": "00000000-0000-4000-8000-000000000000",
+        "revision": 1,
+        "checkpoint": 1,
+        "completed_ms": 1,
+        "plan_hash": "0",
+        "max_parallelism": 128,
+        "objects": 1,
+        "total_bytes": 1,
+    }
+    operator = b'{"states":[]}'
+    names = [f"wide-{number}" for number in range(5)]
+    with world.operator_survives():
+        world.put(f"{folder}/metadata.json", json.dumps(metadata).encode())
+        world.put(f"{folder}/manifest.json", b'{"operators":[' + (operator + b",") * ((60 << 20) // (len(operator) + 1)) + operator + b"]}")
+        world.attacker.apply(world.attacking_job("big", suspend=True))
+        for name in names:
+            world.attacker.apply(streamsnapshot(name, jobRef={"name": "big"}, importFrom={"uri": f"s3://streamkeeper/{folder}"}, deletionPolicy="Delete"))
+        told = [world.stalled("streamsnapshot", name) for name in names]
+        world.attacker.run("delete", "streamsnapshots", *names, "--wait=false")
+
+        def tried() -> bool | wait.Pending:
+            tries = [str(found.get("status", {})) for found in world.attacker.objects("streamsnapshots")]
+            return all("could not be removed" in told for told in tries) or wait.Pending("; ".join(tries)[:300])
+
+        wait.until("the operator to try to remove all of them", tried, PATIENCE)
+        # The folder's owner deletes the damaged manifest, and the objects go.
+        world.delete(f"{folder}/manifest.json")
+        for name in names:
+            world.cleared("streamsnapshot", name)
+        world.cleared("streamjob", "big")
     return f"{told[0][0]}: {told[0][1]}"
 
 
@@ -68,4 +106,5 @@ ATTACKS = [
     Attack("a duration that no version can hold", unreadable_duration),
     Attack("the same object, stored by an older CRD before the operator starts", poison_in_etcd),
     Attack("five imports of a metadata.json of 300 MiB", endless_metadata),
+    Attack("five imports of a manifest.json of 60 MiB, removed again", endless_manifest),
 ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dev.attack.attack import Undecided
+from dev.attack.attack import Succeeded, Undecided
 from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, OPERATOR_SELECTOR
 from dev.lib import wait
@@ -84,6 +84,11 @@ class World:
         with s3.connect(self.cluster) as server:
             server.client.put(s3.BUCKET, key, body)
 
+    def delete(self, key: str) -> None:
+        """Deletes one object of the bucket."""
+        with s3.connect(self.cluster) as server:
+            server.client.delete(s3.BUCKET, key)
+
     @contextmanager
     def own_key(self) -> Iterator[None]:
         """A key of the attacker's own, which opens nothing of this store, for his job pods."""
@@ -100,9 +105,25 @@ class World:
         pods = self.operator.objects("pods", OPERATOR_SELECTOR)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
-    def operator_restarts(self) -> int:
-        """How often a container of the operator has ended."""
-        return sum(c["restartCount"] for pod in self.operator_pods() for c in pod["status"].get("containerStatuses", []))
+    def operator_exits(self) -> set[str]:
+        """The ends of the operator's containers that the cluster still knows: pod, time, and why."""
+        exits = set()
+        for pod in self.operator_pods():
+            for container in pod["status"].get("containerStatuses", []):
+                for state in (container["state"], container.get("lastState", {})):
+                    if ended := state.get("terminated"):
+                        words = ended.get("message", "").strip().splitlines()[-1:]
+                        exits.add(" ".join([pod["metadata"]["name"], ended["finishedAt"], ended["reason"], f"exit code {ended['exitCode']}", *words]))
+        return exits
+
+    @contextmanager
+    def operator_survives(self) -> Iterator[None]:
+        """Raises `Succeeded` when a container of the operator ends meanwhile; then waits until the operator acts on an edit."""
+        before = self.operator_exits()
+        yield
+        if ends := sorted(self.operator_exits() - before):
+            raise Succeeded("the operator was restarted: " + "; ".join(ends))
+        self.operator_works()
 
     def operator_works(self, seconds: float = PATIENCE) -> None:
         """Waits until the operator acts on a new edit of the victim's job."""
