@@ -38,8 +38,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def gaps(said: argparse.Namespace, scratch: Path) -> tuple[list[float], list[int]]:
-    """Gaps in seconds, and what each checkpoint wrote."""
+def gaps(said: argparse.Namespace, scratch: Path) -> tuple[list[tuple[float, float]], list[int]]:
+    """Gaps with their ends, both in seconds, the longest first; and what each checkpoint wrote."""
     job = scratch / "job.sql"
     ticks = said.keys // said.rate * 1000
     job.write_text(JOB.format(keys=said.keys, rate=said.rate, ticks=ticks))
@@ -49,11 +49,13 @@ def gaps(said: argparse.Namespace, scratch: Path) -> tuple[list[float], list[int
     env = {**os.environ, "NO_COLOR": "1"}
     with log.open("wb") as err, subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=err) as process:
         assert process.stdout
-        found, last = [], None
+        found, first, last = [], None, None
         while os.read(process.stdout.fileno(), READ):
             now = time.monotonic()
-            if last is not None:
-                found.append(now - last)
+            if first is None or last is None:
+                first = now
+            else:
+                found.append((now - last, now - first))
             last = now
     if process.returncode != 0:
         raise SystemExit(f"{said.bin} failed:\n{log.read_text()[-2000:]}")
@@ -65,7 +67,7 @@ def main() -> None:
     said = arguments()
     with tempfile.TemporaryDirectory(prefix="streamkeeper-stall-") as scratch:
         found, written = gaps(said, Path(scratch))
-    longest = ", ".join(f"{gap * 1000:.0f}" for gap in found[:SHOWN])
+    longest = ", ".join(f"{gap * 1000:.0f} (at {end:.1f} s)" for gap, end in found[:SHOWN])
     print(f"{said.keys:,} keys, {said.rate:,} a second, a checkpoint every {said.interval}")
     print(f"longest gaps, ms: {longest}")
     print(f"checkpoints wrote, MB: {', '.join(f'{size / 1e6:.0f}' for size in written)}")

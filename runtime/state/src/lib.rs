@@ -3,7 +3,8 @@
 //! In reading order:
 //! * [`frozen`]: what an operator hands over at a barrier, and gets back at a restore.
 //! * [`key`]: Arrow columns to bytes that sort as the values do, and back.
-//! * [`table`]: a state in memory that knows what changed.
+//! * [`table`]: a state in memory that knows what changed; its slots in `pages`, found by
+//!   `slot_index`.
 //! * [`runs`]: sorted runs of entries in checksummed blocks.
 //! * [`object`]: all runs and staged rows of a worker in one object.
 //! * [`history`]: which runs are live, and who must write everything anew.
@@ -26,8 +27,10 @@ pub mod frozen;
 pub mod history;
 pub mod key;
 pub mod object;
+mod pages;
 pub mod restore;
 pub mod runs;
+mod slot_index;
 pub mod table;
 
 pub use cache::ObjectCache;
@@ -35,6 +38,7 @@ pub use frozen::*;
 pub use history::{Continuation, RunHistory, StateReport};
 pub use key::{KeyBatch, KeyEncoder, KeyRef};
 pub use object::ObjectWriter;
+pub use pages::Pages;
 pub use restore::{GroupSet, load_state};
 pub use runs::{EncodedRun, decode_block, encode_run};
 pub use table::{Part, StateTable, StateValue};

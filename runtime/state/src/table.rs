@@ -1,11 +1,12 @@
 //! A state in memory that knows what changed since it was last frozen.
 
-use hashbrown::{HashTable, hash_table};
 use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
 
 use crate::{
     Entry, FrozenState, StateError,
     key::{KeyRef, group_of, hex},
+    pages::Pages,
+    slot_index::SlotIndex,
 };
 
 /// A value with an encoding that needs nothing but itself.
@@ -33,8 +34,8 @@ pub struct StateTable<V> {
     max_parallelism: u16,
     /// Bytes at the front of a key that do not decide its key group.
     prefix: usize,
-    index: HashTable<u32>,
-    slots: Vec<Slot<V>>,
+    index: SlotIndex,
+    slots: Pages<Slot<V>>,
     free: Vec<u32>,
     dirty: Vec<u32>,
     live: usize,
@@ -99,8 +100,8 @@ impl<V> StateTable<V> {
             descriptor,
             max_parallelism,
             prefix: 0,
-            index: HashTable::new(),
-            slots: Vec::new(),
+            index: SlotIndex::default(),
+            slots: Pages::default(),
             free: Vec::new(),
             dirty: Vec::new(),
             live: 0,
@@ -153,7 +154,7 @@ impl<V> StateTable<V> {
         };
         self.index
             .find(spread(key.hash), same)
-            .map(|slot| *slot as usize)
+            .map(|slot| slot as usize)
     }
 
     fn mark(&mut self, slot: usize) {
@@ -166,7 +167,7 @@ impl<V> StateTable<V> {
             self.slots[slot].dirty = true;
             // Keys that come and go between two freezes leave their slots' numbers behind.
             if self.dirty.len() > 2 * self.slots.len() + 1024 {
-                let marked = (0..).zip(&self.slots).filter(|(_, slot)| slot.dirty);
+                let marked = (0..).zip(self.slots.iter()).filter(|(_, slot)| slot.dirty);
                 self.dirty = marked.map(|(number, _)| number).collect();
             } else {
                 self.dirty.push(index_of(slot));
@@ -420,10 +421,8 @@ impl<V> StateTable<V> {
         mut decode: impl FnMut(&[u8]) -> Result<V, String>,
     ) -> Result<(), StateError> {
         debug_assert!(self.freezing.is_none(), "a freeze is under way");
-        self.index.reserve(entries.len(), |slot| {
-            spread(self.slots[*slot as usize].hash)
-        });
-        self.slots.reserve(entries.len());
+        self.index
+            .reserve(entries.len(), |slot| spread(self.slots[slot as usize].hash));
         for entry in entries {
             let Some(bytes) = entry.value else { continue };
             let value = decode(&bytes).map_err(|detail| self.unreadable(&entry.key, &detail))?;
@@ -465,25 +464,18 @@ impl<V> StateTable<V> {
             self.slots[slot as usize] = new;
             slot as usize
         } else {
-            self.slots.push(new);
-            self.slots.len() - 1
+            self.slots.push(new)
         };
         let slots = &self.slots;
-        self.index
-            .insert_unique(spread(hash), index_of(slot), |slot| {
-                spread(slots[*slot as usize].hash)
-            });
+        self.index.insert(spread(hash), index_of(slot), |slot| {
+            spread(slots[slot as usize].hash)
+        });
         slot
     }
 
     fn vacate(&mut self, slot: usize) {
         let hash = self.slots[slot].hash;
-        if let Ok(entry) = self
-            .index
-            .find_entry(spread(hash), |other| *other as usize == slot)
-        {
-            hash_table::OccupiedEntry::remove(entry);
-        }
+        self.index.remove(spread(hash), index_of(slot));
         self.slots[slot] = Slot {
             key: Box::default(),
             hash: 0,

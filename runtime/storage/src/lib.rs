@@ -54,9 +54,7 @@ pub use memory::MemoryStore;
 pub use meter::{Meter, Moved};
 pub use outline::Room;
 pub use probe::probe;
-pub use records::{
-    MANIFEST_LIMIT, RECORD_LIMIT, read_manifest, read_plan, write_manifest, write_plan,
-};
+pub use records::{read_manifest, read_plan, write_manifest, write_plan};
 pub use s3::{Pace, S3Store};
 pub use savepoint::{
     Removal, SavepointMetadata, copy_savepoint, delete_savepoint, delete_savepoint_within,

@@ -9,14 +9,14 @@ use streamkeeper_protocol::{
 use crate::{Condition, ObjectStore, StorageError};
 
 /// Most bytes of the metadata of a savepoint.
-pub const RECORD_LIMIT: u64 = 1 << 20;
+pub(crate) const RECORD_LIMIT: u64 = 1 << 20;
 /// Most bytes of HEAD that are read: this release writes a quarter of that, later ones may write
 /// more.
 pub const HEAD_READ_LIMIT: u64 = 4 * HEAD_LIMIT as u64;
 /// Most bytes of a plan.
 pub(crate) const PLAN_LIMIT: u64 = 16 << 20;
 /// Most bytes of a manifest.
-pub const MANIFEST_LIMIT: u64 = 64 << 20;
+pub(crate) const MANIFEST_LIMIT: u64 = 64 << 20;
 
 /// Reads the manifest stored at `key`.
 pub async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<Manifest, StorageError> {

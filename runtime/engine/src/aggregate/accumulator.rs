@@ -15,7 +15,7 @@ pub struct Rows<'a> {
 
 impl Rows<'_> {
     /// Group and weight of every row that counts.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, usize, i64)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, usize, i64)> + Clone + '_ {
         let weights = self.weights;
         self.groups
             .iter()

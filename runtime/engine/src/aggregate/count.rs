@@ -3,13 +3,14 @@
 use std::{any::Any, sync::Arc};
 
 use arrow_array::{Array, ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
+use streamkeeper_state::Pages;
 
 use super::accumulator::{Accumulator, Rows, corrupt, same};
 
 /// Rows, or values that are not NULL.
 #[derive(Debug, Default)]
 pub(super) struct Count {
-    counts: Vec<i64>,
+    counts: Pages<i64>,
 }
 
 impl Count {
@@ -27,7 +28,7 @@ impl Count {
 
 impl Accumulator for Count {
     fn grow(&mut self, groups: usize) {
-        self.counts.resize(groups.max(self.counts.len()), 0);
+        self.counts.grow(groups, &0);
     }
 
     fn clear(&mut self, group: usize) {
@@ -43,17 +44,21 @@ impl Accumulator for Count {
             .and_then(Array::logical_nulls)
             .filter(|nulls| nulls.null_count() > 0)
         {
-            None if rows.weights.is_none() => rows
-                .groups
-                .iter()
-                .for_each(|&group| self.counts[group as usize] += 1),
-            None => rows
-                .iter()
-                .for_each(|(_, group, weight)| self.counts[group] += weight),
-            Some(nulls) => rows
-                .iter()
-                .filter(|(row, ..)| nulls.is_valid(*row))
-                .for_each(|(_, group, weight)| self.counts[group] += weight),
+            None if rows.weights.is_none() => {
+                let groups = rows.groups.iter().map(|&group| (group as usize, 1));
+                self.counts.update(groups, |count, one| *count += one);
+            }
+            None => {
+                let weights = rows.iter().map(|(_, group, weight)| (group, weight));
+                self.counts
+                    .update(weights, |count, weight| *count += weight);
+            }
+            Some(nulls) => {
+                let rows = rows.iter().filter(|(row, ..)| nulls.is_valid(*row));
+                let weights = rows.map(|(_, group, weight)| (group, weight));
+                self.counts
+                    .update(weights, |count, weight| *count += weight);
+            }
         }
         Ok(())
     }

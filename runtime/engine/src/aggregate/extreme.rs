@@ -4,6 +4,7 @@ use std::{any::Any, cmp::Ordering};
 
 use arrow_array::{Array, ArrayRef};
 use streamkeeper_protocol::types::DataType;
+use streamkeeper_state::Pages;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
@@ -14,7 +15,7 @@ use super::{
 /// The smallest or largest value.
 #[derive(Debug)]
 pub(super) struct Extreme<D: Domain> {
-    best: Vec<Option<D::Value>>,
+    best: Pages<Option<D::Value>>,
     /// What a better value is, compared with the best so far.
     better: Ordering,
     data: DataType,
@@ -26,7 +27,7 @@ impl<D: Domain> Extreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
-            best: Vec::new(),
+            best: Pages::default(),
             better: if largest {
                 Ordering::Greater
             } else {
@@ -47,19 +48,27 @@ impl<D: Domain> Extreme<D> {
         self.text_bytes = self.text_bytes - before + self.size(group);
     }
 
-    fn take(&mut self, group: usize, column: &D::Column, row: usize) {
-        if self.best[group]
-            .as_ref()
-            .is_none_or(|best| D::compare(column, row, best) == self.better)
-        {
-            self.put(group, Some(D::value(column, row)));
-        }
+    /// Takes rows: position and group of each.
+    fn take(&mut self, column: &D::Column, rows: impl Iterator<Item = (usize, usize)>) {
+        let (better, text_bytes) = (self.better, &mut self.text_bytes);
+        let rows = rows.map(|(row, group)| (group, row));
+        self.best.update(rows, |best, row| {
+            if best
+                .as_ref()
+                .is_none_or(|best| D::compare(column, row, best) == better)
+            {
+                let value = D::value(column, row);
+                let before = best.as_ref().map_or(0, D::text_bytes);
+                *text_bytes = *text_bytes - before + D::text_bytes(&value);
+                *best = Some(value);
+            }
+        });
     }
 }
 
 impl<D: Domain> Accumulator for Extreme<D> {
     fn grow(&mut self, groups: usize) {
-        self.best.resize(groups.max(self.best.len()), None);
+        self.best.grow(groups, &None);
     }
 
     fn clear(&mut self, group: usize) {
@@ -81,14 +90,11 @@ impl<D: Domain> Accumulator for Extreme<D> {
                 "a retraction reached a MIN or MAX that was planned for inserts only".to_owned(),
             );
         }
+        let rows = rows.iter().map(|(row, group, _)| (row, group));
         if column.null_count() == 0 {
-            for (row, group, _) in rows.iter() {
-                self.take(group, &column, row);
-            }
+            self.take(&column, rows);
         } else {
-            for (row, group, _) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
-                self.take(group, &column, row);
-            }
+            self.take(&column, rows.filter(|(row, _)| column.is_valid(*row)));
         }
         Ok(())
     }

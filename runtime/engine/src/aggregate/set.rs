@@ -13,7 +13,7 @@ use streamkeeper_protocol::{
     manifest::AccumulatorDescriptor,
     types::{DataType, LogicalType},
 };
-use streamkeeper_state::Entry;
+use streamkeeper_state::{Entry, Pages};
 
 use super::{
     accumulator::{Accumulator, Input, Rows, corrupt},
@@ -40,7 +40,7 @@ pub struct Accumulators {
     groups: usize,
     free: Vec<u32>,
     /// Serial number of every group; absent where groups are not state.
-    serials: Option<Vec<u64>>,
+    serials: Option<Pages<u64>>,
     /// Larger than all serial numbers that are in the state.
     next_serial: u64,
 }
@@ -68,7 +68,7 @@ impl Accumulators {
     /// The same, for groups that are state.
     pub fn stored(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
         let mut stored = Self::new(calls, input)?;
-        stored.serials = Some(Vec::new());
+        stored.serials = Some(Pages::default());
         for cell in &mut stored.cells {
             cell.track_values();
         }
@@ -93,7 +93,7 @@ impl Accumulators {
             u32::try_from(self.groups - 1).unwrap_or(u32::MAX)
         });
         if let Some(serials) = &mut self.serials {
-            serials.resize(self.groups, 0);
+            serials.grow(self.groups, &0);
             serials[group as usize] = self.next_serial;
             self.next_serial += 1;
         }

@@ -10,6 +10,7 @@ use streamkeeper_protocol::{
     aggregate::widened,
     types::{DataType, LogicalType},
 };
+use streamkeeper_state::Pages;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
@@ -226,8 +227,8 @@ impl Summable for Exact {
 /// Sums and counts.
 #[derive(Debug)]
 pub(super) struct Sum<D: Summable> {
-    sums: Vec<D::Sum>,
-    counts: Vec<i64>,
+    sums: Pages<D::Sum>,
+    counts: Pages<i64>,
     average: bool,
     arg: DataType,
     ty: LogicalType,
@@ -237,12 +238,25 @@ impl<D: Summable> Sum<D> {
     /// Of values of type `arg`, with a result of type `ty`.
     pub(super) fn new(average: bool, arg: DataType, ty: LogicalType) -> Self {
         Self {
-            sums: Vec::new(),
-            counts: Vec::new(),
+            sums: Pages::default(),
+            counts: Pages::default(),
             average,
             arg,
             ty,
         }
+    }
+
+    /// Adds rows: position, group and weight of each.
+    fn add(&mut self, column: &D::Column, rows: impl Iterator<Item = (usize, usize, i64)> + Clone) {
+        let values = rows
+            .clone()
+            .map(|(row, group, weight)| (group, (row, weight)));
+        self.sums.update(values, |sum, (row, weight)| {
+            D::add(sum, &D::value(column, row), weight);
+        });
+        let weights = rows.map(|(_, group, weight)| (group, weight));
+        self.counts
+            .update(weights, |count, weight| *count += weight);
     }
 
     /// Returns the sum of a group's values, if there are any and the type holds it.
@@ -255,9 +269,8 @@ impl<D: Summable> Sum<D> {
 
 impl<D: Summable> Accumulator for Sum<D> {
     fn grow(&mut self, groups: usize) {
-        let groups = groups.max(self.counts.len());
-        self.sums.resize(groups, D::Sum::default());
-        self.counts.resize(groups, 0);
+        self.sums.grow(groups, &D::Sum::default());
+        self.counts.grow(groups, &0);
     }
 
     fn clear(&mut self, group: usize) {
@@ -272,18 +285,13 @@ impl<D: Summable> Accumulator for Sum<D> {
 
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let column = D::column(arg.ok_or("SUM and AVG need an argument")?)?;
-        let mut take = |row: usize, group: usize, weight: i64| {
-            D::add(&mut self.sums[group], &D::value(&column, row), weight);
-            self.counts[group] += weight;
-        };
         if column.null_count() == 0 {
-            for (row, group, weight) in rows.iter() {
-                take(row, group, weight);
-            }
+            self.add(&column, rows.iter());
         } else {
-            for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
-                take(row, group, weight);
-            }
+            self.add(
+                &column,
+                rows.iter().filter(|(row, ..)| column.is_valid(*row)),
+            );
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use streamkeeper_state::Pages;
+
 use super::{
     accumulator::corrupt,
     domain::{Domain, take},
@@ -13,16 +15,16 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 /// The values of every group.
 #[derive(Debug)]
 pub(super) struct Values<D: Domain> {
-    counts: Vec<Multiset<D::Value>>,
+    counts: Pages<Multiset<D::Value>>,
     /// What changed since the last freeze, with the counts of that time. Absent where nobody stores
     /// the values.
-    changed: Option<Vec<Multiset<D::Value>>>,
+    changed: Option<Pages<Multiset<D::Value>>>,
 }
 
 impl<D: Domain> Default for Values<D> {
     fn default() -> Self {
         Self {
-            counts: Vec::new(),
+            counts: Pages::default(),
             changed: None,
         }
     }
@@ -31,14 +33,16 @@ impl<D: Domain> Default for Values<D> {
 impl<D: Domain> Values<D> {
     /// Notes from now on what changes.
     pub(super) fn track(&mut self) {
-        self.changed = Some(vec![Multiset::new(); self.counts.len()]);
+        let mut changed = Pages::default();
+        changed.grow(self.counts.len(), &Multiset::new());
+        self.changed = Some(changed);
     }
 
     /// Makes room for groups.
     pub(super) fn grow(&mut self, groups: usize) {
         for sets in [Some(&mut self.counts), self.changed.as_mut()] {
             let Some(sets) = sets else { continue };
-            sets.resize(groups.max(sets.len()), Multiset::new());
+            sets.grow(groups, &Multiset::new());
         }
     }
 

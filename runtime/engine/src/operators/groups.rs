@@ -8,7 +8,9 @@ use streamkeeper_protocol::{
     manifest::StateDescriptor,
     plan::{ChangelogMode, PlanNode, StreamPlan},
 };
-use streamkeeper_state::{Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, Part, StateTable};
+use streamkeeper_state::{
+    Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, Pages, Part, StateTable,
+};
 
 use super::{
     Site, input_of,
@@ -39,10 +41,9 @@ pub(super) struct Groups {
     table: StateTable<u32>,
     accumulators: Accumulators,
     /// Rows of every group.
-    rows: Vec<i64>,
-    /// Position of a group in the batch at hand, if `batch_of` is that batch.
-    position: Vec<usize>,
-    batch_of: Vec<u64>,
+    rows: Pages<i64>,
+    /// Number of the newest batch that has rows of a group.
+    batch_of: Pages<u64>,
     batch: u64,
     /// Kept for its memory.
     encoded: KeyBatch,
@@ -95,9 +96,8 @@ impl Groups {
             table: StateTable::new(descriptor, key_groups),
             accumulators: Accumulators::stored(calls, input)
                 .map_err(|detail| site.refused(detail))?,
-            rows: Vec::new(),
-            position: Vec::new(),
-            batch_of: Vec::new(),
+            rows: Pages::default(),
+            batch_of: Pages::default(),
             batch: 0,
             encoded: KeyBatch::default(),
             site,
@@ -135,15 +135,13 @@ impl Groups {
                 None => {
                     let group = self.accumulators.add();
                     self.table.insert(key, group);
-                    self.rows.resize(self.accumulators.len(), 0);
-                    self.position.resize(self.accumulators.len(), 0);
-                    self.batch_of.resize(self.accumulators.len(), 0);
+                    self.rows.grow(self.accumulators.len(), &0);
+                    self.batch_of.grow(self.accumulators.len(), &0);
                     group
                 }
             };
             if self.batch_of[group as usize] != self.batch {
                 self.batch_of[group as usize] = self.batch;
-                self.position[group as usize] = touched.groups.len();
                 touched.groups.push(group);
                 touched.first.push(row);
             }
@@ -284,7 +282,7 @@ impl Groups {
 /// Appends the value of a group, and the values that stand apart.
 fn encode(
     part: &Part<'_, u32>,
-    rows: &[i64],
+    rows: &Pages<i64>,
     accumulators: &mut Accumulators,
     out: &mut Vec<u8>,
     parts: &mut Vec<Entry>,
@@ -377,7 +375,7 @@ impl Operator for Groups {
             let group = accumulators.add();
             accumulators.settle();
             accumulators.decode(group, stored, &mapping, count)?;
-            rows.resize(accumulators.len(), 0);
+            rows.grow(accumulators.len(), &0);
             rows[group as usize] = i64::from_le_bytes(*number);
             Ok(group)
         };
@@ -390,8 +388,7 @@ impl Operator for Groups {
                 table.get(KeyRef::new(key)).copied()
             })
             .map_err(|detail| self.site.unreadable(name, detail))?;
-        self.position.resize(self.accumulators.len(), 0);
-        self.batch_of.resize(self.accumulators.len(), 0);
+        self.batch_of.grow(self.accumulators.len(), &0);
         Ok(())
     }
 
