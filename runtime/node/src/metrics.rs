@@ -279,7 +279,7 @@ mod tests {
             revision: 1,
             pod: String::new(),
         };
-        let report = crate::coordinator::Board::new(&job, 1, 1).report();
+        let report = crate::coordinator::PublishedStatus::new(&job, 1, 1).report();
         let heartbeat = Heartbeat {
             records_in: BTreeMap::from([("flights".to_owned(), 7)]),
             watermark: Some(i64::MAX),

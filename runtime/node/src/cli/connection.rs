@@ -12,7 +12,7 @@ use tokio::{
 use super::bench::{Spread, cpu_seconds};
 use crate::{
     clock,
-    transport::{Door, Transport},
+    transport::{Acceptor, Transport},
 };
 
 /// Bytes of one run.
@@ -65,10 +65,10 @@ async fn one(transport: Transport) -> Result<Rate, String> {
     let failed = |error: io::Error| format!("measuring connections: {error}");
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?.to_string();
-    let door = Door::of_peers(transport.clone(), "a benchmark");
+    let acceptor = Acceptor::of_peers(transport.clone(), "a benchmark");
     let patience = std::time::Duration::from_secs(5);
     let (sending, receiving) = tokio::join!(transport.dial_peer(&at, patience), async {
-        door.admit(door.next(&listener).await).await
+        acceptor.admit(acceptor.next(&listener).await).await
     });
     let (sending, (receiving, _)) = (
         sending.map_err(failed)?,

@@ -25,9 +25,9 @@ use crate::{
     access::Access,
     coordinator::{
         BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, Event,
-        JobIdentity, JobText, StandbyCrew, StartMode,
+        JobIdentity, JobText, StandbyScope, StartMode,
     },
-    http::{self, CoordinatorApi, Vitals},
+    http::{self, CoordinatorApi, Liveness},
     metrics::Metrics,
     stores::UriStores,
     telemetry::{self, LogFormat},
@@ -279,7 +279,7 @@ fn leave(code: u8, message: &str) -> ExitCode {
 async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
     let signals =
         EndSignals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let vitals = Arc::new(Vitals::of(Metrics::new(
+    let liveness = Arc::new(Liveness::of(Metrics::new(
         &args.job_namespace,
         &args.job_name,
     )));
@@ -293,7 +293,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
                 .map_err(listening)?;
             Some(http::serve_health(
                 listener,
-                vitals.clone(),
+                liveness.clone(),
                 stop.child_token(),
             ))
         }
@@ -311,7 +311,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
             .await
             .map_err(listening)?;
         let config = coordinator_config(&args, &stores, &transport)?;
-        Some(Coordinator::start(config, vitals.clone(), control, &stop))
+        Some(Coordinator::start(config, liveness.clone(), control, &stop))
     } else {
         None
     };
@@ -345,10 +345,10 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         "started"
     );
     let routes = coordinator.as_ref().map(|coordinator| CoordinatorApi {
-        board: coordinator.board.clone(),
+        published_status: coordinator.published_status.clone(),
         events: coordinator.events.clone(),
     });
-    let api = http::serve(api, vitals.clone(), routes, transport, stop.child_token());
+    let api = http::serve(api, liveness.clone(), routes, transport, stop.child_token());
     let serving = async move {
         match health {
             Some(health) => futures::future::try_join(api, health).await.map(|_| ()),
@@ -362,7 +362,7 @@ async fn pod(args: NodeArgs, ordinal: u32) -> Result<ExitCode, String> {
         grace: time_to_leave(args.grace),
         leave,
     };
-    let code = live(asked, &vitals, coordinator, working, serving, &stop).await;
+    let code = live(asked, &liveness, coordinator, working, serving, &stop).await;
     tracing::info!("ended");
     Ok(code)
 }
@@ -387,7 +387,7 @@ async fn live(
         grace,
         leave,
     }: Asked,
-    vitals: &Vitals,
+    liveness: &Liveness,
     coordinator: Option<Coordinator>,
     working: impl Future<Output = ()> + Send + 'static,
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
@@ -404,7 +404,7 @@ async fn live(
         tokio::select! {
             signal = signals.next() => {
                 tracing::info!(signal, "asked to end");
-                vitals.leave();
+                liveness.leave();
                 if std::mem::replace(&mut asked, true) {
                     break ExitCode::SUCCESS;
                 }
@@ -569,8 +569,8 @@ fn coordinator_config(
             Start::Auto => StartMode::Auto,
         },
         standby: match args.standby {
-            Standby::Full => StandbyCrew::Full,
-            Standby::First => StandbyCrew::First,
+            Standby::Full => StandbyScope::Full,
+            Standby::First => StandbyScope::First,
         },
     })
 }

@@ -351,7 +351,7 @@ mod tests {
             revision: 1,
             pod: String::new(),
         };
-        crate::coordinator::Board::new(&job, 1, 1).report()
+        crate::coordinator::PublishedStatus::new(&job, 1, 1).report()
     }
 
     #[test]

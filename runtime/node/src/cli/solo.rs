@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     coordinator::{
         BackOff, CheckpointPolicy, CompiledJob, Coordinator, CoordinatorConfig, CoordinatorEnd,
-        Event, JobIdentity, JobText, StandbyCrew, StartMode,
+        Event, JobIdentity, JobText, StandbyScope, StartMode,
     },
-    http::{self, Vitals},
+    http::{self, Liveness},
     transport::Transport,
     worker::{self, WorkerConfig},
 };
@@ -109,9 +109,9 @@ impl Solo {
             commit_timeout: PATIENCE,
             rescale_timeout: PATIENCE,
             start: StartMode::Auto,
-            standby: StandbyCrew::Full,
+            standby: StandbyScope::Full,
         };
-        let coordinator = Coordinator::start(config, Arc::new(Vitals::default()), control, &stop);
+        let coordinator = Coordinator::start(config, Arc::new(Liveness::default()), control, &stop);
         let worker = tokio::spawn(worker::run(
             worker,
             data,
@@ -129,7 +129,7 @@ impl Solo {
 impl SoloJob {
     /// What the coordinator tells.
     pub(crate) fn report(&self) -> Report {
-        self.coordinator.board.report()
+        self.coordinator.published_status.report()
     }
 
     /// Asks for a final checkpoint and the end.

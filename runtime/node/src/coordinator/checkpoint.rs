@@ -30,7 +30,7 @@ pub(super) struct Lineage {
 
 /// A checkpoint whose shares are being collected.
 #[derive(Debug)]
-pub(super) struct Collecting {
+pub(super) struct PendingCheckpoint {
     pub(super) checkpoint: u64,
     pub(super) kind: CheckpointKind,
     pub(super) started_ms: i64,
@@ -43,7 +43,7 @@ pub(super) struct Collecting {
     shares: BTreeMap<u32, CheckpointAck>,
 }
 
-impl Collecting {
+impl PendingCheckpoint {
     pub(super) fn new(
         checkpoint: u64,
         kind: CheckpointKind,
@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn a_checkpoint_is_complete_with_one_share_of_every_worker() {
         let patience = Patience::new(clock::now(), Duration::ZERO, 0);
-        let mut collecting = Collecting::new(4, CheckpointKind::Periodic, 2, 100, patience, None);
+        let mut collecting =
+            PendingCheckpoint::new(4, CheckpointKind::Periodic, 2, 100, patience, None);
         assert!(!collecting.take(share(0, 4)));
         assert!(!collecting.take(share(0, 4)), "the same worker again");
         assert!(!collecting.take(share(1, 3)), "another checkpoint");
@@ -226,7 +227,7 @@ mod tests {
         let given_up = |kind, until: Option<Duration>, rate: u64| {
             let patience = Patience::new(began, LIMIT, 0);
             let until = until.map(|until| began + until);
-            let mut collecting = Collecting::new(4, kind, 2, 100, patience, until);
+            let mut collecting = PendingCheckpoint::new(4, kind, 2, 100, patience, until);
             (0..2_000_u64).step_by(50).find(|second| {
                 let now = began + Duration::from_secs(*second);
                 collecting.is_out_of_time(now, LIMIT, rate * second)
@@ -246,7 +247,8 @@ mod tests {
         const LIMIT: Duration = Duration::from_mins(1);
         let began = clock::now();
         let patience = Patience::new(began, LIMIT, 0);
-        let mut collecting = Collecting::new(4, CheckpointKind::Final, 2, 100, patience, None);
+        let mut collecting =
+            PendingCheckpoint::new(4, CheckpointKind::Final, 2, 100, patience, None);
         assert!(!collecting.is_out_of_time(began + LIMIT / 2, LIMIT, 0));
         collecting.take(share(0, 4));
         assert!(!collecting.is_out_of_time(began + LIMIT / 2, LIMIT, 0));

@@ -77,7 +77,7 @@ pub enum StartMode {
 
 /// Whose registration a standby waits for before it says that it could take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StandbyCrew {
+pub enum StandbyScope {
     /// All workers it would run on.
     Full,
     /// Its own pod's: image, query and state are proven, and the rest of the pods come with the promotion.
@@ -139,7 +139,7 @@ pub struct CoordinatorConfig {
     /// What brings the job to life.
     pub start: StartMode,
     /// Whom a preflight waits for.
-    pub standby: StandbyCrew,
+    pub standby: StandbyScope,
 }
 
 impl fmt::Debug for CoordinatorConfig {

@@ -4,12 +4,12 @@ use streamkeeper_connectors::ConnectorError;
 use streamkeeper_protocol::{head::Owner, job_api::JobError};
 use streamkeeper_storage::StorageError;
 
-use super::keeper::KeepError;
+use super::head_writer::HeadWriteError;
 use crate::control::FailureKind;
 
 /// Ends what the owner of HEAD is doing.
 #[derive(Debug)]
-pub(super) enum Interrupt {
+pub(super) enum AttemptExit {
     /// The attempt failed; another one may go better.
     Failed(AttemptFailure),
     /// HEAD belongs to somebody else.
@@ -108,18 +108,18 @@ impl AttemptFailure {
     }
 }
 
-impl From<AttemptFailure> for Interrupt {
+impl From<AttemptFailure> for AttemptExit {
     fn from(failure: AttemptFailure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<KeepError> for Interrupt {
-    fn from(error: KeepError) -> Self {
+impl From<HeadWriteError> for AttemptExit {
+    fn from(error: HeadWriteError) -> Self {
         match error {
-            KeepError::Fenced(by) => Self::Fenced(fenced_by(&by)),
-            KeepError::Gone => Self::Fenced("HEAD was removed under its owner".to_owned()),
-            KeepError::Refused(error) => Self::Failed(AttemptFailure::new(error.to_string())),
+            HeadWriteError::Fenced(by) => Self::Fenced(fenced_by(&by)),
+            HeadWriteError::Gone => Self::Fenced("HEAD was removed under its owner".to_owned()),
+            HeadWriteError::Refused(error) => Self::Failed(AttemptFailure::new(error.to_string())),
         }
     }
 }

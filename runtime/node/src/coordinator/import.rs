@@ -23,7 +23,7 @@ use crate::failpoint;
 
 /// A savepoint that this plan can go on from, and its copy: what is still good when somebody else wrote HEAD first.
 #[derive(Debug)]
-pub(super) struct Brought {
+pub(super) struct VerifiedSavepoint {
     folder: String,
     /// Its objects are those of the folder.
     savepoint: RestorePoint,
@@ -36,10 +36,10 @@ pub(super) async fn bring(
     config: Arc<CoordinatorConfig>,
     job: Arc<CompiledJob>,
     uri: String,
-    brought: Option<Brought>,
+    brought: Option<VerifiedSavepoint>,
     import: Import,
     replaced: Option<Head>,
-) -> Result<(Brought, Head, RestorePoint), Refusal> {
+) -> Result<(VerifiedSavepoint, Head, RestorePoint), Refusal> {
     let mut brought = match brought {
         Some(brought) => brought,
         None => prove(&config, &job, &uri, &mut |_| {}).await?,
@@ -81,7 +81,7 @@ pub(super) async fn prove(
     job: &CompiledJob,
     uri: &str,
     progress: &mut (dyn FnMut(u64) + Send),
-) -> Result<Brought, Refusal> {
+) -> Result<VerifiedSavepoint, Refusal> {
     let store = &*config.store;
     let folder = folder_of(store, uri)?;
     let (_, manifest, _) = open_savepoint(store, &folder)
@@ -98,7 +98,7 @@ pub(super) async fn prove(
     restore_point::prove_readable(store, &savepoint, &job.plan)
         .await
         .map_err(|unfit| does_not_fit(uri, &unfit))?;
-    Ok(Brought {
+    Ok(VerifiedSavepoint {
         folder,
         savepoint,
         copy: None,
@@ -131,7 +131,7 @@ fn does_not_fit(uri: &str, unfit: &Unfit) -> Refusal {
     }
 }
 
-impl Brought {
+impl VerifiedSavepoint {
     /// Checkpoint that it was of its own job.
     pub(super) fn checkpoint(&self) -> u64 {
         self.savepoint.manifest.checkpoint

@@ -15,7 +15,7 @@ use crate::{
         read_message, write_message,
     },
     transport::{
-        Caller, Door, Wire,
+        Acceptor, Caller, Wire,
         wire::{WireReader, WireWriter},
     },
 };
@@ -92,19 +92,19 @@ impl Welcome {
 /// Accepts workers until `stop` is cancelled.
 pub(super) async fn accept(
     listener: TcpListener,
-    door: Door,
+    acceptor: Acceptor,
     welcome: Welcome,
     events: mpsc::UnboundedSender<Event>,
     stop: CancellationToken,
 ) {
     loop {
-        let arrival = tokio::select! {
-            arrival = door.next(&listener) => arrival,
+        let pending = tokio::select! {
+            pending = acceptor.next(&listener) => pending,
             () = stop.cancelled() => return,
         };
-        let (door, welcome, events) = (door.clone(), welcome.clone(), events.clone());
+        let (acceptor, welcome, events) = (acceptor.clone(), welcome.clone(), events.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
-            if let Some((stream, caller)) = door.admit(arrival).await {
+            if let Some((stream, caller)) = acceptor.admit(pending).await {
                 serve(stream, caller, welcome, events).await;
             }
         }));

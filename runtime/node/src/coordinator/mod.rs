@@ -1,61 +1,61 @@
 //! The coordinator: a role inside pod 0.
 //!
 //! It owns HEAD, supervises workers, takes checkpoints and carries out the operations of the Job API. In reading order:
-//! * [`config`], [`call`], [`board`]: what it is told, what it is asked, what it shows.
-//! * [`links`], [`roster`], [`desk`]: its workers and its events.
+//! * [`config`], [`call`], [`published_status`]: what it is told, what it is asked, what it shows.
+//! * [`links`], [`worker_registry`], [`context`]: its workers and its events.
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
 //! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
-//! * [`keeper`]: the writes of HEAD.
+//! * [`head_writer`]: the writes of HEAD.
 //! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]:
 //!   one of them; [`failing`]: those that fail.
 //! * [`operations`] and what they may name ([`confine`]), [`savepoint`], [`commit`], [`pauses`],
 //!   [`report`], [`failure`]: the parts of that.
 
-mod board;
 mod call;
 mod checkpoint;
 mod commit;
 mod config;
 mod confine;
-mod desk;
+mod context;
 mod failing;
 mod failure;
+mod head_writer;
 mod import;
-mod keeper;
 mod leader;
 mod links;
 mod operations;
 mod pauses;
 mod plan;
 mod preflight;
+mod published_status;
 mod report;
 mod restore_point;
-mod roster;
 mod run;
 mod savepoint;
 mod savepoint_check;
 mod standby;
+mod worker_registry;
 
 use std::{sync::Arc, time::Duration};
 
-pub use board::Board;
 pub use call::{Call, Command, Refusal};
 pub use config::{
-    BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyCrew, StartMode,
+    BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyScope, StartMode,
 };
 pub use links::Link;
 use links::{Welcome, accept};
 pub use plan::{CompileError, CompiledJob, compile};
+pub use published_status::PublishedStatus;
 use streamkeeper_protocol::job_api::{JobError, JobPhase, Preflight, PreflightVerdict};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{Register, ToCoordinator},
-    http::Vitals,
-    transport::Door,
+    http::Liveness,
+    transport::Acceptor,
 };
-use desk::Desk;
+use context::CoordinatorContext;
 use leader::{LeadEnd, Leader};
 
 /// Something that the coordinator reacts to.
@@ -125,7 +125,7 @@ pub enum CoordinatorEnd {
 #[derive(Debug)]
 pub struct Coordinator {
     /// What it shows.
-    pub board: Arc<Board>,
+    pub published_status: Arc<PublishedStatus>,
     /// Where to send what it must react to.
     pub events: mpsc::UnboundedSender<Event>,
     /// How it ends.
@@ -136,51 +136,64 @@ impl Coordinator {
     /// Starts a coordinator whose workers connect to `control`, until it ends or `stop` is cancelled.
     pub fn start(
         config: CoordinatorConfig,
-        vitals: Arc<Vitals>,
+        liveness: Arc<Liveness>,
         control: TcpListener,
         stop: &CancellationToken,
     ) -> Self {
         let (events, inbox) = mpsc::unbounded_channel();
-        let board = Arc::new(Board::new(&config.job, config.workers, config.slots));
+        let published_status = Arc::new(PublishedStatus::new(
+            &config.job,
+            config.workers,
+            config.slots,
+        ));
         let welcome = Welcome {
             job_uid: config.job.uid.clone(),
             revision: config.job.revision,
             slots: config.slots,
             silence: config.worker_silence,
         };
-        let door = Door::of_peers(config.transport.clone(), "the control plane");
+        let acceptor = Acceptor::of_peers(config.transport.clone(), "the control plane");
         tokio::spawn(accept(
             control,
-            door,
+            acceptor,
             welcome,
             events.clone(),
             stop.child_token(),
         ));
-        let end = tokio::spawn(coordinate(config, board.clone(), vitals, inbox));
-        Self { board, events, end }
+        let end = tokio::spawn(coordinate(
+            config,
+            published_status.clone(),
+            liveness,
+            inbox,
+        ));
+        Self {
+            published_status,
+            events,
+            end,
+        }
     }
 }
 
 /// Runs the coordinator until its process must end.
 async fn coordinate(
     config: CoordinatorConfig,
-    board: Arc<Board>,
-    vitals: Arc<Vitals>,
+    published_status: Arc<PublishedStatus>,
+    liveness: Arc<Liveness>,
     events: mpsc::UnboundedReceiver<Event>,
 ) -> CoordinatorEnd {
-    let mut desk = Desk::new(Arc::new(config), board, vitals, events);
-    let job = match plan::compile_for(&desk.config).await {
+    let mut context = CoordinatorContext::new(Arc::new(config), published_status, liveness, events);
+    let job = match plan::compile_for(&context.config).await {
         Ok(job) => job,
-        Err(message) => return refuse_to_run(&mut desk, message).await,
+        Err(message) => return refuse_to_run(&mut context, message).await,
     };
-    let alone = desk.config.start == StartMode::Auto;
-    let (mut idle, mut start) = (JobPhase::Standby, desk.config.start);
+    let alone = context.config.start == StartMode::Auto;
+    let (mut idle, mut start) = (JobPhase::Standby, context.config.start);
     loop {
-        let Some(claimed) = standby::stand_by(&mut desk, &job, idle, start).await else {
+        let Some(claimed) = standby::stand_by(&mut context, &job, idle, start).await else {
             return CoordinatorEnd::Terminated;
         };
         start = StartMode::Standby;
-        let end = Leader::new(&mut desk, job.clone(), claimed).lead().await;
+        let end = Leader::new(&mut context, job.clone(), claimed).lead().await;
         idle = match end {
             LeadEnd::Terminated => return CoordinatorEnd::Terminated,
             LeadEnd::Fenced(why) => {
@@ -198,17 +211,17 @@ async fn coordinate(
 }
 
 /// The SQL does not compile: says so to whoever asks.
-async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
-    if desk.config.start == StartMode::Auto {
+async fn refuse_to_run(context: &mut CoordinatorContext, message: String) -> CoordinatorEnd {
+    if context.config.start == StartMode::Auto {
         return CoordinatorEnd::InvalidSql(message);
     }
     tracing::error!("{message}");
-    let revision = desk.config.job.revision;
-    desk.show_error(Some(JobError {
+    let revision = context.config.job.revision;
+    context.show_error(Some(JobError {
         reason: "InvalidSQL".to_owned(),
         message: message.clone(),
     }));
-    desk.board.set_preflight(Preflight {
+    context.published_status.set_preflight(Preflight {
         verdict: PreflightVerdict::InvalidSql,
         revision,
         message: message.clone(),
@@ -217,14 +230,14 @@ async fn refuse_to_run(desk: &mut Desk, message: String) -> CoordinatorEnd {
         states: Vec::new(),
         checked_bytes: None,
     });
-    while desk.terminate_by.is_none() {
-        desk.show_phase(JobPhase::Failed);
-        if let Some(desk::News::Call(call)) = desk.next(None).await {
+    while context.terminate_by.is_none() {
+        context.show_phase(JobPhase::Failed);
+        if let Some(context::CoordinatorEvent::Call(call)) = context.next(None).await {
             let refusal =
                 Refusal::new("InvalidSql", format!("the SQL does not compile: {message}"));
             let _ = call
                 .reply
-                .send(desk.known(&call.command).unwrap_or(Err(refusal)));
+                .send(context.known(&call.command).unwrap_or(Err(refusal)));
         }
     }
     CoordinatorEnd::Terminated

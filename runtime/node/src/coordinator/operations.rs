@@ -7,7 +7,7 @@ use streamkeeper_protocol::{
 
 use super::{
     Call, Command, Refusal, confine,
-    failure::Interrupt,
+    failure::AttemptExit,
     leader::{LeadEnd, Leader},
 };
 
@@ -25,7 +25,7 @@ impl Leader<'_> {
     }
 
     fn consider(&mut self, command: &Command) -> Result<Operation, Refusal> {
-        if let Some(known) = self.desk.known(command) {
+        if let Some(known) = self.context.known(command) {
             return known;
         }
         if command.key().is_empty() || command.key().len() > KEY_LIMIT {
@@ -33,7 +33,7 @@ impl Leader<'_> {
                 "the idempotency key must have 1 to {KEY_LIMIT} bytes"
             )));
         }
-        let revision = self.desk.config.job.revision;
+        let revision = self.context.config.job.revision;
         match command {
             Command::Promote(request) => {
                 if request.revision != revision {
@@ -62,23 +62,23 @@ impl Leader<'_> {
                     checkpoint: self.attempt.restored_from,
                     uri: None,
                 };
-                return Ok(self.desk.note(command.key(), command.kind(), done));
+                return Ok(self.context.note(command.key(), command.kind(), done));
             }
             Command::Savepoint(request) => {
                 self.folder(&request.key, request.uri.as_deref())?;
             }
             Command::HandOver(request) => {
-                let config = &self.desk.config;
+                let config = &self.context.config;
                 confine::hand_over(&config.job, config.on_loopback, request)?;
             }
             Command::Rescale(request) => {
-                let limit = u32::from(self.desk.config.max_parallelism);
+                let limit = u32::from(self.context.config.max_parallelism);
                 if request.workers == 0
-                    || request.workers.saturating_mul(self.desk.config.slots) > limit
+                    || request.workers.saturating_mul(self.context.config.slots) > limit
                 {
                     let message = format!(
                         "workers × slots must be 1 to maxParallelism: {} × {} with maxParallelism {limit}",
-                        request.workers, self.desk.config.slots
+                        request.workers, self.context.config.slots
                     );
                     return Err(Refusal::bad_request(&message));
                 }
@@ -94,7 +94,7 @@ impl Leader<'_> {
         tracing::info!(key = command.key(), kind = ?command.kind(), "accepted");
         self.asked.push_back(command.clone());
         Ok(self
-            .desk
+            .context
             .note(command.key(), command.kind(), OperationResult::Running))
     }
 
@@ -106,20 +106,20 @@ impl Leader<'_> {
         }
         self.asked.retain(|command| command.key() != key);
         if matches!(result, OperationResult::Failed { .. }) && self.is_open_in_head(key) {
-            // The keeper writes in order, and a result that stands stays: nothing waits for this
+            // The head writer writes in order, and a result that stands stays: nothing waits for this
             // write.
             let (named, noted) = (key.to_owned(), result.clone());
             drop(
-                self.keeper
+                self.head_writer
                     .change(move |head| head.change().finish_operation(&named, noted.clone())),
             );
         }
-        self.desk.note(key, kind, result);
+        self.context.note(key, kind, result);
     }
 
     /// Whether HEAD says that an operation goes on.
     pub(super) fn is_open_in_head(&self, key: &str) -> bool {
-        self.keeper
+        self.head_writer
             .head()
             .operation(key)
             .is_some_and(|known| known.result == OperationResult::Running)
@@ -145,7 +145,7 @@ impl Leader<'_> {
     }
 
     /// Carries out what needs no graph: everything up to the restore point is committed, and nothing after it ever happened.
-    pub(super) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, Interrupt> {
+    pub(super) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
         while let Some(command) = self
             .asked
             .iter()
@@ -184,7 +184,7 @@ impl Leader<'_> {
     pub(super) async fn hand_over(
         &mut self,
         request: &HandOverRequest,
-    ) -> Result<Option<LeadEnd>, Interrupt> {
+    ) -> Result<Option<LeadEnd>, AttemptExit> {
         let (key, to) = (request.key.clone(), request.to_revision);
         let ended = self
             .end(
@@ -197,7 +197,7 @@ impl Leader<'_> {
         if ended.is_some() {
             crate::failpoint::pass(crate::failpoint::HANDED_OVER);
             if let Some(address) = &request.to_address {
-                let transport = self.desk.config.transport.clone();
+                let transport = self.context.config.transport.clone();
                 tokio::spawn(crate::http::client::poke(transport, address.clone()));
             }
         }
@@ -208,7 +208,7 @@ impl Leader<'_> {
     pub(super) async fn stop(
         &mut self,
         request: &StopRequest,
-    ) -> Result<Option<LeadEnd>, Interrupt> {
+    ) -> Result<Option<LeadEnd>, AttemptExit> {
         let release = request.release;
         self.end(
             OperationKind::Stop,
@@ -226,8 +226,8 @@ impl Leader<'_> {
         key: &str,
         end: LeadEnd,
         how: impl Fn(HeadChange) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
-    ) -> Result<Option<LeadEnd>, Interrupt> {
-        let head = self.keeper.head();
+    ) -> Result<Option<LeadEnd>, AttemptExit> {
+        let head = self.head_writer.head();
         let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
         let uri = head
             .savepoints
@@ -265,9 +265,14 @@ impl Leader<'_> {
         &mut self,
         request: &RescaleRequest,
         new_attempt: bool,
-    ) -> Result<bool, Interrupt> {
+    ) -> Result<bool, AttemptExit> {
         let (key, workers) = (request.key.clone(), request.workers);
-        let checkpoint = self.keeper.head().last.as_ref().map(|last| last.checkpoint);
+        let checkpoint = self
+            .head_writer
+            .head()
+            .last
+            .as_ref()
+            .map(|last| last.checkpoint);
         let result = OperationResult::Done {
             checkpoint,
             uri: None,

@@ -10,8 +10,8 @@ use streamkeeper_storage::StorageError;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    StandbyCrew,
-    desk::Desk,
+    StandbyScope,
+    context::CoordinatorContext,
     plan::CompiledJob,
     restore_point::{self, RestorePoint, Unfit},
 };
@@ -36,7 +36,7 @@ impl PreflightRun {
     /// HEAD's restore point is `last`: checks against it, unless that is done or under way.
     pub(super) fn check(
         &mut self,
-        desk: &Desk,
+        context: &CoordinatorContext,
         job: &Arc<CompiledJob>,
         last: Option<&LastCheckpoint>,
     ) {
@@ -49,7 +49,7 @@ impl PreflightRun {
         if settled {
             return;
         }
-        let (config, job, last) = (desk.config.clone(), job.clone(), last.cloned());
+        let (config, job, last) = (context.config.clone(), job.clone(), last.cloned());
         let task = tokio::spawn(async move {
             let Some(last) = last else { return Ok(None) };
             let store = &*config.store;
@@ -74,10 +74,10 @@ impl PreflightRun {
         }
     }
 
-    /// Puts the verdict on the board.
-    pub(super) fn publish(&self, desk: &Desk, job: &CompiledJob) {
-        let revision = desk.config.job.revision;
-        let (missing, ready) = crew(desk);
+    /// Publishes the verdict.
+    pub(super) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
+        let revision = context.config.job.revision;
+        let (missing, ready) = crew(context);
         let base = Preflight {
             verdict: PreflightVerdict::Pending,
             revision,
@@ -134,15 +134,15 @@ impl PreflightRun {
                 ..base
             },
         };
-        desk.board.set_preflight(verdict);
+        context.published_status.set_preflight(verdict);
     }
 }
 
 /// Workers that a standby still waits for, and what to say when there are none.
-pub(super) fn crew(desk: &Desk) -> (Vec<u32>, &'static str) {
-    let (crew, ready) = match desk.config.standby {
-        StandbyCrew::Full => (desk.config.workers, "all workers are registered"),
-        StandbyCrew::First => (1, "the other workers come with the promotion"),
+pub(super) fn crew(context: &CoordinatorContext) -> (Vec<u32>, &'static str) {
+    let (crew, ready) = match context.config.standby {
+        StandbyScope::Full => (context.config.workers, "all workers are registered"),
+        StandbyScope::First => (1, "the other workers come with the promotion"),
     };
-    (desk.roster.missing(crew), ready)
+    (context.worker_registry.missing(crew), ready)
 }

@@ -8,28 +8,28 @@ use streamkeeper_protocol::{
 use super::{failure::storage_reason, leader::Leader};
 
 impl Leader<'_> {
-    /// Puts everything on the board.
+    /// Publishes everything.
     pub(super) fn show(&mut self, phase: JobPhase) {
-        let head = self.keeper.head();
-        self.desk.board.saw_head(Some(head.clone()));
-        let (workers, slots) = (self.attempt.workers, self.desk.config.slots);
+        let head = self.head_writer.head();
+        self.context.published_status.saw_head(Some(head.clone()));
+        let (workers, slots) = (self.attempt.workers, self.context.config.slots);
         let before = self
             .attempt
             .lineage
             .as_ref()
             .map(|lineage| lineage.records_before);
         let (mut read, mut written) = (0, 0);
-        for (_, heartbeat) in self.desk.roster.heartbeats(self.attempt.number) {
+        for (_, heartbeat) in self.context.worker_registry.heartbeats(self.attempt.number) {
             read += heartbeat.records_in.values().sum::<u64>();
             written += heartbeat.records_out.values().sum::<u64>();
         }
         let counted = self.manifest.as_ref().map_or((0, 0), |manifest| {
             (manifest.records_in, manifest.records_out)
         });
-        let list = self.desk.roster.report(workers);
-        let pauses = self.desk.pauses.report();
-        let restarts = self.desk.restarts;
-        self.desk.board.update(|report| {
+        let list = self.context.worker_registry.report(workers);
+        let pauses = self.context.pauses.report();
+        let restarts = self.context.restarts;
+        self.context.published_status.update(|report| {
             report.attempt = Some(self.attempt.number);
             report.phase = phase;
             report.parallelism = workers * slots;
@@ -49,20 +49,20 @@ impl Leader<'_> {
                 report.records_out = written_then.max(written_before + written);
             }
         });
-        self.desk.vitals.metrics.observe(
-            &self.desk.board.report(),
-            self.desk.roster.heartbeats(self.attempt.number),
+        self.context.liveness.metrics.observe(
+            &self.context.published_status.report(),
+            self.context.worker_registry.heartbeats(self.attempt.number),
         );
     }
 
     /// Tells of a write of HEAD that the store does not settle.
     pub(super) fn show_store_trouble(&mut self) {
-        let error = self.keeper.trouble().map(|error| JobError {
+        let error = self.head_writer.trouble().map(|error| JobError {
             reason: storage_reason(&error).to_owned(),
             message: format!("writing HEAD: {error}"),
         });
         if error.is_some() {
-            self.desk.show_error(error);
+            self.context.show_error(error);
         }
     }
 }

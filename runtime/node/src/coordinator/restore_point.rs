@@ -170,7 +170,7 @@ pub(super) mod tests {
     use crate::{
         cli::solo::Solo,
         coordinator::{
-            BackOff, CheckpointPolicy, CoordinatorEnd, JobIdentity, JobText, StandbyCrew,
+            BackOff, CheckpointPolicy, CoordinatorEnd, JobIdentity, JobText, StandbyScope,
             StartMode, compile,
         },
         stores::UriStores,
@@ -224,7 +224,7 @@ pub(super) mod tests {
             commit_timeout: patience,
             rescale_timeout: patience,
             start: StartMode::Standby,
-            standby: StandbyCrew::Full,
+            standby: StandbyScope::Full,
         }
     }
 

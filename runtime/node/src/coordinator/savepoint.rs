@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::{
     CoordinatorConfig, Refusal, confine,
-    failure::Interrupt,
-    keeper::{HeadKeeper, KeepError},
+    failure::AttemptExit,
+    head_writer::{HeadWriteError, HeadWriter},
     leader::Leader,
 };
 
@@ -40,28 +40,28 @@ pub(super) enum CopyError {
     )]
     NotCommitted { checkpoint: u64, seconds: u64 },
     #[error(transparent)]
-    Keep(#[from] KeepError),
+    Keep(#[from] HeadWriteError),
 }
 
 impl Leader<'_> {
     /// Where a savepoint goes: a folder among the job's own savepoints.
     pub(super) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
-        let paths = &self.desk.config.paths;
+        let paths = &self.context.config.paths;
         let Some(uri) = uri else {
             return Ok(paths.savepoint(&confine::savepoint_name(key)));
         };
-        let folder = folder_of(&*self.desk.config.store, uri)?;
+        let folder = folder_of(&*self.context.config.store, uri)?;
         confine::savepoint(paths, &folder)?;
         Ok(folder)
     }
 
     pub(super) fn full_uri(&self, folder: &str) -> String {
-        format!("{}/{folder}", self.desk.config.store.describe())
+        format!("{}/{folder}", self.context.config.store.describe())
     }
 
     /// Copies every savepoint that HEAD pins.
     pub(super) fn resume_copies(&mut self) {
-        let head = self.keeper.head();
+        let head = self.head_writer.head();
         // A stop copies its own savepoint before the graph starts.
         let stops = |key: &str| {
             self.asked
@@ -81,10 +81,10 @@ impl Leader<'_> {
 
     /// Copies a savepoint beside the running job.
     pub(super) fn copy(&mut self, record: SavepointRecord) {
-        let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
+        let (config, head_writer) = (self.context.config.clone(), self.head_writer.clone());
         let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
         self.work.copies.spawn(async move {
-            let result = copy_and_tell(&config, &keeper, &record, uri, progress).await;
+            let result = copy_and_tell(&config, &head_writer, &record, uri, progress).await;
             Copied {
                 key: record.key,
                 checkpoint: record.checkpoint,
@@ -95,20 +95,20 @@ impl Leader<'_> {
     }
 
     /// What a finished copy means for the operation that asked for it.
-    pub(super) fn copied(&mut self, copied: &Copied) -> Result<(), Interrupt> {
+    pub(super) fn copied(&mut self, copied: &Copied) -> Result<(), AttemptExit> {
         let result = match &copied.result {
             Ok(()) => OperationResult::Done {
                 checkpoint: Some(copied.checkpoint),
                 uri: Some(self.full_uri(&copied.folder)),
             },
-            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+            Err(CopyError::Keep(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone))) => {
                 return Err(error.clone().into());
             }
             Err(error) => OperationResult::Failed {
                 why: error.to_string(),
             },
         };
-        let asked = self.desk.board.operation(&copied.key);
+        let asked = self.context.published_status.operation(&copied.key);
         // A stop goes on from here; its own result comes with its own write.
         if asked.is_none_or(|operation| operation.kind == OperationKind::Savepoint) {
             self.finish(&copied.key, OperationKind::Savepoint, result);
@@ -120,12 +120,12 @@ impl Leader<'_> {
     pub(super) async fn save_before_stop(
         &mut self,
         request: &StopRequest,
-    ) -> Result<Result<(), String>, Interrupt> {
+    ) -> Result<Result<(), String>, AttemptExit> {
         let folder = match self.folder(&request.key, None) {
             Ok(folder) => folder,
             Err(refusal) => return Ok(Err(refusal.message().to_owned())),
         };
-        if self.keeper.head().last.is_none() {
+        if self.head_writer.head().last.is_none() {
             return Ok(Ok(()));
         }
         let (key, release) = (request.key.clone(), request.release);
@@ -150,14 +150,16 @@ impl Leader<'_> {
         if record.complete {
             return Ok(Ok(()));
         }
-        let (config, keeper) = (self.desk.config.clone(), self.keeper.clone());
+        let (config, head_writer) = (self.context.config.clone(), self.head_writer.clone());
         let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
         match self
-            .during(async move { copy_and_tell(&config, &keeper, &record, uri, progress).await })
+            .during(
+                async move { copy_and_tell(&config, &head_writer, &record, uri, progress).await },
+            )
             .await?
         {
             Ok(()) => Ok(Ok(())),
-            Err(CopyError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+            Err(CopyError::Keep(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone))) => {
                 Err(error.into())
             }
             Err(error) => Ok(Err(error.to_string())),
@@ -192,7 +194,7 @@ pub(super) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Re
 
 async fn copy_and_tell(
     config: &Arc<CoordinatorConfig>,
-    keeper: &HeadKeeper,
+    head_writer: &HeadWriter,
     record: &SavepointRecord,
     uri: String,
     progress: watch::Receiver<u64>,
@@ -200,7 +202,7 @@ async fn copy_and_tell(
     let copy = async {
         let patience = config.commit_timeout;
         let checkpoint = record.checkpoint;
-        if !keeper.committed(checkpoint, patience, progress).await {
+        if !head_writer.committed(checkpoint, patience, progress).await {
             return Err(CopyError::NotCommitted {
                 checkpoint,
                 seconds: patience.as_secs(),
@@ -222,7 +224,7 @@ async fn copy_and_tell(
         },
     };
     let complete = copied.is_ok();
-    keeper
+    head_writer
         .change(move |head| {
             let change = head.change();
             let change = if complete {

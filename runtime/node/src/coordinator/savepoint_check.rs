@@ -7,12 +7,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     CompiledJob, Refusal,
-    desk::Desk,
-    import::{self, Brought},
+    context::CoordinatorContext,
+    import::{self, VerifiedSavepoint},
     preflight::crew,
 };
 
-type Proven = Result<Brought, Refusal>;
+type Proven = Result<VerifiedSavepoint, Refusal>;
 
 /// The check of one savepoint, under way or done.
 #[derive(Default)]
@@ -24,8 +24,10 @@ pub(super) struct SavepointCheck {
 
 impl SavepointCheck {
     /// Checks the savepoint that was asked about last, unless that is done or under way.
-    pub(super) fn check(&mut self, desk: &Desk, job: &Arc<CompiledJob>) {
-        let Some(uri) = &desk.asked_about else { return };
+    pub(super) fn check(&mut self, context: &CoordinatorContext, job: &Arc<CompiledJob>) {
+        let Some(uri) = &context.asked_about else {
+            return;
+        };
         if self.uri != *uri {
             *self = Self {
                 uri: uri.clone(),
@@ -36,11 +38,11 @@ impl SavepointCheck {
         if settled || self.running.is_some() {
             return;
         }
-        let (config, job, uri) = (desk.config.clone(), job.clone(), uri.clone());
-        let board = desk.board.clone();
-        board.set_checked_bytes(0);
+        let (config, job, uri) = (context.config.clone(), job.clone(), uri.clone());
+        let published_status = context.published_status.clone();
+        published_status.set_checked_bytes(0);
         let task = tokio::spawn(async move {
-            let progress = &mut |bytes| board.set_checked_bytes(bytes);
+            let progress = &mut |bytes| published_status.set_checked_bytes(bytes);
             import::prove(&config, &job, &uri, progress).await
         });
         self.running = Some(AbortOnDropHandle::new(task));
@@ -60,7 +62,7 @@ impl SavepointCheck {
     }
 
     /// The savepoint at `uri`, if it is proven.
-    pub(super) fn take(&mut self, uri: &str) -> Option<Brought> {
+    pub(super) fn take(&mut self, uri: &str) -> Option<VerifiedSavepoint> {
         if self.uri != uri || !matches!(self.done, Some(Ok(_))) {
             return None;
         }
@@ -68,18 +70,18 @@ impl SavepointCheck {
     }
 
     /// What a start from `uri` that came to nothing leaves for the next.
-    pub(super) fn put_back(&mut self, uri: &str, brought: Brought) {
+    pub(super) fn put_back(&mut self, uri: &str, brought: VerifiedSavepoint) {
         if self.uri == uri {
             self.done = Some(Ok(brought));
         }
     }
 
-    /// Puts the verdict on the board.
-    pub(super) fn publish(&self, desk: &Desk, job: &CompiledJob) {
+    /// Publishes the verdict.
+    pub(super) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
         if self.uri.is_empty() {
             return;
         }
-        let (missing, ready) = crew(desk);
+        let (missing, ready) = crew(context);
         let (verdict, message) = match &self.done {
             None => (
                 PreflightVerdict::Pending,
@@ -96,13 +98,13 @@ impl SavepointCheck {
             ),
         };
         let proven = self.done.as_ref().and_then(|done| done.as_ref().ok());
-        desk.board.set_preflight_from(Preflight {
+        context.published_status.set_preflight_from(Preflight {
             verdict,
-            revision: desk.config.job.revision,
+            revision: context.config.job.revision,
             message,
-            checked_against: proven.map(Brought::checkpoint),
+            checked_against: proven.map(VerifiedSavepoint::checkpoint),
             from: Some(self.uri.clone()),
-            states: proven.map(Brought::states).unwrap_or_default(),
+            states: proven.map(VerifiedSavepoint::states).unwrap_or_default(),
             checked_bytes: None,
         });
     }

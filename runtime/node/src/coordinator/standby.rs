@@ -16,10 +16,10 @@ use ulid::Ulid;
 
 use super::{
     Call, Command, Refusal, StartMode,
-    desk::{Desk, During, News},
+    context::{CoordinatorContext, CoordinatorEvent, During},
     failure::{AttemptFailure, storage_code, storage_reason},
-    import::{self, Brought},
-    keeper::{HeadKeeper, as_storage_error},
+    head_writer::{HeadWriter, as_storage_error},
+    import::{self, VerifiedSavepoint},
     plan::CompiledJob,
     preflight::PreflightRun,
     restore_point::{self, RestorePoint},
@@ -34,7 +34,7 @@ const WATCH: Duration = Duration::from_secs(1);
 
 /// HEAD is ours.
 pub(super) struct Claimed {
-    pub(super) keeper: HeadKeeper,
+    pub(super) head_writer: HeadWriter,
     /// HEAD's restore point, if it could be read before the claim and is the same after it.
     pub(super) restore_point: Option<RestorePoint>,
     /// Why no record flows, if any ever did.
@@ -43,58 +43,60 @@ pub(super) struct Claimed {
 
 /// Waits until HEAD is ours; none when the process must end.
 pub(super) async fn stand_by(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     idle: JobPhase,
     mut start: StartMode,
 ) -> Option<Claimed> {
-    desk.show_phase(idle);
+    context.show_phase(idle);
     let mut preflight = PreflightRun::default();
     let mut savepoint = SavepointCheck::default();
     let mut unheard = None;
     let mut next_look = clock::now();
     loop {
-        if desk.terminate_by.is_some() {
+        if context.terminate_by.is_some() {
             return None;
         }
-        while let Some(call) = desk.waiting_call() {
-            if let Some(claimed) = answer(desk, job, call, &mut savepoint, &mut unheard).await {
+        while let Some(call) = context.waiting_call() {
+            if let Some(claimed) = answer(context, job, call, &mut savepoint, &mut unheard).await {
                 return Some(claimed);
             }
         }
         if clock::now() >= next_look {
-            let (pace, claimed) = look(desk, job, &mut preflight, &mut start).await;
+            let (pace, claimed) = look(context, job, &mut preflight, &mut start).await;
             if claimed.is_some() {
                 return claimed;
             }
-            savepoint.check(desk, job);
+            savepoint.check(context, job);
             next_look = clock::now() + pace;
         }
-        preflight.publish(desk, job);
-        savepoint.publish(desk, job);
-        desk.board.update(|report| {
+        preflight.publish(context, job);
+        savepoint.publish(context, job);
+        context.published_status.update(|report| {
             report.phase = idle;
             report.plan_hash = Some(job.plan_hash.clone());
         });
-        let workers = desk.config.workers;
-        let list = desk.roster.report(workers);
-        desk.board.update(|report| report.workers = list);
-        match wait(desk, &mut preflight, &mut savepoint, next_look).await {
-            Some(News::Call(call)) => desk.put_aside(call),
-            Some(News::Poke) => next_look = clock::now(),
+        let workers = context.config.workers;
+        let list = context.worker_registry.report(workers);
+        context
+            .published_status
+            .update(|report| report.workers = list);
+        match wait(context, &mut preflight, &mut savepoint, next_look).await {
+            Some(CoordinatorEvent::Call(call)) => context.put_aside(call),
+            Some(CoordinatorEvent::Poke) => next_look = clock::now(),
             _ => {}
         }
     }
 }
 
 async fn wait(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     preflight: &mut PreflightRun,
     savepoint: &mut SavepointCheck,
     until: Instant,
-) -> Option<News> {
+) -> Option<CoordinatorEvent> {
     tokio::select! {
-        news = desk.next(Some(until)) => news,
+        news = context.next(Some(until)) => news,
         () = preflight.progressed() => None,
         () = savepoint.progressed() => None,
     }
@@ -102,29 +104,29 @@ async fn wait(
 
 /// Reads HEAD, claims it if it is given to us, else sees that the preflight is about its newest checkpoint. Answers when to look again.
 async fn look(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     preflight: &mut PreflightRun,
     start: &mut StartMode,
 ) -> (Duration, Option<Claimed>) {
-    let config = desk.config.clone();
+    let config = context.config.clone();
     let read = async move { read_head(&*config.store, &config.paths).await };
-    let found = match aside(desk, read).await {
+    let found = match aside(context, read).await {
         Some(Ok(found)) => found,
         Some(Err(error)) => {
             let error = as_storage_error(error);
             preflight.unreadable(&error);
-            desk.show_error(Some(storage_error("reading HEAD", &error)));
+            context.show_error(Some(storage_error("reading HEAD", &error)));
             return (WATCH, None);
         }
         None => return (WATCH, None),
     };
     let seen = found.as_ref().map(|(head, _)| Arc::new(head.clone()));
-    desk.board.saw_head(seen);
+    context.published_status.saw_head(seen);
     if let Some((head, _)) = &found {
-        desk.learn(head);
+        context.learn(head);
     }
-    clear_storage_error(desk);
+    clear_storage_error(context);
     if *start == StartMode::Auto {
         let from = if found.is_some() {
             PromoteFrom::Head
@@ -133,19 +135,19 @@ async fn look(
         };
         let request = PromoteRequest {
             key: format!("auto-{}", Ulid::generate()),
-            revision: desk.config.job.revision,
+            revision: context.config.job.revision,
             from,
             workers: None,
             running_owner: None,
         };
-        return match promote(desk, job, &request, &mut None).await {
+        return match promote(context, job, &request, &mut None).await {
             Ok(claimed) => {
                 *start = StartMode::Standby;
                 (WATCH, Some(claimed))
             }
             Err(refusal) => {
                 tracing::warn!(?refusal, "cannot start by itself");
-                desk.show_error(Some(JobError {
+                context.show_error(Some(JobError {
                     reason: refusal.reason().to_owned(),
                     message: refusal.message().to_owned(),
                 }));
@@ -154,24 +156,24 @@ async fn look(
         };
     }
     let Some((head, etag)) = found else {
-        preflight.check(desk, job, None);
+        preflight.check(context, job, None);
         return (WATCH, None);
     };
     match try_claim(
-        desk,
+        context,
         job,
         Some((&head, etag)),
         Order::None,
-        desk.config.workers,
+        context.config.workers,
         &mut None,
     )
     .await
     {
         Ok(claimed) => (WATCH, Some(claimed)),
         Err(NoClaim::StandBy(_)) => {
-            preflight.check(desk, job, head.last.as_ref());
-            let successor =
-                head.job_uid == desk.config.job.uid && head.revision < desk.config.job.revision;
+            preflight.check(context, job, head.last.as_ref());
+            let successor = head.job_uid == context.config.job.uid
+                && head.revision < context.config.job.revision;
             let live = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
             (
                 if successor && live {
@@ -187,11 +189,11 @@ async fn look(
                 ?refusal,
                 "HEAD names this revision, but it cannot run the job"
             );
-            desk.show_error(Some(JobError {
+            context.show_error(Some(JobError {
                 reason: refusal.code().to_owned(),
                 message: refusal.message().to_owned(),
             }));
-            preflight.check(desk, job, head.last.as_ref());
+            preflight.check(context, job, head.last.as_ref());
             (WATCH, None)
         }
         Err(NoClaim::Unfit(failure)) => {
@@ -199,13 +201,13 @@ async fn look(
                 message = failure.message,
                 "HEAD names this revision, but it cannot go on from there"
             );
-            desk.show_error(failure.job_error((1, None)));
-            preflight.check(desk, job, head.last.as_ref());
+            context.show_error(failure.job_error((1, None)));
+            preflight.check(context, job, head.last.as_ref());
             (WATCH, None)
         }
         Err(NoClaim::Lost) => (Duration::ZERO, None),
         Err(NoClaim::Store(error)) => {
-            desk.show_error(Some(storage_error("claiming HEAD", &error)));
+            context.show_error(Some(storage_error("claiming HEAD", &error)));
             (WATCH, None)
         }
     }
@@ -216,7 +218,7 @@ type Unheard = Option<(String, Refusal)>;
 
 /// Answers a call; a promotion that succeeds answers the claim.
 async fn answer(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     call: Call,
     savepoint: &mut SavepointCheck,
@@ -226,14 +228,14 @@ async fn answer(
         // Its caller gave up while another call was being answered; if it still wants this, it asks again.
         return None;
     }
-    if let Some(known) = desk.known(&call.command) {
+    if let Some(known) = context.known(&call.command) {
         let _ = call.reply.send(known);
         return None;
     }
     let Command::Promote(request) = &call.command else {
         let message = format!(
             "revision {} stands by: it does not run the job",
-            desk.config.job.revision
+            context.config.job.revision
         );
         let _ = call.reply.send(Err(Refusal::new("NotRunning", message)));
         return None;
@@ -246,19 +248,19 @@ async fn answer(
         PromoteFrom::Savepoint { uri } => savepoint.take(uri),
         _ => None,
     };
-    let promoted = promote(desk, job, request, &mut brought).await;
+    let promoted = promote(context, job, request, &mut brought).await;
     if let (Some(brought), PromoteFrom::Savepoint { uri }) = (brought, &request.from) {
         savepoint.put_back(uri, brought);
     }
     match promoted {
         Ok(claimed) => {
-            let head = claimed.keeper.head();
+            let head = claimed.head_writer.head();
             let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
             let done = OperationResult::Done {
                 checkpoint,
                 uri: None,
             };
-            let operation = desk.note(&request.key, OperationKind::Promote, done);
+            let operation = context.note(&request.key, OperationKind::Promote, done);
             let _ = call.reply.send(Ok(operation));
             Some(claimed)
         }
@@ -274,12 +276,12 @@ async fn answer(
 }
 
 async fn promote(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     request: &PromoteRequest,
-    brought: &mut Option<Brought>,
+    brought: &mut Option<VerifiedSavepoint>,
 ) -> Result<Claimed, Refusal> {
-    let revision = desk.config.job.revision;
+    let revision = context.config.job.revision;
     if request.revision != revision {
         let message = format!(
             "this is revision {revision}, not revision {}",
@@ -287,15 +289,15 @@ async fn promote(
         );
         return Err(Refusal::new("WrongRevision", message));
     }
-    let workers = request.workers.unwrap_or(desk.config.workers);
+    let workers = request.workers.unwrap_or(context.config.workers);
     // A write between our reading and ours, by a job that still runs, is no reason to refuse.
     for _ in 0..10 {
-        if desk.terminate_by.is_some() {
+        if context.terminate_by.is_some() {
             return Err(Refusal::leaving());
         }
-        let config = desk.config.clone();
+        let config = context.config.clone();
         let read = async move { read_head(&*config.store, &config.paths).await };
-        let found = match aside(desk, read).await {
+        let found = match aside(context, read).await {
             Some(Ok(found)) => found,
             Some(Err(error)) => return Err(unavailable("reading HEAD", &as_storage_error(error))),
             None => return Err(Refusal::leaving()),
@@ -306,7 +308,7 @@ async fn promote(
             from: &request.from,
             running_owner: request.running_owner.as_deref(),
         };
-        match try_claim(desk, job, head, order, workers, brought).await {
+        match try_claim(context, job, head, order, workers, brought).await {
             Ok(claimed) => return Ok(claimed),
             Err(NoClaim::Lost) => {}
             Err(NoClaim::StandBy(why)) => return Err(Refusal::new("NotRunning", why)),
@@ -341,14 +343,14 @@ enum NoClaim {
 }
 
 async fn try_claim(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     found: Option<(&Head, String)>,
     order: Order<'_>,
     workers: u32,
-    brought: &mut Option<Brought>,
+    brought: &mut Option<VerifiedSavepoint>,
 ) -> Result<Claimed, NoClaim> {
-    let config = desk.config.clone();
+    let config = context.config.clone();
     let (nonce, token, lineage) = (
         Ulid::generate().to_string(),
         Ulid::generate().to_string(),
@@ -389,7 +391,7 @@ async fn try_claim(
                 import,
                 before.clone(),
             );
-            let Some(done) = aside(desk, work).await else {
+            let Some(done) = aside(context, work).await else {
                 return Err(NoClaim::Lost);
             };
             let (kept, next, point) = done.map_err(NoClaim::Refused)?;
@@ -407,7 +409,7 @@ async fn try_claim(
     };
     let imported = known.is_some();
     let work = prepare_and_swap(config.clone(), job.clone(), next, known, condition);
-    let (head, etag, restore_point) = match aside(desk, work).await {
+    let (head, etag, restore_point) = match aside(context, work).await {
         Some(result) => result?,
         None => return Err(NoClaim::Lost),
     };
@@ -429,11 +431,11 @@ async fn try_claim(
         workers = head.workers,
         "claimed HEAD"
     );
-    desk.learn(&head);
-    desk.show_error(None);
-    let keeper = HeadKeeper::new(config.store.clone(), config.paths.clone(), head, etag);
+    context.learn(&head);
+    context.show_error(None);
+    let head_writer = HeadWriter::new(config.store.clone(), config.paths.clone(), head, etag);
     Ok(Claimed {
-        keeper,
+        head_writer,
         restore_point,
         pause,
     })
@@ -485,18 +487,18 @@ async fn prepare_and_swap(
 
 /// Does `work` while calls are put aside; none when the process must end, or the work panicked.
 async fn aside<T: Send + 'static>(
-    desk: &mut Desk,
+    context: &mut CoordinatorContext,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let heard = |desk: &mut Desk, news: News| match news {
-        News::Terminate => false,
-        News::Call(call) => {
-            desk.put_aside(call);
+    let heard = |context: &mut CoordinatorContext, news: CoordinatorEvent| match news {
+        CoordinatorEvent::Terminate => false,
+        CoordinatorEvent::Call(call) => {
+            context.put_aside(call);
             true
         }
         _ => true,
     };
-    match desk.during(work, heard).await {
+    match context.during(work, heard).await {
         During::Done(result) => Some(result),
         During::Left => None,
         During::Broken(why) => {
@@ -518,8 +520,8 @@ fn unavailable(what: &str, error: &StorageError) -> Refusal {
 }
 
 /// A store that answers again is no error any more.
-fn clear_storage_error(desk: &Desk) {
-    desk.board.update(|report| {
+fn clear_storage_error(context: &CoordinatorContext) {
+    context.published_status.update(|report| {
         if report
             .error
             .as_ref()

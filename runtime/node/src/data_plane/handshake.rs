@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One worker in one attempt of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Party {
+pub struct PeerId {
     /// Uid of the StreamJob.
     pub job_uid: String,
     /// Attempt.
@@ -32,7 +32,7 @@ pub struct Party {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     format: u32,
-    from: Party,
+    from: PeerId,
     to: u32,
 }
 
@@ -58,7 +58,7 @@ pub enum HandshakeError {
 pub(super) async fn dial(
     transport: &Transport,
     address: &str,
-    from: &Party,
+    from: &PeerId,
     to: u32,
 ) -> Result<Wire, HandshakeError> {
     let mut stream = transport.dial_peer(address, Duration::from_secs(5)).await?;
@@ -100,12 +100,12 @@ pub(super) async fn refuse(stream: &mut Wire, why: String) -> io::Result<()> {
 }
 
 impl Hello {
-    pub(super) fn from(&self) -> &Party {
+    pub(super) fn from(&self) -> &PeerId {
         &self.from
     }
 
     /// Why it is not for `me`, if so.
-    pub(super) fn objection(&self, me: &Party) -> Option<String> {
+    pub(super) fn objection(&self, me: &PeerId) -> Option<String> {
         let Self { format, from, to } = self;
         if *format != DATA_FORMAT {
             return Some(format!(

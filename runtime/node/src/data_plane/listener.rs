@@ -9,8 +9,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::handshake::{self, Party};
-use crate::transport::{Door, Transport, Wire};
+use super::handshake::{self, PeerId};
+use crate::transport::{Acceptor, Transport, Wire};
 
 /// How long a caller may be ahead of this worker's own deployment.
 const AHEAD: Duration = Duration::from_secs(25);
@@ -18,7 +18,7 @@ const AHEAD: Duration = Duration::from_secs(25);
 /// What this worker waits for.
 #[derive(Debug)]
 struct Expected {
-    me: Party,
+    me: PeerId,
     arrivals: mpsc::UnboundedSender<(u32, Wire)>,
 }
 
@@ -33,8 +33,8 @@ impl DataPlane {
     /// Listens until dropped.
     pub fn listen(listener: TcpListener, transport: Transport) -> Self {
         let (expected, watched) = watch::channel(None);
-        let door = Door::of_peers(transport, "records of other workers");
-        let accepting = tokio::spawn(accept(listener, door, watched));
+        let acceptor = Acceptor::of_peers(transport, "records of other workers");
+        let accepting = tokio::spawn(accept(listener, acceptor, watched));
         Self {
             expected,
             _accepting: AbortOnDropHandle::new(accepting),
@@ -42,7 +42,7 @@ impl DataPlane {
     }
 
     /// From now on expects callers of the attempt of `me`; answers where they arrive, with their index.
-    pub fn expect(&self, me: Party) -> mpsc::UnboundedReceiver<(u32, Wire)> {
+    pub fn expect(&self, me: PeerId) -> mpsc::UnboundedReceiver<(u32, Wire)> {
         let (arrivals, arrived) = mpsc::unbounded_channel();
         self.expected
             .send_replace(Some(Arc::new(Expected { me, arrivals })));
@@ -52,14 +52,14 @@ impl DataPlane {
 
 async fn accept(
     listener: TcpListener,
-    door: Door,
+    acceptor: Acceptor,
     expected: watch::Receiver<Option<Arc<Expected>>>,
 ) {
     loop {
-        let arrival = door.next(&listener).await;
-        let (door, expected) = (door.clone(), expected.clone());
+        let pending = acceptor.next(&listener).await;
+        let (acceptor, expected) = (acceptor.clone(), expected.clone());
         tokio::spawn(async move {
-            let Some((stream, caller)) = door.admit(arrival).await else {
+            let Some((stream, caller)) = acceptor.admit(pending).await else {
                 return;
             };
             if let Err(why) = serve(stream, expected).await {

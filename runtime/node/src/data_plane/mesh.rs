@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::handshake::{self, HandshakeError, Party};
+use super::handshake::{self, HandshakeError, PeerId};
 use crate::transport::{
     Transport, Wire,
     wire::{WireReader, WireWriter},
@@ -68,7 +68,7 @@ impl Streams {
     /// Dials every worker before `me` and waits for every one after it. Tries until it is dropped, unless a peer refuses for good.
     pub async fn connect(
         transport: &Transport,
-        me: Party,
+        me: PeerId,
         workers: Vec<String>,
         mut arrivals: mpsc::UnboundedReceiver<(u32, Wire)>,
     ) -> Result<Self, String> {
@@ -113,7 +113,7 @@ impl Streams {
 async fn dial(
     transport: &Transport,
     address: &str,
-    me: &Party,
+    me: &PeerId,
     worker: u32,
 ) -> Result<Wire, HandshakeError> {
     let mut pause = Duration::from_millis(20);

@@ -13,7 +13,7 @@ mod link;
 mod listener;
 mod mesh;
 
-pub use handshake::{HandshakeError, Party};
+pub use handshake::{HandshakeError, PeerId};
 pub use link::{RemoteLink, RemoteReturn};
 pub use listener::DataPlane;
 pub use mesh::{Mesh, PeerFrames, Queues, Routes, Streams};

@@ -20,7 +20,7 @@ const STUCK_AFTER_MS: i64 = 15_000;
 
 /// What the probes and the metrics endpoint read.
 #[derive(Debug, Default)]
-pub struct Vitals {
+pub struct Liveness {
     /// Last turn of the coordinator's event loop, milliseconds since the epoch; 0 where no coordinator runs.
     turned_ms: AtomicI64,
     leaving: AtomicBool,
@@ -28,8 +28,8 @@ pub struct Vitals {
     pub metrics: Metrics,
 }
 
-impl Vitals {
-    /// Vitals of a process with these metrics.
+impl Liveness {
+    /// Liveness of a process with these metrics.
     pub fn of(metrics: Metrics) -> Self {
         Self {
             metrics,
@@ -55,16 +55,16 @@ impl Vitals {
 }
 
 /// The routes.
-pub fn routes(vitals: Arc<Vitals>) -> Router {
+pub fn routes(liveness: Arc<Liveness>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(vitals)
+        .with_state(liveness)
 }
 
-async fn healthz(State(vitals): State<Arc<Vitals>>) -> (StatusCode, String) {
-    match vitals.stuck_for_ms(clock::now_ms()) {
+async fn healthz(State(liveness): State<Arc<Liveness>>) -> (StatusCode, String) {
+    match liveness.stuck_for_ms(clock::now_ms()) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(silent) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -73,16 +73,16 @@ async fn healthz(State(vitals): State<Arc<Vitals>>) -> (StatusCode, String) {
     }
 }
 
-async fn readyz(State(vitals): State<Arc<Vitals>>) -> (StatusCode, &'static str) {
-    if vitals.leaving.load(Ordering::Relaxed) {
+async fn readyz(State(liveness): State<Arc<Liveness>>) -> (StatusCode, &'static str) {
+    if liveness.leaving.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "about to exit\n")
     } else {
         (StatusCode::OK, "ok\n")
     }
 }
 
-async fn metrics(State(vitals): State<Arc<Vitals>>) -> impl IntoResponse {
-    match vitals.metrics.text() {
+async fn metrics(State(liveness): State<Arc<Liveness>>) -> impl IntoResponse {
+    match liveness.metrics.text() {
         Ok(text) => (
             StatusCode::OK,
             [(
@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn a_loop_that_stands_still_is_noticed_and_no_loop_is_fine() {
-        let vitals = Vitals::default();
-        assert_eq!(vitals.stuck_for_ms(clock::now_ms()), None);
-        vitals.turn();
-        let turned = vitals.turned_ms.load(Ordering::Relaxed);
-        assert_eq!(vitals.stuck_for_ms(turned + STUCK_AFTER_MS), None);
+        let liveness = Liveness::default();
+        assert_eq!(liveness.stuck_for_ms(clock::now_ms()), None);
+        liveness.turn();
+        let turned = liveness.turned_ms.load(Ordering::Relaxed);
+        assert_eq!(liveness.stuck_for_ms(turned + STUCK_AFTER_MS), None);
         assert_eq!(
-            vitals.stuck_for_ms(turned + STUCK_AFTER_MS + 1),
+            liveness.stuck_for_ms(turned + STUCK_AFTER_MS + 1),
             Some(STUCK_AFTER_MS + 1)
         );
     }

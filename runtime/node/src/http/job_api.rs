@@ -1,4 +1,4 @@
-//! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its [`Board`].
+//! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its [`PublishedStatus`].
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::coordinator::{Board, Call, Command, Event, Refusal};
+use crate::coordinator::{Call, Command, Event, PublishedStatus, Refusal};
 
 /// A caller gets this long to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct CoordinatorApi {
     /// What the coordinator shows.
-    pub board: Arc<Board>,
+    pub published_status: Arc<PublishedStatus>,
     /// Where calls go.
     pub events: mpsc::UnboundedSender<Event>,
 }
@@ -73,11 +73,11 @@ pub fn routes_without_coordinator() -> Router {
 }
 
 async fn report(State(api): State<CoordinatorApi>) -> Json<Report> {
-    Json(api.board.report())
+    Json(api.published_status.report())
 }
 
 async fn head(State(api): State<CoordinatorApi>) -> Result<Json<SeenHead>, Refused> {
-    let seen = api.board.head().map(Json);
+    let seen = api.published_status.head().map(Json);
     seen.ok_or_else(|| {
         let message = "HEAD could not be read yet; the report says why".to_owned();
         Refused(Refusal::new("StorageUnavailable", message))
@@ -96,9 +96,9 @@ async fn preflight(
     Query(about): Query<About>,
 ) -> Json<Preflight> {
     let Some(uri) = about.from else {
-        return Json(api.board.preflight());
+        return Json(api.published_status.preflight());
     };
-    let answer = api.board.preflight_from(&uri);
+    let answer = api.published_status.preflight_from(&uri);
     let _ = api.events.send(Event::Prove(uri));
     Json(answer)
 }
@@ -107,7 +107,7 @@ async fn operation(
     State(api): State<CoordinatorApi>,
     Path(key): Path<String>,
 ) -> Result<Json<Operation>, Refused> {
-    api.board
+    api.published_status
         .operation(&key)
         .map(Json)
         .ok_or_else(|| Refused(Refusal::unknown_operation(&key)))

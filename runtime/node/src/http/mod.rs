@@ -17,10 +17,10 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use health::Vitals;
+pub use health::Liveness;
 pub use job_api::CoordinatorApi;
 
-use crate::transport::{Door, Transport};
+use crate::transport::{Acceptor, Transport};
 
 /// Longest body of a call: commands are a few hundred bytes.
 const BODY_LIMIT: usize = 64 << 10;
@@ -31,7 +31,7 @@ const PLAINTEXT: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application
 /// loopback, without keys, serves health and metrics beside it.
 pub async fn serve(
     listener: TcpListener,
-    vitals: Arc<Vitals>,
+    liveness: Arc<Liveness>,
     coordinator: Option<CoordinatorApi>,
     transport: Transport,
     stop: CancellationToken,
@@ -42,23 +42,23 @@ pub async fn serve(
     };
     let routes = routes.layer(DefaultBodyLimit::max(BODY_LIMIT));
     let app = match &transport {
-        Transport::Plain => routes.merge(health::routes(vitals)),
+        Transport::Plain => routes.merge(health::routes(liveness)),
         Transport::Token(identity) | Transport::Tls(identity) => {
             guard::guarded(routes, identity.clone())
         }
     };
-    let door = Door::new(transport, "the Job API").answering(PLAINTEXT);
-    server::serve(listener, door, app, stop).await
+    let acceptor = Acceptor::new(transport, "the Job API").answering(PLAINTEXT);
+    server::serve(listener, acceptor, app, stop).await
 }
 
 /// Serves health and metrics alone, to every caller.
 pub async fn serve_health(
     listener: TcpListener,
-    vitals: Arc<Vitals>,
+    liveness: Arc<Liveness>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let door = Door::new(Transport::Plain, "health and metrics");
-    server::serve(listener, door, health::routes(vitals), stop).await
+    let acceptor = Acceptor::new(Transport::Plain, "health and metrics");
+    server::serve(listener, acceptor, health::routes(liveness), stop).await
 }
 
 /// Binds a listener; the error names the address and what it is for.

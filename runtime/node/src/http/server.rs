@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::transport::{Arrival, Crowd, Door, Place};
+use crate::transport::{Acceptor, Crowd, PendingConnection, Place};
 
 /// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for
 /// nothing makes room.
@@ -29,11 +29,11 @@ const CALL_WITHIN: Duration = Duration::from_mins(2);
 /// What is under way when the server ends gets this long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves `app` to callers whom `door` lets in, until `stop` is cancelled. Routes see a caller as
+/// Serves `app` to callers whom `acceptor` lets in, until `stop` is cancelled. Routes see a caller as
 /// an [`Extension`].
 pub(super) async fn serve(
     listener: TcpListener,
-    door: Door,
+    acceptor: Acceptor,
     app: Router,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -41,12 +41,12 @@ pub(super) async fn serve(
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
-            let arrival = door.next(&listener).await;
+            let pending = acceptor.next(&listener).await;
             while connections.try_join_next().is_some() {}
-            let Some(place) = crowd.enter(arrival.peer().ip()) else {
+            let Some(place) = crowd.enter(pending.peer().ip()) else {
                 continue;
             };
-            connections.spawn(connection(door.clone(), arrival, app.clone(), place));
+            connections.spawn(connection(acceptor.clone(), pending, app.clone(), place));
         }
     };
     stop.run_until_cancelled(accepting).await;
@@ -55,13 +55,13 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn connection(door: Door, arrival: Arrival, app: Router, place: Place) {
+async fn connection(acceptor: Acceptor, pending: PendingConnection, app: Router, place: Place) {
     let place = Arc::new(place);
-    let _ = place.during(call(door, arrival, app, &place)).await;
+    let _ = place.during(call(acceptor, pending, app, &place)).await;
 }
 
-async fn call(door: Door, arrival: Arrival, app: Router, place: &Arc<Place>) {
-    let Some((wire, caller)) = door.admit(arrival).await else {
+async fn call(acceptor: Acceptor, pending: PendingConnection, app: Router, place: &Arc<Place>) {
+    let Some((wire, caller)) = acceptor.admit(pending).await else {
         return;
     };
     let asked = Arc::clone(place);
@@ -133,8 +133,8 @@ mod tests {
                 }),
             );
         let stop = CancellationToken::new();
-        let door = Door::new(Transport::Plain, "a test");
-        let server = tokio::spawn(serve(listener, door, app, stop.clone()));
+        let acceptor = Acceptor::new(Transport::Plain, "a test");
+        let server = tokio::spawn(serve(listener, acceptor, app, stop.clone()));
         // A call that is under way is nobody's to push aside.
         let mut slow = from("127.0.0.1", at).await;
         let request = b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
@@ -163,8 +163,8 @@ mod tests {
         let at = listener.local_addr().unwrap();
         let app = Router::new().route("/", post(|body: String| async move { body }));
         let stop = CancellationToken::new();
-        let door = Door::new(Transport::Plain, "a test");
-        let server = tokio::spawn(serve(listener, door, app, stop.clone()));
+        let acceptor = Acceptor::new(Transport::Plain, "a test");
+        let server = tokio::spawn(serve(listener, acceptor, app, stop.clone()));
         let mut stream = TcpStream::connect(at).await.unwrap();
         // The server may close before it has read everything.
         let _ = stream.write_all(&request).await;

@@ -1,12 +1,12 @@
 //! Connections between pods, and from the operator. Every one shows that it belongs to the job.
 //!
 //! * [`wire`]: a connection, with or without TLS.
-//! * [`door`]: connections that come in: who calls, within which deadline, and who is refused.
+//! * [`acceptor`]: connections that come in: who calls, within which deadline, and who is refused.
 //! * [`crowd`]: places at a port, for which nobody waits.
 //! * [`files`]: the keys of a pod, read from the folder of its Secret.
 
+pub mod acceptor;
 pub mod crowd;
-pub mod door;
 pub mod files;
 pub mod wire;
 
@@ -16,8 +16,8 @@ use streamkeeper_security::{Role, SecurityError, WorkerIdentity};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub use acceptor::{Acceptor, Caller, PendingConnection};
 pub use crowd::{Crowd, Place};
-pub use door::{Arrival, Caller, Door};
 pub use wire::Wire;
 
 /// How a pod talks to others.

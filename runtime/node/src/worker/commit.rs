@@ -53,7 +53,7 @@ pub(super) struct Commits {
     asked: Option<u64>,
 }
 
-/// Work that commits some checkpoints; it holds no borrow of the desk.
+/// Work that commits some checkpoints; it holds no borrow of the worker loop.
 #[derive(Debug)]
 pub(super) struct CommitJob {
     pub(super) checkpoint: u64,

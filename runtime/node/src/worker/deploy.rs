@@ -25,13 +25,13 @@ use super::{
 };
 use crate::{
     control::{Deploy, FailureKind, Restore},
-    data_plane::{DataPlane, Mesh, Party, Streams},
+    data_plane::{DataPlane, Mesh, PeerId, Streams},
     variables,
 };
 
 /// What outlives deployments.
 #[derive(Debug)]
-pub(super) struct Workshop {
+pub(super) struct WorkerResources {
     pub(super) config: WorkerConfig,
     pub(super) data_plane: DataPlane,
     pub(super) cache: ObjectCache,
@@ -47,19 +47,19 @@ pub(super) trait Ears: Clone + Send + Sync + 'static {
 
 /// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as long as the slowest peer: drop it to give up.
 pub(super) async fn build(
-    workshop: Arc<Workshop>,
+    resources: Arc<WorkerResources>,
     deploy: Deploy,
     ears: impl Ears,
 ) -> Result<Built, Failure> {
-    let config = &workshop.config;
-    let me = Party {
+    let config = &resources.config;
+    let me = PeerId {
         job_uid: deploy.job_uid.clone(),
         attempt: deploy.attempt,
         plan_hash: deploy.plan_hash.clone(),
         worker: config.worker,
     };
     let layout = Arc::new(Layout::of(&deploy, config)?);
-    let arrivals = workshop.data_plane.expect(me.clone());
+    let arrivals = resources.data_plane.expect(me.clone());
     let (transport, workers) = (config.transport.clone(), deploy.workers.clone());
     let connecting = async move {
         Streams::connect(&transport, me, workers, arrivals)
@@ -77,7 +77,7 @@ pub(super) async fn build(
             Some(from) => {
                 restore(
                     &*config.store,
-                    &workshop.cache,
+                    &resources.cache,
                     &layout.plan,
                     &layout.assignment,
                     &layout.mine,

@@ -3,11 +3,11 @@
 //! It dials its coordinator and does what it is told: builds the graph, restores state, takes checkpoints, commits. It decides nothing about the job. In reading order:
 //! * `config`: what it is told at the start.
 //! * `session`: the connection to the coordinator.
-//! * `desk`: the one loop in which everything is decided.
+//! * `worker_loop`: the one loop in which everything is decided.
 //! * `deploy`, `restore`, `channels`, `assembly`, `graph`: from a `Deploy` to running subtasks.
 //! * `checkpoint`, `store`: from frozen state to a share of a manifest.
 //! * `commit`: sink output until it is committed.
-//! * `failure`, `vitals`: what it tells about itself.
+//! * `failure`, `liveness`: what it tells about itself.
 
 mod assembly;
 mod channels;
@@ -15,16 +15,16 @@ mod checkpoint;
 mod commit;
 mod config;
 mod deploy;
-mod desk;
 mod failure;
 mod graph;
+mod liveness;
 mod memory;
 mod restore;
 mod session;
 mod store;
 #[cfg(test)]
 mod tests;
-mod vitals;
+mod worker_loop;
 
 pub use config::WorkerConfig;
-pub use desk::run;
+pub use worker_loop::run;

@@ -24,7 +24,7 @@ use crate::{
 /// Longest wait between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the session tells the desk.
+/// What the session tells the worker loop.
 #[derive(Debug)]
 pub(super) enum FromSession {
     /// The coordinator took this worker in.
@@ -43,7 +43,7 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
     config: WorkerConfig,
     running: Running,
     mut outbox: mpsc::UnboundedReceiver<ToCoordinator>,
-    desk: mpsc::UnboundedSender<E>,
+    worker_loop: mpsc::UnboundedSender<E>,
 ) {
     let mut pause = Duration::from_millis(20);
     let mut complained = String::new();
@@ -53,16 +53,16 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
                 tracing::info!(coordinator = config.coordinator, "registered");
                 pause = Duration::from_millis(20);
                 complained.clear();
-                if desk.send(FromSession::Connected.into()).is_err() {
+                if worker_loop.send(FromSession::Connected.into()).is_err() {
                     return;
                 }
-                let why = converse(read, write, &mut outbox, &desk).await;
+                let why = converse(read, write, &mut outbox, &worker_loop).await;
                 tracing::warn!(
                     coordinator = config.coordinator,
                     why,
                     "connection to the coordinator lost"
                 );
-                if desk.send(FromSession::Lost.into()).is_err() {
+                if worker_loop.send(FromSession::Lost.into()).is_err() {
                     return;
                 }
             }
@@ -78,7 +78,7 @@ pub(super) async fn keep<E: From<FromSession> + Send + 'static>(
                 }
             }
         }
-        if desk.is_closed() {
+        if worker_loop.is_closed() {
             return;
         }
         tokio::time::sleep(pause).await;
@@ -125,15 +125,15 @@ async fn converse<E: From<FromSession> + Send + 'static>(
     mut read: BufReader<WireReader>,
     mut write: WireWriter,
     outbox: &mut mpsc::UnboundedReceiver<ToCoordinator>,
-    desk: &mpsc::UnboundedSender<E>,
+    worker_loop: &mpsc::UnboundedSender<E>,
 ) -> String {
-    let desk = desk.clone();
+    let worker_loop = worker_loop.clone();
     let mut reading = AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             match timeout(SILENCE_LIMIT, read_message::<ToWorker>(&mut read)).await {
                 Ok(Ok(Some(ToWorker::Ping))) => {}
                 Ok(Ok(Some(message))) => {
-                    if desk.send(FromSession::Told(message).into()).is_err() {
+                    if worker_loop.send(FromSession::Told(message).into()).is_err() {
                         return "this worker ends".to_owned();
                     }
                 }

@@ -149,7 +149,7 @@ async fn who_does_not_belong_to_the_job_is_refused_and_the_operator_is_not() {
     };
     let expired = Caller::operator(&own.operator_behind(3 * LONG.as_secs()));
     // What a pod has against them is in its log: a caller sees it only if its own request is not in the way.
-    let strangers = [
+    let rejected_peers = [
         (
             "it does not speak TLS",
             Caller {
@@ -162,7 +162,7 @@ async fn who_does_not_belong_to_the_job_is_refused_and_the_operator_is_not() {
         ("certificate expired", with_token(&expired, &right)),
         ("no certificates", without_certificate(&right)),
     ];
-    for (because, caller) in &strangers {
+    for (because, caller) in &rejected_peers {
         for refused in [
             caller.get::<Value>(&at, "/v1/report").await,
             caller.post::<Value>(&at, "/v1/stop", &stop).await,

@@ -9,7 +9,7 @@ use super::{
     super::{
         checkpoint::Lineage,
         commit,
-        failure::{AttemptFailure, Interrupt},
+        failure::{AttemptExit, AttemptFailure},
         restore_point,
     },
     Leader,
@@ -21,14 +21,14 @@ use crate::{
 
 impl Leader<'_> {
     /// Output of the restore point that nobody confirmed is committed before any record moves.
-    pub(super) async fn replay_commits(&mut self) -> Result<(), Interrupt> {
-        let head = self.keeper.head();
+    pub(super) async fn replay_commits(&mut self) -> Result<(), AttemptExit> {
+        let head = self.head_writer.head();
         let Some(last) = head.last.clone().filter(|_| head.has_open_commits()) else {
             return Ok(());
         };
         self.show(JobPhase::Restoring);
         let checkpoint = last.checkpoint;
-        let (config, job) = (self.desk.config.clone(), self.job.clone());
+        let (config, job) = (self.context.config.clone(), self.job.clone());
         let manifest = self.read_manifest().await?;
         let replayed = self
             .during(async move {
@@ -57,18 +57,18 @@ impl Leader<'_> {
     }
 
     /// The manifest of HEAD's restore point, fit for this plan.
-    pub(super) async fn read_manifest(&mut self) -> Result<Arc<Manifest>, Interrupt> {
-        let head = self.keeper.head();
+    pub(super) async fn read_manifest(&mut self) -> Result<Arc<Manifest>, AttemptExit> {
+        let head = self.head_writer.head();
         let Some(last) = head.last.clone() else {
             return Err(AttemptFailure::new("HEAD has no restore point").into());
         };
         if let Some(known) = self.manifest.clone()
-            && self.desk.config.paths.checkpoint_of(&last.manifest)
+            && self.context.config.paths.checkpoint_of(&last.manifest)
                 == Some((known.checkpoint, known.attempt))
         {
             return Ok(known);
         }
-        let (config, job) = (self.desk.config.clone(), self.job.clone());
+        let (config, job) = (self.context.config.clone(), self.job.clone());
         let point = self
             .during(async move { restore_point::read(&config, &last, &job).await })
             .await?
@@ -77,32 +77,37 @@ impl Leader<'_> {
         Ok(point.manifest)
     }
 
-    pub(super) async fn wait_for_workers(&mut self) -> Result<(), Interrupt> {
+    pub(super) async fn wait_for_workers(&mut self) -> Result<(), AttemptExit> {
         loop {
             self.show(JobPhase::WaitingForWorkers);
-            if self.desk.roster.missing(self.attempt.workers).is_empty() {
+            if self
+                .context
+                .worker_registry
+                .missing(self.attempt.workers)
+                .is_empty()
+            {
                 return Ok(());
             }
             self.check_at_rest()?;
-            if let Some(news) = self.desk.next(None).await {
+            if let Some(news) = self.context.next(None).await {
                 self.hear(news);
             }
         }
     }
 
-    pub(super) async fn deploy(&mut self) -> Result<(), Interrupt> {
-        let head = self.keeper.head();
+    pub(super) async fn deploy(&mut self) -> Result<(), AttemptExit> {
+        let head = self.head_writer.head();
         self.show(JobPhase::Restoring);
         let manifest = match &head.last {
             Some(_) => Some(self.read_manifest().await?),
             None => None,
         };
-        let Some(workers) = self.desk.roster.addresses(self.attempt.workers) else {
+        let Some(workers) = self.context.worker_registry.addresses(self.attempt.workers) else {
             return Err(
                 AttemptFailure::new("a worker was lost before the graph was deployed").into(),
             );
         };
-        let config = self.desk.config.clone();
+        let config = self.context.config.clone();
         let parallelism = self.attempt.workers * config.slots;
         let assignment = match &manifest {
             Some(manifest) => manifest.assignment.rescaled(parallelism),
@@ -126,7 +131,7 @@ impl Leader<'_> {
                 .as_ref()
                 .and_then(|manifest| manifest.last_record_ms),
         });
-        self.desk.pauses.restored(self.attempt.restored_from);
+        self.context.pauses.restored(self.attempt.restored_from);
         let deploy = ToWorker::Deploy(Box::new(Deploy {
             attempt,
             job_uid: config.job.uid.clone(),
@@ -145,12 +150,12 @@ impl Leader<'_> {
                 })
             }),
         }));
-        self.desk
-            .roster
+        self.context
+            .worker_registry
             .send_to_first(self.attempt.workers, &deploy);
         self.await_deployed().await?;
-        self.desk
-            .roster
+        self.context
+            .worker_registry
             .send_to_first(self.attempt.workers, &ToWorker::Start { attempt });
         self.attempt.started_ms = clock::now_ms();
         tracing::info!(
@@ -162,17 +167,17 @@ impl Leader<'_> {
         Ok(())
     }
 
-    async fn await_deployed(&mut self) -> Result<(), Interrupt> {
-        let deadline = clock::now() + self.desk.config.deploy_timeout;
+    async fn await_deployed(&mut self) -> Result<(), AttemptExit> {
+        let deadline = clock::now() + self.context.config.deploy_timeout;
         let mut waiting: Vec<u32> = (0..self.attempt.workers).collect();
         while !waiting.is_empty() {
             self.check()?;
             self.show(JobPhase::Restoring);
-            let Some(news) = self.desk.next(Some(deadline)).await else {
+            let Some(news) = self.context.next(Some(deadline)).await else {
                 if clock::now() >= deadline {
                     let message = format!(
                         "workers {waiting:?} did not deploy the graph within {} s",
-                        self.desk.config.deploy_timeout.as_secs()
+                        self.context.config.deploy_timeout.as_secs()
                     );
                     return Err(AttemptFailure::new(message).into());
                 }

@@ -18,10 +18,10 @@ use ulid::Ulid;
 use super::{
     Command,
     checkpoint::Lineage,
-    desk::{Desk, News},
+    context::{CoordinatorContext, CoordinatorEvent},
     failing::Failing,
-    failure::{AttemptFailure, Interrupt},
-    keeper::{HeadKeeper, KeepError},
+    failure::{AttemptExit, AttemptFailure},
+    head_writer::{HeadWriteError, HeadWriter},
     plan::CompiledJob,
     restore_point::RestorePoint,
     savepoint::Copied,
@@ -49,9 +49,9 @@ pub(super) enum LeadEnd {
 
 /// The owner of HEAD at work.
 pub(super) struct Leader<'a> {
-    pub(super) desk: &'a mut Desk,
+    pub(super) context: &'a mut CoordinatorContext,
     pub(super) job: Arc<CompiledJob>,
-    pub(super) keeper: HeadKeeper,
+    pub(super) head_writer: HeadWriter,
     /// HEAD's restore point as far as it was read: reading it again is saved when it is still the same.
     pub(super) manifest: Option<Arc<Manifest>>,
     /// Operations accepted but not finished, oldest first.
@@ -105,16 +105,20 @@ fn goes_on(stop: &OperationRecord) -> Command {
 }
 
 impl<'a> Leader<'a> {
-    pub(super) fn new(desk: &'a mut Desk, job: Arc<CompiledJob>, claimed: Claimed) -> Self {
+    pub(super) fn new(
+        context: &'a mut CoordinatorContext,
+        job: Arc<CompiledJob>,
+        claimed: Claimed,
+    ) -> Self {
         let Claimed {
-            keeper,
+            head_writer,
             restore_point,
             pause,
         } = claimed;
-        let head = keeper.head();
+        let head = head_writer.head();
         let manifest = restore_point.map(|RestorePoint { manifest, .. }| manifest);
         let last = head.last.as_ref().map(|last| last.checkpoint);
-        desk.pauses.begin(
+        context.pauses.begin(
             pause,
             manifest
                 .as_ref()
@@ -128,9 +132,9 @@ impl<'a> Leader<'a> {
             ..Attempt::default()
         };
         Self {
-            desk,
+            context,
             job,
-            keeper,
+            head_writer,
             manifest,
             asked: head.open_stop().map(goes_on).into_iter().collect(),
             work: Work::default(),
@@ -146,25 +150,26 @@ impl<'a> Leader<'a> {
     /// Runs the job until it ends or somebody else owns it.
     pub(super) async fn lead(mut self) -> LeadEnd {
         // They came while HEAD was being claimed.
-        while let Some(call) = self.desk.waiting_call() {
+        while let Some(call) = self.context.waiting_call() {
             self.accept(call);
         }
         loop {
             let end = match self.attempt().await {
                 Ok(end) => end,
-                Err(Interrupt::Asked | Interrupt::Again) => {
+                Err(AttemptExit::Asked | AttemptExit::Again) => {
                     self.stop_graph();
                     continue;
                 }
-                Err(Interrupt::Failed(failure)) => match self.recover(failure).await {
-                    Ok(()) | Err(Interrupt::Asked | Interrupt::Again | Interrupt::Failed(_)) => {
+                Err(AttemptExit::Failed(failure)) => match self.recover(failure).await {
+                    Ok(())
+                    | Err(AttemptExit::Asked | AttemptExit::Again | AttemptExit::Failed(_)) => {
                         continue;
                     }
-                    Err(Interrupt::Fenced(why)) => LeadEnd::Fenced(why),
-                    Err(Interrupt::Terminate) => LeadEnd::Terminated,
+                    Err(AttemptExit::Fenced(why)) => LeadEnd::Fenced(why),
+                    Err(AttemptExit::Terminate) => LeadEnd::Terminated,
                 },
-                Err(Interrupt::Fenced(why)) => LeadEnd::Fenced(why),
-                Err(Interrupt::Terminate) => LeadEnd::Terminated,
+                Err(AttemptExit::Fenced(why)) => LeadEnd::Fenced(why),
+                Err(AttemptExit::Terminate) => LeadEnd::Terminated,
             };
             self.stop_graph();
             return self.leave(end);
@@ -185,7 +190,7 @@ impl<'a> Leader<'a> {
                 continue;
             }
             let why = format!("the job ended first ({phase:?})");
-            self.desk.note(
+            self.context.note(
                 command.key(),
                 command.kind(),
                 OperationResult::Failed { why },
@@ -194,7 +199,7 @@ impl<'a> Leader<'a> {
         end
     }
 
-    async fn attempt(&mut self) -> Result<LeadEnd, Interrupt> {
+    async fn attempt(&mut self) -> Result<LeadEnd, AttemptExit> {
         if self.attempt.used {
             self.claim_again().await?;
         }
@@ -214,7 +219,7 @@ impl<'a> Leader<'a> {
         }
     }
 
-    async fn claim_again(&mut self) -> Result<(), Interrupt> {
+    async fn claim_again(&mut self) -> Result<(), AttemptExit> {
         let token = Ulid::generate().to_string();
         let head = self
             .write(move |head| head.change().new_attempt(&token))
@@ -238,15 +243,15 @@ impl<'a> Leader<'a> {
     }
 
     /// Stops what runs, tells of the failure, waits before the next attempt.
-    async fn recover(&mut self, failure: AttemptFailure) -> Result<(), Interrupt> {
-        let head = self.keeper.head();
+    async fn recover(&mut self, failure: AttemptFailure) -> Result<(), AttemptExit> {
+        let head = self.head_writer.head();
         let last = head.last.as_ref().map(|last| last.checkpoint);
         self.failures = if self.failures.1 == last {
             (self.failures.0 + 1, last)
         } else {
             (1, last)
         };
-        let pause = self.desk.config.back_off.after(self.failures.0);
+        let pause = self.context.config.back_off.after(self.failures.0);
         tracing::warn!(
             worker = failure.worker,
             restored_from = last,
@@ -256,15 +261,18 @@ impl<'a> Leader<'a> {
             failure.message
         );
         if self.attempt.live {
-            self.desk.restarts += 1;
-            let flowed = self.desk.roster.last_record_ms(self.attempt.number);
-            self.desk
+            self.context.restarts += 1;
+            let flowed = self
+                .context
+                .worker_registry
+                .last_record_ms(self.attempt.number);
+            self.context
                 .pauses
                 .begin(PauseReason::Failure, flowed, last, clock::now_ms());
         }
         self.stop_graph();
-        self.desk.show_error(failure.job_error(self.failures));
-        self.desk.show_failure(Failure {
+        self.context.show_error(failure.job_error(self.failures));
+        self.context.show_failure(Failure {
             at_ms: clock::now_ms(),
             worker: failure.worker,
             message: failure.message,
@@ -272,13 +280,13 @@ impl<'a> Leader<'a> {
             terminated: failure.terminated,
             memory_bytes: failure
                 .worker
-                .and_then(|worker| self.desk.roster.left_with(worker)),
+                .and_then(|worker| self.context.worker_registry.left_with(worker)),
         });
         let until = clock::now() + pause;
         while clock::now() < until {
             self.show(JobPhase::BackingOff);
             self.check_at_rest()?;
-            if let Some(news) = self.desk.next(Some(until)).await {
+            if let Some(news) = self.context.next(Some(until)).await {
                 self.hear(news);
             }
         }
@@ -288,7 +296,7 @@ impl<'a> Leader<'a> {
     /// Ends the graph of this attempt; work beside it that depends on it ends too.
     pub(super) fn stop_graph(&mut self) {
         if self.attempt.used {
-            self.desk.roster.send_to_all(&ToWorker::Cancel {
+            self.context.worker_registry.send_to_all(&ToWorker::Cancel {
                 attempt: self.attempt.number,
             });
         }
@@ -302,22 +310,26 @@ impl<'a> Leader<'a> {
     pub(super) fn moved_on(&mut self, read_on: bool) {
         let ran_ms = clock::now_ms().saturating_sub(self.attempt.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran_ms).unwrap_or(0));
-        let count = if self.desk.config.back_off.settled(read_on, ran) {
+        let count = if self.context.config.back_off.settled(read_on, ran) {
             0
         } else {
             self.failures.0
         };
         self.failures = (
             count,
-            self.keeper.head().last.as_ref().map(|last| last.checkpoint),
+            self.head_writer
+                .head()
+                .last
+                .as_ref()
+                .map(|last| last.checkpoint),
         );
-        self.desk.show_error(None);
+        self.context.show_error(None);
     }
 
     /// What must end the attempt, if something must.
-    pub(super) fn check(&mut self) -> Result<(), Interrupt> {
-        if self.desk.terminate_by.is_some() {
-            return Err(Interrupt::Terminate);
+    pub(super) fn check(&mut self) -> Result<(), AttemptExit> {
+        if self.context.terminate_by.is_some() {
+            return Err(AttemptExit::Terminate);
         }
         match self.attempt.broken.take() {
             Some(failure) => Err(failure.into()),
@@ -326,36 +338,38 @@ impl<'a> Leader<'a> {
     }
 
     /// The same while no record flows: an operation that ends or moves the job need not wait for a graph.
-    fn check_at_rest(&mut self) -> Result<(), Interrupt> {
+    fn check_at_rest(&mut self) -> Result<(), AttemptExit> {
         self.check()?;
         if self.asked.iter().any(Command::ends_or_moves) {
-            Err(Interrupt::Asked)
+            Err(AttemptExit::Asked)
         } else {
             Ok(())
         }
     }
 
     /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to judge.
-    pub(super) fn hear(&mut self, news: News) -> Option<(u32, ToCoordinator)> {
+    pub(super) fn hear(&mut self, news: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
         let failure = match news {
-            News::Call(call) => {
+            CoordinatorEvent::Call(call) => {
                 self.accept(call);
                 return None;
             }
-            News::Registered(worker) if self.runs_on(worker) => {
+            CoordinatorEvent::Registered(worker) if self.runs_on(worker) => {
                 AttemptFailure::of_worker(worker, format!("worker {worker} was restarted"))
             }
-            News::Lost(worker, why) if self.runs_on(worker) => {
+            CoordinatorEvent::Lost(worker, why) if self.runs_on(worker) => {
                 AttemptFailure::of_worker(worker, format!("worker {worker} is lost: {why}"))
             }
-            News::Left(worker) if self.runs_on(worker) => AttemptFailure::left(worker, None),
-            News::Said(worker, message) => return self.hear_worker(worker, message),
-            News::Registered(_)
-            | News::Lost(..)
-            | News::Left(_)
-            | News::Poke
-            | News::Terminate
-            | News::Nothing => return None,
+            CoordinatorEvent::Left(worker) if self.runs_on(worker) => {
+                AttemptFailure::left(worker, None)
+            }
+            CoordinatorEvent::Said(worker, message) => return self.hear_worker(worker, message),
+            CoordinatorEvent::Registered(_)
+            | CoordinatorEvent::Lost(..)
+            | CoordinatorEvent::Left(_)
+            | CoordinatorEvent::Poke
+            | CoordinatorEvent::Terminate
+            | CoordinatorEvent::Nothing => return None,
         };
         self.attempt.broken.get_or_insert(failure);
         None
@@ -370,20 +384,23 @@ impl<'a> Leader<'a> {
             last_record_ms: Some(at),
             ..
         } = &message
-            && let Some(connected_ms) = self.desk.roster.connected_ms(worker)
+            && let Some(connected_ms) = self.context.worker_registry.connected_ms(worker)
         {
-            self.desk.pauses.still_flowed(*at, connected_ms);
+            self.context.pauses.still_flowed(*at, connected_ms);
         }
         if message.attempt() != Some(self.attempt.number) || !self.runs_on(worker) {
             return None;
         }
         match message {
             ToCoordinator::FirstRecord { at_ms, .. } => {
-                self.desk.pauses.end(at_ms);
+                self.context.pauses.end(at_ms);
                 None
             }
             ToCoordinator::TaskFailed { message, kind, .. } => {
-                let leaving = self.desk.roster.first_to_leave(self.attempt.workers);
+                let leaving = self
+                    .context
+                    .worker_registry
+                    .first_to_leave(self.attempt.workers);
                 let failure = match leaving {
                     // Its peers may notice that it is gone before we do.
                     Some((leaver, _)) if kind == FailureKind::Transient => {
@@ -402,7 +419,7 @@ impl<'a> Leader<'a> {
     pub(super) async fn during<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Interrupt> {
+    ) -> Result<T, AttemptExit> {
         let mut task = AbortOnDropHandle::new(tokio::spawn(work));
         loop {
             self.check()?;
@@ -412,7 +429,7 @@ impl<'a> Leader<'a> {
                     let defect = |error| AttemptFailure::new(format!("a defect in the coordinator: {error}"));
                     return result.map_err(|error| defect(error).into());
                 }
-                news = self.desk.next(None) => {
+                news = self.context.next(None) => {
                     if let Some(news) = news {
                         self.hear(news);
                     }
@@ -425,30 +442,34 @@ impl<'a> Leader<'a> {
     pub(super) async fn write(
         &mut self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
-    ) -> Result<Arc<Head>, Interrupt> {
+    ) -> Result<Arc<Head>, AttemptExit> {
         let written = self.try_write(change).await?;
-        written.map_err(|refused| KeepError::Refused(refused).into())
+        written.map_err(|refused| HeadWriteError::Refused(refused).into())
     }
 
     /// The same; a change that HEAD does not allow is the caller's affair.
     pub(super) async fn try_write(
         &mut self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
-    ) -> Result<Result<Arc<Head>, HeadError>, Interrupt> {
-        let mut written = pin!(self.keeper.change(change));
+    ) -> Result<Result<Arc<Head>, HeadError>, AttemptExit> {
+        let mut written = pin!(self.head_writer.change(change));
         loop {
-            if self.desk.terminate_by.is_some_and(|by| clock::now() >= by) {
-                return Err(Interrupt::Terminate);
+            if self
+                .context
+                .terminate_by
+                .is_some_and(|by| clock::now() >= by)
+            {
+                return Err(AttemptExit::Terminate);
             }
-            let until = self.desk.terminate_by;
+            let until = self.context.terminate_by;
             tokio::select! {
                 biased;
                 result = &mut written => return match result {
                     Ok(head) => Ok(Ok(head)),
-                    Err(KeepError::Refused(refused)) => Ok(Err(refused)),
+                    Err(HeadWriteError::Refused(refused)) => Ok(Err(refused)),
                     Err(lost) => Err(lost.into()),
                 },
-                news = self.desk.next(until) => {
+                news = self.context.next(until) => {
                     if let Some(news) = news {
                         self.hear(news);
                     }

@@ -8,7 +8,7 @@ use streamkeeper_protocol::{
 use super::{
     super::{
         Command,
-        failure::{AttemptFailure, Interrupt},
+        failure::{AttemptExit, AttemptFailure},
         leader::{LeadEnd, Leader},
         operations::confirm_commit,
     },
@@ -19,7 +19,7 @@ use crate::{clock, control::ToWorker, failpoint};
 
 /// How the attempt is to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum StopReason {
     HandOver(HandOverRequest),
     Stop(StopRequest),
     Rescale(RescaleRequest),
@@ -36,35 +36,38 @@ pub(super) enum Concluded {
 }
 
 impl Leader<'_> {
-    pub(super) fn next_ending(&mut self, run: &mut Run) -> Option<Ending> {
+    pub(super) fn next_ending(&mut self, run: &mut Run) -> Option<StopReason> {
         if run.input_ended.len() == self.attempt.workers as usize {
-            return Some(Ending::Complete);
+            return Some(StopReason::Complete);
         }
         let command = self
             .asked
             .iter()
             .find(|command| command.ends_or_moves())
             .cloned();
-        let leaving = self.desk.roster.first_to_leave(self.attempt.workers);
+        let leaving = self
+            .context
+            .worker_registry
+            .first_to_leave(self.attempt.workers);
         match (command, leaving) {
-            (Some(Command::HandOver(request)), _) => Some(Ending::HandOver(request)),
-            (Some(Command::Stop(request)), _) => Some(Ending::Stop(request)),
+            (Some(Command::HandOver(request)), _) => Some(StopReason::HandOver(request)),
+            (Some(Command::Stop(request)), _) => Some(StopReason::Stop(request)),
             // Whatever else is asked for is done at rest, or with the worker that follows.
-            (_, Some((worker, _))) => Some(Ending::Leave(worker)),
+            (_, Some((worker, _))) => Some(StopReason::Leave(worker)),
             (Some(Command::Rescale(request)), None) => {
-                let missing = self.desk.roster.missing(request.workers);
+                let missing = self.context.worker_registry.missing(request.workers);
                 if missing.is_empty() {
                     run.rescale_by = None;
-                    return Some(Ending::Rescale(request));
+                    return Some(StopReason::Rescale(request));
                 }
                 let by = *run
                     .rescale_by
-                    .get_or_insert_with(|| clock::now() + self.desk.config.rescale_timeout);
+                    .get_or_insert_with(|| clock::now() + self.context.config.rescale_timeout);
                 if clock::now() >= by {
                     run.rescale_by = None;
                     let why = format!(
                         "workers {missing:?} did not register within {} s",
-                        self.desk.config.rescale_timeout.as_secs()
+                        self.context.config.rescale_timeout.as_secs()
                     );
                     self.finish(
                         &request.key,
@@ -81,88 +84,100 @@ impl Leader<'_> {
     /// The attempt does not end after all: sources read on.
     pub(super) fn fail_ending(&mut self, run: &mut Run, why: &str) {
         match &run.ending {
-            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Rescale(_)) => {
+            Some(StopReason::HandOver(_) | StopReason::Stop(_) | StopReason::Rescale(_)) => {
                 self.fail_endings(why);
                 run.ending = None;
             }
             // Tried again while there is time, or for ever.
-            Some(Ending::Complete) => run.ending = None,
-            Some(Ending::Leave(_) | Ending::Terminate) | None => {}
+            Some(StopReason::Complete) => run.ending = None,
+            Some(StopReason::Leave(_) | StopReason::Terminate) | None => {}
         }
         run.at_end = None;
         let attempt = self.attempt.number;
-        self.desk
-            .roster
+        self.context
+            .worker_registry
             .send_to_first(self.attempt.workers, &ToWorker::Resume { attempt });
     }
 
     pub(super) fn fail_ending_of(&mut self, run: &mut Run, key: &str, why: &str) {
-        if matches!(&run.ending, Some(Ending::Stop(request)) if request.key == key) {
+        if matches!(&run.ending, Some(StopReason::Stop(request)) if request.key == key) {
             self.fail_ending(run, why);
         }
     }
 
     /// Ends the attempt once all that must come first has happened.
-    pub(super) async fn conclude(&mut self, run: &mut Run) -> Result<Option<Concluded>, Interrupt> {
+    pub(super) async fn conclude(
+        &mut self,
+        run: &mut Run,
+    ) -> Result<Option<Concluded>, AttemptExit> {
         let Some(ending) = run.ending.clone() else {
             return Ok(None);
         };
-        if ending == Ending::Terminate
-            && self.desk.terminate_by.is_some_and(|by| clock::now() >= by)
+        if ending == StopReason::Terminate
+            && self
+                .context
+                .terminate_by
+                .is_some_and(|by| clock::now() >= by)
         {
             return Ok(Some(Concluded::Ended(LeadEnd::Terminated)));
         }
         let without_checkpoint =
-            matches!(&ending, Ending::Stop(request) if request.mode == StopMode::Now);
+            matches!(&ending, StopReason::Stop(request) if request.mode == StopMode::Now);
         if run.is_busy() || !(run.at_end.is_some() || without_checkpoint) {
             return Ok(None);
         }
-        if let Ending::Stop(request) = &ending
+        if let StopReason::Stop(request) = &ending
             && request.mode == StopMode::Savepoint
-            && !pinned(&self.keeper.head(), &request.key).is_some_and(|record| record.complete)
+            && !pinned(&self.head_writer.head(), &request.key).is_some_and(|record| record.complete)
         {
             return Ok(None);
         }
-        if let Ending::Leave(worker) = ending {
+        if let StopReason::Leave(worker) = ending {
             self.write(|head| confirm_commit(head.change())).await?;
             return Err(AttemptFailure::left(worker, run.at_end).into());
         }
         // From here on the graph is done with: losing a worker means nothing any more.
         self.attempt.live = false;
-        let flowed = self.desk.roster.last_record_ms(self.attempt.number);
+        let flowed = self
+            .context
+            .worker_registry
+            .last_record_ms(self.attempt.number);
         let ended = match ending {
-            Ending::HandOver(request) => {
+            StopReason::HandOver(request) => {
                 failpoint::pass(failpoint::HAND_OVER_READY);
                 self.hand_over(&request).await?
             }
-            Ending::Stop(request) => {
+            StopReason::Stop(request) => {
                 if request.mode == StopMode::Savepoint {
                     failpoint::pass(failpoint::STOP_SAVED);
                 }
                 self.stop(&request).await?
             }
-            Ending::Rescale(request) => {
+            StopReason::Rescale(request) => {
                 let before = (self.attempt.number, self.attempt.workers);
-                self.desk
-                    .pauses
-                    .begin(PauseReason::Rescale, flowed, run.at_end, clock::now_ms());
+                self.context.pauses.begin(
+                    PauseReason::Rescale,
+                    flowed,
+                    run.at_end,
+                    clock::now_ms(),
+                );
                 if self.rescale(&request, true).await? {
                     for worker in self.attempt.workers..before.1 {
-                        self.desk
-                            .roster
+                        self.context
+                            .worker_registry
                             .send(worker, ToWorker::Cancel { attempt: before.0 });
                     }
                     return Ok(Some(Concluded::Rescaled));
                 }
                 None
             }
-            Ending::Complete => {
+            StopReason::Complete => {
                 self.write(|head| confirm_commit(head.change())?.complete())
                     .await?;
                 tracing::info!("all input is read and committed: the job is complete");
                 Some(LeadEnd::Completed)
             }
-            Ending::Leave(_) | Ending::Terminate => {
+            StopReason::Leave(_) | StopReason::Terminate => {
                 self.write(|head| confirm_commit(head.change())).await?;
                 Some(LeadEnd::Terminated)
             }
@@ -170,7 +185,7 @@ impl Leader<'_> {
         match ended {
             Some(end) => Ok(Some(Concluded::Ended(end))),
             // HEAD did not allow it: go on from the checkpoint that it names.
-            None => Err(Interrupt::Again),
+            None => Err(AttemptExit::Again),
         }
     }
 }

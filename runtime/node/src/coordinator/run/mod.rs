@@ -19,13 +19,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::patience::Patience;
 use self::{
-    ending::{Concluded, Ending},
+    ending::{Concluded, StopReason},
     publishing::{Published, finished},
 };
 use super::{
     Command,
-    checkpoint::Collecting,
-    failure::Interrupt,
+    checkpoint::PendingCheckpoint,
+    failure::AttemptExit,
     leader::{LeadEnd, Leader},
 };
 use crate::{
@@ -44,12 +44,12 @@ pub(super) struct Run {
     next_tick: Option<Instant>,
     /// No checkpoint begins before.
     hold_until: Instant,
-    collecting: Option<Collecting>,
+    collecting: Option<PendingCheckpoint>,
     publishing: Option<AbortOnDropHandle<Published>>,
     committing: Option<Committing>,
     /// Savepoint or stop whose savepoint the checkpoint under way becomes.
     saving: Option<SavepointRequest>,
-    ending: Option<Ending>,
+    ending: Option<StopReason>,
     /// The final checkpoint, once HEAD names it.
     at_end: Option<u64>,
     input_ended: BTreeSet<u32>,
@@ -106,11 +106,14 @@ impl Run {
 
     fn phase(&self) -> JobPhase {
         match &self.ending {
-            None | Some(Ending::Complete) => JobPhase::Running,
-            Some(Ending::Rescale(_)) => JobPhase::Rescaling,
-            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Leave(_) | Ending::Terminate) => {
-                JobPhase::Stopping
-            }
+            None | Some(StopReason::Complete) => JobPhase::Running,
+            Some(StopReason::Rescale(_)) => JobPhase::Rescaling,
+            Some(
+                StopReason::HandOver(_)
+                | StopReason::Stop(_)
+                | StopReason::Leave(_)
+                | StopReason::Terminate,
+            ) => JobPhase::Stopping,
         }
     }
 
@@ -121,7 +124,7 @@ impl Run {
             .filter(|_| idle)
             .map(|tick| tick.max(self.hold_until));
         let hold = (idle && self.hold_until > clock::now()).then_some(self.hold_until);
-        let collecting = self.collecting.as_ref().map(Collecting::deadline);
+        let collecting = self.collecting.as_ref().map(PendingCheckpoint::deadline);
         let committing = self
             .committing
             .as_ref()
@@ -143,8 +146,8 @@ impl Run {
 
 impl Leader<'_> {
     /// Runs the deployed graph; none when it was rescaled and must be deployed again.
-    pub(super) async fn run(&mut self) -> Result<Option<LeadEnd>, Interrupt> {
-        let mut run = Run::new(self.desk.config.checkpoints.interval);
+    pub(super) async fn run(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
+        let mut run = Run::new(self.context.config.checkpoints.interval);
         loop {
             if let Some(failure) = self.attempt.broken.take() {
                 self.give_up_saving(&mut run, &format!("the job restarted: {}", failure.message));
@@ -159,7 +162,10 @@ impl Leader<'_> {
                 });
             }
             let wake = run.wake();
-            let until = [wake, self.desk.terminate_by].into_iter().flatten().min();
+            let until = [wake, self.context.terminate_by]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 biased;
                 published = finished(&mut run.publishing) => self.published(&mut run, published)?,
@@ -169,7 +175,7 @@ impl Leader<'_> {
                         self.fail_ending_of(&mut run, &copied.key, &error.to_string());
                     }
                 }
-                news = self.desk.next(until) => {
+                news = self.context.next(until) => {
                     if let Some((worker, message)) = news.and_then(|news| self.hear(news)) {
                         self.said(&mut run, worker, message);
                     }
@@ -181,8 +187,8 @@ impl Leader<'_> {
     }
 
     fn begin_what_is_due(&mut self, run: &mut Run) {
-        if self.desk.terminate_by.is_some() {
-            run.ending.get_or_insert(Ending::Terminate);
+        if self.context.terminate_by.is_some() {
+            run.ending.get_or_insert(StopReason::Terminate);
         }
         if run.is_busy() || clock::now() < run.hold_until {
             return;
@@ -191,9 +197,9 @@ impl Leader<'_> {
             run.ending = self.next_ending(run);
         }
         match &run.ending {
-            Some(Ending::Stop(request)) if request.mode == StopMode::Now => {}
+            Some(StopReason::Stop(request)) if request.mode == StopMode::Now => {}
             Some(_) if run.at_end.is_some() => {}
-            Some(Ending::Stop(request)) if request.mode == StopMode::Savepoint => {
+            Some(StopReason::Stop(request)) if request.mode == StopMode::Savepoint => {
                 run.saving = Some(SavepointRequest {
                     key: request.key.clone(),
                     uri: None,
@@ -221,7 +227,7 @@ impl Leader<'_> {
     }
 
     fn is_being_copied(&self, key: &str) -> bool {
-        self.keeper
+        self.head_writer
             .head()
             .savepoints
             .iter()
@@ -229,18 +235,26 @@ impl Leader<'_> {
     }
 
     fn trigger(&mut self, run: &mut Run, kind: CheckpointKind) {
-        let policy = self.desk.config.checkpoints;
+        let policy = self.context.config.checkpoints;
         let now = clock::now();
-        let checkpoint = self.keeper.head().next_checkpoint.max(self.last_number + 1);
+        let checkpoint = self
+            .head_writer
+            .head()
+            .next_checkpoint
+            .max(self.last_number + 1);
         self.last_number = checkpoint;
         let workers = self.attempt.workers;
-        let leaving = self.desk.roster.first_to_leave(workers).map(|(_, by)| by);
-        let by = [self.desk.terminate_by, leaving]
+        let leaving = self
+            .context
+            .worker_registry
+            .first_to_leave(workers)
+            .map(|(_, by)| by);
+        let by = [self.context.terminate_by, leaving]
             .into_iter()
             .flatten()
             .min();
         let patience = Patience::new(now, policy.timeout, self.moved_bytes());
-        run.collecting = Some(Collecting::new(
+        run.collecting = Some(PendingCheckpoint::new(
             checkpoint,
             kind,
             workers,
@@ -252,7 +266,7 @@ impl Leader<'_> {
         run.wanted = false;
         let attempt = self.attempt.number;
         tracing::debug!(attempt, checkpoint, ?kind, "checkpoint begins");
-        self.desk.roster.send_to_first(
+        self.context.worker_registry.send_to_first(
             workers,
             &ToWorker::TriggerCheckpoint {
                 attempt,
@@ -318,11 +332,11 @@ impl Leader<'_> {
                 if committing.waiting.is_empty() {
                     failpoint::pass(failpoint::COMMITS_CONFIRMED);
                     self.attempt.committed = Some(checkpoint);
-                    if self.keeper.head().has_open_commits() {
+                    if self.head_writer.head().has_open_commits() {
                         // Nothing waits for this write; a coordinator that starts after it commits
                         // nothing again.
                         drop(
-                            self.keeper
+                            self.head_writer
                                 .change(move |head| head.change().committed(checkpoint)),
                         );
                     }
@@ -373,7 +387,7 @@ impl Leader<'_> {
     ) {
         tracing::warn!(checkpoint, ?kind, why, "checkpoint failed");
         let attempt = self.attempt.number;
-        self.desk.roster.send_to_first(
+        self.context.worker_registry.send_to_first(
             self.attempt.workers,
             &ToWorker::AbortCheckpoint {
                 attempt,
@@ -405,12 +419,17 @@ impl Leader<'_> {
     }
 
     fn moved_bytes(&self) -> u64 {
-        self.desk.roster.moved_bytes(self.attempt.number)
+        self.context
+            .worker_registry
+            .moved_bytes(self.attempt.number)
     }
 
     fn expire(&mut self, run: &mut Run) {
         let (now, moved) = (clock::now(), self.moved_bytes());
-        let (limit, all) = (self.desk.config.checkpoints.timeout, self.attempt.workers);
+        let (limit, all) = (
+            self.context.config.checkpoints.timeout,
+            self.attempt.workers,
+        );
         let waiting = run.committing.as_ref().map(|it| it.waiting.len() as u64);
         let progress = moved + waiting.map_or(0, |waiting| u64::from(all) - waiting);
         self.progress.send_if_modified(|told| {
@@ -445,7 +464,7 @@ impl Leader<'_> {
             committing.again_at = now + COMMIT_AGAIN;
             let attempt = self.attempt.number;
             for worker in &committing.waiting {
-                self.desk.roster.send(
+                self.context.worker_registry.send(
                     *worker,
                     ToWorker::CommitCheckpoint {
                         attempt,
@@ -460,7 +479,7 @@ impl Leader<'_> {
             run.commit_patience = None;
             return;
         }
-        let limit = self.desk.config.commit_timeout;
+        let limit = self.context.config.commit_timeout;
         let patience = run
             .commit_patience
             .get_or_insert_with(|| Patience::new(now, limit, progress));
@@ -476,10 +495,10 @@ impl Leader<'_> {
             )
         });
         match &run.ending {
-            Some(Ending::HandOver(_) | Ending::Stop(_) | Ending::Rescale(_)) => {
+            Some(StopReason::HandOver(_) | StopReason::Stop(_) | StopReason::Rescale(_)) => {
                 self.fail_ending(run, &why);
             }
-            Some(Ending::Complete | Ending::Leave(_) | Ending::Terminate) | None => {
+            Some(StopReason::Complete | StopReason::Leave(_) | StopReason::Terminate) | None => {
                 self.fail_endings(&why);
             }
         }

@@ -12,14 +12,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     super::{
-        checkpoint::{Collecting, Lineage, entry_of},
-        failure::Interrupt,
-        keeper::{HeadKeeper, KeepError},
+        checkpoint::{Lineage, PendingCheckpoint, entry_of},
+        failure::AttemptExit,
+        head_writer::{HeadWriteError, HeadWriter},
         leader::Leader,
         operations::{confirm_commit, with_result},
     },
     Committing, Run,
-    ending::Ending,
+    ending::StopReason,
 };
 use crate::{clock, control::ToWorker, failpoint};
 
@@ -48,26 +48,26 @@ enum PublishError {
     #[error("writing the manifest: {0}")]
     Storage(#[from] StorageError),
     #[error(transparent)]
-    Keep(#[from] KeepError),
+    Keep(#[from] HeadWriteError),
 }
 
 impl Leader<'_> {
     pub(super) fn publish(
         &self,
-        collecting: Collecting,
+        collecting: PendingCheckpoint,
         of: &Lineage,
         saving: Option<&SavepointRequest>,
-        ending: Option<&Ending>,
+        ending: Option<&StopReason>,
     ) -> AbortOnDropHandle<Published> {
         let (checkpoint, kind) = (collecting.checkpoint, collecting.kind);
         let (manifest, written_bytes) = collecting.complete(of, clock::now_ms());
         let manifest = Arc::new(manifest);
-        let config = self.desk.config.clone();
-        let keeper = self.keeper.clone();
+        let config = self.context.config.clone();
+        let head_writer = self.head_writer.clone();
         let pin = saving.and_then(|request| {
             let folder = self.folder(&request.key, request.uri.as_deref()).ok()?;
             let stop = match ending {
-                Some(Ending::Stop(stop)) if stop.key == request.key => Some(stop.release),
+                Some(StopReason::Stop(stop)) if stop.key == request.key => Some(stop.release),
                 _ => None,
             };
             Some(Pin {
@@ -82,7 +82,7 @@ impl Leader<'_> {
             failpoint::pass(failpoint::MANIFEST_WRITTEN);
             let result = match written {
                 Ok(key) => publish_in_head(
-                    &keeper,
+                    &head_writer,
                     &manifest,
                     key,
                     written_bytes,
@@ -106,7 +106,7 @@ impl Leader<'_> {
         &mut self,
         run: &mut Run,
         published: Result<Published, String>,
-    ) -> Result<(), Interrupt> {
+    ) -> Result<(), AttemptExit> {
         run.publishing = None;
         let Published {
             checkpoint,
@@ -122,7 +122,7 @@ impl Leader<'_> {
         };
         let head = match result {
             Ok(head) => head,
-            Err(PublishError::Keep(error @ (KeepError::Fenced(_) | KeepError::Gone))) => {
+            Err(PublishError::Keep(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone))) => {
                 return Err(error.into());
             }
             Err(error) => {
@@ -147,7 +147,7 @@ impl Leader<'_> {
         self.failing.end();
         self.moved_on(read_on);
         let attempt = self.attempt.number;
-        self.desk.roster.send_to_first(
+        self.context.worker_registry.send_to_first(
             self.attempt.workers,
             &ToWorker::CommitCheckpoint {
                 attempt,
@@ -157,7 +157,7 @@ impl Leader<'_> {
         run.committing = Some(Committing {
             checkpoint,
             waiting: (0..self.attempt.workers).collect(),
-            again_at: clock::now() + self.desk.config.commit_timeout,
+            again_at: clock::now() + self.context.config.commit_timeout,
             trouble: None,
         });
         if kind == CheckpointKind::Final {
@@ -172,7 +172,7 @@ impl Leader<'_> {
             self.copy(record);
         }
         if self.work.sweeps.is_empty() {
-            let (config, now) = (self.desk.config.clone(), clock::now());
+            let (config, now) = (self.context.config.clone(), clock::now());
             let last = self.uploads_swept;
             let stale = last.is_none_or(|last| now.duration_since(last) >= UPLOADS_EVERY);
             if stale {
@@ -213,15 +213,15 @@ pub(super) async fn finished(
 }
 
 async fn publish_in_head(
-    keeper: &HeadKeeper,
+    head_writer: &HeadWriter,
     manifest: &Arc<Manifest>,
     key: String,
     written_bytes: u64,
     retain: usize,
     pin: Option<Pin>,
-) -> Result<Arc<Head>, KeepError> {
+) -> Result<Arc<Head>, HeadWriteError> {
     let manifest = manifest.clone();
-    keeper
+    head_writer
         .change(move |head| {
             if head.attempt != manifest.attempt {
                 return Err(streamkeeper_protocol::head::HeadError::NotLast {

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 struct Employee {
     stop: CancellationToken,
     ended: JoinHandle<()>,
-    desk: OwnedWriteHalf,
+    worker_loop: OwnedWriteHalf,
     data_addr: String,
 }
 
@@ -97,14 +97,14 @@ impl Director {
         };
         let stop = CancellationToken::new();
         let ended = tokio::spawn(run(config, data, CancellationToken::new(), stop.clone()));
-        let (register, desk) = self.welcome().await;
+        let (register, worker_loop) = self.welcome().await;
         assert_eq!((register.worker, register.running), (worker, None));
         self.employees.insert(
             worker,
             Employee {
                 stop,
                 ended,
-                desk,
+                worker_loop,
                 data_addr,
             },
         );
@@ -113,12 +113,12 @@ impl Director {
     /// Takes the next registration.
     async fn welcome(&mut self) -> (Register, OwnedWriteHalf) {
         let (stream, _) = self.listener.accept().await.unwrap();
-        let (read, mut desk) = stream.into_split();
+        let (read, mut worker_loop) = stream.into_split();
         let mut read = BufReader::new(read);
         let Some(ToCoordinator::Register(register)) = read_message(&mut read).await.unwrap() else {
             panic!("no registration")
         };
-        write_message(&mut desk, &ToWorker::Registered)
+        write_message(&mut worker_loop, &ToWorker::Registered)
             .await
             .unwrap();
         let (worker, said) = (register.worker, self.said_sender.clone());
@@ -129,7 +129,7 @@ impl Director {
                 }
             }
         });
-        (register, desk)
+        (register, worker_loop)
     }
 
     /// Cuts a worker's control connection and takes it back in; answers what it says runs there.
@@ -137,12 +137,12 @@ impl Director {
         self.employees
             .get_mut(&worker)
             .unwrap()
-            .desk
+            .worker_loop
             .forget_politely()
             .await;
-        let (register, desk) = self.welcome().await;
+        let (register, worker_loop) = self.welcome().await;
         assert_eq!(register.worker, worker);
-        self.employees.get_mut(&worker).unwrap().desk = desk;
+        self.employees.get_mut(&worker).unwrap().worker_loop = worker_loop;
         register.running
     }
 
@@ -154,9 +154,12 @@ impl Director {
     }
 
     pub(super) async fn tell(&mut self, worker: u32, message: ToWorker) {
-        write_message(&mut self.employees.get_mut(&worker).unwrap().desk, &message)
-            .await
-            .unwrap();
+        write_message(
+            &mut self.employees.get_mut(&worker).unwrap().worker_loop,
+            &message,
+        )
+        .await
+        .unwrap();
     }
 
     pub(super) async fn tell_all(&mut self, message: ToWorker) {

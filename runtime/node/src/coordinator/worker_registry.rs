@@ -10,8 +10,8 @@ use crate::control::{Heartbeat, Register, ToWorker};
 
 /// Workers by ordinal.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
-    members: BTreeMap<u32, Member>,
+pub(super) struct WorkerRegistry {
+    members: BTreeMap<u32, RegisteredWorker>,
     /// Newest record that a connection told of before it was lost or replaced, and its attempt.
     gone: Option<(u64, i64)>,
     /// Memory of workers whose connection was lost or replaced, as they last said.
@@ -19,7 +19,7 @@ pub(super) struct Roster {
 }
 
 #[derive(Debug)]
-struct Member {
+struct RegisteredWorker {
     link: Link,
     data_addr: String,
     heartbeat: Heartbeat,
@@ -28,10 +28,10 @@ struct Member {
     leaves_by: Option<Instant>,
 }
 
-impl Roster {
+impl WorkerRegistry {
     /// Takes a worker in; a new connection replaces the old one.
     pub(super) fn register(&mut self, register: Register, link: Link, now_ms: i64) {
-        let member = Member {
+        let member = RegisteredWorker {
             link,
             data_addr: register.data_addr,
             heartbeat: Heartbeat::default(),
@@ -53,8 +53,8 @@ impl Roster {
     }
 
     /// What flowed through a worker flowed, also after it is lost.
-    fn remember(&mut self, worker: u32, gone: Option<Member>) {
-        let Some(Member { heartbeat, .. }) = gone else {
+    fn remember(&mut self, worker: u32, gone: Option<RegisteredWorker>) {
+        let Some(RegisteredWorker { heartbeat, .. }) = gone else {
             return;
         };
         self.gone = self
@@ -123,7 +123,7 @@ impl Roster {
             .collect()
     }
 
-    fn staying(&self, worker: u32) -> Option<&Member> {
+    fn staying(&self, worker: u32) -> Option<&RegisteredWorker> {
         let member = self.members.get(&worker);
         member.filter(|member| member.leaves_by.is_none())
     }
@@ -206,43 +206,46 @@ mod tests {
 
     #[test]
     fn who_is_about_to_leave_is_asked_for_nothing_new() {
-        let mut roster = Roster::default();
+        let mut worker_registry = WorkerRegistry::default();
         let soon = crate::clock::now();
         let later = soon + std::time::Duration::from_secs(1);
         let mut inboxes = Vec::new();
         for worker in 0..3 {
             let (link, inbox) = Link::detached();
             inboxes.push(inbox);
-            roster.register(register(worker), link, 0);
+            worker_registry.register(register(worker), link, 0);
         }
-        assert_eq!(roster.first_to_leave(3), None);
-        roster.leave(1, later);
-        roster.leave(2, soon);
-        assert_eq!(roster.first_to_leave(3), Some((2, soon)));
-        assert_eq!(roster.first_to_leave(2), Some((1, later)));
-        assert_eq!((roster.missing(3), roster.addresses(2)), (vec![1, 2], None));
-        assert!(roster.is_leaving(1) && !roster.is_leaving(0));
+        assert_eq!(worker_registry.first_to_leave(3), None);
+        worker_registry.leave(1, later);
+        worker_registry.leave(2, soon);
+        assert_eq!(worker_registry.first_to_leave(3), Some((2, soon)));
+        assert_eq!(worker_registry.first_to_leave(2), Some((1, later)));
+        assert_eq!(
+            (worker_registry.missing(3), worker_registry.addresses(2)),
+            (vec![1, 2], None)
+        );
+        assert!(worker_registry.is_leaving(1) && !worker_registry.is_leaving(0));
         // Its next process is another one.
         let (link, _inbox) = Link::detached();
-        roster.register(register(1), link, 0);
-        assert_eq!(roster.missing(3), [2]);
+        worker_registry.register(register(1), link, 0);
+        assert_eq!(worker_registry.missing(3), [2]);
     }
 
     #[test]
     fn a_late_loss_of_an_old_connection_does_not_lose_the_new_one() {
-        let mut roster = Roster::default();
+        let mut worker_registry = WorkerRegistry::default();
         let (old, _old_inbox) = Link::detached();
         let (new, mut inbox) = Link::detached();
         let (old_id, new_id) = (old.id, new.id);
-        roster.register(register(1), old, 0);
-        roster.register(register(1), new, 0);
-        assert!(!roster.lose(1, old_id));
-        assert_eq!(roster.missing(2), [0]);
-        roster.send_to_all(&ToWorker::Ping);
+        worker_registry.register(register(1), old, 0);
+        worker_registry.register(register(1), new, 0);
+        assert!(!worker_registry.lose(1, old_id));
+        assert_eq!(worker_registry.missing(2), [0]);
+        worker_registry.send_to_all(&ToWorker::Ping);
         assert_eq!(inbox.try_recv().unwrap(), ToWorker::Ping);
-        assert!(roster.lose(1, new_id));
-        assert_eq!(roster.missing(2), [0, 1]);
-        assert_eq!(roster.addresses(2), None);
+        assert!(worker_registry.lose(1, new_id));
+        assert_eq!(worker_registry.missing(2), [0, 1]);
+        assert_eq!(worker_registry.addresses(2), None);
     }
 
     #[test]
@@ -253,29 +256,40 @@ mod tests {
             memory_bytes: attempt << 20,
             ..Heartbeat::default()
         };
-        let mut roster = Roster::default();
+        let mut worker_registry = WorkerRegistry::default();
         let (link, _inbox) = Link::detached();
         let first = link.id;
-        roster.register(register(1), link, 10);
-        roster.heard(1, told(3, 100));
-        assert!(roster.lose(1, first));
+        worker_registry.register(register(1), link, 10);
+        worker_registry.heard(1, told(3, 100));
+        assert!(worker_registry.lose(1, first));
         assert_eq!(
-            (roster.last_record_ms(3), roster.connected_ms(1)),
+            (
+                worker_registry.last_record_ms(3),
+                worker_registry.connected_ms(1)
+            ),
             (Some(100), None)
         );
         assert_eq!(
-            (roster.left_with(1), roster.left_with(0)),
+            (worker_registry.left_with(1), worker_registry.left_with(0)),
             (Some(3 << 20), None)
         );
         let (link, _inbox) = Link::detached();
-        roster.register(register(1), link, 700);
-        assert_eq!(roster.connected_ms(1), Some(700));
-        assert_eq!(roster.last_record_ms(3), Some(100));
-        assert_eq!(roster.last_record_ms(4), None, "of another attempt");
-        roster.heard(1, told(4, 800));
-        assert_eq!(roster.left_with(1), None, "it lives");
+        worker_registry.register(register(1), link, 700);
+        assert_eq!(worker_registry.connected_ms(1), Some(700));
+        assert_eq!(worker_registry.last_record_ms(3), Some(100));
+        assert_eq!(
+            worker_registry.last_record_ms(4),
+            None,
+            "of another attempt"
+        );
+        worker_registry.heard(1, told(4, 800));
+        assert_eq!(worker_registry.left_with(1), None, "it lives");
         let (link, _inbox) = Link::detached();
-        roster.register(register(1), link, 900);
-        assert_eq!(roster.last_record_ms(4), Some(800), "a replaced connection");
+        worker_registry.register(register(1), link, 900);
+        assert_eq!(
+            worker_registry.last_record_ms(4),
+            Some(800),
+            "a replaced connection"
+        );
     }
 }

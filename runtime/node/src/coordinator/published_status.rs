@@ -21,7 +21,7 @@ use crate::clock;
 
 /// Shared between the coordinator, which writes, and the HTTP routes, which read.
 #[derive(Debug)]
-pub struct Board {
+pub struct PublishedStatus {
     report: Mutex<Report>,
     preflight: Mutex<Preflight>,
     /// The same of a start from a savepoint, once somebody asked about one.
@@ -33,8 +33,8 @@ pub struct Board {
     head: Mutex<Option<(Instant, Option<Arc<Head>>)>>,
 }
 
-impl Board {
-    /// The board of a coordinator that has not begun.
+impl PublishedStatus {
+    /// Returns the status of a coordinator that has not begun.
     pub fn new(job: &JobIdentity, workers: u32, slots: u32) -> Self {
         let report = Report {
             job_uid: job.uid.clone(),

@@ -26,8 +26,8 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 const AT_A_TIME: usize = 256;
 /// So many of them from one address.
 const OF_ONE_PEER: usize = 64;
-/// Strangers that are remembered, so that each is complained about once.
-const STRANGERS: usize = 1024;
+/// Rejected peers that are remembered, so that each is logged once.
+const REJECTED_PEERS: usize = 1024;
 /// A caller that was refused gets this long to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// First byte of a TLS connection: a record of the handshake.
@@ -46,13 +46,13 @@ pub struct Caller {
 
 /// A connection of which nothing is known yet.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct PendingConnection {
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
 }
 
-impl Arrival {
+impl PendingConnection {
     /// Its address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
@@ -66,7 +66,7 @@ const WRONG_TOKEN: &[u8] =
 
 /// What stands before a port.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct Acceptor {
     transport: Transport,
     /// Whether only workers of the job may pass, whose first bytes are the token.
     peers: bool,
@@ -75,11 +75,11 @@ pub struct Door {
     /// What a caller without TLS is told, if anything.
     plaintext_answer: &'static [u8],
     crowd: Crowd,
-    strangers: Arc<Mutex<HashSet<IpAddr>>>,
+    rejected_peers: Arc<Mutex<HashSet<IpAddr>>>,
 }
 
-impl Door {
-    /// A door before the Job API, `purpose`: whoever has a certificate of the job passes, and calls
+impl Acceptor {
+    /// An acceptor of the Job API, `purpose`: whoever has a certificate of the job passes, and calls
     /// show the token.
     pub fn new(transport: Transport, purpose: &'static str) -> Self {
         Self {
@@ -88,11 +88,11 @@ impl Door {
             purpose,
             plaintext_answer: &[],
             crowd: Crowd::new(AT_A_TIME, OF_ONE_PEER),
-            strangers: Arc::default(),
+            rejected_peers: Arc::default(),
         }
     }
 
-    /// A door before a port of workers: only a worker of the job passes, after it has shown the
+    /// An acceptor of a port of workers: only a worker of the job passes, after it has shown the
     /// token.
     pub fn of_peers(transport: Transport, purpose: &'static str) -> Self {
         Self {
@@ -111,12 +111,12 @@ impl Door {
     }
 
     /// The next connection. Tries on when there is none to be had.
-    pub async fn next(&self, listener: &TcpListener) -> Arrival {
+    pub async fn next(&self, listener: &TcpListener) -> PendingConnection {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Some(place) = self.crowd.enter(peer.ip()) {
-                        return Arrival {
+                        return PendingConnection {
                             stream,
                             peer,
                             place,
@@ -133,12 +133,12 @@ impl Door {
     }
 
     /// Lets a connection in, once its caller is known; others are sent away.
-    pub async fn admit(&self, arrival: Arrival) -> Option<(Wire, Caller)> {
-        let Arrival {
+    pub async fn admit(&self, pending: PendingConnection) -> Option<(Wire, Caller)> {
+        let PendingConnection {
             stream,
             peer,
             place,
-        } = arrival;
+        } = pending;
         let introduced = timeout(INTRODUCTION, self.introduced(stream));
         let Some(introduced) = place.during(introduced).await else {
             return self.refused(peer, "others came while it said nothing");
@@ -210,15 +210,15 @@ impl Door {
 
     /// Once for every peer; the rest only for those who look for it.
     fn refused(&self, peer: SocketAddr, why: &str) -> Option<(Wire, Caller)> {
-        let mut strangers = self
-            .strangers
+        let mut rejected_peers = self
+            .rejected_peers
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() >= STRANGERS {
-            strangers.clear();
+        if rejected_peers.len() >= REJECTED_PEERS {
+            rejected_peers.clear();
         }
         let purpose = self.purpose;
-        if strangers.insert(peer.ip()) {
+        if rejected_peers.insert(peer.ip()) {
             tracing::warn!(%peer, purpose, why, "connection refused; more of this peer are not told");
         } else {
             tracing::debug!(%peer, purpose, why, "connection refused");

@@ -21,12 +21,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     WorkerConfig,
     commit::{CommitJob, Outcome},
-    deploy::{self, Ears, Workshop},
+    deploy::{self, Ears, WorkerResources},
     failure::Failure,
     graph::{Built, Graph},
+    liveness::Liveness,
     session::{self, FromSession, Running},
     store::{self, Stored},
-    vitals::Vitals,
 };
 use crate::{
     clock,
@@ -35,9 +35,9 @@ use crate::{
     failpoint,
 };
 
-/// Something that the desk reacts to.
+/// Something that the worker loop reacts to.
 #[derive(Debug)]
-enum News {
+enum WorkerEvent {
     Session(FromSession),
     Built {
         attempt: u64,
@@ -65,19 +65,19 @@ enum News {
     },
 }
 
-impl From<FromSession> for News {
+impl From<FromSession> for WorkerEvent {
     fn from(news: FromSession) -> Self {
         Self::Session(news)
     }
 }
 
 #[derive(Debug, Clone)]
-struct DeskEars(mpsc::UnboundedSender<News>);
+struct LoopEars(mpsc::UnboundedSender<WorkerEvent>);
 
-impl Ears for DeskEars {
+impl Ears for LoopEars {
     fn subtask(&self, attempt: u64, subtask: u32, event: Event) {
-        // A desk that is gone has stopped its subtasks.
-        let _ = self.0.send(News::Subtask {
+        // A worker loop that is gone has stopped its subtasks.
+        let _ = self.0.send(WorkerEvent::Subtask {
             attempt,
             subtask,
             event,
@@ -85,7 +85,7 @@ impl Ears for DeskEars {
     }
 
     fn peer_lost(&self, attempt: u64, worker: u32, why: String) {
-        let _ = self.0.send(News::PeerLost {
+        let _ = self.0.send(WorkerEvent::PeerLost {
             attempt,
             worker,
             why,
@@ -108,8 +108,8 @@ pub async fn run(
     let session = AbortOnDropHandle::new(tokio::spawn(session));
     let (orphan_limit, leave_within) = (config.orphan_limit, config.leave_within);
     let cache = ObjectCache::new(config.cache_bytes);
-    let mut desk = Desk {
-        workshop: Arc::new(Workshop {
+    let mut worker_loop = WorkerLoop {
+        resources: Arc::new(WorkerResources {
             data_plane: DataPlane::listen(data, config.transport.clone()),
             cache,
             config,
@@ -117,40 +117,40 @@ pub async fn run(
         news: news_sender,
         outbox,
         running,
-        stage: Stage::Empty,
+        stage: DeploymentState::Empty,
         last_attempt: 0,
         connected: false,
         lost_since: None,
         leave_by: None,
-        vitals: Vitals::new(clock::now()),
+        liveness: Liveness::new(clock::now()),
     };
     let mut tick = tokio::time::interval(HEARTBEAT_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = leave.cancelled(), if desk.leave_by.is_none() => desk.leave(leave_within),
-            () = passed(desk.leave_by) => {
+            () = leave.cancelled(), if worker_loop.leave_by.is_none() => worker_loop.leave(leave_within),
+            () = passed(worker_loop.leave_by) => {
                 tracing::warn!("no final checkpoint in time; this worker leaves");
                 break;
             }
-            _ = tick.tick() => desk.tick(orphan_limit).await,
+            _ = tick.tick() => worker_loop.tick(orphan_limit).await,
             heard = news.recv() => match heard {
-                Some(heard) => if desk.hear(heard).await { break },
+                Some(heard) => if worker_loop.hear(heard).await { break },
                 None => break,
             },
         }
-        if desk.may_leave() {
+        if worker_loop.may_leave() {
             break;
         }
     }
-    desk.clear().await;
+    worker_loop.clear().await;
     drop(session);
 }
 
-/// What is on the desk.
+/// What the worker loop works on.
 #[derive(Debug)]
-enum Stage {
+enum DeploymentState {
     Empty,
     Building {
         attempt: u64,
@@ -159,26 +159,26 @@ enum Stage {
     Ready(Box<Graph>),
 }
 
-struct Desk {
-    workshop: Arc<Workshop>,
-    news: mpsc::UnboundedSender<News>,
+struct WorkerLoop {
+    resources: Arc<WorkerResources>,
+    news: mpsc::UnboundedSender<WorkerEvent>,
     outbox: mpsc::UnboundedSender<ToCoordinator>,
     running: Running,
-    stage: Stage,
+    stage: DeploymentState,
     /// Greatest attempt ever deployed here: a `Deploy` that comes late is not for us.
     last_attempt: u64,
     connected: bool,
     lost_since: Option<Instant>,
     /// Set once this worker was asked to leave.
     leave_by: Option<Instant>,
-    vitals: Vitals,
+    liveness: Liveness,
 }
 
-impl Desk {
+impl WorkerLoop {
     /// Tells the coordinator that this worker must go.
     fn leave(&mut self, within: Duration) {
         self.leave_by = Some(clock::now() + within);
-        if let Stage::Ready(graph) = &self.stage {
+        if let DeploymentState::Ready(graph) = &self.stage {
             tracing::info!(
                 attempt = graph.attempt,
                 within_s = within.as_secs(),
@@ -193,7 +193,7 @@ impl Desk {
 
     /// Whether it was asked to go and nothing that runs here keeps it.
     fn may_leave(&self) -> bool {
-        self.leave_by.is_some() && !matches!(self.stage, Stage::Ready(_))
+        self.leave_by.is_some() && !matches!(self.stage, DeploymentState::Ready(_))
     }
 
     fn say(&self, message: ToCoordinator) {
@@ -204,16 +204,16 @@ impl Desk {
     /// The graph of an attempt, if it runs here.
     fn graph(&mut self, attempt: u64) -> Option<&mut Graph> {
         match &mut self.stage {
-            Stage::Ready(graph) if graph.attempt == attempt => Some(graph),
+            DeploymentState::Ready(graph) if graph.attempt == attempt => Some(graph),
             _ => None,
         }
     }
 
     fn attempt(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Empty => None,
-            Stage::Building { attempt, .. } => Some(*attempt),
-            Stage::Ready(graph) => Some(graph.attempt),
+            DeploymentState::Empty => None,
+            DeploymentState::Building { attempt, .. } => Some(*attempt),
+            DeploymentState::Ready(graph) => Some(graph.attempt),
         }
     }
 
@@ -221,10 +221,10 @@ impl Desk {
         let now = clock::now();
         if self.connected {
             let graph = match &self.stage {
-                Stage::Ready(graph) => Some(&**graph),
+                DeploymentState::Ready(graph) => Some(&**graph),
                 _ => None,
             };
-            let heartbeat = self.vitals.heartbeat(graph, now);
+            let heartbeat = self.liveness.heartbeat(graph, now);
             self.say(ToCoordinator::Heartbeat(heartbeat));
         } else if self
             .lost_since
@@ -239,23 +239,23 @@ impl Desk {
         }
     }
 
-    /// Stops whatever is on the desk; answers when a record last flowed.
+    /// Stops what is deployed; answers when a record last flowed.
     async fn clear(&mut self) -> Option<i64> {
         self.running.store(0, Ordering::Relaxed);
-        match std::mem::replace(&mut self.stage, Stage::Empty) {
-            Stage::Ready(graph) => graph.stop().await,
-            Stage::Empty | Stage::Building { .. } => None,
+        match std::mem::replace(&mut self.stage, DeploymentState::Empty) {
+            DeploymentState::Ready(graph) => graph.stop().await,
+            DeploymentState::Empty | DeploymentState::Building { .. } => None,
         }
     }
 
     /// Reacts; answers whether the worker is sent home.
-    async fn hear(&mut self, news: News) -> bool {
+    async fn hear(&mut self, news: WorkerEvent) -> bool {
         match news {
-            News::Session(FromSession::Connected) => {
+            WorkerEvent::Session(FromSession::Connected) => {
                 self.connected = true;
                 self.lost_since = None;
             }
-            News::Session(FromSession::Lost) => {
+            WorkerEvent::Session(FromSession::Lost) => {
                 self.connected = false;
                 self.lost_since = Some(clock::now());
                 if self.leave_by.is_some() {
@@ -263,18 +263,18 @@ impl Desk {
                     self.clear().await;
                 }
             }
-            News::Session(FromSession::Told(message)) => return self.obey(message).await,
-            News::Built {
+            WorkerEvent::Session(FromSession::Told(message)) => return self.obey(message).await,
+            WorkerEvent::Built {
                 attempt,
                 took_ms,
                 result,
             } => self.built(attempt, took_ms, *result),
-            News::Subtask {
+            WorkerEvent::Subtask {
                 attempt,
                 subtask,
                 event,
             } => self.subtask(attempt, subtask, event),
-            News::PeerLost {
+            WorkerEvent::PeerLost {
                 attempt,
                 worker,
                 why,
@@ -282,8 +282,8 @@ impl Desk {
                 let message = format!("the data connection to worker {worker} is lost: {why}");
                 self.failed(attempt, Failure::new(FailureKind::Transient, message));
             }
-            News::Stored { attempt, outcome } => self.stored(attempt, outcome),
-            News::Committed {
+            WorkerEvent::Stored { attempt, outcome } => self.stored(attempt, outcome),
+            WorkerEvent::Committed {
                 attempt,
                 checkpoint,
                 outcome,
@@ -357,24 +357,25 @@ impl Desk {
             });
         }
         self.last_attempt = attempt;
-        let (workshop, news, began) = (self.workshop.clone(), self.news.clone(), clock::now());
+        let (resources, news, began) = (self.resources.clone(), self.news.clone(), clock::now());
         let task = tokio::spawn(async move {
-            let result = deploy::build(workshop, deploy, DeskEars(news.clone())).await;
+            let result = deploy::build(resources, deploy, LoopEars(news.clone())).await;
             let took_ms = millis(began.elapsed());
-            let _ = news.send(News::Built {
+            let _ = news.send(WorkerEvent::Built {
                 attempt,
                 took_ms,
                 result: Box::new(result),
             });
         });
-        self.stage = Stage::Building {
+        self.stage = DeploymentState::Building {
             attempt,
             _task: AbortOnDropHandle::new(task),
         };
     }
 
     fn built(&mut self, attempt: u64, took_ms: u64, result: Result<Built, Failure>) {
-        if !matches!(self.stage, Stage::Building { attempt: here, .. } if here == attempt) {
+        if !matches!(self.stage, DeploymentState::Building { attempt: here, .. } if here == attempt)
+        {
             return;
         }
         let launched = result.and_then(|built| {
@@ -387,8 +388,8 @@ impl Desk {
         match launched {
             Ok((entries, graph)) => {
                 self.running.store(attempt, Ordering::Relaxed);
-                self.stage = Stage::Ready(Box::new(graph));
-                self.vitals = Vitals::new(clock::now());
+                self.stage = DeploymentState::Ready(Box::new(graph));
+                self.liveness = Liveness::new(clock::now());
                 self.say(ToCoordinator::Deployed {
                     attempt,
                     restored: Restored { entries, took_ms },
@@ -396,7 +397,7 @@ impl Desk {
             }
             Err(failure) => {
                 self.failed(attempt, failure);
-                self.stage = Stage::Empty;
+                self.stage = DeploymentState::Empty;
             }
         }
     }
@@ -404,8 +405,10 @@ impl Desk {
     /// Tells the coordinator, once per attempt. What still runs goes on until it is cancelled, so that no peer sees a lost connection before the cause is told.
     fn failed(&mut self, attempt: u64, failure: Failure) {
         match &mut self.stage {
-            Stage::Ready(graph) if graph.attempt == attempt && !graph.failed => graph.failed = true,
-            Stage::Building { attempt: here, .. } if *here == attempt => {}
+            DeploymentState::Ready(graph) if graph.attempt == attempt && !graph.failed => {
+                graph.failed = true
+            }
+            DeploymentState::Building { attempt: here, .. } if *here == attempt => {}
             _ => return,
         }
         let Failure { kind, message } = failure;
@@ -477,7 +480,7 @@ impl Desk {
         let (gone, checkpoint, worker) = (graph.gone.clone(), what.checkpoint, what.worker);
         let graph_moved = graph.moved.clone();
         failpoint::pass(failpoint::CHECKPOINT_FROZEN);
-        let (store, news) = (self.workshop.config.store.clone(), self.news.clone());
+        let (store, news) = (self.resources.config.store.clone(), self.news.clone());
         let (outbox, meter) = (self.outbox.clone(), graph_moved.object());
         let delayed = move |why: String| {
             tracing::warn!(
@@ -495,7 +498,7 @@ impl Desk {
         tokio::spawn(async move {
             let storing = store::store(store, what, gone, delayed);
             let outcome = meter.count(storing).await;
-            let _ = news.send(News::Stored { attempt, outcome });
+            let _ = news.send(WorkerEvent::Stored { attempt, outcome });
         });
     }
 
@@ -536,7 +539,7 @@ impl Desk {
                 () = gone.cancelled() => return,
                 outcome = job.run() => outcome,
             };
-            let _ = news.send(News::Committed {
+            let _ = news.send(WorkerEvent::Committed {
                 attempt,
                 checkpoint,
                 outcome,

@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Why a change of HEAD did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum KeepError {
+pub(super) enum HeadWriteError {
     /// HEAD as it is does not allow it.
     #[error(transparent)]
     Refused(#[from] HeadError),
@@ -36,18 +36,18 @@ type Change = Box<dyn Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync>;
 
 struct Request {
     change: Change,
-    reply: oneshot::Sender<Result<Arc<Head>, KeepError>>,
+    reply: oneshot::Sender<Result<Arc<Head>, HeadWriteError>>,
 }
 
-/// Handle to the keeper of one claim; it ends with its last handle.
+/// Handle to the head writer of one claim; it ends with its last handle.
 #[derive(Clone)]
-pub(super) struct HeadKeeper {
+pub(super) struct HeadWriter {
     requests: mpsc::UnboundedSender<Request>,
     current: watch::Receiver<Arc<Head>>,
     trouble: watch::Receiver<Option<StorageError>>,
 }
 
-impl HeadKeeper {
+impl HeadWriter {
     /// Keeps `head`, which its caller has just written with this version.
     pub(super) fn new(
         store: Arc<dyn ObjectStore>,
@@ -107,14 +107,14 @@ impl HeadKeeper {
     pub(super) fn change(
         &self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
-    ) -> impl Future<Output = Result<Arc<Head>, KeepError>> + Send + 'static {
+    ) -> impl Future<Output = Result<Arc<Head>, HeadWriteError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
         let _ = self.requests.send(Request {
             change: Box::new(change),
             reply,
         });
-        // The keeper's task ends only after it answered that HEAD is lost, or with the process.
-        async move { answer.await.unwrap_or(Err(KeepError::Gone)) }
+        // The head writer's task ends only after it answered that HEAD is lost, or with the process.
+        async move { answer.await.unwrap_or(Err(HeadWriteError::Gone)) }
     }
 }
 
@@ -128,20 +128,20 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Request>) {
-        let mut lost: Option<KeepError> = None;
+        let mut lost: Option<HeadWriteError> = None;
         while let Some(request) = inbox.recv().await {
             let answer = match &lost {
                 Some(error) => Err(error.clone()),
                 None => self.carry_out(&request.change).await,
             };
-            if let Err(error @ (KeepError::Fenced(_) | KeepError::Gone)) = &answer {
+            if let Err(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone)) = &answer {
                 lost = Some(error.clone());
             }
             let _ = request.reply.send(answer);
         }
     }
 
-    async fn carry_out(&mut self, change: &Change) -> Result<Arc<Head>, KeepError> {
+    async fn carry_out(&mut self, change: &Change) -> Result<Arc<Head>, HeadWriteError> {
         loop {
             let now = self.current.borrow().clone();
             let next = change(&now)?.seal(&Ulid::generate().to_string())?;
@@ -157,8 +157,8 @@ impl Task {
                     self.etag = etag;
                     self.current.send_replace(Arc::new(*found));
                 }
-                SwapResult::Fenced { by } => return Err(KeepError::Fenced(by)),
-                SwapResult::Gone => return Err(KeepError::Gone),
+                SwapResult::Fenced { by } => return Err(HeadWriteError::Fenced(by)),
+                SwapResult::Gone => return Err(HeadWriteError::Gone),
             }
         }
     }
@@ -216,18 +216,18 @@ mod tests {
     const PATIENCE: Duration = Duration::from_mins(1);
 
     /// Keeps a HEAD whose restore point, checkpoint 42, is not committed.
-    fn keeper() -> HeadKeeper {
+    fn head_writer() -> HeadWriter {
         let golden = include_bytes!("../../../protocol/tests/golden/head-v1-open-stop.json");
         let mut head = Head::parse(golden).unwrap();
         head.last.as_mut().unwrap().committed = false;
         let (store, paths) = (Arc::new(MemoryStore::new()), StatePaths::at("state"));
-        HeadKeeper::new(store, paths, head, String::new())
+        HeadWriter::new(store, paths, head, String::new())
     }
 
     // A commit of 256 MiB at 1 MiB/s takes four times what a commit without progress gets.
     #[tokio::test(start_paused = true)]
     async fn a_savepoint_waits_for_a_commit_that_gets_on_and_for_no_other() {
-        let keeper = keeper();
+        let head_writer = head_writer();
         let (progress, seen) = watch::channel(0_u64);
         let began = tokio::time::Instant::now();
         let moving = tokio::spawn(async move {
@@ -237,12 +237,12 @@ mod tests {
             }
             progress
         });
-        assert!(!keeper.committed(42, PATIENCE, seen.clone()).await);
+        assert!(!head_writer.committed(42, PATIENCE, seen.clone()).await);
         assert!(began.elapsed() >= Duration::from_secs(255) + PATIENCE);
         let _progress = moving.await.unwrap();
         let stuck = tokio::time::Instant::now();
-        assert!(!keeper.committed(42, PATIENCE, seen.clone()).await);
+        assert!(!head_writer.committed(42, PATIENCE, seen.clone()).await);
         assert_eq!(stuck.elapsed(), PATIENCE, "nothing moved");
-        assert!(keeper.committed(41, PATIENCE, seen).await, "before it");
+        assert!(head_writer.committed(41, PATIENCE, seen).await, "before it");
     }
 }

@@ -10,13 +10,13 @@ use crate::control::Heartbeat;
 
 /// Makes heartbeats; remembers the last one, for rates.
 #[derive(Debug)]
-pub(super) struct Vitals {
+pub(super) struct Liveness {
     at: Instant,
     busy_us: u64,
     back_pressured_us: u64,
 }
 
-impl Vitals {
+impl Liveness {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             at: now,

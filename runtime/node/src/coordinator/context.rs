@@ -9,20 +9,20 @@ use streamkeeper_protocol::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Board, Call, Command, CoordinatorConfig, Event, Refusal, WorkerEvent, pauses::Pauses,
-    roster::Roster,
+    Call, Command, CoordinatorConfig, Event, PublishedStatus, Refusal, WorkerEvent, pauses::Pauses,
+    worker_registry::WorkerRegistry,
 };
-use crate::{control::ToCoordinator, http::Vitals};
+use crate::{control::ToCoordinator, http::Liveness};
 
 /// The event loop turns at least this often, so that its health can be told.
 const TURN: Duration = Duration::from_secs(1);
 
-/// The coordinator's desk: outlives every claim of this process.
-pub(super) struct Desk {
+/// What every role of a coordinator works with. It outlives every claim of this process.
+pub(super) struct CoordinatorContext {
     pub(super) config: Arc<CoordinatorConfig>,
-    pub(super) board: Arc<Board>,
-    pub(super) vitals: Arc<Vitals>,
-    pub(super) roster: Roster,
+    pub(super) published_status: Arc<PublishedStatus>,
+    pub(super) liveness: Arc<Liveness>,
+    pub(super) worker_registry: WorkerRegistry,
     pub(super) pauses: Pauses,
     pub(super) restarts: u64,
     events: mpsc::UnboundedReceiver<Event>,
@@ -34,14 +34,14 @@ pub(super) struct Desk {
     pub(super) terminate_by: Option<Instant>,
 }
 
-/// What is left of an event after the desk has dealt with it.
+/// What is left of an event after the context has dealt with it.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum CoordinatorEvent {
     /// A call of the Job API.
     Call(Call),
     /// HEAD may have changed.
     Poke,
-    /// The process must end; see [`Desk::terminate_by`].
+    /// The process must end; see [`CoordinatorContext::terminate_by`].
     Terminate,
     /// A worker connected (again).
     Registered(u32),
@@ -55,18 +55,18 @@ pub(super) enum News {
     Nothing,
 }
 
-impl Desk {
+impl CoordinatorContext {
     pub(super) fn new(
         config: Arc<CoordinatorConfig>,
-        board: Arc<Board>,
-        vitals: Arc<Vitals>,
+        published_status: Arc<PublishedStatus>,
+        liveness: Arc<Liveness>,
         events: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
         Self {
             config,
-            board,
-            vitals,
-            roster: Roster::default(),
+            published_status,
+            liveness,
+            worker_registry: WorkerRegistry::default(),
             pauses: Pauses::default(),
             restarts: 0,
             events,
@@ -77,10 +77,10 @@ impl Desk {
     }
 
     /// The next news, or none at `until`.
-    pub(super) async fn next(&mut self, until: Option<Instant>) -> Option<News> {
+    pub(super) async fn next(&mut self, until: Option<Instant>) -> Option<CoordinatorEvent> {
         let turn = crate::clock::now() + TURN;
         let wake = until.map_or(turn, |until| until.min(turn));
-        self.vitals.turn();
+        self.liveness.turn();
         let event = tokio::select! {
             biased;
             event = self.events.recv() => event,
@@ -89,64 +89,67 @@ impl Desk {
         event.map(|event| self.digest(event))
     }
 
-    fn digest(&mut self, event: Event) -> News {
+    fn digest(&mut self, event: Event) -> CoordinatorEvent {
         match event {
-            Event::Call(call) => News::Call(call),
-            Event::Poke => News::Poke,
-            Event::Prove(uri) if self.asked_about.as_ref() == Some(&uri) => News::Nothing,
+            Event::Call(call) => CoordinatorEvent::Call(call),
+            Event::Poke => CoordinatorEvent::Poke,
+            Event::Prove(uri) if self.asked_about.as_ref() == Some(&uri) => {
+                CoordinatorEvent::Nothing
+            }
             Event::Prove(uri) => {
                 self.asked_about = Some(uri);
-                News::Poke
+                CoordinatorEvent::Poke
             }
             Event::Terminate { grace } => {
                 self.terminate_by = Some(crate::clock::now() + grace);
-                News::Terminate
+                CoordinatorEvent::Terminate
             }
             Event::Worker(WorkerEvent::Registered { register, link }) => {
                 let worker = register.worker;
                 tracing::info!(worker, address = register.data_addr, "worker registered");
-                self.roster.register(register, link, crate::clock::now_ms());
-                News::Registered(worker)
+                self.worker_registry
+                    .register(register, link, crate::clock::now_ms());
+                CoordinatorEvent::Registered(worker)
             }
             Event::Worker(WorkerEvent::Lost { worker, link, why }) => {
-                let leaving = self.roster.is_leaving(worker);
-                if !self.roster.lose(worker, link) {
-                    return News::Nothing;
+                let leaving = self.worker_registry.is_leaving(worker);
+                if !self.worker_registry.lose(worker, link) {
+                    return CoordinatorEvent::Nothing;
                 }
                 if leaving {
                     tracing::info!(worker, "worker left");
-                    return News::Left(worker);
+                    return CoordinatorEvent::Left(worker);
                 }
                 tracing::warn!(worker, why, "worker lost");
-                News::Lost(worker, why)
+                CoordinatorEvent::Lost(worker, why)
             }
             Event::Worker(WorkerEvent::Said {
                 worker,
                 link,
                 message,
             }) => {
-                if !self.roster.is_current(worker, link) {
-                    return News::Nothing;
+                if !self.worker_registry.is_current(worker, link) {
+                    return CoordinatorEvent::Nothing;
                 }
                 if let ToCoordinator::Heartbeat(heartbeat) = message {
-                    self.roster.heard(worker, heartbeat);
-                    return News::Nothing;
+                    self.worker_registry.heard(worker, heartbeat);
+                    return CoordinatorEvent::Nothing;
                 }
                 if let ToCoordinator::Leaving { within_ms, .. } = &message {
                     tracing::info!(worker, within_ms, "worker leaves");
                     let by = crate::clock::now() + Duration::from_millis(*within_ms);
-                    self.roster.leave(worker, by);
+                    self.worker_registry.leave(worker, by);
                 }
-                News::Said(worker, message)
+                CoordinatorEvent::Said(worker, message)
             }
         }
     }
 
-    /// Does `work` while events are taken in; calls wait at the desk for [`Desk::waiting_call`]. Dropped, it ends the work.
+    /// Does `work` while events are taken in; calls wait for [`CoordinatorContext::waiting_call`]. Dropped, it ends the work.
     pub(super) async fn during<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
-        mut heard: impl FnMut(&mut Self, News) -> bool,
+        mut heard: impl FnMut(&mut Self, CoordinatorEvent) -> bool,
     ) -> During<T> {
         let mut task = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(work));
         loop {
@@ -177,7 +180,7 @@ impl Desk {
 
     /// What the key of a command already stands for: the answer, or a refusal.
     pub(super) fn known(&self, command: &Command) -> Option<Result<Operation, Refusal>> {
-        let known = self.board.operation(command.key())?;
+        let known = self.published_status.operation(command.key())?;
         Some(if known.kind == command.kind() {
             Ok(known)
         } else {
@@ -201,30 +204,30 @@ impl Desk {
             kind,
             result,
         };
-        self.board.set_operation(operation.clone());
+        self.published_status.set_operation(operation.clone());
         operation
     }
 
     pub(super) fn show_phase(&self, phase: JobPhase) {
-        self.board.update(|report| report.phase = phase);
+        self.published_status.update(|report| report.phase = phase);
     }
 
     pub(super) fn show_error(&self, error: Option<JobError>) {
         if let Some(error) = &error {
             crate::telemetry::leave_last_words(&error.message);
         }
-        self.board.update(|report| report.error = error);
+        self.published_status.update(|report| report.error = error);
     }
 
     pub(super) fn show_failure(&self, failure: Failure) {
         crate::telemetry::leave_last_words(&failure.message);
-        self.board
+        self.published_status
             .update(|report| report.last_failure = Some(failure));
     }
 
-    /// Takes what HEAD remembers over to the board.
+    /// Takes what HEAD remembers over into the published status.
     pub(super) fn learn(&self, head: &Head) {
-        self.board.learn_operations(head);
+        self.published_status.learn_operations(head);
     }
 }
 
