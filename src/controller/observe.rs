@@ -24,7 +24,7 @@ use crate::{
     kube_ext::bounded,
     lifecycle::{
         Child, Children, Fact, HeldNode, KeptPolicy, KeptRecord, Observed, PolicyFacts,
-        ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, facts::snapshot_facts, questions,
+        ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, facts::snapshot_facts, required_reads,
         told_head,
     },
     resources::network_policy,
@@ -34,7 +34,7 @@ use crate::{
 pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let namespace = job.namespace().unwrap_or_default();
     let name = job.name_any();
-    let asked = questions(job);
+    let asked = required_reads(job);
     let mut revisions = children(context, &namespace, &name).revisions();
 
     let numbers: Vec<u64> = revisions

@@ -4,7 +4,7 @@ use streamkeeper_protocol::job_api::{JobPhase, Report};
 
 use super::{
     action::EventKind,
-    draft::{Draft, Verdict},
+    plan_builder::{PlanBuilder, Verdict},
 };
 use crate::api::{
     condition::{self, Reconciling, Stalled, State, Truth, kind},
@@ -15,69 +15,81 @@ use crate::api::{
 const FAILING: u32 = 2;
 
 /// Writes conditions, phase and summaries.
-pub(super) fn write(draft: &mut Draft<'_>, verdict: &Verdict) {
-    let deleting = draft.input.job.metadata.deletion_timestamp.is_some();
-    draft.status.observed_generation = draft.input.job.metadata.generation;
-    let report = draft
+pub(super) fn write(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict) {
+    let deleting = plan_builder.input.job.metadata.deletion_timestamp.is_some();
+    plan_builder.status.observed_generation = plan_builder.input.job.metadata.generation;
+    let report = plan_builder
         .current()
-        .and_then(|current| draft.input.report(current));
-    ready(draft, verdict);
-    running(draft, verdict, report);
-    checkpoints(draft, verdict, report);
-    storage(draft);
-    summaries(draft);
-    draft.status.phase = Some(phase(draft, verdict, report, deleting));
+        .and_then(|current| plan_builder.input.report(current));
+    ready(plan_builder, verdict);
+    running(plan_builder, verdict, report);
+    checkpoints(plan_builder, verdict, report);
+    storage(plan_builder);
+    summaries(plan_builder);
+    plan_builder.status.phase = Some(phase(plan_builder, verdict, report, deleting));
 }
 
-fn ready(draft: &mut Draft<'_>, verdict: &Verdict) {
+fn ready(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict) {
     match verdict {
         Verdict::Reconciling(reason, message) => {
-            settle(draft, State::Reconciling, reason.as_str(), message);
+            settle(plan_builder, State::Reconciling, reason.as_str(), message);
         }
         Verdict::Stalled(reason, message) => {
-            stalls(draft, *reason, message);
-            settle(draft, State::Stalled, reason.as_str(), message);
+            stalls(plan_builder, *reason, message);
+            settle(plan_builder, State::Stalled, reason.as_str(), message);
         }
-        Verdict::Ready(message) => settle(draft, State::Ready, "Running", message),
-        Verdict::Suspended(message) => settle(draft, State::Ready, "Suspended", message),
+        Verdict::Ready(message) => settle(plan_builder, State::Ready, "Running", message),
+        Verdict::Suspended(message) => settle(plan_builder, State::Ready, "Suspended", message),
         Verdict::Completed(message) => {
-            if condition::get(&draft.status.conditions, kind::READY)
+            if condition::get(&plan_builder.status.conditions, kind::READY)
                 .is_none_or(|ready| ready.reason != "Completed")
             {
-                draft.tell(EventKind::Normal, "JobCompleted", message.clone());
+                plan_builder.emit_event(EventKind::Normal, "JobCompleted", message.clone());
             }
-            settle(draft, State::Ready, "Completed", message);
+            settle(plan_builder, State::Ready, "Completed", message);
         }
     }
     match verdict {
         Verdict::Suspended(message) => {
-            set(draft, kind::SUSPENDED, Truth::True, "Suspended", message);
+            set(
+                plan_builder,
+                kind::SUSPENDED,
+                Truth::True,
+                "Suspended",
+                message,
+            );
         }
         Verdict::Reconciling(..)
         | Verdict::Stalled(..)
         | Verdict::Ready(_)
         | Verdict::Completed(_) => {
-            set(draft, kind::SUSPENDED, Truth::False, "NotSuspended", "");
+            set(
+                plan_builder,
+                kind::SUSPENDED,
+                Truth::False,
+                "NotSuspended",
+                "",
+            );
         }
     }
 }
 
 /// Tells that help is needed, once per reason. A rollback has told why it began.
-fn stalls(draft: &mut Draft<'_>, reason: Stalled, message: &str) {
-    let told = condition::get(&draft.status.conditions, kind::STALLED)
+fn stalls(plan_builder: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
+    let told = condition::get(&plan_builder.status.conditions, kind::STALLED)
         .is_some_and(|known| known.reason == reason.as_str());
     if !told && reason != Stalled::UpgradeRolledBack {
-        draft.tell(EventKind::Warning, reason.as_str(), message);
+        plan_builder.emit_event(EventKind::Warning, reason.as_str(), message);
     }
 }
 
-fn settle(draft: &mut Draft<'_>, state: State, reason: &str, message: &str) {
+fn settle(plan_builder: &mut PlanBuilder<'_>, state: State, reason: &str, message: &str) {
     let (generation, now) = (
-        draft.input.job.metadata.generation,
-        super::draft::time(draft.input.now).0,
+        plan_builder.input.job.metadata.generation,
+        super::plan_builder::time(plan_builder.input.now).0,
     );
     condition::settle(
-        &mut draft.status.conditions,
+        &mut plan_builder.status.conditions,
         state,
         reason,
         message,
@@ -86,12 +98,12 @@ fn settle(draft: &mut Draft<'_>, state: State, reason: &str, message: &str) {
     );
 }
 
-fn running(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
+fn running(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
     let (truth, reason, message) = match (report.map(|report| report.phase), verdict) {
         (Some(JobPhase::Running), _) => (Truth::True, "Running", "records flow"),
         (_, Verdict::Completed(_)) => (Truth::False, "Completed", "all input was read"),
         (_, Verdict::Suspended(_)) => (Truth::False, "Suspended", "the job is suspended"),
-        (None, _) if draft.current().is_some() => (
+        (None, _) if plan_builder.current().is_some() => (
             Truth::Unknown,
             "NoAnswer",
             "the coordinator does not answer",
@@ -117,10 +129,10 @@ fn running(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
             _,
         ) => (Truth::False, "Restoring", "the job is on its way back"),
     };
-    set(draft, kind::RUNNING, truth, reason, message);
+    set(plan_builder, kind::RUNNING, truth, reason, message);
 }
 
-fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>) {
+fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
     let settled = matches!(verdict, Verdict::Suspended(_) | Verdict::Completed(_));
     let Some(report) = report.filter(|_| !settled) else {
         let message = if settled {
@@ -129,7 +141,7 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
             "no coordinator answers"
         };
         set(
-            draft,
+            plan_builder,
             kind::CHECKPOINTS_HEALTHY,
             Truth::Unknown,
             "NotRunning",
@@ -137,11 +149,11 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         );
         return;
     };
-    let known = condition::get(&draft.status.conditions, kind::CHECKPOINTS_HEALTHY);
+    let known = condition::get(&plan_builder.status.conditions, kind::CHECKPOINTS_HEALTHY);
     let known = known.map(|known| (known.status.clone(), known.reason.clone()));
     let failures = &report.checkpoint_failures;
     let overdue_after = {
-        let checkpoints = &draft.input.job.spec.checkpoints;
+        let checkpoints = &plan_builder.input.job.spec.checkpoints;
         let (interval, timeout) = (
             checkpoints.interval.as_millis(),
             checkpoints.timeout.as_millis(),
@@ -153,9 +165,9 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
         .as_ref()
         .map(|last| last.completed_ms);
     // A job that was suspended, or down, owes none for that time.
-    let running = condition::get(&draft.status.conditions, kind::RUNNING);
+    let running = condition::get(&plan_builder.status.conditions, kind::RUNNING);
     let running = running.map_or(0, |running| running.last_transition_time.0.as_millisecond());
-    let now = draft.input.now.as_millisecond();
+    let now = plan_builder.input.now.as_millisecond();
     let overdue = last.is_some_and(|last| now.saturating_sub(last.max(running)) > overdue_after);
     let (truth, reason, message) = if failures.consecutive >= FAILING {
         let why = failures
@@ -196,22 +208,28 @@ fn checkpoints(draft: &mut Draft<'_>, verdict: &Verdict, report: Option<&Report>
     };
     let news = known.is_none_or(|(was, why)| was != "False" || why != reason);
     if truth == Truth::False && news {
-        draft.tell(EventKind::Warning, reason, message.clone());
+        plan_builder.emit_event(EventKind::Warning, reason, message.clone());
     }
-    set(draft, kind::CHECKPOINTS_HEALTHY, truth, reason, &message);
+    set(
+        plan_builder,
+        kind::CHECKPOINTS_HEALTHY,
+        truth,
+        reason,
+        &message,
+    );
 }
 
 /// Says where the operator sends no request to the store of the job, and what follows from that.
-fn storage(draft: &mut Draft<'_>) {
-    let Some(why) = &draft.input.observed.not_looked else {
-        condition::clear(&mut draft.status.conditions, kind::STORAGE_READ);
+fn storage(plan_builder: &mut PlanBuilder<'_>) {
+    let Some(why) = &plan_builder.input.observed.not_looked else {
+        condition::clear(&mut plan_builder.status.conditions, kind::STORAGE_READ);
         return;
     };
     let message = format!(
         "{why}. The pods of the job work there with the job's own credentials, and tell what HEAD holds: while none of them answers, nothing is known of it"
     );
     set(
-        draft,
+        plan_builder,
         kind::STORAGE_READ,
         Truth::False,
         "NotAllowed",
@@ -219,13 +237,13 @@ fn storage(draft: &mut Draft<'_>) {
     );
 }
 
-fn summaries(draft: &mut Draft<'_>) {
-    let to = draft
+fn summaries(plan_builder: &mut PlanBuilder<'_>) {
+    let to = plan_builder
         .status
         .transition
         .as_ref()
         .and_then(|transition| transition.to);
-    if let Some(revision) = &mut draft.status.revision {
+    if let Some(revision) = &mut plan_builder.status.revision {
         revision.target = to.or(revision.current);
         revision.summary = match (revision.current, revision.target) {
             (Some(current), Some(target)) if current != target => format!("{current}->{target}"),
@@ -235,14 +253,19 @@ fn summaries(draft: &mut Draft<'_>) {
     }
 }
 
-fn phase(draft: &Draft<'_>, verdict: &Verdict, report: Option<&Report>, deleting: bool) -> Phase {
+fn phase(
+    plan_builder: &PlanBuilder<'_>,
+    verdict: &Verdict,
+    report: Option<&Report>,
+    deleting: bool,
+) -> Phase {
     if deleting {
         return Phase::Deleting;
     }
     let flows = report.is_some_and(|report| report.phase == JobPhase::Running);
     match (
         verdict,
-        draft
+        plan_builder
             .status
             .transition
             .as_ref()
@@ -266,7 +289,9 @@ fn phase(draft: &Draft<'_>, verdict: &Verdict, report: Option<&Report>, deleting
         (_, Some(TransitionKind::Restore)) => Phase::Restoring,
         (_, Some(TransitionKind::Delete)) => Phase::Deleting,
         (Verdict::Ready(_), None) => Phase::Running,
-        (Verdict::Reconciling(Reconciling::Provisioning, _), None) if draft.current().is_none() => {
+        (Verdict::Reconciling(Reconciling::Provisioning, _), None)
+            if plan_builder.current().is_none() =>
+        {
             Phase::Pending
         }
         (Verdict::Reconciling(..), None) => {
@@ -279,13 +304,13 @@ fn phase(draft: &Draft<'_>, verdict: &Verdict, report: Option<&Report>, deleting
     }
 }
 
-fn set(draft: &mut Draft<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
+fn set(plan_builder: &mut PlanBuilder<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
     let (generation, now) = (
-        draft.input.job.metadata.generation,
-        super::draft::time(draft.input.now).0,
+        plan_builder.input.job.metadata.generation,
+        super::plan_builder::time(plan_builder.input.now).0,
     );
     condition::set(
-        &mut draft.status.conditions,
+        &mut plan_builder.status.conditions,
         kind,
         truth,
         reason,

@@ -7,9 +7,9 @@ use streamkeeper_protocol::{head::RunState, job_api::JobPhase};
 
 use super::{
     action::EventKind,
-    draft::{Draft, Verdict},
+    ownership::{Desired, Ownership},
+    plan_builder::{PlanBuilder, Verdict},
     preparation::Preparation,
-    situation::{Standing, Wanted},
     standby::Promotion,
 };
 use crate::api::{
@@ -17,41 +17,41 @@ use crate::api::{
     v1alpha1::{Outcome, Step, Transition, TransitionKind},
 };
 
-pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let Some(to) = transition.to else {
-        return draft.start_over(transition, Reconciling::Provisioning);
+        return plan_builder.start_over(transition, Reconciling::Provisioning);
     };
-    let runs = has_started(draft, to);
-    if draft.input.job.spec.suspend && !runs {
-        draft.finish(transition, Outcome::Cancelled, "spec.suspend was set");
+    let runs = has_started(plan_builder, to);
+    if plan_builder.input.job.spec.suspend && !runs {
+        plan_builder.finish(transition, Outcome::Cancelled, "spec.suspend was set");
         return Verdict::Reconciling(
             Reconciling::Suspending,
             "spec.suspend was set before the job ran".to_owned(),
         );
     }
-    if let Some(other) = runs_elsewhere(draft, to) {
+    if let Some(other) = runs_elsewhere(plan_builder, to) {
         // It was thought to be gone. What is asked for reaches it as it reaches every running job.
         let why = format!("revision {other} runs");
-        draft.finish(transition, Outcome::Cancelled, why.clone());
+        plan_builder.finish(transition, Outcome::Cancelled, why.clone());
         return Verdict::Reconciling(Reconciling::Provisioning, why);
     }
-    if !runs && let Some(verdict) = redirect(draft, transition) {
+    if !runs && let Some(verdict) = redirect(plan_builder, transition) {
         return verdict;
     }
-    if !runs && let Some(verdict) = replace(draft, transition, to) {
+    if !runs && let Some(verdict) = replace(plan_builder, transition, to) {
         return verdict;
     }
-    if !runs && let Some(verdict) = renumber(draft, transition, to) {
+    if !runs && let Some(verdict) = renumber(plan_builder, transition, to) {
         return verdict;
     }
     match transition.step {
         Step::Preparing if runs => {
-            draft.go(transition, Step::Promoting);
+            plan_builder.advance(transition, Step::Promoting);
             provisioning(format!("revision {to} has taken the job by itself"))
         }
-        Step::Preparing => preparing(draft, transition, to),
-        Step::Promoting if runs => done(draft, transition, to),
-        Step::Promoting => promoting(draft, transition, to),
+        Step::Preparing => preparing(plan_builder, transition, to),
+        Step::Promoting if runs => done(plan_builder, transition, to),
+        Step::Promoting => promoting(plan_builder, transition, to),
         Step::HandingOver
         | Step::Verifying
         | Step::Retiring
@@ -59,7 +59,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         | Step::Moving
         | Step::Shrinking
         | Step::Stopping
-        | Step::Removing => draft.start_over(transition, Reconciling::Provisioning),
+        | Step::Removing => plan_builder.start_over(transition, Reconciling::Provisioning),
     }
 }
 
@@ -68,38 +68,38 @@ fn provisioning(message: String) -> Verdict {
 }
 
 /// Whether a revision has the job and says so itself, or has even finished it.
-fn has_started(draft: &Draft<'_>, to: u64) -> bool {
-    match draft.standing {
-        Standing::Runs { revision } => {
+fn has_started(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
+    match plan_builder.ownership {
+        Ownership::Runs { revision } => {
             revision == to
-                && draft
+                && plan_builder
                     .input
                     .report(to)
                     .is_some_and(|report| report.attempt.is_some())
         }
-        Standing::Completed { revision } => revision == to,
-        Standing::Unknown { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Stopped { .. }
-        | Standing::Released { .. } => false,
+        Ownership::Completed { revision } => revision == to,
+        Ownership::Unknown { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. }
+        | Ownership::HandingOver { .. }
+        | Ownership::Stopped { .. }
+        | Ownership::Released { .. } => false,
     }
 }
 
 /// Another revision through which records flow.
-pub(super) fn runs_elsewhere(draft: &Draft<'_>, to: u64) -> Option<u64> {
-    let Standing::Runs { revision } = draft.standing else {
+pub(super) fn runs_elsewhere(plan_builder: &PlanBuilder<'_>, to: u64) -> Option<u64> {
+    let Ownership::Runs { revision } = plan_builder.ownership else {
         return None;
     };
-    let report = draft.input.report(revision)?;
+    let report = plan_builder.input.report(revision)?;
     let other = guard!("a start pushes nobody aside": revision != to, else false);
     (other && report.phase == JobPhase::Running).then_some(revision)
 }
 
 /// Starts from elsewhere when `spec.restoreFrom` is not any more what it was.
-fn redirect(draft: &mut Draft<'_>, transition: &Transition) -> Option<Verdict> {
-    let asked = match draft.requested() {
+fn redirect(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Option<Verdict> {
+    let asked = match plan_builder.requested() {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(_)) => return None,
@@ -107,79 +107,87 @@ fn redirect(draft: &mut Draft<'_>, transition: &Transition) -> Option<Verdict> {
     if asked == transition.restores {
         return None;
     }
-    let mut redirected = draft.go(transition, transition.step);
+    let mut redirected = plan_builder.advance(transition, transition.step);
     redirected.restores = asked;
-    draft.place(redirected);
+    plan_builder.set_transition(redirected);
     Some(provisioning("spec.restoreFrom changed".to_owned()))
 }
 
 /// Prepares another revision when the spec is not any more what is being prepared.
-fn replace(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    match &draft.wanted {
-        Wanted::Known(wanted) => {
-            let facts = draft.input.revision(to);
+fn replace(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    to: u64,
+) -> Option<Verdict> {
+    match &plan_builder.wanted {
+        Desired::Known(wanted) => {
+            let facts = plan_builder.input.revision(to);
             let held = facts.record.as_ref()?;
             // Defaults of the operator count only while nothing ever ran with the old ones.
             let same = held.makes_the_same_pods(wanted)
-                || (draft.ran_before() && held.content == wanted.content);
+                || (plan_builder.ran_before() && held.content == wanted.content);
             // Workers are told how many they are when they start.
             let as_many = facts
                 .stateful_set
-                .is_none_or(|set| set.deleting || set.replicas == draft.replicas());
+                .is_none_or(|set| set.deleting || set.replicas == plan_builder.replicas());
             if same && as_many {
                 return None;
             }
-            let next = draft.allot();
-            let mut transition = draft.go(transition, Step::Preparing);
+            let next = plan_builder.next_revision();
+            let mut transition = plan_builder.advance(transition, Step::Preparing);
             transition.to = Some(next);
-            draft.place(transition);
+            plan_builder.set_transition(transition);
             Some(Verdict::Reconciling(
                 Reconciling::Preparing,
                 format!("the spec changed: preparing revision {next} instead of {to}"),
             ))
         }
-        Wanted::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
-        Wanted::Unknown(why) if draft.input.revision(to).record.is_none() => {
+        Desired::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
+        Desired::Unknown(why) if plan_builder.input.revision(to).record.is_none() => {
             Some(provisioning(why.clone()))
         }
-        Wanted::Unknown(_) => None,
+        Desired::Unknown(_) => None,
     }
 }
 
 /// Prepares a greater revision where HEAD turns out to be beyond this one. Where the operator does
 /// not look, that is known only once pods have read it.
-fn renumber(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    draft.input.observed.not_looked.as_ref()?;
-    let head = draft.input.observed.head.known()?.as_ref()?;
+fn renumber(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    to: u64,
+) -> Option<Verdict> {
+    plan_builder.input.observed.not_looked.as_ref()?;
+    let head = plan_builder.input.observed.head.known()?.as_ref()?;
     let goes_on = head.revision == to
-        && head.job_uid == draft.input.uid()
+        && head.job_uid == plan_builder.input.uid()
         && !matches!(head.state, RunState::HandingOver { .. });
     if head.revision < to || goes_on {
         return None;
     }
     let why = format!("revision {} has had the state of this place", head.revision);
-    let next = draft.allot();
-    let mut transition = draft.go(transition, Step::Preparing);
+    let next = plan_builder.next_revision();
+    let mut transition = plan_builder.advance(transition, Step::Preparing);
     transition.to = Some(next);
-    draft.place(transition);
+    plan_builder.set_transition(transition);
     Some(provisioning(format!(
         "{why}: preparing revision {next} instead of {to}"
     )))
 }
 
-fn preparing(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
-    let workers = draft.replicas();
-    draft.bring_up(to, workers);
-    if let Some(verdict) = shown(draft, transition, to) {
+fn preparing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    let workers = plan_builder.replicas();
+    plan_builder.bring_up(to, workers);
+    if let Some(verdict) = shown(plan_builder, transition, to) {
         return verdict;
     }
-    draft.go(transition, Step::Promoting);
+    plan_builder.advance(transition, Step::Promoting);
     provisioning(format!("revision {to} is ready to run"))
 }
 
 /// What keeps a revision from being ready, if something does.
-fn shown(draft: &Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    match draft.preparation(transition, to) {
+fn shown(plan_builder: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    match plan_builder.preparation(transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => Some(provisioning(format!("creating the pods of revision {to}"))),
         Preparation::Waiting {
@@ -197,21 +205,21 @@ fn shown(draft: &Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict>
     }
 }
 
-fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
-    let workers = draft.replicas();
-    if !draft.input.revision(to).is_complete() {
-        draft.bring_up(to, workers);
-        return shown(draft, transition, to)
+fn promoting(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    let workers = plan_builder.replicas();
+    if !plan_builder.input.revision(to).is_complete() {
+        plan_builder.bring_up(to, workers);
+        return shown(plan_builder, transition, to)
             .unwrap_or_else(|| provisioning(format!("creating the pods of revision {to}")));
     }
-    let verdict = match draft.promote(transition, to, workers) {
+    let verdict = match plan_builder.promote(transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
         Promotion::Done => provisioning(format!(
             "revision {to} owns the job; waiting for its coordinator to answer"
         )),
     };
     // A pod that cannot start explains more than a call that is not answered.
-    match (draft.preparation(transition, to), &verdict) {
+    match (plan_builder.preparation(transition, to), &verdict) {
         (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
             Verdict::Stalled(reason, format!("revision {to}: {message}"))
         }
@@ -225,13 +233,13 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict
     }
 }
 
-fn done(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
-    draft.finish(transition, Outcome::Succeeded, "");
+fn done(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    plan_builder.finish(transition, Outcome::Succeeded, "");
     if let Some(folder) = &transition.restores {
         let message = format!("revision {to} started from the snapshot in {folder}");
-        draft.acted_on_restore(Outcome::Succeeded, &message);
+        plan_builder.acted_on_restore(Outcome::Succeeded, &message);
     }
-    let restored = draft
+    let restored = plan_builder
         .input
         .report(to)
         .and_then(|report| report.restored_from);
@@ -249,7 +257,7 @@ fn done(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
         | TransitionKind::Rollback
         | TransitionKind::Delete => ("JobStarted", Reconciling::Provisioning),
     };
-    draft.tell(
+    plan_builder.emit_event(
         EventKind::Normal,
         reason,
         format!("revision {to} runs, {from}"),

@@ -4,9 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 use streamkeeper_protocol::job_api::{JobPhase, Report};
 
 use super::{
-    draft::{Draft, Verdict},
     observed::{Fact, HeldNode},
-    situation::Wanted,
+    ownership::Desired,
+    plan_builder::{PlanBuilder, Verdict},
 };
 use crate::api::{
     condition::{self, Reconciling, Stalled},
@@ -14,9 +14,9 @@ use crate::api::{
 };
 
 /// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a checkpoint says that it gets on.
-pub(super) fn paused(draft: &Draft<'_>, current: u64) -> Option<Verdict> {
-    let (revision, verdict) = rejected(draft)?;
-    let gets_on = draft.input.report(current).is_some_and(|report| {
+pub(super) fn paused(plan_builder: &PlanBuilder<'_>, current: u64) -> Option<Verdict> {
+    let (revision, verdict) = rejected(plan_builder)?;
+    let gets_on = plan_builder.input.report(current).is_some_and(|report| {
         report.phase == JobPhase::Completed
             || report.phase == JobPhase::Running && report.checkpoints_in_attempt > 0
     });
@@ -24,8 +24,8 @@ pub(super) fn paused(draft: &Draft<'_>, current: u64) -> Option<Verdict> {
 }
 
 /// The revision that was given up last, and what a person has to know of it.
-fn rejected(draft: &Draft<'_>) -> Option<(u64, Verdict)> {
-    let rejected = draft.status.rejected.as_ref()?;
+fn rejected(plan_builder: &PlanBuilder<'_>) -> Option<(u64, Verdict)> {
+    let rejected = plan_builder.status.rejected.as_ref()?;
     let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
     Some((
         rejected.revision,
@@ -34,22 +34,22 @@ fn rejected(draft: &Draft<'_>) -> Option<(u64, Verdict)> {
 }
 
 /// How the revision that has the job does.
-pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
-    if let Some(verdict) = paused(draft, current) {
+pub(super) fn health(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    if let Some(verdict) = paused(plan_builder, current) {
         return verdict;
     }
-    let crash = draft
+    let crash = plan_builder
         .input
-        .ailment(current, Timestamp::UNIX_EPOCH)
-        .filter(|ailment| ailment.lasting);
+        .problem(current, Timestamp::UNIX_EPOCH)
+        .filter(|problem| problem.lasting);
     let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
-    let Some(report) = draft.input.report(current) else {
-        let why = match &draft.input.revision(current).report {
+    let Some(report) = plan_builder.input.report(current) else {
+        let why = match &plan_builder.input.revision(current).report {
             Fact::Unknown(unknown) => unknown.why.clone(),
             Fact::Known(other) => format!("it says that it is revision {}", other.revision),
         };
         return match crash {
-            Some(ailment) => Verdict::Stalled(ailment.reason, ailment.message),
+            Some(problem) => Verdict::Stalled(problem.reason, problem.message),
             None => restoring(format!(
                 "the coordinator of revision {current} does not answer: {why}"
             )),
@@ -70,7 +70,7 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
         {
             failed(report)
         }
-        JobPhase::Running => running(draft, report),
+        JobPhase::Running => running(plan_builder, report),
         JobPhase::Completed => {
             Verdict::Completed("all input was read and its output committed".to_owned())
         }
@@ -81,7 +81,7 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
         | JobPhase::Standby
         | JobPhase::Fenced
         | JobPhase::Stopped => match (crash, &report.error) {
-            (Some(ailment), _) => Verdict::Stalled(ailment.reason, ailment.message),
+            (Some(problem), _) => Verdict::Stalled(problem.reason, problem.message),
             (None, Some(_)) => failed(report),
             (None, None) => {
                 let reason = if report.phase == JobPhase::BackingOff {
@@ -89,7 +89,7 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
                 } else {
                     Reconciling::Restoring
                 };
-                let absent = absent(draft, current, report);
+                let absent = absent(plan_builder, current, report);
                 Verdict::Reconciling(reason, format!("{}{absent}", describe(report, &failure)))
             }
         },
@@ -104,14 +104,20 @@ pub(super) fn health(draft: &mut Draft<'_>, current: u64) -> Verdict {
 }
 
 /// Why the first worker that the job waits for is not there, as far as Kubernetes says it.
-fn absent(draft: &Draft<'_>, current: u64, report: &Report) -> String {
+fn absent(plan_builder: &PlanBuilder<'_>, current: u64, report: &Report) -> String {
     let mut missing = report.workers.iter().filter(|worker| !worker.registered);
     let Some(worker) = missing.next() else {
         return String::new();
     };
-    let facts = draft.input.revision(current);
+    let facts = plan_builder.input.revision(current);
     let Some(pod) = facts.pods.iter().find(|pod| pod.ordinal == worker.index) else {
-        let job = draft.input.job.metadata.name.as_deref().unwrap_or_default();
+        let job = plan_builder
+            .input
+            .job
+            .metadata
+            .name
+            .as_deref()
+            .unwrap_or_default();
         let set = revision_name(job, current);
         return format!(
             "; worker {} has no pod: if none appears, kubectl describe statefulset {set} says why",
@@ -120,7 +126,7 @@ fn absent(draft: &Draft<'_>, current: u64, report: &Report) -> String {
     };
     let node = pod.node.as_deref().unwrap_or("unknown");
     if pod.node_lost_since.is_some() {
-        match draft.input.observed.held_nodes.get(node) {
+        match plan_builder.input.observed.held_nodes.get(node) {
             Some(HeldNode::Outage { lost, total }) => {
                 return format!(
                     "; node {node} of pod {} does not answer, as {lost} of {total} nodes: so many do not fail at once, so pods stay until fewer are lost; look at the network and the control plane",
@@ -135,14 +141,14 @@ fn absent(draft: &Draft<'_>, current: u64, report: &Report) -> String {
             }
             None => {}
         }
-        let after = draft.input.settings.node_lost_timeout.as_secs();
+        let after = plan_builder.input.settings.node_lost_timeout.as_secs();
         return format!(
             "; node {node} of pod {} does not answer, {after} s after it was lost the pod is removed and started elsewhere",
             pod.name
         );
     }
-    let ailment = draft.input.ailment(current, draft.input.now);
-    ailment.map_or_else(String::new, |ailment| format!("; {}", ailment.message))
+    let problem = plan_builder.input.problem(current, plan_builder.input.now);
+    problem.map_or_else(String::new, |problem| format!("; {}", problem.message))
 }
 
 fn describe(report: &Report, failure: &str) -> String {
@@ -183,19 +189,19 @@ fn failed(report: &Report) -> Verdict {
     )
 }
 
-fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
-    if let Some(failed) = draft.failed_restore() {
+fn running(plan_builder: &PlanBuilder<'_>, report: &Report) -> Verdict {
+    if let Some(failed) = plan_builder.failed_restore() {
         return Verdict::Stalled(Stalled::RestoreFailed, failed.message.clone());
     }
-    if let Some((_, verdict)) = rejected(draft) {
+    if let Some((_, verdict)) = rejected(plan_builder) {
         return verdict;
     }
-    match &draft.wanted {
-        Wanted::Invalid(why) => Verdict::Stalled(
+    match &plan_builder.wanted {
+        Desired::Invalid(why) => Verdict::Stalled(
             Stalled::InvalidSpec,
             format!("{why}; revision {} runs on", report.revision),
         ),
-        Wanted::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(draft), else false) => {
+        Desired::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(plan_builder), else false) => {
             Verdict::Reconciling(
                 Reconciling::Preparing,
                 format!(
@@ -204,21 +210,21 @@ fn running(draft: &Draft<'_>, report: &Report) -> Verdict {
                 ),
             )
         }
-        Wanted::Unknown(why) => Verdict::Ready(format!(
+        Desired::Unknown(why) => Verdict::Ready(format!(
             "revision {} runs; whether its SQL text changed since is not known: {why}",
             report.revision
         )),
-        Wanted::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
+        Desired::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
     }
 }
 
 /// Whether this very spec was found to be in force before: then an API server that does not answer for a moment changes nothing.
-fn was_ready(draft: &Draft<'_>) -> bool {
-    let status = draft.input.job.status.as_ref();
+fn was_ready(plan_builder: &PlanBuilder<'_>) -> bool {
+    let status = plan_builder.input.job.status.as_ref();
     status
         .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
         .is_some_and(|ready| {
             ready.status == "True"
-                && ready.observed_generation == draft.input.job.metadata.generation
+                && ready.observed_generation == plan_builder.input.job.metadata.generation
         })
 }

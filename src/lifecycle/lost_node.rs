@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{action::Action, draft::Draft, record::happened};
+use super::{action::Action, plan_builder::PlanBuilder, record::happened};
 
 /// How soon to look again at a pod that has to stay.
 const HELD: Duration = Duration::from_secs(5);
@@ -20,8 +20,8 @@ pub fn is_outage(lost: usize, total: usize) -> bool {
     lost > FEW && lost * 100 >= total * OUTAGE_PERCENT
 }
 
-pub(super) fn release(draft: &mut Draft<'_>) {
-    let input = draft.input;
+pub(super) fn release(plan_builder: &mut PlanBuilder<'_>) {
+    let input = plan_builder.input;
     let pods = input
         .observed
         .revisions
@@ -37,7 +37,7 @@ pub(super) fn release(draft: &mut Draft<'_>) {
             let gone = Duration::from_millis(u64::try_from(gone).unwrap_or(0));
             let left = input.settings.node_lost_timeout.saturating_sub(gone);
             // Nothing tells of the end of this time.
-            draft.requeue = draft.requeue.min(left);
+            plan_builder.requeue = plan_builder.requeue.min(left);
             continue;
         }
         let held = pod
@@ -46,7 +46,7 @@ pub(super) fn release(draft: &mut Draft<'_>) {
             .and_then(|node| input.observed.held_nodes.get(node));
         if held.is_some() {
             // Nothing tells of its turn.
-            draft.requeue = draft.requeue.min(HELD);
+            plan_builder.requeue = plan_builder.requeue.min(HELD);
             continue;
         }
         let message = format!(
@@ -54,8 +54,8 @@ pub(super) fn release(draft: &mut Draft<'_>) {
             pod.node.as_deref().unwrap_or("unknown"),
             pod.name
         );
-        happened(draft, "NodeLost", ("NodeLost", pod), since, message);
-        draft.actions.push(Action::ForceDeletePod {
+        happened(plan_builder, "NodeLost", ("NodeLost", pod), since, message);
+        plan_builder.actions.push(Action::ForceDeletePod {
             name: pod.name.clone(),
             uid: pod.uid.clone(),
         });

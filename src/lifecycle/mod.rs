@@ -7,35 +7,35 @@
 //! * `told`: HEAD as pods of the job tell it, where the operator does not look itself.
 //! * [`revision`]: the content of a revision, as its ControllerRevision keeps it. [`template`]: the
 //!   pod template in it, checked.
-//! * [`situation`]: what the facts add up to: who has the job, what is asked for.
+//! * [`ownership`]: what the facts add up to: who has the job, what is asked for.
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`change`]: what a spec change means.
-//! * [`state`]: transitions, their steps and the legal edges between them.
+//! * [`transitions`]: transitions, their steps and the legal edges between them.
 //! * `steady`: no transition is in progress; which one begins?
 //! * `deploy` (and resume), `upgrade`, `rollback`, `restore`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a
 //!   revision, `restore` also how `spec.restoreFrom` is found.
-//! * `saving`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
-//! * `leaving`: the one that a job leaves when it stops.
-//! * `lost_node`, `leftovers`, `network`, `budget`: what is done in every state.
+//! * `automatic_snapshots`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
+//! * `final_snapshot`: the one that a job leaves when it stops.
+//! * `lost_node`, `cleanup`, `network`, `budget`: what is done in every state.
 //! * `record`, `conditions`: what the status says.
 //! * [`action`]: everything that a plan can ask for; each is idempotent.
-//! * `draft`: a plan being made.
+//! * `plan_builder`: a plan being made.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
+mod automatic_snapshots;
 mod budget;
 pub mod change;
+mod cleanup;
 mod conditions;
 mod deploy;
-mod draft;
 pub mod facts;
 mod failures;
+mod final_snapshot;
 pub mod grant;
 #[cfg(test)]
 mod grid;
 mod health;
-mod leaving;
-mod leftovers;
 mod lost_node;
 #[cfg(test)]
 mod model;
@@ -43,28 +43,28 @@ mod model;
 mod mutants;
 mod network;
 pub mod observed;
+pub mod ownership;
+mod plan_builder;
 pub mod preparation;
 mod record;
 mod rescale;
 mod restore;
 pub mod revision;
 mod rollback;
-mod saving;
 mod schedule;
 pub mod settings;
-pub mod situation;
 pub mod snapshot;
 mod standby;
-pub mod state;
 mod steady;
 mod stop;
 pub mod template;
 mod told;
+pub mod transitions;
 mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
 
-use self::draft::{Draft, Verdict};
+use self::plan_builder::{PlanBuilder, Verdict};
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan, Trigger},
     facts::{Child, Children, KeptPod, KeptPolicy, KeptRecord, lost_nodes, revision_of},
@@ -99,7 +99,7 @@ pub struct Input<'a> {
 
 /// What an observer has to find out before it calls [`plan`]; what is not asked for may stay [`Unknown`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Questions {
+pub struct RequiredReads {
     /// Whether HEAD must be read from storage.
     pub head: bool,
     /// Revision whose preflight is wanted, and the folder of the snapshot that it is to start from, if it is.
@@ -109,7 +109,7 @@ pub struct Questions {
 }
 
 /// What has to be found out for this job. Reports are always wanted, of every revision that has pods.
-pub fn questions(job: &StreamJob) -> Questions {
+pub fn required_reads(job: &StreamJob) -> RequiredReads {
     let status = job.status.as_ref();
     let transition = status.and_then(|status| status.transition.as_ref());
     // A job that runs as asked says all there is to know itself; of one that is suspended or completed the status knows it.
@@ -124,7 +124,7 @@ pub fn questions(job: &StreamJob) -> Questions {
                 }
         });
     let deleting = job.metadata.deletion_timestamp.is_some();
-    Questions {
+    RequiredReads {
         head: transition.is_some() || !settled || deleting,
         preflight: transition
             .filter(|transition| {
@@ -160,14 +160,14 @@ fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
             | Step::Removing,
         ) => return None,
     };
-    Some((revision, draft::call_key(transition, &verb)))
+    Some((revision, plan_builder::call_key(transition, &verb)))
 }
 
 /// What to do next. Total and deterministic: the same input gives the same plan.
 ///
 /// The caller writes `plan.status` if it differs, with the observed resourceVersion, and only then executes `plan.actions` in order, stopping at the first that fails.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut draft = Draft::new(*input);
+    let mut plan_builder = PlanBuilder::new(*input);
     let deleting = input.job.metadata.deletion_timestamp.is_some();
     let ours = input
         .job
@@ -179,22 +179,22 @@ pub fn plan(input: &Input<'_>) -> Plan {
     if deleting && !guard!("what others hold is left alone": ours) {
         // Others still hold the object; our part is done.
         return finish(
-            draft,
+            plan_builder,
             "the StreamJob is being deleted and holds no state of ours".to_owned(),
         );
     }
-    record::owner(&mut draft);
-    let verdict = decide(&mut draft, deleting, ours);
-    draft.note_newest_snapshot();
-    draft.note_check();
-    lost_node::release(&mut draft);
-    leftovers::sweep(&mut draft);
-    network::keep(&mut draft);
-    budget::keep(&mut draft);
-    record::observations(&mut draft);
-    conditions::write(&mut draft, &verdict);
-    let changed = input.job.status.as_ref() != Some(&draft.status);
-    record::checkpoint(&mut draft, changed);
+    record::owner(&mut plan_builder);
+    let verdict = decide(&mut plan_builder, deleting, ours);
+    plan_builder.note_newest_snapshot();
+    plan_builder.note_check();
+    lost_node::release(&mut plan_builder);
+    cleanup::clean_up(&mut plan_builder);
+    network::keep(&mut plan_builder);
+    budget::keep(&mut plan_builder);
+    record::observations(&mut plan_builder);
+    conditions::write(&mut plan_builder, &verdict);
+    let changed = input.job.status.as_ref() != Some(&plan_builder.status);
+    record::checkpoint(&mut plan_builder, changed);
     let why = match verdict {
         Verdict::Reconciling(reason, message) => format!("{}: {message}", reason.as_str()),
         Verdict::Stalled(reason, message) => format!("{}: {message}", reason.as_str()),
@@ -202,58 +202,58 @@ pub fn plan(input: &Input<'_>) -> Plan {
             message
         }
     };
-    finish(draft, why)
+    finish(plan_builder, why)
 }
 
-fn decide(draft: &mut Draft<'_>, deleting: bool, ours: bool) -> Verdict {
-    let transition = draft.status.transition.clone();
+fn decide(plan_builder: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
+    let transition = plan_builder.status.transition.clone();
     if deleting {
         return match transition {
             Some(transition) if transition.kind == TransitionKind::Delete => {
-                stop::delete(draft, &transition)
+                stop::delete(plan_builder, &transition)
             }
             Some(_) | None => {
-                let current = draft.current();
-                draft.begin(TransitionKind::Delete, current, None);
+                let current = plan_builder.current();
+                plan_builder.begin(TransitionKind::Delete, current, None);
                 Verdict::Reconciling(Reconciling::Deleting, "stopping the job".to_owned())
             }
         };
     }
     if !guard!("the finalizer comes first": ours) {
-        draft.act(Action::AddFinalizer);
+        plan_builder.push_action(Action::AddFinalizer);
         return Verdict::Reconciling(
             Reconciling::Provisioning,
             "the StreamJob was seen".to_owned(),
         );
     }
     let Some(transition) =
-        transition.filter(|transition| state::has_step(transition.kind, transition.step))
+        transition.filter(|transition| transitions::has_step(transition.kind, transition.step))
     else {
         // A step that its transition does not have was written by somebody else: the facts speak.
-        draft.status.transition = None;
-        return steady::plan(draft);
+        plan_builder.status.transition = None;
+        return steady::plan(plan_builder);
     };
     match transition.kind {
-        TransitionKind::Deploy | TransitionKind::Resume => deploy::plan(draft, &transition),
-        TransitionKind::Upgrade => upgrade::plan(draft, &transition),
-        TransitionKind::Rollback => rollback::plan(draft, &transition),
-        TransitionKind::Rescale => rescale::plan(draft, &transition),
-        TransitionKind::Suspend => stop::suspend(draft, &transition),
-        TransitionKind::Restore => restore::plan(draft, &transition),
+        TransitionKind::Deploy | TransitionKind::Resume => deploy::plan(plan_builder, &transition),
+        TransitionKind::Upgrade => upgrade::plan(plan_builder, &transition),
+        TransitionKind::Rollback => rollback::plan(plan_builder, &transition),
+        TransitionKind::Rescale => rescale::plan(plan_builder, &transition),
+        TransitionKind::Suspend => stop::suspend(plan_builder, &transition),
+        TransitionKind::Restore => restore::plan(plan_builder, &transition),
         TransitionKind::Delete => {
             // Not in progress for an object that lives: somebody wrote the status.
-            draft.status.transition = None;
+            plan_builder.status.transition = None;
             Verdict::Reconciling(Reconciling::Provisioning, "starting over".to_owned())
         }
     }
 }
 
-fn finish(draft: Draft<'_>, why: String) -> Plan {
+fn finish(plan_builder: PlanBuilder<'_>, why: String) -> Plan {
     Plan {
-        status: draft.status,
-        actions: draft.actions,
-        events: draft.events,
-        requeue: draft.requeue,
+        status: plan_builder.status,
+        actions: plan_builder.actions,
+        events: plan_builder.events,
+        requeue: plan_builder.requeue,
         why,
     }
 }

@@ -72,7 +72,7 @@ pub struct Observed {
     /// Why the operator sends no request to the store of the job, if it does not. What is known of
     /// HEAD is then what pods of the job tell.
     pub not_looked: Option<String>,
-    /// The operation asked for by [`super::questions`]; `Known(None)` when the coordinator does not know it.
+    /// The operation asked for by [`super::required_reads`]; `Known(None)` when the coordinator does not know it.
     pub operation: Fact<Option<Operation>>,
     /// The StreamSnapshot that `spec.restoreFrom` names; `Known(None)` when there is none of that name.
     pub restore_source: Fact<Option<SnapshotFacts>>,

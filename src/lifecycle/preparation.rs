@@ -35,7 +35,7 @@ pub enum Preparation {
 
 /// Something wrong with a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ailment {
+pub struct PodProblem {
     /// Why.
     pub reason: Stalled,
     /// What is wrong and what to do.
@@ -114,19 +114,19 @@ impl Input<'_> {
                 None => {}
             }
         }
-        if let Some(ailment) = self.ailment(number, since) {
-            if ailment.settled {
-                return broken(ailment.reason, &ailment.message);
+        if let Some(problem) = self.problem(number, since) {
+            if problem.settled {
+                return broken(problem.reason, &problem.message);
             }
-            if ailment.lasting {
-                trouble = Some(ailment.reason);
+            if problem.lasting {
+                trouble = Some(problem.reason);
             }
             // It has its own time, from when it began.
             may_pass = matches!(
-                ailment.reason,
+                problem.reason,
                 Stalled::ImagePullFailed | Stalled::InvalidSpec
             );
-            message = ailment.message;
+            message = problem.message;
         }
         if message.is_empty() {
             message = pods_up(facts);
@@ -144,24 +144,24 @@ impl Input<'_> {
     }
 
     /// The worst that is wrong with the pods of a revision; graces count from `since`.
-    pub(super) fn ailment(&self, number: u64, since: Timestamp) -> Option<Ailment> {
+    pub(super) fn problem(&self, number: u64, since: Timestamp) -> Option<PodProblem> {
         let facts = self.revision(number);
         let record = facts.record.as_ref();
-        let mut found: Vec<Ailment> = facts
+        let mut found: Vec<PodProblem> = facts
             .pods
             .iter()
             .filter(|pod| !pod.deleting)
             .filter_map(|pod| self.pod_ailment(pod, record, since))
             .collect();
-        found.sort_by_key(|ailment| (!ailment.settled, !ailment.lasting));
+        found.sort_by_key(|problem| (!problem.settled, !problem.lasting));
         found.into_iter().next()
     }
 
     /// Pods that were asked for at `since` and that nobody has created yet.
-    pub(super) fn missing_pods(&self, number: u64, since: Timestamp) -> Option<Ailment> {
+    pub(super) fn missing_pods(&self, number: u64, since: Timestamp) -> Option<PodProblem> {
         let message = missing_pods(self.revision(number))?;
         let late = self.passed(since, self.settings.unschedulable_grace);
-        Some(Ailment {
+        Some(PodProblem {
             reason: Stalled::QuotaExceeded,
             message,
             lasting: late,
@@ -189,7 +189,7 @@ impl Input<'_> {
         pod: &PodFacts,
         record: Option<&RevisionRecord>,
         since: Timestamp,
-    ) -> Option<Ailment> {
+    ) -> Option<PodProblem> {
         let image = record.map_or("", |record| record.image.as_str());
         if let Some(why) = &pod.unschedulable {
             let message = format!(
@@ -197,7 +197,7 @@ impl Input<'_> {
                 pod.name
             );
             let late = self.passed(since, self.settings.unschedulable_grace);
-            return Some(Ailment {
+            return Some(PodProblem {
                 reason: Stalled::Unschedulable,
                 message,
                 lasting: late,
@@ -218,7 +218,7 @@ impl Input<'_> {
             | "InvalidImageName"
             | "ErrImageNeverPull"
             | "ImageInspectError"
-            | "RegistryUnavailable" => Some(Ailment {
+            | "RegistryUnavailable" => Some(PodProblem {
                 reason: Stalled::ImagePullFailed,
                 message: format!(
                     "pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"
@@ -227,7 +227,7 @@ impl Input<'_> {
                 settled: hopeless || reason == "InvalidImageName",
             }),
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                Some(Ailment {
+                Some(PodProblem {
                     reason: Stalled::InvalidSpec,
                     message: format!(
                         "pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"
@@ -236,7 +236,7 @@ impl Input<'_> {
                     settled: hopeless,
                 })
             }
-            "CrashLoopBackOff" => Some(Ailment {
+            "CrashLoopBackOff" => Some(PodProblem {
                 reason: Stalled::CrashLooping,
                 message: crash(pod, record.and_then(failures::memory_limit)),
                 lasting: pod.restarts >= CRASHES,

@@ -5,10 +5,10 @@ use streamkeeper_protocol::job_api::{CheckpointReport, Pause, PauseReason, Repor
 
 use super::{
     action::EventKind,
-    draft::{Draft, HISTORY, time},
     failures,
     observed::PodFacts,
-    situation::Standing,
+    ownership::Ownership,
+    plan_builder::{HISTORY, PlanBuilder, time},
 };
 use crate::api::{
     names::revision_selector_text,
@@ -22,16 +22,16 @@ use crate::api::{
 const CHECKPOINT_EVERY_MS: i64 = 60_000;
 
 /// Notes who runs the job. Decisions start from here, so this comes first.
-pub(super) fn owner(draft: &mut Draft<'_>) {
-    let current = match &draft.standing {
-        Standing::Runs { revision }
-        | Standing::Stopped { revision }
-        | Standing::Completed { revision }
-        | Standing::Released { revision } => *revision,
-        Standing::HandingOver { from, .. } => *from,
-        Standing::Unknown { .. } | Standing::Nothing | Standing::Foreign { .. } => return,
+pub(super) fn owner(plan_builder: &mut PlanBuilder<'_>) {
+    let current = match &plan_builder.ownership {
+        Ownership::Runs { revision }
+        | Ownership::Stopped { revision }
+        | Ownership::Completed { revision }
+        | Ownership::Released { revision } => *revision,
+        Ownership::HandingOver { from, .. } => *from,
+        Ownership::Unknown { .. } | Ownership::Nothing | Ownership::Foreign { .. } => return,
     };
-    let revision = draft.status.revision.get_or_insert_default();
+    let revision = plan_builder.status.revision.get_or_insert_default();
     // A late answer of an old coordinator never takes the job back.
     if revision
         .current
@@ -44,45 +44,45 @@ pub(super) fn owner(draft: &mut Draft<'_>) {
 }
 
 /// Notes what the running revision says about itself.
-pub(super) fn observations(draft: &mut Draft<'_>) {
-    workers(draft);
-    evictions(draft);
-    let Some(report) = draft
+pub(super) fn observations(plan_builder: &mut PlanBuilder<'_>) {
+    workers(plan_builder);
+    evictions(plan_builder);
+    let Some(report) = plan_builder
         .current()
-        .and_then(|current| draft.input.report(current))
+        .and_then(|current| plan_builder.input.report(current))
     else {
         return;
     };
-    restarts(draft, report);
-    pauses(draft, report);
-    failures::note(draft, report);
-    effective(draft, report);
+    restarts(plan_builder, report);
+    pauses(plan_builder, report);
+    failures::note(plan_builder, report);
+    effective(plan_builder, report);
 }
 
 /// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and then.
-pub(super) fn checkpoint(draft: &mut Draft<'_>, changed: bool) {
-    let Some(newest) = newest_checkpoint(draft) else {
+pub(super) fn checkpoint(plan_builder: &mut PlanBuilder<'_>, changed: bool) {
+    let Some(newest) = newest_checkpoint(plan_builder) else {
         return;
     };
-    let known = draft.status.last_checkpoint.as_ref();
+    let known = plan_builder.status.last_checkpoint.as_ref();
     let due = known.is_none_or(|known| {
         let age =
             newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
         known.id < newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
     });
     if due {
-        draft.status.last_checkpoint = Some(newest);
+        plan_builder.status.last_checkpoint = Some(newest);
     }
 }
 
-fn newest_checkpoint(draft: &Draft<'_>) -> Option<CheckpointStatus> {
-    let reported = draft
+fn newest_checkpoint(plan_builder: &PlanBuilder<'_>) -> Option<CheckpointStatus> {
+    let reported = plan_builder
         .current()
-        .and_then(|current| draft.input.report(current))
+        .and_then(|current| plan_builder.input.report(current))
         .and_then(|report| report.last_checkpoint.as_ref())
         .map(status_of);
-    let uid = draft.input.uid();
-    let head = draft
+    let uid = plan_builder.input.uid();
+    let head = plan_builder
         .input
         .observed
         .head
@@ -115,10 +115,10 @@ fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
     }
 }
 
-fn workers(draft: &mut Draft<'_>) {
-    let desired = draft.replicas();
-    let Some(current) = draft.current().or_else(|| {
-        draft
+fn workers(plan_builder: &mut PlanBuilder<'_>) {
+    let desired = plan_builder.replicas();
+    let Some(current) = plan_builder.current().or_else(|| {
+        plan_builder
             .status
             .transition
             .as_ref()
@@ -126,11 +126,17 @@ fn workers(draft: &mut Draft<'_>) {
     }) else {
         return;
     };
-    let pods = &draft.input.revision(current).pods;
+    let pods = &plan_builder.input.revision(current).pods;
     let count = |all: usize| u32::try_from(all).unwrap_or(u32::MAX);
     let ready = count(pods.iter().filter(|pod| pod.ready && !pod.deleting).count());
-    let name = draft.input.job.metadata.name.as_deref().unwrap_or_default();
-    draft.status.workers = Some(WorkersStatus {
+    let name = plan_builder
+        .input
+        .job
+        .metadata
+        .name
+        .as_deref()
+        .unwrap_or_default();
+    plan_builder.status.workers = Some(WorkersStatus {
         desired,
         replicas: count(pods.len()),
         ready,
@@ -139,11 +145,11 @@ fn workers(draft: &mut Draft<'_>) {
     });
 }
 
-fn effective(draft: &mut Draft<'_>, report: &Report) {
-    let Some(record) = draft.current_record() else {
+fn effective(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
+    let Some(record) = plan_builder.current_record() else {
         return;
     };
-    draft.status.effective = Some(Effective {
+    plan_builder.status.effective = Some(Effective {
         version: report.version.clone(),
         image: record.image.clone(),
         storage_uri: record.storage.uri.clone(),
@@ -152,15 +158,15 @@ fn effective(draft: &mut Draft<'_>, report: &Report) {
 }
 
 /// Every start of the graph has its own attempt. A transition asks for one of them; those that none asked for followed a failure.
-fn restarts(draft: &mut Draft<'_>, report: &Report) {
+fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     let Some(attempt) = report.attempt else {
         return;
     };
-    let known = draft.status.restarts.clone().unwrap_or_default();
+    let known = plan_builder.status.restarts.clone().unwrap_or_default();
     if attempt <= known.attempt {
         return;
     }
-    let asked_by = asked_for_a_start(draft, known.started_by.as_deref());
+    let asked_by = asked_for_a_start(plan_builder, known.started_by.as_deref());
     let seen = attempt - known.attempt;
     let failed = if known.attempt == 0 {
         0
@@ -175,25 +181,25 @@ fn restarts(draft: &mut Draft<'_>, report: &Report) {
                 failure.message.as_str()
             })
             .to_owned();
-        draft.tell(EventKind::Warning, "JobRestarting", why);
+        plan_builder.emit_event(EventKind::Warning, "JobRestarting", why);
     }
-    draft.status.restarts = Some(RestartsStatus {
+    plan_builder.status.restarts = Some(RestartsStatus {
         count: known.count + failed,
         attempt,
         since: if failed == 0 {
             known.since
         } else {
-            Some(time(draft.input.now))
+            Some(time(plan_builder.input.now))
         },
         started_by: asked_by.or(known.started_by),
     });
 }
 
 /// The key of the transition in progress, or of the one that ends in this pass, if it started the job and that start was not `known` yet.
-fn asked_for_a_start(draft: &Draft<'_>, known: Option<&str>) -> Option<String> {
-    let written = draft.input.job.status.as_ref();
+fn asked_for_a_start(plan_builder: &PlanBuilder<'_>, known: Option<&str>) -> Option<String> {
+    let written = plan_builder.input.job.status.as_ref();
     let before = written.and_then(|status| status.transition.as_ref());
-    [before, draft.status.transition.as_ref()]
+    [before, plan_builder.status.transition.as_ref()]
         .into_iter()
         .flatten()
         .find(|transition| {
@@ -208,15 +214,17 @@ fn asked_for_a_start(draft: &Draft<'_>, known: Option<&str>) -> Option<String> {
         .map(|transition| transition.key.clone())
 }
 
-fn pauses(draft: &mut Draft<'_>, report: &Report) {
+fn pauses(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     for pause in report.pauses.iter().rev() {
         let Some(after) = pause.first_after_ms else {
             continue;
         };
         match pause.reason {
-            PauseReason::Failure | PauseReason::CoordinatorRestart => restored(draft, pause, after),
+            PauseReason::Failure | PauseReason::CoordinatorRestart => {
+                restored(plan_builder, pause, after)
+            }
             PauseReason::HandOver => fill(
-                draft,
+                plan_builder,
                 &[
                     TransitionKind::Upgrade,
                     TransitionKind::Rollback,
@@ -225,9 +233,9 @@ fn pauses(draft: &mut Draft<'_>, report: &Report) {
                 pause,
                 after,
             ),
-            PauseReason::Rescale => fill(draft, &[TransitionKind::Rescale], pause, after),
+            PauseReason::Rescale => fill(plan_builder, &[TransitionKind::Rescale], pause, after),
             PauseReason::Resume => fill(
-                draft,
+                plan_builder,
                 &[TransitionKind::Resume, TransitionKind::Restore],
                 pause,
                 after,
@@ -237,15 +245,15 @@ fn pauses(draft: &mut Draft<'_>, report: &Report) {
 }
 
 /// A failure that is over becomes an entry of its own.
-fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
+fn restored(plan_builder: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
     let time = millis_at(after);
-    let known = draft
+    let known = plan_builder
         .status
         .history
         .iter()
         .any(|entry| entry.kind == TransitionKind::Restore && entry.time.0 >= time.0);
-    let older_than_all = draft.status.history.len() >= HISTORY
-        && draft
+    let older_than_all = plan_builder.status.history.len() >= HISTORY
+        && plan_builder
             .status
             .history
             .iter()
@@ -255,7 +263,7 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
     }
     let length = length(pause, after);
     if let Some(checkpoint) = pause.restored_from {
-        draft.status.last_restore = Some(RestoreStatus {
+        plan_builder.status.last_restore = Some(RestoreStatus {
             checkpoint,
             time: time.clone(),
             pause: Some(length.clone()),
@@ -265,15 +273,15 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
         || "from nothing".to_owned(),
         |checkpoint| format!("from checkpoint {checkpoint}"),
     );
-    draft.tell(
+    plan_builder.emit_event(
         EventKind::Normal,
         "JobRestored",
         format!("{from}, after {length} without records"),
     );
-    draft.status.history.insert(
+    plan_builder.status.history.insert(
         0,
         HistoryEntry {
-            revision: draft.current(),
+            revision: plan_builder.current(),
             kind: TransitionKind::Restore,
             started: millis_at(pause.last_before_ms),
             time,
@@ -283,14 +291,14 @@ fn restored(draft: &mut Draft<'_>, pause: &Pause, after: i64) {
             message: String::new(),
         },
     );
-    draft.status.history.truncate(HISTORY);
+    plan_builder.status.history.truncate(HISTORY);
 }
 
 /// The pause of a transition is known some time after its end.
-fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
+fn fill(plan_builder: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
     let length = length(pause, after);
     let after = millis_at(after);
-    let entry = draft.status.history.iter_mut().find(|entry| {
+    let entry = plan_builder.status.history.iter_mut().find(|entry| {
         kinds.contains(&entry.kind)
             && entry.result == Outcome::Succeeded
             && entry.pause.is_none()
@@ -300,7 +308,7 @@ fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i
         entry.pause = Some(length.clone());
         entry.restored_from = pause.restored_from;
         if let Some(checkpoint) = pause.restored_from {
-            draft.status.last_restore = Some(RestoreStatus {
+            plan_builder.status.last_restore = Some(RestoreStatus {
                 checkpoint,
                 time: after,
                 pause: Some(length),
@@ -311,18 +319,18 @@ fn fill(draft: &mut Draft<'_>, kinds: &[TransitionKind], pause: &Pause, after: i
 
 /// Notes what happened to a pod, and tells of it, unless the status knows of something as late already.
 pub(super) fn happened(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     reason: &'static str,
     (event, pod): (&'static str, &PodFacts),
     since: Timestamp,
     message: String,
 ) {
-    let known = draft.status.last_failure.as_ref();
+    let known = plan_builder.status.last_failure.as_ref();
     if known.is_some_and(|known| known.time.0 >= time(since).0) {
         return;
     }
-    draft.tell(EventKind::Warning, event, message.clone());
-    draft.status.last_failure = Some(FailureStatus {
+    plan_builder.emit_event(EventKind::Warning, event, message.clone());
+    plan_builder.status.last_failure = Some(FailureStatus {
         time: time(since),
         reason: reason.to_owned(),
         worker: Some(pod.name.clone()),
@@ -331,11 +339,11 @@ pub(super) fn happened(
 }
 
 /// Pods of the running revision that somebody ends though they are healthy.
-fn evictions(draft: &mut Draft<'_>) {
-    let Some(current) = draft.current() else {
+fn evictions(plan_builder: &mut PlanBuilder<'_>) {
+    let Some(current) = plan_builder.current() else {
         return;
     };
-    for pod in &draft.input.revision(current).pods {
+    for pod in &plan_builder.input.revision(current).pods {
         let Some(disruption) = &pod.disruption else {
             continue;
         };
@@ -345,7 +353,7 @@ fn evictions(draft: &mut Draft<'_>) {
             pod.name, disruption.reason, disruption.message
         );
         happened(
-            draft,
+            plan_builder,
             "Evicted",
             ("WorkerEvicted", pod),
             disruption.since,

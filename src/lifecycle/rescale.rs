@@ -7,10 +7,10 @@ use streamkeeper_protocol::{
 
 use super::{
     action::{Action, EventKind, JobCall, Trigger},
-    draft::{Draft, Verdict, call_key},
+    automatic_snapshots::Saved,
     observed::Fact,
-    saving::Saved,
-    situation::Standing,
+    ownership::Ownership,
+    plan_builder::{PlanBuilder, Verdict, call_key},
 };
 use crate::api::{
     condition::{Reconciling, Stalled, sentence},
@@ -18,15 +18,16 @@ use crate::api::{
 };
 
 /// Begins to move the running revision from `active` workers to what the spec asks for.
-pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdict {
-    let target = draft.replicas();
-    let mut transition = draft.begin(TransitionKind::Rescale, Some(revision), Some(revision));
+pub(super) fn begin(plan_builder: &mut PlanBuilder<'_>, revision: u64, active: u32) -> Verdict {
+    let target = plan_builder.replicas();
+    let mut transition =
+        plan_builder.begin(TransitionKind::Rescale, Some(revision), Some(revision));
     transition.workers = Some(target);
-    if target < active && !takes_snapshot(draft) {
+    if target < active && !takes_snapshot(plan_builder) {
         transition.step = Step::Moving;
     }
-    draft.place(transition);
-    draft.tell(
+    plan_builder.set_transition(transition);
+    plan_builder.emit_event(
         EventKind::Normal,
         "RescaleStarted",
         format!("from {active} to {target} workers"),
@@ -38,26 +39,26 @@ pub(super) fn begin(draft: &mut Draft<'_>, revision: u64, active: u32) -> Verdic
 }
 
 /// Whether a StreamSnapshot is taken before the job moves.
-fn takes_snapshot(draft: &Draft<'_>) -> bool {
-    draft.input.job.spec.rescale.strategy == RescaleStrategy::Savepoint
+fn takes_snapshot(plan_builder: &PlanBuilder<'_>) -> bool {
+    plan_builder.input.job.spec.rescale.strategy == RescaleStrategy::Savepoint
 }
 
-pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(revision), Some(target)) = (transition.to, transition.workers) else {
-        return draft.start_over(transition, Reconciling::Rescaling);
+        return plan_builder.start_over(transition, Reconciling::Rescaling);
     };
-    let gone = match &draft.standing {
-        Standing::Runs { revision: runner } => *runner != revision,
-        Standing::Unknown { .. } => false,
-        Standing::Nothing
-        | Standing::Foreign { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. } => true,
+    let gone = match &plan_builder.ownership {
+        Ownership::Runs { revision: runner } => *runner != revision,
+        Ownership::Unknown { .. } => false,
+        Ownership::Nothing
+        | Ownership::Foreign { .. }
+        | Ownership::HandingOver { .. }
+        | Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. } => true,
     };
     if gone {
-        draft.finish(
+        plan_builder.finish(
             transition,
             Outcome::Cancelled,
             format!("revision {revision} does not run any more"),
@@ -68,27 +69,32 @@ pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         );
     }
     match transition.step {
-        Step::Scaling => scaling(draft, transition, revision, target),
-        Step::Moving => moving(draft, transition, revision, target),
-        Step::Shrinking => shrinking(draft, transition, revision, target),
+        Step::Scaling => scaling(plan_builder, transition, revision, target),
+        Step::Moving => moving(plan_builder, transition, revision, target),
+        Step::Shrinking => shrinking(plan_builder, transition, revision, target),
         Step::Preparing
         | Step::HandingOver
         | Step::Promoting
         | Step::Verifying
         | Step::Retiring
         | Step::Stopping
-        | Step::Removing => draft.start_over(transition, Reconciling::Rescaling),
+        | Step::Removing => plan_builder.start_over(transition, Reconciling::Rescaling),
     }
 }
 
-fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
-    if changed(draft, revision, target) {
+fn scaling(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    revision: u64,
+    target: u32,
+) -> Verdict {
+    if changed(plan_builder, revision, target) {
         // Nothing has moved yet; what is asked for now is looked at afresh.
-        return cancel(draft, transition);
+        return cancel(plan_builder, transition);
     }
-    let facts = draft.input.revision(revision);
+    let facts = plan_builder.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas < target) {
-        draft.act(Action::ScaleRevision {
+        plan_builder.push_action(Action::ScaleRevision {
             revision,
             replicas: target,
         });
@@ -104,8 +110,8 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
     // They register on their own once they are up; the coordinator waits for that.
     if guard!("workers are up before the job moves": u32::try_from(up).is_ok_and(|up| up >= target))
     {
-        if takes_snapshot(draft) {
-            match draft.save(transition, Trigger::Rescale, None) {
+        if takes_snapshot(plan_builder) {
+            match plan_builder.save(transition, Trigger::Rescale, None) {
                 Saved::Done => {}
                 Saved::Begun(message) | Saved::Waiting(message) => {
                     return Verdict::Reconciling(Reconciling::Rescaling, message);
@@ -121,21 +127,21 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
                 }
             }
         }
-        draft.go(transition, Step::Moving);
+        plan_builder.advance(transition, Step::Moving);
         return Verdict::Reconciling(
             Reconciling::Rescaling,
             format!("all {target} workers are up"),
         );
     }
     let since = transition.step_since.0;
-    let ailment = draft.input.ailment(revision, since);
-    let ailment = ailment.or_else(|| draft.input.missing_pods(revision, since));
-    if let Some(ailment) = ailment.filter(|ailment| ailment.lasting) {
+    let problem = plan_builder.input.problem(revision, since);
+    let problem = problem.or_else(|| plan_builder.input.missing_pods(revision, since));
+    if let Some(problem) = problem.filter(|problem| problem.lasting) {
         let message = format!(
             "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
-            sentence(&ailment.message)
+            sentence(&problem.message)
         );
-        return Verdict::Stalled(ailment.reason, message);
+        return Verdict::Stalled(problem.reason, message);
     }
     Verdict::Reconciling(
         Reconciling::Rescaling,
@@ -144,19 +150,21 @@ fn scaling(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target
 }
 
 /// Whether the spec asks for something else by now: another number of workers, another revision, no job at all.
-fn changed(draft: &Draft<'_>, revision: u64, target: u32) -> bool {
+fn changed(plan_builder: &PlanBuilder<'_>, revision: u64, target: u32) -> bool {
     let other_content = match (
-        draft.wanted.record(),
-        &draft.input.revision(revision).record,
+        plan_builder.wanted.record(),
+        &plan_builder.input.revision(revision).record,
     ) {
-        (Some(wanted), Some(held)) => wanted.content != held.content && !draft.is_rejected(wanted),
+        (Some(wanted), Some(held)) => {
+            wanted.content != held.content && !plan_builder.is_rejected(wanted)
+        }
         (None, _) | (_, None) => false,
     };
-    draft.replicas() != target || draft.input.job.spec.suspend || other_content
+    plan_builder.replicas() != target || plan_builder.input.job.spec.suspend || other_content
 }
 
-fn cancel(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
-    draft.finish(transition, Outcome::Cancelled, "the spec changed");
+fn cancel(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+    plan_builder.finish(transition, Outcome::Cancelled, "the spec changed");
     Verdict::Reconciling(
         Reconciling::Rescaling,
         "the spec changed before the job moved".to_owned(),
@@ -164,17 +172,21 @@ fn cancel(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 }
 
 /// Why no record flows and the job does not get on with the move by itself, if so. Should it move after all, the pods follow it.
-fn stuck(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<(Stalled, String)> {
-    let report = draft.input.report(revision);
+fn stuck(
+    plan_builder: &PlanBuilder<'_>,
+    transition: &Transition,
+    revision: u64,
+) -> Option<(Stalled, String)> {
+    let report = plan_builder.input.report(revision);
     if report.is_some_and(|report| matches!(report.phase, JobPhase::Running | JobPhase::Rescaling))
     {
         return None;
     }
-    let sick = draft
+    let sick = plan_builder
         .input
-        .ailment(revision, transition.step_since.0)
-        .filter(|ailment| ailment.lasting)
-        .map(|ailment| (ailment.reason, ailment.message));
+        .problem(revision, transition.step_since.0)
+        .filter(|problem| problem.lasting)
+        .map(|problem| (problem.reason, problem.message));
     let failed = report.and_then(|report| {
         let error = report.error.as_ref()?;
         let reason = Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed);
@@ -183,49 +195,54 @@ fn stuck(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<(S
     sick.or(failed)
 }
 
-fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target: u32) -> Verdict {
+fn moving(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    revision: u64,
+    target: u32,
+) -> Verdict {
     let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
-    let arrived = draft.input.report(revision).is_some_and(
+    let arrived = plan_builder.input.report(revision).is_some_and(
         |report| guard!("it arrived when records flow": report.phase == JobPhase::Running),
-    ) && guard!("it arrived on as many as were asked for": draft.input.active_workers(revision) == Some(target));
+    ) && guard!("it arrived on as many as were asked for": plan_builder.input.active_workers(revision) == Some(target));
     if arrived {
-        draft.go(transition, Step::Shrinking);
+        plan_builder.advance(transition, Step::Shrinking);
         return rescaling(format!("the job runs on {target} workers"));
     }
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });
-    let stuck = stuck(draft, transition, revision);
-    if stuck.is_some() && changed(draft, revision, target) {
-        return cancel(draft, transition);
+    let stuck = stuck(plan_builder, transition, revision);
+    if stuck.is_some() && changed(plan_builder, revision, target) {
+        return cancel(plan_builder, transition);
     }
-    if !draft.may_call(transition) {
-        if changed(draft, revision, target) {
-            return cancel(draft, transition);
+    if !plan_builder.may_call(transition) {
+        if changed(plan_builder, revision, target) {
+            return cancel(plan_builder, transition);
         }
         // The workers may have gone meanwhile.
-        let short = draft
+        let short = plan_builder
             .input
             .revision(revision)
             .stateful_set
             .is_some_and(|set| set.replicas < target);
         if short {
-            draft.go(transition, Step::Scaling);
+            plan_builder.advance(transition, Step::Scaling);
         }
         return rescaling(format!("waiting before the next try{failed}"));
     }
     let key = call_key(transition, "rescale");
-    if let Fact::Known(Some(operation)) = &draft.input.observed.operation
+    if let Fact::Known(Some(operation)) = &plan_builder.input.observed.operation
         && operation.key == key
         && let OperationResult::Failed { why } = &operation.result
     {
-        draft.retry(transition, why);
+        plan_builder.retry(transition, why);
         return rescaling(format!("the job runs on as before: {why}"));
     }
-    let refused = draft.input.observed.refused(&key);
+    let refused = plan_builder.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
-    if draft.input.report(revision).is_some() {
-        draft.call(
+    if plan_builder.input.report(revision).is_some() {
+        plan_builder.call(
             revision,
             JobCall::Rescale(RescaleRequest {
                 key,
@@ -233,7 +250,7 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
             }),
         );
     }
-    match (stuck, draft.input.report(revision), refusal) {
+    match (stuck, plan_builder.input.report(revision), refusal) {
         (Some((reason, message)), _, _) => Verdict::Stalled(
             reason,
             format!("{message} (while the job moves to {target} workers)"),
@@ -247,14 +264,14 @@ fn moving(draft: &mut Draft<'_>, transition: &Transition, revision: u64, target:
 }
 
 fn shrinking(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     target: u32,
 ) -> Verdict {
-    let facts = draft.input.revision(revision);
+    let facts = plan_builder.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas != target) {
-        draft.act(Action::ScaleRevision {
+        plan_builder.push_action(Action::ScaleRevision {
             revision,
             replicas: target,
         });
@@ -263,12 +280,12 @@ fn shrinking(
             format!("the job runs on {target} workers; removing the others"),
         );
     }
-    draft.finish(
+    plan_builder.finish(
         transition,
         Outcome::Succeeded,
         format!("to {target} workers"),
     );
-    draft.tell(
+    plan_builder.emit_event(
         EventKind::Normal,
         "RescaleCompleted",
         format!("the job runs on {target} workers"),

@@ -5,11 +5,11 @@
 
 use super::{
     action::EventKind,
-    draft::{Draft, Verdict, time},
     observed::{Fact, SnapshotFacts},
+    ownership::{Desired, Ownership},
+    plan_builder::{PlanBuilder, Verdict, time},
     preparation::Preparation,
     revision::RevisionRecord,
-    situation::{Standing, Wanted},
     standby::Promotion,
 };
 use crate::api::{
@@ -17,7 +17,7 @@ use crate::api::{
     v1alpha1::{Outcome, RestoreRequest, SnapshotPhase, Step, Transition, TransitionKind},
 };
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// What became of what `spec.restoreFrom` asks for, if that was tried and failed.
     pub(super) fn failed_restore(&self) -> Option<&RestoreRequest> {
         let asked = self.input.job.spec.restore_from.as_ref()?;
@@ -120,38 +120,38 @@ impl Draft<'_> {
 }
 
 /// Begins to go to the snapshot in `folder`.
-pub(super) fn begin(draft: &mut Draft<'_>, current: u64, folder: String) -> Verdict {
-    if let Wanted::Invalid(why) = &draft.wanted {
+pub(super) fn begin(plan_builder: &mut PlanBuilder<'_>, current: u64, folder: String) -> Verdict {
+    if let Desired::Invalid(why) = &plan_builder.wanted {
         return Verdict::Stalled(Stalled::InvalidSpec, why.clone());
     }
-    if let Wanted::Unknown(why) = &draft.wanted {
+    if let Desired::Unknown(why) = &plan_builder.wanted {
         return restoring(format!("waiting for the SQL text: {why}"));
     }
-    let to = draft.allot();
-    let mut transition = draft.begin(TransitionKind::Restore, Some(current), Some(to));
+    let to = plan_builder.next_revision();
+    let mut transition = plan_builder.begin(TransitionKind::Restore, Some(current), Some(to));
     let message = format!("going to the snapshot in {folder}, as revision {to}");
     transition.restores = Some(folder);
-    draft.place(transition);
+    plan_builder.set_transition(transition);
     restoring(message)
 }
 
-pub(super) fn plan(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(from), Some(to), Some(folder)) =
         (transition.from, transition.to, transition.restores.clone())
     else {
-        return draft.start_over(transition, Reconciling::Restoring);
+        return plan_builder.start_over(transition, Reconciling::Restoring);
     };
     match transition.step {
-        Step::Preparing => preparing(draft, transition, from, to, &folder),
-        Step::Promoting => promoting(draft, transition, to, &folder),
-        Step::Retiring => retiring(draft, transition, to),
+        Step::Preparing => preparing(plan_builder, transition, from, to, &folder),
+        Step::Promoting => promoting(plan_builder, transition, to, &folder),
+        Step::Retiring => retiring(plan_builder, transition, to),
         Step::HandingOver
         | Step::Verifying
         | Step::Scaling
         | Step::Moving
         | Step::Shrinking
         | Step::Stopping
-        | Step::Removing => draft.start_over(transition, Reconciling::Restoring),
+        | Step::Removing => plan_builder.start_over(transition, Reconciling::Restoring),
     }
 }
 
@@ -161,22 +161,25 @@ fn restoring(message: String) -> Verdict {
 
 /// Ends a restore that is not what is asked for any more; nothing has changed yet.
 fn reconsider(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     to: u64,
     folder: &str,
 ) -> Option<Verdict> {
-    let other_place = match draft.requested() {
+    let other_place = match plan_builder.requested() {
         Some(Ok(asked)) => asked != folder,
         // It was there when this began, and its objects decide.
         Some(Err(_)) => false,
         None => true,
     };
-    let other_spec = match (draft.wanted.record(), &draft.input.revision(to).record) {
+    let other_spec = match (
+        plan_builder.wanted.record(),
+        &plan_builder.input.revision(to).record,
+    ) {
         (Some(wanted), Some(prepared)) => !prepared.is_same_try(wanted),
         (None, _) | (_, None) => false,
     };
-    let why = if draft.input.job.spec.suspend {
+    let why = if plan_builder.input.job.spec.suspend {
         "spec.suspend was set"
     } else if other_place {
         "spec.restoreFrom changed"
@@ -185,14 +188,14 @@ fn reconsider(
     } else {
         return None;
     };
-    draft.finish(transition, Outcome::Cancelled, why);
+    plan_builder.finish(transition, Outcome::Cancelled, why);
     Some(restoring(format!(
         "the restore as revision {to} was cancelled: {why}"
     )))
 }
 
 fn give_up(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     to: u64,
     reason: Stalled,
@@ -202,79 +205,88 @@ fn give_up(
         "revision {to} could not go to the snapshot: {} Nothing was changed; correct spec.restoreFrom, or remove it",
         sentence(why)
     );
-    draft.acted_on_restore(Outcome::Failed, &message);
-    draft.finish(transition, Outcome::Failed, message.clone());
+    plan_builder.acted_on_restore(Outcome::Failed, &message);
+    plan_builder.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(reason, message)
 }
 
 /// What keeps the new revision from being ready, if something does. A runtime from before it could be asked about a snapshot checks the newest checkpoint only; there the
 /// promotion finds out.
-fn unready(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    let workers = draft.replicas();
-    match draft.preparation(transition, to) {
+fn unready(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    to: u64,
+) -> Option<Verdict> {
+    let workers = plan_builder.replicas();
+    match plan_builder.preparation(transition, to) {
         Preparation::Ready => None,
         Preparation::Broken {
             reason: Stalled::StateIncompatible,
             ..
-        } if !is_about_a_snapshot(draft, to) => None,
+        } if !is_about_a_snapshot(plan_builder, to) => None,
         Preparation::Missing => {
-            draft.bring_up(to, workers);
+            plan_builder.bring_up(to, workers);
             Some(restoring(format!("creating the pods of revision {to}")))
         }
         Preparation::Waiting { trouble, message } => {
-            draft.bring_up(to, workers);
+            plan_builder.bring_up(to, workers);
             let message = format!("revision {to} is being prepared: {message}");
-            Some(draft.not_ready(trouble, Reconciling::Restoring, message))
+            Some(plan_builder.not_ready(trouble, Reconciling::Restoring, message))
         }
         Preparation::Broken { reason, message } => {
-            Some(give_up(draft, transition, to, reason, &message))
+            Some(give_up(plan_builder, transition, to, reason, &message))
         }
     }
 }
 
-fn is_about_a_snapshot(draft: &Draft<'_>, to: u64) -> bool {
-    let preflight = draft.input.revision(to).preflight.known();
+fn is_about_a_snapshot(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
+    let preflight = plan_builder.input.revision(to).preflight.known();
     preflight.is_some_and(|preflight| preflight.from.is_some())
 }
 
 fn preparing(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
     folder: &str,
 ) -> Verdict {
-    if let Some(verdict) = reconsider(draft, transition, to, folder) {
+    if let Some(verdict) = reconsider(plan_builder, transition, to, folder) {
         return verdict;
     }
-    draft.repair(from);
-    if let Some(verdict) = unready(draft, transition, to) {
+    plan_builder.repair(from);
+    if let Some(verdict) = unready(plan_builder, transition, to) {
         return verdict;
     }
-    draft.go(transition, Step::Promoting);
+    plan_builder.advance(transition, Step::Promoting);
     restoring(format!("revision {to} is ready to go to the snapshot"))
 }
 
-fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64, folder: &str) -> Verdict {
-    let undecided = matches!(draft.standing, Standing::Unknown { .. });
-    if !undecided && !draft.standing.is_run_by(to) {
-        if let Some(verdict) = reconsider(draft, transition, to, folder) {
+fn promoting(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    to: u64,
+    folder: &str,
+) -> Verdict {
+    let undecided = matches!(plan_builder.ownership, Ownership::Unknown { .. });
+    if !undecided && !plan_builder.ownership.is_run_by(to) {
+        if let Some(verdict) = reconsider(plan_builder, transition, to, folder) {
             return verdict;
         }
-        if let Some(verdict) = unready(draft, transition, to) {
+        if let Some(verdict) = unready(plan_builder, transition, to) {
             return verdict;
         }
     }
-    let workers = draft
+    let workers = plan_builder
         .input
         .revision(to)
         .stateful_set
-        .map_or_else(|| draft.replicas(), |set| set.replicas.max(1));
-    match draft.promote(transition, to, workers) {
+        .map_or_else(|| plan_builder.replicas(), |set| set.replicas.max(1));
+    match plan_builder.promote(transition, to, workers) {
         Promotion::Done => {
             let message = format!("revision {to} went on from the snapshot in {folder}");
-            draft.acted_on_restore(Outcome::Succeeded, &message);
-            draft.go(transition, Step::Retiring);
+            plan_builder.acted_on_restore(Outcome::Succeeded, &message);
+            plan_builder.advance(transition, Step::Retiring);
             restoring(message)
         }
         Promotion::Refused(Verdict::Stalled(reason, why))
@@ -284,18 +296,18 @@ fn promoting(draft: &mut Draft<'_>, transition: &Transition, to: u64, folder: &s
             | Stalled::SnapshotNotFound
             | Stalled::RestoreFailed),
             why,
-        )) => give_up(draft, transition, to, reason, &why),
+        )) => give_up(plan_builder, transition, to, reason, &why),
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
     }
 }
 
-fn retiring(draft: &mut Draft<'_>, transition: &Transition, to: u64) -> Verdict {
-    if !draft.others_gone(to) {
+fn retiring(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    if !plan_builder.others_gone(to) {
         return restoring(format!("revision {to} runs; removing the old pods"));
     }
     let folder = transition.restores.as_deref().unwrap_or_default();
     let message = format!("revision {to} runs, from the snapshot in {folder}");
-    draft.finish(transition, Outcome::Succeeded, message.clone());
-    draft.tell(EventKind::Normal, "JobRestored", message.clone());
+    plan_builder.finish(transition, Outcome::Succeeded, message.clone());
+    plan_builder.emit_event(EventKind::Normal, "JobRestored", message.clone());
     restoring(message)
 }

@@ -7,10 +7,10 @@ use streamkeeper_protocol::job_api::{PromoteFrom, PromoteRequest};
 
 use super::{
     action::{Action, JobCall},
-    draft::{Draft, Verdict, call_key, time},
+    ownership::Ownership,
+    plan_builder::{PlanBuilder, Verdict, call_key, time},
     preparation::Preparation,
     revision::RevisionRecord,
-    situation::Standing,
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
@@ -39,7 +39,7 @@ pub(super) enum Promotion {
     Refused(Verdict),
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// How far revision `to` of a transition is on its way to standby.
     pub(super) fn preparation(&self, transition: &Transition, to: u64) -> Preparation {
         self.input.preparation(to, patience_since(transition))
@@ -133,7 +133,7 @@ impl Draft<'_> {
 
     fn create_missing(&mut self, to: u64, record: RevisionRecord, workers: u32, replicas: u32) {
         if !self.input.revision(to).is_complete() {
-            self.act(Action::ApplyRevision {
+            self.push_action(Action::ApplyRevision {
                 revision: to,
                 record: Box::new(record),
                 workers,
@@ -146,7 +146,7 @@ impl Draft<'_> {
     pub(super) fn fill_up(&mut self, to: u64, workers: u32) {
         let set = self.input.revision(to).stateful_set;
         if set.is_some_and(|set| !set.deleting && set.replicas < workers) {
-            self.act(Action::ScaleRevision {
+            self.push_action(Action::ScaleRevision {
                 revision: to,
                 replicas: workers,
             });
@@ -156,7 +156,7 @@ impl Draft<'_> {
     /// Creates objects of the running revision that somebody deleted.
     pub(super) fn repair(&mut self, runner: u64) {
         let facts = self.input.revision(runner);
-        let runs = self.standing == (Standing::Runs { revision: runner });
+        let runs = self.ownership == (Ownership::Runs { revision: runner });
         let deleting = facts.stateful_set.is_some_and(|set| set.deleting);
         // Its pods claim what HEAD gives them, and nothing else.
         let may_tell = self.nobody_comes_to_tell(runner);
@@ -174,7 +174,7 @@ impl Draft<'_> {
         if guard!("a call goes to whom the status names": transition.from == Some(runner)) {
             return false;
         }
-        self.place(Transition {
+        self.set_transition(Transition {
             from: Some(runner),
             ..transition.clone()
         });
@@ -184,11 +184,11 @@ impl Draft<'_> {
     /// Gives the job to revision `to`, from wherever its state is.
     pub(super) fn promote(&mut self, transition: &Transition, to: u64, workers: u32) -> Promotion {
         let mut running_owner = None;
-        let from = match self.standing.clone() {
-            Standing::Runs { revision } | Standing::Completed { revision } if revision == to => {
+        let from = match self.ownership.clone() {
+            Ownership::Runs { revision } | Ownership::Completed { revision } if revision == to => {
                 return Promotion::Done;
             }
-            Standing::Unknown { why, denied } => {
+            Ownership::Unknown { why, denied } => {
                 let message = format!(
                     "revision {to} waits: where the job's state stands could not be read: {why}"
                 );
@@ -198,15 +198,15 @@ impl Draft<'_> {
                 };
                 return Promotion::Pending(verdict);
             }
-            Standing::Nothing
+            Ownership::Nothing
                 if transition.restores.is_some()
                     || (transition.kind == TransitionKind::Deploy
                         && guard!("nothing starts from nothing twice": !self.ran_before())) =>
             {
                 PromoteFrom::Empty
             }
-            Standing::Nothing => return Promotion::Refused(self.state_is_gone()),
-            Standing::Foreign { uid, running, .. } => {
+            Ownership::Nothing => return Promotion::Refused(self.state_is_gone()),
+            Ownership::Foreign { uid, running, .. } => {
                 match self.take_over(
                     transition.kind,
                     transition.restores.is_some(),
@@ -220,8 +220,8 @@ impl Draft<'_> {
                     Err(verdict) => return Promotion::Refused(verdict),
                 }
             }
-            Standing::Released { .. } | Standing::Completed { .. } => PromoteFrom::TakeOver,
-            Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Stopped { .. } => {
+            Ownership::Released { .. } | Ownership::Completed { .. } => PromoteFrom::TakeOver,
+            Ownership::Runs { .. } | Ownership::HandingOver { .. } | Ownership::Stopped { .. } => {
                 PromoteFrom::Head
             }
         };
@@ -284,7 +284,7 @@ impl Draft<'_> {
     /// Whether no pod of the running revision will come by itself to tell what HEAD holds, in a
     /// store that the operator does not look into.
     pub(super) fn nobody_comes_to_tell(&self, current: u64) -> bool {
-        let unknown = matches!(self.standing, Standing::Unknown { .. });
+        let unknown = matches!(self.ownership, Ownership::Unknown { .. });
         let facts = self.input.revision(current);
         let nobody = facts.pods.is_empty() && !facts.is_complete();
         unknown && nobody && self.input.observed.not_looked.is_some()

@@ -9,10 +9,10 @@ use super::{
     action::{Action, EventKind},
     change::{Change, classify},
     deploy,
-    draft::{Draft, Verdict, time},
     health::{health, paused},
+    ownership::{Desired, Ownership},
+    plan_builder::{PlanBuilder, Verdict, time},
     rescale, restore,
-    situation::{Standing, Wanted},
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
@@ -28,59 +28,63 @@ const AT_REST: Duration = Duration::from_mins(1);
 /// How soon to look at a job that waits for a person.
 const STALLED: Duration = Duration::from_secs(5);
 
-pub(super) fn plan(draft: &mut Draft<'_>) -> Verdict {
-    let verdict = if draft.input.job.spec.suspend {
-        suspended(draft)
+pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
+    let verdict = if plan_builder.input.job.spec.suspend {
+        suspended(plan_builder)
     } else {
-        match draft.current() {
-            None => first_start(draft),
-            Some(current) => ran_before(draft, current),
+        match plan_builder.current() {
+            None => first_start(plan_builder),
+            Some(current) => ran_before(plan_builder, current),
         }
     };
-    forget_old_revisions(draft);
-    let verdict = save(draft, verdict);
-    if draft.status.transition.is_none() {
-        draft.requeue = match &verdict {
+    forget_old_revisions(plan_builder);
+    let verdict = save(plan_builder, verdict);
+    if plan_builder.status.transition.is_none() {
+        plan_builder.requeue = match &verdict {
             Verdict::Ready(_) => QUIET,
             Verdict::Suspended(_) | Verdict::Completed(_) => AT_REST,
             Verdict::Stalled(..) => STALLED,
-            Verdict::Reconciling(..) => draft.requeue,
+            Verdict::Reconciling(..) => plan_builder.requeue,
         };
     }
     verdict
 }
 
 /// Takes the snapshot that is due and drops old ones, while the job runs and nothing else is under way.
-fn save(draft: &mut Draft<'_>, verdict: Verdict) -> Verdict {
-    let flows = draft
+fn save(plan_builder: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
+    let flows = plan_builder
         .current()
-        .and_then(|current| draft.input.report(current))
+        .and_then(|current| plan_builder.input.report(current))
         .is_some_and(|report| report.phase == JobPhase::Running);
-    if !flows || draft.status.transition.is_some() || draft.input.job.spec.suspend {
+    if !flows || plan_builder.status.transition.is_some() || plan_builder.input.job.spec.suspend {
         return verdict;
     }
-    draft.drop_old_snapshots();
-    match (draft.save_by_schedule(), verdict) {
+    plan_builder.drop_old_snapshots();
+    match (plan_builder.save_by_schedule(), verdict) {
         (Err(why), Verdict::Ready(_)) => Verdict::Stalled(Stalled::InvalidSpec, why),
         (_, verdict) => verdict,
     }
 }
 
-fn suspended(draft: &mut Draft<'_>) -> Verdict {
-    if draft
+fn suspended(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
+    if plan_builder
         .input
         .observed
         .revisions
         .values()
         .all(|facts| guard!("suspended means that no pod is left": facts.is_gone()))
     {
-        let state = match &draft.status.last_checkpoint {
+        let state = match &plan_builder.status.last_checkpoint {
             Some(last) => format!("suspended; its state is kept at checkpoint {}", last.id),
             None => "suspended before it had any state".to_owned(),
         };
         return Verdict::Suspended(state);
     }
-    draft.begin(TransitionKind::Suspend, draft.current(), draft.current());
+    plan_builder.begin(
+        TransitionKind::Suspend,
+        plan_builder.current(),
+        plan_builder.current(),
+    );
     Verdict::Reconciling(
         Reconciling::Suspending,
         "the job is being stopped with a savepoint".to_owned(),
@@ -88,27 +92,27 @@ fn suspended(draft: &mut Draft<'_>) -> Verdict {
 }
 
 /// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that there is nothing.
-fn first_start(draft: &mut Draft<'_>) -> Verdict {
-    match &draft.wanted {
-        Wanted::Known(_) => {}
-        Wanted::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
-        Wanted::Unknown(why) => {
+fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
+    match &plan_builder.wanted {
+        Desired::Known(_) => {}
+        Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
+        Desired::Unknown(why) => {
             return Verdict::Reconciling(
                 Reconciling::Provisioning,
                 format!("waiting for the SQL text: {why}"),
             );
         }
     }
-    let restores = match draft.requested() {
+    let restores = match plan_builder.requested() {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(verdict)) => return verdict,
     };
-    match draft.standing.clone() {
+    match plan_builder.ownership.clone() {
         // Its pods stand by, and find out; whether it starts from nothing is decided by the write
         // that claims HEAD.
-        Standing::Unknown { .. } if draft.input.observed.not_looked.is_some() => {}
-        Standing::Unknown {
+        Ownership::Unknown { .. } if plan_builder.input.observed.not_looked.is_some() => {}
+        Ownership::Unknown {
             why,
             denied: Some(reason),
         } => {
@@ -117,71 +121,71 @@ fn first_start(draft: &mut Draft<'_>) -> Verdict {
                 format!("{why}; nothing is started before the storage can be read"),
             );
         }
-        Standing::Unknown { why, denied: None } => {
+        Ownership::Unknown { why, denied: None } => {
             return Verdict::Reconciling(
                 Reconciling::Provisioning,
                 format!("waiting to find out whether there is state to go on from: {why}"),
             );
         }
-        Standing::Nothing if draft.ran_before() && restores.is_none() => {
-            return draft.state_is_gone();
+        Ownership::Nothing if plan_builder.ran_before() && restores.is_none() => {
+            return plan_builder.state_is_gone();
         }
-        Standing::Foreign { uid, running, .. } => {
+        Ownership::Foreign { uid, running, .. } => {
             if let Err(verdict) =
-                draft.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
+                plan_builder.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
             {
                 return verdict;
             }
         }
         // HEAD with our own uid makes the revision in it the current one before it comes to this.
-        Standing::Nothing
-        | Standing::Runs { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. } => {}
+        Ownership::Nothing
+        | Ownership::Runs { .. }
+        | Ownership::HandingOver { .. }
+        | Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. } => {}
     }
-    let to = draft.allot();
-    let mut transition = draft.begin(TransitionKind::Deploy, None, Some(to));
+    let to = plan_builder.next_revision();
+    let mut transition = plan_builder.begin(TransitionKind::Deploy, None, Some(to));
     transition.restores = restores;
-    draft.place(transition);
+    plan_builder.set_transition(transition);
     Verdict::Reconciling(Reconciling::Provisioning, format!("starting revision {to}"))
 }
 
-fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
+fn ran_before(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
-    let unseen = draft.nobody_comes_to_tell(current);
+    let unseen = plan_builder.nobody_comes_to_tell(current);
     let restorable = unseen
         || !matches!(
-            draft.standing,
-            Standing::Foreign { .. } | Standing::Unknown { .. }
+            plan_builder.ownership,
+            Ownership::Foreign { .. } | Ownership::Unknown { .. }
         );
-    let unfound = match draft.requested() {
-        Some(Ok(folder)) if restorable => return restore::begin(draft, current, folder),
+    let unfound = match plan_builder.requested() {
+        Some(Ok(folder)) if restorable => return restore::begin(plan_builder, current, folder),
         Some(Err(verdict)) => Some(verdict),
         Some(Ok(_)) | None => None,
     };
-    match draft.standing.clone() {
-        Standing::Completed { .. } => return completed(draft),
-        Standing::Foreign { uid, .. } => {
+    match plan_builder.ownership.clone() {
+        Ownership::Completed { .. } => return completed(plan_builder),
+        Ownership::Foreign { uid, .. } => {
             return stalled(format!(
                 "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
             ));
         }
-        Standing::Nothing => return draft.state_is_gone(),
-        Standing::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(draft, to)) =>
+        Ownership::Nothing => return plan_builder.state_is_gone(),
+        Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan_builder, to)) =>
         {
             return Verdict::Reconciling(
                 Reconciling::HandingOver,
                 format!("waiting for revision {to} to take over"),
             );
         }
-        Standing::Stopped { .. } | Standing::Released { .. } | Standing::HandingOver { .. } => {
-            return resume(draft, current);
+        Ownership::Stopped { .. } | Ownership::Released { .. } | Ownership::HandingOver { .. } => {
+            return resume(plan_builder, current);
         }
-        Standing::Runs { .. } => {
+        Ownership::Runs { .. } => {
             // It may not know yet, and a start beside it would be taken back at once.
-            let before = deploy::runs_elsewhere(draft, current);
+            let before = deploy::runs_elsewhere(plan_builder, current);
             if let Some(other) =
                 guard!("nobody is started beside an answer from before": before, else None)
             {
@@ -192,15 +196,15 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
                     ),
                 );
             }
-            if !draft.input.revision(current).is_complete() {
-                return restore_children(draft, current);
+            if !plan_builder.input.revision(current).is_complete() {
+                return restore_children(plan_builder, current);
             }
         }
         // Pods that stand by tell what HEAD holds, and nothing runs before they have.
-        Standing::Unknown { .. } if unseen => return restore_children(draft, current),
+        Ownership::Unknown { .. } if unseen => return restore_children(plan_builder, current),
         // A missing fact starts nothing and stops nothing.
-        Standing::Unknown { why, denied } => {
-            if draft.input.revision(current).pods.is_empty() {
+        Ownership::Unknown { why, denied } => {
+            if plan_builder.input.revision(current).pods.is_empty() {
                 let message = format!(
                     "nothing runs, and where the job's state stands could not be read: {why}"
                 );
@@ -211,42 +215,42 @@ fn ran_before(draft: &mut Draft<'_>, current: u64) -> Verdict {
             }
         }
     }
-    changed(draft, current)
+    changed(plan_builder, current)
         .or(unfound)
-        .unwrap_or_else(|| health(draft, current))
+        .unwrap_or_else(|| health(plan_builder, current))
 }
 
 /// All input was read. The pods go soon, the object when its time is up.
-fn completed(draft: &mut Draft<'_>) -> Verdict {
-    let since = draft
+fn completed(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
+    let since = plan_builder
         .status
         .completion_time
-        .get_or_insert_with(|| time(draft.input.now))
+        .get_or_insert_with(|| time(plan_builder.input.now))
         .0;
     let mut message =
         "all input was read and its output committed; create a new StreamJob to run it again"
             .to_owned();
-    if let Some(ttl) = draft.input.job.spec.ttl_after_completion {
+    if let Some(ttl) = plan_builder.input.job.spec.ttl_after_completion {
         message = format!("{message}. It is deleted {ttl} after its completion");
-        if draft.input.passed(since, ttl.to_std()) {
-            draft.act(Action::DeleteJob);
+        if plan_builder.input.passed(since, ttl.to_std()) {
+            plan_builder.push_action(Action::DeleteJob);
         }
     }
     Verdict::Completed(message)
 }
 
 /// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is what is asked for.
-fn may_take_over(draft: &Draft<'_>, to: u64) -> bool {
-    let facts = draft.input.revision(to);
-    let failed = draft
+fn may_take_over(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
+    let facts = plan_builder.input.revision(to);
+    let failed = plan_builder
         .input
         .report(to)
         .is_some_and(|report| report.phase == JobPhase::Failed || report.error.is_some());
-    let sick = draft
+    let sick = plan_builder
         .input
-        .ailment(to, Timestamp::UNIX_EPOCH)
-        .is_some_and(|ailment| ailment.lasting);
-    let outdated = match (draft.wanted.record(), &facts.record) {
+        .problem(to, Timestamp::UNIX_EPOCH)
+        .is_some_and(|problem| problem.lasting);
+    let outdated = match (plan_builder.wanted.record(), &facts.record) {
         (Some(wanted), Some(held)) => wanted.content != held.content,
         (None, _) | (_, None) => false,
     };
@@ -254,13 +258,13 @@ fn may_take_over(draft: &Draft<'_>, to: u64) -> bool {
 }
 
 /// Objects of the running revision are missing. What is left of it keeps its content; with nothing left, what is asked for now starts.
-fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
-    let facts = draft.input.revision(current);
+fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    let facts = plan_builder.input.revision(current);
     if facts.is_gone() {
-        return resume(draft, current);
+        return resume(plan_builder, current);
     }
     if facts.record.is_none() {
-        return resume(draft, current);
+        return resume(plan_builder, current);
     }
     if facts.stateful_set.is_some_and(|set| set.deleting) {
         return Verdict::Reconciling(
@@ -270,7 +274,7 @@ fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
             ),
         );
     }
-    draft.repair(current);
+    plan_builder.repair(current);
     Verdict::Reconciling(
         Reconciling::Restoring,
         format!("creating missing objects of revision {current}"),
@@ -278,13 +282,13 @@ fn restore_children(draft: &mut Draft<'_>, current: u64) -> Verdict {
 }
 
 /// Goes on where nothing runs: as the same revision if that is still what is asked for, else as a new one.
-fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
-    let same = match &draft.wanted {
-        Wanted::Known(wanted) => draft
+fn resume(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    let same = match &plan_builder.wanted {
+        Desired::Known(wanted) => plan_builder
             .current_record()
             .is_some_and(|held| held.content == wanted.content),
-        Wanted::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
-        Wanted::Unknown(why) => {
+        Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
+        Desired::Unknown(why) => {
             return Verdict::Reconciling(
                 Reconciling::Resuming,
                 format!("waiting for the SQL text: {why}"),
@@ -292,45 +296,47 @@ fn resume(draft: &mut Draft<'_>, current: u64) -> Verdict {
         }
     };
     // A revision that has handed over never runs again.
-    let may_run_again = match &draft.standing {
-        Standing::Runs { revision } | Standing::Stopped { revision } => *revision == current,
-        Standing::Unknown { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. } => false,
+    let may_run_again = match &plan_builder.ownership {
+        Ownership::Runs { revision } | Ownership::Stopped { revision } => *revision == current,
+        Ownership::Unknown { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. }
+        | Ownership::HandingOver { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. } => false,
     };
     let to = if same && guard!("who handed over never runs again": may_run_again) {
         current
     } else {
-        draft.allot()
+        plan_builder.next_revision()
     };
-    draft.begin(TransitionKind::Resume, Some(current), Some(to));
+    plan_builder.begin(TransitionKind::Resume, Some(current), Some(to));
     Verdict::Reconciling(Reconciling::Resuming, format!("going on as revision {to}"))
 }
 
 /// What the spec asks for that is not so, if anything.
-fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
-    if let (Wanted::Known(wanted), Some(held)) = (draft.wanted.clone(), draft.current_record()) {
-        let rejected = draft.is_rejected(&wanted);
-        if let Some(message) = draft.not_restored(&wanted)
+fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
+    if let (Desired::Known(wanted), Some(held)) =
+        (plan_builder.wanted.clone(), plan_builder.current_record())
+    {
+        let rejected = plan_builder.is_rejected(&wanted);
+        if let Some(message) = plan_builder.not_restored(&wanted)
             && wanted.content != held.content
         {
             return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
         }
         match classify(&wanted, held) {
-            Change::None if paused(draft, current).is_some() => {}
-            Change::None => draft.status.rejected = None,
+            Change::None if paused(plan_builder, current).is_some() => {}
+            Change::None => plan_builder.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
             Change::Upgrade { .. } if guard!("what was given up is not tried again": rejected, else false) =>
                 {}
             Change::Upgrade { parts } => {
-                draft.status.rejected = None;
-                let to = draft.allot();
-                draft.begin(TransitionKind::Upgrade, Some(current), Some(to));
+                plan_builder.status.rejected = None;
+                let to = plan_builder.next_revision();
+                plan_builder.begin(TransitionKind::Upgrade, Some(current), Some(to));
                 let what = parts.join(", ");
-                draft.tell(
+                plan_builder.emit_event(
                     EventKind::Normal,
                     "UpgradeStarted",
                     format!("{what} changed: preparing revision {to} beside revision {current}"),
@@ -342,12 +348,18 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
             }
         }
     }
-    if draft.standing != (Standing::Runs { revision: current }) {
+    if plan_builder.ownership != (Ownership::Runs { revision: current }) {
         return None;
     }
-    let (target, active) = (draft.replicas(), draft.input.active_workers(current)?);
-    let pods = draft.input.revision(current).stateful_set?.replicas;
-    let phase = draft.input.report(current).map(|report| report.phase);
+    let (target, active) = (
+        plan_builder.replicas(),
+        plan_builder.input.active_workers(current)?,
+    );
+    let pods = plan_builder.input.revision(current).stateful_set?.replicas;
+    let phase = plan_builder
+        .input
+        .report(current)
+        .map(|report| report.phase);
     // A job that waits for a worker that finds no room can do with fewer.
     let may_move = match phase {
         Some(
@@ -368,14 +380,14 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
         | None => false,
     };
     if may_move && target != active {
-        return Some(rescale::begin(draft, current, active));
+        return Some(rescale::begin(plan_builder, current, active));
     }
     // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many are removed only when the job is sure not to be on its way to them.
     if pods < active
         || (pods > active
             && guard!("a job on its way keeps its pods": phase == Some(JobPhase::Running)))
     {
-        draft.act(Action::ScaleRevision {
+        plan_builder.push_action(Action::ScaleRevision {
             revision: current,
             replicas: active,
         });
@@ -384,12 +396,12 @@ fn changed(draft: &mut Draft<'_>, current: u64) -> Option<Verdict> {
 }
 
 /// Forgets the content of the oldest revisions that have no pods.
-fn forget_old_revisions(draft: &mut Draft<'_>) {
-    let keep: Vec<Option<u64>> = match &draft.status.transition {
-        Some(transition) => vec![transition.from, transition.to, draft.current()],
-        None => vec![draft.current()],
+fn forget_old_revisions(plan_builder: &mut PlanBuilder<'_>) {
+    let keep: Vec<Option<u64>> = match &plan_builder.status.transition {
+        Some(transition) => vec![transition.from, transition.to, plan_builder.current()],
+        None => vec![plan_builder.current()],
     };
-    let bare: Vec<u64> = draft
+    let bare: Vec<u64> = plan_builder
         .input
         .observed
         .revisions
@@ -401,6 +413,6 @@ fn forget_old_revisions(draft: &mut Draft<'_>) {
         .map(|(&number, _)| number)
         .collect();
     for &revision in bare.iter().rev().skip(REVISIONS_KEPT) {
-        draft.act(Action::ForgetRevision { revision });
+        plan_builder.push_action(Action::ForgetRevision { revision });
     }
 }

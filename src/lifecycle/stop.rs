@@ -7,10 +7,10 @@ use streamkeeper_protocol::{
 
 use super::{
     action::{Action, EventKind, JobCall, Trigger},
-    draft::{Draft, Verdict, back_off, call_key},
-    leaving::{keep_savepoint, tell_of_none},
+    final_snapshot::{keep_savepoint, tell_of_none},
     observed::Fact,
-    situation::Standing,
+    ownership::Ownership,
+    plan_builder::{PlanBuilder, Verdict, back_off, call_key},
 };
 use crate::api::{
     condition::Reconciling,
@@ -18,10 +18,10 @@ use crate::api::{
     v1alpha1::{OnTransition, Outcome, Step, Transition, TransitionKind},
 };
 
-pub(super) fn suspend(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+pub(super) fn suspend(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     match transition.step {
-        Step::Stopping => suspend_stopping(draft, transition),
-        Step::Removing => suspend_removing(draft, transition),
+        Step::Stopping => suspend_stopping(plan_builder, transition),
+        Step::Removing => suspend_removing(plan_builder, transition),
         Step::Preparing
         | Step::HandingOver
         | Step::Promoting
@@ -29,82 +29,89 @@ pub(super) fn suspend(draft: &mut Draft<'_>, transition: &Transition) -> Verdict
         | Step::Retiring
         | Step::Scaling
         | Step::Moving
-        | Step::Shrinking => draft.start_over(transition, Reconciling::Suspending),
+        | Step::Shrinking => plan_builder.start_over(transition, Reconciling::Suspending),
     }
 }
 
-fn suspend_stopping(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+fn suspend_stopping(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let suspending = |message: String| Verdict::Reconciling(Reconciling::Suspending, message);
-    match draft.standing.clone() {
-        Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. } => {
-            let wanted = draft.input.job.spec.snapshots.on_suspend;
-            if let Some(message) = keep_savepoint(draft, transition, wanted, Trigger::Suspend) {
+    match plan_builder.ownership.clone() {
+        Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. } => {
+            let wanted = plan_builder.input.job.spec.snapshots.on_suspend;
+            if let Some(message) =
+                keep_savepoint(plan_builder, transition, wanted, Trigger::Suspend)
+            {
                 return suspending(message);
             }
-            tell_of_none(draft, transition, Trigger::Suspend, "it had stopped before");
-            draft.go(transition, Step::Removing);
+            tell_of_none(
+                plan_builder,
+                transition,
+                Trigger::Suspend,
+                "it had stopped before",
+            );
+            plan_builder.advance(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
         // It stopped with everything committed already; its successor may yet take it, or never.
-        Standing::HandingOver { to, .. }
+        Ownership::HandingOver { to, .. }
             if guard!(
-                "a named successor comes first": draft.input.revision(to).is_gone()
-                    || draft.input.passed(
+                "a named successor comes first": plan_builder.input.revision(to).is_gone()
+                    || plan_builder.input.passed(
                         transition.step_since.0,
-                        draft.input.settings.hand_over_timeout,
+                        plan_builder.input.settings.hand_over_timeout,
                     )
             ) =>
         {
             let why = format!("revision {to}, which was to take over, is not there");
-            tell_of_none(draft, transition, Trigger::Suspend, &why);
-            draft.go(transition, Step::Removing);
+            tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
+            plan_builder.advance(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
-        Standing::HandingOver { to, .. } => {
+        Ownership::HandingOver { to, .. } => {
             suspending(format!("waiting for revision {to} to take over first"))
         }
-        Standing::Unknown { why, .. } => {
-            if let Some(why) = nobody_tells(draft, transition) {
-                tell_of_none(draft, transition, Trigger::Suspend, &why);
-                draft.go(transition, Step::Removing);
+        Ownership::Unknown { why, .. } => {
+            if let Some(why) = nobody_tells(plan_builder, transition) {
+                tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
+                plan_builder.advance(transition, Step::Removing);
                 return suspending(format!(
                     "no pod of the job can run it ({why}): its state stays as it is"
                 ));
             }
             suspending(format!("waiting to find out who runs the job: {why}"))
         }
-        Standing::Runs { revision } => {
-            if !draft.input.job.spec.suspend && !draft.may_call(transition) {
+        Ownership::Runs { revision } => {
+            if !plan_builder.input.job.spec.suspend && !plan_builder.may_call(transition) {
                 // The last try failed for good and the next has not begun.
-                draft.finish(
+                plan_builder.finish(
                     transition,
                     Outcome::Cancelled,
                     "spec.suspend was taken back",
                 );
                 return suspending("spec.suspend was taken back: the job runs on".to_owned());
             }
-            if draft.follow(transition, revision) {
+            if plan_builder.follow(transition, revision) {
                 return suspending(format!("revision {revision} runs the job"));
             }
-            if let Some(why) = cannot_stop(draft, transition, revision) {
-                tell_of_none(draft, transition, Trigger::Suspend, &why);
-                draft.go(transition, Step::Removing);
+            if let Some(why) = cannot_stop(plan_builder, transition, revision) {
+                tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
+                plan_builder.advance(transition, Step::Removing);
                 return suspending(format!(
                     "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
                 ));
             }
-            let wanted = draft.input.job.spec.snapshots.on_suspend;
-            suspending(stop(draft, transition, revision, wanted, false))
+            let wanted = plan_builder.input.job.spec.snapshots.on_suspend;
+            suspending(stop(plan_builder, transition, revision, wanted, false))
         }
     }
 }
 
-fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
-    let left: Vec<u64> = draft
+fn suspend_removing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+    let left: Vec<u64> = plan_builder
         .input
         .observed
         .revisions
@@ -113,13 +120,13 @@ fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
         .map(|(&number, _)| number)
         .collect();
     for &revision in &left {
-        if draft.input.revision(revision).is_deletable() {
-            draft.act(Action::DeleteRevision { revision });
+        if plan_builder.input.revision(revision).is_deletable() {
+            plan_builder.push_action(Action::DeleteRevision { revision });
         }
     }
     if left.is_empty() {
-        draft.finish(transition, Outcome::Succeeded, "");
-        draft.tell(
+        plan_builder.finish(transition, Outcome::Succeeded, "");
+        plan_builder.emit_event(
             EventKind::Normal,
             "JobSuspended",
             "its state is kept; set spec.suspend to false to go on",
@@ -130,10 +137,10 @@ fn suspend_removing(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
 }
 
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once when there is nobody to ask.
-pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict {
+pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
     let nobody = guard!(
-        "a deletion ends when nobody is left": draft
+        "a deletion ends when nobody is left": plan_builder
             .input
             .observed
             .revisions
@@ -141,20 +148,20 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
             .all(|facts| facts.pods.is_empty()),
         else false
     );
-    let patience = draft
+    let patience = plan_builder
         .input
         .job
         .spec
         .snapshots
         .on_delete_timeout
-        .map_or(draft.input.settings.delete_timeout, Duration::to_std);
+        .map_or(plan_builder.input.settings.delete_timeout, Duration::to_std);
     let late = guard!(
-        "a deletion ends in time": draft.input.passed(transition.since.0, patience),
+        "a deletion ends in time": plan_builder.input.passed(transition.since.0, patience),
         else false
     );
     match transition.step {
         Step::Removing => {
-            draft.act(Action::RemoveFinalizer);
+            plan_builder.push_action(Action::RemoveFinalizer);
             return deleting("the state is released; the pods go with the StreamJob".to_owned());
         }
         Step::Stopping => {}
@@ -166,31 +173,31 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
         | Step::Scaling
         | Step::Moving
         | Step::Shrinking => {
-            draft.begin(TransitionKind::Delete, None, None);
+            plan_builder.begin(TransitionKind::Delete, None, None);
             return deleting("stopping the job".to_owned());
         }
     }
-    let released = match &draft.standing {
-        Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. } => true,
-        Standing::Runs { .. } | Standing::HandingOver { .. } | Standing::Unknown { .. } => false,
+    let released = match &plan_builder.ownership {
+        Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. } => true,
+        Ownership::Runs { .. } | Ownership::HandingOver { .. } | Ownership::Unknown { .. } => false,
     };
     if released
         && !late
         && let Some(message) = keep_savepoint(
-            draft,
+            plan_builder,
             transition,
-            draft.input.job.spec.snapshots.on_delete,
+            plan_builder.input.job.spec.snapshots.on_delete,
             Trigger::Delete,
         )
     {
         return deleting(message);
     }
-    let hopeless = if let Standing::Runs { revision } = draft.standing {
-        gave_up(draft, revision)
+    let hopeless = if let Ownership::Runs { revision } = plan_builder.ownership {
+        gave_up(plan_builder, revision)
     } else {
         None
     };
@@ -205,48 +212,48 @@ pub(super) fn delete(draft: &mut Draft<'_>, transition: &Transition) -> Verdict 
             };
             why.to_owned()
         });
-        tell_of_none(draft, transition, Trigger::Delete, &missed);
+        tell_of_none(plan_builder, transition, Trigger::Delete, &missed);
         if let Some(why) = hopeless {
-            draft.tell(
+            plan_builder.emit_event(
                 EventKind::Warning,
                 "StateNotReleased",
                 format!("the job cannot stop ({why}); its last checkpoint stays in the storage"),
             );
         } else if !released && late {
-            draft.tell(
+            plan_builder.emit_event(
                 EventKind::Warning,
                 "StateNotReleased",
                 "the job did not stop in time; its last checkpoint stays in the storage",
             );
         }
-        draft.go(transition, Step::Removing);
+        plan_builder.advance(transition, Step::Removing);
         return deleting("the state is released; the pods go with the StreamJob".to_owned());
     }
-    match draft.standing.clone() {
-        Standing::Runs { revision } if draft.follow(transition, revision) => {
+    match plan_builder.ownership.clone() {
+        Ownership::Runs { revision } if plan_builder.follow(transition, revision) => {
             deleting(format!("revision {revision} runs the job"))
         }
-        Standing::Runs { revision } => {
-            let wanted = draft.input.job.spec.snapshots.on_delete;
-            deleting(stop(draft, transition, revision, wanted, true))
+        Ownership::Runs { revision } => {
+            let wanted = plan_builder.input.job.spec.snapshots.on_delete;
+            deleting(stop(plan_builder, transition, revision, wanted, true))
         }
-        Standing::HandingOver { to, .. } => {
+        Ownership::HandingOver { to, .. } => {
             deleting(format!("waiting for revision {to} to take over first"))
         }
-        Standing::Unknown { why, .. } => {
+        Ownership::Unknown { why, .. } => {
             deleting(format!("waiting to find out who runs the job: {why}"))
         }
-        Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. } => deleting("the job has stopped".to_owned()),
+        Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. } => deleting("the job has stopped".to_owned()),
     }
 }
 
 /// Asks a revision to stop, and says what is waited for.
 fn stop(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     snapshot: OnTransition,
@@ -259,35 +266,35 @@ fn stop(
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });
-    if !draft.may_call(transition) {
+    if !plan_builder.may_call(transition) {
         let wait = back_off(transition.retries).as_secs();
         return format!("the job could not be stopped{failed}; trying again after {wait} s");
     }
     let key = call_key(transition, &format!("stop-{revision}"));
-    if let Fact::Known(Some(operation)) = &draft.input.observed.operation
+    if let Fact::Known(Some(operation)) = &plan_builder.input.observed.operation
         && operation.key == key
         && let OperationResult::Failed { why } = &operation.result
     {
-        draft.retry(transition, why);
+        plan_builder.retry(transition, why);
         return format!("the job could not be stopped: {why}");
     }
-    if draft.input.report(revision).is_none() {
+    if plan_builder.input.report(revision).is_none() {
         return format!("waiting for the coordinator of revision {revision} to answer");
     }
-    draft.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
+    plan_builder.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
     format!("revision {revision} takes its last checkpoint and commits{failed}")
 }
 
 /// Why no pod will ever tell who has the job, if so, where the operator does not look into the
 /// store itself: all are gone, or a lost cause.
-fn nobody_tells(draft: &Draft<'_>, transition: &Transition) -> Option<String> {
-    draft.input.observed.not_looked.as_ref()?;
+fn nobody_tells(plan_builder: &PlanBuilder<'_>, transition: &Transition) -> Option<String> {
+    plan_builder.input.observed.not_looked.as_ref()?;
     let mut why = "its pods are gone".to_owned();
-    for (&revision, facts) in &draft.input.observed.revisions {
+    for (&revision, facts) in &plan_builder.input.observed.revisions {
         if facts.pods.is_empty() {
             continue;
         }
-        why = match draft.input.report(revision) {
+        why = match plan_builder.input.report(revision) {
             // It ended before it looked at HEAD.
             Some(Report {
                 attempt: None,
@@ -295,34 +302,38 @@ fn nobody_tells(draft: &Draft<'_>, transition: &Transition) -> Option<String> {
                 ..
             }) => error.message.clone(),
             Some(_) => return None,
-            None => cannot_stop(draft, transition, revision)?,
+            None => cannot_stop(plan_builder, transition, revision)?,
         };
     }
     Some(why)
 }
 
 /// Why a revision cannot be stopped with a savepoint, if it cannot.
-fn cannot_stop(draft: &Draft<'_>, transition: &Transition, revision: u64) -> Option<String> {
-    let facts = draft.input.revision(revision);
+fn cannot_stop(
+    plan_builder: &PlanBuilder<'_>,
+    transition: &Transition,
+    revision: u64,
+) -> Option<String> {
+    let facts = plan_builder.input.revision(revision);
     if facts.is_gone() {
         return Some("its pods are gone".to_owned());
     }
-    if draft.input.report(revision).is_some() {
-        return gave_up(draft, revision);
+    if plan_builder.input.report(revision).is_some() {
+        return gave_up(plan_builder, revision);
     }
-    draft
+    plan_builder
         .input
-        .ailment(revision, transition.since.0)
+        .problem(revision, transition.since.0)
         .filter(
-            |ailment| guard!("pods go without a savepoint only for a lost cause": ailment.lasting),
+            |problem| guard!("pods go without a savepoint only for a lost cause": problem.lasting),
         )
-        .map(|ailment| ailment.message)
+        .map(|problem| problem.message)
 }
 
 /// Why the revision that has the job will not take it up, as its coordinator says itself. One that has claimed the job can be stopped whatever fails; a store that does not
 /// answer may come back.
-fn gave_up(draft: &Draft<'_>, revision: u64) -> Option<String> {
-    let report = draft.input.report(revision)?;
+fn gave_up(plan_builder: &PlanBuilder<'_>, revision: u64) -> Option<String> {
+    let report = plan_builder.input.report(revision)?;
     let error = report.error.as_ref();
     let said = error.map_or_else(|| "it failed".to_owned(), |error| error.message.clone());
     let barred = report.phase == JobPhase::Standby

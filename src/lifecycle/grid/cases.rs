@@ -18,9 +18,10 @@ use streamkeeper_protocol::{
 use super::{
     super::{
         Fact, Input, Observed, Plan, Refusal, RevisionFacts, RevisionRecord, Settings, Unapplied,
-        draft::call_key,
-        plan, questions,
-        state::{EDGES, Place},
+        plan,
+        plan_builder::call_key,
+        required_reads,
+        transitions::{EDGES, Position},
     },
     facts::{CurrentRevision, HeadClass, NEW_CLASSES, NOW, NewRevision, OLD_CLASSES, heads},
 };
@@ -91,7 +92,7 @@ pub(super) enum Called {
     reason = "each is a circumstance of its own"
 )]
 pub(super) struct Case {
-    pub(super) place: Place,
+    pub(super) position: Position,
     pub(super) head: HeadClass,
     pub(super) old: CurrentRevision,
     pub(super) new: NewRevision,
@@ -166,27 +167,31 @@ fn ago(by: Duration) -> Time {
 }
 
 /// All places, the one without a transition included.
-pub(super) fn places() -> BTreeSet<Place> {
+pub(super) fn positions() -> BTreeSet<Position> {
     EDGES.iter().flat_map(|(from, to)| [*from, *to]).collect()
 }
 
 /// Steps that their transitions do not have.
 pub(super) fn impossible_places() -> Vec<(TransitionKind, Step)> {
     use TransitionKind::{Delete, Deploy, Rescale, Restore, Resume, Rollback, Suspend, Upgrade};
-    let steps: BTreeSet<Step> = places().iter().flatten().map(|(_, step)| *step).collect();
+    let steps: BTreeSet<Step> = positions()
+        .iter()
+        .flatten()
+        .map(|(_, step)| *step)
+        .collect();
     let kinds = [
         Deploy, Upgrade, Rescale, Suspend, Resume, Restore, Rollback, Delete,
     ];
     kinds
         .into_iter()
         .flat_map(|kind| steps.iter().map(move |step| (kind, *step)))
-        .filter(|place| !places().contains(&Some(*place)))
+        .filter(|position| !positions().contains(&Some(*position)))
         .collect()
 }
 
 impl Case {
-    pub(super) fn place(&self) -> Place {
-        self.place
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// Workers that a rescale moves to.
@@ -208,7 +213,7 @@ impl Case {
     }
 
     fn transition(&self) -> Option<Transition> {
-        let (kind, step) = self.place?;
+        let (kind, step) = self.position?;
         let (from, to) = match kind {
             TransitionKind::Deploy => (None, Some(NEW)),
             TransitionKind::Rescale | TransitionKind::Suspend => (Some(OLD), Some(OLD)),
@@ -280,7 +285,7 @@ impl Case {
             .and_then(|status| status.transition.as_ref())
             .filter(|transition| transition.step == Step::Promoting)
             .map(|transition| call_key(transition, "promote-head"));
-        let operation = match (self.called, questions(job).operation) {
+        let operation = match (self.called, required_reads(job).operation) {
             (Called::Unknown, _) | (_, None) => Fact::unknown("not asked"),
             (Called::NotYet | Called::Refused, Some(_)) => Fact::Known(None),
             (Called::Failed, Some((_, key))) => Fact::Known(Some(Operation {
@@ -403,8 +408,8 @@ pub(super) fn all(contexts: &[Case], mut each: impl FnMut(&Case)) {
 }
 
 /// What may be said of the call of a step, and after how many that failed.
-fn answers(place: Place) -> &'static [(Called, u32)] {
-    match place {
+fn answers(position: Position) -> &'static [(Called, u32)] {
+    match position {
         Some((_, Step::HandingOver | Step::Moving | Step::Stopping)) => &[
             (Called::Unknown, 0),
             (Called::NotYet, 0),
@@ -419,10 +424,10 @@ fn answers(place: Place) -> &'static [(Called, u32)] {
 /// Everything but what is seen of HEAD and the revisions.
 pub(super) fn contexts() -> Vec<Case> {
     let mut all = Vec::new();
-    for place in places() {
-        let begins = matches!(place, None | Some((TransitionKind::Deploy, _)));
-        let deletes = matches!(place, Some((TransitionKind::Delete, _)));
-        for &(called, retries) in answers(place) {
+    for position in positions() {
+        let begins = matches!(position, None | Some((TransitionKind::Deploy, _)));
+        let deletes = matches!(position, Some((TransitionKind::Delete, _)));
+        for &(called, retries) in answers(position) {
             for late in [false, true] {
                 for fresh in [false, true] {
                     for deleting in [false, true] {
@@ -434,7 +439,7 @@ pub(super) fn contexts() -> Vec<Case> {
                                 continue;
                             }
                             all.push(Case {
-                                place,
+                                position,
                                 asked,
                                 called,
                                 retries,
@@ -450,14 +455,14 @@ pub(super) fn contexts() -> Vec<Case> {
         }
     }
     // Somebody took the finalizer away, or it is not there yet.
-    for place in [None, Some((TransitionKind::Upgrade, Step::Preparing))] {
+    for position in [None, Some((TransitionKind::Upgrade, Step::Preparing))] {
         for (asked, deleting) in [
             (Asked::Same, true),
             (Asked::Same, false),
             (Asked::Upgrade, false),
         ] {
             all.push(Case {
-                place,
+                position,
                 asked,
                 deleting,
                 loose: true,

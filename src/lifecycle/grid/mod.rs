@@ -17,7 +17,7 @@ use std::{
 use self::cases::Case;
 use super::{
     plan,
-    state::{EDGES, Place},
+    transitions::{EDGES, Position},
 };
 use crate::api::v1alpha1::{Step, StreamJobStatus, TransitionKind::Delete};
 
@@ -25,7 +25,7 @@ use crate::api::v1alpha1::{Step, StreamJobStatus, TransitionKind::Delete};
 #[derive(Debug, Default)]
 struct Findings {
     cases: usize,
-    edges: BTreeSet<(Place, Place)>,
+    edges: BTreeSet<(Position, Position)>,
     /// The first case that breaks a rule, by the rule's name, and how many do.
     broken: BTreeMap<&'static str, (String, usize)>,
 }
@@ -52,7 +52,7 @@ fn go_through(contexts: &[Case]) -> Findings {
         let (planned, again) = case.with_input(|input| (plan(input), plan(input)));
         findings
             .edges
-            .insert((case.place(), place(&planned.status)));
+            .insert((case.position(), position(&planned.status)));
         if planned != again {
             let found = || (format!("{planned:#?}\n{again:#?}\n{case:#?}"), 0);
             findings.broken.entry(SAME).or_insert_with(found).1 += 1;
@@ -87,7 +87,7 @@ pub(super) fn first_broken() -> Option<(&'static str, usize)> {
     })
 }
 
-fn place(status: &StreamJobStatus) -> Place {
+fn position(status: &StreamJobStatus) -> Position {
     status
         .transition
         .as_ref()
@@ -172,10 +172,10 @@ claims![
 
 #[test]
 fn every_edge_that_is_drawn_is_taken_by_some_case() {
-    let deletions = cases::places().into_iter().filter_map(|from| {
+    let deletions = cases::positions().into_iter().filter_map(|from| {
         (from != Some((Delete, Step::Removing))).then_some((from, Some((Delete, Step::Stopping))))
     });
-    let missing: Vec<(Place, Place)> = EDGES
+    let missing: Vec<(Position, Position)> = EDGES
         .iter()
         .copied()
         .chain(deletions)
@@ -194,14 +194,14 @@ fn a_place_that_is_not_on_the_map_leads_back_to_it() {
     for from in cases::impossible_places() {
         for deleting in [false, true] {
             let case = Case {
-                place: Some(from),
+                position: Some(from),
                 deleting,
                 ..Case::default()
             };
             let planned = case.with_input(plan);
-            let to = place(&planned.status);
+            let to = position(&planned.status);
             assert!(
-                to.is_none() || cases::places().contains(&to),
+                to.is_none() || cases::positions().contains(&to),
                 "{from:?} -> {to:?}"
             );
             assert!(

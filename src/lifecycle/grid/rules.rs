@@ -5,10 +5,10 @@ use streamkeeper_protocol::{head::RunState, job_api::PromoteFrom};
 use super::{
     super::{
         action::{Action, JobCall, Plan},
-        state::is_legal,
+        transitions::is_legal,
     },
     cases::{self, Asked, Case, NEW, OLD},
-    place, steps,
+    position, steps,
 };
 use crate::api::{
     condition::{self, kind},
@@ -82,7 +82,7 @@ pub(super) fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<
 }
 
 fn only_edges_that_are_drawn_are_taken(case: &Case, planned: &Plan) -> Result<(), String> {
-    let (from, to) = (case.place(), place(&planned.status));
+    let (from, to) = (case.position(), position(&planned.status));
     demand(is_legal(from, to), || format!("{from:?} -> {to:?}"))
 }
 
@@ -158,7 +158,7 @@ fn what_cannot_be_undone_is_written_down_a_pass_before(
         format!("a call in the pass that decides it: {:?}", planned.actions)
     })?;
     let finalizer = planned.actions.contains(&Action::RemoveFinalizer);
-    let removing = case.deleting && case.place() == Some((Delete, Step::Removing));
+    let removing = case.deleting && case.position() == Some((Delete, Step::Removing));
     demand(!finalizer || removing, || {
         "the finalizer goes too early".to_owned()
     })
@@ -194,7 +194,7 @@ fn the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension(
         None if case.new.leads() && !case.head.is_known_to_be_missing() => NEW,
         Some(_) | None => return Ok(()),
     };
-    let suspending = case.place() == Some((TransitionKind::Suspend, Step::Removing));
+    let suspending = case.position() == Some((TransitionKind::Suspend, Step::Removing));
     // A coordinator with a later attempt than the HEAD that was read knows better.
     let outdated = case.new.leads() && owner != NEW;
     let deleted = planned
@@ -208,7 +208,7 @@ fn the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension(
 fn an_unknown_owner_costs_nobody_his_pods(case: &Case, planned: &Plan) -> Result<(), String> {
     let unknown = case.head.record().is_none() && !case.head.is_known_to_be_missing();
     let nobody_says = !case.old.leads() && !case.new.leads();
-    let suspending = case.place() == Some((TransitionKind::Suspend, Step::Removing));
+    let suspending = case.position() == Some((TransitionKind::Suspend, Step::Removing));
     let deletes = planned
         .actions
         .iter()
@@ -223,7 +223,7 @@ fn a_running_revision_is_not_touched_before_its_successor_is_ready(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    if case.place() != Some((TransitionKind::Upgrade, Step::Preparing)) || case.deleting {
+    if case.position() != Some((TransitionKind::Upgrade, Step::Preparing)) || case.deleting {
         return Ok(());
     }
     let touches = |action: &Action| match action {
@@ -253,7 +253,7 @@ fn a_revision_that_was_given_up_is_not_tried_again(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let given_up = case.place() == Some((TransitionKind::Upgrade, Step::Preparing))
+    let given_up = case.position() == Some((TransitionKind::Upgrade, Step::Preparing))
         && planned.status.transition.is_none()
         && planned.status.rejected.is_some();
     // Where nothing runs, nothing is lost by trying.
@@ -266,13 +266,13 @@ fn a_revision_that_was_given_up_is_not_tried_again(
         .actions
         .iter()
         .any(|action| matches!(action, Action::ApplyRevision { revision, .. } if *revision >= NEW));
-    demand(place(&next.status).is_none() && !again, || {
+    demand(position(&next.status).is_none() && !again, || {
         format!("{}: {:?}", next.why, next.actions)
     })
 }
 
 fn a_quiet_world_comes_to_rest(case: &Case, planned: &Plan) -> Result<(), String> {
-    let mut path = vec![(place(&planned.status), planned.why.clone())];
+    let mut path = vec![(position(&planned.status), planned.why.clone())];
     let mut status = planned.status.clone();
     for _ in 0..PASSES {
         let (rests, next) = case.after(&status);
@@ -280,7 +280,7 @@ fn a_quiet_world_comes_to_rest(case: &Case, planned: &Plan) -> Result<(), String
             return Ok(());
         }
         status = next.status;
-        path.push((place(&status), next.why));
+        path.push((position(&status), next.why));
     }
     Err(format!("{path:#?}"))
 }
@@ -289,9 +289,9 @@ fn deletion_ends_once_nobody_is_left_to_ask_or_time_is_up(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let stopping = case.place() == Some((Delete, Step::Stopping));
+    let stopping = case.position() == Some((Delete, Step::Stopping));
     let nobody = case.old.is_gone() && !case.new.has_pods();
-    let ends = place(&planned.status) == Some((Delete, Step::Removing));
+    let ends = position(&planned.status) == Some((Delete, Step::Removing));
     demand(!(stopping && (nobody || case.late)) || ends, || {
         "it waits".to_owned()
     })

@@ -9,7 +9,7 @@ use super::{
     super::action::{Action, JobCall, Plan},
     cases::{Asked, CROWD, Case, NEW, OLD, RECORDS},
     facts::{CurrentRevision, HeadClass, NewRevision},
-    place,
+    position,
     rules::demand,
 };
 use crate::api::{
@@ -26,7 +26,7 @@ fn old_has_it(case: &Case) -> bool {
 }
 
 fn goes(case: &Case, planned: &Plan, from: (TransitionKind, Step), to: Step) -> bool {
-    case.place() == Some(from) && place(&planned.status) == Some((from.0, to))
+    case.position() == Some(from) && position(&planned.status) == Some((from.0, to))
 }
 
 fn calls(planned: &Plan) -> impl Iterator<Item = (u64, &JobCall)> {
@@ -56,8 +56,8 @@ fn deletes(planned: &Plan, revision: u64) -> bool {
 }
 
 fn begins_rollback(case: &Case, planned: &Plan) -> bool {
-    case.place() != Some((Rollback, Step::Preparing))
-        && place(&planned.status) == Some((Rollback, Step::Preparing))
+    case.position() != Some((Rollback, Step::Preparing))
+        && position(&planned.status) == Some((Rollback, Step::Preparing))
 }
 
 fn shown(planned: &Plan) -> String {
@@ -128,7 +128,7 @@ pub(super) fn a_start_pushes_aside_nobody_through_whom_records_flow(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let starts = matches!(case.place(), Some((Deploy | Resume, _)));
+    let starts = matches!(case.position(), Some((Deploy | Resume, _)));
     let flows = case
         .old
         .seen()
@@ -150,7 +150,7 @@ pub(super) fn the_state_of_another_job_is_taken_only_by_a_first_start_and_after_
     if case.old.leads() || case.new.leads() {
         return Ok(());
     }
-    let first = matches!(case.place(), Some((Deploy, _))) && state == RunState::Released;
+    let first = matches!(case.position(), Some((Deploy, _))) && state == RunState::Released;
     let wrong = calls(planned).any(|(_, call)| match call {
         JobCall::Promote(request) => !(first && request.from == PromoteFrom::TakeOver),
         JobCall::Savepoint(_) | JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Rescale(_) => {
@@ -180,7 +180,8 @@ pub(super) fn whoever_has_a_part_in_a_transition_keeps_his_pods(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let (Some((kind, step)), Some(transition)) = (case.place(), planned.status.transition.as_ref())
+    let (Some((kind, step)), Some(transition)) =
+        (case.position(), planned.status.transition.as_ref())
     else {
         return Ok(());
     };
@@ -210,7 +211,7 @@ pub(super) fn a_transition_ends_well_only_when_the_old_pods_are_gone(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let retiring = matches!(case.place(), Some((Upgrade | Rollback, Step::Retiring)));
+    let retiring = matches!(case.position(), Some((Upgrade | Rollback, Step::Retiring)));
     let well = planned.status.transition.is_none()
         && planned
             .status
@@ -281,7 +282,7 @@ pub(super) fn where_nobody_can_run_a_start_is_begun(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let nobody = case.place().is_none()
+    let nobody = case.position().is_none()
         && case.head == HeadClass::Ours(RunState::HandingOver { to: NEW }, OLD)
         && case.new == NewRevision::Gone
         && !case.old.leads();
@@ -311,7 +312,7 @@ pub(super) fn where_the_operator_does_not_look_pods_are_started_and_nothing_runs
     });
     demand(!promoted, || format!("{:?}", planned.actions))?;
     let asked = case.asked == Asked::Same && !case.deleting && !case.loose;
-    let nobody = case.place().is_none() && (case.fresh || case.old.is_gone()) && !case.moved;
+    let nobody = case.position().is_none() && (case.fresh || case.old.is_gone()) && !case.moved;
     demand(
         !(nobody && asked) || planned.status.transition.is_some(),
         || planned.why.clone(),
@@ -327,7 +328,7 @@ pub(super) fn a_revision_that_handed_over_does_not_run_again(
         .transition
         .as_ref()
         .is_some_and(|transition| {
-            case.place().is_none() && transition.kind == Resume && transition.to == Some(OLD)
+            case.position().is_none() && transition.kind == Resume && transition.to == Some(OLD)
         });
     let may = matches!(
         case.head,
@@ -343,7 +344,7 @@ pub(super) fn no_pod_is_taken_from_a_job_on_its_way_to_it(
     let taken = planned.actions.iter().any(|action| {
         matches!(action, Action::ScaleRevision { revision: OLD, replicas } if *replicas < case.old.pods())
     });
-    let on_its_way = case.place().is_none() && case.old == CurrentRevision::Rescales;
+    let on_its_way = case.position().is_none() && case.old == CurrentRevision::Rescales;
     demand(!(taken && on_its_way), || shown(planned))
 }
 
@@ -351,16 +352,17 @@ pub(super) fn what_is_being_handed_over_is_not_reconsidered(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let place_now = Some((Upgrade, Step::HandingOver));
-    let under_way = case.place() == place_now
+    let position_now = Some((Upgrade, Step::HandingOver));
+    let under_way = case.position() == position_now
         && case.retries == 0
         && !case.deleting
         && old_has_it(case)
         && case.old == CurrentRevision::Running
         && case.new == NewRevision::Ready;
-    demand(!under_way || place(&planned.status) == place_now, || {
-        planned.why.clone()
-    })
+    demand(
+        !under_way || position(&planned.status) == position_now,
+        || planned.why.clone(),
+    )
 }
 
 pub(super) fn a_savepoint_is_given_up_only_for_a_lost_cause(
@@ -449,7 +451,7 @@ pub(super) fn a_rollback_has_a_content_to_go_back_to(
 }
 
 pub(super) fn what_failed_is_remembered(case: &Case, planned: &Plan) -> Result<(), String> {
-    let given_up = case.place() == Some((Upgrade, Step::Preparing))
+    let given_up = case.position() == Some((Upgrade, Step::Preparing))
         && planned
             .status
             .history
@@ -471,7 +473,8 @@ pub(super) fn a_rollback_brings_back_the_content_before(
     let other = planned.actions.iter().any(|action| {
         matches!(action, Action::ApplyRevision { revision: NEW, record, .. } if **record != RECORDS[0])
     });
-    let rolls_back = matches!(case.place(), Some((Rollback, _))) && case.new == NewRevision::Gone;
+    let rolls_back =
+        matches!(case.position(), Some((Rollback, _))) && case.new == NewRevision::Gone;
     demand(!(rolls_back && other), || shown(planned))
 }
 
@@ -528,8 +531,8 @@ pub(super) fn a_deletion_does_not_wait_for_a_job_that_cannot_stop(
     case: &Case,
     planned: &Plan,
 ) -> Result<(), String> {
-    let stopping = case.place() == Some((Delete, Step::Stopping));
-    let ends = place(&planned.status) == Some((Delete, Step::Removing));
+    let stopping = case.position() == Some((Delete, Step::Stopping));
+    let ends = position(&planned.status) == Some((Delete, Step::Removing));
     demand(!(stopping && is_hopeless(case)) || ends, || {
         planned.why.clone()
     })
@@ -552,14 +555,14 @@ pub(super) fn content_that_may_be_needed_is_kept(_: &Case, planned: &Plan) -> Re
 }
 
 pub(super) fn an_edit_back_cancels(case: &Case, planned: &Plan) -> Result<(), String> {
-    let back = case.place() == Some((Upgrade, Step::Preparing))
+    let back = case.position() == Some((Upgrade, Step::Preparing))
         && case.asked == Asked::Same
         && !case.deleting
         && !case.loose
         && case.head.is_run_by(OLD)
         && !case.new.leads()
         && case.old != CurrentRevision::Forgotten;
-    demand(!back || place(&planned.status).is_none(), || {
+    demand(!back || position(&planned.status).is_none(), || {
         planned.why.clone()
     })
 }

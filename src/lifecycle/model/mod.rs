@@ -1,4 +1,4 @@
-//! The model: a job, its operator, a few revisions, pods, coordinators, HEAD; the operator decides with the real `plan` and `questions`, coordinators with the real rules of
+//! The model: a job, its operator, a few revisions, pods, coordinators, HEAD; the operator decides with the real `plan` and `required_reads`, coordinators with the real rules of
 //! HEAD. Everything else may happen in any order: the operator ends between any two effects, has another beside it whose caches stand still, sends what arrives late; pods crash, nodes
 //! are lost with a coordinator that runs on, the storage or a coordinator does not answer, HEAD is taken away, people edit, suspend, resume, delete, time passes.
 //!

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use streamkeeper_protocol::head::OperationResult;
 
 use super::{
-    DAMAGED, Draft, QUIET, SELDOM, SOON, SnapshotAction, SnapshotJob, TroubleKind, Verdict, Work,
-    WorkWait, time_left, wish,
+    DAMAGED, QUIET, SELDOM, SOON, SnapshotAction, SnapshotJob, SnapshotPlanBuilder, TroubleKind,
+    Verdict, Work, WorkWait, time_left, wish,
 };
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
         names::SNAPSHOT_FINALIZER,
         v1alpha1::SnapshotPhase,
     },
-    lifecycle::{action::EventKind, draft::time, observed::Fact},
+    lifecycle::{action::EventKind, observed::Fact, plan_builder::time},
 };
 
 /// How seldom to try to remove a folder again.
@@ -23,7 +23,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_mins(5);
 /// How long a coordinator that does not answer may be copying.
 const SILENCE: Duration = Duration::from_mins(1);
 
-impl Draft<'_> {
+impl SnapshotPlanBuilder<'_> {
     /// It is being deleted.
     pub(super) fn delete(&mut self) -> Verdict {
         if !self.holds_finalizer() {
@@ -96,7 +96,7 @@ impl Draft<'_> {
     pub(super) fn removed(&mut self) -> Verdict {
         self.actions.push(SnapshotAction::RemoveFinalizer);
         let uri = self.status.uri.clone().unwrap_or_default();
-        self.tell(
+        self.emit_event(
             EventKind::Normal,
             "SnapshotDeleted",
             format!("{uri} was removed"),
@@ -111,7 +111,7 @@ impl Draft<'_> {
         let message = format!(
             "{uri} was left as it is: {why}; remove the folder yourself if nothing needs it"
         );
-        self.tell(EventKind::Normal, "SnapshotFolderKept", message);
+        self.emit_event(EventKind::Normal, "SnapshotFolderKept", message);
         Verdict::Reconciling("Deleting", "its folder stays".to_owned())
     }
 
@@ -152,7 +152,7 @@ impl Draft<'_> {
                         "{}; do not restore from it, take another one",
                         trouble.message
                     );
-                    self.tell(EventKind::Warning, "SnapshotFailed", message.clone());
+                    self.emit_event(EventKind::Warning, "SnapshotFailed", message.clone());
                     return Verdict::Stalled(DAMAGED, message);
                 }
                 self.requeue = Duration::from_secs(10);

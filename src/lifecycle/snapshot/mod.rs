@@ -19,13 +19,13 @@ use streamkeeper_protocol::job_api::{Operation, SavepointRequest};
 
 use super::{
     action::{Event, EventKind},
-    draft::time,
     grant::Grant,
     observed::{Fact, Refusal},
+    ownership::passed,
+    plan_builder::time,
     record::bytes,
     revision::ResolvedStorage,
     settings::Settings,
-    situation::passed,
 };
 use crate::api::{
     condition::{self, State},
@@ -259,7 +259,7 @@ enum Verdict {
     Ready(String),
 }
 
-struct Draft<'a> {
+struct SnapshotPlanBuilder<'a> {
     input: SnapshotInput<'a>,
     status: StreamSnapshotStatus,
     actions: Vec<SnapshotAction>,
@@ -269,20 +269,20 @@ struct Draft<'a> {
 
 /// What to do next about a snapshot. Total and deterministic.
 pub fn plan_snapshot(input: &SnapshotInput<'_>) -> SnapshotPlan {
-    let mut draft = Draft {
+    let mut plan_builder = SnapshotPlanBuilder {
         input: *input,
         status: input.snapshot.status.clone().unwrap_or_default(),
         actions: Vec::new(),
         events: Vec::new(),
         requeue: SOON,
     };
-    let verdict = draft.decide();
-    draft.write(&verdict);
+    let verdict = plan_builder.decide();
+    plan_builder.write(&verdict);
     SnapshotPlan {
-        status: draft.status,
-        actions: draft.actions,
-        events: draft.events,
-        requeue: draft.requeue,
+        status: plan_builder.status,
+        actions: plan_builder.actions,
+        events: plan_builder.events,
+        requeue: plan_builder.requeue,
     }
 }
 
@@ -290,7 +290,7 @@ fn waiting(message: impl Into<String>) -> Verdict {
     Verdict::Reconciling("Waiting", message.into())
 }
 
-impl Draft<'_> {
+impl SnapshotPlanBuilder<'_> {
     fn holds_finalizer(&self) -> bool {
         let all = &self.input.snapshot.metadata.finalizers;
         all.iter().flatten().any(|name| name == SNAPSHOT_FINALIZER)
@@ -358,7 +358,7 @@ impl Draft<'_> {
         (so_far.unwrap_or_default() / 10).clamp(least, most)
     }
 
-    fn tell(&mut self, kind: EventKind, reason: &'static str, note: String) {
+    fn emit_event(&mut self, kind: EventKind, reason: &'static str, note: String) {
         self.events.push(Event { kind, reason, note });
     }
 

@@ -6,13 +6,13 @@
 
 use streamkeeper_protocol::paths::StatePaths;
 
-use super::{Draft, Work};
+use super::{SnapshotPlanBuilder, Work};
 use crate::{
     api::v1alpha1::DeletionPolicy,
     lifecycle::{grant::Grant, revision::ResolvedStorage},
 };
 
-impl Draft<'_> {
+impl SnapshotPlanBuilder<'_> {
     /// The folder, if the operator may act there with its own credentials.
     pub(super) fn place(&self) -> Result<Grant, String> {
         let imported = self.input.snapshot.spec.import_from.as_ref();

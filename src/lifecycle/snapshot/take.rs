@@ -5,8 +5,8 @@ use std::time::Duration;
 use streamkeeper_protocol::{head::OperationResult, job_api::SavepointRequest, paths::StatePaths};
 
 use super::{
-    Content, Draft, NOT_VERIFIED, SELDOM, SOON, SnapshotAction, SnapshotJob, Trouble, TroubleKind,
-    Verdict, Work, WorkWait, key, time_left, waiting,
+    Content, NOT_VERIFIED, SELDOM, SOON, SnapshotAction, SnapshotJob, SnapshotPlanBuilder, Trouble,
+    TroubleKind, Verdict, Work, WorkWait, key, time_left, waiting,
 };
 use crate::{
     api::{
@@ -15,14 +15,14 @@ use crate::{
     },
     lifecycle::{
         action::EventKind,
-        draft::{back_off, time},
         observed::Fact,
+        plan_builder::{back_off, time},
         record::{bytes, millis_at, seconds},
         revision::ResolvedStorage,
     },
 };
 
-impl Draft<'_> {
+impl SnapshotPlanBuilder<'_> {
     /// It is not complete yet.
     pub(super) fn take(&mut self) -> Verdict {
         let spec = &self.input.snapshot.spec;
@@ -96,7 +96,7 @@ impl Draft<'_> {
         self.actions.push(SnapshotAction::ForgetWork);
         self.status.phase = Some(SnapshotPhase::Failed);
         self.status.completion_time = Some(time(self.input.now));
-        self.tell(EventKind::Warning, "SnapshotFailed", message.clone());
+        self.emit_event(EventKind::Warning, "SnapshotFailed", message.clone());
         Verdict::Stalled("SnapshotFailed", message)
     }
 
@@ -123,7 +123,7 @@ impl Draft<'_> {
             self.status.endpoint = settings.and_then(|storage| storage.endpoint.clone());
             self.status.region = settings.and_then(|storage| storage.region.clone());
             self.status.phase = Some(SnapshotPhase::InProgress);
-            self.tell(
+            self.emit_event(
                 EventKind::Normal,
                 "SnapshotStarted",
                 format!("importing {uri}"),
@@ -212,7 +212,7 @@ impl Draft<'_> {
             self.status.endpoint.clone_from(&storage.endpoint);
             self.status.region.clone_from(&storage.region);
             self.status.phase = Some(SnapshotPhase::InProgress);
-            self.tell(
+            self.emit_event(
                 EventKind::Normal,
                 "SnapshotStarted",
                 format!("of StreamJob {name}, revision {revision}"),
@@ -323,7 +323,7 @@ impl Draft<'_> {
         });
         let message = format!("it is complete, as its job says; the operator did not look: {why}");
         let note = format!("{}: {message}", uri.unwrap_or_default());
-        self.tell(EventKind::Normal, "SnapshotCompleted", note);
+        self.emit_event(EventKind::Normal, "SnapshotCompleted", note);
         Verdict::Ready(message)
     }
 
@@ -372,7 +372,7 @@ impl Draft<'_> {
         });
         let uri = self.status.uri.clone().unwrap_or_default();
         let message = format!("it holds checkpoint {}", content.checkpoint);
-        self.tell(
+        self.emit_event(
             EventKind::Normal,
             "SnapshotCompleted",
             format!("checkpoint {} in {uri}", content.checkpoint),

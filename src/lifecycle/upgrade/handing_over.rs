@@ -8,10 +8,10 @@ use streamkeeper_protocol::{
 use super::{
     super::{
         action::{JobCall, Trigger},
-        draft::{Draft, Verdict, call_key},
+        automatic_snapshots::Saved,
         observed::Fact,
-        saving::Saved,
-        situation::Standing,
+        ownership::Ownership,
+        plan_builder::{PlanBuilder, Verdict, call_key},
     },
     ready, reconsider,
 };
@@ -25,58 +25,63 @@ use crate::api::{
 const SAVEPOINT_FAILURES: u32 = 3;
 
 pub(super) fn handing_over(
-    draft: &mut Draft<'_>,
+    plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
 ) -> Verdict {
     let waiting = |message: String| Verdict::Reconciling(Reconciling::HandingOver, message);
-    match draft.standing.clone() {
-        Standing::Runs { revision }
-        | Standing::HandingOver { to: revision, .. }
-        | Standing::Completed { revision }
+    match plan_builder.ownership.clone() {
+        Ownership::Runs { revision }
+        | Ownership::HandingOver { to: revision, .. }
+        | Ownership::Completed { revision }
             if revision == to =>
         {
-            draft.go(transition, Step::Verifying);
+            plan_builder.advance(transition, Step::Verifying);
             waiting(format!(
                 "revision {from} took its savepoint and gave the job to revision {to}"
             ))
         }
-        Standing::Runs { revision } => {
-            if draft.follow(transition, revision) {
+        Ownership::Runs { revision } => {
+            if plan_builder.follow(transition, revision) {
                 return waiting(format!("revision {revision} runs the job"));
             }
-            let refused = cannot_hand_over(draft, revision)
-                .or_else(|| goes_on_without_savepoint(draft, transition, revision));
+            let refused = cannot_hand_over(plan_builder, revision)
+                .or_else(|| goes_on_without_savepoint(plan_builder, transition, revision));
             if let Some(why) = refused {
-                draft.go(transition, Step::Promoting);
+                plan_builder.advance(transition, Step::Promoting);
                 return waiting(format!(
                     "revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"
                 ));
             }
-            ask_to_hand_over(draft, transition, revision, to)
+            ask_to_hand_over(plan_builder, transition, revision, to)
         }
-        Standing::Completed { .. } => {
-            draft.finish(transition, Outcome::Cancelled, "the job completed first");
+        Ownership::Completed { .. } => {
+            plan_builder.finish(transition, Outcome::Cancelled, "the job completed first");
             waiting("the job completed before it was handed over".to_owned())
         }
-        Standing::Stopped { .. }
-        | Standing::Released { .. }
-        | Standing::HandingOver { .. }
-        | Standing::Foreign { .. }
-        | Standing::Nothing => {
-            draft.go(transition, Step::Promoting);
+        Ownership::Stopped { .. }
+        | Ownership::Released { .. }
+        | Ownership::HandingOver { .. }
+        | Ownership::Foreign { .. }
+        | Ownership::Nothing => {
+            plan_builder.advance(transition, Step::Promoting);
             waiting(format!(
                 "revision {from} does not run any more: revision {to} goes on from the last checkpoint"
             ))
         }
-        Standing::Unknown { why, .. } => {
+        Ownership::Unknown { why, .. } => {
             waiting(format!("waiting to find out who runs the job: {why}"))
         }
     }
 }
 
-fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
+fn ask_to_hand_over(
+    plan_builder: &mut PlanBuilder<'_>,
+    transition: &Transition,
+    from: u64,
+    to: u64,
+) -> Verdict {
     let verdict = |transition: &Transition, message: String| match &transition.last_error {
         Some(why) if transition.retries >= SAVEPOINT_FAILURES => Verdict::Stalled(
             Stalled::SavepointFailed,
@@ -92,9 +97,9 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         ),
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
-    if guard!("what is being handed over is not reconsidered": !draft.may_call(transition)) {
+    if guard!("what is being handed over is not reconsidered": !plan_builder.may_call(transition)) {
         // The last try failed for good and the next has not begun: the old revision is sure to run on.
-        return match reconsider(draft, transition, from, to) {
+        return match reconsider(plan_builder, transition, from, to) {
             Some(verdict) => verdict,
             None => verdict(
                 transition,
@@ -103,7 +108,7 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         };
     }
     let key = call_key(transition, "handover");
-    let asked = match &draft.input.observed.operation {
+    let asked = match &plan_builder.input.observed.operation {
         Fact::Known(Some(operation)) if operation.key == key => Some(&operation.result),
         Fact::Known(_) => None,
         Fact::Unknown(_) => {
@@ -114,25 +119,25 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
         }
     };
     if let Some(OperationResult::Failed { why }) = asked {
-        let transition = draft.retry(transition, why);
+        let transition = plan_builder.retry(transition, why);
         return verdict(&transition, format!("revision {from} runs on"));
     }
     // What was ready may have broken since.
     if guard!("the successor is still ready": asked.is_none(), else false)
-        && let Some(verdict) = ready(draft, transition, from, to)
+        && let Some(verdict) = ready(plan_builder, transition, from, to)
     {
         return verdict;
     }
-    if asked.is_none() && draft.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
-        match draft.save(transition, Trigger::Upgrade, None) {
+    if asked.is_none() && plan_builder.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
+        match plan_builder.save(transition, Trigger::Upgrade, None) {
             Saved::Done => {}
             // Nothing was asked of the old revision yet.
             Saved::Begun(message) | Saved::Waiting(message) => {
-                return reconsider(draft, transition, from, to)
+                return reconsider(plan_builder, transition, from, to)
                     .unwrap_or_else(|| verdict(transition, message));
             }
             Saved::Failed(why) => {
-                return match reconsider(draft, transition, from, to) {
+                return match reconsider(plan_builder, transition, from, to) {
                     Some(verdict) => verdict,
                     None => Verdict::Stalled(
                         Stalled::SavepointFailed,
@@ -145,22 +150,22 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
             }
         }
     }
-    if draft.input.report(from).is_none() {
+    if plan_builder.input.report(from).is_none() {
         return verdict(
             transition,
             format!("waiting for the coordinator of revision {from} to answer"),
         );
     }
-    let refused = draft.input.observed.refused(&key);
+    let refused = plan_builder.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
-    let job = draft.input.job;
+    let job = plan_builder.input.job;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
     let to_address = Some(format!(
         "{}:{JOB_API_PORT}",
         pod_address(name, namespace, to, 0)
     ));
-    draft.call(
+    plan_builder.call(
         from,
         JobCall::HandOver(HandOverRequest {
             key,
@@ -179,14 +184,18 @@ fn ask_to_hand_over(draft: &mut Draft<'_>, transition: &Transition, from: u64, t
 
 /// Why the savepoint is not waited for any longer, if the spec allows that: it failed too often, and the last checkpoint is new enough.
 fn goes_on_without_savepoint(
-    draft: &Draft<'_>,
+    plan_builder: &PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
 ) -> Option<String> {
-    let policy = &draft.input.job.spec.upgrade;
+    let policy = &plan_builder.input.job.spec.upgrade;
     let why = transition.last_error.as_ref()?;
-    let last = draft.input.report(revision)?.last_checkpoint.as_ref()?;
-    let age = draft
+    let last = plan_builder
+        .input
+        .report(revision)?
+        .last_checkpoint
+        .as_ref()?;
+    let age = plan_builder
         .input
         .now
         .as_millisecond()
@@ -205,22 +214,22 @@ fn goes_on_without_savepoint(
 }
 
 /// Why a revision cannot take a savepoint, if it cannot.
-fn cannot_hand_over(draft: &Draft<'_>, revision: u64) -> Option<String> {
-    let facts = draft.input.revision(revision);
+fn cannot_hand_over(plan_builder: &PlanBuilder<'_>, revision: u64) -> Option<String> {
+    let facts = plan_builder.input.revision(revision);
     if facts.stateful_set.is_none() && facts.pods.is_empty() {
         return Some("its pods are gone".to_owned());
     }
     let lost_cause = || {
-        let transition = draft.status.transition.as_ref();
-        let since = transition.map_or(draft.input.now, |transition| transition.since.0);
-        let ailment = draft.input.ailment(revision, since);
-        ailment
+        let transition = plan_builder.status.transition.as_ref();
+        let since = transition.map_or(plan_builder.input.now, |transition| transition.since.0);
+        let problem = plan_builder.input.problem(revision, since);
+        problem
             .filter(
-                |ailment| guard!("a savepoint is given up only for a lost cause": ailment.lasting),
+                |problem| guard!("a savepoint is given up only for a lost cause": problem.lasting),
             )
-            .map(|ailment| ailment.message)
+            .map(|problem| problem.message)
     };
-    if let Some(report) = draft.input.report(revision) {
+    if let Some(report) = plan_builder.input.report(revision) {
         let error = report.error.as_ref().map(|error| error.message.clone());
         return match report.phase {
             JobPhase::Failed => Some(error.unwrap_or_else(|| "it failed".to_owned())),

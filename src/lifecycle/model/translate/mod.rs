@@ -169,7 +169,7 @@ pub(super) struct Passed {
     pub(super) why: String,
 }
 
-/// A pass of the real `plan` over the answers to the real `questions`.
+/// A pass of the real `plan` over the answers to the real `required_reads`.
 pub(super) fn pass(sight: &Sight) -> Passed {
     let job = job(&sight.job);
     let observed = observed(&job, sight);

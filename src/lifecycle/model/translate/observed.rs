@@ -12,7 +12,8 @@ use streamkeeper_protocol::{
 use super::{
     super::{
         super::{
-            Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Waiting, questions,
+            Fact, Observed, PodFacts, Refusal, RevisionFacts, StatefulSetFacts, Waiting,
+            required_reads,
         },
         world::{Kind, Outcome, Pod, Revision, Role, small},
     },
@@ -21,7 +22,7 @@ use super::{
 use crate::api::v1alpha1::StreamJob;
 
 pub(super) fn observed(job: &StreamJob, sight: &Sight) -> Observed {
-    let asked = questions(job);
+    let asked = required_reads(job);
     let mut revisions = BTreeMap::new();
     for (at, (known, answer)) in sight.revisions.iter().zip(&sight.answers).enumerate() {
         let revision = small(at as u64 + 1);

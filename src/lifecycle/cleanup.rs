@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-use super::{action::Action, draft::Draft, situation::Standing};
+use super::{action::Action, ownership::Ownership, plan_builder::PlanBuilder};
 use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 
 /// Deletes the pods of every revision that neither has the job nor a part in the transition. With the owner unknown nothing is deleted.
-pub(super) fn sweep(draft: &mut Draft<'_>) {
-    let unknown = matches!(draft.standing, Standing::Unknown { .. });
+pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
+    let unknown = matches!(plan_builder.ownership, Ownership::Unknown { .. });
     if guard!("an unknown owner costs nobody his pods": unknown, else false) {
         return;
     }
-    let owners = match &draft.standing {
-        Standing::Runs { revision } => vec![*revision],
-        Standing::HandingOver { to, .. } => vec![*to],
-        Standing::Unknown { .. }
-        | Standing::Nothing
-        | Standing::Foreign { .. }
-        | Standing::Stopped { .. }
-        | Standing::Completed { .. }
-        | Standing::Released { .. } => Vec::new(),
+    let owners = match &plan_builder.ownership {
+        Ownership::Runs { revision } => vec![*revision],
+        Ownership::HandingOver { to, .. } => vec![*to],
+        Ownership::Unknown { .. }
+        | Ownership::Nothing
+        | Ownership::Foreign { .. }
+        | Ownership::Stopped { .. }
+        | Ownership::Completed { .. }
+        | Ownership::Released { .. } => Vec::new(),
     };
-    let part: Vec<u64> = match &draft.status.transition {
-        None if draft.said_farewell() => Vec::new(),
-        None => draft.current().into_iter().collect(),
+    let part: Vec<u64> = match &plan_builder.status.transition {
+        None if plan_builder.said_farewell() => Vec::new(),
+        None => plan_builder.current().into_iter().collect(),
         Some(transition) => match (transition.kind, transition.step) {
             // It removes what there is, in its own time.
             (TransitionKind::Suspend | TransitionKind::Delete, _) => return,
@@ -35,7 +35,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
             (TransitionKind::Upgrade, Step::Verifying)
                 if transition
                     .to
-                    .is_some_and(|to| draft.stands_by_with_less(to)) =>
+                    .is_some_and(|to| plan_builder.stands_by_with_less(to)) =>
             {
                 transition.to.into_iter().collect()
             }
@@ -57,7 +57,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
             ) => transition.from.into_iter().chain(transition.to).collect(),
         },
     };
-    let unneeded: Vec<u64> = draft
+    let unneeded: Vec<u64> = plan_builder
         .input
         .observed
         .revisions
@@ -70,18 +70,18 @@ pub(super) fn sweep(draft: &mut Draft<'_>) {
         .map(|(&number, _)| number)
         .collect();
     for revision in unneeded {
-        draft.act(Action::DeleteRevision { revision });
+        plan_builder.push_action(Action::DeleteRevision { revision });
     }
 }
 
 /// How long the pods of a completed job stay, so that its last report and its logs can be read.
 const FAREWELL: Duration = Duration::from_mins(1);
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// Whether all input was read a while ago: there is nothing left to do for anybody.
     fn said_farewell(&self) -> bool {
         let since = self.status.completion_time.as_ref();
-        matches!(self.standing, Standing::Completed { .. })
+        matches!(self.ownership, Ownership::Completed { .. })
             && since.is_some_and(|since| self.input.passed(since.0, FAREWELL))
     }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     action::{Action, Trigger},
-    draft::{Draft, time},
     observed::SnapshotFacts,
+    plan_builder::{PlanBuilder, time},
     schedule,
     snapshot::needs::is_named,
 };
@@ -49,7 +49,7 @@ impl SnapshotFacts {
     }
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     fn snapshot(&self, name: &str) -> Option<&SnapshotFacts> {
         let all = &self.input.observed.snapshots;
         all.iter().find(|found| found.name == name)
@@ -80,7 +80,7 @@ impl Draft<'_> {
     ) -> Saved {
         let name = self.name_for(transition, trigger);
         let Some(found) = self.snapshot(&name) else {
-            self.act(Action::CreateSnapshot {
+            self.push_action(Action::CreateSnapshot {
                 name: name.clone(),
                 trigger,
                 import: folder,
@@ -126,7 +126,7 @@ impl Draft<'_> {
             found.trigger.as_deref() == Some(Trigger::Schedule.as_str()) && found.is_in_progress()
         });
         if !busy {
-            self.act(Action::CreateSnapshot {
+            self.push_action(Action::CreateSnapshot {
                 name,
                 trigger: Trigger::Schedule,
                 import: None,
@@ -171,7 +171,7 @@ impl Draft<'_> {
             }
         }
         for action in dropped {
-            self.act(action);
+            self.push_action(action);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::api::condition::Stalled;
 
 /// Who has the job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum Ownership {
     /// It could not be found out.
     Unknown {
         /// Why.
@@ -64,7 +64,7 @@ pub enum Standing {
     },
 }
 
-impl Standing {
+impl Ownership {
     /// Whether a revision runs the job, or will by itself.
     pub const fn is_run_by(&self, wanted: u64) -> bool {
         match self {
@@ -82,7 +82,7 @@ impl Standing {
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
+pub enum Desired {
     /// This revision.
     Known(Box<RevisionRecord>),
     /// The SQL text could not be read; it may come.
@@ -91,7 +91,7 @@ pub enum Wanted {
     Invalid(String),
 }
 
-impl Wanted {
+impl Desired {
     /// The revision asked for, if it is known.
     pub fn record(&self) -> Option<&RevisionRecord> {
         match self {
@@ -124,18 +124,18 @@ impl<'a> Input<'a> {
     }
 
     /// What is asked for.
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> Desired {
         match &self.observed.sql {
             Fact::Known(sql) => {
                 match RevisionRecord::of(self.job, sql, self.settings, self.held_storage()) {
-                    Ok(record) => Wanted::Known(Box::new(record)),
-                    Err(error) => Wanted::Invalid(error.to_string()),
+                    Ok(record) => Desired::Known(Box::new(record)),
+                    Err(error) => Desired::Invalid(error.to_string()),
                 }
             }
             Fact::Unknown(unknown) if unknown.denied.is_some() => {
-                Wanted::Invalid(unknown.why.clone())
+                Desired::Invalid(unknown.why.clone())
             }
-            Fact::Unknown(unknown) => Wanted::Unknown(unknown.why.clone()),
+            Fact::Unknown(unknown) => Desired::Unknown(unknown.why.clone()),
         }
     }
 
@@ -146,7 +146,7 @@ impl<'a> Input<'a> {
     }
 
     /// Who has the job. HEAD decides; a coordinator that owns a later attempt than the HEAD that was read knows better, and stands in for a HEAD that could not be read.
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn ownership(&self) -> Ownership {
         let reported = self
             .observed
             .revisions
@@ -163,22 +163,22 @@ impl<'a> Input<'a> {
                     .filter(|head| head.job_uid == self.uid())
                     .map_or(0, |head| head.attempt);
                 match reported {
-                    Some((later, standing)) if guard!("a late answer is not believed": later > attempt) => {
-                        standing
+                    Some((later, ownership)) if guard!("a late answer is not believed": later > attempt) => {
+                        ownership
                     }
                     Some(_) | None => self.stands(head.as_ref()),
                 }
             }
-            (Fact::Unknown(_), Some((_, standing))) => standing,
+            (Fact::Unknown(_), Some((_, ownership))) => ownership,
             (Fact::Unknown(_), None) if let Some(revision) = self.completed() => {
-                Standing::Completed { revision }
+                Ownership::Completed { revision }
             }
             (Fact::Unknown(unknown), None) => guard!(
-                "unknown is not absent": Standing::Unknown {
+                "unknown is not absent": Ownership::Unknown {
                     why: unknown.why.clone(),
                     denied: unknown.denied,
                 },
-                else Standing::Nothing
+                else Ownership::Nothing
             ),
         }
     }
@@ -193,25 +193,25 @@ impl<'a> Input<'a> {
         status.current_revision()
     }
 
-    fn stands(&self, head: Option<&Head>) -> Standing {
+    fn stands(&self, head: Option<&Head>) -> Ownership {
         let Some(head) = head else {
-            return Standing::Nothing;
+            return Ownership::Nothing;
         };
         let revision = head.revision;
         if !guard!("HEAD of another job is not ours": head.job_uid == self.uid()) {
             let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
-            return Standing::Foreign {
+            return Ownership::Foreign {
                 uid: head.job_uid.clone(),
                 running,
                 revision,
             };
         }
         match head.state {
-            RunState::Running => Standing::Runs { revision },
-            RunState::HandingOver { to } => Standing::HandingOver { from: revision, to },
-            RunState::Stopped => Standing::Stopped { revision },
-            RunState::Completed => Standing::Completed { revision },
-            RunState::Released => Standing::Released { revision },
+            RunState::Running => Ownership::Runs { revision },
+            RunState::HandingOver { to } => Ownership::HandingOver { from: revision, to },
+            RunState::Stopped => Ownership::Stopped { revision },
+            RunState::Completed => Ownership::Completed { revision },
+            RunState::Released => Ownership::Released { revision },
         }
     }
 
@@ -247,7 +247,7 @@ pub(super) fn passed(now: Timestamp, since: Timestamp, limit: std::time::Duratio
 }
 
 /// What a coordinator that owns HEAD says about the job; none for one that does not.
-fn claimed(report: &Report) -> Option<Standing> {
+fn claimed(report: &Report) -> Option<Ownership> {
     let revision = report.revision;
     match report.phase {
         JobPhase::WaitingForWorkers
@@ -255,8 +255,8 @@ fn claimed(report: &Report) -> Option<Standing> {
         | JobPhase::Running
         | JobPhase::Rescaling
         | JobPhase::Stopping
-        | JobPhase::BackingOff => Some(Standing::Runs { revision }),
-        JobPhase::Completed => Some(Standing::Completed { revision }),
+        | JobPhase::BackingOff => Some(Ownership::Runs { revision }),
+        JobPhase::Completed => Some(Ownership::Completed { revision }),
         // Stopped says that it is over, but not for whose good: only HEAD knows.
         JobPhase::Standby | JobPhase::Stopped | JobPhase::Fenced | JobPhase::Failed => None,
     }
@@ -329,16 +329,19 @@ mod tests {
                 settings: &Settings::default(),
                 now: Timestamp::UNIX_EPOCH,
             }
-            .standing()
+            .ownership()
         };
         assert_eq!(
             stands(JobPhase::Running),
-            Standing::Runs { revision: 2 },
+            Ownership::Runs { revision: 2 },
             "the latest attempt has the job"
         );
         for ended in [JobPhase::Failed, JobPhase::Stopped, JobPhase::Fenced] {
-            let standing = stands(ended);
-            assert!(matches!(standing, Standing::Unknown { .. }), "{standing:?}");
+            let ownership = stands(ended);
+            assert!(
+                matches!(ownership, Ownership::Unknown { .. }),
+                "{ownership:?}"
+            );
         }
     }
 

@@ -7,9 +7,9 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     Input,
     action::{Action, Event, EventKind, JobCall},
+    ownership::{Desired, Ownership},
     revision::RevisionRecord,
-    situation::{Standing, Wanted},
-    state::first_step,
+    transitions::first_step,
 };
 use crate::api::{
     condition::{Reconciling, Stalled},
@@ -42,10 +42,10 @@ pub(super) enum Verdict {
 
 /// A plan being made.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct PlanBuilder<'a> {
     pub(super) input: Input<'a>,
-    pub(super) standing: Standing,
-    pub(super) wanted: Wanted,
+    pub(super) ownership: Ownership,
+    pub(super) wanted: Desired,
     pub(super) status: StreamJobStatus,
     pub(super) actions: Vec<Action>,
     pub(super) events: Vec<Event>,
@@ -57,10 +57,10 @@ pub(super) fn time(now: Timestamp) -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-impl<'a> Draft<'a> {
+impl<'a> PlanBuilder<'a> {
     pub(super) fn new(input: Input<'a>) -> Self {
         Self {
-            standing: input.standing(),
+            ownership: input.ownership(),
             wanted: input.wanted(),
             status: input.job.status.clone().unwrap_or_default(),
             actions: Vec::new(),
@@ -86,7 +86,7 @@ impl<'a> Draft<'a> {
     }
 
     /// A revision number that was never used: greater than all that were given, seen, or are in HEAD.
-    pub(super) fn allot(&mut self) -> u64 {
+    pub(super) fn next_revision(&mut self) -> u64 {
         let given = self
             .status
             .revision
@@ -145,12 +145,12 @@ impl<'a> Draft<'a> {
             retries: 0,
             last_error: None,
         };
-        self.place(transition.clone());
+        self.set_transition(transition.clone());
         transition
     }
 
     /// Goes on to another step of the same transition.
-    pub(super) fn go(&mut self, transition: &Transition, step: Step) -> Transition {
+    pub(super) fn advance(&mut self, transition: &Transition, step: Step) -> Transition {
         let next = Transition {
             step,
             step_since: time(self.input.now),
@@ -159,12 +159,12 @@ impl<'a> Draft<'a> {
             last_error: None,
             ..transition.clone()
         };
-        self.place(next.clone());
+        self.set_transition(next.clone());
         next
     }
 
     /// Writes a transition down.
-    pub(super) fn place(&mut self, transition: Transition) {
+    pub(super) fn set_transition(&mut self, transition: Transition) {
         self.status.transition = Some(transition);
         self.requeue = AT_ONCE;
     }
@@ -249,7 +249,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds an action.
-    pub(super) fn act(&mut self, action: Action) {
+    pub(super) fn push_action(&mut self, action: Action) {
         self.actions.push(action);
     }
 
@@ -264,7 +264,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds an event.
-    pub(super) fn tell(&mut self, kind: EventKind, reason: &'static str, note: impl Into<String>) {
+    pub(super) fn emit_event(
+        &mut self,
+        kind: EventKind,
+        reason: &'static str,
+        note: impl Into<String>,
+    ) {
         self.events.push(Event {
             kind,
             reason,

@@ -9,10 +9,10 @@ use crate::api::v1alpha1::{
 };
 
 /// A place on the map: no transition, or a step of one.
-pub type Place = Option<(TransitionKind, Step)>;
+pub type Position = Option<(TransitionKind, Step)>;
 
 /// All edges, besides staying where one is and `Delete`, which begins from anywhere.
-pub const EDGES: &[(Place, Place)] = &[
+pub const EDGES: &[(Position, Position)] = &[
     // First start. A corrected spec is prepared instead; suspension cancels.
     (None, Some((Deploy, Preparing))),
     (Some((Deploy, Preparing)), Some((Deploy, Promoting))),
@@ -90,7 +90,7 @@ pub fn has_step(kind: TransitionKind, step: Step) -> bool {
 }
 
 /// Whether the operator may go from one place to another in one pass.
-pub fn is_legal(from: Place, to: Place) -> bool {
+pub fn is_legal(from: Position, to: Position) -> bool {
     let deletion = to == Some((Delete, Stopping)) && from != Some((Delete, Removing));
     from == to || deletion || EDGES.contains(&(from, to))
 }
