@@ -2,7 +2,7 @@
 //!
 //! In reading order; left may not import right, and `tests/dependencies.rs` fails when it does:
 //!
-//! `api` <- `lifecycle` <- `resources` <- {`engine`, `storage`, `kube_ext`} <- `controller` <- `main`
+//! `api` <- `lifecycle` <- `resources` <- {`coordinator_client`, `buckets`, `kube_ext`} <- `controller` <- `main`
 //!
 //! * [`api`]: what users write and read: `StreamJob` v1alpha1, its rules, conditions, names.
 //! * [`lifecycle`]: `plan(&Input) -> Plan`, the one pure function that decides everything.
@@ -26,10 +26,11 @@
 mod guard;
 
 pub mod api;
+pub mod buckets;
 pub mod clock;
 pub mod config;
 pub mod controller;
-pub mod engine;
+pub mod coordinator_client;
 pub mod events;
 pub mod health;
 pub mod kube_ext;
@@ -39,5 +40,4 @@ pub mod metrics;
 pub mod resources;
 pub mod security;
 pub mod self_test;
-pub mod storage;
 pub mod telemetry;

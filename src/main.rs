@@ -5,16 +5,16 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use clap::{Parser, Subcommand};
 use streamkeeper::{
     api::crd,
+    buckets::S3,
     clock::Clock,
     config::{self, RunFlags},
     controller::{Context, Ports, run},
-    engine::NativeJobApi,
+    coordinator_client::NativeJobApi,
     events::Events,
     health::{self, Readiness},
     leader::{Candidate, Leadership, LeaseClient, decision::Terms},
     metrics::Metrics,
     self_test::SelfTest,
-    storage::S3,
     telemetry::{self, LogFormat},
 };
 use tokio_util::sync::CancellationToken;

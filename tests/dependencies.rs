@@ -1,4 +1,4 @@
-//! Left may not import right: `api` <- `lifecycle` <- `resources` <- {`engine`, `storage`, `kube_ext`} <- `controller` <- `main`.
+//! Left may not import right: `api` <- `lifecycle` <- `resources` <- {`coordinator_client`, `buckets`, `kube_ext`} <- `controller` <- `main`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 5] = [
     &["api", "security"],
     &["lifecycle"],
     &["resources"],
-    &["engine", "storage", "kube_ext"],
+    &["coordinator_client", "buckets", "kube_ext"],
     &["controller"],
 ];
 /// What decisions and builders may not name: clients, sockets, runtimes, clocks, dice.

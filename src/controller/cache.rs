@@ -12,7 +12,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::lists::{Lists, version};
+use super::watch_progress::{Lists, version};
 use crate::{
     api::{names::JOB_LABEL, v1alpha1::StreamJob},
     lifecycle::{Child, lost_nodes},

@@ -12,25 +12,25 @@ use kube::{Client, Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::{
-    lists::version,
+    expectations::{Behind, Expectations, Kind, Written},
     lost_nodes::LostNodeLimiter,
-    pace::Pace,
-    snapshots::{Waiting, Works},
+    rate_limiter::RateLimiter,
+    snapshots::{FolderTasks, Waiting},
     turns::{self, Turns},
     watch::Caches,
-    written::{Behind, Kind, Unseen, Written},
+    watch_progress::version,
 };
 use crate::{
     api::v1alpha1::StreamJob,
+    buckets::{Folders, Heads},
     clock::Clock,
-    engine::JobApi,
+    coordinator_client::JobApi,
     events::Events,
     leader::{Leadership, writes::BoundJobs},
     lifecycle::{Refusal, Settings, Unapplied},
     metrics::Metrics,
     resources::PodSettings,
     security::Keyring,
-    storage::{Folders, Heads},
 };
 
 /// The outside world, so that tests can script it.
@@ -61,7 +61,7 @@ pub struct Context {
     pub(super) pod_settings: PodSettings,
     pub(super) caches: Caches,
     pub(super) clock: Clock,
-    pub(super) works: Works,
+    pub(super) works: FolderTasks,
     pub(super) lost_nodes: LostNodeLimiter,
     pub(super) turns: Turns,
     pub(super) leadership: Leadership,
@@ -87,8 +87,8 @@ struct Memory {
     failures: u32,
     refusal: Option<Refusal>,
     unapplied: Option<Unapplied>,
-    unseen: Unseen,
-    pace: Pace,
+    unseen: Expectations,
+    rate_limiter: RateLimiter,
     /// Whether its store or its coordinator did not answer soon.
     slow: bool,
     /// Until then the API server asked to be left alone.
@@ -99,7 +99,7 @@ struct Memory {
 #[derive(Debug, Clone)]
 pub struct Remembered {
     memory: Arc<Mutex<HashMap<String, Memory>>>,
-    works: Works,
+    works: FolderTasks,
     waiting: Waiting,
 }
 
@@ -131,7 +131,7 @@ impl Context {
             pod_settings,
             caches,
             clock: Clock::default(),
-            works: Works::default(),
+            works: FolderTasks::default(),
             lost_nodes: LostNodeLimiter::default(),
             turns: Turns::default(),
             leadership: Leadership::without_lease(),
@@ -221,7 +221,7 @@ impl Context {
         let now = Instant::now();
         self.remember(uid, |memory| match memory.not_before {
             Some(then) if now < then => Err(then - now),
-            Some(_) | None => memory.pace.take(now),
+            Some(_) | None => memory.rate_limiter.take(now),
         })
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use streamkeeper_security::SecurityError;
 
-use crate::{engine::CallError, kube_ext::ApiError, lifecycle::template::TemplateError};
+use crate::{
+    coordinator_client::CallError, kube_ext::ApiError, lifecycle::template::TemplateError,
+};
 
 /// Why a reconcile did not finish.
 #[derive(Debug, thiserror::Error)]

@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use super::{
     context::Context,
     error::ReconcileError,
+    expectations::{Kind, Written},
     observe::{self, coordinator},
     turns::SOON,
-    written::{Kind, Written},
 };
 use crate::{
     api::{
         names::{FINALIZER, network_policy_name, revision_name},
         v1alpha1::{StreamJob, StreamSnapshot, StreamSnapshotSpec},
     },
-    engine::CallError,
+    coordinator_client::CallError,
     kube_ext::{
         Namespaced, correct, create_if_absent, create_unseen, delete, force_delete_pod, get, scale,
         set_finalizer,

@@ -1,9 +1,9 @@
 //! observe -> plan -> persist -> execute, whenever something changed.
 //!
 //! * [`context`]: what every reconcile shares.
-//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`own_kinds`]: what they have seen; [`lists`]: how far
+//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`multi_namespace_store`]: what they have seen; [`watch_progress`]: how far
 //!   they have come.
-//! * [`written`]: what was written and not seen yet; [`pace`]: how often one job is looked at.
+//! * [`expectations`]: what was written and not seen yet; [`rate_limiter`]: how often one job is looked at.
 //! * [`observe`]: caches, Job API and S3 into [`crate::lifecycle::Observed`].
 //! * [`execute`]: one call per action.
 //! * [`reconcile`]: the loop body; decides nothing.
@@ -16,17 +16,17 @@ mod cache;
 mod context;
 mod error;
 mod execute;
-mod lists;
+mod expectations;
 mod lost_nodes;
+mod multi_namespace_store;
 mod observe;
-mod own_kinds;
-mod pace;
+mod rate_limiter;
 mod reconcile;
 mod snapshots;
 mod turns;
 mod unreadable;
 mod watch;
-mod written;
+mod watch_progress;
 
 pub use context::{Context, Ports, Remembered};
 pub use error::ReconcileError;

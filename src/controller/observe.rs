@@ -20,7 +20,7 @@ use crate::{
         names::{network_policy_name, pod_name, revision_name},
         v1alpha1::{StreamJob, StreamSnapshot},
     },
-    engine::{CallError, Channel, Coordinator},
+    coordinator_client::{CallError, Channel, Coordinator},
     kube_ext::bounded,
     lifecycle::{
         Child, Children, Fact, HeldNode, KeptPolicy, KeptRecord, Observed, PolicyFacts,

@@ -9,9 +9,9 @@ use super::{
     context::Context,
     error::{ReconcileError, retry_after},
     execute::{describe, execute},
+    expectations::Kind,
     observe::observe,
     watch::SETTLED,
-    written::Kind,
 };
 use crate::{
     api::{

@@ -35,12 +35,12 @@ use super::{
     cache::{Cache, LostNodes, is_gone},
     context::Context,
     error::ReconcileError,
-    own_kinds::{Merger, OwnLists, Seen},
+    expectations::{Kind, Written},
+    multi_namespace_store::{MultiNamespaceStore, OwnLists, Seen},
     reconcile::{on_error, reconcile},
     snapshots::{self, Waiting},
     turns,
     unreadable::{Own, Sight, Unreadable, complain as complain_of, readable, sight, tell_all},
-    written::{Kind, Written},
 };
 use crate::{
     api::{
@@ -138,7 +138,7 @@ impl Caches {
         match written {
             Written::Version { kind, version } => match kind {
                 Kind::StreamJob => {
-                    super::lists::version(job) >= *version
+                    super::watch_progress::version(job) >= *version
                         || self.job_lists.lists.reached(namespace, u64::MAX, at)
                 }
                 Kind::StreamSnapshot => self.snapshot_lists.lists.reached(namespace, *version, at),
@@ -220,15 +220,15 @@ pub async fn run(
     let context = Arc::new(context(caches.clone()));
     let parts = (&client, scopes);
     let (told, unreadable) = unbounded();
-    let job_wishes = wishes(
+    let job_changes = spec_changes(
         parts,
-        Merger::new(job_writer, jobs.clone(), scopes, caches.job_lists.clone()),
+        MultiNamespaceStore::new(job_writer, jobs.clone(), scopes, caches.job_lists.clone()),
         Followers(context.clone()),
         told.clone(),
     );
-    let snapshot_wishes = wishes(
+    let snapshot_changes = spec_changes(
         parts,
-        Merger::new(
+        MultiNamespaceStore::new(
             snapshot_writer,
             snapshots.clone(),
             scopes,
@@ -238,7 +238,7 @@ pub async fn run(
         told,
     );
 
-    let controller = Controller::for_stream(job_wishes, jobs)
+    let controller = Controller::for_stream(job_changes, jobs)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
         .reconcile_on(children(parts, &caches.pods))
         .reconcile_on(children(parts, &caches.stateful_sets))
@@ -250,7 +250,7 @@ pub async fn run(
         .reconcile_on(jobs_of_nodes(&client, &caches))
         .graceful_shutdown_on(stop.clone().cancelled_owned());
 
-    let snapshot_controller = Controller::for_stream(snapshot_wishes, snapshots)
+    let snapshot_controller = Controller::for_stream(snapshot_changes, snapshots)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned());
@@ -351,22 +351,22 @@ impl Follow<StreamSnapshot> for Followers {
 }
 
 /// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
-fn wishes<K: Namespaced + Own, F: Follow<K>>(
+fn spec_changes<K: Namespaced + Own, F: Follow<K>>(
     (client, scopes): (&Client, &[Option<String>]),
-    mut merger: Merger<K>,
+    mut merged_store: MultiNamespaceStore<K>,
     follower: F,
     told: UnboundedSender<Unreadable>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K, F> {
     let all = watcher::Config::default().page_size(PAGE);
-    watches(client, scopes, &all, &merger.own.lists.demands())
+    watches(client, scopes, &all, &merged_store.own.lists.demands())
         .flat_map(move |(scope, sight)| {
             let seen = match sight {
-                Sight::Event(event) => merger.see(scope, event, Instant::now()),
+                Sight::Event(event) => merged_store.see(scope, event, Instant::now()),
                 Sight::Unreadable(object) => {
                     complain_of(&K::kind(&()), &object);
                     // The other end lives as long as the controller.
                     let _ = told.unbounded_send(K::unreadable(&object));
-                    merger.lose(&object.metadata)
+                    merged_store.lose(&object.metadata)
                 }
             };
             follower.follow(&seen);

@@ -17,7 +17,7 @@ use tokio::{
 use tower::{BoxError, Layer, Service};
 
 use crate::{
-    engine::{Answer, CallError, Coordinator, JobApi},
+    coordinator_client::{Answer, CallError, Coordinator, JobApi},
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::job_api::{Operation, Preflight, Report, SeenHead};

@@ -14,7 +14,7 @@ use http::Request;
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper::{
-    engine::{CallError, Channel, Coordinator, JobApi},
+    coordinator_client::{CallError, Channel, Coordinator, JobApi},
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::job_api::ApiError;

@@ -9,7 +9,7 @@ use std::{
 
 use kube::Client;
 use serde_json::{Value, json};
-use streamkeeper::engine::JobApi;
+use streamkeeper::coordinator_client::JobApi;
 use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
 
 use super::{

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use kube::{Api, Resource, ResourceExt, runtime::controller::Action as Requeue};
 use tracing::Instrument;
 
-pub(super) use self::{waiting::Waiting, work::Works};
+pub(super) use self::{waiting::Waiting, work::FolderTasks};
 use super::{
     context::Context,
     error::{ReconcileError, retry_after},

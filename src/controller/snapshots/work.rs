@@ -8,11 +8,11 @@ use std::{
 use tokio::task::{AbortHandle, JoinError};
 
 use crate::{
+    buckets::{Folders, Progress, folders::Outcome},
     lifecycle::{
         Grant,
         snapshot::{Trouble, TroubleKind, Work, WorkState},
     },
-    storage::{Folders, Progress, folders::Outcome},
 };
 
 /// One piece of work.
@@ -33,9 +33,9 @@ impl Drop for Piece {
 
 /// Work that was begun, by the uid of its snapshot.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Works(Arc<Mutex<HashMap<String, Piece>>>);
+pub(crate) struct FolderTasks(Arc<Mutex<HashMap<String, Piece>>>);
 
-impl Works {
+impl FolderTasks {
     fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Piece>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -184,7 +184,7 @@ mod tests {
         settings.grant(&storage, "a", "state/a/job").unwrap()
     }
 
-    async fn end_of(works: &Works, folders: Scripted) -> Outcome {
+    async fn end_of(works: &FolderTasks, folders: Scripted) -> Outcome {
         works.begin("uid", Work::Verify, Arc::new(folders), place(), None);
         for _ in 0..100 {
             if let WorkState::Done { result, .. } = works.state("uid") {
@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_has_failed_and_says_so_and_is_begun_again() {
-        let works = Works::default();
+        let works = FolderTasks::default();
         let trouble = end_of(&works, Scripted::Panics).await.unwrap_err();
         assert_eq!(trouble.kind, TroubleKind::Down);
         assert!(
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_forgotten_ends_and_says_nothing_about_what_is_begun_after() {
-        let works = Works::default();
+        let works = FolderTasks::default();
         let held = Arc::new(());
         let hangs = Arc::new(Scripted::Hangs(held.clone()));
         works.begin("uid", Work::Verify, hangs, place(), None);

@@ -8,12 +8,12 @@ use std::{
 };
 
 use streamkeeper::{
-    engine::{Answer, CallError, Coordinator, JobApi},
+    buckets::{Folders, Heads, Progress, folders::Outcome, heads::unreadable},
+    coordinator_client::{Answer, CallError, Coordinator, JobApi},
     lifecycle::{
         Fact, Grant, JobCall,
         snapshot::{Content, Trouble, TroubleKind, Work},
     },
-    storage::{Folders, Heads, Progress, folders::Outcome, heads::unreadable},
 };
 use streamkeeper_protocol::{
     head::{Head, HeadError},

@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use streamkeeper::{
-    engine::{CallError, Channel},
+    coordinator_client::{CallError, Channel},
     lifecycle::JobCall,
 };
 use streamkeeper_protocol::{

@@ -12,7 +12,7 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::lists::Lists;
+use super::watch_progress::Lists;
 
 /// How far the watches of one of our kinds have come.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl OwnLists {
 }
 
 /// Writes what several watches see into one store. The store knows one watch only: a list that begins would empty it of what the others saw.
-pub(super) struct Merger<K: Resource<DynamicType = ()> + Clone + 'static> {
+pub(super) struct MultiNamespaceStore<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     store: Store<K>,
     scopes: Vec<Option<String>>,
@@ -65,7 +65,7 @@ impl<K> Seen<K> {
     };
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> Merger<K> {
+impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> MultiNamespaceStore<K> {
     pub(super) fn new(
         writer: Writer<K>,
         store: Store<K>,
@@ -207,16 +207,16 @@ mod tests {
     }
 
     fn list(
-        merger: &mut Merger<StreamJob>,
+        merged_store: &mut MultiNamespaceStore<StreamJob>,
         scope: usize,
         jobs: &[StreamJob],
     ) -> (usize, Vec<String>) {
         let now = Instant::now();
-        merger.see(scope, Event::Init, now);
+        merged_store.see(scope, Event::Init, now);
         for job in jobs {
-            merger.see(scope, Event::InitApply(job.clone()), now);
+            merged_store.see(scope, Event::InitApply(job.clone()), now);
         }
-        let seen = merger.see(scope, Event::InitDone, now);
+        let seen = merged_store.see(scope, Event::InitDone, now);
         (
             seen.changed.len(),
             seen.gone.iter().map(ResourceExt::name_any).collect(),
@@ -227,20 +227,21 @@ mod tests {
     fn the_store_fills_when_every_namespace_was_listed_and_a_new_list_replaces_its_own_only() {
         let scopes = [Some("a".to_owned()), Some("b".to_owned())];
         let (reader, writer) = store::<StreamJob>();
-        let mut merger = Merger::new(writer, reader.clone(), &scopes, OwnLists::new(&scopes));
+        let mut merged_store =
+            MultiNamespaceStore::new(writer, reader.clone(), &scopes, OwnLists::new(&scopes));
         let none = Vec::<String>::new;
-        let seen = list(&mut merger, 0, &[job("a", "x"), job("a", "y")]);
+        let seen = list(&mut merged_store, 0, &[job("a", "x"), job("a", "y")]);
         assert_eq!(seen, (0, none()));
         assert!(reader.is_empty());
-        assert_eq!(list(&mut merger, 1, &[job("b", "z")]), (3, none()));
+        assert_eq!(list(&mut merged_store, 1, &[job("b", "z")]), (3, none()));
         assert_eq!(names(&reader), ["x", "y", "z"]);
-        let seen = list(&mut merger, 0, &[job("a", "x")]);
+        let seen = list(&mut merged_store, 0, &[job("a", "x")]);
         assert_eq!(seen, (1, vec!["y".to_owned()]));
         assert_eq!(names(&reader), ["x", "z"]);
         let now = Instant::now();
-        let seen = merger.see(1, Event::Apply(job("b", "new")), now);
+        let seen = merged_store.see(1, Event::Apply(job("b", "new")), now);
         assert_eq!((seen.changed.len(), seen.gone.len()), (1, 0));
-        let seen = merger.see(1, Event::Delete(job("b", "z")), now);
+        let seen = merged_store.see(1, Event::Delete(job("b", "z")), now);
         assert_eq!((seen.changed.len(), seen.gone.len()), (0, 1));
         assert_eq!(names(&reader), ["new", "x"]);
     }

@@ -57,7 +57,7 @@ struct Entry {
 
 /// What was written for one job and not seen yet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unseen(Vec<Entry>);
+pub(super) struct Expectations(Vec<Entry>);
 
 /// What a pass waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) struct Behind {
     pub(super) overdue: Vec<Kind>,
 }
 
-impl Unseen {
+impl Expectations {
     /// Remembers something that was written.
     pub(super) fn wrote(&mut self, what: Written, at: Instant) {
         // Of versions of a kind only the newest has to be seen.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_pass_waits_until_everything_that_was_written_is_shown() {
         let now = Instant::now();
-        let mut unseen = Unseen::default();
+        let mut unseen = Expectations::default();
         assert_eq!(unseen.behind(now, |_, _| false), None);
         unseen.wrote(version(Kind::Service, 3), now);
         unseen.wrote(gone("delays-r1-0"), now);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn of_a_kind_the_newest_version_counts() {
         let now = Instant::now();
-        let mut unseen = Unseen::default();
+        let mut unseen = Expectations::default();
         for written in [3, 9, 5] {
             unseen.wrote(version(Kind::Service, written), now);
         }
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn the_longer_a_cache_is_late_the_seldomer_it_is_looked_at() {
         let start = Instant::now();
-        let mut unseen = Unseen::default();
+        let mut unseen = Expectations::default();
         unseen.wrote(version(Kind::StreamJob, 3), start);
         let (mut now, mut looks) = (start, Vec::new());
         while now < start + Duration::from_mins(1) {
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_cache_that_stays_behind_is_filled_anew_now_and_then() {
         let start = Instant::now();
-        let mut unseen = Unseen::default();
+        let mut unseen = Expectations::default();
         unseen.wrote(version(Kind::Service, 3), start);
         let mut asked = 0;
         for tenths in 0..350_u64 {

@@ -11,12 +11,12 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// The turns of one job.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     /// When all turns are there again.
     full: Option<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Takes a turn, or answers how long there is none.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full = self.full.map_or(now, |full| full.max(now));
@@ -38,21 +38,25 @@ mod tests {
     #[test]
     fn a_burst_goes_through_and_then_one_pass_after_the_other() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut rate_limiter = RateLimiter::default();
         for n in 0..BURST {
-            assert_eq!(pace.take(start), Ok(()), "pass {n}");
+            assert_eq!(rate_limiter.take(start), Ok(()), "pass {n}");
         }
-        assert_eq!(pace.take(start), Err(EVERY));
-        assert_eq!(pace.take(start + EVERY), Ok(()));
-        assert!(pace.take(start + EVERY).is_err());
+        assert_eq!(rate_limiter.take(start), Err(EVERY));
+        assert_eq!(rate_limiter.take(start + EVERY), Ok(()));
+        assert!(rate_limiter.take(start + EVERY).is_err());
     }
 
     #[test]
     fn a_job_that_storms_for_a_minute_gets_four_turns_a_second() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut rate_limiter = RateLimiter::default();
         let turns = (0..6000_u64)
-            .filter(|n| pace.take(start + Duration::from_millis(n * 10)).is_ok())
+            .filter(|n| {
+                rate_limiter
+                    .take(start + Duration::from_millis(n * 10))
+                    .is_ok()
+            })
             .count();
         assert_eq!(turns, 40 + 240 - 1);
     }
@@ -60,11 +64,11 @@ mod tests {
     #[test]
     fn a_quiet_job_has_all_its_turns_again() {
         let start = Instant::now();
-        let mut pace = Pace::default();
-        while pace.take(start).is_ok() {}
+        let mut rate_limiter = RateLimiter::default();
+        while rate_limiter.take(start).is_ok() {}
         let later = start + EVERY * BURST;
         for _ in 0..BURST {
-            assert_eq!(pace.take(later), Ok(()));
+            assert_eq!(rate_limiter.take(later), Ok(()));
         }
     }
 }
