@@ -76,7 +76,7 @@ pub trait Operator: Send {
 
     /// Told before [`Self::freeze`]: the watermark that all subtasks of the node agree upon at this barrier, if there is one. The operator's own may be larger, where
     /// an input fell idle and spoke again: only the order in which a subtask heard its inputs made it so, and the checkpoint may keep the smaller one.
-    fn agree(&mut self, _watermark: Option<i64>) {}
+    fn align_watermark(&mut self, _watermark: Option<i64>) {}
 
     /// Begins to freeze the changes of every state since the last time, or everything if `full`, as
     /// they are now. Takes constant time, whatever that is.

@@ -15,7 +15,7 @@
 
 use streamkeeper_state::Entry;
 
-use super::{accumulator::corrupt, domain::take};
+use super::{accumulator::corrupt, value_repr::take};
 
 /// First byte of the key of a value.
 const MARK: u8 = 2;

@@ -7,13 +7,13 @@ use streamkeeper_protocol::types::DataType;
 
 use super::{
     accumulator::{Accumulator, Rows, same},
-    domain::Domain,
+    value_repr::ValueRepr,
     values::Values,
 };
 
 /// Passes a value on when it appears, and takes it back when its last copy is retracted.
 #[derive(Debug)]
-pub(super) struct Distinct<D: Domain> {
+pub(super) struct Distinct<D: ValueRepr> {
     seen: Values<D>,
     inner: Box<dyn Accumulator>,
     data: DataType,
@@ -48,7 +48,7 @@ impl<V> News<V> {
     }
 }
 
-impl<D: Domain> Distinct<D> {
+impl<D: ValueRepr> Distinct<D> {
     /// In front of `inner`, for values of type `data`.
     pub(super) fn new(inner: Box<dyn Accumulator>, data: DataType) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<D: Domain> Distinct<D> {
     }
 }
 
-impl<D: Domain> Accumulator for Distinct<D> {
+impl<D: ValueRepr> Accumulator for Distinct<D> {
     fn grow(&mut self, groups: usize) {
         self.seen.grow(groups);
         self.inner.grow(groups);

@@ -8,13 +8,13 @@ use streamkeeper_state::Pages;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
-    domain::{Domain, take},
+    value_repr::{ValueRepr, take},
     values::Values,
 };
 
 /// The smallest or largest value.
 #[derive(Debug)]
-pub(super) struct Extreme<D: Domain> {
+pub(super) struct Extreme<D: ValueRepr> {
     best: Pages<Option<D::Value>>,
     /// What a better value is, compared with the best so far.
     better: Ordering,
@@ -23,7 +23,7 @@ pub(super) struct Extreme<D: Domain> {
     text_bytes: usize,
 }
 
-impl<D: Domain> Extreme<D> {
+impl<D: ValueRepr> Extreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl<D: Domain> Extreme<D> {
     }
 }
 
-impl<D: Domain> Accumulator for Extreme<D> {
+impl<D: ValueRepr> Accumulator for Extreme<D> {
     fn grow(&mut self, groups: usize) {
         self.best.grow(groups, &None);
     }
@@ -183,13 +183,13 @@ impl<D: Domain> Accumulator for Extreme<D> {
 
 /// The smallest or largest value among changes.
 #[derive(Debug)]
-pub(super) struct RetractableExtreme<D: Domain> {
+pub(super) struct RetractableExtreme<D: ValueRepr> {
     values: Values<D>,
     largest: bool,
     data: DataType,
 }
 
-impl<D: Domain> RetractableExtreme<D> {
+impl<D: ValueRepr> RetractableExtreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
@@ -214,7 +214,7 @@ impl<D: Domain> RetractableExtreme<D> {
     }
 }
 
-impl<D: Domain> Accumulator for RetractableExtreme<D> {
+impl<D: ValueRepr> Accumulator for RetractableExtreme<D> {
     fn grow(&mut self, groups: usize) {
         self.values.grow(groups);
     }

@@ -1,6 +1,6 @@
 //! Accumulators of aggregate calls, column-wise over dense group numbers.
 //!
-//! * [`domain`]: the few forms in which values are kept, whatever their type.
+//! * [`value_repr`]: the few forms in which values are kept, whatever their type.
 //! * [`accumulator`]: the contract of one call's accumulators.
 //! * `count`, `sum` (with `wide_sum`), `extreme`, `distinct`: the kinds.
 //! * `values`: the values that the last two keep, and which of them changed.
@@ -11,10 +11,10 @@ pub mod accumulator;
 mod apart;
 mod count;
 mod distinct;
-pub mod domain;
 mod extreme;
 pub mod set;
 mod sum;
+pub mod value_repr;
 mod values;
 mod wide_sum;
 

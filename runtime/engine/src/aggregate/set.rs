@@ -20,9 +20,9 @@ use super::{
     apart::Apart,
     count::Count,
     distinct::Distinct,
-    domain::{Bytes, Domain, Exact, Real, Whole, take},
     extreme::{Extreme, RetractableExtreme},
     sum::{Sum, Summable},
+    value_repr::{Bytes, Exact, Real, ValueRepr, Whole, take},
 };
 
 /// Version byte of a stored accumulator that is whole.
@@ -400,7 +400,7 @@ fn sum<D: Summable>(average: bool, arg: DataType, ty: LogicalType) -> Box<dyn Ac
     Box::new(Sum::<D>::new(average, arg, ty))
 }
 
-fn over<D: Domain>(
+fn over<D: ValueRepr>(
     call: &AggregateCall,
     arg: &DataType,
     input: Input,

@@ -14,13 +14,13 @@ use streamkeeper_state::Pages;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
-    domain::{Domain, Exact, Real, Total, Whole, take},
+    value_repr::{Exact, Real, Total, ValueRepr, Whole, take},
     wide_sum::{self, WideSum},
 };
 use crate::expr::conversion::{self, Operand, Target};
 
 /// Values that can be added up.
-pub(super) trait Summable: Domain {
+pub(super) trait Summable: ValueRepr {
     /// A sum of values.
     type Sum: Clone + Debug + Default + Send;
     /// Columns of a partial sum.
@@ -56,7 +56,7 @@ pub(super) trait Summable: Domain {
 }
 
 /// Partial sums as the one column that holds their type.
-fn to_column<D: Domain>(
+fn to_column<D: ValueRepr>(
     sums: impl Iterator<Item = Option<D::Value>>,
     arg: &DataType,
 ) -> Result<Vec<ArrayRef>, String> {
@@ -67,7 +67,7 @@ fn to_column<D: Domain>(
     )?])
 }
 
-fn from_column<D: Domain>(columns: &[ArrayRef]) -> Result<Vec<Option<D::Value>>, String> {
+fn from_column<D: ValueRepr>(columns: &[ArrayRef]) -> Result<Vec<Option<D::Value>>, String> {
     let column = D::column(columns.first().ok_or("SUM and AVG need a partial sum")?)?;
     Ok((0..column.len())
         .map(|row| column.is_valid(row).then(|| D::value(&column, row)))

@@ -6,7 +6,7 @@ use streamkeeper_state::Pages;
 
 use super::{
     accumulator::corrupt,
-    domain::{Domain, take},
+    value_repr::{ValueRepr, take},
 };
 
 /// Values with how often they are there; a retraction may come before its insertion.
@@ -14,14 +14,14 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 
 /// The values of every group.
 #[derive(Debug)]
-pub(super) struct Values<D: Domain> {
+pub(super) struct Values<D: ValueRepr> {
     counts: Pages<Multiset<D::Value>>,
     /// What changed since the last freeze, with the counts of that time. Absent where nobody stores
     /// the values.
     changed: Option<Pages<Multiset<D::Value>>>,
 }
 
-impl<D: Domain> Default for Values<D> {
+impl<D: ValueRepr> Default for Values<D> {
     fn default() -> Self {
         Self {
             counts: Pages::default(),
@@ -30,7 +30,7 @@ impl<D: Domain> Default for Values<D> {
     }
 }
 
-impl<D: Domain> Values<D> {
+impl<D: ValueRepr> Values<D> {
     /// Notes from now on what changes.
     pub(super) fn track(&mut self) {
         let mut changed = Pages::default();

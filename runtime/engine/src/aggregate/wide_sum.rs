@@ -12,7 +12,7 @@ use arrow_buffer::i256;
 use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::{aggregate::widened, types::DataType};
 
-use super::domain::take;
+use super::value_repr::take;
 use crate::expr::conversion;
 
 /// Digits of the widest decimal. A partial sum is cut into `low + high * 10^38`.

@@ -7,18 +7,18 @@
 //! * [`credit`]: the sender's allowance of one channel.
 //! * [`inbox`]: what arrives at one subtask, from any thread, and what wakes it.
 //! * [`partition`]: which row goes to which subtask.
-//! * [`outlet`]: the sending end of an edge in one subtask.
+//! * [`output_channel`]: the sending end of an edge in one subtask.
 //! * [`frame`]: messages as bytes, for channels between processes.
 
 pub mod credit;
 pub mod frame;
 pub mod inbox;
 pub mod message;
-pub mod outlet;
+pub mod output_channel;
 pub mod partition;
 
 pub use credit::*;
 pub use inbox::*;
 pub use message::*;
-pub use outlet::*;
+pub use output_channel::*;
 pub use partition::*;

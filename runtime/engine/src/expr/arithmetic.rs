@@ -12,68 +12,68 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
+    call_context::CallContext,
     decimal::{self, Operand, Target},
     interval,
     node::Kernel,
-    site::Site,
     value::{map1, map2},
 };
 
 type Fallible = (Kernel, bool);
 
-/// The kernel for a site and whether it may fail.
-pub(crate) fn kernel(site: &Site<'_>) -> Result<Fallible, ExprError> {
-    if site.function == Function::Negate {
-        return negate(site).map(|kernel| (kernel, false));
+/// The kernel for a call and whether it may fail.
+pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Fallible, ExprError> {
+    if context.function == Function::Negate {
+        return negate(context).map(|kernel| (kernel, false));
     }
-    let [left, right] = site.args[..] else {
-        return Err(site.unsupported());
+    let [left, right] = context.args[..] else {
+        return Err(context.unsupported());
     };
     if let (
         DataType::Decimal { scale: a, .. },
         DataType::Decimal { scale: b, .. },
         DataType::Decimal { precision, scale },
-    ) = (left, right, site.ty)
+    ) = (left, right, context.ty)
     {
         return decimals(
-            site.function,
+            context.function,
             (*a, *b),
             Target {
                 precision: *precision,
                 scale: *scale,
             },
-            site,
+            context,
         );
     }
-    if left == right && left == site.ty {
+    if left == right && left == context.ty {
         match left {
-            DataType::TinyInt => return Ok(integers::<Int8Type>(site.function)),
-            DataType::SmallInt => return Ok(integers::<Int16Type>(site.function)),
-            DataType::Int => return Ok(integers::<Int32Type>(site.function)),
-            DataType::BigInt => return Ok(integers::<Int64Type>(site.function)),
-            DataType::Float => return Ok((floats::<Float32Type>(site.function), false)),
-            DataType::Double => return Ok((floats::<Float64Type>(site.function), false)),
+            DataType::TinyInt => return Ok(integers::<Int8Type>(context.function)),
+            DataType::SmallInt => return Ok(integers::<Int16Type>(context.function)),
+            DataType::Int => return Ok(integers::<Int32Type>(context.function)),
+            DataType::BigInt => return Ok(integers::<Int64Type>(context.function)),
+            DataType::Float => return Ok((floats::<Float32Type>(context.function), false)),
+            DataType::Double => return Ok((floats::<Float64Type>(context.function), false)),
             DataType::IntervalDayTime | DataType::IntervalYearMonth
-                if matches!(site.function, Function::Add | Function::Subtract) =>
+                if matches!(context.function, Function::Add | Function::Subtract) =>
             {
-                return Ok((wrapping(site.function), false));
+                return Ok((wrapping(context.function), false));
             }
             _ => {}
         }
     }
-    interval::kernel(site).map(|kernel| (kernel, false))
+    interval::kernel(context).map(|kernel| (kernel, false))
 }
 
-fn negate(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let [arg] = site.args[..] else {
-        return Err(site.unsupported());
+fn negate(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let [arg] = context.args[..] else {
+        return Err(context.unsupported());
     };
-    if arg != site.ty {
-        return Err(site.unsupported());
+    if arg != context.ty {
+        return Err(context.unsupported());
     }
     match arg {
         DataType::Decimal { .. } => {
-            let out = arrow_type(site.ty);
+            let out = arrow_type(context.ty);
             Ok(Box::new(move |args, rows| {
                 let negated = map1::<Decimal128Type, Decimal128Type>(&args[0], rows, |digits| {
                     Ok(Some(-digits))
@@ -91,7 +91,7 @@ fn negate(site: &Site<'_>) -> Result<Kernel, ExprError> {
                 Ok(arrow_arith::numeric::neg_wrapping(args[0].array())?)
             }))
         }
-        _ => Err(site.unsupported()),
+        _ => Err(context.unsupported()),
     }
 }
 
@@ -191,16 +191,16 @@ fn decimals(
     function: Function,
     (left, right): (u8, u8),
     to: Target,
-    site: &Site<'_>,
+    context: &CallContext<'_>,
 ) -> Result<Fallible, ExprError> {
-    let out = arrow_type(site.ty);
+    let out = arrow_type(context.ty);
     let (operate, name): (Operate, &str) = match function {
         Function::Add => (decimal::add, "+"),
         Function::Subtract => (decimal::subtract, "-"),
         Function::Multiply => (decimal::multiply, "*"),
         Function::Divide => (decimal::divide, "/"),
         Function::Modulo => (decimal::modulo, "MOD"),
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     };
     let divides = matches!(function, Function::Divide | Function::Modulo);
     let kernel: Kernel = Box::new(move |args, rows| {

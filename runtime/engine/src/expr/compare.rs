@@ -12,31 +12,31 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
+    call_context::CallContext,
     decimal::{self, Operand},
     node::Kernel,
-    site::Site,
     value::{Value, any_null, compare2},
     wide,
 };
 
-/// The kernel for a site.
-pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    match site.function {
+/// The kernel for a call.
+pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    match context.function {
         Function::Equal
         | Function::NotEqual
         | Function::Less
         | Function::LessOrEqual
         | Function::Greater
         | Function::GreaterOrEqual => {
-            let compare = comparison(site.function, site.args[0], site.args[1])
-                .ok_or_else(|| site.unsupported())?;
+            let compare = comparison(context.function, context.args[0], context.args[1])
+                .ok_or_else(|| context.unsupported())?;
             Ok(Box::new(move |args, rows| {
                 Ok(Arc::new(compare(&args[0], &args[1], rows)?))
             }))
         }
         Function::IsNotDistinctFrom => {
-            let equal = comparison(Function::Equal, site.args[0], site.args[1])
-                .ok_or_else(|| site.unsupported())?;
+            let equal = comparison(Function::Equal, context.args[0], context.args[1])
+                .ok_or_else(|| context.unsupported())?;
             Ok(Box::new(move |args, rows| {
                 Ok(Arc::new(not_distinct(&equal, &args[0], &args[1], rows)?))
             }))
@@ -60,9 +60,9 @@ pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
         Function::IsFalse => Ok(Box::new(|args, rows| {
             Ok(Arc::new(is_exactly(false, &args[0], rows)?))
         })),
-        Function::InList => in_list(site),
-        Function::Greatest | Function::Least => extreme(site),
-        _ => Err(site.unsupported()),
+        Function::InList => in_list(context),
+        Function::Greatest | Function::Least => extreme(context),
+        _ => Err(context.unsupported()),
     }
 }
 
@@ -168,11 +168,11 @@ fn is_exactly(wanted: bool, value: &Value, rows: usize) -> Result<BooleanArray, 
     Ok(BooleanArray::new(&values & &valid, None))
 }
 
-fn in_list(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let comparisons = site.args[1..]
+fn in_list(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let comparisons = context.args[1..]
         .iter()
         .map(|item| {
-            comparison(Function::Equal, site.args[0], item).ok_or_else(|| site.unsupported())
+            comparison(Function::Equal, context.args[0], item).ok_or_else(|| context.unsupported())
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Box::new(move |args, rows| {
@@ -194,13 +194,14 @@ fn broadcast(array: BooleanArray, rows: usize) -> BooleanArray {
     std::iter::repeat_n(value, rows).collect()
 }
 
-fn extreme(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let replaces = if site.function == Function::Greatest {
+fn extreme(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let replaces = if context.function == Function::Greatest {
         Function::Greater
     } else {
         Function::Less
     };
-    let better = comparison(replaces, site.ty, site.ty).ok_or_else(|| site.unsupported())?;
+    let better =
+        comparison(replaces, context.ty, context.ty).ok_or_else(|| context.unsupported())?;
     Ok(Box::new(move |args, rows| {
         let mut best = args[0].clone();
         for arg in &args[1..] {

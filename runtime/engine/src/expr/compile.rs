@@ -8,9 +8,10 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    ExprError, Zone, arithmetic, cast, compare, literal, math,
+    ExprError, Zone, arithmetic,
+    call_context::{CallContext, sql_name},
+    cast, compare, literal, math,
     node::{Kernel, Node},
-    site::{Site, sql_name},
     temporal, text,
 };
 
@@ -195,14 +196,14 @@ fn call(
             _ => None,
         })
         .collect();
-    let site = Site {
+    let context = CallContext {
         function,
         args: types,
         constants,
         ty: &ty.data,
         zone,
     };
-    let (kernel, fallible) = kernel(&site)?;
+    let (kernel, fallible) = kernel(&context)?;
     Ok(Node::Call {
         kernel,
         args: nodes,
@@ -211,11 +212,11 @@ fn call(
 }
 
 /// The kernel of a function and whether it may fail on some values.
-fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
+fn kernel(context: &CallContext<'_>) -> Result<(Kernel, bool), ExprError> {
     use Function as F;
-    match site.function {
+    match context.function {
         F::Add | F::Subtract | F::Multiply | F::Divide | F::Modulo | F::Negate => {
-            arithmetic::kernel(site)
+            arithmetic::kernel(context)
         }
         F::Equal
         | F::NotEqual
@@ -231,11 +232,11 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
         | F::IsFalse
         | F::InList
         | F::Greatest
-        | F::Least => compare::kernel(site).map(|kernel| (kernel, false)),
+        | F::Least => compare::kernel(context).map(|kernel| (kernel, false)),
         F::Abs | F::Ceil | F::Floor | F::Round | F::Power | F::Sqrt | F::Exp | F::Ln | F::Sign => {
-            math::kernel(site).map(|kernel| (kernel, false))
+            math::kernel(context).map(|kernel| (kernel, false))
         }
-        F::Like => text::like_kernel(site),
+        F::Like => text::like_kernel(context),
         F::CharLength
         | F::Upper
         | F::Lower
@@ -247,7 +248,7 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
         | F::ConcatWs
         | F::Position
         | F::Replace
-        | F::SplitIndex => text::kernel(site).map(|kernel| (kernel, false)),
+        | F::SplitIndex => text::kernel(context).map(|kernel| (kernel, false)),
         F::Extract(_)
         | F::FloorTo(_)
         | F::CeilTo(_)
@@ -255,8 +256,8 @@ fn kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
         | F::ToTimestamp
         | F::ToDate
         | F::ToTimestampLtz
-        | F::EpochMillis => temporal::kernel(site).map(|kernel| (kernel, false)),
-        F::And | F::Or | F::Coalesce => Err(site.unsupported()),
+        | F::EpochMillis => temporal::kernel(context).map(|kernel| (kernel, false)),
+        F::And | F::Or | F::Coalesce => Err(context.unsupported()),
     }
 }
 

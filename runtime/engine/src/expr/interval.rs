@@ -8,18 +8,18 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError, calendar,
+    call_context::CallContext,
     node::Kernel,
-    site::Site,
     value::map2,
     wide::{as_i64, from_i64, units_per_ms},
 };
 
 /// A date, time or timestamp plus or minus an interval; the difference of two timestamps.
-pub(super) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let subtracts = match site.function {
+pub(super) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let subtracts = match context.function {
         Function::Add => false,
         Function::Subtract => true,
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     };
     let is_interval = |data: &DataType| {
         matches!(
@@ -27,8 +27,9 @@ pub(super) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
             DataType::IntervalDayTime | DataType::IntervalYearMonth
         )
     };
-    let (left, right) = (site.args[0], site.args[1]);
-    if subtracts && left == right && left.is_timestamp() && *site.ty == DataType::IntervalDayTime {
+    let (left, right) = (context.args[0], context.args[1]);
+    if subtracts && left == right && left.is_timestamp() && *context.ty == DataType::IntervalDayTime
+    {
         let divisor = units_per_ms(left);
         return Ok(Box::new(move |args, rows| {
             let (a, b) = (as_i64(&args[0])?, as_i64(&args[1])?);
@@ -43,16 +44,16 @@ pub(super) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
     let swapped = match (is_interval(left), is_interval(right)) {
         (false, true) => false,
         (true, false) if !subtracts => true,
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     };
     let (time, interval) = if swapped {
         (right, left)
     } else {
         (left, right)
     };
-    let shift = shift_of(time, interval, site)?;
+    let shift = shift_of(time, interval, context)?;
     let sign = if subtracts { -1 } else { 1 };
-    let out = arrow_type(site.ty);
+    let out = arrow_type(context.ty);
     Ok(Box::new(move |args, rows| {
         let (time, interval) = if swapped {
             (&args[1], &args[0])
@@ -68,14 +69,14 @@ pub(super) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-/// How a time moves by an interval, both as integers of their own units, the result in the units of the site's type.
+/// How a time moves by an interval, both as integers of their own units, the result in the units of the result's type.
 fn shift_of(
     time: &DataType,
     interval: &DataType,
-    site: &Site<'_>,
+    context: &CallContext<'_>,
 ) -> Result<fn(i64, i64) -> i64, ExprError> {
     let months = *interval == DataType::IntervalYearMonth;
-    Ok(match (time, site.ty) {
+    Ok(match (time, context.ty) {
         (DataType::Date, DataType::Date) if months => calendar::add_months,
         (DataType::Date, DataType::Date) => {
             |days, ms| days.wrapping_add(ms.div_euclid(calendar::DAY_MS))
@@ -102,6 +103,6 @@ fn shift_of(
                 },
             }
         }
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     })
 }

@@ -12,27 +12,27 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
+    call_context::CallContext,
     decimal::{self, Target},
     node::Kernel,
-    site::Site,
     value::{Value, map1, map2},
     wide,
 };
 
-/// The kernel for a site.
-pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    match site.function {
-        Function::Power => doubles2(site, f64::powf),
-        Function::Sqrt => doubles(site, f64::sqrt),
-        Function::Exp => doubles(site, f64::exp),
-        Function::Ln => doubles(site, f64::ln),
-        Function::Round => round(site),
-        _ => elementwise(site),
+/// The kernel for a call.
+pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    match context.function {
+        Function::Power => doubles2(context, f64::powf),
+        Function::Sqrt => doubles(context, f64::sqrt),
+        Function::Exp => doubles(context, f64::exp),
+        Function::Ln => doubles(context, f64::ln),
+        Function::Round => round(context),
+        _ => elementwise(context),
     }
 }
 
-fn doubles(site: &Site<'_>, f: fn(f64) -> f64) -> Result<Kernel, ExprError> {
-    match (site.args[0], site.ty) {
+fn doubles(context: &CallContext<'_>, f: fn(f64) -> f64) -> Result<Kernel, ExprError> {
+    match (context.args[0], context.ty) {
         (DataType::Double, DataType::Double) => Ok(Box::new(move |args, rows| {
             Ok(Arc::new(map1::<Float64Type, Float64Type>(
                 &args[0],
@@ -40,12 +40,12 @@ fn doubles(site: &Site<'_>, f: fn(f64) -> f64) -> Result<Kernel, ExprError> {
                 |value| Ok(Some(f(value))),
             )?))
         })),
-        _ => Err(site.unsupported()),
+        _ => Err(context.unsupported()),
     }
 }
 
-fn doubles2(site: &Site<'_>, f: fn(f64, f64) -> f64) -> Result<Kernel, ExprError> {
-    match (site.args[0], site.args[1], site.ty) {
+fn doubles2(context: &CallContext<'_>, f: fn(f64, f64) -> f64) -> Result<Kernel, ExprError> {
+    match (context.args[0], context.args[1], context.ty) {
         (DataType::Double, DataType::Double, DataType::Double) => {
             Ok(Box::new(move |args, rows| {
                 Ok(Arc::new(map2::<Float64Type, Float64Type, Float64Type>(
@@ -56,7 +56,7 @@ fn doubles2(site: &Site<'_>, f: fn(f64, f64) -> f64) -> Result<Kernel, ExprError
                 )?))
             }))
         }
-        _ => Err(site.unsupported()),
+        _ => Err(context.unsupported()),
     }
 }
 
@@ -75,31 +75,31 @@ fn identity() -> Kernel {
 }
 
 /// ABS, CEIL, FLOOR and SIGN.
-fn elementwise(site: &Site<'_>) -> Result<Kernel, ExprError> {
+fn elementwise(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     if let (
         DataType::Decimal { scale, .. },
         DataType::Decimal {
             precision,
             scale: to,
         },
-    ) = (site.args[0], site.ty)
+    ) = (context.args[0], context.ty)
     {
         return Ok(decimal_elementwise(
-            site.function,
+            context.function,
             *scale,
             Target {
                 precision: *precision,
                 scale: *to,
             },
-            site.ty,
+            context.ty,
         ));
     }
-    if site.args[0] != site.ty {
-        return Err(site.unsupported());
+    if context.args[0] != context.ty {
+        return Err(context.unsupported());
     }
     macro_rules! integer {
         ($ty:ty) => {
-            match site.function {
+            match context.function {
                 Function::Abs => unary::<$ty>(|value| value.wrapping_abs()),
                 Function::Sign => unary::<$ty>(|value| value.signum()),
                 _ => identity(),
@@ -108,7 +108,7 @@ fn elementwise(site: &Site<'_>) -> Result<Kernel, ExprError> {
     }
     macro_rules! float {
         ($ty:ty) => {
-            match site.function {
+            match context.function {
                 Function::Abs => unary::<$ty>(|value| value.abs()),
                 // Java's signum keeps zeros and NaN.
                 Function::Sign => unary::<$ty>(|value| {
@@ -123,14 +123,14 @@ fn elementwise(site: &Site<'_>) -> Result<Kernel, ExprError> {
             }
         };
     }
-    Ok(match site.ty {
+    Ok(match context.ty {
         DataType::TinyInt => integer!(Int8Type),
         DataType::SmallInt => integer!(Int16Type),
         DataType::Int => integer!(Int32Type),
         DataType::BigInt => integer!(Int64Type),
         DataType::Float => float!(Float32Type),
         DataType::Double => float!(Float64Type),
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     })
 }
 
@@ -160,16 +160,20 @@ fn round_digits(value: i256, scale: i32, digits: i32) -> Option<i256> {
     decimal::rescale(rounded, digits, scale)
 }
 
-fn round(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    if site.args.get(1).is_some_and(|data| **data != DataType::Int) {
-        return Err(site.unsupported());
+fn round(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    if context
+        .args
+        .get(1)
+        .is_some_and(|data| **data != DataType::Int)
+    {
+        return Err(context.unsupported());
     }
     let digits_of = |args: &[Value]| {
         args.get(1)
             .cloned()
             .unwrap_or_else(|| Value::Scalar(Arc::new(arrow_array::Int32Array::from(vec![0]))))
     };
-    match (site.args[0], site.ty) {
+    match (context.args[0], context.ty) {
         (
             DataType::Decimal { scale, .. },
             DataType::Decimal {
@@ -183,7 +187,7 @@ fn round(site: &Site<'_>) -> Result<Kernel, ExprError> {
                     precision: *precision,
                     scale: *to,
                 },
-                arrow_type(site.ty),
+                arrow_type(context.ty),
             );
             Ok(Box::new(move |args, rows| {
                 let rounded = map2::<Decimal128Type, Int32Type, Decimal128Type>(
@@ -248,7 +252,7 @@ fn round(site: &Site<'_>) -> Result<Kernel, ExprError> {
                 wide::from_i64(Arc::new(rounded), &out)
             }))
         }
-        _ => Err(site.unsupported()),
+        _ => Err(context.unsupported()),
     }
 }
 

@@ -4,12 +4,13 @@
 //! scalars as long as the kernels allow. In reading order:
 //! * `value`: a column or a scalar, and loops over them; `wide`: whole numbers and times as 64-bit integers.
 //! * `node`: the compiled tree; what is evaluated on which rows.
-//! * `compile`, `site`, `literal`: from the plan's expression to the tree, with constant folding.
+//! * `compile`, `call_context`, `literal`: from the plan's expression to the tree, with constant folding.
 //! * A module per family of functions: `arithmetic`, `interval`, `compare`, `math`, `text`, `temporal`, `cast`.
 //! * What those stand on: `decimal`, `like`, `calendar` (days), `moment` (dates and clocks as texts), `pattern` (Java's date patterns), `zone`.
 
 mod arithmetic;
 mod calendar;
+mod call_context;
 mod cast;
 mod compare;
 mod compile;
@@ -21,7 +22,6 @@ mod math;
 mod moment;
 mod node;
 mod pattern;
-mod site;
 mod temporal;
 mod text;
 pub(crate) mod unreadable;

@@ -15,58 +15,61 @@ use streamkeeper_protocol::{
 use super::{
     ExprError,
     calendar::{self, DAY_MICROS},
+    call_context::{CallContext, sql_name},
     moment::{self, Local},
     node::Kernel,
     pattern::Pattern,
-    site::{Site, sql_name},
     unreadable,
     value::{Value, build_strings, map1},
     wide,
 };
 
-/// The kernel for a site.
-pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    match site.function {
-        Function::Extract(unit) => extract(site, unit),
-        Function::FloorTo(unit) => round_to(site, unit, false),
-        Function::CeilTo(unit) => round_to(site, unit, true),
-        Function::DateFormat => date_format(site),
-        Function::ToTimestamp => to_timestamp(site),
-        Function::ToDate => to_date(site),
-        Function::ToTimestampLtz => to_timestamp_ltz(site),
-        Function::EpochMillis => epoch_millis(site),
-        _ => Err(site.unsupported()),
+/// The kernel for a call.
+pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    match context.function {
+        Function::Extract(unit) => extract(context, unit),
+        Function::FloorTo(unit) => round_to(context, unit, false),
+        Function::CeilTo(unit) => round_to(context, unit, true),
+        Function::DateFormat => date_format(context),
+        Function::ToTimestamp => to_timestamp(context),
+        Function::ToDate => to_date(context),
+        Function::ToTimestampLtz => to_timestamp_ltz(context),
+        Function::EpochMillis => epoch_millis(context),
+        _ => Err(context.unsupported()),
     }
 }
 
 /// How the 64-bit integers of a time type become local microseconds: multiply, then add. None if it is no time.
-fn to_local(site: &Site<'_>, data: &DataType) -> Option<(i64, i64)> {
+fn to_local(context: &CallContext<'_>, data: &DataType) -> Option<(i64, i64)> {
     match data {
         DataType::Timestamp { .. } => Some((1000 / wide::units_per_ms(data), 0)),
-        DataType::TimestampLtz { .. } => {
-            Some((1000 / wide::units_per_ms(data), site.zone.offset_micros()))
-        }
+        DataType::TimestampLtz { .. } => Some((
+            1000 / wide::units_per_ms(data),
+            context.zone.offset_micros(),
+        )),
         DataType::Date => Some((DAY_MICROS, 0)),
         DataType::Time => Some((1000, 0)),
         _ => None,
     }
 }
 
-fn extract(site: &Site<'_>, unit: TimeUnit) -> Result<Kernel, ExprError> {
-    let (scale, offset) = to_local(site, site.args[0]).ok_or_else(|| site.unsupported())?;
+fn extract(context: &CallContext<'_>, unit: TimeUnit) -> Result<Kernel, ExprError> {
+    let (scale, offset) =
+        to_local(context, context.args[0]).ok_or_else(|| context.unsupported())?;
     let is_clock = matches!(
         unit,
         TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond
     );
-    if *site.args[0] == DataType::Time && !is_clock || *site.ty != DataType::BigInt {
-        return Err(site.unsupported());
+    if *context.args[0] == DataType::Time && !is_clock || *context.ty != DataType::BigInt {
+        return Err(context.unsupported());
     }
     // The epoch of an instant is the instant's; everything else is read off the local clock.
-    let offset = if unit == TimeUnit::Epoch && !matches!(site.args[0], DataType::Timestamp { .. }) {
-        0
-    } else {
-        offset
-    };
+    let offset =
+        if unit == TimeUnit::Epoch && !matches!(context.args[0], DataType::Timestamp { .. }) {
+            0
+        } else {
+            offset
+        };
     Ok(Box::new(move |args, rows| {
         let times = wide::as_i64(&args[0])?;
         Ok(Arc::new(map1::<Int64Type, Int64Type>(
@@ -102,9 +105,9 @@ fn field(unit: TimeUnit, micros: i64) -> i64 {
 }
 
 /// `FLOOR(t TO unit)` and `CEIL(t TO unit)`.
-fn round_to(site: &Site<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprError> {
-    let data = site.args[0];
-    let (scale, offset) = to_local(site, data).ok_or_else(|| site.unsupported())?;
+fn round_to(context: &CallContext<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprError> {
+    let data = context.args[0];
+    let (scale, offset) = to_local(context, data).ok_or_else(|| context.unsupported())?;
     let is_known = !matches!(
         unit,
         TimeUnit::DayOfWeek | TimeUnit::DayOfYear | TimeUnit::Epoch
@@ -114,12 +117,12 @@ fn round_to(site: &Site<'_>, unit: TimeUnit, up: bool) -> Result<Kernel, ExprErr
         TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond
     );
     if !is_known
-        || data != site.ty && arrow_type(data) != arrow_type(site.ty)
+        || data != context.ty && arrow_type(data) != arrow_type(context.ty)
         || *data == DataType::Time && !is_clock
     {
-        return Err(site.unsupported());
+        return Err(context.unsupported());
     }
-    let out = arrow_type(site.ty);
+    let out = arrow_type(context.ty);
     Ok(Box::new(move |args, rows| {
         let times = wide::as_i64(&args[0])?;
         let rounded = map1::<Int64Type, Int64Type>(&times, rows, |time| {
@@ -167,9 +170,9 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
     }
 }
 
-fn date_format(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let pattern = Pattern::compile(&site.constant_text(1)?, &sql_name(site.function))?;
-    if site.args[0].is_string() {
+fn date_format(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let pattern = Pattern::compile(&context.constant_text(1)?, &sql_name(context.function))?;
+    if context.args[0].is_string() {
         return Ok(Box::new(move |args, rows| {
             let texts = args[0].strings()?;
             Ok(Arc::new(build_strings(rows, |row| {
@@ -180,7 +183,8 @@ fn date_format(site: &Site<'_>) -> Result<Kernel, ExprError> {
             })?))
         }));
     }
-    let (scale, offset) = to_local(site, site.args[0]).ok_or_else(|| site.unsupported())?;
+    let (scale, offset) =
+        to_local(context, context.args[0]).ok_or_else(|| context.unsupported())?;
     Ok(Box::new(move |args, rows| {
         let times = wide::as_i64(&args[0])?;
         let times = times.primitive::<Int64Type>()?;
@@ -198,14 +202,14 @@ fn date_format(site: &Site<'_>) -> Result<Kernel, ExprError> {
 type Parser<T> = Box<dyn Fn(&str) -> Option<T> + Send + Sync>;
 
 /// Parses with the pattern, if any; falls back to the standard form, as Flink does.
-fn parser(site: &Site<'_>) -> Result<Parser<Local>, ExprError> {
-    if !site.args[0].is_string() {
-        return Err(site.unsupported());
+fn parser(context: &CallContext<'_>) -> Result<Parser<Local>, ExprError> {
+    if !context.args[0].is_string() {
+        return Err(context.unsupported());
     }
-    if site.args.len() < 2 {
+    if context.args.len() < 2 {
         return Ok(Box::new(moment::parse_timestamp));
     }
-    let pattern = Pattern::compile(&site.constant_text(1)?, &sql_name(site.function))?;
+    let pattern = Pattern::compile(&context.constant_text(1)?, &sql_name(context.function))?;
     Ok(Box::new(move |text| {
         pattern
             .parse(text)
@@ -213,11 +217,11 @@ fn parser(site: &Site<'_>) -> Result<Parser<Local>, ExprError> {
     }))
 }
 
-fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let parse = parser(site)?;
-    let (scale, out) = match site.ty {
+fn to_timestamp(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let parse = parser(context)?;
+    let (scale, out) = match context.ty {
         data @ DataType::Timestamp { .. } => (1000 / wide::units_per_ms(data), arrow_type(data)),
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     };
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
@@ -239,19 +243,19 @@ fn to_timestamp(site: &Site<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-fn to_date(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let parse: Parser<i64> = if site.args.len() < 2 {
-        if !site.args[0].is_string() {
-            return Err(site.unsupported());
+fn to_date(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let parse: Parser<i64> = if context.args.len() < 2 {
+        if !context.args[0].is_string() {
+            return Err(context.unsupported());
         }
         Box::new(moment::parse_date)
     } else {
-        let parse = parser(site)?;
+        let parse = parser(context)?;
         Box::new(move |text| parse(text).map(|local| local.days))
     };
-    let out = arrow_type(site.ty);
-    if *site.ty != DataType::Date {
-        return Err(site.unsupported());
+    let out = arrow_type(context.ty);
+    if *context.ty != DataType::Date {
+        return Err(context.unsupported());
     }
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
@@ -263,8 +267,8 @@ fn to_date(site: &Site<'_>) -> Result<Kernel, ExprError> {
 /// First and last millisecond of the years 0 to 9999, beyond which Flink answers NULL.
 const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-fn to_timestamp_ltz(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let precision = match site.constants.get(1) {
+fn to_timestamp_ltz(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let precision = match context.constants.get(1) {
         None => 3,
         Some(Some(constant)) if constant.is_valid(0) => {
             let value = Value::Scalar(Arc::clone(constant));
@@ -280,18 +284,18 @@ fn to_timestamp_ltz(site: &Site<'_>) -> Result<Kernel, ExprError> {
         3 => 1,
         _ => {
             return Err(ExprError::new(
-                sql_name(site.function),
+                sql_name(context.function),
                 "the precision must be the constant 0 (seconds) or 3 (milliseconds)",
             ));
         }
     };
-    let (scale, out) = match site.ty {
+    let (scale, out) = match context.ty {
         data @ DataType::TimestampLtz { .. } => (wide::units_per_ms(data), arrow_type(data)),
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     };
     let in_range =
         move |ms: Option<i64>| ms.filter(|ms| RANGE_MS.contains(ms)).map(|ms| ms * scale);
-    match site.args[0] {
+    match context.args[0] {
         data if data.is_integer() => Ok(Box::new(move |args, rows| {
             let numbers = wide::as_i64(&args[0])?;
             let times = map1::<Int64Type, Int64Type>(&numbers, rows, |number| {
@@ -310,15 +314,15 @@ fn to_timestamp_ltz(site: &Site<'_>) -> Result<Kernel, ExprError> {
             })?;
             wide::from_i64(Arc::new(times), &out)
         })),
-        _ => Err(site.unsupported()),
+        _ => Err(context.unsupported()),
     }
 }
 
-fn epoch_millis(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    if !site.args[0].is_timestamp() {
-        return Err(site.unsupported());
+fn epoch_millis(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    if !context.args[0].is_timestamp() {
+        return Err(context.unsupported());
     }
-    let divisor = wide::units_per_ms(site.args[0]);
+    let divisor = wide::units_per_ms(context.args[0]);
     Ok(Box::new(move |args, rows| {
         let times = wide::as_i64(&args[0])?;
         Ok(Arc::new(map1::<Int64Type, Int64Type>(

@@ -7,32 +7,32 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 
 use super::{
     ExprError,
+    call_context::CallContext,
     like::Pattern,
     node::Kernel,
-    site::Site,
     value::{Value, build_strings},
     wide,
 };
 
-/// The kernel for a site.
-pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
-    let texts = match site.function {
+/// The kernel for a call.
+pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
+    let texts = match context.function {
         Function::Substring => 1,
         Function::Replace => 3,
         Function::SplitIndex => 2,
-        _ => site.args.len(),
+        _ => context.args.len(),
     };
-    let all_texts = site.args[..texts].iter().all(|data| data.is_string());
-    let all_integers = site.args[texts..].iter().all(|data| {
+    let all_texts = context.args[..texts].iter().all(|data| data.is_string());
+    let all_integers = context.args[texts..].iter().all(|data| {
         matches!(
             data,
             DataType::TinyInt | DataType::SmallInt | DataType::Int | DataType::BigInt
         )
     });
     if !all_texts || !all_integers {
-        return Err(site.unsupported());
+        return Err(context.unsupported());
     }
-    Ok(match site.function {
+    Ok(match context.function {
         Function::CharLength => integers(|texts, row| Some(count(texts.get(row)?))),
         Function::Position => Box::new(|args, rows| {
             let (needle, text) = (args[0].strings()?, args[1].strings()?);
@@ -44,7 +44,7 @@ pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
         }),
         Function::Upper => mapped(|text| Some(Cow::Owned(text.to_uppercase()))),
         Function::Lower => mapped(|text| Some(Cow::Owned(text.to_lowercase()))),
-        Function::Trim | Function::TrimLeading | Function::TrimTrailing => trim(site.function),
+        Function::Trim | Function::TrimLeading | Function::TrimTrailing => trim(context.function),
         Function::Substring => substring(),
         Function::Concat => Box::new(|args, rows| {
             let texts = args
@@ -94,7 +94,7 @@ pub(crate) fn kernel(site: &Site<'_>) -> Result<Kernel, ExprError> {
                 ))
             })?))
         }),
-        _ => return Err(site.unsupported()),
+        _ => return Err(context.unsupported()),
     })
 }
 
@@ -213,9 +213,9 @@ fn split_index<'a>(
 }
 
 /// `LIKE`; fails on a bad use of the escape character.
-pub(crate) fn like_kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> {
-    if !site.args.iter().all(|data| data.is_string()) {
-        return Err(site.unsupported());
+pub(crate) fn like_kernel(context: &CallContext<'_>) -> Result<(Kernel, bool), ExprError> {
+    if !context.args.iter().all(|data| data.is_string()) {
+        return Err(context.unsupported());
     }
     let escape_of = |escape: Option<&str>| -> Result<Option<char>, ExprError> {
         let mut letters = escape.unwrap_or_default().chars();
@@ -233,16 +233,16 @@ pub(crate) fn like_kernel(site: &Site<'_>) -> Result<(Kernel, bool), ExprError> 
     let parse = |pattern: &str, escape: Option<char>| {
         Pattern::parse(pattern, escape).map_err(|detail| ExprError::new("LIKE", detail))
     };
-    let is_constant = site.constants[1..]
+    let is_constant = context.constants[1..]
         .iter()
         .all(|constant| constant.as_ref().is_some_and(|array| array.is_valid(0)));
     if is_constant {
-        let escape = if site.args.len() > 2 {
-            Some(site.constant_text(2)?)
+        let escape = if context.args.len() > 2 {
+            Some(context.constant_text(2)?)
         } else {
             None
         };
-        let pattern = parse(&site.constant_text(1)?, escape_of(escape.as_deref())?)?;
+        let pattern = parse(&context.constant_text(1)?, escape_of(escape.as_deref())?)?;
         let kernel: Kernel = Box::new(move |args, rows| {
             let texts = args[0].strings()?;
             Ok(Arc::new(

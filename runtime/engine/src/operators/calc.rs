@@ -8,7 +8,7 @@ use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::{expr::Expr, plan::PlanNode};
 
 use super::{
-    Site,
+    OperatorContext,
     output::{Output, halves},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 /// Keeps the rows where the filter is TRUE, and computes the output columns of those.
 #[derive(Debug)]
 pub(super) struct Calc {
-    site: Site,
+    context: OperatorContext,
     filter: Option<CompiledExpr>,
     project: Vec<CompiledExpr>,
     /// Columns of the input that the projection reads.
@@ -32,13 +32,13 @@ pub(super) struct Calc {
 
 impl Calc {
     pub(super) fn new(
-        site: Site,
+        context: OperatorContext,
         node: &PlanNode,
         filter: Option<&Expr>,
         project: &[Expr],
     ) -> Result<Self, EngineError> {
         let compile = |expr: &Expr| {
-            CompiledExpr::in_zone(expr, site.zone).map_err(|error| site.refused(error))
+            CompiledExpr::in_zone(expr, context.zone).map_err(|error| context.refused(error))
         };
         let filter = filter.map(compile).transpose()?;
         let project = project.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
@@ -52,7 +52,7 @@ impl Calc {
             used,
             output: Output::new(node),
             rest: Vec::new(),
-            site,
+            context,
         })
     }
 
@@ -64,7 +64,7 @@ impl Calc {
         let answer = filter.evaluate(&batch.rows)?;
         let mask: &BooleanArray = answer
             .as_boolean_opt()
-            .ok_or_else(|| self.site.refused("the filter is not BOOLEAN"))?;
+            .ok_or_else(|| self.context.refused("the filter is not BOOLEAN"))?;
         // Counts TRUE only: NULL does not pass.
         if mask.true_count() == batch.len() {
             return Ok(None);
@@ -89,7 +89,7 @@ impl Calc {
                 let pick = |array: &dyn Array| {
                     predicate
                         .filter(array)
-                        .map_err(|error| self.site.refused(error))
+                        .map_err(|error| self.context.refused(error))
                 };
                 let columns = batch.rows.columns().iter().enumerate();
                 let columns = columns
@@ -117,7 +117,7 @@ impl Calc {
             .map(|expr| expr.evaluate_columns(&columns, rows))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Some(Batch {
-            rows: self.output.rows(&self.site, projected, rows)?,
+            rows: self.output.rows(&self.context, projected, rows)?,
             kinds,
         }))
     }
@@ -166,7 +166,7 @@ impl Operator for Calc {
                 }
                 Err(Failure::Expression(error)) => match halves(&part) {
                     Some((first, second)) if error.crowded => self.rest.extend([second, first]),
-                    _ => return Err(self.site.failed(&error)),
+                    _ => return Err(self.context.failed(&error)),
                 },
                 Err(Failure::Other(error)) => return Err(error),
             }

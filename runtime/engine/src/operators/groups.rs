@@ -13,7 +13,7 @@ use streamkeeper_state::{
 };
 
 use super::{
-    Site, input_of,
+    OperatorContext, input_of,
     output::{Output, halves},
     shape::{self, GROUPS},
 };
@@ -33,7 +33,7 @@ const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 /// A retraction of a key that has no rows is ignored, as in Flink: it takes back a row from before the operator was added to the query.
 #[derive(Debug)]
 pub(super) struct Groups {
-    site: Site,
+    context: OperatorContext,
     output: Output,
     keys: Vec<usize>,
     encoder: KeyEncoder,
@@ -65,7 +65,7 @@ type Change = (i8, usize, usize);
 
 impl Groups {
     pub(super) fn new(
-        site: Site,
+        context: OperatorContext,
         node: &PlanNode,
         plan: &StreamPlan,
         place: &Place,
@@ -73,21 +73,21 @@ impl Groups {
         calls: &[AggregateCall],
     ) -> Result<Self, EngineError> {
         if let Some(ttl) = plan.settings.state_ttl_ms.filter(|ttl| *ttl > 0) {
-            return Err(site.refused(format!("table.exec.state.ttl = {ttl} ms is not implemented: state of an unbounded GROUP BY is kept for ever; remove the setting, or group by a window")));
+            return Err(context.refused(format!("table.exec.state.ttl = {ttl} ms is not implemented: state of an unbounded GROUP BY is kept for ever; remove the setting, or group by a window")));
         }
-        let input = match input_of(&site, node, plan)?.changelog {
+        let input = match input_of(&context, node, plan)?.changelog {
             ChangelogMode::InsertOnly => Input::InsertOnly,
             ChangelogMode::Retract => Input::Changes,
             ChangelogMode::Upsert => {
-                return Err(site.refused("its input has updates without the rows they replace"));
+                return Err(context.refused("its input has updates without the rows they replace"));
             }
         };
         if node.changelog == ChangelogMode::InsertOnly {
-            return Err(site.refused("its output has updates, and the plan says inserts only"));
+            return Err(context.refused("its output has updates, and the plan says inserts only"));
         }
-        let descriptor = shape::descriptor(&site, node, plan, GROUPS)?;
+        let descriptor = shape::descriptor(&context, node, plan, GROUPS)?;
         let key_groups = u16::try_from(place.assignment.owner.len())
-            .map_err(|_| site.refused("there are more than 65,535 key groups"))?;
+            .map_err(|_| context.refused("there are more than 65,535 key groups"))?;
         Ok(Self {
             output: Output::new(node),
             keys: keys.to_vec(),
@@ -95,19 +95,19 @@ impl Groups {
             upsert: node.changelog == ChangelogMode::Upsert,
             table: StateTable::new(descriptor, key_groups),
             accumulators: Accumulators::stored(calls, input)
-                .map_err(|detail| site.refused(detail))?,
+                .map_err(|detail| context.refused(detail))?,
             rows: Pages::default(),
             batch_of: Pages::default(),
             batch: 0,
             encoded: KeyBatch::default(),
-            site,
+            context,
         })
     }
 
     fn touch(&mut self, batch: &Batch, keys: &[ArrayRef]) -> Result<Touched, EngineError> {
         self.encoder
             .encode_into(keys, batch.len(), &mut self.encoded)
-            .map_err(|error| self.site.refused(error))?;
+            .map_err(|error| self.context.refused(error))?;
         self.batch += 1;
         let mut touched = Touched {
             of_rows: Vec::with_capacity(batch.len()),
@@ -159,7 +159,7 @@ impl Groups {
         batch: &Batch,
         touched: &Touched,
     ) -> Result<(Vec<ArrayRef>, Vec<i64>), EngineError> {
-        let refused = |detail: String| self.site.refused(detail);
+        let refused = |detail: String| self.context.refused(detail);
         let results = self
             .accumulators
             .results(&touched.groups)
@@ -237,7 +237,7 @@ impl Groups {
         if changes.is_empty() {
             return Ok(());
         }
-        let refused = |error: arrow_schema::ArrowError| self.site.refused(error);
+        let refused = |error: arrow_schema::ArrowError| self.context.refused(error);
         // A row number fits 32 bits: batches are small.
         let first: UInt32Array = changes
             .iter()
@@ -258,7 +258,7 @@ impl Groups {
         let kinds: Int8Array = changes.iter().map(|(kind, ..)| Some(*kind)).collect();
         let starts_pair = |row: usize| self.upsert || changes[row].0 != UPDATE_AFTER;
         self.output.emit(
-            &self.site,
+            &self.context,
             columns,
             Some(&kinds),
             changes.len(),
@@ -322,7 +322,7 @@ impl Operator for Groups {
             .map(|&key| batch.rows.columns().get(key).cloned());
         let keys: Vec<ArrayRef> = columns
             .collect::<Option<_>>()
-            .ok_or_else(|| self.site.refused("a key column is not in its input"))?;
+            .ok_or_else(|| self.context.refused("a key column is not in its input"))?;
         let touched = self.touch(batch, &keys)?;
         if self.is_crowded(batch, &touched)
             && let Some((first, second)) = halves(batch)
@@ -336,9 +336,9 @@ impl Operator for Groups {
         let new = self
             .accumulators
             .results(&touched.groups)
-            .map_err(|detail| self.site.refused(detail))?;
+            .map_err(|detail| self.context.refused(detail))?;
         let changed = differences(&old, &new, touched.groups.len())
-            .map_err(|detail| self.site.refused(detail))?;
+            .map_err(|detail| self.context.refused(detail))?;
         let changes = self.changes(&touched, &before, &changed);
         self.emit(&touched, &keys, &old, &new, &changes, out)?;
         self.forget(&touched);
@@ -360,7 +360,9 @@ impl Operator for Groups {
         entries: Vec<Entry>,
     ) -> Result<(), EngineError> {
         if name != GROUPS {
-            return Err(self.site.unreadable(name, "a GROUP BY keeps no such state"));
+            return Err(self
+                .context
+                .unreadable(name, "a GROUP BY keeps no such state"));
         }
         let (values, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_apart);
         let (mapping, count) = (
@@ -381,13 +383,13 @@ impl Operator for Groups {
         };
         self.table
             .load_with(entries, load)
-            .map_err(|error| self.site.unreadable(name, error))?;
+            .map_err(|error| self.context.unreadable(name, error))?;
         let table = &self.table;
         self.accumulators
             .load_values(&values, &mapping, |key| {
                 table.get(KeyRef::new(key)).copied()
             })
-            .map_err(|detail| self.site.unreadable(name, detail))?;
+            .map_err(|detail| self.context.unreadable(name, detail))?;
         self.batch_of.grow(self.accumulators.len(), &0);
         Ok(())
     }

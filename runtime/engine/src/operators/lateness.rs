@@ -12,13 +12,13 @@ use streamkeeper_protocol::plan::{
 };
 use streamkeeper_protocol::types::DataType;
 
-use super::{Site, input_of, slices::Slicing, windows::times};
+use super::{OperatorContext, input_of, slices::Slicing, windows::times};
 use crate::EngineError;
 
 /// Drops late rows of one window aggregation.
 #[derive(Debug)]
 pub(crate) struct LateFilter {
-    site: Site,
+    context: OperatorContext,
     slicing: Slicing,
     time: usize,
     watermark: i64,
@@ -27,17 +27,17 @@ pub(crate) struct LateFilter {
 
 impl LateFilter {
     pub(super) fn new(
-        site: &Site,
+        context: &OperatorContext,
         node: &PlanNode,
         plan: &StreamPlan,
         window: &WindowAggregate,
     ) -> Result<Self, EngineError> {
         Ok(Self {
-            slicing: slicing(site, node, plan, window)?,
+            slicing: slicing(context, node, plan, window)?,
             time: window.time,
             watermark: i64::MIN,
             late: 0,
-            site: site.clone(),
+            context: context.clone(),
         })
     }
 
@@ -57,7 +57,7 @@ impl LateFilter {
 
     /// The rows that are in time.
     pub(crate) fn keep(&mut self, batch: Batch) -> Result<Batch, EngineError> {
-        let times = times(&self.site, &batch, self.time)?;
+        let times = times(&self.context, &batch, self.time)?;
         let ends: Vec<i64> = self
             .slicing
             .slice_ends(times.as_primitive::<Int64Type>().values())
@@ -77,7 +77,7 @@ impl LateFilter {
         }
         let kept: BooleanArray = ends.iter().map(|&end| Some(!is_late(end))).collect();
         let rows =
-            filter_record_batch(&batch.rows, &kept).map_err(|error| self.site.refused(error))?;
+            filter_record_batch(&batch.rows, &kept).map_err(|error| self.context.refused(error))?;
         let ends: Vec<i64> = ends.iter().copied().filter(|&end| !is_late(end)).collect();
         self.late += (batch.len() - ends.len()) as u64;
         // Windows take inserts only.
@@ -87,30 +87,35 @@ impl LateFilter {
 
 /// Slices of a window aggregation over rows.
 fn slicing(
-    site: &Site,
+    context: &OperatorContext,
     node: &PlanNode,
     plan: &StreamPlan,
     window: &WindowAggregate,
 ) -> Result<Slicing, EngineError> {
-    let input = input_of(site, node, plan)?;
-    let field = input
-        .schema
-        .fields
-        .get(window.time)
-        .ok_or_else(|| site.refused(format!("column {} is not in its input", window.time)))?;
+    let input = input_of(context, node, plan)?;
+    let field =
+        input.schema.fields.get(window.time).ok_or_else(|| {
+            context.refused(format!("column {} is not in its input", window.time))
+        })?;
     let zoned = matches!(field.ty.data, DataType::TimestampLtz { .. });
-    Slicing::new(window.window, if zoned { site.zone.offset_ms() } else { 0 })
-        .map_err(|detail| site.refused(detail))
+    Slicing::new(
+        window.window,
+        if zoned { context.zone.offset_ms() } else { 0 },
+    )
+    .map_err(|detail| context.refused(detail))
 }
 
 /// Slices of all windows of the plan, each shape once.
-pub(super) fn slicings(site: &Site, plan: &StreamPlan) -> Result<Vec<Slicing>, EngineError> {
+pub(super) fn slicings(
+    context: &OperatorContext,
+    plan: &StreamPlan,
+) -> Result<Vec<Slicing>, EngineError> {
     let mut found = Vec::new();
     for node in &plan.nodes {
         if let Planned::WindowAggregate(window) = &node.operator
             && window.phase != Phase::Global
         {
-            let slicing = slicing(site, node, plan, window)?;
+            let slicing = slicing(context, node, plan, window)?;
             if !found.contains(&slicing) {
                 found.push(slicing);
             }

@@ -7,7 +7,7 @@ use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate};
 
 use super::{
-    Site,
+    OperatorContext,
     index::GroupIndex,
     input_of,
     lateness::LateFilter,
@@ -30,7 +30,7 @@ const HELD_GROUPS: usize = 32 * 1024;
 /// wait for no input that is idle; so nothing is held then.
 #[derive(Debug)]
 pub(super) struct LocalWindows {
-    site: Site,
+    context: OperatorContext,
     output: Output,
     filter: LateFilter,
     time: usize,
@@ -48,19 +48,19 @@ pub(super) struct LocalWindows {
 
 impl LocalWindows {
     pub(super) fn new(
-        site: Site,
+        context: OperatorContext,
         node: &PlanNode,
         plan: &StreamPlan,
         window: &WindowAggregate,
     ) -> Result<Self, EngineError> {
-        let input = input_of(&site, node, plan)?;
+        let input = input_of(&context, node, plan)?;
         if input.changelog != ChangelogMode::InsertOnly {
-            return Err(site.refused(
+            return Err(context.refused(
                 "a window aggregation takes inserts only, and its input may update or delete",
             ));
         }
         if let Some(call) = window.aggregates.iter().find(|call| !call.is_splittable()) {
-            return Err(site.refused(format!(
+            return Err(context.refused(format!(
                 "{:?} DISTINCT cannot be split around a shuffle",
                 call.function
             )));
@@ -70,16 +70,16 @@ impl LocalWindows {
                 .schema
                 .fields
                 .get(column)
-                .ok_or_else(|| site.refused(format!("column {column} is not in its input")))
+                .ok_or_else(|| context.refused(format!("column {column} is not in its input")))
         };
-        let filter = LateFilter::new(&site, node, plan, window)?;
+        let filter = LateFilter::new(&context, node, plan, window)?;
         let types = window
             .keys
             .iter()
             .map(|column| field(column).map(|field| field.ty.data.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let accumulators = Accumulators::new(&window.aggregates, Input::InsertOnly)
-            .map_err(|detail| site.refused(detail))?;
+            .map_err(|detail| context.refused(detail))?;
         Ok(Self {
             output: Output::new(node),
             filter,
@@ -91,13 +91,13 @@ impl LocalWindows {
             earliest: i64::MAX,
             slices: Vec::new(),
             groups: Vec::new(),
-            site,
+            context,
         })
     }
 
     fn send(&mut self, out: &mut Vec<Batch>) -> Result<(), EngineError> {
         let count = self.index.len();
-        let refused = |detail: String| self.site.refused(detail);
+        let refused = |detail: String| self.context.refused(detail);
         // Groups are numbered by 32 bits.
         let size = |group: usize| {
             let number = u32::try_from(group).unwrap_or(u32::MAX);
@@ -115,7 +115,7 @@ impl LocalWindows {
             columns.push(Arc::new(Int64Array::from_iter_values(records.copied())));
             columns.push(Arc::new(Int64Array::from(slices)));
             out.push(Batch::inserts(self.output.rows(
-                &self.site,
+                &self.context,
                 columns,
                 to - from,
             )?));
@@ -139,7 +139,7 @@ impl Operator for LocalWindows {
         if batch.is_empty() {
             return Ok(());
         }
-        let millis = windows::times(&self.site, batch, self.time)?;
+        let millis = windows::times(&self.context, batch, self.time)?;
         self.slices.clear();
         self.slices.extend(
             self.filter
@@ -167,7 +167,7 @@ impl Operator for LocalWindows {
             .map(|&key| ArrayRef::clone(batch.rows.column(key)))
             .collect();
         self.groups.clear();
-        let refused = |detail: String| self.site.refused(detail);
+        let refused = |detail: String| self.context.refused(detail);
         self.index
             .find(&self.slices, &keys, &mut self.groups)
             .map_err(refused)?;

@@ -35,12 +35,12 @@ use crate::{
 
 /// What operators are built with, and how they name themselves in errors.
 #[derive(Debug, Clone)]
-struct Site {
+struct OperatorContext {
     label: String,
     zone: Zone,
 }
 
-impl Site {
+impl OperatorContext {
     fn failed(&self, error: &ExprError) -> EngineError {
         EngineError::Expression {
             operator: self.label.clone(),
@@ -65,8 +65,8 @@ impl Site {
 }
 
 /// How `node` names itself in errors, and the job's zone.
-fn site_of(node: &PlanNode, plan: &StreamPlan) -> Result<Site, EngineError> {
-    let unzoned = Site {
+fn site_of(node: &PlanNode, plan: &StreamPlan) -> Result<OperatorContext, EngineError> {
+    let unzoned = OperatorContext {
         label: node.label.clone(),
         zone: Zone::UTC,
     };
@@ -76,7 +76,7 @@ fn site_of(node: &PlanNode, plan: &StreamPlan) -> Result<Site, EngineError> {
         .as_deref()
         .map_or(Ok(Zone::UTC), Zone::parse)
         .map_err(|error| unzoned.refused(error))?;
-    Ok(Site { zone, ..unzoned })
+    Ok(OperatorContext { zone, ..unzoned })
 }
 
 /// What drops late rows before they are exchanged: for windows that do not aggregate before the
@@ -100,30 +100,30 @@ pub fn build(
     plan: &StreamPlan,
     place: &Place,
 ) -> Result<Box<dyn Operator>, EngineError> {
-    let site = site_of(node, plan)?;
+    let context = site_of(node, plan)?;
     Ok(match &node.operator {
         Planned::Calc { filter, project } => {
-            Box::new(calc::Calc::new(site, node, filter.as_ref(), project)?)
+            Box::new(calc::Calc::new(context, node, filter.as_ref(), project)?)
         }
         Planned::WatermarkAssigner { column, expr } => {
-            let slicings = lateness::slicings(&site, plan)?;
+            let slicings = lateness::slicings(&context, plan)?;
             Box::new(watermarks::WatermarkAssigner::new(
-                site, *column, expr, slicings,
+                context, *column, expr, slicings,
             )?)
         }
-        Planned::Union => Box::new(union::Union::new(site, node)),
+        Planned::Union => Box::new(union::Union::new(context, node)),
         Planned::WindowAggregate(window) => match window.phase {
-            Phase::Local => Box::new(local::LocalWindows::new(site, node, plan, window)?),
+            Phase::Local => Box::new(local::LocalWindows::new(context, node, plan, window)?),
             Phase::Global | Phase::Single => {
-                Box::new(windows::Windows::new(site, node, plan, place, window)?)
+                Box::new(windows::Windows::new(context, node, plan, place, window)?)
             }
         },
         Planned::GroupAggregate { keys, aggregates } => Box::new(groups::Groups::new(
-            site, node, plan, place, keys, aggregates,
+            context, node, plan, place, keys, aggregates,
         )?),
         Planned::Source(_) | Planned::Sink(_) => {
             return Err(
-                site.refused("sources and sinks are run by the subtask, not built as operators")
+                context.refused("sources and sinks are run by the subtask, not built as operators")
             );
         }
     })
@@ -131,7 +131,7 @@ pub fn build(
 
 /// Output schema of the only input of `node`.
 fn input_of<'a>(
-    site: &Site,
+    context: &OperatorContext,
     node: &PlanNode,
     plan: &'a StreamPlan,
 ) -> Result<&'a PlanNode, EngineError> {
@@ -139,8 +139,8 @@ fn input_of<'a>(
         [ref input] => plan
             .nodes
             .get(input.node)
-            .ok_or_else(|| site.refused(format!("its input {} is not in the plan", input.node))),
-        _ => Err(site.refused(format!(
+            .ok_or_else(|| context.refused(format!("its input {} is not in the plan", input.node))),
+        _ => Err(context.refused(format!(
             "it has {} inputs instead of one",
             node.inputs.len()
         ))),

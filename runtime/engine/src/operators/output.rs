@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
 use streamkeeper_connectors::batch::{BATCH_ROWS, Batch, UPDATE_BEFORE, arrow_schema};
 use streamkeeper_protocol::plan::PlanNode;
 
-use super::Site;
+use super::OperatorContext;
 use crate::EngineError;
 
 /// A batch in two, cut near its middle, unless it is one row. An update stays in one part, unless
@@ -66,27 +66,27 @@ impl Output {
     /// Rows of these columns, which must have the schema's types.
     pub(super) fn rows(
         &self,
-        site: &Site,
+        context: &OperatorContext,
         columns: Vec<ArrayRef>,
         rows: usize,
     ) -> Result<RecordBatch, EngineError> {
         for (field, column) in self.schema.fields().iter().zip(&columns) {
             if !field.is_nullable() && column.null_count() > 0 {
                 return Err(EngineError::Expression {
-                    operator: site.label.clone(),
+                    operator: context.label.clone(),
                     detail: format!("column '{}' is NOT NULL but got a NULL", field.name()),
                 });
             }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|error| site.refused(error))
+            .map_err(|error| context.refused(error))
     }
 
     /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch may start at a row.
     pub(super) fn emit(
         &self,
-        site: &Site,
+        context: &OperatorContext,
         columns: Vec<ArrayRef>,
         kinds: Option<&Int8Array>,
         rows: usize,
@@ -96,7 +96,7 @@ impl Output {
         if rows == 0 {
             return Ok(());
         }
-        let all = self.rows(site, columns, rows)?;
+        let all = self.rows(context, columns, rows)?;
         let mut start = 0;
         while start < rows {
             let mut end = (start + BATCH_ROWS).min(rows);

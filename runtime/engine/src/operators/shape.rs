@@ -7,7 +7,7 @@ use streamkeeper_protocol::{
     types::DataType,
 };
 
-use super::Site;
+use super::OperatorContext;
 use crate::EngineError;
 
 /// State of an unbounded `GROUP BY`.
@@ -17,7 +17,7 @@ pub(super) const SLICES: &str = "slices";
 
 /// Shape of state `name` of `node`.
 pub(super) fn descriptor(
-    site: &Site,
+    context: &OperatorContext,
     node: &PlanNode,
     plan: &StreamPlan,
     name: &str,
@@ -27,8 +27,10 @@ pub(super) fn descriptor(
         entries.filter(|entry| entry.state_uid == node.state_uid && entry.descriptor.name == name);
     match (own.next(), own.next()) {
         (Some(entry), None) => Ok(entry.descriptor),
-        (None, _) => Err(site.refused(format!("the plan's catalog has no state '{name}' for it"))),
-        (Some(_), Some(_)) => Err(site.refused(format!(
+        (None, _) => {
+            Err(context.refused(format!("the plan's catalog has no state '{name}' for it")))
+        }
+        (Some(_), Some(_)) => Err(context.refused(format!(
             "two operators have the identity {}",
             node.state_uid
         ))),

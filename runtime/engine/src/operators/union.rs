@@ -3,20 +3,20 @@
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::plan::PlanNode;
 
-use super::{Site, output::Output};
+use super::{OperatorContext, output::Output};
 use crate::{EngineError, operator::Operator};
 
 /// Passes rows on under its own column names.
 #[derive(Debug)]
 pub(super) struct Union {
-    site: Site,
+    context: OperatorContext,
     output: Output,
 }
 
 impl Union {
-    pub(super) fn new(site: Site, node: &PlanNode) -> Self {
+    pub(super) fn new(context: OperatorContext, node: &PlanNode) -> Self {
         Self {
-            site,
+            context,
             output: Output::new(node),
         }
     }
@@ -31,7 +31,7 @@ impl Operator for Union {
     ) -> Result<(), EngineError> {
         let rows = self
             .output
-            .rows(&self.site, batch.rows.columns().to_vec(), batch.len())?;
+            .rows(&self.context, batch.rows.columns().to_vec(), batch.len())?;
         out.push(Batch {
             rows,
             kinds: batch.kinds.clone(),

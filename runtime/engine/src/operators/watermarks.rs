@@ -6,7 +6,7 @@ use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::expr::Expr;
 
 use super::{
-    Site,
+    OperatorContext,
     output::halves,
     slices::{self, Slicing},
 };
@@ -24,7 +24,7 @@ use crate::{
 /// watermark.
 #[derive(Debug)]
 pub(super) struct WatermarkAssigner {
-    site: Site,
+    context: OperatorContext,
     column: usize,
     expr: CompiledExpr,
     /// Shapes of the plan's windows.
@@ -38,20 +38,21 @@ pub(super) struct WatermarkAssigner {
 
 impl WatermarkAssigner {
     pub(super) fn new(
-        site: Site,
+        context: OperatorContext,
         column: usize,
         expr: &Expr,
         slicings: Vec<Slicing>,
     ) -> Result<Self, EngineError> {
         if !expr.ty.data.is_timestamp() {
-            return Err(site.refused(format!(
+            return Err(context.refused(format!(
                 "the watermark is of type {}, not a timestamp",
                 expr.ty
             )));
         }
-        let expr = CompiledExpr::in_zone(expr, site.zone).map_err(|error| site.refused(error))?;
+        let expr =
+            CompiledExpr::in_zone(expr, context.zone).map_err(|error| context.refused(error))?;
         Ok(Self {
-            site,
+            context,
             column,
             expr,
             slicings,
@@ -71,7 +72,7 @@ impl WatermarkAssigner {
             return Ok(());
         }
         let time = batch.rows.columns().get(self.column).ok_or_else(|| {
-            self.site.refused(format!(
+            self.context.refused(format!(
                 "the time column {} is not in its input",
                 self.column
             ))
@@ -91,7 +92,7 @@ impl WatermarkAssigner {
                 describe(&batch.rows, row)
             );
             return Err(EngineError::Expression {
-                operator: self.site.label.clone(),
+                operator: self.context.label.clone(),
                 detail,
             });
         }
@@ -104,13 +105,13 @@ impl WatermarkAssigner {
                         self.assign(&first, None, out)?;
                         self.assign(&second, None, out)
                     }
-                    _ => Err(self.site.failed(&error)),
+                    _ => Err(self.context.failed(&error)),
                 };
             }
         };
         let millis =
-            slices::epoch_millis(&watermarks).map_err(|detail| self.site.refused(detail))?;
-        let times = slices::epoch_millis(time).map_err(|detail| self.site.refused(detail))?;
+            slices::epoch_millis(&watermarks).map_err(|detail| self.context.refused(detail))?;
+        let times = slices::epoch_millis(time).map_err(|detail| self.context.refused(detail))?;
         let (millis, times) = (
             millis.as_primitive::<Int64Type>(),
             times.as_primitive::<Int64Type>(),

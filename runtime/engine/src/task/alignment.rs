@@ -1,4 +1,4 @@
-//! Barriers of one stage: it takes part in a checkpoint when every input has delivered the barrier.
+//! Barriers of one chain: it takes part in a checkpoint when every input has delivered the barrier.
 //!
 //! Where records count exactly once, a channel that delivered the barrier waits for the others. Where they count at least once it does not: what it brings meanwhile is
 //! in the state of this checkpoint, and is read again after a restart from it.
@@ -9,7 +9,7 @@ use streamkeeper_protocol::manifest::Guarantee;
 
 use crate::exchange::Barrier;
 
-/// State of the alignment of one stage.
+/// State of the alignment of one chain.
 #[derive(Debug)]
 pub(crate) struct Alignment {
     guarantee: Guarantee,
@@ -17,7 +17,7 @@ pub(crate) struct Alignment {
     ahead: Vec<VecDeque<Barrier>>,
     /// Channels that are ahead of none.
     missing: usize,
-    /// Whether the stage has sources, which take part as one more input.
+    /// Whether the chain has sources, which take part as one more input.
     sources: bool,
     /// Barriers for the sources, in order.
     triggers: VecDeque<Barrier>,
@@ -34,7 +34,7 @@ impl Alignment {
         }
     }
 
-    /// A barrier for the stage's sources.
+    /// A barrier for the chain's sources.
     pub(crate) fn trigger(&mut self, barrier: Barrier) {
         if self.sources {
             self.triggers.push_back(barrier);
@@ -75,7 +75,7 @@ impl Alignment {
         self.waits() && !self.triggers.is_empty()
     }
 
-    /// The barrier, if every input delivered it. The stage then starts to wait for the next.
+    /// The barrier, if every input delivered it. The chain then starts to wait for the next.
     pub(crate) fn complete(&mut self) -> Option<Barrier> {
         if self.missing > 0 || (self.sources && self.triggers.is_empty()) {
             return None;

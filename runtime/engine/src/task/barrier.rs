@@ -1,4 +1,4 @@
-//! Barriers through the stages of a subtask, and what is frozen at them.
+//! Barriers through the chains of a subtask, and what is frozen at them.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -6,7 +6,7 @@ use streamkeeper_protocol::{manifest::CheckpointKind, plan::NodeId};
 
 use super::{
     Event, NodeSnapshot, Snapshot,
-    subtask::{Freeze, Partial, Subtask, Work},
+    subtask::{Freeze, PendingSnapshot, Subtask, Work},
 };
 use crate::{
     EngineError,
@@ -15,14 +15,14 @@ use crate::{
 };
 
 impl Subtask {
-    pub(super) fn partial(&mut self, checkpoint: u64) -> &mut Partial {
-        let stages_left = self.stages.len();
+    pub(super) fn pending(&mut self, checkpoint: u64) -> &mut PendingSnapshot {
+        let chains_left = self.chains.len();
         self.checkpoints
             .entry(checkpoint)
-            .or_insert_with(|| Partial {
+            .or_insert_with(|| PendingSnapshot {
                 barrier: None,
                 full: None,
-                stages_left,
+                chains_left,
                 freezes_left: 0,
                 nodes: Vec::new(),
                 ended: true,
@@ -30,37 +30,37 @@ impl Subtask {
             })
     }
 
-    /// Lets a stage's barrier through if every input delivered it.
-    pub(super) fn pass_barriers(&mut self, stage: usize) -> Result<bool, EngineError> {
+    /// Lets a chain's barrier through if every input delivered it.
+    pub(super) fn pass_barriers(&mut self, chain: usize) -> Result<bool, EngineError> {
         let mut passed = false;
-        while let Some(barrier) = self.stages[stage].alignment.complete() {
+        while let Some(barrier) = self.chains[chain].alignment.complete() {
             passed = true;
-            self.pass_barrier(stage, barrier)?;
+            self.pass_barrier(chain, barrier)?;
         }
         Ok(passed)
     }
 
     pub(super) fn pass_barrier(
         &mut self,
-        stage: usize,
+        chain: usize,
         barrier: Barrier,
     ) -> Result<(), EngineError> {
         let topology = self.topology.clone();
-        let wiring = &topology.stages[stage];
+        let wiring = &topology.chains[chain];
         self.end_freezes(&wiring.nodes)?;
         let began = self.clock.monotonic();
         for &node in &wiring.nodes {
             self.flush_node(node)?;
         }
         for &edge in &wiring.outputs {
-            self.outlets[edge]
+            self.output_channels[edge]
                 .control(&Msg::Barrier(barrier))
                 .map_err(|error| self.refused(topology.edges[edge].from, &error))?;
         }
         if barrier.kind == CheckpointKind::Final && !wiring.sources.is_empty() {
-            self.stages[stage].stopped = true;
+            self.chains[chain].stopped = true;
         }
-        let full = self.partial(barrier.checkpoint).full.clone();
+        let full = self.pending(barrier.checkpoint).full.clone();
         let (mut frozen, mut begun) = (Vec::with_capacity(wiring.nodes.len()), 0);
         for &node in &wiring.nodes {
             // Without a trigger of its own (which no correct coordinator forgets) everything is the safe answer.
@@ -81,25 +81,26 @@ impl Subtask {
             .iter()
             .all(|&node| self.nodes[node].has_ended());
         let took = self.clock.monotonic().saturating_sub(began);
-        self.stages[stage].passed = Some(barrier.checkpoint);
-        let partial = self.partial(barrier.checkpoint);
-        partial.barrier = Some(barrier);
-        partial.nodes.append(&mut frozen);
-        partial.ended &= ended;
-        partial.freeze += took;
-        partial.stages_left -= 1;
-        partial.freezes_left += begun;
+        self.chains[chain].passed = Some(barrier.checkpoint);
+        let pending = self.pending(barrier.checkpoint);
+        pending.barrier = Some(barrier);
+        pending.nodes.append(&mut frozen);
+        pending.ended &= ended;
+        pending.freeze += took;
+        pending.chains_left -= 1;
+        pending.freezes_left += begun;
         self.complete(barrier.checkpoint);
         Ok(())
     }
 
-    /// Reports a checkpoint when all stages have passed its barrier and all their state is frozen.
+    /// Reports a checkpoint when all chains have passed its barrier and all their state is frozen.
     fn complete(&mut self, checkpoint: u64) {
-        let done = |partial: &Partial| partial.stages_left == 0 && partial.freezes_left == 0;
+        let done =
+            |pending: &PendingSnapshot| pending.chains_left == 0 && pending.freezes_left == 0;
         if !self.checkpoints.get(&checkpoint).is_some_and(done) {
             return;
         }
-        if let Some(Partial {
+        if let Some(PendingSnapshot {
             barrier: Some(barrier),
             nodes,
             ended,
@@ -158,11 +159,11 @@ impl Subtask {
             freeze.snapshot.states = states;
         }
         let ended = is_last.then(|| self.freezes.remove(position)).flatten();
-        let partial = self.partial(checkpoint);
-        partial.freeze += took;
+        let pending = self.pending(checkpoint);
+        pending.freeze += took;
         if let Some(Freeze { snapshot, .. }) = ended {
-            partial.nodes.push(snapshot);
-            partial.freezes_left -= 1;
+            pending.nodes.push(snapshot);
+            pending.freezes_left -= 1;
             self.complete(checkpoint);
         }
         Ok(made)
@@ -178,7 +179,7 @@ impl Subtask {
         let node = &mut self.nodes[id];
         let mut snapshot = NodeSnapshot {
             node: id,
-            watermark: node.own_watermark.max(node.progress.combined()),
+            watermark: node.own_watermark.max(node.watermarks.combined()),
             states: Vec::new(),
             committable: None,
             rows: self.counters.rows(id),
@@ -189,10 +190,10 @@ impl Subtask {
                 operator,
                 makes_watermarks,
             } => {
-                if *makes_watermarks && !node.progress.has_ended() {
+                if *makes_watermarks && !node.watermarks.has_ended() {
                     snapshot.watermark = node.own_watermark;
                 }
-                operator.agree(node.progress.agreed());
+                operator.align_watermark(node.watermarks.agreed());
                 operator.begin_freeze(full);
             }
             Work::Sink(sink) => {
@@ -217,7 +218,7 @@ impl Subtask {
                 }
                 Work::Operator { operator, .. } => late += operator.late_records(),
                 Work::Sink(_) => {
-                    let watermark = node.progress.combined();
+                    let watermark = node.watermarks.combined();
                     sinks = Some(sinks.map_or(watermark, |other| other.min(watermark)));
                 }
             }

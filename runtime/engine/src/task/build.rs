@@ -10,13 +10,13 @@ use streamkeeper_protocol::types::DataType;
 use super::{
     alignment::Alignment,
     clock::now_ms,
-    progress::Progress,
     source::SourceTask,
-    subtask::{Channel, Node, NodePart, Room, StageState, Subtask, SubtaskParts, Work},
+    subtask::{ChainState, Channel, Node, NodePart, Room, Subtask, SubtaskParts, Work},
+    watermark_tracker::WatermarkTracker,
 };
 use crate::{
     EngineError,
-    exchange::{Outlet, Partition, ReturnCredit},
+    exchange::{OutputChannel, Partition, ReturnCredit},
     operators,
 };
 
@@ -54,17 +54,17 @@ impl Subtask {
         let now = now_ms(&*clock);
         let mut built: Vec<Node> = Vec::with_capacity(nodes.len());
         for ((part, wiring), node) in nodes.into_iter().zip(&topology.nodes).zip(&plan.nodes) {
-            let mut lanes = Vec::with_capacity(wiring.inputs.len());
+            let mut inputs = Vec::with_capacity(wiring.inputs.len());
             let mut count = 0;
             for input in &wiring.inputs {
-                lanes.push(count);
+                inputs.push(count);
                 count += if input.is_some() {
                     topology.parallelism as usize
                 } else {
                     1
                 };
             }
-            let mut progress = Progress::new(count);
+            let mut tracker = WatermarkTracker::new(count);
             let watermark = watermarks.get(node.id).copied().flatten();
             let mut own_watermark = None;
             let work = match part {
@@ -91,12 +91,12 @@ impl Subtask {
                 NodePart::Sink(sink) => Work::Sink(sink),
             };
             if let Some(watermark) = watermark.filter(|_| own_watermark.is_none()) {
-                progress.restore(watermark);
+                tracker.restore(watermark);
             }
             built.push(Node {
                 work,
-                progress,
-                lanes,
+                watermarks: tracker,
+                inputs,
                 own_watermark,
                 label: node.label.clone(),
                 scratch: Vec::new(),
@@ -105,13 +105,13 @@ impl Subtask {
         let mut first_channel = vec![0; topology.edges.len()];
         let mut credits: Vec<Option<Vec<Arc<dyn ReturnCredit>>>> =
             credits.into_iter().map(Some).collect();
-        let mut stages = Vec::with_capacity(topology.stages.len());
-        for stage in &topology.stages {
+        let mut chains = Vec::with_capacity(topology.chains.len());
+        for chain in &topology.chains {
             let mut channels = Vec::new();
-            for &edge in &stage.inputs {
+            for &edge in &chain.inputs {
                 first_channel[edge] = channels.len();
                 let call = topology.edges[edge].to;
-                let lane = built[call.node].lanes[call.input];
+                let input_channel = built[call.node].inputs[call.input];
                 let returns = credits[edge]
                     .take()
                     .filter(|returns| returns.len() == topology.parallelism as usize);
@@ -122,22 +122,22 @@ impl Subtask {
                 {
                     channels.push(Channel {
                         call,
-                        lane: lane + from,
+                        input_channel: input_channel + from,
                         queue: VecDeque::new(),
                         owed: 0,
                         credit,
                     });
                 }
             }
-            stages.push(StageState {
-                alignment: Alignment::new(channels.len(), !stage.sources.is_empty(), guarantee),
+            chains.push(ChainState {
+                alignment: Alignment::new(channels.len(), !chain.sources.is_empty(), guarantee),
                 channels,
                 turn: 0,
                 stopped: false,
                 passed: None,
             });
         }
-        let mut outlets = Vec::with_capacity(topology.edges.len());
+        let mut output_channels = Vec::with_capacity(topology.edges.len());
         let mut late_filters = Vec::with_capacity(topology.edges.len());
         for (number, (edge, links)) in topology.edges.iter().zip(links).enumerate() {
             if links.len() != topology.parallelism as usize {
@@ -152,7 +152,7 @@ impl Subtask {
                 .collect();
             let partition =
                 Partition::new(edge.keys.clone(), &types, assignment.clone(), links.len());
-            outlets.push(Outlet::new(number, subtask, partition, links));
+            output_channels.push(OutputChannel::new(number, subtask, partition, links));
             let mut filter = operators::late_filter(&plan.nodes[edge.to.node], &plan)?;
             if let Some((filter, watermark)) = filter
                 .as_mut()
@@ -165,9 +165,9 @@ impl Subtask {
         Ok(Self {
             topology,
             nodes: built,
-            stages,
+            chains,
             first_channel,
-            outlets,
+            output_channels,
             late_filters,
             inbox,
             commands: VecDeque::new(),

@@ -6,8 +6,8 @@ use streamkeeper_protocol::plan::NodeId;
 
 use super::{
     Call, Event,
-    progress::{Change, Progress},
     subtask::{Node, Subtask, Work},
+    watermark_tracker::{Change, WatermarkTracker},
 };
 use crate::{EngineError, exchange::Msg};
 
@@ -134,7 +134,7 @@ impl Subtask {
                 if rows.is_empty() {
                     continue;
                 }
-                self.outlets[edge]
+                self.output_channels[edge]
                     .rows(rows, self.now_ms)
                     .map_err(|error| self.refused(node, &error))?;
             }
@@ -150,7 +150,7 @@ impl Subtask {
     }
 
     pub(super) fn flush_outlet(&mut self, edge: usize) -> Result<(), EngineError> {
-        self.outlets[edge]
+        self.output_channels[edge]
             .flush()
             .map_err(|error| self.refused(self.topology.edges[edge].from, &error))
     }
@@ -158,24 +158,24 @@ impl Subtask {
     pub(super) fn forward_control(&mut self, node: NodeId, msg: &Msg) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].edges.len() {
             let edge = self.topology.nodes[node].edges[index];
-            self.outlets[edge]
+            self.output_channels[edge]
                 .control(msg)
                 .map_err(|error| self.refused(node, &error))?;
         }
         Ok(())
     }
 
-    /// Tells every directly called node of a change on its lane.
+    /// Tells every directly called node of a change on its input.
     pub(super) fn forward_change(
         &mut self,
         node: NodeId,
-        change: impl Fn(&mut Progress, usize) -> Change,
+        change: impl Fn(&mut WatermarkTracker, usize) -> Change,
     ) -> Result<(), EngineError> {
         for index in 0..self.topology.nodes[node].calls.len() {
             let call = self.topology.nodes[node].calls[index];
             let called = &mut self.nodes[call.node];
-            let lane = called.lanes[call.input];
-            let change = change(&mut called.progress, lane);
+            let input_channel = called.inputs[call.input];
+            let change = change(&mut called.watermarks, input_channel);
             self.apply(call.node, change)?;
         }
         Ok(())
@@ -191,19 +191,23 @@ impl Subtask {
             if let Some(filter) = &mut self.late_filters[edge] {
                 filter.reached(watermark);
             }
-            self.outlets[edge].watermark(watermark, self.now_ms);
+            self.output_channels[edge].watermark(watermark, self.now_ms);
         }
-        self.forward_change(node, |progress, lane| progress.watermark(lane, watermark))
+        self.forward_change(node, |watermarks, input_channel| {
+            watermarks.watermark(input_channel, watermark)
+        })
     }
 
     pub(super) fn forward_status(&mut self, node: NodeId, idle: bool) -> Result<(), EngineError> {
         self.forward_control(node, &if idle { Msg::Idle } else { Msg::Active })?;
-        self.forward_change(node, |progress, lane| progress.idle(lane, idle))
+        self.forward_change(node, |watermarks, input_channel| {
+            watermarks.idle(input_channel, idle)
+        })
     }
 
     pub(super) fn forward_end(&mut self, node: NodeId) -> Result<(), EngineError> {
         self.forward_control(node, &Msg::End)?;
-        self.forward_change(node, Progress::end)?;
+        self.forward_change(node, WatermarkTracker::end)?;
         if !self.ended && self.nodes.iter().all(Node::has_ended) {
             self.ended = true;
             self.publish_counters();

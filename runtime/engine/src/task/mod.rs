@@ -5,7 +5,7 @@
 //!
 //! * [`topology`]: which node calls which, which edges need channels, which nodes align together.
 //! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks from node to node; `barrier`: checkpoints;
-//!   `progress`, `alignment`: watermarks and barriers over several inputs.
+//!   `watermark_tracker`, `alignment`: watermarks and barriers over several inputs.
 //! * `source`, `pace`: a source with its positions, pace and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
 //! * [`thread`]: a thread that steps a subtask until it is told to stop.
@@ -19,13 +19,13 @@ pub mod counters;
 pub mod event;
 mod flow;
 mod pace;
-mod progress;
 mod source;
 pub mod subtask;
 #[cfg(test)]
 mod tests;
 pub mod thread;
 pub mod topology;
+mod watermark_tracker;
 
 pub use clock::*;
 pub use counters::*;

@@ -22,12 +22,12 @@ use super::{
     Call, Clock, Command, Counters, Event, NodeSnapshot, Topology,
     alignment::Alignment,
     clock::now_ms,
-    progress::Progress,
     source::{Drawn, SourceTask},
+    watermark_tracker::WatermarkTracker,
 };
 use crate::{
     EngineError,
-    exchange::{Barrier, Envelope, Inbox, Link, Msg, Outlet, ReturnCredit},
+    exchange::{Barrier, Envelope, Inbox, Link, Msg, OutputChannel, ReturnCredit},
     operator::Operator,
     operators::LateFilter,
 };
@@ -36,7 +36,7 @@ use crate::{
 /// flow.
 pub const FREEZE_SLICE: usize = 1 << 15;
 
-/// Messages that a stage takes in one step before others get their turn.
+/// Messages that a chain takes in one step before others get their turn.
 const TURN: usize = 16;
 
 /// What runs at a node.
@@ -130,26 +130,26 @@ pub(super) enum Work {
 
 pub(super) struct Node {
     pub(super) work: Work,
-    pub(super) progress: Progress,
-    /// First lane of each input.
-    pub(super) lanes: Vec<usize>,
+    pub(super) watermarks: WatermarkTracker,
+    /// First input channel of each input.
+    pub(super) inputs: Vec<usize>,
     /// Last watermark it passed on, if it makes its own.
     pub(super) own_watermark: Option<i64>,
     pub(super) label: String,
     pub(super) scratch: Vec<Batch>,
 }
 
-/// One channel into a stage.
+/// One channel into a chain.
 pub(super) struct Channel {
     pub(super) call: Call,
-    pub(super) lane: usize,
+    pub(super) input_channel: usize,
     pub(super) queue: VecDeque<Envelope>,
     /// Consumed and not yet returned.
     pub(super) owed: u32,
     pub(super) credit: Arc<dyn ReturnCredit>,
 }
 
-pub(super) struct StageState {
+pub(super) struct ChainState {
     pub(super) alignment: Alignment,
     pub(super) channels: Vec<Channel>,
     /// Where the next turn begins.
@@ -160,11 +160,11 @@ pub(super) struct StageState {
     pub(super) passed: Option<u64>,
 }
 
-/// A checkpoint that not all stages have reached, or whose state is not all frozen.
-pub(super) struct Partial {
+/// A checkpoint that not all chains have reached, or whose state is not all frozen.
+pub(super) struct PendingSnapshot {
     pub(super) barrier: Option<Barrier>,
     pub(super) full: Option<BTreeSet<NodeId>>,
-    pub(super) stages_left: usize,
+    pub(super) chains_left: usize,
     /// Operators whose freeze has begun and not ended.
     pub(super) freezes_left: usize,
     pub(super) nodes: Vec<NodeSnapshot>,
@@ -191,16 +191,16 @@ pub(super) struct Freeze {
 pub struct Subtask {
     pub(super) topology: Arc<Topology>,
     pub(super) nodes: Vec<Node>,
-    pub(super) stages: Vec<StageState>,
-    /// By edge: first channel inside the receiving stage.
+    pub(super) chains: Vec<ChainState>,
+    /// By edge: first channel inside the receiving chain.
     pub(super) first_channel: Vec<usize>,
-    pub(super) outlets: Vec<Outlet>,
+    pub(super) output_channels: Vec<OutputChannel>,
     /// By edge: what drops late rows before it.
     pub(super) late_filters: Vec<Option<LateFilter>>,
     pub(super) inbox: Arc<Inbox<Command>>,
     pub(super) commands: VecDeque<Command>,
     pub(super) arrivals: Vec<Envelope>,
-    pub(super) checkpoints: BTreeMap<u64, Partial>,
+    pub(super) checkpoints: BTreeMap<u64, PendingSnapshot>,
     /// Freezes under way, in the order of their barriers.
     pub(super) freezes: VecDeque<Freeze>,
     pub(super) freeze_slice: usize,
@@ -243,23 +243,23 @@ impl Subtask {
         worked |= self.advance_freezes()?;
         let mut back_pressured = false;
         // Downstream first: what lies in a queue leaves before more comes in.
-        for stage in (0..self.stages.len()).rev() {
-            worked |= self.pass_barriers(stage)?;
-            worked |= self.consume(stage, &mut back_pressured)?;
-            worked |= self.read(stage, &mut back_pressured)?;
+        for chain in (0..self.chains.len()).rev() {
+            worked |= self.pass_barriers(chain)?;
+            worked |= self.consume(chain, &mut back_pressured)?;
+            worked |= self.read(chain, &mut back_pressured)?;
         }
         self.tell_filling();
-        for outlet in 0..self.outlets.len() {
-            if self.outlets[outlet].is_due(self.now_ms) {
-                self.flush_outlet(outlet)?;
+        for output_channel in 0..self.output_channels.len() {
+            if self.output_channels[output_channel].is_due(self.now_ms) {
+                self.flush_outlet(output_channel)?;
             }
         }
         if worked {
             return Ok(Step::Worked);
         }
-        for outlet in 0..self.outlets.len() {
-            if self.outlets[outlet].is_holding() {
-                self.flush_outlet(outlet)?;
+        for output_channel in 0..self.output_channels.len() {
+            if self.output_channels[output_channel].is_holding() {
+                self.flush_outlet(output_channel)?;
                 worked = true;
             }
         }
@@ -297,15 +297,15 @@ impl Subtask {
                 .first_channel
                 .get(envelope.edge)
                 .map(|first| first + envelope.from as usize);
-            let stage = self
+            let chain = self
                 .topology
                 .edges
                 .get(envelope.edge)
-                .map(|edge| self.topology.nodes[edge.to.node].stage);
+                .map(|edge| self.topology.nodes[edge.to.node].chain);
             // The data plane checks edge and subtask against the plan, so that nothing is lost here.
-            if let Some(channel) = stage
+            if let Some(channel) = chain
                 .zip(channel)
-                .and_then(|(stage, channel)| self.stages[stage].channels.get_mut(channel))
+                .and_then(|(chain, channel)| self.chains[chain].channels.get_mut(channel))
             {
                 channel.queue.push_back(envelope);
             }
@@ -317,15 +317,15 @@ impl Subtask {
         match command {
             Command::Start => self.started = true,
             Command::Resume => {
-                for stage in &mut self.stages {
-                    stage.stopped = false;
+                for chain in &mut self.chains {
+                    chain.stopped = false;
                 }
             }
             Command::Trigger { barrier, full } => {
-                self.partial(barrier.checkpoint).full = Some(full.into_iter().collect());
-                for stage in 0..self.stages.len() {
-                    self.stages[stage].alignment.trigger(barrier);
-                    self.pass_barriers(stage)?;
+                self.pending(barrier.checkpoint).full = Some(full.into_iter().collect());
+                for chain in 0..self.chains.len() {
+                    self.chains[chain].alignment.trigger(barrier);
+                    self.pass_barriers(chain)?;
                 }
             }
             Command::Stop => {}
@@ -333,17 +333,17 @@ impl Subtask {
         Ok(())
     }
 
-    fn has_room(&self, stage: usize) -> bool {
-        self.topology.stages[stage]
+    fn has_room(&self, chain: usize) -> bool {
+        self.topology.chains[chain]
             .outputs
             .iter()
-            .all(|&edge| self.outlets[edge].has_room())
+            .all(|&edge| self.output_channels[edge].has_room())
     }
 
-    /// Whether a sink of the stage keeps as many rows as it may: those of the next checkpoint, and
+    /// Whether a sink of the chain keeps as many rows as it may: those of the next checkpoint, and
     /// those that are prepared but not committed. Only a checkpoint and its commit take them.
-    fn is_full(&self, stage: usize) -> bool {
-        self.topology.stages[stage]
+    fn is_full(&self, chain: usize) -> bool {
+        self.topology.chains[chain]
             .nodes
             .iter()
             .any(|&node| match &self.nodes[node].work {
@@ -369,77 +369,79 @@ impl Subtask {
         self.room = room;
     }
 
-    /// Whether a sink of the stage keeps so much uncommitted output that not even a checkpoint may
+    /// Whether a sink of the chain keeps so much uncommitted output that not even a checkpoint may
     /// add to it: only commits take it away. Checkpoints wait then, as the sources do.
-    fn is_crammed(&self, stage: usize) -> bool {
+    fn is_crammed(&self, chain: usize) -> bool {
         let most = self.sink_buffer_bytes.saturating_mul(2);
-        let nodes = &self.topology.stages[stage].nodes;
+        let nodes = &self.topology.chains[chain].nodes;
         nodes
             .iter()
             .any(|&node| self.counters.uncommitted(node) >= most)
     }
 
-    /// Whether a checkpoint began that has not passed the stage. Its barrier may lie in a channel
+    /// Whether a checkpoint began that has not passed the chain. Its barrier may lie in a channel
     /// behind rows: at most as many as the channel has credit for.
-    fn awaits_barrier(&self, stage: usize) -> bool {
+    fn awaits_barrier(&self, chain: usize) -> bool {
         let last = self.checkpoints.keys().next_back().copied();
-        last > self.stages[stage].passed
+        last > self.chains[chain].passed
     }
 
-    /// Takes messages from the stage's channels, in turn.
-    fn consume(&mut self, stage: usize, back_pressured: &mut bool) -> Result<bool, EngineError> {
-        let channels = self.stages[stage].channels.len();
+    /// Takes messages from the chain's channels, in turn.
+    fn consume(&mut self, chain: usize, back_pressured: &mut bool) -> Result<bool, EngineError> {
+        let channels = self.chains[chain].channels.len();
         let (mut taken, mut skipped) = (0, 0);
         while taken < TURN && skipped < channels {
-            let state = &mut self.stages[stage];
+            let state = &mut self.chains[chain];
             let channel = state.turn % channels;
             state.turn = (channel + 1) % channels;
             if state.alignment.blocks(channel) || state.channels[channel].queue.is_empty() {
                 skipped += 1;
                 continue;
             }
-            if !self.has_room(stage)
-                || (self.is_full(stage) && !self.awaits_barrier(stage))
-                || self.is_crammed(stage)
+            if !self.has_room(chain)
+                || (self.is_full(chain) && !self.awaits_barrier(chain))
+                || self.is_crammed(chain)
             {
                 *back_pressured = true;
                 break;
             }
-            let Some(envelope) = self.stages[stage].channels[channel].queue.pop_front() else {
+            let Some(envelope) = self.chains[chain].channels[channel].queue.pop_front() else {
                 continue;
             };
             taken += 1;
             skipped = 0;
-            self.accept(stage, channel, envelope)?;
+            self.accept(chain, channel, envelope)?;
         }
         Ok(taken > 0)
     }
 
     fn accept(
         &mut self,
-        stage: usize,
+        chain: usize,
         channel: usize,
         envelope: Envelope,
     ) -> Result<(), EngineError> {
-        let state = &mut self.stages[stage].channels[channel];
-        let (call, lane) = (state.call, state.lane);
+        let state = &mut self.chains[chain].channels[channel];
+        let (call, input_channel) = (state.call, state.input_channel);
         match envelope.msg {
             Msg::Batch(batch) => self.process(call, batch)?,
             Msg::Watermark(watermark) => {
-                let change = self.nodes[call.node].progress.watermark(lane, watermark);
+                let change = self.nodes[call.node]
+                    .watermarks
+                    .watermark(input_channel, watermark);
                 self.apply(call.node, change)?;
             }
             Msg::Idle | Msg::Active => {
                 let idle = matches!(envelope.msg, Msg::Idle);
-                let change = self.nodes[call.node].progress.idle(lane, idle);
+                let change = self.nodes[call.node].watermarks.idle(input_channel, idle);
                 self.apply(call.node, change)?;
             }
             Msg::End => {
-                let change = self.nodes[call.node].progress.end(lane);
+                let change = self.nodes[call.node].watermarks.end(input_channel);
                 self.apply(call.node, change)?;
             }
             Msg::Barrier(barrier) => {
-                if !self.stages[stage].alignment.arrive(channel, barrier) {
+                if !self.chains[chain].alignment.arrive(channel, barrier) {
                     return Err(EngineError::Internal {
                         operator: self.nodes[call.node].label.clone(),
                         detail: format!(
@@ -448,10 +450,10 @@ impl Subtask {
                         ),
                     });
                 }
-                self.pass_barriers(stage)?;
+                self.pass_barriers(chain)?;
             }
         }
-        let state = &mut self.stages[stage].channels[channel];
+        let state = &mut self.chains[chain].channels[channel];
         state.owed += envelope.cost;
         if state.owed >= self.credit_bytes / 4 {
             state.credit.give(std::mem::take(&mut state.owed));
@@ -459,13 +461,13 @@ impl Subtask {
         Ok(())
     }
 
-    /// Polls the stage's sources once.
-    fn read(&mut self, stage: usize, back_pressured: &mut bool) -> Result<bool, EngineError> {
+    /// Polls the chain's sources once.
+    fn read(&mut self, chain: usize, back_pressured: &mut bool) -> Result<bool, EngineError> {
         let mut worked = false;
-        for index in 0..self.topology.stages[stage].sources.len() {
-            let node = self.topology.stages[stage].sources[index];
-            let full = self.is_full(stage);
-            let state = &self.stages[stage];
+        for index in 0..self.topology.chains[chain].sources.len() {
+            let node = self.topology.chains[chain].sources[index];
+            let full = self.is_full(chain);
+            let state = &self.chains[chain];
             let Work::Source(source) = &mut self.nodes[node].work else {
                 continue;
             };
@@ -474,10 +476,10 @@ impl Subtask {
                 continue;
             }
             if full
-                || !self.topology.stages[stage]
+                || !self.topology.chains[chain]
                     .outputs
                     .iter()
-                    .all(|&edge| self.outlets[edge].has_room())
+                    .all(|&edge| self.output_channels[edge].has_room())
             {
                 source.rest();
                 *back_pressured = true;
@@ -522,11 +524,11 @@ impl Subtask {
     fn next_ms(&self) -> Option<u64> {
         let sources = self
             .topology
-            .stages
+            .chains
             .iter()
-            .zip(&self.stages)
+            .zip(&self.chains)
             .filter(|(_, state)| self.started && !state.stopped)
-            .flat_map(|(stage, _)| &stage.sources);
+            .flat_map(|(chain, _)| &chain.sources);
         sources
             .filter_map(|&node| match &self.nodes[node].work {
                 Work::Source(source) => source.next_ms(self.now_ms),
@@ -540,7 +542,7 @@ impl Node {
     pub(super) fn has_ended(&self) -> bool {
         match &self.work {
             Work::Source(source) => source.ended,
-            _ => self.progress.has_ended(),
+            _ => self.watermarks.has_ended(),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Edge {
 
 /// Nodes joined by direct calls. They share input channels, so barriers are aligned for all of them at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stage {
+pub struct OperatorChain {
     /// Its nodes, in topological order.
     pub nodes: Vec<NodeId>,
     /// Its sources.
@@ -47,7 +47,7 @@ pub struct Wiring {
     /// Per input: none for a direct call, the edge for an exchange.
     pub inputs: Vec<Option<usize>>,
     /// Stage it belongs to.
-    pub stage: usize,
+    pub chain: usize,
 }
 
 /// How a plan runs at some parallelism. The same on every worker, so that edges have the same numbers everywhere.
@@ -58,7 +58,7 @@ pub struct Topology {
     /// Exchange edges.
     pub edges: Vec<Edge>,
     /// Stages, upstream first.
-    pub stages: Vec<Stage>,
+    pub chains: Vec<OperatorChain>,
     /// Subtasks.
     pub parallelism: u32,
 }
@@ -105,37 +105,37 @@ impl Topology {
                 }
             }
         }
-        let mut stages: Vec<Stage> = Vec::new();
+        let mut chains: Vec<OperatorChain> = Vec::new();
         let mut stage_of_root = vec![None; plan.nodes.len()];
         for (id, node) in plan.nodes.iter().enumerate() {
             let top = find(&root, id);
-            let stage = *stage_of_root[top].get_or_insert_with(|| {
-                stages.push(Stage::default());
-                stages.len() - 1
+            let chain = *stage_of_root[top].get_or_insert_with(|| {
+                chains.push(OperatorChain::default());
+                chains.len() - 1
             });
-            nodes[id].stage = stage;
-            stages[stage].nodes.push(id);
+            nodes[id].chain = chain;
+            chains[chain].nodes.push(id);
             if matches!(node.operator, Operator::Source(_)) {
-                stages[stage].sources.push(id);
+                chains[chain].sources.push(id);
             }
         }
         for (number, edge) in edges.iter().enumerate() {
-            if nodes[edge.to.node].stage == nodes[edge.from].stage {
+            if nodes[edge.to.node].chain == nodes[edge.from].chain {
                 return Err(within_a_stage(plan, edge));
             }
-            stages[nodes[edge.to.node].stage].inputs.push(number);
-            stages[nodes[edge.from].stage].outputs.push(number);
+            chains[nodes[edge.to.node].chain].inputs.push(number);
+            chains[nodes[edge.from].chain].outputs.push(number);
         }
         Ok(Self {
             nodes,
             edges,
-            stages,
+            chains,
             parallelism,
         })
     }
 }
 
-/// A stage takes part in a checkpoint when all its inputs have delivered the barrier, and only then sends it on: one that waits for its own output waits for ever.
+/// A chain takes part in a checkpoint when all its inputs have delivered the barrier, and only then sends it on: one that waits for its own output waits for ever.
 fn within_a_stage(plan: &StreamPlan, edge: &Edge) -> EngineError {
     let to = &plan.nodes[edge.to.node];
     EngineError::Internal {

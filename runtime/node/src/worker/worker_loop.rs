@@ -117,7 +117,7 @@ pub async fn run(
         news: news_sender,
         outbox,
         running,
-        stage: DeploymentState::Empty,
+        deployment: DeploymentState::Empty,
         last_attempt: 0,
         connected: false,
         lost_since: None,
@@ -164,7 +164,7 @@ struct WorkerLoop {
     news: mpsc::UnboundedSender<WorkerEvent>,
     outbox: mpsc::UnboundedSender<ToCoordinator>,
     running: Running,
-    stage: DeploymentState,
+    deployment: DeploymentState,
     /// Greatest attempt ever deployed here: a `Deploy` that comes late is not for us.
     last_attempt: u64,
     connected: bool,
@@ -178,7 +178,7 @@ impl WorkerLoop {
     /// Tells the coordinator that this worker must go.
     fn leave(&mut self, within: Duration) {
         self.leave_by = Some(clock::now() + within);
-        if let DeploymentState::Ready(graph) = &self.stage {
+        if let DeploymentState::Ready(graph) = &self.deployment {
             tracing::info!(
                 attempt = graph.attempt,
                 within_s = within.as_secs(),
@@ -193,7 +193,7 @@ impl WorkerLoop {
 
     /// Whether it was asked to go and nothing that runs here keeps it.
     fn may_leave(&self) -> bool {
-        self.leave_by.is_some() && !matches!(self.stage, DeploymentState::Ready(_))
+        self.leave_by.is_some() && !matches!(self.deployment, DeploymentState::Ready(_))
     }
 
     fn say(&self, message: ToCoordinator) {
@@ -203,14 +203,14 @@ impl WorkerLoop {
 
     /// The graph of an attempt, if it runs here.
     fn graph(&mut self, attempt: u64) -> Option<&mut Graph> {
-        match &mut self.stage {
+        match &mut self.deployment {
             DeploymentState::Ready(graph) if graph.attempt == attempt => Some(graph),
             _ => None,
         }
     }
 
     fn attempt(&self) -> Option<u64> {
-        match &self.stage {
+        match &self.deployment {
             DeploymentState::Empty => None,
             DeploymentState::Building { attempt, .. } => Some(*attempt),
             DeploymentState::Ready(graph) => Some(graph.attempt),
@@ -220,7 +220,7 @@ impl WorkerLoop {
     async fn tick(&mut self, orphan_limit: Duration) {
         let now = clock::now();
         if self.connected {
-            let graph = match &self.stage {
+            let graph = match &self.deployment {
                 DeploymentState::Ready(graph) => Some(&**graph),
                 _ => None,
             };
@@ -242,7 +242,7 @@ impl WorkerLoop {
     /// Stops what is deployed; answers when a record last flowed.
     async fn clear(&mut self) -> Option<i64> {
         self.running.store(0, Ordering::Relaxed);
-        match std::mem::replace(&mut self.stage, DeploymentState::Empty) {
+        match std::mem::replace(&mut self.deployment, DeploymentState::Empty) {
             DeploymentState::Ready(graph) => graph.stop().await,
             DeploymentState::Empty | DeploymentState::Building { .. } => None,
         }
@@ -367,14 +367,14 @@ impl WorkerLoop {
                 result: Box::new(result),
             });
         });
-        self.stage = DeploymentState::Building {
+        self.deployment = DeploymentState::Building {
             attempt,
             _task: AbortOnDropHandle::new(task),
         };
     }
 
     fn built(&mut self, attempt: u64, took_ms: u64, result: Result<Built, Failure>) {
-        if !matches!(self.stage, DeploymentState::Building { attempt: here, .. } if here == attempt)
+        if !matches!(self.deployment, DeploymentState::Building { attempt: here, .. } if here == attempt)
         {
             return;
         }
@@ -388,7 +388,7 @@ impl WorkerLoop {
         match launched {
             Ok((entries, graph)) => {
                 self.running.store(attempt, Ordering::Relaxed);
-                self.stage = DeploymentState::Ready(Box::new(graph));
+                self.deployment = DeploymentState::Ready(Box::new(graph));
                 self.liveness = Liveness::new(clock::now());
                 self.say(ToCoordinator::Deployed {
                     attempt,
@@ -397,14 +397,14 @@ impl WorkerLoop {
             }
             Err(failure) => {
                 self.failed(attempt, failure);
-                self.stage = DeploymentState::Empty;
+                self.deployment = DeploymentState::Empty;
             }
         }
     }
 
     /// Tells the coordinator, once per attempt. What still runs goes on until it is cancelled, so that no peer sees a lost connection before the cause is told.
     fn failed(&mut self, attempt: u64, failure: Failure) {
-        match &mut self.stage {
+        match &mut self.deployment {
             DeploymentState::Ready(graph) if graph.attempt == attempt && !graph.failed => {
                 graph.failed = true
             }

@@ -411,7 +411,7 @@ fn a_window_that_one_subtask_fired_stays_fired_though_the_checkpoint_keeps_a_sma
         let early: Vec<String> = counted(&out).into_iter().map(|row| row.0).collect();
         assert!(!early.is_empty() && early.len() < 20);
         for subtask in &mut machine.subtasks {
-            subtask.agree(Some(4));
+            subtask.align_watermark(Some(4));
         }
         machine.checkpoint(full);
         machine.watermark = Some(4);

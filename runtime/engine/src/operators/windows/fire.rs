@@ -46,7 +46,7 @@ impl Windows {
             return Ok(());
         }
         let mut merged = Accumulators::new(&self.aggregates.aggregates, Input::InsertOnly)
-            .map_err(|detail| self.site.refused(detail))?;
+            .map_err(|detail| self.context.refused(detail))?;
         let mut index: HashTable<u32> = HashTable::new();
         let mut keys: Vec<KeyRef<'_>> = Vec::new();
         for (_, members) in slices() {
@@ -72,7 +72,7 @@ impl Windows {
             merged.settle();
             merged
                 .absorb(&own, &self.accumulators, &theirs)
-                .map_err(|detail| self.site.refused(detail))?;
+                .map_err(|detail| self.context.refused(detail))?;
         }
         let groups: Vec<u32> = (0..keys.len())
             .filter_map(|group| u32::try_from(group).ok())
@@ -89,7 +89,7 @@ impl Windows {
         from: &Accumulators,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
-        let refused = |detail: String| self.site.refused(detail);
+        let refused = |detail: String| self.context.refused(detail);
         let size = |row: usize| keys[row].len() + from.text_bytes(groups[row]);
         let mut start = 0;
         while start < keys.len() {
@@ -100,7 +100,7 @@ impl Windows {
             let mut columns = self
                 .key_encoder
                 .decode(keys.iter().copied())
-                .map_err(|error| self.site.unreadable(SLICES, error))?;
+                .map_err(|error| self.context.unreadable(SLICES, error))?;
             columns.extend(from.results(groups).map_err(refused)?);
             let fields = self.output.types();
             let bounds = [self.slicing.start(end), end, end.wrapping_sub(1)];
@@ -115,7 +115,7 @@ impl Windows {
                 );
             }
             out.push(Batch::inserts(self.output.rows(
-                &self.site,
+                &self.context,
                 columns,
                 keys.len(),
             )?));

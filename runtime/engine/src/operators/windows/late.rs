@@ -7,18 +7,21 @@ use arrow_buffer::BooleanBuffer;
 use streamkeeper_connectors::batch::Batch;
 
 use super::{
-    super::{Site, slices, watermarks::describe},
+    super::{OperatorContext, slices, watermarks::describe},
     Windows,
 };
 use crate::EngineError;
 
 /// Times of a batch as epoch milliseconds; a NULL fails.
-pub(crate) fn times(site: &Site, batch: &Batch, column: usize) -> Result<ArrayRef, EngineError> {
-    let time = batch
-        .rows
-        .columns()
-        .get(column)
-        .ok_or_else(|| site.refused(format!("the time column {column} is not in its input")))?;
+pub(crate) fn times(
+    context: &OperatorContext,
+    batch: &Batch,
+    column: usize,
+) -> Result<ArrayRef, EngineError> {
+    let time =
+        batch.rows.columns().get(column).ok_or_else(|| {
+            context.refused(format!("the time column {column} is not in its input"))
+        })?;
     if let Some(row) = (time.null_count() > 0)
         .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
         .flatten()
@@ -28,11 +31,11 @@ pub(crate) fn times(site: &Site, batch: &Batch, column: usize) -> Result<ArrayRe
             describe(&batch.rows, row)
         );
         return Err(EngineError::Expression {
-            operator: site.label.clone(),
+            operator: context.label.clone(),
             detail,
         });
     }
-    slices::epoch_millis(time).map_err(|detail| site.refused(detail))
+    slices::epoch_millis(time).map_err(|detail| context.refused(detail))
 }
 
 impl Windows {
@@ -41,7 +44,7 @@ impl Windows {
         &mut self,
         batch: &Batch,
     ) -> Result<(RecordBatch, Int64Array), EngineError> {
-        let times = times(&self.site, batch, self.time)?;
+        let times = times(&self.context, batch, self.time)?;
         let times = times.as_primitive::<Int64Type>();
         let ends: Int64Array = if self.merges {
             times.clone()
@@ -59,9 +62,9 @@ impl Windows {
         self.late += self.records_without(&batch.rows, &kept)?;
         let kept = BooleanArray::new(kept, None);
         let rows = arrow_select::filter::filter_record_batch(&batch.rows, &kept)
-            .map_err(|error| self.site.refused(error))?;
-        let ends =
-            arrow_select::filter::filter(&ends, &kept).map_err(|error| self.site.refused(error))?;
+            .map_err(|error| self.context.refused(error))?;
+        let ends = arrow_select::filter::filter(&ends, &kept)
+            .map_err(|error| self.context.refused(error))?;
         Ok((rows, ends.as_primitive::<Int64Type>().clone()))
     }
 
@@ -80,7 +83,7 @@ impl Windows {
             .and_then(|column| rows.columns().get(column))
             .and_then(|column| column.as_primitive_opt::<Int64Type>())
             .ok_or_else(|| {
-                self.site
+                self.context
                     .refused("its input has no count of records before its time column")
             })?;
         let late = records.values().iter().zip(kept).filter(|(_, kept)| !kept);
@@ -118,7 +121,7 @@ impl Windows {
         let keys = self
             .key_encoder
             .encode(&columns, rows.num_rows())
-            .map_err(|error| self.site.refused(error))?;
+            .map_err(|error| self.context.refused(error))?;
         let kept = ends.values().iter().enumerate().map(|(row, &end)| {
             let group = keys.key(row).key_group(self.key_groups);
             !self

@@ -22,7 +22,7 @@ use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, Part, StateTabl
 use self::fired::Fired;
 pub(super) use self::late::times;
 use super::{
-    Site, input_of,
+    OperatorContext, input_of,
     output::Output,
     shape::{self, SLICES},
     slices::Slicing,
@@ -47,7 +47,7 @@ struct Member {
 /// Keeps accumulators by slice and key, fires windows in order as the watermark passes them, and forgets a slice with its last window.
 #[derive(Debug)]
 pub(super) struct Windows {
-    site: Site,
+    context: OperatorContext,
     output: Output,
     slicing: Slicing,
     merges: bool,
@@ -95,15 +95,15 @@ fn preserve(table: &mut StateTable<u32>, accumulators: &mut Accumulators, key: K
 
 impl Windows {
     pub(super) fn new(
-        site: Site,
+        context: OperatorContext,
         node: &PlanNode,
         plan: &StreamPlan,
         place: &Place,
         window: &WindowAggregate,
     ) -> Result<Self, EngineError> {
-        let input = input_of(&site, node, plan)?;
+        let input = input_of(&context, node, plan)?;
         if input.changelog != ChangelogMode::InsertOnly {
-            return Err(site.refused(
+            return Err(context.refused(
                 "a window aggregation takes inserts only, and its input may update or delete",
             ));
         }
@@ -115,10 +115,12 @@ impl Windows {
             .checked_sub(3)
             .map(|from| &node.schema.fields[from..]);
         let Some([start, end, time]) = bounds else {
-            return Err(site.refused("its output lacks window_start, window_end and window_time"));
+            return Err(
+                context.refused("its output lacks window_start, window_end and window_time")
+            );
         };
         let zoned = matches!(time.ty.data, DataType::TimestampLtz { .. });
-        let zone = if zoned { site.zone.offset_ms() } else { 0 };
+        let zone = if zoned { context.zone.offset_ms() } else { 0 };
         let shift = |data: &DataType| {
             if matches!(data, DataType::TimestampLtz { .. }) {
                 0
@@ -126,14 +128,14 @@ impl Windows {
                 zone
             }
         };
-        let descriptor = shape::descriptor(&site, node, plan, SLICES)?;
+        let descriptor = shape::descriptor(&context, node, plan, SLICES)?;
         let types = shape::key_types(&descriptor);
         let key_groups = u16::try_from(place.assignment.owner.len())
-            .map_err(|_| site.refused("there are more than 65,535 key groups"))?;
+            .map_err(|_| context.refused("there are more than 65,535 key groups"))?;
         Ok(Self {
-            slicing: Slicing::new(window.window, zone).map_err(|detail| site.refused(detail))?,
+            slicing: Slicing::new(window.window, zone).map_err(|detail| context.refused(detail))?,
             accumulators: Accumulators::stored(&window.aggregates, Input::InsertOnly)
-                .map_err(|detail| site.refused(detail))?,
+                .map_err(|detail| context.refused(detail))?,
             output: Output::new(node),
             merges,
             time: window.time,
@@ -155,7 +157,7 @@ impl Windows {
             fired: Fired::default(),
             marks: Vec::new(),
             late: 0,
-            site,
+            context,
         })
     }
 
@@ -174,7 +176,7 @@ impl Windows {
         let keys = self
             .slice_encoder
             .encode(&columns, rows.num_rows())
-            .map_err(|error| self.site.refused(error))?;
+            .map_err(|error| self.context.refused(error))?;
         let mut groups = Vec::with_capacity(rows.num_rows());
         for (row, &end) in ends.values().iter().enumerate() {
             let key = keys.key(row);
@@ -233,7 +235,7 @@ impl Operator for Windows {
         } else {
             self.accumulators.update(&groups, &rows, None)
         };
-        done.map_err(|detail| self.site.refused(detail))
+        done.map_err(|detail| self.context.refused(detail))
     }
 
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
@@ -263,7 +265,7 @@ impl Operator for Windows {
     ) -> Result<(), EngineError> {
         if name != SLICES {
             return Err(self
-                .site
+                .context
                 .unreadable(name, "a window aggregation keeps no such state"));
         }
         let (marks, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Fired::owns);
@@ -271,7 +273,7 @@ impl Operator for Windows {
         for mark in &marks {
             self.fired
                 .restore(mark)
-                .map_err(|detail| self.site.unreadable(name, detail))?;
+                .map_err(|detail| self.context.unreadable(name, detail))?;
         }
         let live: Vec<Box<[u8]>> = entries
             .iter()
@@ -280,12 +282,12 @@ impl Operator for Windows {
             .collect();
         if let Some(key) = live.iter().find(|key| key.len() < SLICE_BYTES) {
             return Err(self
-                .site
+                .context
                 .unreadable(name, format!("a key of {} bytes has no slice", key.len())));
         }
         let ends = KeyEncoder::new(&[DataType::BigInt])
             .decode(live.iter().map(|key| &key[..SLICE_BYTES]))
-            .map_err(|error| self.site.unreadable(name, error))?;
+            .map_err(|error| self.context.unreadable(name, error))?;
         let (mapping, count) = (
             self.accumulators.mapping(&written.accumulators),
             written.accumulators.len(),
@@ -301,13 +303,13 @@ impl Operator for Windows {
         };
         self.table
             .load_with(entries, load)
-            .map_err(|error| self.site.unreadable(name, error))?;
+            .map_err(|error| self.context.unreadable(name, error))?;
         let table = &self.table;
         self.accumulators
             .load_values(&values, &mapping, |key| {
                 table.get(KeyRef::new(key)).copied()
             })
-            .map_err(|detail| self.site.unreadable(name, detail))?;
+            .map_err(|detail| self.context.unreadable(name, detail))?;
         let ends = ends
             .first()
             .map(|ends| ends.as_primitive::<Int64Type>().values().to_vec())
@@ -326,7 +328,7 @@ impl Operator for Windows {
         self.fired.reached(self.watermark);
     }
 
-    fn agree(&mut self, watermark: Option<i64>) {
+    fn align_watermark(&mut self, watermark: Option<i64>) {
         self.agreed = watermark.unwrap_or(i64::MIN);
     }
 

@@ -2,17 +2,17 @@
 
 /// One input: a direct call, or one channel of an exchange.
 #[derive(Debug, Clone, Copy, Default)]
-struct Lane {
+struct InputChannel {
     watermark: Option<i64>,
     idle: bool,
     ended: bool,
 }
 
-/// Combines the lanes of one node. The watermark is the smallest of all lanes that are neither idle nor ended, and never falls. When every lane that has not ended is
+/// Combines the inputs of one node. The watermark is the smallest of all inputs that are neither idle nor ended, and never falls. When every input that has not ended is
 /// idle, the node is idle and its watermark the largest of theirs, so that the order in which they fell idle does not matter.
 #[derive(Debug, Clone)]
-pub(crate) struct Progress {
-    lanes: Vec<Lane>,
+pub(crate) struct WatermarkTracker {
+    inputs: Vec<InputChannel>,
     watermark: Option<i64>,
     restored: Option<i64>,
     idle: bool,
@@ -32,10 +32,10 @@ pub(crate) struct Change {
     pub(crate) ended: bool,
 }
 
-impl Progress {
-    pub(crate) fn new(lanes: usize) -> Self {
+impl WatermarkTracker {
+    pub(crate) fn new(inputs: usize) -> Self {
         Self {
-            lanes: vec![Lane::default(); lanes],
+            inputs: vec![InputChannel::default(); inputs],
             watermark: None,
             restored: None,
             idle: false,
@@ -48,7 +48,7 @@ impl Progress {
         self.watermark
     }
 
-    /// The watermark that every subtask of the node agrees upon at a barrier: what the lanes say now, without the order in which they fell idle and spoke
+    /// The watermark that every subtask of the node agrees upon at a barrier: what the inputs say now, without the order in which they fell idle and spoke
     /// again. Lanes say the same everywhere, and so does the checkpoint they started from.
     pub(crate) fn agreed(&self) -> Option<i64> {
         self.of_lanes().max(self.restored)
@@ -64,23 +64,23 @@ impl Progress {
         self.restored = self.watermark;
     }
 
-    pub(crate) fn watermark(&mut self, lane: usize, watermark: i64) -> Change {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.watermark = lane.watermark.max(Some(watermark));
+    pub(crate) fn watermark(&mut self, input_channel: usize, watermark: i64) -> Change {
+        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
+            input_channel.watermark = input_channel.watermark.max(Some(watermark));
         }
         self.combine()
     }
 
-    pub(crate) fn idle(&mut self, lane: usize, idle: bool) -> Change {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.idle = idle;
+    pub(crate) fn idle(&mut self, input_channel: usize, idle: bool) -> Change {
+        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
+            input_channel.idle = idle;
         }
         self.combine()
     }
 
-    pub(crate) fn end(&mut self, lane: usize) -> Change {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.ended = true;
+    pub(crate) fn end(&mut self, input_channel: usize) -> Change {
+        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
+            input_channel.ended = true;
         }
         self.combine()
     }
@@ -90,7 +90,7 @@ impl Progress {
             return Change::default();
         }
         let mut change = Change::default();
-        if self.lanes.iter().all(|lane| lane.ended) {
+        if self.inputs.iter().all(|input_channel| input_channel.ended) {
             self.ended = true;
             change.ended = true;
             if self.watermark < Some(i64::MAX) {
@@ -99,7 +99,7 @@ impl Progress {
             }
             return change;
         }
-        let idle = self.open().all(|lane| lane.idle);
+        let idle = self.open().all(|input_channel| input_channel.idle);
         change.active = self.idle && !idle;
         change.idle = !self.idle && idle;
         self.idle = idle;
@@ -111,18 +111,25 @@ impl Progress {
         change
     }
 
-    fn open(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter().filter(|lane| !lane.ended)
+    fn open(&self) -> impl Iterator<Item = &InputChannel> {
+        self.inputs
+            .iter()
+            .filter(|input_channel| !input_channel.ended)
     }
 
-    /// The lanes' watermarks combined, as they are now.
+    /// The inputs' watermarks combined, as they are now.
     fn of_lanes(&self) -> Option<i64> {
         if self.ended {
             return Some(i64::MAX);
         }
-        let speaking = self.open().filter(|lane| !lane.idle);
-        let smallest = speaking.map(|lane| lane.watermark).min();
-        smallest.unwrap_or_else(|| self.open().map(|lane| lane.watermark).max().flatten())
+        let speaking = self.open().filter(|input_channel| !input_channel.idle);
+        let smallest = speaking.map(|input_channel| input_channel.watermark).min();
+        smallest.unwrap_or_else(|| {
+            self.open()
+                .map(|input_channel| input_channel.watermark)
+                .max()
+                .flatten()
+        })
     }
 }
 
@@ -132,29 +139,29 @@ mod tests {
 
     #[test]
     fn the_watermark_is_the_smallest_of_the_lanes_that_count() {
-        let mut progress = Progress::new(3);
-        assert_eq!(progress.watermark(0, 10), Change::default());
-        assert_eq!(progress.watermark(1, 20), Change::default());
-        assert_eq!(progress.watermark(2, 30).watermark, Some(10));
-        assert_eq!(progress.idle(0, true).watermark, Some(20));
-        assert_eq!(progress.end(1).watermark, Some(30));
+        let mut watermarks = WatermarkTracker::new(3);
+        assert_eq!(watermarks.watermark(0, 10), Change::default());
+        assert_eq!(watermarks.watermark(1, 20), Change::default());
+        assert_eq!(watermarks.watermark(2, 30).watermark, Some(10));
+        assert_eq!(watermarks.idle(0, true).watermark, Some(20));
+        assert_eq!(watermarks.end(1).watermark, Some(30));
     }
 
     #[test]
     fn a_watermark_never_falls_back() {
-        let mut progress = Progress::new(2);
-        progress.idle(0, true);
-        assert_eq!(progress.watermark(1, 50).watermark, Some(50));
-        assert_eq!(progress.idle(0, false), Change::default());
-        assert_eq!(progress.watermark(0, 10), Change::default());
-        assert_eq!(progress.combined(), Some(50));
-        progress.restore(40);
-        assert_eq!(progress.combined(), Some(50));
+        let mut watermarks = WatermarkTracker::new(2);
+        watermarks.idle(0, true);
+        assert_eq!(watermarks.watermark(1, 50).watermark, Some(50));
+        assert_eq!(watermarks.idle(0, false), Change::default());
+        assert_eq!(watermarks.watermark(0, 10), Change::default());
+        assert_eq!(watermarks.combined(), Some(50));
+        watermarks.restore(40);
+        assert_eq!(watermarks.combined(), Some(50));
     }
 
     #[test]
     fn what_is_agreed_upon_does_not_depend_on_the_order_of_idleness() {
-        let (mut first, mut second) = (Progress::new(2), Progress::new(2));
+        let (mut first, mut second) = (WatermarkTracker::new(2), WatermarkTracker::new(2));
         first.watermark(0, 10);
         first.idle(0, true);
         first.watermark(1, 50);
@@ -165,7 +172,7 @@ mod tests {
         second.watermark(1, 50);
         assert_eq!((first.combined(), second.combined()), (Some(50), Some(10)));
         assert_eq!((first.agreed(), second.agreed()), (Some(10), Some(10)));
-        let mut restored = Progress::new(2);
+        let mut restored = WatermarkTracker::new(2);
         restored.restore(30);
         assert_eq!(restored.agreed(), Some(30), "no lane has spoken yet");
     }
@@ -173,24 +180,24 @@ mod tests {
     #[test]
     fn when_all_fall_idle_their_order_does_not_matter() {
         for order in [[0, 1], [1, 0]] {
-            let mut progress = Progress::new(2);
-            progress.watermark(0, 10);
-            progress.watermark(1, 20);
-            progress.idle(order[0], true);
-            assert!(progress.idle(order[1], true).idle);
-            assert_eq!(progress.combined(), Some(20));
-            assert!(progress.idle(1, false).active);
+            let mut watermarks = WatermarkTracker::new(2);
+            watermarks.watermark(0, 10);
+            watermarks.watermark(1, 20);
+            watermarks.idle(order[0], true);
+            assert!(watermarks.idle(order[1], true).idle);
+            assert_eq!(watermarks.combined(), Some(20));
+            assert!(watermarks.idle(1, false).active);
         }
     }
 
     #[test]
     fn the_end_of_all_lanes_is_the_last_watermark() {
-        let mut progress = Progress::new(2);
-        progress.end(0);
-        progress.idle(1, true);
-        assert_eq!(progress.combined(), None, "an idle lane may speak again");
-        let change = progress.end(1);
+        let mut watermarks = WatermarkTracker::new(2);
+        watermarks.end(0);
+        watermarks.idle(1, true);
+        assert_eq!(watermarks.combined(), None, "an idle lane may speak again");
+        let change = watermarks.end(1);
         assert_eq!((change.watermark, change.ended), (Some(i64::MAX), true));
-        assert_eq!(progress.end(1), Change::default());
+        assert_eq!(watermarks.end(1), Change::default());
     }
 }

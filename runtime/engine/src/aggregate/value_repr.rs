@@ -15,7 +15,7 @@ use streamkeeper_protocol::types::DataType;
 use crate::expr::conversion;
 
 /// A form of values.
-pub trait Domain: Debug + Send + Sync + 'static {
+pub trait ValueRepr: Debug + Send + Sync + 'static {
     /// Columns in this form.
     type Column: Array;
     /// One value.
@@ -99,7 +99,7 @@ fn cannot(array: &ArrayRef, form: &str) -> String {
     format!("a column of Arrow type {} is not {form}", array.data_type())
 }
 
-impl Domain for Whole {
+impl ValueRepr for Whole {
     type Column = Int64Array;
     type Value = i64;
 
@@ -143,7 +143,7 @@ impl Domain for Whole {
     }
 }
 
-impl Domain for Real {
+impl ValueRepr for Real {
     type Column = Float64Array;
     type Value = Total;
 
@@ -192,7 +192,7 @@ impl Domain for Real {
     }
 }
 
-impl Domain for Exact {
+impl ValueRepr for Exact {
     type Column = Decimal128Array;
     type Value = i128;
 
@@ -231,7 +231,7 @@ impl Domain for Exact {
     }
 }
 
-impl Domain for Bytes {
+impl ValueRepr for Bytes {
     type Column = BinaryArray;
     type Value = Box<[u8]>;
 

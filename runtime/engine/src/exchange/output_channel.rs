@@ -36,7 +36,7 @@ impl fmt::Debug for Link {
 
 /// Collects rows, splits them by key group and sends them; keeps watermarks behind the rows they follow.
 #[derive(Debug)]
-pub struct Outlet {
+pub struct OutputChannel {
     edge: usize,
     from: u32,
     partition: Partition,
@@ -50,7 +50,7 @@ pub struct Outlet {
     since_ms: Option<u64>,
 }
 
-impl Outlet {
+impl OutputChannel {
     /// The end of `edge` in subtask `from`; `links[s]` leads to subtask `s`.
     pub fn new(edge: usize, from: u32, partition: Partition, links: Vec<Link>) -> Self {
         Self {

@@ -6,7 +6,7 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 use super::{ExprError, Zone};
 
 /// What a family of functions needs to make a kernel.
-pub(crate) struct Site<'a> {
+pub(crate) struct CallContext<'a> {
     /// The function.
     pub(crate) function: Function,
     /// Types of the arguments.
@@ -19,7 +19,7 @@ pub(crate) struct Site<'a> {
     pub(crate) zone: Zone,
 }
 
-impl Site<'_> {
+impl CallContext<'_> {
     /// Refuses this combination of types.
     pub(crate) fn unsupported(&self) -> ExprError {
         let args: Vec<_> = self.args.iter().map(ToString::to_string).collect();
