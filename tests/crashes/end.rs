@@ -21,7 +21,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use streamkeeper_protocol::head::Head;
 
-use super::{mirror::is_foreign, trap::Effect};
+use super::{cluster_sync::is_foreign, trap::Effect};
 use crate::support::{api_server::Kind, cluster::text};
 
 /// The end of a plan.

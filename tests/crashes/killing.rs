@@ -7,8 +7,8 @@ use futures::{StreamExt, stream};
 use super::{
     control_plane::ControlPlane,
     plans::{Plan, Undisturbed, Verdict, plans, play, rehearse},
+    sandbox::CrashEnv,
     scenarios::{Scenario, all},
-    stage::Theatre,
 };
 #[cfg(feature = "test-acts-first")]
 use super::{
@@ -92,25 +92,25 @@ impl Dice {
     }
 }
 
-pub fn in_theatre<R>(test: impl AsyncFnOnce(Arc<Theatre>) -> R) -> R {
+pub fn in_theatre<R>(test: impl AsyncFnOnce(Arc<CrashEnv>) -> R) -> R {
     let control_plane = ControlPlane::shared();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async { test(Theatre::open(control_plane).await).await })
+    runtime.block_on(async { test(CrashEnv::open(control_plane).await).await })
 }
 
 /// Runs without faults, and what went wrong in those that failed.
 async fn rehearse_all(
-    theatre: &Arc<Theatre>,
+    env: &Arc<CrashEnv>,
     scenarios: Vec<Scenario>,
     at_once: usize,
 ) -> (Vec<Arc<Undisturbed>>, Vec<String>) {
     let rehearsals = scenarios
         .into_iter()
-        .map(|scenario| tokio::spawn(rehearse(theatre.clone(), scenario)));
+        .map(|scenario| tokio::spawn(rehearse(env.clone(), scenario)));
     let (mut runs, mut failures) = (Vec::new(), Vec::new());
     let mut rehearsed = stream::iter(rehearsals).buffered(at_once);
     while let Some(run) = rehearsed.next().await {
@@ -138,14 +138,14 @@ fn an_operator_killed_at_any_write_is_replaced_without_a_trace() {
     println!("seed {}", choice.seed);
     let mut dice = Dice(choice.seed);
     let scenarios = choice.scenarios(&mut dice);
-    in_theatre(async |theatre| {
-        let (runs, mut failures) = rehearse_all(&theatre, scenarios, choice.at_once).await;
+    in_theatre(async |env| {
+        let (runs, mut failures) = rehearse_all(&env, scenarios, choice.at_once).await;
         let chosen = choice.choose(&runs, &mut dice);
         let number = chosen.len();
         let mut score: BTreeMap<String, [usize; 4]> = BTreeMap::new();
         let mut played = stream::iter(chosen.into_iter().map(|plan| {
-            let theatre = theatre.clone();
-            async move { (plan.clone(), tokio::spawn(play(theatre, plan)).await) }
+            let env = env.clone();
+            async move { (plan.clone(), tokio::spawn(play(env, plan)).await) }
         }))
         .buffer_unordered(choice.at_once);
         let mut done = 0;
@@ -206,15 +206,15 @@ fn an_operator_that_has_not_written_down_what_it_does_leaves_a_trace() {
         ("deploy with 2", "/head/revision: expected 1, found 2"),
         ("upgrade with 2", "/head/revision: expected 2, found 3"),
     ];
-    in_theatre(async |theatre| {
-        let each = traces.map(|(name, trace)| leaves(theatre.clone(), name, trace));
+    in_theatre(async |env| {
+        let each = traces.map(|(name, trace)| leaves(env.clone(), name, trace));
         futures::future::join_all(each).await;
     });
 }
 
 /// Plays the same plan with the guard and without it.
 #[cfg(feature = "test-acts-first")]
-async fn leaves(theatre: Arc<Theatre>, name: &str, trace: &str) {
+async fn leaves(env: Arc<CrashEnv>, name: &str, trace: &str) {
     let mut scenarios = super::scenarios::transitions().into_iter();
     let guarded = scenarios.find(|scenario| scenario.name == name);
     let guarded = guarded.expect("a transition");
@@ -223,13 +223,13 @@ async fn leaves(theatre: Arc<Theatre>, name: &str, trace: &str) {
         ..guarded.clone()
     };
     let (guarded, acting_first) = tokio::join!(
-        rehearse(theatre.clone(), guarded),
-        rehearse(theatre.clone(), acting_first)
+        rehearse(env.clone(), guarded),
+        rehearse(env.clone(), acting_first)
     );
     let runs = [guarded, acting_first].map(|run| run.unwrap_or_else(|why| panic!("{why}")));
     let differences = runs[1].end.differences(&runs[0].end);
     assert_eq!(differences, "", "{name}: nobody was killed");
-    let [guarded, acting_first] = runs.map(|run| play(theatre.clone(), killed_after_creation(run)));
+    let [guarded, acting_first] = runs.map(|run| play(env.clone(), killed_after_creation(run)));
     let (guarded, acting_first) = tokio::join!(guarded, acting_first);
     assert_eq!(guarded, Verdict::Passed, "{name}");
     let Verdict::Failed(why) = acting_first else {

@@ -7,10 +7,10 @@
 //!
 //! * [`control_plane`]: etcd, API server, StatefulSet and garbage-collector controllers, as processes.
 //! * [`operator`], [`proxy`], [`trap`]: the operator's process, what it takes for its API server, and where it ends.
-//! * [`mirror`], [`coordinators`], [`reflection`]: the scheduler, the kubelets and the coordinators of stories, living on real objects and serving real HTTP at addresses in 127.0.0.0/8.
+//! * [`cluster_sync`], [`coordinators`], [`object_cache`]: the scheduler, the kubelets and the coordinators of stories, living on real objects and serving real HTTP at addresses in 127.0.0.0/8.
 //! * [`bucket`]: what they leave in S3.
-//! * [`stage`], [`acts`], [`scenarios`], [`saving`], [`end`], [`plans`]: one plan.
-//! * [`killing`], [`oracle`]: the tests. [`likeness`]: the API server of the stories against the real one.
+//! * [`sandbox`], [`actions`], [`scenarios`], [`saving`], [`end`], [`plans`]: one plan.
+//! * [`killing`], [`oracle`]: the tests. [`conformance`]: the API server of the stories against the real one.
 //!
 //! `make crash-plans` plays all plans; `CRASH_PLANS` (a number, or `all`), `CRASH_SEED`, `CRASH_ONLY` (part of a scenario's name) and `CRASH_AT_ONCE` (stages played at the same time) choose.
 #![allow(
@@ -30,21 +30,21 @@
 #[allow(dead_code, reason = "stories use the rest")]
 mod support;
 
-mod acts;
+mod actions;
 mod bucket;
+mod cluster_sync;
+mod conformance;
 mod control_plane;
 mod coordinators;
 mod end;
 mod killing;
-mod likeness;
-mod mirror;
+mod object_cache;
 mod operator;
 mod oracle;
 mod plans;
 mod proxy;
-mod reflection;
+mod sandbox;
 mod saving;
 mod scenarios;
 mod server;
-mod stage;
 mod trap;

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     end::{End, repeats},
+    sandbox::{CrashEnv, Sandbox},
     scenarios::Scenario,
-    stage::{Stage, Theatre},
     trap::{CUTS, Cut, Effect},
 };
 
@@ -64,12 +64,9 @@ pub fn plans(run: &Arc<Undisturbed>) -> Vec<Plan> {
 }
 
 /// Plays a scenario without faults.
-pub async fn rehearse(
-    theatre: Arc<Theatre>,
-    scenario: Scenario,
-) -> Result<Arc<Undisturbed>, String> {
-    let mut stage = Stage::set(theatre, &scenario).await?;
-    let rehearsed = undisturbed(&mut stage, &scenario).await;
+pub async fn rehearse(env: Arc<CrashEnv>, scenario: Scenario) -> Result<Arc<Undisturbed>, String> {
+    let mut sandbox = Sandbox::set(env, &scenario).await?;
+    let rehearsed = undisturbed(&mut sandbox, &scenario).await;
     let rehearsed = match rehearsed {
         Ok((effects, end)) => Ok(Arc::new(Undisturbed {
             scenario,
@@ -77,59 +74,62 @@ pub async fn rehearse(
             effects,
         })),
         Err(why) => {
-            let end = stage.end(scenario.attempts).0;
-            let told = stage.describe().await;
+            let end = sandbox.end(scenario.attempts).0;
+            let told = sandbox.describe().await;
             Err(format!(
                 "{} without faults: {why}\n{end:#}\n{told}",
                 scenario.name
             ))
         }
     };
-    stage.strike().await?;
+    sandbox.strike().await?;
     rehearsed
 }
 
 /// What is done until the end is reached, and that end.
-async fn undisturbed(stage: &mut Stage, scenario: &Scenario) -> Result<(Vec<Effect>, End), String> {
-    open(stage, scenario).await?;
-    stage.trap.set(None);
+async fn undisturbed(
+    sandbox: &mut Sandbox,
+    scenario: &Scenario,
+) -> Result<(Vec<Effect>, End), String> {
+    open(sandbox, scenario).await?;
+    sandbox.trap.set(None);
     for act in &scenario.change {
-        act.play(stage).await?;
+        act.play(sandbox).await?;
     }
-    let deadline = Stage::deadline();
+    let deadline = Sandbox::deadline();
     let (mut last, mut since) = (None, tokio::time::Instant::now());
     let mut effects = Vec::new();
     loop {
-        let end = stage.end(scenario.attempts);
+        let end = sandbox.end(scenario.attempts);
         let missing = scenario
             .end
             .iter()
             .find(|(place, wanted)| end.at(place) != wanted);
-        if last.as_ref() != Some(&end) || !stage.is_settled() || missing.is_some() {
+        if last.as_ref() != Some(&end) || !sandbox.is_settled() || missing.is_some() {
             (last, since) = (Some(end), tokio::time::Instant::now());
-            effects = stage.trap.effects();
+            effects = sandbox.trap.effects();
         } else if since.elapsed() > LONG_REST {
             break;
         }
         let what = missing.map_or("the end to come to rest".to_owned(), |(place, wanted)| {
             format!("{place} to be {wanted}")
         });
-        stage.check(&what, deadline)?;
+        sandbox.check(&what, deadline)?;
         tokio::time::sleep(GLANCE).await;
     }
-    honest(stage, &[], &stage.trap.effects())?;
-    Ok((effects, stage.true_end(scenario.attempts).await?))
+    honest(sandbox, &[], &sandbox.trap.effects())?;
+    Ok((effects, sandbox.true_end(scenario.attempts).await?))
 }
 
 /// Everything that comes before the transition.
-async fn open(stage: &mut Stage, scenario: &Scenario) -> Result<(), String> {
-    stage.begin();
+async fn open(sandbox: &mut Sandbox, scenario: &Scenario) -> Result<(), String> {
+    sandbox.begin();
     for act in &scenario.before {
-        act.play(stage).await?;
-        stage
-            .until(&format!("{act:?} to be done"), |stage| {
-                let checkpointed = stage.head().is_some_and(|head| head.last.is_some());
-                checkpointed && stage.is_settled() && stage.is_tidy()
+        act.play(sandbox).await?;
+        sandbox
+            .until(&format!("{act:?} to be done"), |sandbox| {
+                let checkpointed = sandbox.head().is_some_and(|head| head.last.is_some());
+                checkpointed && sandbox.is_settled() && sandbox.is_tidy()
             })
             .await?;
     }
@@ -137,8 +137,8 @@ async fn open(stage: &mut Stage, scenario: &Scenario) -> Result<(), String> {
 }
 
 /// What must not have happened whatever the end is.
-fn honest(stage: &Stage, undisturbed: &[Effect], effects: &[Effect]) -> Result<(), String> {
-    let mut crimes = stage.crimes();
+fn honest(sandbox: &Sandbox, undisturbed: &[Effect], effects: &[Effect]) -> Result<(), String> {
+    let mut crimes = sandbox.crimes();
     crimes.extend(repeats(effects, undisturbed));
     if crimes.is_empty() {
         return Ok(());
@@ -147,58 +147,59 @@ fn honest(stage: &Stage, undisturbed: &[Effect], effects: &[Effect]) -> Result<(
 }
 
 /// Plays a plan.
-pub async fn play(theatre: Arc<Theatre>, plan: Plan) -> Verdict {
+pub async fn play(env: Arc<CrashEnv>, plan: Plan) -> Verdict {
     let scenario = &plan.run.scenario;
-    let mut stage = match Stage::set(theatre, scenario).await {
-        Ok(stage) => stage,
+    let mut sandbox = match Sandbox::set(env, scenario).await {
+        Ok(sandbox) => sandbox,
         Err(why) => return Verdict::Failed(why),
     };
-    let verdict = match disturbed(&mut stage, &plan).await {
+    let verdict = match disturbed(&mut sandbox, &plan).await {
         Ok(verdict) => verdict,
         Err(why) => {
-            let told = stage.describe().await;
+            let told = sandbox.describe().await;
             Verdict::Failed(format!("{plan}\n{why}\n{told}"))
         }
     };
-    match stage.strike().await {
+    match sandbox.strike().await {
         Ok(()) => verdict,
         Err(error) => Verdict::Failed(format!("{plan}: cannot clean up: {error}")),
     }
 }
 
-async fn disturbed(stage: &mut Stage, plan: &Plan) -> Result<Verdict, String> {
+async fn disturbed(sandbox: &mut Sandbox, plan: &Plan) -> Result<Verdict, String> {
     let scenario = &plan.run.scenario;
-    open(stage, scenario).await?;
-    stage.trap.set(Some((plan.at, plan.cut)));
+    open(sandbox, scenario).await?;
+    sandbox.trap.set(Some((plan.at, plan.cut)));
     for act in &scenario.change {
-        act.play(stage).await?;
+        act.play(sandbox).await?;
     }
-    let deadline = Stage::deadline();
+    let deadline = Sandbox::deadline();
     let (mut last, mut since) = (None, tokio::time::Instant::now());
     loop {
-        let end = stage.end(scenario.attempts);
-        if last.as_ref() != Some(&end) || !stage.is_settled() {
+        let end = sandbox.end(scenario.attempts);
+        if last.as_ref() != Some(&end) || !sandbox.is_settled() {
             (last, since) = (Some(end.clone()), tokio::time::Instant::now());
         }
         let differences = || end.differences(&plan.run.end);
-        if end == plan.run.end && stage.is_settled() {
+        if end == plan.run.end && sandbox.is_settled() {
             // What watches show is late: the API server has the last word.
-            if stage.trap.is_over() && stage.true_end(scenario.attempts).await? == plan.run.end {
+            if sandbox.trap.is_over() && sandbox.true_end(scenario.attempts).await? == plan.run.end
+            {
                 break;
             }
-            if !stage.trap.is_over() && since.elapsed() > REST {
+            if !sandbox.trap.is_over() && since.elapsed() > REST {
                 return Ok(Verdict::NotReached);
             }
         } else if since.elapsed() > LONG_REST {
             return Err(format!("it came to rest elsewhere\n{}", differences()));
         }
-        stage
+        sandbox
             .check("the end of the undisturbed run", deadline)
             .map_err(|why| format!("{why}\n{}", differences()))?;
         tokio::time::sleep(GLANCE).await;
     }
-    let effects = stage.trap.effects();
-    honest(stage, &plan.run.effects, &effects)?;
+    let effects = sandbox.trap.effects();
+    honest(sandbox, &plan.run.effects, &effects)?;
     let killed_at = effects.get(plan.at).map(|effect| &effect.call);
     Ok(match killed_at {
         Some(call) if *call == plan.run.effects[plan.at].call => Verdict::Passed,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    acts::Act,
+    actions::Act,
     scenarios::{PHASE, REVISION, Scenario, create, image, scenario},
 };
 use crate::support::api_server::kinds::STREAM_SNAPSHOTS;

@@ -4,7 +4,7 @@ use std::iter::once;
 
 use serde_json::{Value, json};
 
-use super::{acts::Act, saving};
+use super::{actions::Act, saving};
 use crate::support::{
     api_server::kinds::{PODS, SERVICES, STATEFUL_SETS},
     kubelet::Exit,

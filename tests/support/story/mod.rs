@@ -1,8 +1,8 @@
 //! A real controller in a world of its own, and what a test does and sees: its operators, acts and sights. Time stands still but for what everybody waits for.
 
-mod acts;
+mod actions;
+mod observations;
 mod operators;
-mod sights;
 
 use std::{
     future::Future,

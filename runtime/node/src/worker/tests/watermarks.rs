@@ -14,7 +14,7 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_storage::{Condition, MemoryStore, ObjectStore};
 
-use super::director::Director;
+use super::fake_coordinator::FakeCoordinator;
 
 const FILES: u64 = 8;
 const ASSIGNER: usize = 1;
@@ -68,7 +68,7 @@ fn plan() -> StreamPlan {
 }
 
 /// A job of two subtasks whose assigners stand at different times.
-async fn apart() -> Director {
+async fn apart() -> FakeCoordinator {
     let store = Arc::new(MemoryStore::new());
     for file in 0..FILES {
         store
@@ -80,21 +80,21 @@ async fn apart() -> Director {
             .await
             .unwrap();
     }
-    let mut director = Director::new(store, plan(), 2).await;
-    director.hire(0).await;
-    director.start().await;
+    let mut coordinator = FakeCoordinator::new(store, plan(), 2).await;
+    coordinator.connect(0).await;
+    coordinator.start().await;
     loop {
-        let shares = director.checkpoint(CheckpointKind::Periodic).await;
-        director.commit().await;
+        let shares = coordinator.checkpoint(CheckpointKind::Periodic).await;
+        coordinator.commit().await;
         if shares.iter().map(|share| share.records_in).sum::<u64>() == FILES {
-            return director;
+            return coordinator;
         }
     }
 }
 
 /// Watermarks of the assigner in the restore point: of each subtask, and of all.
-fn marks(director: &Director) -> (Vec<(u32, i64)>, Option<i64>) {
-    let operators = &director.last.as_ref().unwrap().operators;
+fn marks(coordinator: &FakeCoordinator) -> (Vec<(u32, i64)>, Option<i64>) {
+    let operators = &coordinator.last.as_ref().unwrap().operators;
     let uid = &plan().nodes[ASSIGNER].state_uid;
     let mut assigners = operators.iter().filter(|known| known.state_uid == *uid);
     let assigner = assigners.next().unwrap();
@@ -102,47 +102,47 @@ fn marks(director: &Director) -> (Vec<(u32, i64)>, Option<i64>) {
 }
 
 /// The same after a crash and a restart, with no new row.
-async fn restarted(director: &mut Director, workers: u32) -> Vec<(u32, i64)> {
-    director.kill(0).await;
+async fn restarted(coordinator: &mut FakeCoordinator, workers: u32) -> Vec<(u32, i64)> {
+    coordinator.kill(0).await;
     for worker in 0..workers {
-        director.hire(worker).await;
+        coordinator.connect(worker).await;
     }
-    director.start().await;
-    director.checkpoint(CheckpointKind::Periodic).await;
-    marks(director).0
+    coordinator.start().await;
+    coordinator.checkpoint(CheckpointKind::Periodic).await;
+    marks(coordinator).0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subtask_is_as_far_as_before_after_a_restart() {
-    let mut director = apart().await;
-    let (before, all) = marks(&director);
+    let mut coordinator = apart().await;
+    let (before, all) = marks(&coordinator);
     let own: Vec<i64> = before.iter().map(|(_, own)| *own).collect();
     assert_eq!(own.len(), 2);
     assert_ne!(own[0], own[1], "a row between the two is late for one only");
     assert_eq!(all, own.iter().min().copied());
-    assert_eq!(restarted(&mut director, 1).await, before);
-    director.close().await;
+    assert_eq!(restarted(&mut coordinator, 1).await, before);
+    coordinator.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subtasks_that_read_something_else_than_before_start_from_the_smallest_watermark() {
-    let mut director = apart().await;
-    let (_, all) = marks(&director);
+    let mut coordinator = apart().await;
+    let (_, all) = marks(&coordinator);
     let all = all.unwrap();
-    let after = restarted(&mut director, 2).await;
+    let after = restarted(&mut coordinator, 2).await;
     assert_eq!(after, [(0, all), (1, all), (2, all), (3, all)]);
-    director.close().await;
+    coordinator.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manifest_of_an_earlier_release_knows_the_smallest_watermark_only() {
-    let mut director = apart().await;
-    let (_, all) = marks(&director);
+    let mut coordinator = apart().await;
+    let (_, all) = marks(&coordinator);
     let all = all.unwrap();
-    for operator in &mut director.last.as_mut().unwrap().operators {
+    for operator in &mut coordinator.last.as_mut().unwrap().operators {
         operator.watermarks.clear();
     }
-    let after = restarted(&mut director, 1).await;
+    let after = restarted(&mut coordinator, 1).await;
     assert_eq!(after, [(0, all), (1, all)]);
-    director.close().await;
+    coordinator.close().await;
 }

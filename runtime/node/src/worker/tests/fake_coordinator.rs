@@ -41,7 +41,7 @@ struct Employee {
 }
 
 /// The other end of every control connection.
-pub(super) struct Director {
+pub(super) struct FakeCoordinator {
     listener: TcpListener,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) slots: u32,
@@ -57,7 +57,7 @@ pub(super) struct Director {
     pub(super) orphan_limit: Duration,
 }
 
-impl Director {
+impl FakeCoordinator {
     pub(super) async fn new(store: Arc<dyn ObjectStore>, plan: StreamPlan, slots: u32) -> Self {
         let (said_sender, said) = mpsc::unbounded_channel();
         Self {
@@ -77,7 +77,7 @@ impl Director {
     }
 
     /// Starts a worker and lets it register.
-    pub(super) async fn hire(&mut self, worker: u32) {
+    pub(super) async fn connect(&mut self, worker: u32) {
         let data = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let data_addr = data.local_addr().unwrap().to_string();
         let config = WorkerConfig {

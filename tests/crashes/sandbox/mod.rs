@@ -27,11 +27,11 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     bucket::{Tenant, Tenants, serve_bucket},
+    cluster_sync::{ClusterSync, node_name, turn},
     control_plane::ControlPlane,
     end::{End, Remains},
-    mirror::{Mirror, node_name, turn},
+    object_cache::{ObjectCache, PARTS, resource, value},
     operator::Lives,
-    reflection::{PARTS, Reflection, resource, value},
     scenarios::Scenario,
     server::Server,
     trap::Trap,
@@ -54,16 +54,16 @@ pub const JOB: &str = "delays";
 static STAGES: AtomicUsize = AtomicUsize::new(0);
 
 /// What all stages share.
-pub struct Theatre {
+pub struct CrashEnv {
     pub client: Client,
-    reflection: Arc<Reflection>,
+    object_cache: Arc<ObjectCache>,
     tenants: Tenants,
     bucket: Server,
     folder: TempDir,
     _control_plane: Arc<ControlPlane>,
 }
 
-impl Theatre {
+impl CrashEnv {
     pub async fn open(control_plane: Arc<ControlPlane>) -> Arc<Self> {
         let client = control_plane.client();
         let tenants = Tenants::default();
@@ -72,7 +72,7 @@ impl Theatre {
             .tempdir()
             .expect("a folder");
         Arc::new(Self {
-            reflection: Reflection::of(&client).await,
+            object_cache: ObjectCache::of(&client).await,
             bucket: serve_bucket(tenants.clone()).await,
             client,
             tenants,
@@ -83,22 +83,22 @@ impl Theatre {
 }
 
 /// Where one plan is played.
-pub struct Stage {
-    theatre: Arc<Theatre>,
+pub struct Sandbox {
+    env: Arc<CrashEnv>,
     pub namespace: String,
     pub trap: Arc<Trap>,
-    mirror: Arc<Mutex<Mirror>>,
+    sync: Arc<Mutex<ClusterSync>>,
     world: Arc<Mutex<World>>,
     lives: Lives,
     /// They return only when something goes wrong, and say what.
     tasks: Vec<JoinHandle<String>>,
 }
 
-impl Stage {
-    pub async fn set(theatre: Arc<Theatre>, scenario: &Scenario) -> Result<Self, String> {
+impl Sandbox {
+    pub async fn set(env: Arc<CrashEnv>, scenario: &Scenario) -> Result<Self, String> {
         let number = STAGES.fetch_add(1, Ordering::AcqRel);
         let namespace = format!("stage-{number:04}");
-        let client = theatre.client.clone();
+        let client = env.client.clone();
         let world = World::new(Clock::default());
         {
             let mut world = world.lock().expect("no panic while locked");
@@ -111,29 +111,29 @@ impl Stage {
                 world.jobs.script(image_or_sql, script.clone());
             }
         }
-        let mirror = Mirror::new(&namespace, world.clone(), theatre.reflection.clone());
-        let folder = theatre.folder.path().join(&namespace);
+        let sync = ClusterSync::new(&namespace, world.clone(), env.object_cache.clone());
+        let folder = env.folder.path().join(&namespace);
         std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let stage = Self {
+        let sandbox = Self {
             lives: Lives {
                 namespace: namespace.clone(),
-                bucket: theatre.bucket.address,
+                bucket: env.bucket.address,
                 folder,
                 acts_first: scenario.acts_first,
                 life: Arc::default(),
             },
-            theatre,
+            env,
             namespace,
             trap: Arc::default(),
-            mirror: Arc::new(Mutex::new(mirror)),
+            sync: Arc::new(Mutex::new(sync)),
             world,
             tasks: Vec::new(),
         };
-        stage
+        sandbox
             .build(&client)
             .await
             .map_err(|error| error.to_string())?;
-        Ok(stage)
+        Ok(sandbox)
     }
 
     async fn build(&self, client: &Client) -> Result<(), kube::Error> {
@@ -166,45 +166,41 @@ impl Stage {
             life: self.lives.life.clone(),
             removed: Arc::default(),
         };
-        let mut tenants = self.theatre.tenants.lock().expect("no panic while locked");
+        let mut tenants = self.env.tenants.lock().expect("no panic while locked");
         tenants.insert(self.namespace.clone(), tenant);
         Ok(())
     }
 
     /// Everything begins to move.
     pub fn begin(&mut self) {
-        let client = self.theatre.client.clone();
-        let (mirror, trap, life) = (
-            self.mirror.clone(),
+        let client = self.env.client.clone();
+        let (sync, trap, life) = (
+            self.sync.clone(),
             self.trap.clone(),
             self.lives.life.clone(),
         );
         self.tasks = vec![
-            tokio::spawn(turn(client.clone(), mirror, trap.clone(), life)),
+            tokio::spawn(turn(client.clone(), sync, trap.clone(), life)),
             tokio::spawn(self.lives.clone().go_on(client, trap)),
         ];
     }
 
     fn api(&self, kind: &Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(
-            self.theatre.client.clone(),
-            &self.namespace,
-            &resource(kind),
-        )
+        Api::namespaced_with(self.env.client.clone(), &self.namespace, &resource(kind))
     }
 
     // What one sees.
 
     /// The job, as last told by the watch.
     pub fn job(&self) -> Option<Value> {
-        let jobs = self.theatre.reflection.list(&STREAM_JOBS, &self.namespace);
+        let jobs = self.env.object_cache.list(&STREAM_JOBS, &self.namespace);
         jobs.first().map(|job| value(&STREAM_JOBS, job))
     }
 
     /// The snapshots, as last told by the watch.
     pub fn snapshots(&self) -> Vec<Value> {
         let kind = &STREAM_SNAPSHOTS;
-        let all = self.theatre.reflection.list(kind, &self.namespace);
+        let all = self.env.object_cache.list(kind, &self.namespace);
         all.iter().map(|snapshot| value(kind, snapshot)).collect()
     }
 
@@ -231,7 +227,7 @@ impl Stage {
         let Some(job) = self.job() else {
             let mut parts = PARTS.iter().filter(|kind| **kind != &STREAM_SNAPSHOTS);
             return parts.all(|kind| {
-                let left = self.theatre.reflection.list(kind, &self.namespace);
+                let left = self.env.object_cache.list(kind, &self.namespace);
                 left.is_empty()
             });
         };
@@ -251,13 +247,13 @@ impl Stage {
     pub fn is_tidy(&self) -> bool {
         [&CONFIG_MAPS, &SERVICES, &STATEFUL_SETS]
             .iter()
-            .all(|kind| self.theatre.reflection.list(kind, &self.namespace).len() <= 1)
+            .all(|kind| self.env.object_cache.list(kind, &self.namespace).len() <= 1)
     }
 
     /// The end as watches show it.
     pub fn end(&self, attempts: bool) -> End {
         let objects = PARTS.iter().flat_map(|&kind| {
-            let objects = self.theatre.reflection.list(kind, &self.namespace);
+            let objects = self.env.object_cache.list(kind, &self.namespace);
             objects
                 .into_iter()
                 .map(move |object| (kind, value(kind, &object)))
@@ -280,7 +276,7 @@ impl Stage {
     }
 
     fn end_of(&self, objects: Vec<(&'static Kind, Value)>, attempts: bool) -> End {
-        let lives = self.mirror.lock().expect("no panic while locked").lives();
+        let lives = self.sync.lock().expect("no panic while locked").lives();
         let world = self.world.lock().expect("no panic while locked");
         let folders = world.jobs.folders.keys().cloned().collect();
         drop(world);
@@ -296,8 +292,8 @@ impl Stage {
 
     /// What must never happen and did.
     pub fn crimes(&self) -> Vec<String> {
-        let mirror = self.mirror.lock().expect("no panic while locked");
-        mirror.crimes.clone()
+        let sync = self.sync.lock().expect("no panic while locked");
+        sync.crimes.clone()
     }
 
     /// Waits until something is so.
@@ -360,11 +356,11 @@ impl Stage {
 
     async fn clear(&self) -> Result<(), kube::Error> {
         let name = self.namespace.clone();
-        let tenants = self.theatre.tenants.lock();
+        let tenants = self.env.tenants.lock();
         tenants.expect("no panic while locked").remove(&name);
         let free = json!({ "metadata": { "finalizers": null } });
         for kind in [&STREAM_JOBS, &STREAM_SNAPSHOTS] {
-            for held in self.theatre.reflection.list(kind, &name) {
+            for held in self.env.object_cache.list(kind, &name) {
                 let held = held.metadata.name.as_deref().unwrap_or_default();
                 let freed = self
                     .api(kind)
@@ -383,7 +379,7 @@ impl Stage {
             let all = ListParams::default();
             self.api(kind).delete_collection(&now, &all).await?;
         }
-        let nodes: Api<Node> = Api::all(self.theatre.client.clone());
+        let nodes: Api<Node> = Api::all(self.env.client.clone());
         for node in NODE_NAMES {
             nodes
                 .delete(&node_name(&name, node), &DeleteParams::default())

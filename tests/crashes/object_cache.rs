@@ -36,12 +36,12 @@ pub static PARTS: [&Kind; 8] = [
 ];
 
 /// Caches of every kind in [`PARTS`], in all namespaces.
-pub struct Reflection {
+pub struct ObjectCache {
     stores: Vec<(&'static Kind, Store<DynamicObject>)>,
     _watches: JoinSet<()>,
 }
 
-impl Reflection {
+impl ObjectCache {
     pub async fn of(client: &Client) -> Arc<Self> {
         let mut watches = JoinSet::new();
         let mut stores = Vec::new();

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use streamkeeper::api::names::{RESTARTED_AT, TAKE_OVER};
 
-use super::stage::{JOB, Stage};
+use super::sandbox::{JOB, Sandbox};
 use crate::support::api_server::{Kind, kinds::STREAM_JOBS};
 
 /// What a user or the world does.
@@ -43,56 +43,59 @@ pub enum Act {
 }
 
 impl Act {
-    pub async fn play(&self, stage: &Stage) -> Result<(), String> {
+    pub async fn play(&self, sandbox: &Sandbox) -> Result<(), String> {
         let done = match self {
-            Self::Create(spec) => stage.create(spec, &json!({})).await,
-            Self::CreateOver(uid, spec) => stage.create(spec, &json!({ TAKE_OVER: uid })).await,
+            Self::Create(spec) => sandbox.create(spec, &json!({})).await,
+            Self::CreateOver(uid, spec) => sandbox.create(spec, &json!({ TAKE_OVER: uid })).await,
             Self::Forsake(uid) => {
-                stage.forsake(uid);
+                sandbox.forsake(uid);
                 return Ok(());
             }
-            Self::Edit(spec) => return stage.patch(&json!({ "spec": spec })).await,
+            Self::Edit(spec) => return sandbox.patch(&json!({ "spec": spec })).await,
             Self::Restart => {
                 let at = json!({ RESTARTED_AT: "2026-03-01T12:00:00Z" });
                 let patch = json!({ "metadata": { "annotations": at } });
-                return stage.patch(&patch).await;
+                return sandbox.patch(&patch).await;
             }
-            Self::Save(name, deletion_policy) => return stage.save(name, deletion_policy).await,
-            Self::Import(name, of) => return stage.import(name, of).await,
+            Self::Save(name, deletion_policy) => return sandbox.save(name, deletion_policy).await,
+            Self::Import(name, of) => return sandbox.import(name, of).await,
             Self::Schedule => {
                 let schedule = json!({ "schedule": schedule() });
                 let spec = json!({ "snapshots": schedule });
-                return stage.patch(&json!({ "spec": spec })).await;
+                return sandbox.patch(&json!({ "spec": spec })).await;
             }
             Self::Saved(wanted) => {
                 let is_complete = |snapshot: &&Value| snapshot["status"]["phase"] == "Completed";
                 let what = format!("{wanted} complete snapshots");
-                return stage
-                    .until(&what, |stage| {
-                        stage.snapshots().iter().filter(is_complete).count() >= *wanted
+                return sandbox
+                    .until(&what, |sandbox| {
+                        sandbox.snapshots().iter().filter(is_complete).count() >= *wanted
                     })
                     .await;
             }
-            Self::Delete => stage.remove(&STREAM_JOBS, JOB).await,
-            Self::Remove(kind, name) => stage.remove(kind, name).await,
-            Self::LoseNodeOf(pod) => stage.lose_node_of(pod).await,
+            Self::Delete => sandbox.remove(&STREAM_JOBS, JOB).await,
+            Self::Remove(kind, name) => sandbox.remove(kind, name).await,
+            Self::LoseNodeOf(pod) => sandbox.lose_node_of(pod).await,
             Self::Await(kind, step) => {
                 let what = format!("{kind}/{step}");
-                return stage
-                    .until(&what, |stage| {
-                        let job = stage.job().unwrap_or_default();
+                return sandbox
+                    .until(&what, |sandbox| {
+                        let job = sandbox.job().unwrap_or_default();
                         let transition = &job["status"]["transition"];
                         transition["kind"] == *kind && transition["step"] == *step
                     })
                     .await;
             }
             Self::Gone => {
-                let is_gone = |stage: &Stage| stage.head().is_some() && stage.job().is_none();
-                return stage.until("the job to be gone", is_gone).await;
+                let is_gone =
+                    |sandbox: &Sandbox| sandbox.head().is_some() && sandbox.job().is_none();
+                return sandbox.until("the job to be gone", is_gone).await;
             }
             Self::Exists(kind, name) => {
                 let what = format!("{} {name}", kind.kind);
-                return stage.until(&what, |stage| stage.has_seen(kind, name)).await;
+                return sandbox
+                    .until(&what, |sandbox| sandbox.has_seen(kind, name))
+                    .await;
             }
         };
         done.map_err(|error| format!("{self:?}: {error}"))

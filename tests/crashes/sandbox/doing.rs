@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use streamkeeper_protocol::head::RunState;
 
 use super::{
-    super::{mirror::node_name, reflection::resource},
-    JOB, Stage,
+    super::{cluster_sync::node_name, object_cache::resource},
+    JOB, Sandbox,
 };
 use crate::support::{
     api_server::{
@@ -21,7 +21,7 @@ use crate::support::{
     cluster::text,
 };
 
-impl Stage {
+impl Sandbox {
     /// Creates a snapshot of the job.
     pub async fn save(&self, name: &str, deletion_policy: &str) -> Result<(), String> {
         let spec = json!({ "jobRef": { "name": JOB }, "deletionPolicy": deletion_policy });
@@ -45,8 +45,8 @@ impl Stage {
         let api = self.api(&STREAM_SNAPSHOTS);
         let created = api.create(&PostParams::default(), &snapshot).await;
         created.map_err(|error| error.to_string())?;
-        self.until("the watch to tell of the snapshot", |stage| {
-            let mut all = stage.snapshots().into_iter();
+        self.until("the watch to tell of the snapshot", |sandbox| {
+            let mut all = sandbox.snapshots().into_iter();
             all.any(|snapshot| snapshot["metadata"]["name"] == name)
         })
         .await
@@ -68,9 +68,9 @@ impl Stage {
             .patch(JOB, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .map_err(|error| error.to_string())?;
-        self.until("the watch to tell of the change", |stage| {
+        self.until("the watch to tell of the change", |sandbox| {
             let generation = |job: Value| job["metadata"]["generation"].as_i64();
-            stage.job().and_then(generation) >= patched.metadata.generation
+            sandbox.job().and_then(generation) >= patched.metadata.generation
         })
         .await
     }
@@ -109,8 +109,7 @@ impl Stage {
         }]);
         let patch = json!({ "status": { "conditions": conditions } });
         let name = node_name(&self.namespace, node);
-        let nodes: Api<DynamicObject> =
-            Api::all_with(self.theatre.client.clone(), &resource(&NODES));
+        let nodes: Api<DynamicObject> = Api::all_with(self.env.client.clone(), &resource(&NODES));
         nodes
             .patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch))
             .await

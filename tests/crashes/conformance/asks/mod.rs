@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::api_server::Kind;
 
 const MERGE: &str = "application/merge-patch+json";
-pub const NAMESPACE: &str = "likeness";
+pub const NAMESPACE: &str = "conformance";
 pub const ENDING: &str = "ending";
 
 /// A request. `$x.uid`, `$x.version` and `$x.first` in its body stand for what the last, and the first, answer about `x` said.

@@ -222,7 +222,7 @@ pub fn elsewhere() -> Vec<Ask> {
     let unknown = Ask::new(
         "a kind that is not served",
         "GET",
-        "/apis/streamkeeper.dev/v1alpha1/namespaces/likeness/steamjobs/x".to_owned(),
+        "/apis/streamkeeper.dev/v1alpha1/namespaces/conformance/steamjobs/x".to_owned(),
         Value::Null,
     );
     let ending = Ask {

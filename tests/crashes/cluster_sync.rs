@@ -14,7 +14,7 @@ use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
 
 use super::{
     coordinators::{at, serve_job_api},
-    reflection::{PARTS, Reflection, value},
+    object_cache::{ObjectCache, PARTS, value},
     server::Server,
     trap::Trap,
 };
@@ -42,10 +42,10 @@ enum Deed {
 }
 
 /// The world of one namespace, and what was seen of it.
-pub struct Mirror {
+pub struct ClusterSync {
     pub namespace: String,
     pub world: Arc<Mutex<World>>,
-    pub reflection: Arc<Reflection>,
+    pub object_cache: Arc<ObjectCache>,
     /// Versions that were copied, by kind and name.
     copied: BTreeMap<(&'static str, String), String>,
     /// Uids that were seen, by kind and name: how often an object was made.
@@ -58,12 +58,12 @@ pub struct Mirror {
     claims: Vec<(u64, u64, String)>,
 }
 
-impl Mirror {
-    pub fn new(namespace: &str, world: Arc<Mutex<World>>, reflection: Arc<Reflection>) -> Self {
+impl ClusterSync {
+    pub fn new(namespace: &str, world: Arc<Mutex<World>>, object_cache: Arc<ObjectCache>) -> Self {
         Self {
             namespace: namespace.to_owned(),
             world,
-            reflection,
+            object_cache,
             copied: BTreeMap::new(),
             lives: BTreeMap::new(),
             doubted: Vec::new(),
@@ -115,7 +115,7 @@ impl Mirror {
     fn copy(&mut self, world: &mut World) {
         let mut gone: BTreeSet<_> = self.copied.keys().cloned().collect();
         for kind in PARTS {
-            for object in self.reflection.list(kind, &self.namespace) {
+            for object in self.object_cache.list(kind, &self.namespace) {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let version = object.metadata.resource_version.clone().unwrap_or_default();
                 let uid = object.metadata.uid.clone().unwrap_or_default();
@@ -223,23 +223,23 @@ pub fn node_name(namespace: &str, node: &str) -> String {
 /// Moves everything outside the operator. Returns only when something went wrong.
 pub async fn turn(
     client: Client,
-    mirror: Arc<Mutex<Mirror>>,
+    sync: Arc<Mutex<ClusterSync>>,
     trap: Arc<Trap>,
     life: Arc<AtomicUsize>,
 ) -> String {
     let (namespace, port) = {
-        let mirror = mirror.lock().expect("no panic while locked");
+        let sync = sync.lock().expect("no panic while locked");
         let port = JobPort {
-            world: mirror.world.clone(),
+            world: sync.world.clone(),
             life: Life::new("operator"),
         };
-        (mirror.namespace.clone(), port)
+        (sync.namespace.clone(), port)
     };
     let mut servers: HashMap<String, Server> = HashMap::new();
     loop {
         let (deeds, wanted) = {
-            let mut mirror = mirror.lock().expect("no panic while locked");
-            (mirror.step(), mirror.coordinators())
+            let mut sync = sync.lock().expect("no panic while locked");
+            (sync.step(), sync.coordinators())
         };
         servers.retain(|uid, _| wanted.contains_key(uid));
         let mut runners = Vec::new();
@@ -255,8 +255,7 @@ pub async fn turn(
                 place.insert(server);
             }
         }
-        mirror
-            .lock()
+        sync.lock()
             .expect("no panic while locked")
             .count_runners(runners);
         for (name, uid, deed) in deeds {
