@@ -10,7 +10,7 @@ import sys
 from dev import images
 from dev.attack import chart_keys, job_ports, manifests, objects, operator_keys, stored_state, world
 from dev.attack.attack import Undecided, play
-from dev.e2e import stage
+from dev.e2e import base
 from dev.lib import narrate, wait
 from dev.lib.cluster import Unsupported, choose
 from dev.lib.kubectl import CommandFailed
@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
         print(f"no attack matches {' '.join(words)}", file=sys.stderr)
         return 2
     was_running = choose().running()
-    cluster = stage.prepare()
+    cluster = base.prepare()
     try:
         with narrate.Step("the victim: an operator with the chart's defaults, and a job with state", usually="20 s"):
             there = world.build(cluster)

@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 from dev import images
-from dev.e2e import stage
+from dev.e2e import base
 from dev.lib import wait
 from dev.lib.cluster import Unsupported, choose
 from dev.lib.kubectl import CommandFailed
@@ -20,7 +20,7 @@ from dev.lib.paths import ROOT
 def main(patterns: list[str]) -> int:
     """Prepare, run every story that matches, clean up; 0 when all passed and there was one."""
     was_running = choose().running()
-    cluster = stage.prepare()
+    cluster = base.prepare()
     try:
         loader = unittest.TestLoader()
         loader.testNamePatterns = [p if "*" in p else f"*{p}*" for p in patterns] or None

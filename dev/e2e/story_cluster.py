@@ -1,7 +1,7 @@
 """The ground under all other stories: does the cluster suffer faults as a real one does?"""
 
 from dev import images
-from dev.e2e.stage import StoryCase
+from dev.e2e.base import StoryCase
 from dev.lib import wait
 from dev.lib.kubectl import Object, conditions, pod_summary
 from dev.s3 import check, install

@@ -3,7 +3,7 @@
 from dev.demo import flights, run
 from dev.demo.story import Story
 from dev.demo.watch import Job
-from dev.e2e.stage import StoryCase
+from dev.e2e.base import StoryCase
 from dev.s3 import install as s3
 
 

@@ -6,7 +6,7 @@ import time
 
 from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, kill_process
-from dev.e2e.stage import StoryCase
+from dev.e2e.base import StoryCase
 from dev.lib import wait
 from dev.lib.kubectl import CommandFailed, Object
 from dev.s3 import install as s3

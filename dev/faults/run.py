@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dev.demo import run  # noqa: E402
 from dev.demo.watch import RETRY, Job, settled  # noqa: E402
-from dev.e2e import stage  # noqa: E402
-from dev.faults import guest, ledger, load, strikes, transitions  # noqa: E402
+from dev.e2e import base  # noqa: E402
+from dev.faults import injections, ledger, load, short_lived_job, transitions  # noqa: E402
 from dev.faults.world import Missed, World  # noqa: E402
 from dev.lib import diagnose, narrate, wait  # noqa: E402
 from dev.lib.cluster import Local, Unsupported, choose  # noqa: E402
@@ -45,7 +45,7 @@ def main() -> int:
     if not isinstance(cluster, Local):
         raise Unsupported("faults of nodes need the cluster of this repository: unset KUBECONFIG and STREAMKEEPER_CLUSTER")
     was_running = cluster.running()
-    stage.prepare()
+    base.prepare()
     try:
         run.install_operator(cluster)
         return 0 if tell(cluster, seed, rounds) else 1
@@ -89,7 +89,7 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
         world = World(cluster, job, server.client)
         with narrate.Step("what an earlier run left", usually="1 s"):
             load.clear(job.kubectl, server.client, NAMESPACE)
-            guest.feed(server.client)
+            short_lived_job.feed(server.client)
         feeder = load.Feeder(server.client, seed, ROWS_PER_SECOND)
         feeder.start()
         with narrate.Step("first start", usually="6 s") as step:
@@ -150,10 +150,10 @@ def strike(world: World, transition: transitions.Transition) -> tuple[str, str, 
     return "", "", "; ".join(missed)
 
 
-def aim(world: World, missed: list[str]) -> tuple[str, strikes.Fault]:
+def aim(world: World, missed: list[str]) -> tuple[str, injections.Fault]:
     """A fault that has found its victim, and its name; one that finds nobody gives way to another."""
     for _ in range(TRIES):
-        kind = world.dice.choices([fault for fault, _ in strikes.FAULTS], [weight for _, weight in strikes.FAULTS])[0]
+        kind = world.dice.choices([fault for fault, _ in injections.FAULTS], [weight for _, weight in injections.FAULTS])[0]
         name, fault = kind.__name__.replace("_", " "), kind(world)
         try:
             next(fault)

@@ -4,7 +4,7 @@ import unittest
 from dataclasses import dataclass
 from unittest import mock
 
-from dev.faults import ledger, run, strikes
+from dev.faults import injections, ledger, run
 from dev.faults.load import FOLDER
 from dev.faults.transitions import Transition, nothing
 from dev.faults.world import Missed, World
@@ -58,27 +58,27 @@ class LedgerTest(unittest.TestCase):
 
 class StrikeTest(unittest.TestCase):
     def test_a_fault_that_hits_nobody_gives_way_to_another_and_is_not_named(self) -> None:
-        def absent(_: World) -> strikes.Fault:
+        def absent(_: World) -> injections.Fault:
             raise Missed("there is no other worker")
             yield
 
-        def late(_: World) -> strikes.Fault:
+        def late(_: World) -> injections.Fault:
             yield
             raise Missed("it was gone")
 
-        def there(_: World) -> strikes.Fault:
+        def there(_: World) -> injections.Fault:
             yield
             return "load-r1-0"
 
         world = World(mock.Mock(), mock.Mock(), mock.Mock(), random.Random(3))
         for at_once in (False, True):
             upgrade = Transition(nothing, 1, ("Upgrade",), within=0, under_way=lambda _: "Upgrade/HandingOver", at_once=at_once)
-            with mock.patch.object(strikes, "FAULTS", [(absent, 10), (late, 10), (there, 10)]):
+            with mock.patch.object(injections, "FAULTS", [(absent, 10), (late, 10), (there, 10)]):
                 self.assertEqual(run.strike(world, upgrade), ("Upgrade/HandingOver", "there", "load-r1-0"))
-            with mock.patch.object(strikes, "FAULTS", [(late, 1)]):
+            with mock.patch.object(injections, "FAULTS", [(late, 1)]):
                 _, name, why = run.strike(world, upgrade)
                 self.assertEqual((name, why.partition(";")[0]), ("", "late: it was gone"))
-            with mock.patch.object(strikes, "FAULTS", [(absent, 1)]), self.assertRaisesRegex(AssertionError, "absent: there is no other worker"):
+            with mock.patch.object(injections, "FAULTS", [(absent, 1)]), self.assertRaisesRegex(AssertionError, "absent: there is no other worker"):
                 run.strike(world, upgrade)
 
     def test_a_fault_after_the_end_of_a_transition_is_filed_as_such(self) -> None:

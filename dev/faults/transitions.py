@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dev.demo.watch import RETRY, condition
-from dev.faults import guest, load
+from dev.faults import load, short_lived_job
 from dev.faults.world import World
 from dev.lib import wait
 from dev.lib.kubectl import Object
@@ -212,7 +212,7 @@ TRANSITIONS: list[Transition] = [
     Transition(snapshot, 8, ("Snapshot",), within=0.2, at_once=True, under_way=of_the_snapshot),
     Transition(restore, 14, ("Restore",), before=snapshotted, at_once=True, after=restored),
     # Before it has pods the operator, the store and the API server can be struck, and then the pods.
-    Transition(guest.first_start, 4, ("Deploy",), before=guest.expected, at_once=True, after=guest.started),
-    Transition(guest.first_start, 4, ("Deploy",), within=0, before=guest.expected, after=guest.started),
-    Transition(guest.deletion, 8, ("Delete",), within=0, before=guest.running, at_once=True, after=guest.deleted),
+    Transition(short_lived_job.first_start, 4, ("Deploy",), before=short_lived_job.expected, at_once=True, after=short_lived_job.started),
+    Transition(short_lived_job.first_start, 4, ("Deploy",), within=0, before=short_lived_job.expected, after=short_lived_job.started),
+    Transition(short_lived_job.deletion, 8, ("Delete",), within=0, before=short_lived_job.running, at_once=True, after=short_lived_job.deleted),
 ]
