@@ -35,10 +35,12 @@ pub struct RunFlags {
     /// Name of this replica in the Lease.
     #[arg(long, env = "STREAMKEEPER_IDENTITY", default_value = "streamkeeper")]
     pub identity: String,
-    /// Uid of this replica's pod, if it has one to itself: a process that starts again in it takes the Lease over from the one before it, which has ended.
+    /// Uid of this replica's pod, if it has one to itself: a process that starts again in it takes
+    /// the Lease over from the one before it, which has ended.
     #[arg(long, env = "STREAMKEEPER_POD_UID")]
     pub pod_uid: Option<String>,
-    /// Compete with other replicas for a Lease and do nothing but watch while another one holds it. Without it there may be one replica only.
+    /// Compete with other replicas for a Lease and do nothing but watch while another one holds it.
+    /// Without it there may be one replica only.
     #[arg(long, env = "STREAMKEEPER_LEADER_ELECT")]
     pub leader_elect: bool,
     /// Name of the Lease.
@@ -70,7 +72,8 @@ pub struct RunFlags {
     /// {"type":"aws:kms","kmsKeyId":"alias/streams"}; empty: as the bucket says.
     #[arg(long, env = "STREAMKEEPER_STORAGE_SSE", value_parser = encryption)]
     pub storage_sse: Option<Encryption>,
-    /// Whether jobs leave the content of writes to the default storage out of their signature; it takes https.
+    /// Whether jobs leave the content of writes to the default storage out of their signature; it
+    /// takes https.
     #[arg(long, env = "STREAMKEEPER_STORAGE_UNSIGNED_PAYLOAD", default_value_t = false, action = ArgAction::Set)]
     pub storage_unsigned_payload: bool,
     /// Places beside the default storage where the operator may act with its own credentials, as a
@@ -104,7 +107,8 @@ pub struct RunFlags {
     /// tokens of all jobs.
     #[arg(long, env = "STREAMKEEPER_MASTER_KEY_FILE")]
     pub master_key_file: PathBuf,
-    /// File with the master key before this one, for revisions that were started under it; it need not exist.
+    /// File with the master key before this one, for revisions that were started under it; it need
+    /// not exist.
     #[arg(long, env = "STREAMKEEPER_PREVIOUS_MASTER_KEY_FILE")]
     pub previous_master_key_file: Option<PathBuf>,
     /// Whether /metrics is served.
@@ -200,7 +204,8 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A Lease knows whole seconds only, and one of a few seconds is lost whenever the API server takes a breath.
+/// A Lease knows whole seconds only, and one of a few seconds is lost whenever the API server takes
+/// a breath.
 fn lease_duration(text: &str) -> Result<Duration, String> {
     let given = duration(text).map_err(|error| error.to_string())?;
     if given < Duration::from_secs(3) || given.subsec_nanos() != 0 {

@@ -38,7 +38,8 @@ impl Events {
         }
     }
 
-    /// Publishes one event about `job`. A failure is logged: an event is never worth a retry of the whole reconcile.
+    /// Publishes one event about `job`. A failure is logged: an event is never worth a retry of the
+    /// whole reconcile.
     pub async fn publish(&self, job: &ObjectReference, event: &Event) {
         let type_ = match event.kind {
             EventKind::Normal => EventType::Normal,

@@ -94,7 +94,8 @@ impl ApiError {
         self.status().is_some_and(Status::is_conflict)
     }
 
-    /// Whether an object of that name is there already. A conflict, to Kubernetes, is something else.
+    /// Whether an object of that name is there already. A conflict, to Kubernetes, is something
+    /// else.
     pub fn is_already_exists(&self) -> bool {
         self.status().is_some_and(Status::is_already_exists)
     }
@@ -250,7 +251,8 @@ pub async fn correct<K: Namespaced>(
     bounded("correct", called(object), request).await
 }
 
-/// Deletes exactly this object, in the background; somebody else's object of the same name stays. Gone already is success.
+/// Deletes exactly this object, in the background; somebody else's object of the same name stays.
+/// Gone already is success.
 pub async fn delete<K: Namespaced>(
     client: &Client,
     namespace: &str,
@@ -275,7 +277,8 @@ pub async fn delete<K: Namespaced>(
     )
 }
 
-/// Removes a pod whose node does not answer, without waiting for its kubelet. Only safe because HEAD fences whatever still runs there.
+/// Removes a pod whose node does not answer, without waiting for its kubelet. Only safe because
+/// HEAD fences whatever still runs there.
 pub async fn force_delete_pod(client: &Client, pod: &Pod) -> Result<(), ApiError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
     let params = DeleteParams {
@@ -304,7 +307,8 @@ fn gone_is_success<T>(result: Result<T, ApiError>) -> Result<(), ApiError> {
     }
 }
 
-/// Writes the status of exactly the version that was observed: a conflict means that the world moved on.
+/// Writes the status of exactly the version that was observed: a conflict means that the world
+/// moved on.
 async fn write_status<K>(api: &Api<K>, object: &K) -> Result<K, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
@@ -317,7 +321,8 @@ where
     .await
 }
 
-/// The same, but no error when somebody else was first: none when the object has changed, or is gone.
+/// The same, but no error when somebody else was first: none when the object has changed, or is
+/// gone.
 pub async fn write_status_unless_changed<K>(api: &Api<K>, object: &K) -> Result<Option<K>, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
@@ -329,7 +334,8 @@ where
     }
 }
 
-/// Adds or removes one finalizer of exactly the version that was observed, nothing if it is so already; answers the object as it is then, unless it is gone or was left alone.
+/// Adds or removes one finalizer of exactly the version that was observed, nothing if it is so
+/// already; answers the object as it is then, unless it is gone or was left alone.
 pub async fn set_finalizer<K>(
     api: &Api<K>,
     object: &K,

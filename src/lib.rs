@@ -2,7 +2,8 @@
 //!
 //! In reading order; left may not import right, and `tests/dependencies.rs` fails when it does:
 //!
-//! `api` <- `lifecycle` <- `resources` <- {`coordinator_client`, `buckets`, `kube_ext`} <- `controller` <- `main`
+//! `api` <- `lifecycle` <- `resources` <- {`coordinator_client`, `buckets`, `kube_ext`} <-
+//! `controller` <- `main`
 //!
 //! * [`api`]: what users write and read: `StreamJob` v1alpha1, its rules, conditions, names.
 //! * [`lifecycle`]: `plan(&Input) -> Plan`, the one pure function that decides everything.

@@ -19,7 +19,8 @@ use streamkeeper::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Lists of thousands of objects come and go. How soon what they took goes back to the system is said by variables that the chart sets: see `docs/operator.md`.
+/// Lists of thousands of objects come and go. How soon what they took goes back to the system is
+/// said by variables that the chart sets: see `docs/operator.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -65,7 +66,8 @@ enum Command {
         /// How long each step may take.
         #[arg(long, default_value = "2m", value_parser = config::duration)]
         patience: Duration,
-        /// How long all steps together may take. `helm test` gives up after five minutes by itself, and says less.
+        /// How long all steps together may take. `helm test` gives up after five minutes by itself,
+        /// and says less.
         #[arg(long, default_value = "4m", value_parser = config::duration)]
         deadline: Duration,
     },
@@ -142,7 +144,8 @@ fn run_async(work: impl Future<Output = Result<(), AnyError>>) -> Result<(), Any
         .block_on(work)
 }
 
-/// After SIGTERM, what is under way may take this long: a standby replica waits for the Lease meanwhile.
+/// After SIGTERM, what is under way may take this long: a standby replica waits for the Lease
+/// meanwhile.
 const DRAIN: Duration = Duration::from_secs(2);
 
 async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
@@ -239,7 +242,8 @@ async fn operate(flags: &RunFlags) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// The Lease is renewed by a client of its own: nothing else may stand in its way, and it is what writes are held to.
+/// The Lease is renewed by a client of its own: nothing else may stand in its way, and it is what
+/// writes are held to.
 fn candidate(
     flags: &RunFlags,
     config: kube::Config,

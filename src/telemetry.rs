@@ -11,7 +11,8 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging. `filter` is in the form of `RUST_LOG`; a filter that does not parse is replaced by `info` and said so.
+/// Starts logging. `filter` is in the form of `RUST_LOG`; a filter that does not parse is replaced
+/// by `info` and said so.
 pub fn init(format: LogFormat, filter: &str) {
     let (filter, wrong) = match EnvFilter::try_new(filter) {
         Ok(filter) => (filter, None),

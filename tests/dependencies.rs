@@ -1,4 +1,5 @@
-//! Left may not import right: `api` <- `lifecycle` <- `resources` <- {`coordinator_client`, `buckets`, `kube_ext`} <- `controller` <- `main`.
+//! Left may not import right: `api` <- `lifecycle` <- `resources` <- {`coordinator_client`,
+//! `buckets`, `kube_ext`} <- `controller` <- `main`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,7 +38,8 @@ fn no_module_imports_one_to_its_right() {
             .collect();
         for module in *modules {
             for (file, line) in lines_of(module) {
-                // Both forms: `crate::x`, and `x::` inside a `use crate::{ .. }` that goes over several lines.
+                // Both forms: `crate::x`, and `x::` inside a `use crate::{ .. }` that goes over
+                // several lines.
                 let names = |other: &str| {
                     line.contains(&format!("crate::{other}::"))
                         || line.trim_start().starts_with(&format!("{other}::"))

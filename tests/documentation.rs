@@ -1,4 +1,5 @@
-//! What the documentation says is proved by tests is: every test that it names exists, and every row names one.
+//! What the documentation says is proved by tests is: every test that it names exists, and every
+//! row names one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +15,8 @@ const PROOF: &str = "proved by";
 /// Pages with such tables, each with the number of rows that it has at least.
 const PAGES: [(&str, usize); 2] = [("lifecycle.md", 70), ("elsewhere.md", 25)];
 
-/// All functions in sources below these folders, each with the comments and attributes directly above it.
+/// All functions in sources below these folders, each with the comments and attributes directly
+/// above it.
 fn functions() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for folder in ["src", "tests", "runtime", "dev"] {

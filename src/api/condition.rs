@@ -1,7 +1,8 @@
 //! Condition types, reasons, and how they change.
 //!
-//! The rules of kstatus hold: `Reconciling` and `Stalled` are present only when True and never together; every condition carries the generation it speaks of; the
-//! transition time moves only when the status does.
+//! The rules of kstatus hold: `Reconciling` and `Stalled` are present only when True and never
+//! together; every condition carries the generation it speaks of; the transition time moves only
+//! when the status does.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -18,7 +19,8 @@ pub mod kind {
     pub const CHECKPOINTS_HEALTHY: &str = "CheckpointsHealthy";
     /// The job is suspended with its state kept.
     pub const SUSPENDED: &str = "Suspended";
-    /// The operator looks into the store of the job; present only when False: its own configuration does not allow that.
+    /// The operator looks into the store of the job; present only when False: its own configuration
+    /// does not allow that.
     pub const STORAGE_READ: &str = "StorageRead";
     /// The operator is on its way to the spec; present only when True.
     pub const RECONCILING: &str = "Reconciling";
@@ -187,7 +189,8 @@ pub fn sentence(text: &str) -> String {
     format!("{text}{stop}")
 }
 
-/// Sets a condition. The transition time moves only when the status does; conditions stay sorted by type.
+/// Sets a condition. The transition time moves only when the status does; conditions stay sorted by
+/// type.
 pub fn set(
     conditions: &mut Vec<Condition>,
     kind: &str,
@@ -234,7 +237,8 @@ pub enum State {
     Stalled,
 }
 
-/// Sets [`kind::READY`], [`kind::RECONCILING`] and [`kind::STALLED`] together, as the rules of kstatus want them.
+/// Sets [`kind::READY`], [`kind::RECONCILING`] and [`kind::STALLED`] together, as the rules of
+/// kstatus want them.
 pub fn settle(
     conditions: &mut Vec<Condition>,
     state: State,

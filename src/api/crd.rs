@@ -55,8 +55,9 @@ fn tidied(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// Three things that the derived schema leaves to be done: unsigned numbers get a format that API servers know (they warn about `uint32` on every apply), descriptions lose
-/// the line breaks of the source, and null is no value (a field is left out instead).
+/// Three things that the derived schema leaves to be done: unsigned numbers get a format that API
+/// servers know (they warn about `uint32` on every apply), descriptions lose the line breaks of the
+/// source, and null is no value (a field is left out instead).
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(description) = &mut schema.description {

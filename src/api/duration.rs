@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What the CRD accepts, as a CEL regular expression.
 pub const PATTERN: &str = r"^([0-9]+([.][0-9]+)?(ms|s|m|h))+$";
 
-/// Longest duration that the CRD accepts, a hundred years: all of these can be read and added to a time.
+/// Longest duration that the CRD accepts, a hundred years: all of these can be read and added to a
+/// time.
 pub const LONGEST: &str = "876000h";
 
 /// A length of time in whole milliseconds, written as a Go duration.

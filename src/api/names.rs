@@ -1,4 +1,5 @@
-//! Names, labels and annotations of everything that belongs to a job. The only place that builds one.
+//! Names, labels and annotations of everything that belongs to a job. The only place that builds
+//! one.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +17,25 @@ pub const ENGINE_LABEL: &str = "streamkeeper.dev/engine";
 pub const ROLE_LABEL: &str = "streamkeeper.dev/role";
 /// Annotation of a StreamJob: a new value makes a new revision with the same content.
 pub const RESTARTED_AT: &str = "streamkeeper.dev/restartedAt";
-/// Annotation of a StreamJob: uid of a StreamJob that is gone although its state does not say so; a person confirms with it that nothing of it runs any more.
+/// Annotation of a StreamJob: uid of a StreamJob that is gone although its state does not say so; a
+/// person confirms with it that nothing of it runs any more.
 pub const TAKE_OVER: &str = "streamkeeper.dev/take-over";
-/// Annotation of a StreamSnapshot: a new value has all its objects read and their checksums compared again.
+/// Annotation of a StreamSnapshot: a new value has all its objects read and their checksums
+/// compared again.
 pub const VERIFY: &str = "streamkeeper.dev/verify";
-/// Label of a StreamSnapshot: what it was taken for (`Schedule`, `Upgrade`, `Rescale`, `Suspend`, `Delete`); none means that a person made it.
+/// Label of a StreamSnapshot: what it was taken for (`Schedule`, `Upgrade`, `Rescale`, `Suspend`,
+/// `Delete`); none means that a person made it.
 pub const TRIGGER_LABEL: &str = "streamkeeper.dev/trigger";
-/// Label of a StreamSnapshot that the operator took: uid of the StreamJob. Another job of that name does not drop it.
+/// Label of a StreamSnapshot that the operator took: uid of the StreamJob. Another job of that name
+/// does not drop it.
 pub const JOB_UID_LABEL: &str = "streamkeeper.dev/job-uid";
 /// Finalizer of a StreamSnapshot whose folder is removed with it.
 pub const SNAPSHOT_FINALIZER: &str = "streamkeeper.dev/snapshot";
-/// Value of `app.kubernetes.io/managed-by`, and the field manager of everything the operator writes.
+/// Value of `app.kubernetes.io/managed-by`, and the field manager of everything the operator
+/// writes.
 pub const MANAGER: &str = "streamkeeper";
-/// Longest name of a StreamJob: `{job}-r{n}-{ordinal}` must be a DNS label, with the controller hash that a StatefulSet adds.
+/// Longest name of a StreamJob: `{job}-r{n}-{ordinal}` must be a DNS label, with the controller
+/// hash that a StatefulSet adds.
 pub const JOB_NAME_LIMIT: usize = 40;
 /// Name of the container that runs the job.
 pub const CONTAINER: &str = "streamjob";
@@ -40,8 +47,9 @@ pub fn revision_name(job: &str, revision: u64) -> String {
     format!("{job}-r{revision}")
 }
 
-/// Name of the Secret with a job's keys. `tag` follows from those keys: no other client knows the name before the operator has used it, so a Secret of that name is
-/// the operator's own and need not be looked at.
+/// Name of the Secret with a job's keys. `tag` follows from those keys: no other client knows the
+/// name before the operator has used it, so a Secret of that name is the operator's own and need
+/// not be looked at.
 pub fn keys_name(job: &str, tag: &str) -> String {
     format!("{job}-tls-{tag}")
 }

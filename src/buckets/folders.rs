@@ -1,4 +1,5 @@
-//! Folders of snapshots: what one holds, whether all of it is there and as it was written, and removing it.
+//! Folders of snapshots: what one holds, whether all of it is there and as it was written, and
+//! removing it.
 
 use std::{
     future::Future,

@@ -23,7 +23,8 @@ pub trait Heads: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Fact<Option<Head>>> + Send + 'a>>;
 }
 
-/// A store that takes longer is asked again in the next pass: nothing else that a job needs waits for it.
+/// A store that takes longer is asked again in the next pass: nothing else that a job needs waits
+/// for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for a turn at a server that many jobs read from.
 const TURN: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! Negative control of the crash plans: an operator that acts before it has written down what it does. Whoever comes after it must be seen to lose the way.
+//! Negative control of the crash plans: an operator that acts before it has written down what it
+//! does. Whoever comes after it must be seen to lose the way.
 
 use super::{context::Context, error::ReconcileError, execute::execute};
 use crate::lifecycle::{Input, Plan, plan};
@@ -10,7 +11,8 @@ compile_error!(
 
 const SWITCH: &str = "STREAMKEEPER_TEST_ACTS_FIRST";
 
-/// Does at once what is planned, and what would be planned next if the status were written; what is left of the plan is the status. Does nothing unless it is switched on.
+/// Does at once what is planned, and what would be planned next if the status were written; what is
+/// left of the plan is the status. Does nothing unless it is switched on.
 pub(super) async fn act(
     input: &Input<'_>,
     planned: Plan,

@@ -152,7 +152,8 @@ impl<K: Child> Cache<K> {
             .find(|child| *child.name == *name)
     }
 
-    /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all the same.
+    /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all
+    /// the same.
     pub(super) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
         let found = self.find(&job.0, &job.1, name);
         found.is_none_or(|child| *child.uid != *uid || child.deleting)
@@ -196,7 +197,8 @@ fn change<K: Child>(
     if same { Vec::new() } else { touched }
 }
 
-/// Replaces what there is of a namespace by what a list brought; answers the jobs for which that makes a difference.
+/// Replaces what there is of a namespace by what a list brought; answers the jobs for which that
+/// makes a difference.
 fn replace<F>(
     jobs: &mut JobsOf<F>,
     namespace: Option<&str>,

@@ -65,7 +65,8 @@ pub struct Context {
     pub(super) lost_nodes: LostNodeLimiter,
     pub(super) turns: Turns,
     pub(super) leadership: Leadership,
-    /// Whether a job waits until the caches show what was written for it. Only a negative control says no.
+    /// Whether a job waits until the caches show what was written for it. Only a negative control
+    /// says no.
     sees_own_writes: bool,
     pub(super) keyring: Arc<Keyring>,
     memory: Arc<Mutex<HashMap<String, Memory>>>,
@@ -147,14 +148,16 @@ impl Context {
         Self { clock, ..self }
     }
 
-    /// The same for one of several replicas: coordinators are told nothing while it does not lead, and no job is looked at. The client must be held to `leadership` too.
+    /// The same for one of several replicas: coordinators are told nothing while it does not lead,
+    /// and no job is looked at. The client must be held to `leadership` too.
     #[must_use]
     pub fn with_leadership(mut self, leadership: Leadership) -> Self {
         self.ports.jobs = Arc::new(BoundJobs::new(self.ports.jobs, leadership.clone()));
         Self { leadership, ..self }
     }
 
-    /// The same, planning from caches that may not show what it wrote itself: for the test that shows what that does.
+    /// The same, planning from caches that may not show what it wrote itself: for the test that
+    /// shows what that does.
     #[must_use]
     pub fn without_seeing_own_writes(self) -> Self {
         Self {
@@ -197,7 +200,8 @@ impl Context {
         self.wrote(uid, Written::Version { kind, version });
     }
 
-    /// What was written for a job and is not shown by the caches yet, if anything. Caches that are late for long are filled anew.
+    /// What was written for a job and is not shown by the caches yet, if anything. Caches that are
+    /// late for long are filled anew.
     pub(super) fn behind(&self, job: &StreamJob) -> Option<Behind> {
         if !self.sees_own_writes {
             return None;

@@ -62,7 +62,8 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    /// What the API server said no to and why, for people; and whether the object is at fault. None when it may be done the next time.
+    /// What the API server said no to and why, for people; and whether the object is at fault. None
+    /// when it may be done the next time.
     pub(super) fn refusal(&self) -> Option<(String, bool)> {
         let (invalid, forbidden) = match self {
             Self::Api(error) => (error.is_invalid(), error.is_forbidden()),

@@ -149,7 +149,8 @@ impl Scope<'_> {
         Ok(())
     }
 
-    /// Creates what is missing, the content first: a revision whose pods exist always has its ControllerRevision.
+    /// Creates what is missing, the content first: a revision whose pods exist always has its
+    /// ControllerRevision.
     async fn apply(
         &self,
         revision: u64,
@@ -284,7 +285,8 @@ impl Scope<'_> {
     }
 }
 
-/// Calls the coordinator of a revision of job `name` for the object with this uid. A refusal is a fact for the next pass, not an error of this one.
+/// Calls the coordinator of a revision of job `name` for the object with this uid. A refusal is a
+/// fact for the next pass, not an error of this one.
 pub(super) async fn call(
     context: &Context,
     (namespace, name, revision): (&str, &str, u64),

@@ -1,5 +1,6 @@
-//! What this operator wrote and has not seen in its caches yet. Until they show it, nothing is planned for the job: a plan made from a world in which its own last plan did
-//! not happen does the same again, or the opposite.
+//! What this operator wrote and has not seen in its caches yet. Until they show it, nothing is
+//! planned for the job: a plan made from a world in which its own last plan did not happen does the
+//! same again, or the opposite.
 
 use std::time::Duration;
 
@@ -42,8 +43,9 @@ impl Written {
 
 /// A cache that is late for longer than this is filled anew.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Changes of children bring the job back by themselves; those of its own status do not. The longer it takes, the seldomer a job looks: thousands that wait for one late watch
-/// would take the time that it needs.
+/// Changes of children bring the job back by themselves; those of its own status do not. The longer
+/// it takes, the seldomer a job looks: thousands that wait for one late watch would take the time
+/// that it needs.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 

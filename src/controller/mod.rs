@@ -1,9 +1,10 @@
 //! observe -> plan -> persist -> execute, whenever something changed.
 //!
 //! * [`context`]: what every reconcile shares.
-//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and [`multi_namespace_store`]: what they have seen; [`watch_progress`]: how far
-//!   they have come.
-//! * [`expectations`]: what was written and not seen yet; [`rate_limiter`]: how often one job is looked at.
+//! * [`watch`]: the watches, and which job a change belongs to; [`cache`] and
+//!   [`multi_namespace_store`]: what they have seen; [`watch_progress`]: how far they have come.
+//! * [`expectations`]: what was written and not seen yet; [`rate_limiter`]: how often one job is
+//!   looked at.
 //! * [`observe`]: caches, Job API and S3 into [`crate::lifecycle::Observed`].
 //! * [`execute`]: one call per action.
 //! * [`reconcile`]: the loop body; decides nothing.

@@ -1,4 +1,5 @@
-//! Objects of one of our own kinds, of one or several namespaces, in the one store that a Controller reads.
+//! Objects of one of our own kinds, of one or several namespaces, in the one store that a
+//! Controller reads.
 
 use std::{collections::HashSet, fmt::Debug, sync::Arc};
 
@@ -30,7 +31,8 @@ impl OwnLists {
         }
     }
 
-    /// Waits until the store shows every namespace. A store itself wakes only the last one that waits for it, and that is the Controller.
+    /// Waits until the store shows every namespace. A store itself wakes only the last one that
+    /// waits for it, and that is the Controller.
     pub(super) async fn filled(&self) {
         let mut shown = self.shown.subscribe();
         // The sender lives as long as `self`.
@@ -38,7 +40,8 @@ impl OwnLists {
     }
 }
 
-/// Writes what several watches see into one store. The store knows one watch only: a list that begins would empty it of what the others saw.
+/// Writes what several watches see into one store. The store knows one watch only: a list that
+/// begins would empty it of what the others saw.
 pub(super) struct MultiNamespaceStore<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     store: Store<K>,

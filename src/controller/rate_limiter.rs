@@ -1,4 +1,5 @@
-//! How often one job may be looked at: one that changes without end must not take the turns of the others, nor write without end.
+//! How often one job may be looked at: one that changes without end must not take the turns of the
+//! others, nor write without end.
 
 use std::time::Duration;
 

@@ -143,8 +143,9 @@ async fn pass(
     Ok((outcome, Requeue::requeue(plan.requeue.min(SETTLED))))
 }
 
-/// Writes the planned status, if it differs, to exactly the version that was observed; answers the object to act on, or nothing when it had changed. With nothing to
-/// write but something to do, the version is checked all the same: the cache may be late.
+/// Writes the planned status, if it differs, to exactly the version that was observed; answers the
+/// object to act on, or nothing when it had changed. With nothing to write but something to do, the
+/// version is checked all the same: the cache may be late.
 async fn persist(
     api: &Api<StreamJob>,
     job: &StreamJob,

@@ -52,7 +52,8 @@ use crate::{
     lifecycle::{Child, KeptPod},
 };
 
-/// Objects in an answer to a list: all of them are in memory at once, as text and as objects, for each kind.
+/// Objects in an answer to a list: all of them are in memory at once, as text and as objects, for
+/// each kind.
 const PAGE: u32 = 100;
 
 /// Annotation with the whole manifest, as `kubectl apply` leaves it.
@@ -153,7 +154,8 @@ impl Caches {
                 Kind::PodDisruptionBudget => self.budgets.lists.reached(namespace, *version, at),
                 Kind::Pod => self.pods.lists.reached(namespace, *version, at),
             },
-            // Whatever a list shows that began since is how it is: somebody else may have been faster, and it is still there.
+            // Whatever a list shows that began since is how it is: somebody else may have been
+            // faster, and it is still there.
             Written::Gone {
                 kind,
                 name: object,
@@ -205,7 +207,8 @@ impl Caches {
     }
 }
 
-/// Runs the controller over these namespaces (none means all) until `stop`. `context` is made from the caches.
+/// Runs the controller over these namespaces (none means all) until `stop`. `context` is made from
+/// the caches.
 pub async fn run(
     client: Client,
     scopes: &[Option<String>],
@@ -350,7 +353,8 @@ impl Follow<StreamSnapshot> for Followers {
     }
 }
 
-/// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our own.
+/// What people change of objects of one of our kinds: specs, finalizers, annotations. Status is our
+/// own.
 fn spec_changes<K: Namespaced + Own, F: Follow<K>>(
     (client, scopes): (&Client, &[Option<String>]),
     mut merged_store: MultiNamespaceStore<K>,
@@ -398,7 +402,8 @@ where
     }
 }
 
-/// What the watches of one kind see, one watch for each namespace. A watch that fails is tried again, later and later; the others go on meanwhile.
+/// What the watches of one kind see, one watch for each namespace. A watch that fails is tried
+/// again, later and later; the others go on meanwhile.
 fn watches<K: Namespaced>(
     client: &Client,
     scopes: &[Option<String>],
@@ -424,7 +429,8 @@ fn watches<K: Namespaced>(
     select_all(scopes.iter().enumerate().map(one))
 }
 
-/// Nobody looks at who set which field, nor at the manifest as kubectl applied it: together more than the rest of an object.
+/// Nobody looks at who set which field, nor at the manifest as kubectl applied it: together more
+/// than the rest of an object.
 fn trim<K: ResourceExt>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove(LAST_APPLIED);

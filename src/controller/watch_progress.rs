@@ -11,7 +11,8 @@ use tokio::{sync::watch, time::Instant};
 /// However many jobs demand that a kind be listed again, it is at most once in this time.
 const LIST_EVERY: Duration = Duration::from_secs(10);
 
-/// The watch of one kind in one namespace, or in all of them: it begins with a list, and with another whenever it was lost.
+/// The watch of one kind in one namespace, or in all of them: it begins with a list, and with
+/// another whenever it was lost.
 #[derive(Debug, Default)]
 struct Scope {
     namespace: Option<String>,
@@ -107,7 +108,8 @@ impl Lists {
         })
     }
 
-    /// Demands that the kind be listed again, unless that was begun a moment ago; answers whether it will be.
+    /// Demands that the kind be listed again, unless that was begun a moment ago; answers whether
+    /// it will be.
     pub(super) fn demand(&self, now: Instant) -> bool {
         let fresh = self.scopes().iter().any(|scope| scope.is_fresh(now));
         if !fresh {
@@ -165,7 +167,8 @@ mod tests {
         );
     }
 
-    // Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375, FLINK-35192.
+    // Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375,
+    // FLINK-35192.
     #[tokio::test(start_paused = true)]
     async fn however_many_jobs_demand_it_a_kind_is_listed_at_most_once_in_ten_seconds() {
         let lists = Lists::new(&[None]);

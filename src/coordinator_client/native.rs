@@ -32,8 +32,8 @@ const ANSWER_LIMIT: usize = (1 << 20) + (64 << 10);
 /// Longest text in an answer.
 const TEXT_LIMIT: usize = 8 << 10;
 
-/// HTTP client of the Job API. A connection for every call: pods come and go with their addresses, and a connection that is kept would vouch for whoever had the address
-/// before.
+/// HTTP client of the Job API. A connection for every call: pods come and go with their addresses,
+/// and a connection that is kept would vouch for whoever had the address before.
 #[derive(Debug, Clone, Default)]
 pub struct NativeJobApi;
 
@@ -164,7 +164,8 @@ async fn exchange(
     let driver = AbortOnDropHandle::new(tokio::spawn(connection));
     let answer = match sender.send_request(request).await {
         Ok(answer) => answer,
-        // With TLS 1.3 a caller learns only now that its certificate was not taken; the connection knows why.
+        // With TLS 1.3 a caller learns only now that its certificate was not taken; the connection
+        // knows why.
         Err(error) => {
             driver.await??;
             return Err(error.into());

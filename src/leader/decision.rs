@@ -1,4 +1,5 @@
-//! What a replica does next about the Lease. All times are of this process's own monotonic clock: a comparison with the times in the Lease would need clocks that agree.
+//! What a replica does next about the Lease. All times are of this process's own monotonic clock: a
+//! comparison with the times in the Lease would need clocks that agree.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tokio::time::Instant;
 pub struct Terms {
     /// Others may take the Lease when they have not seen it renewed for this long.
     pub duration: Duration,
-    /// Its holder writes nothing any more when no renewal was confirmed for this long: shorter than `duration`, by more than any two clocks drift apart in that time.
+    /// Its holder writes nothing any more when no renewal was confirmed for this long: shorter than
+    /// `duration`, by more than any two clocks drift apart in that time.
     pub hold: Duration,
     /// Time between two renewals.
     pub every: Duration,
@@ -44,8 +46,8 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A process that began then. A pod keeps its name, and its uid, when its container restarts, so those alone would make a process take the Lease of the one before it
-    /// for its own.
+    /// A process that began then. A pod keeps its name, and its uid, when its container restarts,
+    /// so those alone would make a process take the Lease of the one before it for its own.
     pub fn new(name: &str, pod_uid: Option<&str>, began_ms: i64) -> Self {
         let pod_uid = pod_uid.filter(|uid| !uid.is_empty());
         let pod = pod_uid.map(|uid| format!("{name}_{uid}."));
@@ -58,7 +60,8 @@ impl Replica {
         }
     }
 
-    /// Whether a holder is this process, or one that ran in its pod before it and so cannot run any more: a kubelet starts a container again once the last one has ended.
+    /// Whether a holder is this process, or one that ran in its pod before it and so cannot run any
+    /// more: a kubelet starts a container again once the last one has ended.
     fn succeeds(&self, holder: &str) -> bool {
         let pod = self.pod.as_deref();
         holder == self.name || pod.is_some_and(|pod| holder.starts_with(pod))
@@ -145,7 +148,8 @@ impl View {
         }
     }
 
-    /// The Lease was looked at; `at` is after the answer. Answers whether it is another than before.
+    /// The Lease was looked at; `at` is after the answer. Answers whether it is another than
+    /// before.
     pub fn saw(&mut self, lease: Option<Seen>, at: Instant) -> bool {
         if let Some((before, _)) = &self.seen {
             if *before == lease {
@@ -270,7 +274,8 @@ mod tests {
             let mut view = View::default();
             view.saw(Some(lease(1, Some(&earlier.name))), now);
             assert_eq!(view.decide(&me, &terms(), now), step, "{me:?}");
-            // Who holds it does not wait until the later one has written: it sees that when it renews.
+            // Who holds it does not wait until the later one has written: it sees that when it
+            // renews.
             view.wrote(lease(2, Some(&me.name)), now, now, &terms());
             let later = Replica::new("operator-0", Some("uid"), 3);
             view.saw(Some(lease(3, Some(&later.name))), now);

@@ -37,7 +37,8 @@ impl std::fmt::Debug for LeaseClient {
 }
 
 impl LeaseClient {
-    /// A client of Lease `name` in `namespace` for a replica with this name, in a pod with this uid if that is known.
+    /// A client of Lease `name` in `namespace` for a replica with this name, in a pod with this uid
+    /// if that is known.
     pub fn new(
         client: Client,
         namespace: &str,

@@ -1,10 +1,13 @@
 //! Which replica may write.
 //!
-//! Replicas compete for one Lease. Whoever holds it reconciles; the others stand by with warm caches. A lease is not a fence: what is done to a job is fenced by
-//! `resourceVersion` and HEAD. It keeps two replicas from doing the same work, and it is taken seriously all the same: after its local deadline no request that changes
-//! something leaves this process. A process that starts again in the pod of the one that held it takes it at once: that one cannot run any more.
+//! Replicas compete for one Lease. Whoever holds it reconciles; the others stand by with warm
+//! caches. A lease is not a fence: what is done to a job is fenced by `resourceVersion` and HEAD.
+//! It keeps two replicas from doing the same work, and it is taken seriously all the same: after
+//! its local deadline no request that changes something leaves this process. A process that starts
+//! again in the pod of the one that held it takes it at once: that one cannot run any more.
 //!
-//! * [`decision`]: what a replica does next: pure, by its own monotonic clock, never by times in the Lease.
+//! * [`decision`]: what a replica does next: pure, by its own monotonic clock, never by times in
+//!   the Lease.
 //! * [`lease`]: the Lease, read and written.
 //! * [`writes`]: what holds every request that changes something to it.
 
@@ -48,7 +51,8 @@ impl Candidate {
         }
     }
 
-    /// Competes for the Lease until `ended`, then gives it back. `ended` must come after the last write.
+    /// Competes for the Lease until `ended`, then gives it back. `ended` must come after the last
+    /// write.
     pub async fn run(mut self, ended: impl Future<Output = ()>) {
         tokio::select! {
             () = self.compete() => {}
@@ -78,7 +82,8 @@ impl Candidate {
         }
     }
 
-    /// Does a step. Answers that do not come are as good as none: the next step is decided from what is known.
+    /// Does a step. Answers that do not come are as good as none: the next step is decided from
+    /// what is known.
     async fn take(&mut self, step: Step, began: Instant) {
         match step {
             Step::StandBy => self.look().await,
@@ -126,7 +131,8 @@ impl Candidate {
 
     async fn look(&mut self) {
         let trouble = match timeout(self.terms.patience(), self.lease.look()).await {
-            // Counted from after the answer: its holder may have renewed it while the request was on its way.
+            // Counted from after the answer: its holder may have renewed it while the request was
+            // on its way.
             Ok(Ok(seen)) => {
                 if self.view.saw(seen, Instant::now()) {
                     let holder = self.view.lease().and_then(|lease| lease.holder.clone());

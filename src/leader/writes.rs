@@ -1,4 +1,5 @@
-//! What holds every request that changes something to the Lease: it sits below everything that makes requests, so that nobody can forget it.
+//! What holds every request that changes something to the Lease: it sits below everything that
+//! makes requests, so that nobody can forget it.
 
 use std::{
     future::{Future, poll_fn},
@@ -146,7 +147,8 @@ impl Leadership {
                     return Err(NotLeading);
                 }
             };
-            // A process that was frozen finds its timers late: the clock is asked before every turn.
+            // A process that was frozen finds its timers late: the clock is asked before every
+            // turn.
             let in_time = poll_fn(|context| {
                 if until.is_some_and(|until| Instant::now() >= until) {
                     return Poll::Ready(None);
@@ -169,8 +171,9 @@ impl Leadership {
         }
     }
 
-    /// A client whose requests change nothing while this replica does not do the work. It does not repeat requests by itself: a repetition could come after the Lease is
-    /// lost, and whoever asked knows better when to ask again.
+    /// A client whose requests change nothing while this replica does not do the work. It does not
+    /// repeat requests by itself: a repetition could come after the Lease is lost, and whoever
+    /// asked knows better when to ask again.
     pub fn client(&self, mut config: Config) -> kube::Result<Client> {
         config.default_retry = false;
         let bound = self.clone();

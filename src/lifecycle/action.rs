@@ -1,4 +1,5 @@
-//! Everything that a plan can ask for. Closed, and each action idempotent: doing it again changes nothing.
+//! Everything that a plan can ask for. Closed, and each action idempotent: doing it again changes
+//! nothing.
 
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use crate::api::v1alpha1::StreamJobStatus;
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The status to write, if it differs, before anything else is done. A 409 means: stop, do no action, come back soon.
+    /// The status to write, if it differs, before anything else is done. A 409 means: stop, do no
+    /// action, come back soon.
     pub status: StreamJobStatus,
     /// What to do then, in order; stop at the first failure.
     pub actions: Vec<Action>,
-    /// What to tell people. Each is produced once, by the pass whose status change it goes with: publish only after the status was written.
+    /// What to tell people. Each is produced once, by the pass whose status change it goes with:
+    /// publish only after the status was written.
     pub events: Vec<Event>,
     /// When to look again if nothing happens before.
     pub requeue: Duration,
@@ -51,7 +54,8 @@ pub enum Action {
         /// Worker pods.
         replicas: u32,
     },
-    /// Delete StatefulSet, Service and ConfigMap of a revision; its ControllerRevision stays for history. Nothing if they are gone.
+    /// Delete StatefulSet, Service and ConfigMap of a revision; its ControllerRevision stays for
+    /// history. Nothing if they are gone.
     DeleteRevision {
         /// Number.
         revision: u64,
@@ -76,7 +80,8 @@ pub enum Action {
         /// Number.
         revision: u64,
     },
-    /// Delete a pod with grace period 0, with its uid as precondition: its node is lost, and HEAD fences whatever still runs there.
+    /// Delete a pod with grace period 0, with its uid as precondition: its node is lost, and HEAD
+    /// fences whatever still runs there.
     ForceDeletePod {
         /// Name.
         name: String,
@@ -101,7 +106,8 @@ pub enum Action {
     },
     /// Delete the StreamJob itself, with its uid as precondition: it completed and its time is up.
     DeleteJob,
-    /// Call the Job API of a revision's coordinator. A refusal (4xx) goes into [`super::Observed::refusal`] of the next pass, it is not an error of the pass.
+    /// Call the Job API of a revision's coordinator. A refusal (4xx) goes into
+    /// [`super::Observed::refusal`] of the next pass, it is not an error of the pass.
     Call {
         /// Revision whose coordinator is called.
         revision: u64,

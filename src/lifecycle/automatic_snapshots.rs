@@ -1,4 +1,5 @@
-//! StreamSnapshots that the operator takes of a job by itself: by schedule, before transitions, and which of them are kept.
+//! StreamSnapshots that the operator takes of a job by itself: by schedule, before transitions, and
+//! which of them are kept.
 
 use jiff::Timestamp;
 
@@ -55,7 +56,8 @@ impl PlanBuilder<'_> {
         all.iter().find(|found| found.name == name)
     }
 
-    /// Name of the snapshot that a transition takes. The same whenever it is asked for, so that it is created once.
+    /// Name of the snapshot that a transition takes. The same whenever it is asked for, so that it
+    /// is created once.
     fn name_for(&self, transition: &Transition, trigger: Trigger) -> String {
         let job = self.input.job.metadata.name.as_deref().unwrap_or_default();
         let moment = transition.key.rsplit('-').next().unwrap_or_default();
@@ -71,7 +73,8 @@ impl PlanBuilder<'_> {
         self.snapshot(&self.name_for(transition, trigger))
     }
 
-    /// Takes a snapshot for a transition, or makes one of a savepoint that lies in `folder` already, and says how it stands.
+    /// Takes a snapshot for a transition, or makes one of a savepoint that lies in `folder`
+    /// already, and says how it stands.
     pub(super) fn save(
         &mut self,
         transition: &Transition,
@@ -100,7 +103,8 @@ impl PlanBuilder<'_> {
         Saved::Failed(format!("StreamSnapshot {name} failed: {}", found.message))
     }
 
-    /// Takes the snapshot that is due by the schedule. Runs that were missed are made up for by one.
+    /// Takes the snapshot that is due by the schedule. Runs that were missed are made up for by
+    /// one.
     pub(super) fn save_by_schedule(&mut self) -> Result<(), String> {
         let snapshots = &self.input.job.spec.snapshots;
         let Some(due) = schedule::newest(snapshots, self.input.now)? else {
@@ -135,8 +139,9 @@ impl PlanBuilder<'_> {
         Ok(())
     }
 
-    /// Drops what retention does not keep of the snapshots that the operator took of this very job: never the newest good one, never one that a job is to go to. One that
-    /// is damaged, or is being read again, takes no place of a good one. Of those that failed a few are kept.
+    /// Drops what retention does not keep of the snapshots that the operator took of this very job:
+    /// never the newest good one, never one that a job is to go to. One that is damaged, or is
+    /// being read again, takes no place of a good one. Of those that failed a few are kept.
     pub(super) fn drop_old_snapshots(&mut self) {
         let retain = &self.input.job.spec.snapshots.retain;
         let uid = self.input.uid();

@@ -19,7 +19,8 @@ pub enum Change {
     },
 }
 
-/// Compares what is asked for with what a revision holds. The number of workers is no part of a revision.
+/// Compares what is asked for with what a revision holds. The number of workers is no part of a
+/// revision.
 pub fn classify(wanted: &RevisionRecord, running: &RevisionRecord) -> Change {
     let (there, here) = (&wanted.storage, &running.storage);
     let (wanted, held) = (&wanted.content, &running.content);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{action::Action, ownership::Ownership, plan_builder::PlanBuilder};
 use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 
-/// Deletes the pods of every revision that neither has the job nor a part in the transition. With the owner unknown nothing is deleted.
+/// Deletes the pods of every revision that neither has the job nor a part in the transition. With
+/// the owner unknown nothing is deleted.
 pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
     let unknown = matches!(plan_builder.ownership, Ownership::Unknown { .. });
     if guard!("an unknown owner costs nobody his pods": unknown, else false) {

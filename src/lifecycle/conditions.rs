@@ -1,4 +1,5 @@
-//! What a pass comes to, as conditions and phase. Messages are made where the decision is made; here they only find their place.
+//! What a pass comes to, as conditions and phase. Messages are made where the decision is made;
+//! here they only find their place.
 
 use streamkeeper_protocol::job_api::{JobPhase, Report};
 

@@ -1,7 +1,8 @@
 //! Deploy and Resume: a revision starts where none runs.
 //!
-//! Deploy is the first start. Resume goes on after a suspension, or when all pods of the running revision are gone. Neither has anything to hurt, so a problem is shown and
-//! waited out, and a corrected spec replaces what is being prepared.
+//! Deploy is the first start. Resume goes on after a suspension, or when all pods of the running
+//! revision are gone. Neither has anything to hurt, so a problem is shown and waited out, and a
+//! corrected spec replaces what is being prepared.
 
 use streamkeeper_protocol::{head::RunState, job_api::JobPhase};
 

@@ -174,7 +174,8 @@ fn fingerprint(spec: Option<&NetworkPolicySpec>) -> [u8; 16] {
     first
 }
 
-/// A revision's content as its ControllerRevision has it. Text takes a fraction of what it says, and is read seldom.
+/// A revision's content as its ControllerRevision has it. Text takes a fraction of what it says,
+/// and is read seldom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRecord {
     json: Box<str>,
@@ -336,7 +337,8 @@ pub fn revision_of<K: ResourceExt>(object: &K) -> Option<u64> {
     object.labels().get(REVISION_LABEL)?.parse().ok()
 }
 
-/// Nodes whose kubelet no longer reports (`Ready` is `Unknown`), and since when. A node that says itself that it is not ready still obeys, so it is not lost.
+/// Nodes whose kubelet no longer reports (`Ready` is `Unknown`), and since when. A node that says
+/// itself that it is not ready still obeys, so it is not lost.
 pub fn lost_nodes<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> BTreeMap<String, Timestamp> {
     let since = |node: &Node| {
         let ready = node

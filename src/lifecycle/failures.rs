@@ -1,4 +1,5 @@
-//! What the status keeps of failures of the running revision: what its coordinator says, and what only the kubelet knows.
+//! What the status keeps of failures of the running revision: what its coordinator says, and what
+//! only the kubelet knows.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use streamkeeper_protocol::job_api::{Failure, Report};
@@ -13,7 +14,8 @@ use super::{
 use crate::api::v1alpha1::FailureStatus;
 
 const OUT_OF_MEMORY: &str = "OOMKilled";
-/// Between the end of a container and the moment its coordinator misses the worker; clocks of nodes differ too.
+/// Between the end of a container and the moment its coordinator misses the worker; clocks of nodes
+/// differ too.
 const SAME_FAILURE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Notes what failed last.
@@ -58,7 +60,8 @@ fn told_by_coordinator(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     });
 }
 
-/// A pod that the kernel ended for its memory. If it was pod 0, the coordinator ended with it, and only the kubelet can tell.
+/// A pod that the kernel ended for its memory. If it was pod 0, the coordinator ended with it, and
+/// only the kubelet can tell.
 fn out_of_memory(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     let facts = plan_builder.input.revision(report.revision);
     let (pods, record) = (&facts.pods, facts.record.as_ref());

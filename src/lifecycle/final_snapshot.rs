@@ -12,7 +12,8 @@ use super::{
 };
 use crate::api::v1alpha1::{OnTransition, Transition};
 
-/// Makes a StreamSnapshot of the savepoint that the stop has left, if one is wanted; says what is waited for. HEAD remembers where it lies.
+/// Makes a StreamSnapshot of the savepoint that the stop has left, if one is wanted; says what is
+/// waited for. HEAD remembers where it lies.
 pub(super) fn keep_savepoint(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
@@ -55,7 +56,8 @@ fn head<'a>(plan_builder: &PlanBuilder<'a>) -> Option<&'a Head> {
     plan_builder.input.observed.head.known()?.as_ref()
 }
 
-/// The checkpoint that the job goes on from, unless there is nothing to go on from, or it is another job's.
+/// The checkpoint that the job goes on from, unless there is nothing to go on from, or it is
+/// another job's.
 fn restore_point(plan_builder: &PlanBuilder<'_>) -> Option<u64> {
     match &plan_builder.ownership {
         Ownership::Nothing | Ownership::Foreign { .. } | Ownership::Completed { .. } => None,
@@ -70,7 +72,8 @@ fn restore_point(plan_builder: &PlanBuilder<'_>) -> Option<u64> {
     }
 }
 
-/// Whether a StreamSnapshot holds this checkpoint, or will: the savepoint of an earlier stop that is being read.
+/// Whether a StreamSnapshot holds this checkpoint, or will: the savepoint of an earlier stop that
+/// is being read.
 fn is_held(plan_builder: &PlanBuilder<'_>, checkpoint: u64) -> bool {
     let folders: Vec<&String> = head(plan_builder)
         .into_iter()
@@ -92,7 +95,8 @@ fn is_held(plan_builder: &PlanBuilder<'_>, checkpoint: u64) -> bool {
     })
 }
 
-/// Says that no snapshot is left though the spec asks for one, what is left instead, and the way to one.
+/// Says that no snapshot is left though the spec asks for one, what is left instead, and the way to
+/// one.
 pub(super) fn tell_of_none(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,

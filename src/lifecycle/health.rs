@@ -13,7 +13,8 @@ use crate::api::{
     names::revision_name,
 };
 
-/// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a checkpoint says that it gets on.
+/// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a
+/// checkpoint says that it gets on.
 pub(super) fn paused(plan_builder: &PlanBuilder<'_>, current: u64) -> Option<Verdict> {
     let (revision, verdict) = rejected(plan_builder)?;
     let gets_on = plan_builder.input.report(current).is_some_and(|report| {
@@ -218,7 +219,8 @@ fn running(plan_builder: &PlanBuilder<'_>, report: &Report) -> Verdict {
     }
 }
 
-/// Whether this very spec was found to be in force before: then an API server that does not answer for a moment changes nothing.
+/// Whether this very spec was found to be in force before: then an API server that does not answer
+/// for a moment changes nothing.
 fn was_ready(plan_builder: &PlanBuilder<'_>) -> bool {
     let status = plan_builder.input.job.status.as_ref();
     status

@@ -1,6 +1,8 @@
-//! A pod on a lost node is stuck: nobody there can confirm its end, so nothing replaces it. After a while the operator removes it by force.
+//! A pod on a lost node is stuck: nobody there can confirm its end, so nothing replaces it. After a
+//! while the operator removes it by force.
 //!
-//! That is safe only because HEAD fences whatever still runs there: a lost coordinator loses its next write, a lost worker has no coordinator.
+//! That is safe only because HEAD fences whatever still runs there: a lost coordinator loses its
+//! next write, a lost worker has no coordinator.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! What to do next, decided by one pure function: [`plan`].
 //!
 //! Facts in, plan out: no I/O, no clock, no state of its own. In reading order:
-//! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts never start anything.
+//! * [`observed`]: what was seen of a job; every fact is `Known` or `Unknown`, and missing facts
+//!   never start anything.
 //! * [`facts`]: those facts made from Kubernetes objects.
 //! * [`grant`]: where in stores the operator may act with its own credentials.
 //! * `told`: HEAD as pods of the job tell it, where the operator does not look itself.
@@ -12,9 +13,11 @@
 //! * [`change`]: what a spec change means.
 //! * [`transitions`]: transitions, their steps and the legal edges between them.
 //! * `steady`: no transition is in progress; which one begins?
-//! * `deploy` (and resume), `upgrade`, `rollback`, `restore`, `rescale`, `stop` (suspend and delete): one file per transition; `standby` holds what those share that start a
-//!   revision, `restore` also how `spec.restoreFrom` is found.
-//! * `automatic_snapshots`, `schedule`: StreamSnapshots that the operator takes by itself; [`snapshot`]: how one is taken.
+//! * `deploy` (and resume), `upgrade`, `rollback`, `restore`, `rescale`, `stop` (suspend and
+//!   delete): one file per transition; `standby` holds what those share that start a revision,
+//!   `restore` also how `spec.restoreFrom` is found.
+//! * `automatic_snapshots`, `schedule`: StreamSnapshots that the operator takes by itself;
+//!   [`snapshot`]: how one is taken.
 //! * `final_snapshot`: the one that a job leaves when it stops.
 //! * `lost_node`, `cleanup`, `network`, `budget`: what is done in every state.
 //! * `record`, `conditions`: what the status says.
@@ -97,22 +100,26 @@ pub struct Input<'a> {
     pub now: Timestamp,
 }
 
-/// What an observer has to find out before it calls [`plan`]; what is not asked for may stay [`Unknown`].
+/// What an observer has to find out before it calls [`plan`]; what is not asked for may stay
+/// [`Unknown`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequiredReads {
     /// Whether HEAD must be read from storage.
     pub head: bool,
-    /// Revision whose preflight is wanted, and the folder of the snapshot that it is to start from, if it is.
+    /// Revision whose preflight is wanted, and the folder of the snapshot that it is to start from,
+    /// if it is.
     pub preflight: Option<(u64, Option<String>)>,
     /// Revision and idempotency key of an operation whose result is wanted.
     pub operation: Option<(u64, String)>,
 }
 
-/// What has to be found out for this job. Reports are always wanted, of every revision that has pods.
+/// What has to be found out for this job. Reports are always wanted, of every revision that has
+/// pods.
 pub fn required_reads(job: &StreamJob) -> RequiredReads {
     let status = job.status.as_ref();
     let transition = status.and_then(|status| status.transition.as_ref());
-    // A job that runs as asked says all there is to know itself; of one that is suspended or completed the status knows it.
+    // A job that runs as asked says all there is to know itself; of one that is suspended or
+    // completed the status knows it.
     let settled = status
         .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
         .is_some_and(|ready| {
@@ -165,7 +172,8 @@ fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
 
 /// What to do next. Total and deterministic: the same input gives the same plan.
 ///
-/// The caller writes `plan.status` if it differs, with the observed resourceVersion, and only then executes `plan.actions` in order, stopping at the first that fails.
+/// The caller writes `plan.status` if it differs, with the observed resourceVersion, and only then
+/// executes `plan.actions` in order, stopping at the first that fails.
 pub fn plan(input: &Input<'_>) -> Plan {
     let mut plan_builder = PlanBuilder::new(*input);
     let deleting = input.job.metadata.deletion_timestamp.is_some();

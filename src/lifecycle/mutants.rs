@@ -91,7 +91,8 @@ fn a_guard_of_the_lifecycle_that_is_taken_away_is_missed_by_some_rule() {
     assert!(idle.is_empty(), "nothing notices without: {idle:#?}");
 }
 
-/// The model knows no other job, no preflight but its own, and looks at few worlds here: it need not miss all of them.
+/// The model knows no other job, no preflight but its own, and looks at few worlds here: it need
+/// not miss all of them.
 #[test]
 fn the_model_alone_misses_guards_too() {
     let found = hunt(|guard| without(guard, by_the_model));

@@ -1,4 +1,5 @@
-//! What was seen of a job. Every fact that can be missing is [`Known`](Fact::Known) or [`Unknown`](Fact::Unknown); a missing fact never reads as an absent thing.
+//! What was seen of a job. Every fact that can be missing is [`Known`](Fact::Known) or
+//! [`Unknown`](Fact::Unknown); a missing fact never reads as an absent thing.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,8 @@ pub enum Fact<T> {
 pub struct Unknown {
     /// For people: what was tried, on what, what to do.
     pub why: String,
-    /// Why only a person can help, if so: credentials, a missing bucket, a record of a later release.
+    /// Why only a person can help, if so: credentials, a missing bucket, a record of a later
+    /// release.
     pub denied: Option<Stalled>,
 }
 
@@ -72,9 +74,11 @@ pub struct Observed {
     /// Why the operator sends no request to the store of the job, if it does not. What is known of
     /// HEAD is then what pods of the job tell.
     pub not_looked: Option<String>,
-    /// The operation asked for by [`super::required_reads`]; `Known(None)` when the coordinator does not know it.
+    /// The operation asked for by [`super::required_reads`]; `Known(None)` when the coordinator
+    /// does not know it.
     pub operation: Fact<Option<Operation>>,
-    /// The StreamSnapshot that `spec.restoreFrom` names; `Known(None)` when there is none of that name.
+    /// The StreamSnapshot that `spec.restoreFrom` names; `Known(None)` when there is none of that
+    /// name.
     pub restore_source: Fact<Option<SnapshotFacts>>,
     /// The StreamSnapshots of this job, by name.
     pub snapshots: Vec<SnapshotFacts>,
@@ -84,7 +88,8 @@ pub struct Observed {
     pub network_policy: PolicyFacts,
     /// The last refusal of a call, while the operator remembers it.
     pub refusal: Option<Refusal>,
-    /// The revision whose objects the API server last refused, while the operator remembers it and they are not there yet.
+    /// The revision whose objects the API server last refused, while the operator remembers it and
+    /// they are not there yet.
     pub unapplied: Option<Unapplied>,
 }
 
@@ -181,7 +186,8 @@ pub struct Unapplied {
     pub revision: u64,
     /// What was tried, on what, and its answer.
     pub message: String,
-    /// Whether the object is at fault, so that trying again will not help; else it may be a quota or an admission rule.
+    /// Whether the object is at fault, so that trying again will not help; else it may be a quota
+    /// or an admission rule.
     pub invalid: bool,
 }
 

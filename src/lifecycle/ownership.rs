@@ -145,7 +145,8 @@ impl<'a> Input<'a> {
         Some(&self.revision(current).record.as_ref()?.storage)
     }
 
-    /// Who has the job. HEAD decides; a coordinator that owns a later attempt than the HEAD that was read knows better, and stands in for a HEAD that could not be read.
+    /// Who has the job. HEAD decides; a coordinator that owns a later attempt than the HEAD that
+    /// was read knows better, and stands in for a HEAD that could not be read.
     pub(super) fn ownership(&self) -> Ownership {
         let reported = self
             .observed

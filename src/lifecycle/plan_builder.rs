@@ -85,7 +85,8 @@ impl<'a> PlanBuilder<'a> {
         self.input.job.spec.workers.replicas.max(1)
     }
 
-    /// A revision number that was never used: greater than all that were given, seen, or are in HEAD.
+    /// A revision number that was never used: greater than all that were given, seen, or are in
+    /// HEAD.
     pub(super) fn next_revision(&mut self) -> u64 {
         let given = self
             .status
@@ -127,7 +128,8 @@ impl<'a> PlanBuilder<'a> {
         let now = self.input.now;
         let transition = Transition {
             kind,
-            // The uid keeps the keys of another StreamJob with this name apart, whose results may still stand in HEAD.
+            // The uid keeps the keys of another StreamJob with this name apart, whose results may
+            // still stand in HEAD.
             key: format!(
                 "{}-{}",
                 self.input.uid().get(..8).unwrap_or_default(),
@@ -230,7 +232,8 @@ impl<'a> PlanBuilder<'a> {
         rejected.is_some_and(|rejected| rejected.hash == wanted.try_hash())
     }
 
-    /// Remembers that a revision was given up, so that it is not tried again before the spec changes.
+    /// Remembers that a revision was given up, so that it is not tried again before the spec
+    /// changes.
     pub(super) fn reject(&mut self, revision: u64, reason: Stalled, message: &str) {
         let hash = self
             .input

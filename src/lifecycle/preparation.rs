@@ -46,7 +46,8 @@ pub struct PodProblem {
     pub settled: bool,
 }
 
-/// Restarts after which a container that waits for its next start counts as crash looping, and after which a job that fails by its own fault is not waited for.
+/// Restarts after which a container that waits for its next start counts as crash looping, and
+/// after which a job that fails by its own fault is not waited for.
 const CRASHES: u32 = 3;
 
 impl Input<'_> {
@@ -169,7 +170,8 @@ impl Input<'_> {
         })
     }
 
-    /// Why a revision that has the job fails at the same place again and again, if nothing but its own content, or what it goes on from, can be the cause.
+    /// Why a revision that has the job fails at the same place again and again, if nothing but its
+    /// own content, or what it goes on from, can be the cause.
     pub(super) fn own_fault(&self, number: u64) -> Option<String> {
         let report = self.report(number)?;
         let error = report.error.as_ref()?;

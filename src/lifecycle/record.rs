@@ -59,7 +59,8 @@ pub(super) fn observations(plan_builder: &mut PlanBuilder<'_>) {
     effective(plan_builder, report);
 }
 
-/// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and then.
+/// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and
+/// then.
 pub(super) fn checkpoint(plan_builder: &mut PlanBuilder<'_>, changed: bool) {
     let Some(newest) = newest_checkpoint(plan_builder) else {
         return;
@@ -157,7 +158,8 @@ fn effective(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     });
 }
 
-/// Every start of the graph has its own attempt. A transition asks for one of them; those that none asked for followed a failure.
+/// Every start of the graph has its own attempt. A transition asks for one of them; those that none
+/// asked for followed a failure.
 fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     let Some(attempt) = report.attempt else {
         return;
@@ -195,7 +197,8 @@ fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
     });
 }
 
-/// The key of the transition in progress, or of the one that ends in this pass, if it started the job and that start was not `known` yet.
+/// The key of the transition in progress, or of the one that ends in this pass, if it started the
+/// job and that start was not `known` yet.
 fn asked_for_a_start(plan_builder: &PlanBuilder<'_>, known: Option<&str>) -> Option<String> {
     let written = plan_builder.input.job.status.as_ref();
     let before = written.and_then(|status| status.transition.as_ref());
@@ -317,7 +320,8 @@ fn fill(plan_builder: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pa
     }
 }
 
-/// Notes what happened to a pod, and tells of it, unless the status knows of something as late already.
+/// Notes what happened to a pod, and tells of it, unless the status knows of something as late
+/// already.
 pub(super) fn happened(
     plan_builder: &mut PlanBuilder<'_>,
     reason: &'static str,

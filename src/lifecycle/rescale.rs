@@ -1,4 +1,5 @@
-//! Rescale: the same pods and more, or fewer. Workers are added before the job moves, and removed after.
+//! Rescale: the same pods and more, or fewer. Workers are added before the job moves, and removed
+//! after.
 
 use streamkeeper_protocol::{
     head::OperationResult,
@@ -149,7 +150,8 @@ fn scaling(
     )
 }
 
-/// Whether the spec asks for something else by now: another number of workers, another revision, no job at all.
+/// Whether the spec asks for something else by now: another number of workers, another revision, no
+/// job at all.
 fn changed(plan_builder: &PlanBuilder<'_>, revision: u64, target: u32) -> bool {
     let other_content = match (
         plan_builder.wanted.record(),
@@ -171,7 +173,8 @@ fn cancel(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdic
     )
 }
 
-/// Why no record flows and the job does not get on with the move by itself, if so. Should it move after all, the pods follow it.
+/// Why no record flows and the job does not get on with the move by itself, if so. Should it move
+/// after all, the pods follow it.
 fn stuck(
     plan_builder: &PlanBuilder<'_>,
     transition: &Transition,

@@ -1,7 +1,10 @@
-//! Restore: the job goes back, or over, to a snapshot that `spec.restoreFrom` asks for, as a new revision of what the spec asks for now.
+//! Restore: the job goes back, or over, to a snapshot that `spec.restoreFrom` asks for, as a new
+//! revision of what the spec asks for now.
 //!
-//! Nothing is stopped first: the new, greater revision reads and checks the snapshot while it stands by, and only the write of HEAD that names it as the restore point fences
-//! the revision before. A snapshot that will not do is refused before anything is asked for, and the job runs on. A value is acted on once.
+//! Nothing is stopped first: the new, greater revision reads and checks the snapshot while it
+//! stands by, and only the write of HEAD that names it as the restore point fences the revision
+//! before. A snapshot that will not do is refused before anything is asked for, and the job runs
+//! on. A value is acted on once.
 
 use super::{
     action::EventKind,
@@ -25,7 +28,8 @@ impl PlanBuilder<'_> {
         (done.result == Outcome::Failed && done.value == asked.value()).then_some(done)
     }
 
-    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on the state that was to be left.
+    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on
+    /// the state that was to be left.
     pub(super) fn not_restored(&self, wanted: &RevisionRecord) -> Option<String> {
         let failed = self.failed_restore()?;
         (failed.content == Some(wanted.try_hash())).then(|| failed.message.clone())
@@ -42,7 +46,8 @@ impl PlanBuilder<'_> {
             .is_some_and(|(failed, wanted)| *failed != wanted)
     }
 
-    /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or why that is not known.
+    /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or
+    /// why that is not known.
     pub(super) fn requested(&self) -> Option<Result<String, Verdict>> {
         let asked = self.input.job.spec.restore_from.as_ref()?;
         let done = self.status.restore_from.as_ref();
@@ -96,7 +101,8 @@ impl PlanBuilder<'_> {
         })
     }
 
-    /// The store that a snapshot lies in, and the job's, if that is another one: workers know one endpoint.
+    /// The store that a snapshot lies in, and the job's, if that is another one: workers know one
+    /// endpoint.
     fn other_store(&self, found: &SnapshotFacts) -> Option<[String; 2]> {
         let storage = &self.wanted.record()?.storage;
         let told =
@@ -210,8 +216,8 @@ fn give_up(
     Verdict::Stalled(reason, message)
 }
 
-/// What keeps the new revision from being ready, if something does. A runtime from before it could be asked about a snapshot checks the newest checkpoint only; there the
-/// promotion finds out.
+/// What keeps the new revision from being ready, if something does. A runtime from before it could
+/// be asked about a snapshot checks the newest checkpoint only; there the promotion finds out.
 fn unready(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,

@@ -16,7 +16,8 @@ use crate::api::{
     },
 };
 
-/// What a user asked for that only new pods can give: two contents are equal exactly when no new revision is needed.
+/// What a user asked for that only new pods can give: two contents are equal exactly when no new
+/// revision is needed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Content {
@@ -24,7 +25,8 @@ pub struct Content {
     pub engine: EngineKind,
     /// SQL text, its ConfigMap resolved.
     pub sql: String,
-    /// Image as the spec names it; none means the operator's default at the time the revision was made.
+    /// Image as the spec names it; none means the operator's default at the time the revision was
+    /// made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Environment.
@@ -92,7 +94,8 @@ impl Content {
     }
 }
 
-/// A revision: what was asked for, and what the operator's defaults made of it at that time. Immutable.
+/// A revision: what was asked for, and what the operator's defaults made of it at that time.
+/// Immutable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
@@ -191,8 +194,9 @@ pub enum RenderError {
 }
 
 impl ResolvedStorage {
-    /// The storage of a job. What the spec leaves open is as it was when the job got its state (`held`): an operator
-    /// with other defaults does not look for it elsewhere. Without state, the operator's defaults say.
+    /// The storage of a job. What the spec leaves open is as it was when the job got its state
+    /// (`held`): an operator with other defaults does not look for it elsewhere. Without state, the
+    /// operator's defaults say.
     pub fn of(
         job: &StreamJob,
         settings: &Settings,
@@ -328,7 +332,8 @@ impl RevisionRecord {
         self.content == other.content && self.dropped_state == other.dropped_state
     }
 
-    /// 16 hexadecimal digits that tell two tries apart. What was given up is tried again once it is more than it was: other content, or state that may be dropped now.
+    /// 16 hexadecimal digits that tell two tries apart. What was given up is tried again once it is
+    /// more than it was: other content, or state that may be dropped now.
     pub fn try_hash(&self) -> String {
         let hash = self.content.hash();
         match self.dropped_state {

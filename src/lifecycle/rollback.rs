@@ -1,7 +1,8 @@
 //! Rollback: the content of the revision before takes over again, as a new revision.
 //!
-//! Promoting a new, greater revision fences the failed one wherever it still runs. It goes on from HEAD's restore point: the savepoint of the hand-over as long as the failed
-//! revision completed no checkpoint, else its newest one, if the old query can read it; the preflight says so.
+//! Promoting a new, greater revision fences the failed one wherever it still runs. It goes on from
+//! HEAD's restore point: the savepoint of the hand-over as long as the failed revision completed no
+//! checkpoint, else its newest one, if the old query can read it; the preflight says so.
 
 use super::{
     action::EventKind,
@@ -101,7 +102,8 @@ fn preparing(
     }
 }
 
-/// Creates what is missing of revision `to`, always with the content of the source, never with what is asked for: that is what failed. Answers when there is none.
+/// Creates what is missing of revision `to`, always with the content of the source, never with what
+/// is asked for: that is what failed. Answers when there is none.
 fn bring_up(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,

@@ -5,7 +5,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::api::v1alpha1::Snapshots;
 
-/// The newest time of the schedule at or before `now`; none without a schedule. Says what is wrong with one that cannot be read.
+/// The newest time of the schedule at or before `now`; none without a schedule. Says what is wrong
+/// with one that cannot be read.
 pub(super) fn newest(snapshots: &Snapshots, now: Timestamp) -> Result<Option<Timestamp>, String> {
     let Some(schedule) = snapshots.schedule.as_deref().filter(|_| !snapshots.suspend) else {
         return Ok(None);
@@ -76,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_night_with_a_clock_change_has_one_run() {
-        // In Zurich clocks go from 2 to 3 on this night, so half past two never comes; the run is not lost.
+        // In Zurich clocks go from 2 to 3 on this night, so half past two never comes; the run is
+        // not lost.
         let zurich = daily("30 2 * * *", Some("Europe/Zurich"));
         let before = newest(&zurich, at("2026-03-28T12:00:00Z")).unwrap();
         let after = newest(&zurich, at("2026-03-29T12:00:00Z")).unwrap();

@@ -96,7 +96,8 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Creates what is missing of revision `to`, with the content of its ControllerRevision once there is one, else with what is asked for.
+    /// Creates what is missing of revision `to`, with the content of its ControllerRevision once
+    /// there is one, else with what is asked for.
     pub(super) fn bring_up(&mut self, to: u64, workers: u32) {
         let facts = self.input.revision(to);
         if let Some(record) = facts.record.as_ref().or(self.wanted.record()) {
@@ -105,7 +106,8 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// The same for a revision that is to stand by beside the one that runs: with pod 0 alone if that is all there is room for.
+    /// The same for a revision that is to stand by beside the one that runs: with pod 0 alone if
+    /// that is all there is room for.
     pub(super) fn bring_up_beside(&mut self, transition: &Transition, to: u64, workers: u32) {
         let facts = self.input.revision(to);
         if let Some(record) = facts.record.as_ref().or(self.wanted.record()).cloned() {
@@ -142,7 +144,8 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Gives a revision that has the job, or is about to, the pods that it runs on, if it stood by with fewer.
+    /// Gives a revision that has the job, or is about to, the pods that it runs on, if it stood by
+    /// with fewer.
     pub(super) fn fill_up(&mut self, to: u64, workers: u32) {
         let set = self.input.revision(to).stateful_set;
         if set.is_some_and(|set| !set.deleting && set.replicas < workers) {
@@ -169,7 +172,8 @@ impl PlanBuilder<'_> {
         }
     }
 
-    /// Writes down that another revision has the job than was thought. Answers of calls are looked up at the revision that the transition names, so none is made before.
+    /// Writes down that another revision has the job than was thought. Answers of calls are looked
+    /// up at the revision that the transition names, so none is made before.
     pub(super) fn follow(&mut self, transition: &Transition, runner: u64) -> bool {
         if guard!("a call goes to whom the status names": transition.from == Some(runner)) {
             return false;
@@ -307,7 +311,8 @@ impl PlanBuilder<'_> {
         )
     }
 
-    /// Whether a transition of this kind may take over the state of another StreamJob; `restores` when it starts from a snapshot.
+    /// Whether a transition of this kind may take over the state of another StreamJob; `restores`
+    /// when it starts from a snapshot.
     pub(super) fn take_over(
         &self,
         kind: TransitionKind,

@@ -50,7 +50,8 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
     verdict
 }
 
-/// Takes the snapshot that is due and drops old ones, while the job runs and nothing else is under way.
+/// Takes the snapshot that is due and drops old ones, while the job runs and nothing else is under
+/// way.
 fn save(plan_builder: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
     let flows = plan_builder
         .current()
@@ -91,7 +92,8 @@ fn suspended(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
     )
 }
 
-/// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that there is nothing.
+/// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that
+/// there is nothing.
 fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
     match &plan_builder.wanted {
         Desired::Known(_) => {}
@@ -239,7 +241,8 @@ fn completed(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
     Verdict::Completed(message)
 }
 
-/// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is what is asked for.
+/// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is
+/// what is asked for.
 fn may_take_over(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
     let facts = plan_builder.input.revision(to);
     let failed = plan_builder
@@ -257,7 +260,8 @@ fn may_take_over(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
     facts.is_complete() && !failed && !sick && !outdated
 }
 
-/// Objects of the running revision are missing. What is left of it keeps its content; with nothing left, what is asked for now starts.
+/// Objects of the running revision are missing. What is left of it keeps its content; with nothing
+/// left, what is asked for now starts.
 fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let facts = plan_builder.input.revision(current);
     if facts.is_gone() {
@@ -281,7 +285,8 @@ fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict
     )
 }
 
-/// Goes on where nothing runs: as the same revision if that is still what is asked for, else as a new one.
+/// Goes on where nothing runs: as the same revision if that is still what is asked for, else as a
+/// new one.
 fn resume(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let same = match &plan_builder.wanted {
         Desired::Known(wanted) => plan_builder
@@ -382,7 +387,8 @@ fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> 
     if may_move && target != active {
         return Some(rescale::begin(plan_builder, current, active));
     }
-    // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many are removed only when the job is sure not to be on its way to them.
+    // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many
+    // are removed only when the job is sure not to be on its way to them.
     if pods < active
         || (pods > active
             && guard!("a job on its way keeps its pods": phase == Some(JobPhase::Running)))

@@ -136,7 +136,8 @@ fn suspend_removing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition)
     Verdict::Reconciling(Reconciling::Suspending, "removing the pods".to_owned())
 }
 
-/// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once when there is nobody to ask.
+/// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once
+/// when there is nobody to ask.
 pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
     let nobody = guard!(
@@ -330,8 +331,8 @@ fn cannot_stop(
         .map(|problem| problem.message)
 }
 
-/// Why the revision that has the job will not take it up, as its coordinator says itself. One that has claimed the job can be stopped whatever fails; a store that does not
-/// answer may come back.
+/// Why the revision that has the job will not take it up, as its coordinator says itself. One that
+/// has claimed the job can be stopped whatever fails; a store that does not answer may come back.
 fn gave_up(plan_builder: &PlanBuilder<'_>, revision: u64) -> Option<String> {
     let report = plan_builder.input.report(revision)?;
     let error = report.error.as_ref();

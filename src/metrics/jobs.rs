@@ -1,4 +1,5 @@
-//! What is known of each job, kept small: there may be thousands, and each has many lines. Lines are made when somebody asks.
+//! What is known of each job, kept small: there may be thousands, and each has many lines. Lines
+//! are made when somebody asks.
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,7 @@
 //! The Kubernetes objects of a revision: pure builders, one file per kind.
 //!
-//! A revision is a ControllerRevision (its content), a ConfigMap (the SQL text), a headless Service and a StatefulSet, all named `{job}-r{n}` and owned by the StreamJob.
+//! A revision is a ControllerRevision (its content), a ConfigMap (the SQL text), a headless Service
+//! and a StatefulSet, all named `{job}-r{n}` and owned by the StreamJob.
 //!
 //! * [`owner`]: the StreamJob that owns them.
 //! * [`objects`]: ControllerRevision, ConfigMap, Service.
@@ -30,13 +31,15 @@ use crate::lifecycle::{RevisionRecord, template::TemplateError};
 /// What the operator's configuration says about pods.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PodSettings {
-    /// Secret in the namespace of the job whose keys become environment variables of the workers (S3 credentials), if it exists there. Never read by the operator.
+    /// Secret in the namespace of the job whose keys become environment variables of the workers
+    /// (S3 credentials), if it exists there. Never read by the operator.
     pub credentials_secret: Option<String>,
     /// Pull policy of the runtime image; unset means the default of Kubernetes.
     pub image_pull_policy: Option<String>,
     /// Log filter of the workers.
     pub log_level: String,
-    /// Seconds that a pod tolerates a lost node: longer than the operator waits, so that the operator decides.
+    /// Seconds that a pod tolerates a lost node: longer than the operator waits, so that the
+    /// operator decides.
     pub node_toleration_seconds: i64,
     /// What NetworkPolicies of jobs say; none: jobs get none.
     pub network: Option<NetworkSettings>,

@@ -66,7 +66,8 @@ pub fn disruption_budget(owner: &Owner, revision: u64) -> PodDisruptionBudget {
     }
 }
 
-/// Names of the pods; they resolve before the pods are ready, because workers look for their coordinator then.
+/// Names of the pods; they resolve before the pods are ready, because workers look for their
+/// coordinator then.
 pub fn service(owner: &Owner, revision: u64) -> Service {
     let port = |name: &str, port: u16| ServicePort {
         name: Some(name.to_owned()),

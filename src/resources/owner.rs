@@ -43,7 +43,8 @@ impl Owner {
         Self { keys, ..self }
     }
 
-    /// Metadata of an object of a revision. Nothing of the StreamJob's own labels and annotations is copied: tools that track by them would take the object for theirs.
+    /// Metadata of an object of a revision. Nothing of the StreamJob's own labels and annotations
+    /// is copied: tools that track by them would take the object for theirs.
     pub(super) fn metadata(&self, revision: u64) -> ObjectMeta {
         ObjectMeta {
             name: Some(revision_name(&self.name, revision)),

@@ -304,7 +304,8 @@ fn arguments(
         .collect()
 }
 
-/// Flags that differ from the runtime's defaults: an older runtime need not know those that nobody asks for.
+/// Flags that differ from the runtime's defaults: an older runtime need not know those that nobody
+/// asks for.
 fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
     let content = &record.content;
     let backoff = &content.restart.backoff;
@@ -427,8 +428,10 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
     }
 }
 
-/// Kubernetes evicts pods from a lost node after 300 s by default, but nothing confirms their end there, so they would only hang. The operator removes them by force
-/// much earlier, because HEAD fences them; these tolerations keep Kubernetes from getting in its way whatever its timeout is set to.
+/// Kubernetes evicts pods from a lost node after 300 s by default, but nothing confirms their end
+/// there, so they would only hang. The operator removes them by force much earlier, because HEAD
+/// fences them; these tolerations keep Kubernetes from getting in its way whatever its timeout is
+/// set to.
 fn tolerations(user: &[Toleration], seconds: i64) -> Vec<Toleration> {
     let tolerated = |taint: &str| {
         user.iter()

@@ -1,4 +1,5 @@
-//! A StreamSnapshot that the operator takes by itself. The StreamJob does not own it: it may outlive the job.
+//! A StreamSnapshot that the operator takes by itself. The StreamJob does not own it: it may
+//! outlive the job.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use crate::{
     lifecycle::Trigger,
 };
 
-/// The StreamSnapshot. Retention of the job drops its folder with it, but for the last one of a job that is being deleted: nobody drops that, for the next job of that name
-/// has another uid.
+/// The StreamSnapshot. Retention of the job drops its folder with it, but for the last one of a job
+/// that is being deleted: nobody drops that, for the next job of that name has another uid.
 pub fn snapshot(
     owner: &Owner,
     name: &str,

@@ -1,5 +1,6 @@
-//! The operator's master keys, and who it is towards the pods of each job. Everything follows from a key and the time (`docs/adr/0007-keys-are-derived.md`): every
-//! replica, and the next one after a restart, comes to the same.
+//! The operator's master keys, and who it is towards the pods of each job. Everything follows from
+//! a key and the time (`docs/adr/0007-keys-are-derived.md`): every replica, and the next one after
+//! a restart, comes to the same.
 
 use std::{
     collections::HashMap,

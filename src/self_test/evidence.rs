@@ -26,7 +26,8 @@ pub(super) fn saved(snapshot: &StreamSnapshot) -> Option<Saved> {
     (status.phase == Some(SnapshotPhase::Completed)).then_some(saved)
 }
 
-/// Its way to a snapshot, once it had its first record there. What it went through after a failure names no snapshot.
+/// Its way to a snapshot, once it had its first record there. What it went through after a failure
+/// names no snapshot.
 pub(super) fn restoration(job: &StreamJob) -> Option<&HistoryEntry> {
     let history = &job.status.as_ref()?.history;
     let went = |entry: &&HistoryEntry| {
@@ -40,7 +41,8 @@ pub(super) fn restoration(job: &StreamJob) -> Option<&HistoryEntry> {
         .filter(|entry| entry.pause.is_some())
 }
 
-/// The checkpoint that the job went on from: its own copy of the one in the snapshot, with a number of its own, for numbers never go back.
+/// The checkpoint that the job went on from: its own copy of the one in the snapshot, with a number
+/// of its own, for numbers never go back.
 pub(super) fn returned(job: &StreamJob, name: &str, to: &Saved) -> Result<u64, SelfTestError> {
     let status = job.status.as_ref();
     let acted = status.and_then(|status| status.restore_from.as_ref());

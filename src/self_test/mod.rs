@@ -1,4 +1,5 @@
-//! `streamkeeper self-test`: a small job through a start, checkpoints, a suspension and a resumption, a snapshot and the way back to it, on the cluster it runs in. `helm test` runs it.
+//! `streamkeeper self-test`: a small job through a start, checkpoints, a suspension and a
+//! resumption, a snapshot and the way back to it, on the cluster it runs in. `helm test` runs it.
 //!
 //! What a status proves is in [`evidence`].
 

@@ -1,4 +1,5 @@
-//! The chart, linted and rendered by the Helm that `make setup` builds. What its roles allow is compared with what the operator does in `tests/stories/rbac.rs`.
+//! The chart, linted and rendered by the Helm that `make setup` builds. What its roles allow is
+//! compared with what the operator does in `tests/stories/rbac.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

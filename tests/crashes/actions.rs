@@ -34,7 +34,8 @@ pub enum Act {
     LoseNodeOf(&'static str),
     /// Nothing more is done before a transition of this kind is at this step.
     Await(&'static str, &'static str),
-    /// Nothing more is done before an object exists, and everything that looks at the job has seen it.
+    /// Nothing more is done before an object exists, and everything that looks at the job has seen
+    /// it.
     Exists(&'static Kind, &'static str),
     /// Nothing more is done before the job, which has run, is gone.
     Gone,

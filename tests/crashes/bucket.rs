@@ -1,4 +1,5 @@
-//! The S3 server of all stages: HEAD records and savepoints as simulated coordinators left them, `s3://streams/prod/<namespace>/<job>/`. What the operator removes there are effects.
+//! The S3 server of all stages: HEAD records and savepoints as simulated coordinators left them,
+//! `s3://streams/prod/<namespace>/<job>/`. What the operator removes there are effects.
 
 use std::{
     collections::{BTreeSet, HashMap},

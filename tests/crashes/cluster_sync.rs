@@ -1,4 +1,5 @@
-//! Lets the simulated scheduler, kubelets and coordinators live on the objects of a real API server: what it holds is copied into their world, what they do there is done here.
+//! Lets the simulated scheduler, kubelets and coordinators live on the objects of a real API
+//! server: what it holds is copied into their world, what they do there is done here.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
@@ -111,7 +112,8 @@ impl ClusterSync {
         deeds
     }
 
-    /// Copies what is new. A pod waits for the objects it was made from, which come by other watches.
+    /// Copies what is new. A pod waits for the objects it was made from, which come by other
+    /// watches.
     fn copy(&mut self, world: &mut World) {
         let mut gone: BTreeSet<_> = self.copied.keys().cloned().collect();
         for kind in PARTS {
@@ -162,7 +164,8 @@ impl ClusterSync {
         kind.kind != "Pod" || has(&CONFIG_MAPS) && has(&STATEFUL_SETS) && keys()
     }
 
-    /// HEAD only grows, no attempt is claimed twice, and whoever lost it is gone with its next step.
+    /// HEAD only grows, no attempt is claimed twice, and whoever lost it is gone with its next
+    /// step.
     fn judge(&mut self, world: &World) {
         for head in world.jobs.heads.values() {
             let claim = (head.revision, head.attempt, head.token.clone());
@@ -267,7 +270,8 @@ pub async fn turn(
     }
 }
 
-/// Does to a real pod what was done to its copy; a pod that changed or went in between is looked at again in the next step.
+/// Does to a real pod what was done to its copy; a pod that changed or went in between is looked at
+/// again in the next step.
 async fn carry_out(
     client: &Client,
     namespace: &str,

@@ -1,4 +1,5 @@
-//! A real etcd, API server and controller manager (StatefulSets, garbage collection) on free loopback ports.
+//! A real etcd, API server and controller manager (StatefulSets, garbage collection) on free
+//! loopback ports.
 
 use std::{
     fs::File,
@@ -45,7 +46,8 @@ impl ControlPlane {
         started
     }
 
-    /// Processes are bound to the life of the thread that starts them, so they get one of their own.
+    /// Processes are bound to the life of the thread that starts them, so they get one of their
+    /// own.
     fn start() -> Self {
         // Two TLS users, one provider: named before either asks for "the" default.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -84,7 +86,8 @@ impl ControlPlane {
         Client::try_from(self.config.clone()).expect("a client")
     }
 
-    /// A client of somebody whose requests are counted, unlike an administrator's: a second one at the same time is refused.
+    /// A client of somebody whose requests are counted, unlike an administrator's: a second one at
+    /// the same time is refused.
     pub fn client_that_is_counted(&self) -> Client {
         let mut config = self.config.clone();
         config.auth_info.token = Some(TOKEN_OF_THE_CROWD.to_owned().into());
@@ -116,7 +119,8 @@ impl Processes {
         }
     }
 
-    /// Another process may take a port between our look and its use: then it is tried again with others.
+    /// Another process may take a port between our look and its use: then it is tried again with
+    /// others.
     async fn start(&mut self) -> Result<Config, String> {
         let mut why = String::new();
         for _ in 0..3 {
@@ -184,7 +188,8 @@ impl Processes {
                 "--authorization-mode=AlwaysAllow".to_owned(),
                 // Nobody makes ServiceAccounts here.
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
-                // One test may ask for a lot at once: administrators are not counted, all others are.
+                // One test may ask for a lot at once: administrators are not counted, all others
+                // are.
                 "--enable-priority-and-fairness=false".to_owned(),
                 "--max-requests-inflight=1".to_owned(),
                 "--max-mutating-requests-inflight=1".to_owned(),

@@ -1,17 +1,21 @@
-//! What is left at the end of a plan, without what may differ between two runs that both went well, and how two ends differ.
+//! What is left at the end of a plan, without what may differ between two runs that both went well,
+//! and how two ends differ.
 //!
-//! Left out, because it is new in every run: uids, resource versions, times, managed fields, the addresses and nodes of pods (whoever was placed first), the hash that the
-//! StatefulSet controller makes of a template (it holds the name of the namespace), the keys of the
-//! job and the end of their Secret's name, numbers and ages of checkpoints (they are taken by the
-//! clock) and with them `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is
-//! False (whether the first checkpoint was seen depends on when the operator looked last, and a
-//! quiet job is looked at twice a minute), the texts of conditions and history; for the same reason
-//! which snapshot the job names as its newest. The schedule of snapshots, and times in the names of
-//! those that the operator takes, are those of the run. The namespace and the job's uid are
-//! replaced by words wherever they stand.
+//! Left out, because it is new in every run: uids, resource versions, times, managed fields, the
+//! addresses and nodes of pods (whoever was placed first), the hash that the StatefulSet controller
+//! makes of a template (it holds the name of the namespace), the keys of the job and the end of
+//! their Secret's name, numbers and ages of checkpoints (they are taken by the clock) and with them
+//! `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is False (whether the
+//! first checkpoint was seen depends on when the operator looked last, and a quiet job is looked at
+//! twice a minute), the texts of conditions and history; for the same reason which snapshot the job
+//! names as its newest. The schedule of snapshots, and times in the names of those that the
+//! operator takes, are those of the run. The namespace and the job's uid are replaced by words
+//! wherever they stand.
 //!
-//! Everything else is compared: every object with its spec, labels, owners and finalizers; conditions by type, status and reason; revisions; history by kind, result and revision; the
-//! number of restarts; HEAD's revision, attempt, state, workers and the operations in it; folders of snapshots; and how often each object was made.
+//! Everything else is compared: every object with its spec, labels, owners and finalizers;
+//! conditions by type, status and reason; revisions; history by kind, result and revision; the
+//! number of restarts; HEAD's revision, attempt, state, workers and the operations in it; folders
+//! of snapshots; and how often each object was made.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +41,8 @@ pub struct Remains<'a> {
     pub lives: BTreeMap<String, usize>,
     /// URIs of folders that hold savepoints.
     pub folders: Vec<String>,
-    /// Whether attempts, restarts and restores are told: how often a failing revision starts again before it is given up depends on when the operator looks.
+    /// Whether attempts, restarts and restores are told: how often a failing revision starts again
+    /// before it is given up depends on when the operator looks.
     pub attempts: bool,
 }
 
@@ -70,7 +75,8 @@ impl End {
         let mut folders: BTreeMap<String, usize> = BTreeMap::new();
         for uri in &remains.folders {
             let folder = uri.rsplit('/').next().unwrap_or_default();
-            // It ends with a part of the snapshot's uid, or begins with one of the job's and ends with the number of the try.
+            // It ends with a part of the snapshot's uid, or begins with one of the job's and ends
+            // with the number of the try.
             let name = folder.rsplit_once('-').map_or(folder, |(name, _)| name);
             let name = match uid.get(..8) {
                 Some(part) => name.replace(part, "UID"),

@@ -18,7 +18,8 @@ use super::{
 
 /// Plans of a run that asks for no number.
 const A_FEW: usize = 16;
-/// More than these are chosen from all scenarios: each transition once has fewer than are asked for.
+/// More than these are chosen from all scenarios: each transition once has fewer than are asked
+/// for.
 const MANY: usize = 100;
 
 /// What the environment chooses.

@@ -36,7 +36,8 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// Keeps an operator running; whenever the trap springs, it is killed and followed by another. Returns only when something went wrong.
+    /// Keeps an operator running; whenever the trap springs, it is killed and followed by another.
+    /// Returns only when something went wrong.
     pub async fn go_on(self, client: Client, trap: Arc<Trap>) -> String {
         loop {
             let life = self.life.load(Ordering::Acquire);

@@ -9,7 +9,8 @@ use super::{
     trap::{CUTS, Cut, Effect},
 };
 
-/// An operator that nobody killed in this time after the end was reached gets there with fewer effects.
+/// An operator that nobody killed in this time after the end was reached gets there with fewer
+/// effects.
 const REST: Duration = Duration::from_secs(4);
 /// An end that stays for this long, longer than the operator waits between two looks, stays.
 const LONG_REST: Duration = Duration::from_secs(40);
@@ -44,7 +45,8 @@ impl fmt::Display for Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
-    /// So did a run whose operator came to its writes in another order: it was killed at another one than the plan says.
+    /// So did a run whose operator came to its writes in another order: it was killed at another
+    /// one than the plan says.
     Shifted,
     /// This time the operator got there with fewer effects: nobody was killed, nothing was proven.
     NotReached,

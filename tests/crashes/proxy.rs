@@ -1,4 +1,5 @@
-//! What the operator takes for its API server: hands everything on to the real one, but for what the trap keeps.
+//! What the operator takes for its API server: hands everything on to the real one, but for what
+//! the trap keeps.
 
 use std::{future::pending, net::Ipv4Addr, sync::Arc};
 
@@ -58,7 +59,8 @@ async fn handle(client: Client, trap: Arc<Trap>, life: usize, request: Request<B
     Ok(Response::from_parts(parts, body))
 }
 
-/// What a request changes, if it counts: events change nothing that matters, and a lease is renewed all the time.
+/// What a request changes, if it counts: events change nothing that matters, and a lease is renewed
+/// all the time.
 fn effect(request: &Request<Bytes>) -> Option<(String, String)> {
     if request.method() == http::Method::GET {
         return None;

@@ -1,4 +1,5 @@
-//! Scenarios of snapshots: taken by a person, by schedule, before transitions; what is done with one.
+//! Scenarios of snapshots: taken by a person, by schedule, before transitions; what is done with
+//! one.
 
 use serde_json::{Value, json};
 

@@ -27,7 +27,8 @@ pub struct Scenario {
     pub attempts: bool,
     /// Whether a minute of the clock must come first.
     pub waits_for_the_clock: bool,
-    /// Whether the operator acts before it has written down what it does: only in the negative control.
+    /// Whether the operator acts before it has written down what it does: only in the negative
+    /// control.
     pub acts_first: bool,
 }
 
@@ -148,7 +149,8 @@ pub fn all() -> Vec<Scenario> {
         preflight_takes: std::time::Duration::from_mins(30),
         ..Script::default()
     };
-    // The transition is written down before its objects are made: what comes in between finds some of them.
+    // The transition is written down before its objects are made: what comes in between finds some
+    // of them.
     let while_prepared = |change: Act| {
         vec![
             image("runtime:slow"),
@@ -327,7 +329,8 @@ pub fn all() -> Vec<Scenario> {
                 ("/made/StatefulSet~1delays-r1", json!(2)),
             ],
         )
-        // The garbage collector may take the worker first: then the coordinator begins another attempt before it goes too.
+        // The garbage collector may take the worker first: then the coordinator begins another
+        // attempt before it goes too.
         .without_attempts(),
         scenario(
             "lost node of the coordinator",

@@ -1,4 +1,5 @@
-//! `docs/runbooks`: everything that the operator asks for help with has a page, and the pages say what the code says.
+//! `docs/runbooks`: everything that the operator asks for help with has a page, and the pages say
+//! what the code says.
 //!
 //! * [`code`]: what the code can ask for.
 //! * [`messages`]: whether a message that a page shows is made by the code.

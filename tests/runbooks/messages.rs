@@ -1,4 +1,5 @@
-//! Whether a message that a page shows is made by the code: it must fit a format string, and so must longer parts of what is filled in there.
+//! Whether a message that a page shows is made by the code: it must fit a format string, and so
+//! must longer parts of what is filled in there.
 
 use std::fs;
 
@@ -111,7 +112,8 @@ fn fixed(literal: &[String]) -> usize {
     literal.iter().map(String::len).sum()
 }
 
-/// Whether a message is made of one of these strings, and so is what is filled in there, if it is more than a few words; else the part that is not.
+/// Whether a message is made of one of these strings, and so is what is filled in there, if it is
+/// more than a few words; else the part that is not.
 pub fn is_made_by<'a>(made: &[Literal], message: &'a str) -> Result<(), &'a str> {
     let fitting = made
         .iter()

@@ -1,7 +1,9 @@
-//! Chains of edits, drawn at random: wherever a job comes from, it ends as a job that was created like that; an edit taken back leaves no trace. Meanwhile the operator ends,
-//! calls are lost and containers die.
+//! Chains of edits, drawn at random: wherever a job comes from, it ends as a job that was created
+//! like that; an edit taken back leaves no trace. Meanwhile the operator ends, calls are lost and
+//! containers die.
 //!
-//! `CHAINS=120 cargo test --workspace --test stories any_edit -- --nocapture` draws that many chains of ten edits; `CHAIN=7` only the one with that seed.
+//! `CHAINS=120 cargo test --workspace --test stories any_edit -- --nocapture` draws that many
+//! chains of ten edits; `CHAIN=7` only the one with that seed.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 

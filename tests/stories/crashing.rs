@@ -1,4 +1,5 @@
-//! The operator ends before and after every call that changes something; whoever comes next finishes what it began, and nobody can tell from the result.
+//! The operator ends before and after every call that changes something; whoever comes next
+//! finishes what it began, and nobody can tell from the result.
 
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ impl End {
     }
 }
 
-/// The end, once whoever was on its way has arrived: pods that terminate, an operator that ended with the last call.
+/// The end, once whoever was on its way has arrived: pods that terminate, an operator that ended
+/// with the last call.
 async fn settled(story: &mut Story) -> End {
     story.pass(Duration::from_secs(5)).await;
     End::of(story)
@@ -163,7 +165,8 @@ fn an_operator_that_ends_anywhere_in_a_rollback_is_replaced_without_a_trace() {
         running(story).await;
     };
     let upgrade = |story: &mut Story| story.edit("delays", json!({ "image": "runtime:2" }));
-    // How often the failing revision restarts depends on when the operator looks: attempts are not compared.
+    // How often the failing revision restarts depends on when the operator looks: attempts are not
+    // compared.
     survives_but_for_attempts(before, upgrade, async |story| {
         story.stalled("delays", "UpgradeRolledBack").await;
         story

@@ -43,7 +43,8 @@ async fn deletion_releases_the_state_and_removes_the_finalizer(story: &mut Story
         .await;
 }
 
-// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119,
+// lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story) {
     story.script("runtime:1", Script::default());
     running(story).await;
@@ -71,7 +72,8 @@ async fn deletion_with_nobody_answering_ends_after_the_timeout(story: &mut Story
     );
 }
 
-// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119,
+// lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_the_storage_down_ends_after_the_timeout(story: &mut Story) {
     running(story).await;
     story.storage(HeadStore::Down);
@@ -143,7 +145,8 @@ async fn deletion_of_a_suspended_job_ends(story: &mut Story) {
     );
 }
 
-// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119, lyft/flinkk8soperator#154, numaproj/numaflow#2415.
+// Elsewhere: FLINK-31860, FLINK-37766, FLINK-39618, lyft/flinkk8soperator#119,
+// lyft/flinkk8soperator#154, numaproj/numaflow#2415.
 async fn deletion_with_its_namespace_ends(story: &mut Story) {
     running(story).await;
     story.world().terminating.insert(NAMESPACE.to_owned());

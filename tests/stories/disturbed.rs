@@ -1,4 +1,5 @@
-//! What disturbs the operator rather than the job: an API server that fails, caches that lag, hands that meddle, a second operator.
+//! What disturbs the operator rather than the job: an API server that fails, caches that lag, hands
+//! that meddle, a second operator.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What users of other operators met, told of this one. Each story names where they told it; `docs/elsewhere.md` has them all.
+//! What users of other operators met, told of this one. Each story names where they told it;
+//! `docs/elsewhere.md` has them all.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ fn newest(story: &Story) -> u64 {
     last.expect("a checkpoint").checkpoint
 }
 
-// FLINK-41262: a suspended job came back from scratch when its coordinator was started again, and its status said that it was suspended.
+// FLINK-41262: a suspended job came back from scratch when its coordinator was started again, and
+// its status said that it was suspended.
 async fn a_job_that_was_stopped_stays_so_when_its_containers_start_again(story: &mut Story) {
     running(story).await;
     story.edit("delays", json!({ "suspend": true }));
@@ -55,7 +57,8 @@ async fn a_job_that_was_stopped_stays_so_when_its_containers_start_again(story: 
     assert_eq!(attempts, stopped.map(|head| head.attempt + 1));
 }
 
-// FLINK-39270: what a slow coordinator had left behind made an upgrade go back further than it had to.
+// FLINK-39270: what a slow coordinator had left behind made an upgrade go back further than it had
+// to.
 async fn an_upgrade_that_waited_for_a_slow_coordinator_goes_on_from_its_newest_checkpoint(
     story: &mut Story,
 ) {
@@ -76,7 +79,8 @@ async fn an_upgrade_that_waited_for_a_slow_coordinator_goes_on_from_its_newest_c
     );
 }
 
-// FLINK-30527, FLINK-26577: a job that was suspended without a savepoint lost its state with the next version.
+// FLINK-30527, FLINK-26577: a job that was suspended without a savepoint lost its state with the
+// next version.
 async fn a_job_that_could_not_be_stopped_well_keeps_its_state_through_another_version(
     story: &mut Story,
 ) {
@@ -100,7 +104,8 @@ async fn a_job_that_could_not_be_stopped_well_keeps_its_state_through_another_ve
     assert_eq!(story.runner("delays"), Some(2));
 }
 
-// FLINK-35857, ArroyoSystems/arroyo#802, ArroyoSystems/arroyo#688: a failed job did not go on from its newest checkpoint, or from one that was gone.
+// FLINK-35857, ArroyoSystems/arroyo#802, ArroyoSystems/arroyo#688: a failed job did not go on from
+// its newest checkpoint, or from one that was gone.
 async fn a_job_that_failed_goes_on_from_its_newest_checkpoint_and_no_snapshot(story: &mut Story) {
     running(story).await;
     story.snapshot("early", json!({ "jobRef": { "name": "delays" } }));
@@ -134,7 +139,8 @@ async fn a_job_whose_start_is_not_heard_of_starts_once(story: &mut Story) {
 }
 
 // GoogleCloudPlatform/flink-on-k8s-operator#398, GoogleCloudPlatform/flink-on-k8s-operator#401,
-// GoogleCloudPlatform/flink-on-k8s-operator#412: after its coordinator was started again a job was called lost or failed for ever although it ran.
+// GoogleCloudPlatform/flink-on-k8s-operator#412: after its coordinator was started again a job was
+// called lost or failed for ever although it ran.
 async fn a_job_whose_coordinator_is_started_again_is_never_called_failed(story: &mut Story) {
     running(story).await;
     let mut seen = Vec::new();
@@ -153,7 +159,8 @@ async fn a_job_whose_coordinator_is_started_again_is_never_called_failed(story: 
     assert_eq!(seen.last(), Some(&Phase::Running));
 }
 
-// stackabletech/spark-k8s-operator#457, FLINK-39043, FLINK-37370, FLINK-39507: another operator started every job that had ended once more.
+// stackabletech/spark-k8s-operator#457, FLINK-39043, FLINK-37370, FLINK-39507: another operator
+// started every job that had ended once more.
 async fn another_operator_leaves_alone_what_has_ended_or_waits_for_a_person(story: &mut Story) {
     let bounded = Script {
         input_ends: true,

@@ -1,5 +1,6 @@
-//! What tools that go by the status make of a job or a snapshot: Flux by the rules of kstatus, Argo CD by `docs/argocd-health.lua`. Told at every moment of a story,
-//! because a tool that looks too early must not see one that is done.
+//! What tools that go by the status make of a job or a snapshot: Flux by the rules of kstatus, Argo
+//! CD by `docs/argocd-health.lua`. Told at every moment of a story, because a tool that looks too
+//! early must not see one that is done.
 
 use std::collections::BTreeSet;
 
@@ -172,7 +173,8 @@ const DONE: Seen = (Kstatus::Current, "Healthy");
 const AT_REST: Seen = (Kstatus::Current, "Suspended");
 const HELP: Seen = (Kstatus::Failed, "Degraded");
 
-/// Lets the world go on until what is seen is as wanted; both tools agree all the time, but for an object without a status.
+/// Lets the world go on until what is seen is as wanted; both tools agree all the time, but for an
+/// object without a status.
 async fn watch(story: &mut Story, what: &str, mut wanted: impl FnMut(&Story, Seen) -> bool) {
     story
         .until(what, |story| {
@@ -188,7 +190,8 @@ async fn watch(story: &mut Story, what: &str, mut wanted: impl FnMut(&Story, See
         .await;
 }
 
-/// Lets the world go on until what is seen of a snapshot is as wanted; answers its phases on the way. Both tools agree all the time, and with `docs/gitops.md`.
+/// Lets the world go on until what is seen of a snapshot is as wanted; answers its phases on the
+/// way. Both tools agree all the time, and with `docs/gitops.md`.
 async fn watch_snapshot(
     story: &mut Story,
     name: &str,

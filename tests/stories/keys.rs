@@ -1,4 +1,5 @@
-//! Certificates of a job: who gets keys, when, and what becomes of jobs that were started without, or under another master key.
+//! Certificates of a job: who gets keys, when, and what becomes of jobs that were started without,
+//! or under another master key.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Caches that are late: what the operator wrote itself it waits to see. And what it may not see at all.
+//! Caches that are late: what the operator wrote itself it waits to see. And what it may not see at
+//! all.
 
 use std::{collections::BTreeMap, time::Duration};
 

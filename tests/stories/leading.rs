@@ -83,7 +83,8 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over(story: &mut Story
     upgrade(story).await;
 }
 
-/// The leader dies in the middle of an upgrade, and its container starts again after a second. Answers how long nobody led.
+/// The leader dies in the middle of an upgrade, and its container starts again after a second.
+/// Answers how long nobody led.
 async fn started_again(story: &mut Story, election: Election) -> SignedDuration {
     two_replicas(story, election).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
@@ -152,7 +153,8 @@ async fn an_api_server_that_is_away_for_longer_than_the_lease_costs_no_more_than
     upgrade(story).await;
 }
 
-/// Cuts the leader off in the middle of an upgrade, with a write on its way, and mends the network once another one leads. Answers what the first one wrote after that.
+/// Cuts the leader off in the middle of an upgrade, with a write on its way, and mends the network
+/// once another one leads. Answers what the first one wrote after that.
 async fn late_writes(story: &mut Story, bound: bool) -> Vec<String> {
     let short = Election {
         lease: Duration::from_secs(6),

@@ -1,13 +1,16 @@
-//! Stories: the real controller in a world of its own, from what a user does to what a user sees. Time stands still but for what everybody waits for, so that hours
-//! pass in milliseconds and nothing depends on the speed of the machine.
+//! Stories: the real controller in a world of its own, from what a user does to what a user sees.
+//! Time stands still but for what everybody waits for, so that hours pass in milliseconds and
+//! nothing depends on the speed of the machine.
 //!
 //! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`],
 //!   [`restarting`]: what happens to jobs. [`keys`]: their certificates. [`protecting`]: their
 //!   NetworkPolicies. [`passing`]: troubles that pass.
 //! * [`gitops`]: what Argo CD and Flux make of it.
-//! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to them.
+//! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to
+//!   them.
 //! * [`forgetting`]: what the operator remembers.
-//! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late. [`storming`]: the API server's bad days.
+//! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late.
+//!   [`storming`]: the API server's bad days.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
 //! * [`elsewhere`]: what users of other operators met.
 //! * [`poison`]: objects that cannot be read. [`accepted`]: whatever is let in can be read.

@@ -1,4 +1,5 @@
-//! The state of a job stays where it is: other defaults of an operator do not send anybody elsewhere.
+//! The state of a job stays where it is: other defaults of an operator do not send anybody
+//! elsewhere.
 
 use std::time::Duration;
 

@@ -37,7 +37,8 @@ fn strings(value: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Everything that the rendered roles allow. Wildcards and names would make them say more or less than they seem to; only the Lease is named.
+/// Everything that the rendered roles allow. Wildcards and names would make them say more or less
+/// than they seem to; only the Lease is named.
 fn granted(values: &[&str]) -> BTreeSet<Use> {
     let objects = render(values);
     let bindings = [
@@ -74,7 +75,8 @@ fn granted(values: &[&str]) -> BTreeSet<Use> {
     all
 }
 
-/// What the operator needs though no story shows it: with OwnerReferencesPermissionEnforcement, setting blockOwnerDeletion takes the right to finalize the owner.
+/// What the operator needs though no story shows it: with OwnerReferencesPermissionEnforcement,
+/// setting blockOwnerDeletion takes the right to finalize the owner.
 fn unseen() -> BTreeSet<Use> {
     BTreeSet::from([(
         "streamkeeper.dev".to_owned(),

@@ -97,7 +97,8 @@ async fn a_snapshot_that_does_not_fit_changes_nothing(story: &mut Story) {
         uids,
         "the job was not touched"
     );
-    // The state that was to be left is nothing that a later edit goes on from: it is tried again with that.
+    // The state that was to be left is nothing that a later edit goes on from: it is tried again
+    // with that.
     story.edit("delays", json!({ "image": "runtime:2" }));
     story
         .until("it was tried again", |story| {
@@ -246,7 +247,8 @@ async fn a_job_whose_head_is_gone_goes_on_from_a_snapshot(story: &mut Story) {
     );
 }
 
-// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471,
+// ArroyoSystems/arroyo#992.
 async fn state_that_another_job_left_is_ignored_if_the_spec_says_so(story: &mut Story) {
     running(story).await;
     let lineage = story.head("delays").unwrap().lineage;

@@ -1,4 +1,5 @@
-//! A revision that does not prove itself gives way to the content before it, and one that only had bad luck does not.
+//! A revision that does not prove itself gives way to the content before it, and one that only had
+//! bad luck does not.
 
 use std::time::Duration;
 
@@ -187,7 +188,8 @@ async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
         .await;
 }
 
-/// Revision 2 crashes once it has the job, and the image of revision 1 is gone; answers what is said then.
+/// Revision 2 crashes once it has the job, and the image of revision 1 is gone; answers what is
+/// said then.
 pub async fn rollback_that_does_not_come_up(story: &mut Story) -> String {
     story.script(
         "runtime:2",

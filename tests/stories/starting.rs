@@ -351,7 +351,8 @@ async fn an_unknown_head_never_starts_a_job_empty(story: &mut Story) {
     story.ready("delays").await;
 }
 
-// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471,
+// ArroyoSystems/arroyo#992.
 async fn a_job_whose_state_is_gone_is_not_started_empty(story: &mut Story) {
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     story.ready("delays").await;

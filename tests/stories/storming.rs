@@ -256,7 +256,8 @@ fn a_job_as_large_as_the_rules_allow_does_not_delay_the_others() {
     );
 }
 
-// Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375, FLINK-35192.
+// Elsewhere: spotify/flink-on-k8s-operator#656, GoogleCloudPlatform/flink-on-k8s-operator#375,
+// FLINK-35192.
 async fn a_settled_job_costs_one_write_a_minute_and_a_suspended_one_none(story: &mut Story) {
     running(story).await;
     story.pass(2 * MINUTE).await;

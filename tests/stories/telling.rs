@@ -1,4 +1,5 @@
-//! What the operator tells people in all stories is what `docs/events.md` lists, no more and no less.
+//! What the operator tells people in all stories is what `docs/events.md` lists, no more and no
+//! less.
 
 use std::{collections::BTreeSet, fs};
 

@@ -183,7 +183,8 @@ async fn an_upgrade_to_a_missing_image_never_touches_the_running_revision(story:
     );
 }
 
-// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471, ArroyoSystems/arroyo#992.
+// Elsewhere: spotify/flink-on-k8s-operator#589, GoogleCloudPlatform/flink-on-k8s-operator#471,
+// ArroyoSystems/arroyo#992.
 async fn an_upgrade_with_incompatible_state_is_refused_with_the_reason(story: &mut Story) {
     let why = "state `window` of operator `tumble`: the key was (STRING), the new query groups by (STRING, BIGINT); keep the key, or start a new job";
     story.script("GROUP BY carrier", Script::incompatible(why));

@@ -95,7 +95,8 @@ pub fn collect_garbage(store: &mut Store, now: Timestamp) {
     }
 }
 
-/// Creates and deletes pods until every StatefulSet has what it wants, as far as a quota on pods lets it.
+/// Creates and deletes pods until every StatefulSet has what it wants, as far as a quota on pods
+/// lets it.
 pub fn run_stateful_sets(store: &mut Store, quota: Option<usize>, now: Timestamp) {
     let pods = store.all(&PODS);
     let mut left = quota.map_or(usize::MAX, |quota| quota.saturating_sub(pods.len()));

@@ -1,4 +1,5 @@
-//! What a test does to the calls of an operator: refuse them, lose them, end the operator in the middle of one.
+//! What a test does to the calls of an operator: refuse them, lose them, end the operator in the
+//! middle of one.
 
 use std::sync::{
     Arc,
@@ -26,7 +27,8 @@ pub enum Fate {
     CrashAfter,
 }
 
-/// A plan for some of the calls that change something. Calls are named like `patch streamkeeper.dev/streamjobs delays` and `call hand-over delays-r1-0`.
+/// A plan for some of the calls that change something. Calls are named like `patch
+/// streamkeeper.dev/streamjobs delays` and `call hand-over delays-r1-0`.
 #[derive(Debug)]
 pub struct Interference {
     /// Calls are meant whose name begins like this; empty means all.
@@ -79,7 +81,8 @@ impl Interference {
     }
 }
 
-/// One life of an operator. Once it has ended, nothing that it asked for is answered any more; while it is cut off, its requests and the answers to them are on their way.
+/// One life of an operator. Once it has ended, nothing that it asked for is answered any more;
+/// while it is cut off, its requests and the answers to them are on their way.
 #[derive(Debug, Clone)]
 pub struct Life {
     name: Arc<str>,

@@ -1,4 +1,5 @@
-//! What the scheduler and the kubelets do: pods get a node, an address, a running container, and an end.
+//! What the scheduler and the kubelets do: pods get a node, an address, a running container, and an
+//! end.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -234,7 +235,8 @@ fn turn(world: &mut World, pod: &Value, uid: &str, now: Timestamp) {
     };
 }
 
-/// What keeps a kubelet from starting the pod at all: a volume whose source is missing. A defect of the operator's objects, so it fails the test.
+/// What keeps a kubelet from starting the pod at all: a volume whose source is missing. A defect of
+/// the operator's objects, so it fails the test.
 fn unmet(world: &World, pod: &Value) -> Option<String> {
     let namespace = text(pod, "/metadata/namespace");
     let volumes = pod["spec"]["volumes"]

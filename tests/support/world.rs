@@ -32,7 +32,8 @@ pub struct World {
     pub kubelets: Kubelets,
     pub jobs: Coordinators,
     pub interferences: Vec<Interference>,
-    /// What the operator did, in order: calls that change something, of the API and of coordinators.
+    /// What the operator did, in order: calls that change something, of the API and of
+    /// coordinators.
     pub effects: Vec<String>,
     /// The same with time and author.
     pub log: Vec<(Timestamp, String, String)>,

@@ -4,8 +4,8 @@
 //! * [`source`]: replayable input whose positions are state.
 //! * [`sink`]: output that is prepared for a checkpoint and committed after it.
 //! * `options`: a table's options, read into types; unknown ones are refused.
-//! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens its
-//!   source or sink, and knows the encoding of its positions and committables.
+//! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens
+//!   its source or sink, and knows the encoding of its positions and committables.
 //! * `format`: `json`, `csv`, `raw`, `debezium-json`: bytes to rows and back.
 //! * `column`, `view`, `text`: values while they are read and written, and how they look as text.
 //!
@@ -130,8 +130,8 @@ pub fn check(table: &TableRef, table_use: TableUse) -> Result<TableTraits, Conne
     }
 }
 
-/// Opens a source. I/O starts on the context's runtime; what goes wrong there is the error of a later
-/// poll.
+/// Opens a source. I/O starts on the context's runtime; what goes wrong there is the error of a
+/// later poll.
 pub fn open_source(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
     match context.table.connector.as_str() {
         FILESYSTEM => filesystem::open_source(context),

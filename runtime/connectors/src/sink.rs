@@ -1,7 +1,9 @@
 //! Output that is prepared for a checkpoint and committed after HEAD names it.
 //!
-//! `write` and `prepare` run on the slot's thread and do no I/O for staged sinks: the rows of an epoch stay in memory until `prepare` hands them over as bytes, which
-//! become part of the checkpoint. `commit` runs on the tokio runtime, at least once, possibly in another process: it must be idempotent.
+//! `write` and `prepare` run on the slot's thread and do no I/O for staged sinks: the rows of an
+//! epoch stay in memory until `prepare` hands them over as bytes, which become part of the
+//! checkpoint. `commit` runs on the tokio runtime, at least once, possibly in another process: it
+//! must be idempotent.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -71,7 +73,8 @@ pub trait Sink: Send {
 
 /// Commits prepared output. One per sink and process.
 pub trait Committer: Send + Sync {
-    /// Makes `committable` visible, exactly once however often it is called. `staged` is what [`Committable::staged`] held.
+    /// Makes `committable` visible, exactly once however often it is called. `staged` is what
+    /// [`Committable::staged`] held.
     fn commit<'a>(
         &'a self,
         meta: &'a serde_json::Value,

@@ -1,8 +1,10 @@
 //! Replayable input whose positions are state.
 //!
-//! A source consists of splits (an object, a partition, a range of a sequence). Every split belongs to a key group, and the subtask that owns the key group reads it:
-//! so positions are ordinary keyed state, and a rescale moves splits as it moves any other state. The engine calls a [`Source`] from the thread of its slot, which
-//! never waits: I/O runs on the tokio runtime of [`SourceContext`], and the source wakes the slot when something arrived.
+//! A source consists of splits (an object, a partition, a range of a sequence). Every split belongs
+//! to a key group, and the subtask that owns the key group reads it: so positions are ordinary
+//! keyed state, and a rescale moves splits as it moves any other state. The engine calls a
+//! [`Source`] from the thread of its slot, which never waits: I/O runs on the tokio runtime of
+//! [`SourceContext`], and the source wakes the slot when something arrived.
 
 use std::{fmt, sync::Arc};
 
@@ -20,10 +22,11 @@ pub struct SourceContext {
     pub subtask: u32,
     /// Owner of every key group (its length is the job's maxParallelism).
     pub assignment: Arc<Assignment>,
-    /// Last known state of every split in the key groups this subtask owns, whichever subtask read it before; empty at the job's first start. Entries of other key
-    /// groups are ignored.
+    /// Last known state of every split in the key groups this subtask owns, whichever subtask read
+    /// it before; empty at the job's first start. Entries of other key groups are ignored.
     pub restored: Vec<SplitState>,
-    /// Wall clock when the source is opened, milliseconds since the epoch; only a first start looks at it.
+    /// Wall clock when the source is opened, milliseconds since the epoch; only a first start looks
+    /// at it.
     pub now_ms: i64,
     /// Opens object stores by URI (`s3://bucket`, `file:///dir`).
     pub stores: Arc<dyn Stores>,
@@ -74,11 +77,13 @@ pub struct SplitState {
 /// What a poll found.
 #[derive(Debug)]
 pub enum Polled {
-    /// Rows, at most as many as asked for: of one split, or of several that the source keeps in step.
+    /// Rows, at most as many as asked for: of one split, or of several that the source keeps in
+    /// step.
     Rows(Batch),
     /// Nothing now; `wake` will be called.
     Pending,
-    /// Nothing now, and this subtask has no split with unread rows; `wake` is called when one appears.
+    /// Nothing now, and this subtask has no split with unread rows; `wake` is called when one
+    /// appears.
     Idle,
     /// All input was read (bounded sources).
     End,
@@ -89,8 +94,9 @@ pub trait Source: Send {
     /// The next rows, without waiting. After an error the job restarts from its last checkpoint.
     fn poll(&mut self, max_rows: usize) -> Result<Polled, ConnectorError>;
 
-    /// Splits whose state changed since the last call, with their positions exactly after the rows handed out so far. Splits whose state did not change since
-    /// they were restored are not among them.
+    /// Splits whose state changed since the last call, with their positions exactly after the rows
+    /// handed out so far. Splits whose state did not change since they were restored are not among
+    /// them.
     fn changed_splits(&mut self) -> Vec<SplitState>;
 
     /// Undecodable records skipped so far, when the table says so.

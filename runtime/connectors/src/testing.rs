@@ -1,4 +1,5 @@
-//! What tests of connectors share: tables, stores, and subtasks that are polled, stopped and restored.
+//! What tests of connectors share: tables, stores, and subtasks that are polled, stopped and
+//! restored.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,8 @@
 //! The contract between an operator and the subtask that drives it.
 //!
-//! A subtask is one thread that owns one instance of every node of the plan. It calls an operator's methods one at a time, in stream order; operators never block,
-//! never look at a clock and keep their state in memory. Everything an operator appends to `out` goes to the nodes downstream.
+//! A subtask is one thread that owns one instance of every node of the plan. It calls an operator's
+//! methods one at a time, in stream order; operators never block, never look at a clock and keep
+//! their state in memory. Everything an operator appends to `out` goes to the nodes downstream.
 
 use std::sync::Arc;
 
@@ -36,11 +37,13 @@ pub trait Operator: Send {
         Ok(false)
     }
 
-    /// Takes a watermark (epoch milliseconds, already combined over all inputs and larger than the last). The subtask forwards it after `out`, unless the operator
-    /// makes its own watermarks ([`Operator::own_watermark`]).
+    /// Takes a watermark (epoch milliseconds, already combined over all inputs and larger than the
+    /// last). The subtask forwards it after `out`, unless the operator makes its own watermarks
+    /// ([`Operator::own_watermark`]).
     fn watermark(&mut self, watermark: i64, out: &mut Vec<Batch>) -> Result<(), EngineError>;
 
-    /// For a watermark assigner: the watermark after the rows seen so far. Watermarks from upstream then stop here (but for the last one, `i64::MAX`).
+    /// For a watermark assigner: the watermark after the rows seen so far. Watermarks from upstream
+    /// then stop here (but for the last one, `i64::MAX`).
     fn own_watermark(&self) -> Option<Option<i64>> {
         None
     }
@@ -51,7 +54,8 @@ pub trait Operator: Send {
         &[]
     }
 
-    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called before a barrier is taken, when the input falls idle and at its end.
+    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called
+    /// before a barrier is taken, when the input falls idle and at its end.
     fn flush(&mut self, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
         Ok(())
     }
@@ -61,7 +65,8 @@ pub trait Operator: Send {
         Vec::new()
     }
 
-    /// Takes entries of state `name` back, before any row; `written` is their shape when they were written, which [`streamkeeper_protocol::compatibility`] found fit.
+    /// Takes entries of state `name` back, before any row; `written` is their shape when they were
+    /// written, which [`streamkeeper_protocol::compatibility`] found fit.
     fn restore(
         &mut self,
         _name: &str,
@@ -74,8 +79,10 @@ pub trait Operator: Send {
     /// Takes the combined watermark of the checkpoint back, after all states.
     fn restore_watermark(&mut self, _watermark: i64) {}
 
-    /// Told before [`Self::freeze`]: the watermark that all subtasks of the node agree upon at this barrier, if there is one. The operator's own may be larger, where
-    /// an input fell idle and spoke again: only the order in which a subtask heard its inputs made it so, and the checkpoint may keep the smaller one.
+    /// Told before [`Self::freeze`]: the watermark that all subtasks of the node agree upon at this
+    /// barrier, if there is one. The operator's own may be larger, where an input fell idle and
+    /// spoke again: only the order in which a subtask heard its inputs made it so, and the
+    /// checkpoint may keep the smaller one.
     fn align_watermark(&mut self, _watermark: Option<i64>) {}
 
     /// Begins to freeze the changes of every state since the last time, or everything if `full`, as

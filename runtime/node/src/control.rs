@@ -1,13 +1,17 @@
 //! Control plane: what coordinator and workers say to each other.
 //!
-//! A worker dials the coordinator (`CONTROL_PORT` in pod 0), registers, and keeps the connection. A message is a frame: its length as a big-endian `u32`, then JSON.
-//! Everything that concerns a running graph carries the attempt it belongs to; the receiver ignores messages of another attempt than its own.
+//! A worker dials the coordinator (`CONTROL_PORT` in pod 0), registers, and keeps the connection. A
+//! message is a frame: its length as a big-endian `u32`, then JSON. Everything that concerns a
+//! running graph carries the attempt it belongs to; the receiver ignores messages of another
+//! attempt than its own.
 //!
-//! A start: `Register` → `Deploy` (build subtasks, restore state, open the data plane) → `Deployed` from everyone → `Start`. No row moves before `Start`.
-//! A checkpoint: `TriggerCheckpoint` to everyone → `CheckpointAck` from everyone → manifest and HEAD → `CommitCheckpoint` → `Committed`.
-//! A sink that fills: `CheckpointWanted` → a checkpoint now, whatever the interval says.
-//! A worker whose pod must end: `Leaving` → final checkpoint → `Cancel` to everyone, and it goes; the rest waits for its next pod.
-//! An end: `Cancel` → `Cancelled`; the worker is then ready for the next `Deploy`. A `Deploy` of a greater attempt cancels whatever still runs.
+//! A start: `Register` → `Deploy` (build subtasks, restore state, open the data plane) → `Deployed`
+//! from everyone → `Start`. No row moves before `Start`. A checkpoint: `TriggerCheckpoint` to
+//! everyone → `CheckpointAck` from everyone → manifest and HEAD → `CommitCheckpoint` → `Committed`.
+//! A sink that fills: `CheckpointWanted` → a checkpoint now, whatever the interval says. A worker
+//! whose pod must end: `Leaving` → final checkpoint → `Cancel` to everyone, and it goes; the rest
+//! waits for its next pod. An end: `Cancel` → `Cancelled`; the worker is then ready for the next
+//! `Deploy`. A `Deploy` of a greater attempt cancels whatever still runs.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -19,9 +23,11 @@ use streamkeeper_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Version of these messages; both sides are the same image in one revision, so a difference is refused.
+/// Version of these messages; both sides are the same image in one revision, so a difference is
+/// refused.
 pub const CONTROL_FORMAT: u32 = 1;
-/// A worker sends [`ToCoordinator::Heartbeat`], a coordinator [`ToWorker::Ping`], at least this often.
+/// A worker sends [`ToCoordinator::Heartbeat`], a coordinator [`ToWorker::Ping`], at least this
+/// often.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 /// Either side gives a connection up after this silence.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(10);
@@ -34,11 +40,13 @@ pub const FIRST_FRAME_LIMIT: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum ToCoordinator {
-    /// First message on a connection; the answer is [`ToWorker::Registered`] or [`ToWorker::Refused`].
+    /// First message on a connection; the answer is [`ToWorker::Registered`] or
+    /// [`ToWorker::Refused`].
     Register(Register),
     /// The worker lives.
     Heartbeat(Heartbeat),
-    /// Subtasks are built, state is restored, every data connection of this worker is up: `Start` may come.
+    /// Subtasks are built, state is restored, every data connection of this worker is up: `Start`
+    /// may come.
     Deployed {
         /// Attempt it is about.
         attempt: u64,
@@ -65,7 +73,8 @@ pub enum ToCoordinator {
         /// Why, for people.
         why: String,
     },
-    /// This worker cannot take part in a checkpoint; its tasks go on, and its next checkpoint will hold everything again.
+    /// This worker cannot take part in a checkpoint; its tasks go on, and its next checkpoint will
+    /// hold everything again.
     CheckpointDeclined {
         /// Attempt it is about.
         attempt: u64,
@@ -105,12 +114,14 @@ pub enum ToCoordinator {
         /// Attempt it is about.
         attempt: u64,
     },
-    /// Every source of this worker read all of its input and everything was passed on to the sinks. The subtasks still take part in checkpoints.
+    /// Every source of this worker read all of its input and everything was passed on to the sinks.
+    /// The subtasks still take part in checkpoints.
     InputEnded {
         /// Attempt it is about.
         attempt: u64,
     },
-    /// The process of this worker was asked to end. It runs on until a final checkpoint is complete and its graph is cancelled, but no longer than this.
+    /// The process of this worker was asked to end. It runs on until a final checkpoint is complete
+    /// and its graph is cancelled, but no longer than this.
     Leaving {
         /// Attempt that runs here.
         attempt: u64,
@@ -165,7 +176,8 @@ pub struct Register {
     pub slots: u32,
     /// Version of the runtime.
     pub version: String,
-    /// Attempt whose graph still runs here, after a lost connection. A coordinator that runs the same attempt may keep it; any other must deploy anew.
+    /// Attempt whose graph still runs here, after a lost connection. A coordinator that runs the
+    /// same attempt may keep it; any other must deploy anew.
     pub running: Option<u64>,
 }
 
@@ -196,7 +208,8 @@ pub struct Heartbeat {
     pub last_record_ms: Option<i64>,
     /// Part of the time since the last heartbeat in which the subtasks worked, 0 to 1, on average.
     pub busy: f64,
-    /// Part of that time in which some subtask had input but no room downstream, 0 to 1, on average.
+    /// Part of that time in which some subtask had input but no room downstream, 0 to 1, on
+    /// average.
     pub back_pressured: f64,
     /// Smallest watermark of the worker's sinks, epoch milliseconds.
     pub watermark: Option<i64>,
@@ -220,10 +233,13 @@ pub struct CheckpointAck {
     pub checkpoint: u64,
     /// Pod ordinal.
     pub worker: u32,
-    /// Every state of the worker's subtasks with **all** its live runs, oldest first, also those of earlier checkpoints: [`merge_operators`] makes a manifest of the
-    /// shares. Runs of a checkpoint that was aborted may be among them; garbage collection must therefore keep data objects newer than HEAD's `last`.
+    /// Every state of the worker's subtasks with **all** its live runs, oldest first, also those of
+    /// earlier checkpoints: [`merge_operators`] makes a manifest of the shares. Runs of a
+    /// checkpoint that was aborted may be among them; garbage collection must therefore keep data
+    /// objects newer than HEAD's `last`.
     pub operators: Vec<OperatorState>,
-    /// All sink output of this worker that is not yet known to be committed, oldest checkpoint first.
+    /// All sink output of this worker that is not yet known to be committed, oldest checkpoint
+    /// first.
     pub committables: Vec<CommittableRef>,
     /// Records read by this worker's sources since the attempt started, at the barrier.
     pub records_in: u64,
@@ -249,7 +265,8 @@ pub enum FailureKind {
     Transient,
     /// A store refuses our credentials, or the bucket does not exist.
     StorageAccess,
-    /// A record or a row the query fails on; the same record fails again until the data or the query changes.
+    /// A record or a row the query fails on; the same record fails again until the data or the
+    /// query changes.
     Data,
     /// State cannot be read back.
     State,
@@ -265,7 +282,8 @@ pub enum FailureKind {
 pub enum ToWorker {
     /// The worker belongs to this coordinator.
     Registered,
-    /// It does not (wrong job, revision or version); the coordinator closes the connection, the worker logs and tries again.
+    /// It does not (wrong job, revision or version); the coordinator closes the connection, the
+    /// worker logs and tries again.
     Refused {
         /// Why, for people.
         why: String,
@@ -333,7 +351,8 @@ pub struct Deploy {
     pub root: String,
     /// Data plane of every worker, by index; all of them run.
     pub workers: Vec<String>,
-    /// Subtasks per worker: worker `w` runs subtasks `w * slots` to `(w + 1) * slots - 1`, parallelism is `workers * slots`.
+    /// Subtasks per worker: worker `w` runs subtasks `w * slots` to `(w + 1) * slots - 1`,
+    /// parallelism is `workers * slots`.
     pub slots: u32,
     /// Owner of every key group; its length is the job's maxParallelism.
     pub assignment: Assignment,
@@ -347,13 +366,16 @@ pub struct Deploy {
 /// State to go on from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restore {
-    /// The checkpoint or savepoint. States that the plan does not have are ignored here: the coordinator checked the fit.
+    /// The checkpoint or savepoint. States that the plan does not have are ignored here: the
+    /// coordinator checked the fit.
     pub manifest: Manifest,
-    /// Folder that the manifest's object keys count from (a savepoint); none when they are full keys.
+    /// Folder that the manifest's object keys count from (a savepoint); none when they are full
+    /// keys.
     pub folder: Option<String>,
 }
 
-/// The state of all workers: states with the same identity and name joined, watermarks by their minimum (none is the smallest).
+/// The state of all workers: states with the same identity and name joined, watermarks by their
+/// minimum (none is the smallest).
 pub fn merge_operators(shares: impl IntoIterator<Item = Vec<OperatorState>>) -> Vec<OperatorState> {
     let mut merged: Vec<OperatorState> = Vec::new();
     for share in shares.into_iter().flatten() {
@@ -402,7 +424,8 @@ pub async fn write_message<T: Serialize>(
     to.flush().await
 }
 
-/// Reads one message; none at a clean end of the stream. Not safe to cancel between bytes: give it a task of its own.
+/// Reads one message; none at a clean end of the stream. Not safe to cancel between bytes: give it
+/// a task of its own.
 pub async fn read_message<T: DeserializeOwned>(
     from: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<T>> {

@@ -1,6 +1,7 @@
 //! Named steps at which a test lets the process die.
 //!
-//! `STREAMKEEPER_FAILPOINT=name[:count]` aborts the process when it passes the step for the count-th time (1 by default). Without the variable a step costs one load.
+//! `STREAMKEEPER_FAILPOINT=name[:count]` aborts the process when it passes the step for the
+//! count-th time (1 by default). Without the variable a step costs one load.
 
 use std::sync::{
     OnceLock,

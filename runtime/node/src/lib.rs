@@ -2,13 +2,17 @@
 //!
 //! In reading order:
 //! * [`cli`]: the commands of the binary and their flags; `main.rs` only calls it.
-//! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations of the Job API.
-//! * [`worker`]: runs the graph; [`data_plane`]: rows between workers; [`control`]: what coordinator and workers say to each other.
-//! * [`http`]: Job API v1, health, metrics. [`transport`]: connections, with or without TLS, and who is at their other end.
+//! * [`coordinator`]: owns HEAD, supervises workers, takes checkpoints, carries out the operations
+//!   of the Job API.
+//! * [`worker`]: runs the graph; [`data_plane`]: rows between workers; [`control`]: what
+//!   coordinator and workers say to each other.
+//! * [`http`]: Job API v1, health, metrics. [`transport`]: connections, with or without TLS, and
+//!   who is at their other end.
 //! * [`variables`], [`stores`]: `${VAR}` in table options, and the stores that tables name;
 //!   [`access`]: which of them SQL may reach.
 //! * [`failpoint`]: steps at which a test lets the process die.
-//! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads the time.
+//! * [`metrics`], [`telemetry`], [`clock`]: what the process tells, and the one place that reads
+//!   the time.
 //!
 //! It may depend on every other crate of `runtime/`; nothing depends on it.
 #![cfg_attr(

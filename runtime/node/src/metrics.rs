@@ -1,4 +1,5 @@
-//! What `/metrics` shows: taken from the last report and the workers' heartbeats when it is scraped, so nothing is counted twice.
+//! What `/metrics` shows: taken from the last report and the workers' heartbeats when it is
+//! scraped, so nothing is counted twice.
 
 use std::{
     collections::BTreeMap,

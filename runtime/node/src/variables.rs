@@ -1,4 +1,5 @@
-//! `${VAR}` in table options: written in the SQL text, expanded in the process that uses the table, never stored or logged expanded.
+//! `${VAR}` in table options: written in the SQL text, expanded in the process that uses the table,
+//! never stored or logged expanded.
 
 use streamkeeper_protocol::plan::TableRef;
 
@@ -54,7 +55,8 @@ impl VariableError {
     }
 }
 
-/// The table with every `${VAR}` of its options replaced by what `lookup` finds. There is no escape: a literal `${` cannot be written.
+/// The table with every `${VAR}` of its options replaced by what `lookup` finds. There is no
+/// escape: a literal `${` cannot be written.
 pub fn expand(
     table: &TableRef,
     lookup: impl Fn(&str) -> Option<String>,

@@ -7,8 +7,8 @@ use crate::types::{DataType, LogicalType};
 /// One aggregate of a window or group aggregation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AggregateCall {
-    /// Identity across plan changes: function, argument expression, DISTINCT, FILTER and type, hashed by the front end. State of an
-    /// aggregate is found again by this, not by its position.
+    /// Identity across plan changes: function, argument expression, DISTINCT, FILTER and type,
+    /// hashed by the front end. State of an aggregate is found again by this, not by its position.
     pub uid: String,
     /// Which function.
     pub function: AggregateFunction,
@@ -20,7 +20,8 @@ pub struct AggregateCall {
     pub distinct: bool,
     /// Boolean column of the input; rows where it is not TRUE do not count.
     pub filter: Option<usize>,
-    /// Type of the result, Flink's: SUM keeps the integer type and is (38, s) for decimals, AVG keeps the integer type, COUNT is BIGINT NOT NULL.
+    /// Type of the result, Flink's: SUM keeps the integer type and is (38, s) for decimals, AVG
+    /// keeps the integer type, COUNT is BIGINT NOT NULL.
     pub ty: LogicalType,
 }
 

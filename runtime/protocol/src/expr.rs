@@ -1,10 +1,13 @@
 //! Typed scalar expressions over the columns of one input.
 //!
-//! The SQL front end resolves names, types and coercions; what the engine sees needs no inference. Rules it may rely on:
-//! * both operands of arithmetic and comparison have the same [`DataType`](crate::types::DataType), casts being explicit, except that decimals may differ in precision
-//!   and scale, and that `timestamp ± interval` mixes types; the result type of every node is stated in `ty`;
+//! The SQL front end resolves names, types and coercions; what the engine sees needs no inference.
+//! Rules it may rely on:
+//! * both operands of arithmetic and comparison have the same [`DataType`](crate::types::DataType),
+//!   casts being explicit, except that decimals may differ in precision and scale, and that
+//!   `timestamp ± interval` mixes types; the result type of every node is stated in `ty`;
 //! * integer arithmetic wraps, integer division by zero is an error, as in Flink;
-//! * `AND`, `OR`, `NOT` follow three-valued logic; every other function answers NULL when an argument is NULL unless its variant says otherwise.
+//! * `AND`, `OR`, `NOT` follow three-valued logic; every other function answers NULL when an
+//!   argument is NULL unless its variant says otherwise.
 
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +83,8 @@ pub enum Literal {
     Integer(i64),
     /// FLOAT and DOUBLE.
     Double(f64),
-    /// DECIMAL, as its unscaled digits ("-12345" with scale 2 is -123.45); the scale is the node's type's.
+    /// DECIMAL, as its unscaled digits ("-12345" with scale 2 is -123.45); the scale is the node's
+    /// type's.
     Decimal(String),
     /// CHAR, VARCHAR, STRING.
     String(String),
@@ -182,7 +186,8 @@ pub enum Function {
     TrimLeading,
     /// `RTRIM`: arguments `s, chars`.
     TrimTrailing,
-    /// `SUBSTRING(s FROM start [FOR length])`, 1-based; start 0 counts as 1, negative counts from the end.
+    /// `SUBSTRING(s FROM start [FOR length])`, 1-based; start 0 counts as 1, negative counts from
+    /// the end.
     Substring,
     /// `CONCAT(a, b, …)` and `||`: NULL if any is.
     Concat,

@@ -1,9 +1,12 @@
-//! Marks beside guards, so that a test can take them away one at a time and see that something notices.
+//! Marks beside guards, so that a test can take them away one at a time and see that something
+//! notices.
 //!
-//! `guard!("name": condition)` is the condition; whoever took `name` away sees it hold always. `guard!("name": value, else other)` is the value, and the other for whoever
-//! took it away. Outside of tests both are what stands behind the colon; nothing else is compiled.
+//! `guard!("name": condition)` is the condition; whoever took `name` away sees it hold always.
+//! `guard!("name": value, else other)` is the value, and the other for whoever took it away.
+//! Outside of tests both are what stands behind the colon; nothing else is compiled.
 //!
-//! The operator's crate includes this file too: `cfg(test)` is each crate's own, so a crate between them could not tell.
+//! The operator's crate includes this file too: `cfg(test)` is each crate's own, so a crate between
+//! them could not tell.
 
 #[cfg(not(test))]
 macro_rules! guard {
@@ -15,7 +18,8 @@ macro_rules! guard {
     };
 }
 
-/// Keeps a condition and what is made of it apart, so that no lint asks to turn a guard's words around.
+/// Keeps a condition and what is made of it apart, so that no lint asks to turn a guard's words
+/// around.
 #[cfg(not(test))]
 pub(crate) const fn holds(condition: bool) -> bool {
     condition

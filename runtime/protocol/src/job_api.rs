@@ -12,10 +12,11 @@
 //! | `POST /v1/rescale` | [`RescaleRequest`] | [`Operation`] |
 //! | `GET /v1/operations/{key}` | | [`Operation`], 404 when unknown |
 //!
-//! A mutating call answers 202 with the operation as it stands; the same key again answers the same operation, also from a later attempt, because results are in HEAD.
-//! Errors are 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it,
-//! or, where the Job API asks for certificates, on a port of their own. Every call then shows the
-//! job's token: `Authorization: Bearer ...`.
+//! A mutating call answers 202 with the operation as it stands; the same key again answers the same
+//! operation, also from a later attempt, because results are in HEAD. Errors are 4xx/5xx with an
+//! [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it, or, where the Job API
+//! asks for certificates, on a port of their own. Every call then shows the job's token:
+//! `Authorization: Bearer ...`.
 
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +162,8 @@ pub struct Failure {
     pub message: String,
     /// Checkpoint it restarted from.
     pub restored_from: Option<u64>,
-    /// Whether nothing broke: the pod of that worker was asked to end, because it was evicted, drained or deleted.
+    /// Whether nothing broke: the pod of that worker was asked to end, because it was evicted,
+    /// drained or deleted.
     #[serde(default)]
     pub terminated: bool,
     /// Resident memory of that worker's process in bytes, as it last said before it was lost.
@@ -171,8 +173,10 @@ pub struct Failure {
 
 /// A gap in the flow of records, measured by the job: last record before, first record after.
 ///
-/// Before is what a source handed out until the attempt was given up: what a worker reads on after that, because nobody could tell it or it was frozen, becomes no output
-/// and does not count. A worker that is lost counts with what it said last, so that the gap is rather told too long than too short.
+/// Before is what a source handed out until the attempt was given up: what a worker reads on after
+/// that, because nobody could tell it or it was frozen, becomes no output and does not count. A
+/// worker that is lost counts with what it said last, so that the gap is rather told too long than
+/// too short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Why.
@@ -200,7 +204,8 @@ pub enum PauseReason {
 /// Why a coordinator cannot go on without a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// Reason as in conditions: `InvalidSQL`, `StateIncompatible`, `StateInUse`, `StorageAccessDenied`, `StorageUnreachable`, `SinkCommitLost`, `RestoreFailed`, `BadRecord`.
+    /// Reason as in conditions: `InvalidSQL`, `StateIncompatible`, `StateInUse`,
+    /// `StorageAccessDenied`, `StorageUnreachable`, `SinkCommitLost`, `RestoreFailed`, `BadRecord`.
     pub reason: String,
     /// What was tried, on what, what to do.
     pub message: String,
@@ -257,10 +262,12 @@ pub struct PromoteRequest {
     pub revision: u64,
     /// Where to start from.
     pub from: PromoteFrom,
-    /// Workers to run on, when not the number that the process was started with (the job was scaled meanwhile).
+    /// Workers to run on, when not the number that the process was started with (the job was scaled
+    /// meanwhile).
     #[serde(default)]
     pub workers: Option<u32>,
-    /// Uid of a StreamJob whose HEAD may be taken although it does not say that it stopped: a person confirmed that nothing of it runs any more.
+    /// Uid of a StreamJob whose HEAD may be taken although it does not say that it stopped: a
+    /// person confirmed that nothing of it runs any more.
     #[serde(default)]
     pub running_owner: Option<String>,
 }
@@ -275,12 +282,14 @@ pub enum PromoteFrom {
     Head,
     /// A released or stopped HEAD of another uid: take it over (`onExistingState: Resume`).
     TakeOver,
-    /// A savepoint in the job's bucket: `spec.restoreFrom`. Into the job's own HEAD when there is one, else (first start, or a stopped HEAD of another StreamJob) under a new lineage.
+    /// A savepoint in the job's bucket: `spec.restoreFrom`. Into the job's own HEAD when there is
+    /// one, else (first start, or a stopped HEAD of another StreamJob) under a new lineage.
     Savepoint {
         /// Folder, as a URI or a key in the job's bucket.
         uri: String,
     },
-    /// Nothing, beside a HEAD that another StreamJob left (`onExistingState: Ignore`): a new lineage with no restore point; numbers go on.
+    /// Nothing, beside a HEAD that another StreamJob left (`onExistingState: Ignore`): a new
+    /// lineage with no restore point; numbers go on.
     Fresh,
 }
 
@@ -350,10 +359,11 @@ pub struct Operation {
 /// Body of a refused call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`, `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`,
-    /// `InvalidSpec` (the store does not do conditional writes),
-    /// `StateIncompatible`; of a start from a savepoint also `SnapshotNotFound` and `RestoreFailed`.
-    /// `Forbidden` (another certificate than the operator's), `Unauthenticated` (no or a wrong token).
+    /// Machine-readable: `NotRunning`, `WrongRevision`, `HeadExists`, `HeadMissing`, `StateInUse`,
+    /// `KeyReused`, `Busy`, `BadRequest`, `StorageUnavailable`, `InvalidSpec` (the store does not
+    /// do conditional writes), `StateIncompatible`; of a start from a savepoint also
+    /// `SnapshotNotFound` and `RestoreFailed`. `Forbidden` (another certificate than the
+    /// operator's), `Unauthenticated` (no or a wrong token).
     pub code: String,
     /// For people.
     pub message: String,

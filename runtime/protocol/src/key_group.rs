@@ -1,6 +1,7 @@
 //! Key hash, key groups and their assignment to subtasks.
 //!
-//! `key group = xxh3_64(encoded key) mod G`, frozen in the format as `xxh3-64/1`. The assignment is an explicit vector, so that a rescale moves the fewest groups.
+//! `key group = xxh3_64(encoded key) mod G`, frozen in the format as `xxh3-64/1`. The assignment is
+//! an explicit vector, so that a rescale moves the fewest groups.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,8 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// An even assignment of `max_parallelism` groups to `parallelism` subtasks from nothing: contiguous ranges.
+    /// An even assignment of `max_parallelism` groups to `parallelism` subtasks from nothing:
+    /// contiguous ranges.
     pub fn even(max_parallelism: u16, parallelism: u32) -> Self {
         let groups = u64::from(max_parallelism);
         let subtasks = u64::from(parallelism.max(1));
@@ -32,8 +34,9 @@ impl Assignment {
         Self { owner }
     }
 
-    /// The assignment to `parallelism` subtasks that moves the fewest groups from this one: each subtask ends with the floor or the ceiling of
-    /// groups / subtasks, groups leave only subtasks that disappear or hold too many.
+    /// The assignment to `parallelism` subtasks that moves the fewest groups from this one: each
+    /// subtask ends with the floor or the ceiling of groups / subtasks, groups leave only subtasks
+    /// that disappear or hold too many.
     #[must_use]
     pub fn rescaled(&self, parallelism: u32) -> Self {
         let subtasks = parallelism.max(1) as usize;
@@ -96,7 +99,8 @@ mod tests {
                 for &owner in &next.owner { held[owner as usize] += 1; }
                 let (min, max) = (held.iter().min().unwrap(), held.iter().max().unwrap());
                 prop_assert!(max - min <= 1, "{held:?}");
-                // A group moves only from a subtask that disappears, or that gives down to its quota.
+                // A group moves only from a subtask that disappears, or that gives down to its
+                // quota.
                 for subtask in 0..parallelism {
                     let before = now.groups_of(subtask).count();
                     let kept = now.groups_of(subtask).filter(|g| next.owner[*g as usize] == subtask).count();

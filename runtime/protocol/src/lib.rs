@@ -9,7 +9,8 @@
 //! * [`compatibility`]: can this plan continue from that checkpoint?
 //! * [`job_api`]: Job API v1, JSON over HTTP, between operator and coordinator.
 //!
-//! This crate depends on serde and a hash function; it may never name a client, a clock or a random source.
+//! This crate depends on serde and a hash function; it may never name a client, a clock or a random
+//! source.
 #![deny(missing_docs)]
 #![cfg_attr(
     test,

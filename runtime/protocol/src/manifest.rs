@@ -51,7 +51,8 @@ pub struct Manifest {
     pub records_in: u64,
     /// Records written to all sinks since the job's first start.
     pub records_out: u64,
-    /// When a record last flowed before this checkpoint, milliseconds since the epoch: who goes on from here measures its pause from it.
+    /// When a record last flowed before this checkpoint, milliseconds since the epoch: who goes on
+    /// from here measures its pause from it.
     #[serde(default)]
     pub last_record_ms: Option<i64>,
 }
@@ -64,7 +65,8 @@ pub enum CheckpointKind {
     Periodic,
     /// By request, to be kept.
     Savepoint,
-    /// The last one of an attempt: hand-over, stop, rescale or end of input. Sources read nothing after its barrier.
+    /// The last one of an attempt: hand-over, stop, rescale or end of input. Sources read nothing
+    /// after its barrier.
     Final,
 }
 
@@ -196,7 +198,8 @@ pub struct BlockRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
-    /// All keys of the writer's key groups: older runs of those groups by the same writer are superseded and not listed any more.
+    /// All keys of the writer's key groups: older runs of those groups by the same writer are
+    /// superseded and not listed any more.
     Base,
     /// Keys changed since the writer's last checkpoint.
     Delta,
@@ -274,7 +277,8 @@ impl Manifest {
         )
     }
 
-    /// Names objects as their copies are called: new keys by old ones. What is not among them keeps its name.
+    /// Names objects as their copies are called: new keys by old ones. What is not among them keeps
+    /// its name.
     pub fn rename_objects(&mut self, copies: &BTreeMap<String, String>) {
         for range in self.ranges_mut() {
             if let Some(copy) = copies.get(&range.object) {

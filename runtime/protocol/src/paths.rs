@@ -48,7 +48,8 @@ impl StatePaths {
         self.below(&format!("chk/{checkpoint:012}/{attempt}/manifest.json"))
     }
 
-    /// Manifest of a savepoint that becomes this checkpoint; `unique` is a ULID, because whoever writes it does not own the attempt yet.
+    /// Manifest of a savepoint that becomes this checkpoint; `unique` is a ULID, because whoever
+    /// writes it does not own the attempt yet.
     pub fn imported_manifest(&self, checkpoint: u64, attempt: u64, unique: &str) -> String {
         self.below(&format!(
             "chk/{checkpoint:012}/{attempt}/manifest-{unique}.json"
@@ -60,7 +61,8 @@ impl StatePaths {
         self.below("chk/")
     }
 
-    /// Runs of one worker in one checkpoint; `unique` is a ULID, so that nothing is ever overwritten.
+    /// Runs of one worker in one checkpoint; `unique` is a ULID, so that nothing is ever
+    /// overwritten.
     pub fn data(&self, checkpoint: u64, attempt: u64, worker: u32, unique: &str) -> String {
         self.below(&format!(
             "data/{checkpoint:012}-{attempt}-{worker}-{unique}"
@@ -72,7 +74,8 @@ impl StatePaths {
         self.below("data/")
     }
 
-    /// Checkpoint and attempt encoded in the key of a data object or manifest of this job, if it is one.
+    /// Checkpoint and attempt encoded in the key of a data object or manifest of this job, if it is
+    /// one.
     pub fn checkpoint_of(&self, key: &str) -> Option<(u64, u64)> {
         if let Some(rest) = key.strip_prefix(&self.data_prefix()) {
             let mut parts = rest.split('-');

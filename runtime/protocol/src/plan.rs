@@ -1,7 +1,9 @@
-//! `StreamPlan`: what the SQL front end produces and the engine runs. Stored with every checkpoint, so it has a version.
+//! `StreamPlan`: what the SQL front end produces and the engine runs. Stored with every checkpoint,
+//! so it has a version.
 //!
-//! A plan is a DAG in topological order: `nodes[i].id == i`, and inputs point to smaller ids. Every node runs in every subtask (parallelism P).
-//! A subtask sends a row over a `Hash` exchange to the subtask that owns the key group of the row's key.
+//! A plan is a DAG in topological order: `nodes[i].id == i`, and inputs point to smaller ids. Every
+//! node runs in every subtask (parallelism P). A subtask sends a row over a `Hash` exchange to the
+//! subtask that owns the key group of the row's key.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +37,9 @@ pub struct StreamPlan {
 pub struct Settings {
     /// `table.local-time-zone`, an IANA name; default UTC.
     pub time_zone: Option<String>,
-    /// `streamkeeper.source.rows-per-second`: each table source of the job, over all its subtasks, emits at most this many rows a second. For replays and demonstrations; Flink ignores the key.
+    /// `streamkeeper.source.rows-per-second`: each table source of the job, over all its subtasks,
+    /// emits at most this many rows a second. For replays and demonstrations; Flink ignores the
+    /// key.
     pub source_rows_per_second: Option<u64>,
     /// `table.exec.source.idle-timeout` in milliseconds; 0 or absent means none.
     pub source_idle_timeout_ms: Option<u64>,
@@ -56,8 +60,9 @@ pub const SINK_BUFFER_BYTES: u64 = 256 << 20;
 pub struct PlanNode {
     /// Position in the plan.
     pub id: NodeId,
-    /// Identity of the node's state across plan changes (16 hex digits): a hash of operator kind, normalised key expressions, lineage to source tables, window and
-    /// ordinal among equals; not the plan position. Sources and sinks have one too (positions, commit markers).
+    /// Identity of the node's state across plan changes (16 hex digits): a hash of operator kind,
+    /// normalised key expressions, lineage to source tables, window and ordinal among equals; not
+    /// the plan position. Sources and sinks have one too (positions, commit markers).
     pub state_uid: String,
     /// Short label for people, like `WindowAggregate(carrier, TUMBLE 1h)`.
     pub label: String,
@@ -86,7 +91,8 @@ pub struct Input {
 pub enum Exchange {
     /// Same subtask, same thread: fused.
     Forward,
-    /// By key group of these columns of the upstream output; no columns means that one key group takes all.
+    /// By key group of these columns of the upstream output; no columns means that one key group
+    /// takes all.
     Hash {
         /// Key columns, positions in the upstream schema.
         keys: Vec<usize>,
@@ -111,14 +117,16 @@ pub enum ChangelogMode {
 pub enum Operator {
     /// Reads a table. Output: the table's physical columns.
     Source(TableRef),
-    /// Filters, then projects. Filter and projections see the input's columns. Changes keep their kind.
+    /// Filters, then projects. Filter and projections see the input's columns. Changes keep their
+    /// kind.
     Calc {
         /// Rows where this is not TRUE are dropped.
         filter: Option<Expr>,
         /// Output columns.
         project: Vec<Expr>,
     },
-    /// Emits watermarks `expr(row)`, monotonous, in epoch milliseconds. A NULL watermark is ignored, a NULL time column fails the job. Rows pass unchanged.
+    /// Emits watermarks `expr(row)`, monotonous, in epoch milliseconds. A NULL watermark is
+    /// ignored, a NULL time column fails the job. Rows pass unchanged.
     WatermarkAssigner {
         /// The time column, TIMESTAMP(3) or TIMESTAMP_LTZ(3).
         column: usize,
@@ -129,8 +137,10 @@ pub enum Operator {
     Union,
     /// Window aggregation in one phase (`Single`), or split around the shuffle.
     WindowAggregate(WindowAggregate),
-    /// Unbounded `GROUP BY`. Input: any changelog. Output columns: keys, then aggregates. Emits `+I` on the first row of a key, then `-U +U` (`+U` alone in
-    /// [`ChangelogMode::Upsert`]) when the result changed, `-D` when the last row of a key was retracted. Without keys it starts with the first row.
+    /// Unbounded `GROUP BY`. Input: any changelog. Output columns: keys, then aggregates. Emits
+    /// `+I` on the first row of a key, then `-U +U` (`+U` alone in [`ChangelogMode::Upsert`]) when
+    /// the result changed, `-D` when the last row of a key was retracted. Without keys it starts
+    /// with the first row.
     GroupAggregate {
         /// Key columns of the input.
         keys: Vec<usize>,
@@ -148,7 +158,8 @@ pub struct TableRef {
     pub name: String,
     /// `WITH ('connector' = …)`.
     pub connector: String,
-    /// The other options, checked by the connector; `${VAR}` is expanded by the worker, never stored expanded.
+    /// The other options, checked by the connector; `${VAR}` is expanded by the worker, never
+    /// stored expanded.
     pub options: BTreeMap<String, String>,
     /// Physical columns.
     pub schema: Schema,
@@ -158,9 +169,13 @@ pub struct TableRef {
 
 /// A window aggregation over an insert-only input.
 ///
-/// Single and Global emit, when the watermark passes `window end - 1 ms`, one row per key and window: keys, aggregates, `window_start`, `window_end` (TIMESTAMP(3) or TIMESTAMP_LTZ(3) as the time column),
-/// `window_time` (= end - 1 ms). Local emits, at the end of every input batch or later but at the latest before a watermark or barrier passes, one row per key and slice: keys, `partial_types` of each
-/// aggregate in order, then `records` (BIGINT: the rows behind them) and `slice_end` (BIGINT, epoch milliseconds). Global's `keys` and `time` count in Local's output. A row whose windows are all past the watermark is late: dropped and counted.
+/// Single and Global emit, when the watermark passes `window end - 1 ms`, one row per key and
+/// window: keys, aggregates, `window_start`, `window_end` (TIMESTAMP(3) or TIMESTAMP_LTZ(3) as the
+/// time column), `window_time` (= end - 1 ms). Local emits, at the end of every input batch or
+/// later but at the latest before a watermark or barrier passes, one row per key and slice: keys,
+/// `partial_types` of each aggregate in order, then `records` (BIGINT: the rows behind them) and
+/// `slice_end` (BIGINT, epoch milliseconds). Global's `keys` and `time` count in Local's output. A
+/// row whose windows are all past the watermark is late: dropped and counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WindowAggregate {
     /// Which part of the work.
@@ -198,7 +213,8 @@ pub enum Window {
         /// Shift of the windows' starts.
         offset: i64,
     },
-    /// `HOP(TABLE t, DESCRIPTOR(c), slide, size [, offset])`, milliseconds; size is a multiple of slide.
+    /// `HOP(TABLE t, DESCRIPTOR(c), slide, size [, offset])`, milliseconds; size is a multiple of
+    /// slide.
     Hop {
         /// Distance between starts.
         slide: i64,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A data type without its nullability. The comment names the Arrow type that carries it in a batch.
+/// A data type without its nullability. The comment names the Arrow type that carries it in a
+/// batch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataType {
@@ -47,7 +48,8 @@ pub enum DataType {
     Date,
     /// `TIME(0)`, milliseconds of the day (Arrow `Time32(Millisecond)`).
     Time,
-    /// `TIMESTAMP(precision)` without a zone (Arrow `Timestamp(Millisecond)` for precision up to 3, else `Timestamp(Microsecond)`, none).
+    /// `TIMESTAMP(precision)` without a zone (Arrow `Timestamp(Millisecond)` for precision up to 3,
+    /// else `Timestamp(Microsecond)`, none).
     Timestamp {
         /// Digits of the second's fraction, 0 to 6.
         precision: u8,

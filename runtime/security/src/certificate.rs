@@ -1,4 +1,5 @@
-//! Certificate authorities and what they sign: Ed25519, whose signatures are the same for the same input.
+//! Certificate authorities and what they sign: Ed25519, whose signatures are the same for the same
+//! input.
 
 use std::time::Duration;
 

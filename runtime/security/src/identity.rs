@@ -1,4 +1,5 @@
-//! What a worker and the operator need for TLS at this moment. Kept for an epoch and made anew with the next: nobody restarts, no file changes.
+//! What a worker and the operator need for TLS at this moment. Kept for an epoch and made anew with
+//! the next: nobody restarts, no file changes.
 
 use std::{
     fmt,
@@ -63,7 +64,8 @@ fn store(
     Ok(Arc::new(store))
 }
 
-/// One job's pods: both sides of the connections between them, and the serving side of the operator's calls.
+/// One job's pods: both sides of the connections between them, and the serving side of the
+/// operator's calls.
 pub struct WorkerIdentity {
     material: Material,
     rotation: Rotation,
@@ -122,7 +124,8 @@ impl WorkerIdentity {
         let Some((own, rest)) = shown.split_first() else {
             return Ok(None);
         };
-        // By who signed it: whoever holds the workers' key can write any name into a certificate, but not sign for the operator.
+        // By who signed it: whoever holds the workers' key can write any name into a certificate,
+        // but not sign for the operator.
         let signed =
             |by: &Arc<dyn ClientCertVerifier>| by.verify_client_cert(own, rest, at).is_ok();
         Ok(if signed(&current.operators) {

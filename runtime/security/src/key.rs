@@ -37,7 +37,8 @@ fn extract(salt: &[u8], secret: &[u8]) -> Bytes {
 }
 
 impl Bytes {
-    /// HKDF-Expand to 32 bytes. A purpose ends with a zero byte, so that no two purposes with what follows them are the same text.
+    /// HKDF-Expand to 32 bytes. A purpose ends with a zero byte, so that no two purposes with what
+    /// follows them are the same text.
     pub(crate) fn expand(&self, purpose: &str, about: &[u8]) -> Self {
         mac(&self.0, &[purpose.as_bytes(), &[0], about, &[1]])
     }

@@ -1,6 +1,7 @@
 //! What may talk to what within a job: keys, certificates, roles and the token of the Job API.
 //!
-//! Nothing is stored but one master key of the operator and one key per job; everything else follows from them and the time (`docs/adr/0007-keys-are-derived.md`).
+//! Nothing is stored but one master key of the operator and one key per job; everything else
+//! follows from them and the time (`docs/adr/0007-keys-are-derived.md`).
 //!
 //! ```text
 //! master key ── job key ─┬─ worker key ─┬─ CA of the workers, per epoch ── certificate of the workers, per epoch

@@ -31,7 +31,8 @@ impl Rotation {
         Epoch(now / self.seconds)
     }
 
-    /// The epochs that are trusted at a moment: nobody is further away, unless a clock is wrong by a whole epoch.
+    /// The epochs that are trusted at a moment: nobody is further away, unless a clock is wrong by
+    /// a whole epoch.
     pub fn trusted(self, now: u64) -> [Epoch; 3] {
         let Epoch(now) = self.epoch(now);
         [now.saturating_sub(1), now, now.saturating_add(1)].map(Epoch)

@@ -1,4 +1,5 @@
-//! Who gets through a handshake with whom, and until when. No sockets: both ends in one thread, by a clock that the test sets.
+//! Who gets through a handshake with whom, and until when. No sockets: both ends in one thread, by
+//! a clock that the test sets.
 
 use std::{
     fmt, io,

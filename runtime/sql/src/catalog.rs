@@ -206,7 +206,8 @@ fn scope_of(name: &str, columns: impl Iterator<Item = (String, LogicalType)>) ->
     }
 }
 
-/// Declared columns over the physical ones. A computed column sees physical columns only, as in Flink.
+/// Declared columns over the physical ones. A computed column sees physical columns only, as in
+/// Flink.
 fn columns(create: &CreateTable, schema: &Schema) -> Result<Vec<(String, Expr)>, SqlError> {
     let physical = schema
         .fields

@@ -69,7 +69,8 @@ impl Job<'_> {
             Statement::CreateView(view) => {
                 let name = view.name.clone();
                 let added = self.planner.catalog.add_view(view);
-                // A view is planned where it is declared, so that its errors are reported once and also when nothing reads it.
+                // A view is planned where it is declared, so that its errors are reported once and
+                // also when nothing reads it.
                 if let Err(error) = added.and_then(|()| self.planner.declare_view(&name)) {
                     self.planner.catalog.replace_broken(&name.text);
                     self.errors.push(error);
@@ -155,7 +156,8 @@ impl Job<'_> {
     }
 }
 
-/// In the order of the text, without what was said before: an error without text is about a name whose declaration is wrong.
+/// In the order of the text, without what was said before: an error without text is about a name
+/// whose declaration is wrong.
 fn sorted(errors: Vec<SqlError>) -> Vec<SqlError> {
     let mut told: Vec<SqlError> = errors
         .iter()

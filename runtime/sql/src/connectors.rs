@@ -14,8 +14,9 @@ pub enum TableUse {
 /// What a connector says about a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableTraits {
-    /// Changes that a sink takes: `InsertOnly` only new rows; `Retract` any change, updates as old and new row; `Upsert` inserts, new values and deletions by
-    /// the table's PRIMARY KEY. Not asked of sources.
+    /// Changes that a sink takes: `InsertOnly` only new rows; `Retract` any change, updates as old
+    /// and new row; `Upsert` inserts, new values and deletions by the table's PRIMARY KEY. Not
+    /// asked of sources.
     pub accepts: ChangelogMode,
     /// Whether a source ends by itself. Not asked of sinks.
     pub bounded: bool,

@@ -114,7 +114,8 @@ fn is_reserved(word: Keyword) -> bool {
     )
 }
 
-/// `TIMESTAMP [(p)] WITH LOCAL TIME ZONE` is another name of `TIMESTAMP_LTZ(p)`; everything else is left to the parser.
+/// `TIMESTAMP [(p)] WITH LOCAL TIME ZONE` is another name of `TIMESTAMP_LTZ(p)`; everything else is
+/// left to the parser.
 fn with_local_time_zone(parser: &mut Parser) -> Option<Result<DataType, ParserError>> {
     const TAIL: [&str; 4] = ["WITH", "LOCAL", "TIME", "ZONE"];
     let Token::Word(word) = parser.peek_token().token else {

@@ -80,7 +80,8 @@ impl SqlError {
         Self::at(error.location.into(), message)
     }
 
-    /// An error of the parser. It states its place at the end of its text; `fallback` serves where it does not.
+    /// An error of the parser. It states its place at the end of its text; `fallback` serves where
+    /// it does not.
     pub(crate) fn from_parser(error: ParserError, fallback: Position) -> Self {
         match error {
             ParserError::RecursionLimitExceeded => {

@@ -12,8 +12,9 @@ use crate::{
     physical::{call_text, window_text},
 };
 
-/// The plan as text: one tree per sink, inputs below and indented, every node with what it does, its columns and types, how rows reach it and which changes they
-/// carry. A node that several others read is printed once. Nodes that keep state show its identity.
+/// The plan as text: one tree per sink, inputs below and indented, every node with what it does,
+/// its columns and types, how rows reach it and which changes they carry. A node that several
+/// others read is printed once. Nodes that keep state show its identity.
 pub fn explain(plan: &StreamPlan) -> String {
     let mut printer = Printer {
         plan,

@@ -1,6 +1,7 @@
 //! The job as relations: what is computed, not yet how it is spread over subtasks.
 //!
-//! A relation reads relations with smaller ids. Tables and views are in the graph once, however often they are read.
+//! A relation reads relations with smaller ids. Tables and views are in the graph once, however
+//! often they are read.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -272,10 +273,11 @@ impl Graph {
         })
     }
 
-    /// Aggregates the input by key columns. `place` is the view or sink in whose query the aggregation is written.
+    /// Aggregates the input by key columns. `place` is the view or sink in whose query the
+    /// aggregation is written.
     ///
-    /// The uid names the kind, the keys' lineage, the window, the source tables and the place: filters, aggregates, other columns, the order of keys and
-    /// statements do not enter it.
+    /// The uid names the kind, the keys' lineage, the window, the source tables and the place:
+    /// filters, aggregates, other columns, the order of keys and statements do not enter it.
     pub(crate) fn aggregate(
         &mut self,
         input: RelationId,

@@ -1,14 +1,18 @@
-//! Flink SQL text to a [`StreamPlan`](streamkeeper_protocol::plan::StreamPlan), or a refusal with line and column. The only crate that sees a SQL library.
+//! Flink SQL text to a [`StreamPlan`](streamkeeper_protocol::plan::StreamPlan), or a refusal with
+//! line and column. The only crate that sees a SQL library.
 //!
 //! [`compile`] goes through these modules in order:
-//! * `dialect`, `script`: tokens and syntax trees, cut into statements. Everything unknown is refused here or where it is met; nothing is skipped.
+//! * `dialect`, `script`: tokens and syntax trees, cut into statements. Everything unknown is
+//!   refused here or where it is met; nothing is skipped.
 //! * `settings`, `catalog`: `SET`, tables and views. [`connectors`] answers what a table can do.
-//! * `types`, `coercion`, `expression`, `scope`: Flink's types, names and conversions; expressions without anything left to infer.
+//! * `types`, `coercion`, `expression`, `scope`: Flink's types, names and conversions; expressions
+//!   without anything left to infer.
 //! * `query`, `insert`: queries to a graph of relations (`graph`), every column with its `lineage`.
 //! * `physical`: unused columns go, calculations fuse, exchanges and kinds of change come in.
 //! * `explain`: the plan as text.
 //!
-//! Pure: no I/O, no clock, no random source. May depend on the protocol crate, on sqlparser's tokenizer and syntax tree, and on jiff for the calendar.
+//! Pure: no I/O, no clock, no random source. May depend on the protocol crate, on sqlparser's
+//! tokenizer and syntax tree, and on jiff for the calendar.
 #![deny(missing_docs)]
 #![cfg_attr(
     test,

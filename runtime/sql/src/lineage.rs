@@ -1,7 +1,8 @@
 //! Where a column comes from, in words that survive a change of the plan.
 //!
-//! `flights.carrier` is a column of a table, `upper(flights.carrier)` an expression over it. Names of views, aliases and positions do not occur, so a query may be
-//! rewritten freely without changing the lineage of its keys; state is found again by it.
+//! `flights.carrier` is a column of a table, `upper(flights.carrier)` an expression over it. Names
+//! of views, aliases and positions do not occur, so a query may be rewritten freely without
+//! changing the lineage of its keys; state is found again by it.
 
 use std::fmt::Write as _;
 

@@ -67,7 +67,8 @@ fn positive(value: &str) -> Result<Option<u64>, String> {
     Ok(Some(duration_ms(value)?).filter(|ms| *ms > 0))
 }
 
-/// UTC or a fixed distance from it, as the engine knows them: `UTC`, `GMT+2`, `+05:30`. `default` is UTC.
+/// UTC or a fixed distance from it, as the engine knows them: `UTC`, `GMT+2`, `+05:30`. `default`
+/// is UTC.
 fn time_zone(value: &str) -> Result<Option<String>, String> {
     if value == "default" {
         return Ok(None);
@@ -95,7 +96,8 @@ fn time_zone(value: &str) -> Result<Option<String>, String> {
     ))
 }
 
-/// A duration as Flink writes it ('5 s', '1 min', '500ms', a bare number for milliseconds), in milliseconds, rounded down.
+/// A duration as Flink writes it ('5 s', '1 min', '500ms', a bare number for milliseconds), in
+/// milliseconds, rounded down.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text

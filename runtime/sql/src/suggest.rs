@@ -1,6 +1,7 @@
 //! Names that a misspelt one may have meant.
 
-/// Up to two of `names` within a third of their length in edits of `wrong`, nearest first; case does not count.
+/// Up to two of `names` within a third of their length in edits of `wrong`, nearest first; case
+/// does not count.
 pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     // Distances cost the product of both lengths.
     const LONGEST: usize = 64;

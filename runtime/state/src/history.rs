@@ -124,17 +124,17 @@ impl RunHistory {
         deltas > DELTAS || (deltas > 0 && bytes(RunKind::Delta) >= bytes(RunKind::Base))
     }
 
-    /// After frozen changes were lost, because their run could not be stored: they are in no live run,
-    /// so the next checkpoint writes everything. (A checkpoint that is stored but does not become the
-    /// restore point loses nothing: its runs are live, and go into the next manifest.)
+    /// After frozen changes were lost, because their run could not be stored: they are in no live
+    /// run, so the next checkpoint writes everything. (A checkpoint that is stored but does not
+    /// become the restore point loses nothing: its runs are live, and go into the next manifest.)
     #[must_use]
     pub fn after_failure(mut self) -> Self {
         self.rewrite = true;
         self
     }
 
-    /// The history with the runs of a checkpoint, once they are stored. Each of `subtasks` must have
-    /// reported each of its states.
+    /// The history with the runs of a checkpoint, once they are stored. Each of `subtasks` must
+    /// have reported each of its states.
     pub fn advance(
         &self,
         reports: Vec<StateReport>,

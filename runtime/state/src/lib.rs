@@ -10,7 +10,8 @@
 //! * [`history`]: which runs are live, and who must write everything anew.
 //! * [`restore`] and [`cache`]: from runs back to entries.
 //!
-//! It may depend on `streamkeeper-protocol` and `streamkeeper-storage`, never on operators or connectors.
+//! It may depend on `streamkeeper-protocol` and `streamkeeper-storage`, never on operators or
+//! connectors.
 #![deny(missing_docs)]
 #![cfg_attr(
     test,

@@ -1,4 +1,5 @@
-//! All runs and staged rows of a worker in one object, so that a checkpoint costs one write a worker.
+//! All runs and staged rows of a worker in one object, so that a checkpoint costs one write a
+//! worker.
 
 use bytes::Bytes;
 use streamkeeper_protocol::manifest::{ObjectRange, RunRef};
@@ -14,7 +15,8 @@ pub struct ObjectWriter {
 }
 
 impl ObjectWriter {
-    /// Packs the object that will have this key ([`streamkeeper_protocol::paths::StatePaths::data`]).
+    /// Packs the object that will have this key
+    /// ([`streamkeeper_protocol::paths::StatePaths::data`]).
     pub fn new(key: impl Into<String>) -> Self {
         Self {
             key: key.into(),

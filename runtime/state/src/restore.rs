@@ -1,8 +1,8 @@
 //! From runs back to entries.
 //!
-//! Only blocks that may hold wanted key groups are read; neighbours in one request, several requests
-//! at once, each decoded when it arrives. Newer runs go first, so that an older value is dropped as
-//! soon as it is seen.
+//! Only blocks that may hold wanted key groups are read; neighbours in one request, several
+//! requests at once, each decoded when it arrives. Newer runs go first, so that an older value is
+//! dropped as soon as it is seen.
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -45,7 +45,8 @@ impl GroupSet {
         }
     }
 
-    /// The groups that a subtask owns now and did not own before: what a survivor of a rescale reads.
+    /// The groups that a subtask owns now and did not own before: what a survivor of a rescale
+    /// reads.
     pub fn gained(before: &Assignment, after: &Assignment, subtask: u32) -> Self {
         let pairs = before.owner.iter().zip(&after.owner);
         Self {

@@ -240,8 +240,8 @@ impl<V> StateTable<V> {
             .filter_map(|slot| Some((&*slot.key, slot.value.as_ref()?)))
     }
 
-    /// Forgets the keys of all key groups that `keep` is false for, without a trace: another subtask
-    /// has them now.
+    /// Forgets the keys of all key groups that `keep` is false for, without a trace: another
+    /// subtask has them now.
     pub fn retain_groups(&mut self, keep: impl Fn(u16) -> bool) {
         debug_assert!(self.freezing.is_none(), "a freeze is under way");
         for number in 0..self.slots.len() {
@@ -254,7 +254,8 @@ impl<V> StateTable<V> {
         }
     }
 
-    /// The changes since the last freeze, or with `full` everything; `encode` appends a value's bytes.
+    /// The changes since the last freeze, or with `full` everything; `encode` appends a value's
+    /// bytes.
     pub fn freeze_with(
         &mut self,
         full: bool,
@@ -413,8 +414,8 @@ impl<V> StateTable<V> {
         }
     }
 
-    /// Takes entries of a checkpoint back, before anything else happens; `decode` reads a value. They
-    /// do not count as changed.
+    /// Takes entries of a checkpoint back, before anything else happens; `decode` reads a value.
+    /// They do not count as changed.
     pub fn load_with(
         &mut self,
         entries: Vec<Entry>,

@@ -496,7 +496,8 @@ impl ObjectStore for DirStore {
         Box::pin(blocking(move || store.remove(&key)))
     }
 
-    /// The versions it lists tell a changed file from an unchanged one, but are not those of [`ObjectStore::get`].
+    /// The versions it lists tell a changed file from an unchanged one, but are not those of
+    /// [`ObjectStore::get`].
     fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
         Box::pin(blocking(move || store.entries(&prefix)))

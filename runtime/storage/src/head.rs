@@ -128,7 +128,8 @@ async fn settle(
     };
     match after_lost_swap(ours, &found) {
         SwapOutcome::Won => Ok(Some(SwapResult::Won { etag })),
-        // Still the version we meant to replace, perhaps of another lineage: our write may land yet.
+        // Still the version we meant to replace, perhaps of another lineage: our write may land
+        // yet.
         SwapOutcome::Fenced { .. } | SwapOutcome::Retry
             if !refused && *condition == Condition::Matches(etag.clone()) =>
         {

@@ -1,6 +1,7 @@
 //! A savepoint copied among a job's own checkpoints.
 //!
-//! Until HEAD names the manifest nothing of it counts: its data are orphans that the garbage collection of some later checkpoint removes.
+//! Until HEAD names the manifest nothing of it counts: its data are orphans that the garbage
+//! collection of some later checkpoint removes.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,11 @@ use crate::{Condition, ObjectStore, StorageError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedObjects(BTreeMap<String, String>);
 
-/// Copies all that `savepoint` (as [`crate::read_savepoint`] answers it) needs below the job's `data/`, as data of this checkpoint and attempt.
+/// Copies all that `savepoint` (as [`crate::read_savepoint`] answers it) needs below the job's
+/// `data/`, as data of this checkpoint and attempt.
 ///
-/// The attempt must be greater than that of HEAD: garbage collection of the owner there is leaves it alone.
+/// The attempt must be greater than that of HEAD: garbage collection of the owner there is leaves
+/// it alone.
 pub async fn import_objects(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -41,7 +44,8 @@ impl ImportedObjects {
     }
 }
 
-/// Stores the plan of a savepoint's folder where the job looks for the plan with this hash, unless it is there.
+/// Stores the plan of a savepoint's folder where the job looks for the plan with this hash, unless
+/// it is there.
 pub async fn import_plan(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -58,8 +62,9 @@ pub async fn import_plan(
         .await
 }
 
-/// Writes the manifest of an import under a name that nobody else uses, and answers its key. Whoever writes it owns nothing yet: another process may claim the same
-/// attempt and publish the same checkpoint.
+/// Writes the manifest of an import under a name that nobody else uses, and answers its key.
+/// Whoever writes it owns nothing yet: another process may claim the same attempt and publish the
+/// same checkpoint.
 pub async fn write_imported_manifest(
     store: &dyn ObjectStore,
     paths: &StatePaths,

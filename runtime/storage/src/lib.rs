@@ -1,4 +1,5 @@
-//! Object stores: S3, a local directory, memory with injected faults. The only crate that sees the S3 SDK.
+//! Object stores: S3, a local directory, memory with injected faults. The only crate that sees the
+//! S3 SDK.
 //!
 //! In reading order:
 //! * [`store`]: the trait, its conditions and errors.
@@ -9,7 +10,8 @@
 //! * [`head`]: reading and swapping `HEAD.json`.
 //! * [`records`]: reading and writing manifests and plans; [`outline`]: what a manifest needs,
 //!   without holding it.
-//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole; [`import`]: back among a job's checkpoints.
+//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole;
+//!   [`import`]: back among a job's checkpoints.
 //! * [`garbage`]: what nothing needs any more.
 //!
 //! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.

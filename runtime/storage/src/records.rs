@@ -49,7 +49,8 @@ pub async fn read_plan(
     parse(store, &key, &object.bytes)
 }
 
-/// Writes a plan to the place its hash gives it, and answers the hash. Writing it again is harmless.
+/// Writes a plan to the place its hash gives it, and answers the hash. Writing it again is
+/// harmless.
 pub async fn write_plan(
     store: &dyn ObjectStore,
     paths: &StatePaths,

@@ -1,4 +1,5 @@
-//! A checkpoint copied into a folder of its own: `{metadata.json, manifest.json, plan.json, data/*}`.
+//! A checkpoint copied into a folder of its own: `{metadata.json, manifest.json, plan.json,
+//! data/*}`.
 //!
 //! Nothing outside the folder is needed to restore from it, and it may be moved: its manifest names
 //! objects relative to the folder. `metadata.json` is written last, so a folder with one is whole.
@@ -66,8 +67,8 @@ pub(crate) fn at_key(store: &dyn ObjectStore, folder: &str, name: &str) -> Strin
 }
 
 /// Copies all that `manifest` needs, with its plan, to `folder` (a key in the same bucket). The
-/// manifest must be pinned in HEAD. Running it again after a failure finishes the copy. The copy is read
-/// back and held against its checksums before it counts as a savepoint.
+/// manifest must be pinned in HEAD. Running it again after a failure finishes the copy. The copy is
+/// read back and held against its checksums before it counts as a savepoint.
 ///
 /// Output that was prepared but not yet committed travels along: whoever restores it under the same
 /// lineage commits it, under another lineage must not.

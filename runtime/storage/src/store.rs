@@ -99,7 +99,8 @@ pub trait ObjectStore: Send + Sync + Debug {
         range: Range<u64>,
     ) -> StoreFuture<'a, Bytes>;
 
-    /// Writes an object and answers its version. A conditional write is tried once: a lost answer is [`StorageError::Unknown`], never retried blindly.
+    /// Writes an object and answers its version. A conditional write is tried once: a lost answer
+    /// is [`StorageError::Unknown`], never retried blindly.
     fn put<'a>(
         &'a self,
         key: &'a str,
@@ -192,7 +193,8 @@ pub enum StorageError {
         /// `s3://bucket`.
         at: String,
     },
-    /// The store cannot be reached or answers 5xx; nothing was written, or the action is harmless to repeat.
+    /// The store cannot be reached or answers 5xx; nothing was written, or the action is harmless
+    /// to repeat.
     #[error("{action} {at}: the store does not answer ({detail})")]
     Unavailable {
         /// S3 action.

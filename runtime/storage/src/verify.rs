@@ -1,7 +1,8 @@
 //! Is everything there that a savepoint needs, and is it what was written?
 //!
-//! Reads every byte that a restore would read, once, in parts of [`PART`] bytes: memory stays small however large the state is. Checksums are those of the manifest;
-//! what the bytes mean is nothing that this crate knows.
+//! Reads every byte that a restore would read, once, in parts of [`PART`] bytes: memory stays small
+//! however large the state is. Checksums are those of the manifest; what the bytes mean is nothing
+//! that this crate knows.
 
 use streamkeeper_protocol::manifest::{BlockRef, Manifest, ObjectRange};
 
@@ -58,7 +59,8 @@ pub enum SavepointError {
     },
 }
 
-/// Checks a savepoint's folder: every object there, every checksum right. `progress` hears of every part that was read.
+/// Checks a savepoint's folder: every object there, every checksum right. `progress` hears of every
+/// part that was read.
 pub async fn verify_savepoint(
     store: &dyn ObjectStore,
     folder: &str,

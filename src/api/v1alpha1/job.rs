@@ -58,18 +58,21 @@ use crate::api::duration::Duration;
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct StreamJobSpec {
-    /// Engine that runs the query. `Native` (the default, and the only one so far) is the built-in runtime.
+    /// Engine that runs the query. `Native` (the default, and the only one so far) is the built-in
+    /// runtime.
     #[serde(default)]
     pub engine: EngineKind,
     /// The query, in Flink SQL: CREATE TABLE and CREATE VIEW statements followed by INSERT INTO.
     pub sql: Sql,
-    /// Environment variables of the workers. `${NAME}` in the SQL text is replaced by the variable's value inside the worker, so that secrets never appear in the
-    /// StreamJob. At most 64. Example: `[{name: BROKERS, value: "kafka:9092"}]`.
+    /// Environment variables of the workers. `${NAME}` in the SQL text is replaced by the
+    /// variable's value inside the worker, so that secrets never appear in the StreamJob. At most
+    /// 64. Example: `[{name: BROKERS, value: "kafka:9092"}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = kube::core::cel::ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
-    /// Image of the workers. Unset, the operator's own runtime image is used; a job keeps the image that it was started with until its spec changes. Example:
+    /// Image of the workers. Unset, the operator's own runtime image is used; a job keeps the image
+    /// that it was started with until its spec changes. Example:
     /// `registry.example.com/streamjob-runtime:0.1.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
@@ -77,12 +80,13 @@ pub struct StreamJobSpec {
     /// Number, size and placement of the workers.
     #[serde(default)]
     pub workers: Workers,
-    /// ServiceAccount of the worker pods, in the namespace of the job; carries the identity for S3 where a cloud gives one. Unset, the namespace's `default` is used.
-    /// Its token is not mounted.
+    /// ServiceAccount of the worker pods, in the namespace of the job; carries the identity for S3
+    /// where a cloud gives one. Unset, the namespace's `default` is used. Its token is not mounted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// Key groups: the greatest parallelism that the job can ever have. 1 to 32768, default 128. It cannot change once the job has state.
+    /// Key groups: the greatest parallelism that the job can ever have. 1 to 32768, default 128. It
+    /// cannot change once the job has state.
     #[serde(default = "default_max_parallelism")]
     #[schemars(range(min = 1, max = 32768))]
     pub max_parallelism: u16,
@@ -104,15 +108,19 @@ pub struct StreamJobSpec {
     /// StreamSnapshots that the operator takes of this job by itself.
     #[serde(default)]
     pub snapshots: Snapshots,
-    /// State to go on from, instead of what the job has: a snapshot, acted on once per value. On a new StreamJob its first start goes on from there; on one that runs, the job
-    /// goes back (or over) to it, and output written since is written again. What was done is in `status.restoreFrom`.
+    /// State to go on from, instead of what the job has: a snapshot, acted on once per value. On a
+    /// new StreamJob its first start goes on from there; on one that runs, the job goes back (or
+    /// over) to it, and output written since is written again. What was done is in
+    /// `status.restoreFrom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_from: Option<RestoreFrom>,
-    /// `true` stops the job with a savepoint and removes its pods; `false` resumes it from there. Default `false`.
+    /// `true` stops the job with a savepoint and removes its pods; `false` resumes it from there.
+    /// Default `false`.
     #[serde(default)]
     pub suspend: bool,
-    /// How long a StreamJob whose input has an end is kept after it completed; then the operator deletes it, while its state and output stay. Its pods go after a minute. A
-    /// duration; unset means for ever. Example: `24h`.
+    /// How long a StreamJob whose input has an end is kept after it completed; then the operator
+    /// deletes it, while its state and output stay. Its pods go after a minute. A duration; unset
+    /// means for ever. Example: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_completion: Option<Duration>,
 }
@@ -141,7 +149,8 @@ pub struct Sql {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 262_144))]
     pub text: Option<String>,
-    /// Key of a ConfigMap in the namespace of the job that holds the statements. A changed ConfigMap is rolled out like a changed text.
+    /// Key of a ConfigMap in the namespace of the job that holds the statements. A changed
+    /// ConfigMap is rolled out like a changed text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<ConfigMapKeyRef>,
 }
@@ -165,9 +174,10 @@ pub struct Storage {
     /// A bucket of Amazon S3, or of a server that speaks its protocol with conditional writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3>,
-    /// What to do when the first start finds state that another StreamJob left at the same place: `Resume` (the default) goes on from it if its job was deleted or
-    /// stopped; `Ignore` starts from nothing beside it; `Fail` refuses to start. State that is in use is never taken: see the annotation
-    /// `streamkeeper.dev/take-over`.
+    /// What to do when the first start finds state that another StreamJob left at the same place:
+    /// `Resume` (the default) goes on from it if its job was deleted or stopped; `Ignore` starts
+    /// from nothing beside it; `Fail` refuses to start. State that is in use is never taken: see
+    /// the annotation `streamkeeper.dev/take-over`.
     #[serde(default)]
     pub on_existing_state: OnExistingState,
 }
@@ -180,7 +190,8 @@ pub struct Storage {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct S3 {
-    /// Bucket and prefix; the job's state lies in `<uri>/<namespace>/<name>/`. Example: `s3://acme-streams/prod`.
+    /// Bucket and prefix; the job's state lies in `<uri>/<namespace>/<name>/`. Example:
+    /// `s3://acme-streams/prod`.
     #[schemars(length(max = 1024))]
     #[x_kube(validation = (
         "self.matches('^s3://[A-Za-z0-9._-]+(/[^/]+)*/?$')",
@@ -191,16 +202,19 @@ pub struct S3 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub region: Option<String>,
-    /// URL of an S3-compatible server; unset means Amazon S3, or the operator's default endpoint. Example: `http://seaweedfs.storage:8333`.
+    /// URL of an S3-compatible server; unset means Amazon S3, or the operator's default endpoint.
+    /// Example: `http://seaweedfs.storage:8333`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+/?$')", "must be the URL of a server, like https://s3.example.com:9000"))]
     pub endpoint: Option<String>,
-    /// How the store encrypts the state. Unset, as the bucket says; where the job names no storage, as the operator's default storage says.
+    /// How the store encrypts the state. Unset, as the bucket says; where the job names no storage,
+    /// as the operator's default storage says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sse: Option<Sse>,
-    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`): TLS protects it, and a store behind a gateway that changes the encoding takes it.
-    /// Default `false`; where the job names no storage, as the operator's default storage says.
+    /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`): TLS
+    /// protects it, and a store behind a gateway that changes the encoding takes it. Default
+    /// `false`; where the job names no storage, as the operator's default storage says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned_payload: Option<bool>,
 }
@@ -212,7 +226,8 @@ pub struct Sse {
     /// `aws:kms`: with a key of the key management service.
     #[serde(rename = "type")]
     pub kind: SseType,
-    /// Id, ARN or alias of the key; unset, the service's own key for the store. Example: `alias/streams`.
+    /// Id, ARN or alias of the key; unset, the service's own key for the store. Example:
+    /// `alias/streams`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub kms_key_id: Option<String>,
@@ -250,19 +265,21 @@ pub enum OnExistingState {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Checkpoints {
-    /// Time from the start of one checkpoint to the start of the next; after a failure at most this much input is read again. A duration of at least 100ms, default
-    /// `10s`. Example: `1m`.
+    /// Time from the start of one checkpoint to the start of the next; after a failure at most this
+    /// much input is read again. A duration of at least 100ms, default `10s`. Example: `1m`.
     #[serde(default = "default_interval")]
     pub interval: Duration,
-    /// A checkpoint that takes longer is given up and tried again. A duration of at least 1s, default `5m`.
+    /// A checkpoint that takes longer is given up and tried again. A duration of at least 1s,
+    /// default `5m`.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
     /// Complete checkpoints that are kept. 1 to 10, default 3.
     #[serde(default = "default_retain")]
     #[schemars(range(min = 1, max = 10))]
     pub retain: u32,
-    /// What a failure may do to results: with `ExactlyOnce` (the default) every record counts once; with `AtLeastOnce` checkpoints hold up no channel, and records after a
-    /// restore may count twice. A change makes a new revision.
+    /// What a failure may do to results: with `ExactlyOnce` (the default) every record counts once;
+    /// with `AtLeastOnce` checkpoints hold up no channel, and records after a restore may count
+    /// twice. A change makes a new revision.
     #[serde(default)]
     pub guarantee: Guarantee,
 }

@@ -1,4 +1,5 @@
-//! What the operator may do by itself: how a changed spec is rolled out, how the job is rescaled and restarted, which snapshots are taken.
+//! What the operator may do by itself: how a changed spec is rolled out, how the job is rescaled
+//! and restarted, which snapshots are taken.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::duration::Duration;
 
-/// How a changed spec is rolled out: the new revision starts beside the old one, is checked, and takes the job over with a savepoint.
+/// How a changed spec is rolled out: the new revision starts beside the old one, is checked, and
+/// takes the job over with a savepoint.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = (
     "!has(self.maxCheckpointAge) || self.onSavepointFailure == 'UseLastCheckpoint'",
@@ -14,26 +16,32 @@ use crate::api::duration::Duration;
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Upgrade {
-    /// Pods of the new revision that start beside the old ones: `Full` (the default) starts all of them, so that the pause is short; `First` starts pod 0 only, which
-    /// still proves image, query and state, where there is no room for both. When `Full` finds no room, the operator goes on with `First` by itself and says so.
+    /// Pods of the new revision that start beside the old ones: `Full` (the default) starts all of
+    /// them, so that the pause is short; `First` starts pod 0 only, which still proves image, query
+    /// and state, where there is no room for both. When `Full` finds no room, the operator goes on
+    /// with `First` by itself and says so.
     #[serde(default)]
     pub standby: Standby,
-    /// What to do when the savepoint before the change fails three times: `Pause` (the default) leaves the old revision running and keeps trying;
-    /// `UseLastCheckpoint` goes on from the last complete checkpoint, if it is not older than `maxCheckpointAge`.
+    /// What to do when the savepoint before the change fails three times: `Pause` (the default)
+    /// leaves the old revision running and keeps trying; `UseLastCheckpoint` goes on from the last
+    /// complete checkpoint, if it is not older than `maxCheckpointAge`.
     #[serde(default)]
     pub on_savepoint_failure: OnSavepointFailure,
-    /// How old the last checkpoint may be for `UseLastCheckpoint`: input since then is read again, which takes time but loses nothing. A duration; unset means `5m`.
+    /// How old the last checkpoint may be for `UseLastCheckpoint`: input since then is read again,
+    /// which takes time but loses nothing. A duration; unset means `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_checkpoint_age: Option<Duration>,
-    /// Whether a new query may leave out something that has state, which is lost then: `Reject` (the default) gives such a revision up; `Allow` drops the state.
+    /// Whether a new query may leave out something that has state, which is lost then: `Reject`
+    /// (the default) gives such a revision up; `Allow` drops the state.
     #[serde(default)]
     pub dropped_state: DroppedState,
-    /// A new revision must be prepared within this time or it is given up, and must complete a checkpoint and read input within this time after it took over or
-    /// the job is rolled back. A duration, default `10m`.
+    /// A new revision must be prepared within this time or it is given up, and must complete a
+    /// checkpoint and read input within this time after it took over or the job is rolled back. A
+    /// duration, default `10m`.
     #[serde(default = "default_progress_deadline")]
     pub progress_deadline: Duration,
-    /// What to do with a new revision that took over and fails to show progress: `Rollback` (the default) goes back to what ran before; `Pause` leaves it as it is and
-    /// asks for help.
+    /// What to do with a new revision that took over and fails to show progress: `Rollback` (the
+    /// default) goes back to what ran before; `Pause` leaves it as it is and asks for help.
     #[serde(default)]
     pub on_failure: OnFailure,
 }
@@ -106,7 +114,8 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rescale {
-    /// `Auto` (the default) moves state between the workers around one checkpoint; `Savepoint` does the same and takes a StreamSnapshot first.
+    /// `Auto` (the default) moves state between the workers around one checkpoint; `Savepoint` does
+    /// the same and takes a StreamSnapshot first.
     #[serde(default)]
     pub strategy: RescaleStrategy,
 }
@@ -125,7 +134,8 @@ pub enum RescaleStrategy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Restart {
-    /// Waits between restarts that fail at the same checkpoint; the first restart is at once. A change makes a new revision.
+    /// Waits between restarts that fail at the same checkpoint; the first restart is at once. A
+    /// change makes a new revision.
     #[serde(default)]
     pub backoff: Backoff,
 }
@@ -167,8 +177,9 @@ impl Default for Backoff {
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshots {
-    /// When to take one, as a cron expression with five fields: minute, hour, day of month, month, day of week. Runs that were missed while the job or the operator
-    /// was down are made up for by one. Example: `0 3 * * *`, every night at three.
+    /// When to take one, as a cron expression with five fields: minute, hour, day of month, month,
+    /// day of week. Runs that were missed while the job or the operator was down are made up for by
+    /// one. Example: `0 3 * * *`, every night at three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     #[x_kube(validation = (
@@ -176,26 +187,32 @@ pub struct Snapshots {
         "snapshots.schedule must have five fields (minute, hour, day of month, month, day of week), like 0 3 * * *, or be one of @hourly, @daily, @weekly, @monthly, @yearly"
     ))]
     pub schedule: Option<String>,
-    /// Time zone of the schedule, by its IANA name. Unset means `Etc/UTC`. Example: `Europe/Zurich`.
+    /// Time zone of the schedule, by its IANA name. Unset means `Etc/UTC`. Example:
+    /// `Europe/Zurich`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// `true` takes none by the schedule until it is `false` again; runs that come due meanwhile are not made up for. Default `false`.
+    /// `true` takes none by the schedule until it is `false` again; runs that come due meanwhile
+    /// are not made up for. Default `false`.
     #[serde(default)]
     pub suspend: bool,
-    /// Which of the snapshots that the operator took are kept; those made by people are never dropped.
+    /// Which of the snapshots that the operator took are kept; those made by people are never
+    /// dropped.
     #[serde(default)]
     pub retain: Retain,
     /// `Take` takes one before each upgrade, while the old revision still runs. Default `Skip`.
     #[serde(default)]
     pub on_upgrade: OnTransition,
-    /// `Take` keeps the savepoint of a suspension as a StreamSnapshot. Default `Skip`: the state is kept all the same, as the job's newest checkpoint.
+    /// `Take` keeps the savepoint of a suspension as a StreamSnapshot. Default `Skip`: the state is
+    /// kept all the same, as the job's newest checkpoint.
     #[serde(default)]
     pub on_suspend: OnTransition,
-    /// `Take` takes one when the StreamJob is deleted, which waits for it for `onDeleteTimeout` at most. Default `Skip`: the last checkpoint stays in the bucket.
+    /// `Take` takes one when the StreamJob is deleted, which waits for it for `onDeleteTimeout` at
+    /// most. Default `Skip`: the last checkpoint stays in the bucket.
     #[serde(default)]
     pub on_delete: OnTransition,
-    /// How long the deletion of the StreamJob may wait for its last savepoint or checkpoint. A duration; unset means the operator's default of `2m`.
+    /// How long the deletion of the StreamJob may wait for its last savepoint or checkpoint. A
+    /// duration; unset means the operator's default of `2m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_delete_timeout: Option<Duration>,
 }
@@ -218,7 +235,8 @@ pub struct Retain {
     #[serde(default = "default_count")]
     #[schemars(range(min = 1, max = 100))]
     pub count: u32,
-    /// Older ones are dropped, but never the newest. A duration; unset means that age does not matter. Example: `336h`.
+    /// Older ones are dropped, but never the newest. A duration; unset means that age does not
+    /// matter. Example: `336h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Duration>,
 }
@@ -247,7 +265,8 @@ pub struct RestoreFrom {
     /// A complete StreamSnapshot in the namespace of the job, of this job or of another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_ref: Option<ObjectRef>,
-    /// Folder of a snapshot in the bucket of the job. Example: `s3://acme-streams/prod/flights/delays/savepoints/nightly`.
+    /// Folder of a snapshot in the bucket of the job. Example:
+    /// `s3://acme-streams/prod/flights/delays/savepoints/nightly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = ("self.matches('^s3://[A-Za-z0-9._-]+(/[^/]+)+/?$')", "must name a folder in a bucket (of letters, digits, '.', '-' and '_'), like s3://bucket/folder"))]

@@ -1,4 +1,5 @@
-//! The StreamSnapshot: a job's state in a folder of its own, to go back to or to start another job from.
+//! The StreamSnapshot: a job's state in a folder of its own, to go back to or to start another job
+//! from.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -40,19 +41,23 @@ use crate::api::duration::Duration;
 ))]
 #[serde(rename_all = "camelCase")]
 pub struct StreamSnapshotSpec {
-    /// The StreamJob, in the same namespace. With `importFrom` it says whose storage settings (endpoint and region) are used.
+    /// The StreamJob, in the same namespace. With `importFrom` it says whose storage settings
+    /// (endpoint and region) are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_ref: Option<ObjectRef>,
     /// A snapshot that exists already, to be checked and used like one that was taken here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import_from: Option<ImportFrom>,
-    /// What happens to the folder when this object is deleted: `Retain` (the default) keeps it, `Delete` removes it, also when the job is long gone. Of an import only a savepoint is removed that the job of `jobRef` has written below its own `savepoints/`.
+    /// What happens to the folder when this object is deleted: `Retain` (the default) keeps it,
+    /// `Delete` removes it, also when the job is long gone. Of an import only a savepoint is
+    /// removed that the job of `jobRef` has written below its own `savepoints/`.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// A snapshot that is not complete by then has failed. A duration, default `15m`.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
-    /// How long this object is kept after it is complete or failed; then the operator deletes it. A duration; unset means for ever. Example: `720h`.
+    /// How long this object is kept after it is complete or failed; then the operator deletes it. A
+    /// duration; unset means for ever. Example: `720h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
 }
@@ -122,7 +127,8 @@ pub struct StreamSnapshotStatus {
     /// Revision of the job that took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// Uid of the StreamJob of `spec.jobRef`, if the folder holds a savepoint that this very job has written.
+    /// Uid of the StreamJob of `spec.jobRef`, if the folder holds a savepoint that this very job
+    /// has written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_uid: Option<String>,
     /// When it was begun.

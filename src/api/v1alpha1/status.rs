@@ -1,4 +1,5 @@
-//! What the operator reports about a StreamJob. Written on transitions, else at most once a minute; only what cannot be observed again is ever read back.
+//! What the operator reports about a StreamJob. Written on transitions, else at most once a minute;
+//! only what cannot be observed again is ever read back.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -17,8 +18,9 @@ pub struct StreamJobStatus {
     /// What the job is doing, for people; conditions are for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// `Ready`, `Running`, `CheckpointsHealthy`, `Suspended` and, only while true, `Reconciling` or `Stalled`. `StorageRead` is there, and `False`, where the operator sends no
-    /// request to the store of the job because its configuration (`storage.allowed`) does not name it.
+    /// `Ready`, `Running`, `CheckpointsHealthy`, `Suspended` and, only while true, `Reconciling` or
+    /// `Stalled`. `StorageRead` is there, and `False`, where the operator sends no request to the
+    /// store of the job because its configuration (`storage.allowed`) does not name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = kube::core::cel::ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -37,10 +39,12 @@ pub struct StreamJobStatus {
     /// The newest complete StreamSnapshot of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_snapshot: Option<SnapshotSummary>,
-    /// The newest time of `spec.snapshots.schedule` that a snapshot was taken for, or that is past and needs none.
+    /// The newest time of `spec.snapshots.schedule` that a snapshot was taken for, or that is past
+    /// and needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule: Option<Time>,
-    /// The value of `spec.restoreFrom` that was last acted on, and how that went; it is not acted on again.
+    /// The value of `spec.restoreFrom` that was last acted on, and how that went; it is not acted
+    /// on again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_from: Option<RestoreRequest>,
     /// When all input was read and committed.
@@ -55,7 +59,8 @@ pub struct StreamJobStatus {
     /// Restarts after failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<RestartsStatus>,
-    /// The change in progress: written before the operator acts, so that whoever comes next can finish it.
+    /// The change in progress: written before the operator acts, so that whoever comes next can
+    /// finish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<Transition>,
     /// The newest spec that was given up, and why; it is not tried again until the spec changes.
@@ -196,7 +201,8 @@ pub struct RestoreRequest {
     /// What was wrong and what to do, or which revision went on from which checkpoint.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Hash of the content that was to go on from there: with other content, what failed is tried again.
+    /// Hash of the content that was to go on from there: with other content, what failed is tried
+    /// again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
 }
@@ -312,7 +318,8 @@ pub enum TransitionKind {
     Suspend,
     /// Go on after a suspension.
     Resume,
-    /// A failure and the restore after it, as history records it; in progress, the way back to a snapshot that `spec.restoreFrom` asks for.
+    /// A failure and the restore after it, as history records it; in progress, the way back to a
+    /// snapshot that `spec.restoreFrom` asks for.
     Restore,
     /// The content of an earlier revision takes over again.
     Rollback,

@@ -12,11 +12,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Workers {
-    /// Worker pods. The job moves to another number without restarting them; `kubectl scale` and autoscalers set it too. 1 to 1000, default 1.
+    /// Worker pods. The job moves to another number without restarting them; `kubectl scale` and
+    /// autoscalers set it too. 1 to 1000, default 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: u32,
-    /// Subtasks of every operator in one worker; the parallelism of the job is replicas x slots. 1 to 64, default 1. A change makes a new revision.
+    /// Subtasks of every operator in one worker; the parallelism of the job is replicas x slots. 1
+    /// to 64, default 1. A change makes a new revision.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     pub slots: u32,
@@ -47,11 +49,13 @@ impl Default for Workers {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// What a worker is guaranteed, by resource name, as Kubernetes quantities. Example: `{cpu: 500m, memory: 512Mi}`.
+    /// What a worker is guaranteed, by resource name, as Kubernetes quantities. Example: `{cpu:
+    /// 500m, memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
-    /// What a worker may use at most, by resource name, as Kubernetes quantities. Example: `{memory: 512Mi}`.
+    /// What a worker may use at most, by resource name, as Kubernetes quantities. Example:
+    /// `{memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
@@ -93,8 +97,9 @@ fn pull_secrets(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "maxItems": 16, "items": {"x-kubernetes-preserve-unknown-fields": true}})
 }
 
-/// What else to put into the worker pods: a pod template (`metadata`, `spec`) that the worker is merged into, and short forms of what is asked for most. Together at
-/// most 64 KiB. What belongs to the operator is refused with the field to write instead; see docs/pod-template.md.
+/// What else to put into the worker pods: a pod template (`metadata`, `spec`) that the worker is
+/// merged into, and short forms of what is asked for most. Together at most 64 KiB. What belongs to
+/// the operator is refused with the field to write instead; see docs/pod-template.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
@@ -118,7 +123,8 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Secrets with the credentials of the image's registry, at most 16, each as its name or as `{name: …}`.
+    /// Secrets with the credentials of the image's registry, at most 16, each as its name or as
+    /// `{name: …}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "pull_secrets")]
     pub image_pull_secrets: Vec<Value>,
@@ -126,8 +132,9 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "not_inlined")]
     pub metadata: Option<Value>,
-    /// A pod spec, as in a pod template: volumes, affinity, sidecars, init containers and so on. Its container named `streamjob` changes the worker's own: environment,
-    /// volume mounts, security context.
+    /// A pod spec, as in a pod template: volumes, affinity, sidecars, init containers and so on.
+    /// Its container named `streamjob` changes the worker's own: environment, volume mounts,
+    /// security context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "not_inlined")]
     pub spec: Option<Value>,

@@ -84,7 +84,8 @@ async fn pass(
     Ok(Requeue::requeue(plan.requeue))
 }
 
-/// Writes the planned status, if it differs, to exactly the version that was observed; answers the object to act on, or nothing when it had changed.
+/// Writes the planned status, if it differs, to exactly the version that was observed; answers the
+/// object to act on, or nothing when it had changed.
 async fn persist(
     snapshot: &StreamSnapshot,
     plan: &SnapshotPlan,

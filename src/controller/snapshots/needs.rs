@@ -16,7 +16,8 @@ use crate::{
     },
 };
 
-/// Notes which of the snapshots that the operator took are needed, as far as retention may ask: it never drops the last one.
+/// Notes which of the snapshots that the operator took are needed, as far as retention may ask: it
+/// never drops the last one.
 pub(in super::super) fn mark(caches: &Caches, namespace: &str, found: &mut [SnapshotFacts]) {
     let taken = |found: &&mut SnapshotFacts| found.trigger.is_some();
     if found.iter_mut().filter(taken).count() < 2 {
@@ -39,7 +40,8 @@ fn asks(job: &StreamJob) -> bool {
         || transition.is_some_and(|transition| transition.restores.is_some())
 }
 
-/// A job that needs this snapshot, if its folder is about to be removed. That a cache shows one will do to wait; that there is none, the API server says.
+/// A job that needs this snapshot, if its folder is about to be removed. That a cache shows one
+/// will do to wait; that there is none, the API server says.
 pub(super) async fn needed_by(
     snapshot: &StreamSnapshot,
     namespace: &str,

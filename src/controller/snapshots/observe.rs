@@ -79,7 +79,8 @@ pub(super) async fn observe(
     })
 }
 
-/// The job of a snapshot that is not at rest: there may be thousands of those. The cache of jobs will do, but where something is decided for good by it.
+/// The job of a snapshot that is not at rest: there may be thousands of those. The cache of jobs
+/// will do, but where something is decided for good by it.
 async fn job(
     snapshot: &StreamSnapshot,
     namespace: &str,

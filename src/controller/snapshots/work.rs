@@ -1,4 +1,5 @@
-//! Work on folders of snapshots takes longer than a reconcile may; it goes on beside them, and is lost with the operator without harm.
+//! Work on folders of snapshots takes longer than a reconcile may; it goes on beside them, and is
+//! lost with the operator without harm.
 
 use std::{
     collections::HashMap,

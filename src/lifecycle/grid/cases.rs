@@ -1,4 +1,5 @@
-//! The cases: what a status says, what is seen of two revisions and of HEAD, what the spec asks for.
+//! The cases: what a status says, what is seen of two revisions and of HEAD, what the spec asks
+//! for.
 //!
 //! The job ran as revision [`OLD`]; [`NEW`] is the one on its way in transitions that have one.
 
@@ -360,7 +361,8 @@ impl Case {
         })
     }
 
-    /// The next plan with this status written and nothing else changed; and whether it is at rest there.
+    /// The next plan with this status written and nothing else changed; and whether it is at rest
+    /// there.
     pub(super) fn after(&self, status: &StreamJobStatus) -> (bool, Plan) {
         let job = self.job(status.clone());
         // What a coordinator said of the call of a step, it does not say of another.

@@ -1,7 +1,10 @@
-//! The grid: every step of every transition, with every class of observation, every change of the spec, and deletion.
+//! The grid: every step of every transition, with every class of observation, every change of the
+//! spec, and deletion.
 //!
-//! No case panics, every case gives the same answer twice, takes only edges that are drawn in [`super::state`], keeps the rules of conditions, and comes to rest when
-//! nothing else happens; every edge is taken by some case. All cases are gone through once; each test asks for the rule that it is named after.
+//! No case panics, every case gives the same answer twice, takes only edges that are drawn in
+//! [`super::state`], keeps the rules of conditions, and comes to rest when nothing else happens;
+//! every edge is taken by some case. All cases are gone through once; each test asks for the rule
+//! that it is named after.
 
 mod cases;
 mod facts;
@@ -67,9 +70,11 @@ fn go_through(contexts: &[Case]) -> Findings {
     findings
 }
 
-/// Goes through the cases in an order of its own until one breaks a rule; which rule, after how many cases.
+/// Goes through the cases in an order of its own until one breaks a rule; which rule, after how
+/// many cases.
 pub(super) fn first_broken() -> Option<(&'static str, usize)> {
-    /// A prime greater than the number of cases: every case has its turn, and neighbours are far apart.
+    /// A prime greater than the number of cases: every case has its turn, and neighbours are far
+    /// apart.
     const STRIDE: usize = 10_000_019;
     static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         let mut all = Vec::new();

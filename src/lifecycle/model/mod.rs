@@ -1,14 +1,20 @@
-//! The model: a job, its operator, a few revisions, pods, coordinators, HEAD; the operator decides with the real `plan` and `required_reads`, coordinators with the real rules of
-//! HEAD. Everything else may happen in any order: the operator ends between any two effects, has another beside it whose caches stand still, sends what arrives late; pods crash, nodes
-//! are lost with a coordinator that runs on, the storage or a coordinator does not answer, HEAD is taken away, people edit, suspend, resume, delete, time passes.
+//! The model: a job, its operator, a few revisions, pods, coordinators, HEAD; the operator decides
+//! with the real `plan` and `required_reads`, coordinators with the real rules of HEAD. Everything
+//! else may happen in any order: the operator ends between any two effects, has another beside it
+//! whose caches stand still, sends what arrives late; pods crash, nodes are lost with a coordinator
+//! that runs on, the storage or a coordinator does not answer, HEAD is taken away, people edit,
+//! suspend, resume, delete, time passes.
 //!
 //! In every world that can be reached, nearest first:
-//! * (revision, attempt) in HEAD only grows, at most one coordinator owns it, the restore point is never lost, nothing is handed over without one;
+//! * (revision, attempt) in HEAD only grows, at most one coordinator owns it, the restore point is
+//!   never lost, nothing is handed over without one;
 //! * a job that ran is never started from nothing; a number stands for one content for ever;
-//! * the operator calls nobody before its status says why, and never deletes the pods of whoever has the job;
+//! * the operator calls nobody before its status says why, and never deletes the pods of whoever
+//!   has the job;
 //! * with nothing more going wrong it comes to rest as the spec says, or Stalled; a deletion ends.
 //!
-//! `MODEL_STATES=20000000 cargo test --workspace --lib the_model -- --nocapture` looks at that many worlds.
+//! `MODEL_STATES=20000000 cargo test --workspace --lib the_model -- --nocapture` looks at that many
+//! worlds.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

@@ -1,4 +1,5 @@
-//! What the operator does: it looks, writes its status, and acts, one effect after the other; it may end between any two, and what it sent may arrive late.
+//! What the operator does: it looks, writes its status, and acts, one effect after the other; it
+//! may end between any two, and what it sent may arrive late.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! From any world, with nothing more asked for and nothing more going wrong, everything comes to rest as the spec says, or says what is wrong.
+//! From any world, with nothing more asked for and nothing more going wrong, everything comes to
+//! rest as the spec says, or says what is wrong.
 
 use std::fmt::Write as _;
 
@@ -23,7 +24,8 @@ fn mended(world: &World) -> World {
     calm
 }
 
-/// What happens next when nothing goes wrong: first what is under way, then the operator, then time.
+/// What happens next when nothing goes wrong: first what is under way, then the operator, then
+/// time.
 fn next(world: &World, rules: Rules, mind: &mut Mind) -> Option<(Step, Result<World, String>)> {
     let mut out = Vec::new();
     out.extend(operator::arrives(world));

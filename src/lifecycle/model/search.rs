@@ -1,4 +1,5 @@
-//! Breadth first through every world that can be reached, from each of them to rest, and the story of the first that breaks a promise.
+//! Breadth first through every world that can be reached, from each of them to rest, and the story
+//! of the first that breaks a promise.
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,5 @@
-//! The world in a few bytes: what the API server holds, what runs, what HEAD says, what the operator is about to do.
+//! The world in a few bytes: what the API server holds, what runs, what HEAD says, what the
+//! operator is about to do.
 
 use streamkeeper_protocol::head::{OperationKind, RunState};
 
@@ -339,7 +340,8 @@ impl World {
         &mut self.revisions[usize::from(number) - 1]
     }
 
-    /// Brings it into the one form that all worlds have that go on alike: attempts count from 1, what nobody will ask for is forgotten.
+    /// Brings it into the one form that all worlds have that go on alike: attempts count from 1,
+    /// what nobody will ask for is forgotten.
     pub(super) fn normalise(&mut self) {
         let mut attempts: Vec<u8> = self.head.iter().map(|head| head.attempt).collect();
         attempts.extend(

@@ -1,4 +1,5 @@
-//! Every phase of a snapshot with every class of what is seen of its job, of the call and of its folder.
+//! Every phase of a snapshot with every class of what is seen of its job, of the call and of its
+//! folder.
 
 use std::{sync::LazyLock, time::Duration};
 

@@ -72,7 +72,8 @@ impl SnapshotPlanBuilder<'_> {
         }
     }
 
-    /// Whether its coordinator still copies: what it writes after the folder is removed would be nobody's. That is not waited for without end, for it may never be told.
+    /// Whether its coordinator still copies: what it writes after the folder is removed would be
+    /// nobody's. That is not waited for without end, for it may never be told.
     fn is_written_to(&self, since: Timestamp) -> Option<String> {
         let timeout = self.input.snapshot.spec.timeout.to_std();
         let runs = |job: &SnapshotJob| job.current.is_some() && !job.suspended && !job.completed;

@@ -1,4 +1,5 @@
-//! How a StreamSnapshot is taken, imported, verified, kept and removed: one pure function, [`plan_snapshot`], as [`super::plan`] is for jobs.
+//! How a StreamSnapshot is taken, imported, verified, kept and removed: one pure function,
+//! [`plan_snapshot`], as [`super::plan`] is for jobs.
 //!
 //! * `take`: until it is complete.
 //! * `keep`: afterwards.
@@ -42,7 +43,8 @@ const NOT_VERIFIED: &str = "NotVerified";
 
 /// How soon to look again while something is under way.
 const SOON: Duration = Duration::from_secs(1);
-/// How seldom to look at a job that a snapshot waits for: its watch tells of most of what happens to it.
+/// How seldom to look at a job that a snapshot waits for: its watch tells of most of what happens
+/// to it.
 const SELDOM: Duration = Duration::from_secs(30);
 /// How soon to look again when nothing is, and nothing is due.
 const QUIET: Duration = Duration::from_hours(1);
@@ -215,7 +217,8 @@ pub fn key(snapshot: &StreamSnapshot) -> String {
     format!("snapshot-{uid}-{retries}")
 }
 
-/// Whether something hangs on the job that is not taken back: where the snapshot lies, or that it has failed. A late cache of it will not do then.
+/// Whether something hangs on the job that is not taken back: where the snapshot lies, or that it
+/// has failed. A late cache of it will not do then.
 pub fn is_decided_by(snapshot: &StreamSnapshot, job: Option<&SnapshotJob>) -> bool {
     let status = snapshot.status.as_ref();
     let phase = status.and_then(|status| status.phase);
@@ -236,7 +239,8 @@ pub fn is_decided_by(snapshot: &StreamSnapshot, job: Option<&SnapshotJob>) -> bo
     })
 }
 
-/// Whether a snapshot is complete, or has failed, and nobody asks for anything: then its job does not matter to it.
+/// Whether a snapshot is complete, or has failed, and nobody asks for anything: then its job does
+/// not matter to it.
 pub fn is_at_rest(snapshot: &StreamSnapshot) -> bool {
     let ended = snapshot.status.as_ref().is_some_and(|status| {
         matches!(
@@ -352,7 +356,8 @@ impl SnapshotPlanBuilder<'_> {
         passed(self.input.now, since, limit)
     }
 
-    /// How long to wait for something that has not happened for so long already: a tenth of that, within limits.
+    /// How long to wait for something that has not happened for so long already: a tenth of that,
+    /// within limits.
     fn pace(&self, since: Timestamp, least: Duration, most: Duration) -> Duration {
         let so_far = Duration::try_from(self.input.now.duration_since(since));
         (so_far.unwrap_or_default() / 10).clamp(least, most)

@@ -5,7 +5,8 @@ use crate::api::v1alpha1::{RestoreFrom, StreamJob};
 /// A snapshot: namespace, name, and where its folder is once that is known.
 pub type Place<'a> = (&'a str, &'a str, Option<&'a str>);
 
-/// Whether a job is on its way to a snapshot, or is to go to it and could not yet: it is suspended, it is stalled, its turn has not come.
+/// Whether a job is on its way to a snapshot, or is to go to it and could not yet: it is suspended,
+/// it is stalled, its turn has not come.
 pub fn needs(job: &StreamJob, (namespace, name, folder): Place<'_>) -> bool {
     let status = job.status.as_ref();
     let there = |uri: &String| folder.is_some_and(|folder| is_same(uri, folder));

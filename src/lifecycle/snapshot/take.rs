@@ -52,7 +52,8 @@ impl SnapshotPlanBuilder<'_> {
         verdict
     }
 
-    /// Its time is over, which may have passed while nobody looked: the folder says whether it is complete. None if it is not.
+    /// Its time is over, which may have passed while nobody looked: the folder says whether it is
+    /// complete. None if it is not.
     fn last_look(&mut self) -> Option<Verdict> {
         self.status.uri.as_ref()?;
         // Nothing is asked for any more.
@@ -80,7 +81,8 @@ impl SnapshotPlanBuilder<'_> {
         }
     }
 
-    /// How the folder of an import is read: the coordinator that wrote it has compared the checksums of its own savepoint.
+    /// How the folder of an import is read: the coordinator that wrote it has compared the
+    /// checksums of its own savepoint.
     fn reading(&self) -> Work {
         let labels = self.input.snapshot.metadata.labels.as_ref();
         if labels.is_some_and(|labels| labels.contains_key(TRIGGER_LABEL)) {

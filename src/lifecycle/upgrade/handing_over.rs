@@ -98,7 +98,8 @@ fn ask_to_hand_over(
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
     if guard!("what is being handed over is not reconsidered": !plan_builder.may_call(transition)) {
-        // The last try failed for good and the next has not begun: the old revision is sure to run on.
+        // The last try failed for good and the next has not begun: the old revision is sure to run
+        // on.
         return match reconsider(plan_builder, transition, from, to) {
             Some(verdict) => verdict,
             None => verdict(
@@ -182,7 +183,8 @@ fn ask_to_hand_over(
     )
 }
 
-/// Why the savepoint is not waited for any longer, if the spec allows that: it failed too often, and the last checkpoint is new enough.
+/// Why the savepoint is not waited for any longer, if the spec allows that: it failed too often,
+/// and the last checkpoint is new enough.
 fn goes_on_without_savepoint(
     plan_builder: &PlanBuilder<'_>,
     transition: &Transition,

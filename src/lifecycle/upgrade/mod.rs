@@ -1,6 +1,8 @@
-//! Upgrade: a new revision is prepared beside the old one, takes over with its savepoint, proves itself; then the old one goes.
+//! Upgrade: a new revision is prepared beside the old one, takes over with its savepoint, proves
+//! itself; then the old one goes.
 //!
-//! The old revision is not touched before the new one is ready, and not removed before the new one has proved itself.
+//! The old revision is not touched before the new one is ready, and not removed before the new one
+//! has proved itself.
 
 mod handing_over;
 
@@ -36,7 +38,8 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) 
     }
 }
 
-/// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision has not been asked to stop, or cannot be.
+/// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision
+/// has not been asked to stop, or cannot be.
 fn reconsider(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
@@ -112,7 +115,8 @@ fn preparing(
     )
 }
 
-/// What keeps the new revision from being ready, if something does; one that will not be is given up.
+/// What keeps the new revision from being ready, if something does; one that will not be is given
+/// up.
 fn ready(
     plan_builder: &mut PlanBuilder<'_>,
     transition: &Transition,
@@ -219,7 +223,8 @@ fn promoting(
             Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"))
         }
         Promotion::Pending(verdict) => verdict,
-        // Nobody can have the job as things are, with this revision or another: what was wrong decides what comes next.
+        // Nobody can have the job as things are, with this revision or another: what was wrong
+        // decides what comes next.
         Promotion::Refused(verdict) => {
             plan_builder.finish(
                 transition,
@@ -303,7 +308,8 @@ fn proving(
     if let Some(report) = plan_builder.input.report(to) {
         let steady = report.phase == JobPhase::Running;
         let checkpointed = report.checkpoints_in_attempt > 0;
-        // A source may be silent for hours: at the deadline a checkpoint and a quiet run are proof enough.
+        // A source may be silent for hours: at the deadline a checkpoint and a quiet run are proof
+        // enough.
         if guard!("it proves itself by a checkpoint": checkpointed)
             && guard!("it proves itself by input": report.records_in_attempt > 0 || (late && steady))
         {

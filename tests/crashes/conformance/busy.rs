@@ -1,4 +1,5 @@
-//! An API server with too much to do: its answer is no Status, and says when to come again in a header.
+//! An API server with too much to do: its answer is no Status, and says when to come again in a
+//! header.
 
 use std::sync::Arc;
 

@@ -1,12 +1,17 @@
 //! The API server of the stories is asked what a real one is asked, and answers alike.
 //!
-//! Compared are: the code; the reason of a refusal and, where [`Ask::word_for_word`], its sentence; of an object its name, labels, annotations, finalizers, generation, whether it is on its way out, whether
-//! its uid and version are those of the answer before; of kinds without defaults but those of the CRDs everything else; of other kinds that everything in the simulated answer is in the real one, which fills in
-//! more defaults. [`busy`] compares what is refused before anybody looks at it.
+//! Compared are: the code; the reason of a refusal and, where [`Ask::word_for_word`], its sentence;
+//! of an object its name, labels, annotations, finalizers, generation, whether it is on its way
+//! out, whether its uid and version are those of the answer before; of kinds without defaults but
+//! those of the CRDs everything else; of other kinds that everything in the simulated answer is in
+//! the real one, which fills in more defaults. [`busy`] compares what is refused before anybody
+//! looks at it.
 //!
-//! Known to differ, and left so: fields that the CRD does not have are refused by the simulation (a real server drops them and warns), because an operator that sends one is wrong; server-side apply, JSON patches,
-//! the scale subresource and PUT of whole objects are not simulated and refused by name: the operator uses none of them. A watch that comes before the cache of its kind is filled is refused by a real server
-//! with a 429 that is a Status; here no cache is ever empty.
+//! Known to differ, and left so: fields that the CRD does not have are refused by the simulation (a
+//! real server drops them and warns), because an operator that sends one is wrong; server-side
+//! apply, JSON patches, the scale subresource and PUT of whole objects are not simulated and
+//! refused by name: the operator uses none of them. A watch that comes before the cache of its kind
+//! is filled is refused by a real server with a 429 that is a Status; here no cache is ever empty.
 
 mod asks;
 mod busy;
@@ -64,7 +69,8 @@ impl Memory {
         }
     }
 
-    /// An object without what is new in every run; its uid and version in relation to what was last seen.
+    /// An object without what is new in every run; its uid and version in relation to what was last
+    /// seen.
     fn essence(&mut self, object: &Value) -> Value {
         let mut told = object.clone();
         let meta = told["metadata"].take();

@@ -1,4 +1,5 @@
-//! Where one plan is played: a namespace, nodes and an operator of its own, in a control plane that many share.
+//! Where one plan is played: a namespace, nodes and an operator of its own, in a control plane that
+//! many share.
 
 mod doing;
 
@@ -204,7 +205,8 @@ impl Sandbox {
         all.iter().map(|snapshot| value(kind, snapshot)).collect()
     }
 
-    /// Whether an object exists where the kubelets and the coordinators live too: it counts as made.
+    /// Whether an object exists where the kubelets and the coordinators live too: it counts as
+    /// made.
     pub fn has_seen(&self, kind: &Kind, name: &str) -> bool {
         let world = self.world.lock().expect("no panic while locked");
         world.store.get(kind, &self.namespace, name).is_some()
@@ -215,7 +217,8 @@ impl Sandbox {
         world.jobs.heads.values().next().cloned()
     }
 
-    /// Whether the operator has nothing left to do: it says so, or the job is gone with all that ran. Snapshots outlive it.
+    /// Whether the operator has nothing left to do: it says so, or the job is gone with all that
+    /// ran. Snapshots outlive it.
     pub fn is_settled(&self) -> bool {
         let rests = |snapshot: &Value| {
             let phase = &snapshot["status"]["phase"];
@@ -243,7 +246,8 @@ impl Sandbox {
             && !status["conditions"].is_null()
     }
 
-    /// Whether no more than one revision has objects: what is left of others goes after the operator has said that it is done.
+    /// Whether no more than one revision has objects: what is left of others goes after the
+    /// operator has said that it is done.
     pub fn is_tidy(&self) -> bool {
         [&CONFIG_MAPS, &SERVICES, &STATEFUL_SETS]
             .iter()

@@ -147,7 +147,8 @@ impl Call {
         !matches!(self.verb, Verb::Get | Verb::List | Verb::Watch)
     }
 
-    /// `apps/statefulsets`, `streamkeeper.dev/streamjobs/status`: as RBAC names it, behind its group.
+    /// `apps/statefulsets`, `streamkeeper.dev/streamjobs/status`: as RBAC names it, behind its
+    /// group.
     pub fn resource(&self) -> String {
         let subresource = match self.subresource {
             Some(Subresource::Status) => "/status",

@@ -1,4 +1,5 @@
-//! What the CRDs make of an object: its defaults, and what they demand: types, required and unknown fields, values, lengths, rules. And what is demanded of Leases.
+//! What the CRDs make of an object: its defaults, and what they demand: types, required and unknown
+//! fields, values, lengths, rules. And what is demanded of Leases.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -52,7 +53,8 @@ fn check_lease(called: &str, spec: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses an object that the CRD's rules forbid, alone or after the one before it. Rules read names and specs, so an object whose spec is as before is not asked again.
+/// Refuses an object that the CRD's rules forbid, alone or after the one before it. Rules read
+/// names and specs, so an object whose spec is as before is not asked again.
 pub fn obey(
     kind: &Kind,
     called: &str,
@@ -70,7 +72,8 @@ pub fn obey(
         .map_err(|errors| Refusal::invalid(called, &errors.to_string()))
 }
 
-/// Fills in what the CRD gives to fields that are absent. A null counts as absent, unless it is a value of the field.
+/// Fills in what the CRD gives to fields that are absent. A null counts as absent, unless it is a
+/// value of the field.
 pub fn fill(kind: &Kind, object: &mut Value) {
     if let Some(schema) = SCHEMAS.get(kind.kind) {
         fill_in(schema, object);

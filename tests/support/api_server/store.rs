@@ -115,7 +115,8 @@ impl Store {
         .0
     }
 
-    /// Every change of a filter's objects after `version`, as lines, for as long as the receiver lives. Zero means: what there is now, and every change from now on.
+    /// Every change of a filter's objects after `version`, as lines, for as long as the receiver
+    /// lives. Zero means: what there is now, and every change from now on.
     pub fn watch(
         &mut self,
         filter: Filter,
@@ -188,7 +189,8 @@ impl Store {
         Ok(self.write(key, Some(object)))
     }
 
-    /// Replaces the status of exactly the version that the caller saw; anything else in `next` is ignored.
+    /// Replaces the status of exactly the version that the caller saw; anything else in `next` is
+    /// ignored.
     pub fn replace_status(
         &mut self,
         kind: &'static Kind,
@@ -358,7 +360,8 @@ impl Store {
         Ok(self.write(key, Some(marked)))
     }
 
-    /// What a controller or kubelet of the cluster itself does to an object, with no questions asked; `None` removes it.
+    /// What a controller or kubelet of the cluster itself does to an object, with no questions
+    /// asked; `None` removes it.
     pub fn put(&mut self, kind: &'static Kind, namespace: &str, name: &str, object: Option<Value>) {
         self.write(Key::new(kind, namespace, name), object);
     }

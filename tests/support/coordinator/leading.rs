@@ -436,7 +436,8 @@ impl Process {
         head
     }
 
-    /// The pod is stopped from outside: one more checkpoint if records flow; HEAD goes on saying Running.
+    /// The pod is stopped from outside: one more checkpoint if records flow; HEAD goes on saying
+    /// Running.
     pub fn terminate(
         &mut self,
         heads: &mut BTreeMap<JobName, Head>,

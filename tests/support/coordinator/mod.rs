@@ -1,10 +1,12 @@
-//! What runs in pod 0 of a revision: a coordinator that obeys the rules of HEAD, told by a [`Script`] how to misbehave.
+//! What runs in pod 0 of a revision: a coordinator that obeys the rules of HEAD, told by a
+//! [`Script`] how to misbehave.
 //!
 //! * [`process`]: one process: standing by, leading, over.
 //! * [`leading`]: what the owner of HEAD does.
 //! * [`port`]: the two traits through which the operator sees all this.
 //!
-//! Whether a claim, a checkpoint or a hand-over is allowed is decided by `streamkeeper_protocol::head`, as in the real one.
+//! Whether a claim, a checkpoint or a hand-over is allowed is decided by
+//! `streamkeeper_protocol::head`, as in the real one.
 
 mod leading;
 mod port;
@@ -83,7 +85,8 @@ impl Default for Coordinators {
 }
 
 impl Coordinators {
-    /// What happens in pods with this image, or whose SQL contains this text. The newest rule that fits counts.
+    /// What happens in pods with this image, or whose SQL contains this text. The newest rule that
+    /// fits counts.
     pub fn script(&mut self, image_or_sql: &str, script: Script) {
         self.scripts.insert(0, (image_or_sql.to_owned(), script));
     }
@@ -181,7 +184,8 @@ pub fn run(world: &mut World) {
     {
         start(world, pod);
     }
-    // What lost its container is gone; what lost its pod object but not its container, on a lost node, runs on.
+    // What lost its container is gone; what lost its pod object but not its container, on a lost
+    // node, runs on.
     let kubelets = &world.kubelets;
     world.jobs.processes.retain(|uid, process| {
         kubelets

@@ -1,4 +1,5 @@
-//! A real controller in a world of its own, and what a test does and sees: its operators, acts and sights. Time stands still but for what everybody waits for.
+//! A real controller in a world of its own, and what a test does and sees: its operators, acts and
+//! sights. Time stands still but for what everybody waits for.
 
 mod actions;
 mod observations;
@@ -69,7 +70,8 @@ pub struct Story {
     another: Option<Operator>,
     /// None: there is one replica, or they know nothing of each other.
     election: Option<Election>,
-    /// Whether operators wait until they see what they wrote themselves. Only a negative control says no.
+    /// Whether operators wait until they see what they wrote themselves. Only a negative control
+    /// says no.
     pub sees_own_writes: bool,
     /// Whether namespaces have shares of the operator's turns. Only a negative control says no.
     pub shares: bool,

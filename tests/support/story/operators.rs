@@ -42,7 +42,8 @@ impl Story {
         self.another = Some(operator);
     }
 
-    /// Starts all over with replicas that compete for a Lease: one now, and another with [`Self::start_another_operator`].
+    /// Starts all over with replicas that compete for a Lease: one now, and another with
+    /// [`Self::start_another_operator`].
     pub fn elect(&mut self, election: Election) {
         self.stop_operator();
         self.election = Some(election);

@@ -1,7 +1,7 @@
 //! Generators and row numbers to columns.
 //!
-//! Every value is a hash of (table and column, row number), spread by splitmix64's finaliser (Steele,
-//! Lea, Flood 2014): no state, so any row can be made at any time.
+//! Every value is a hash of (table and column, row number), spread by splitmix64's finaliser
+//! (Steele, Lea, Flood 2014): no state, so any row can be made at any time.
 
 use std::sync::Arc;
 

@@ -106,8 +106,8 @@ impl Splits {
         !self.all.iter().any(Split::is_open)
     }
 
-    /// Appends the numbers of the next rows, at most `most`: of the splits that are furthest behind,
-    /// in step, until they meet the others.
+    /// Appends the numbers of the next rows, at most `most`: of the splits that are furthest
+    /// behind, in step, until they meet the others.
     pub(super) fn advance(&mut self, most: usize, numbers: &mut Vec<u64>) {
         let open = self
             .all

@@ -1,7 +1,7 @@
 //! Puts staged files in place.
 //!
-//! The name of a file is made of lineage, sink, subtask and checkpoint, so a repeated commit finds the
-//! file there and is done.
+//! The name of a file is made of lineage, sink, subtask and checkpoint, so a repeated commit finds
+//! the file there and is done.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -113,7 +113,8 @@ impl FileCommitter {
         let there = match &refused {
             // Committed before, or by a write whose answer was lost: then it holds these bytes.
             StorageError::Precondition { .. } => store.get(&key).await,
-            // This write's answer is lost; what it did can be seen at once, unless it did nothing yet.
+            // This write's answer is lost; what it did can be seen at once, unless it did nothing
+            // yet.
             StorageError::Unknown { .. } => store.get(&key).await.map_err(|_| refused),
             _ => Err(refused),
         };

@@ -1,7 +1,7 @@
 //! `filesystem`: objects of S3 or files of a directory, read and written.
 //!
-//! A split of the source is an object; the key group of its key says which subtask reads it. Output of
-//! an epoch is one object per subtask, staged in the checkpoint and put in place after it.
+//! A split of the source is an object; the key group of its key says which subtask reads it. Output
+//! of an epoch is one object per subtask, staged in the checkpoint and put in place after it.
 //!
 //! * [`options`]: the table's options.
 //! * [`position`]: what is known of an object, as state.

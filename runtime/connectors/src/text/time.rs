@@ -113,7 +113,8 @@ fn date_days(text: &[u8]) -> Option<i64> {
         .then(|| days_from_civil(year, month, day))
 }
 
-/// `05:00:00[.fraction]`, in seconds of the day and nanoseconds; `05:00` where seconds are optional.
+/// `05:00:00[.fraction]`, in seconds of the day and nanoseconds; `05:00` where seconds are
+/// optional.
 fn time_of_day(text: &[u8], seconds_optional: bool) -> Option<(i64, u32)> {
     if text.len() < 5 || text[2] != b':' {
         return None;

@@ -40,8 +40,9 @@ pub enum Input {
     Changes,
 }
 
-/// Accumulators of one aggregate call, one per group. Groups are numbered densely; whoever numbers them calls [`Accumulator::grow`] first.
-/// Errors say what does not fit; they come from plans and bytes that do not belong together.
+/// Accumulators of one aggregate call, one per group. Groups are numbered densely; whoever numbers
+/// them calls [`Accumulator::grow`] first. Errors say what does not fit; they come from plans and
+/// bytes that do not belong together.
 pub trait Accumulator: Send + std::fmt::Debug {
     /// Makes room for `groups` groups; new ones are empty.
     fn grow(&mut self, groups: usize);
@@ -66,7 +67,8 @@ pub trait Accumulator: Send + std::fmt::Debug {
         theirs: &[u32],
     ) -> Result<(), String>;
 
-    /// Columns of [`streamkeeper_protocol::aggregate::AggregateCall::partial_types`] for these groups.
+    /// Columns of [`streamkeeper_protocol::aggregate::AggregateCall::partial_types`] for these
+    /// groups.
     fn partial(&self, groups: &[u32]) -> Result<Vec<ArrayRef>, String>;
 
     /// Results of these groups.

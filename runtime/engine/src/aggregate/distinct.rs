@@ -1,4 +1,5 @@
-//! `DISTINCT`: values with how often they are there, in front of the accumulator that sees each once.
+//! `DISTINCT`: values with how often they are there, in front of the accumulator that sees each
+//! once.
 
 use std::any::Any;
 

@@ -1,4 +1,5 @@
-//! `MIN` and `MAX`: the best value when nothing is ever retracted, else all values with their counts.
+//! `MIN` and `MAX`: the best value when nothing is ever retracted, else all values with their
+//! counts.
 
 use std::{any::Any, cmp::Ordering};
 

@@ -1,7 +1,8 @@
 //! All aggregate calls of an operator together, with their encoding in state.
 //!
-//! The value of a state entry ends with its accumulators: for each one of the descriptor, in order, a 32-bit little-endian length, a version byte and the stored
-//! form of its kind. So whoever reads can skip what it does not know and find by uid what it does.
+//! The value of a state entry ends with its accumulators: for each one of the descriptor, in order,
+//! a 32-bit little-endian length, a version byte and the stored form of its kind. So whoever reads
+//! can skip what it does not know and find by uid what it does.
 //!
 //! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial
 //! number of the group (64 bits, little-endian), and every value is an entry of its own (`apart`).
@@ -49,7 +50,8 @@ pub struct Accumulators {
 type Loaded<'a> = (u32, &'a [u8], i64);
 
 impl Accumulators {
-    /// For these calls; `input` says whether rows may be retracted. Fails on types that a function does not take.
+    /// For these calls; `input` says whether rows may be retracted. Fails on types that a function
+    /// does not take.
     pub fn new(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
         let cells = calls
             .iter()
@@ -301,7 +303,8 @@ impl Accumulators {
         serials.map_or(0, |serials| serials[group as usize])
     }
 
-    /// Where each call's accumulator stands among those that were `written`; a call that is not there starts from no rows.
+    /// Where each call's accumulator stands among those that were `written`; a call that is not
+    /// there starts from no rows.
     pub fn mapping(&self, written: &[AccumulatorDescriptor]) -> Vec<Option<usize>> {
         self.calls
             .iter()
@@ -313,7 +316,8 @@ impl Accumulators {
             .collect()
     }
 
-    /// Puts a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the `count` accumulators that were written.
+    /// Puts a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the
+    /// `count` accumulators that were written.
     pub fn decode(
         &mut self,
         group: u32,

@@ -1,4 +1,5 @@
-//! The few forms in which values are kept: whole numbers, doubles, decimals, bytes. Every type that aggregates take maps to one of them and back.
+//! The few forms in which values are kept: whole numbers, doubles, decimals, bytes. Every type that
+//! aggregates take maps to one of them and back.
 
 use std::{cmp::Ordering, fmt::Debug, sync::Arc};
 

@@ -8,13 +8,15 @@ use std::{
     },
 };
 
-/// Credit of a channel unless somebody says otherwise. Enough for several batches; a job holds at most this much, and one batch more, per channel.
+/// Credit of a channel unless somebody says otherwise. Enough for several batches; a job holds at
+/// most this much, and one batch more, per channel.
 pub const CREDIT_BYTES: u32 = 256 << 10;
 
 /// Wakes a subtask; cheap, may be called from anywhere.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// Bytes that may still be sent. A send may overdraw it once; then the sender waits until the receiver has returned enough.
+/// Bytes that may still be sent. A send may overdraw it once; then the sender waits until the
+/// receiver has returned enough.
 pub struct Credit {
     available: AtomicI64,
     wake: Wake,

@@ -1,8 +1,10 @@
 //! Messages as bytes, for channels between processes.
 //!
-//! A frame is a header of [`HEADER`] bytes and a payload. Rows are one Arrow IPC record batch without its schema: both sides know it from the plan. The payload starts
-//! with the length of the IPC metadata (`u32`), the metadata, zeros up to a multiple of 64 bytes, then the body, so that a reader that puts the payload at a 64-byte
-//! boundary decodes without copying. All integers are little-endian.
+//! A frame is a header of [`HEADER`] bytes and a payload. Rows are one Arrow IPC record batch
+//! without its schema: both sides know it from the plan. The payload starts with the length of the
+//! IPC metadata (`u32`), the metadata, zeros up to a multiple of 64 bytes, then the body, so that a
+//! reader that puts the payload at a 64-byte boundary decodes without copying. All integers are
+//! little-endian.
 
 use std::{collections::HashMap, sync::Arc};
 

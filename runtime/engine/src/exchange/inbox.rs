@@ -16,7 +16,8 @@ use super::{Envelope, Wake};
 
 /// Takes messages for one subtask, wherever that subtask runs. Order within a channel is kept.
 pub trait Deliver: Send + Sync {
-    /// Hands a message over, without waiting. Fails only when it cannot be encoded; a receiver that is gone is noticed by whoever watches it.
+    /// Hands a message over, without waiting. Fails only when it cannot be encoded; a receiver that
+    /// is gone is noticed by whoever watches it.
     fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError>;
 }
 
@@ -32,7 +33,8 @@ impl ReturnCredit for super::Credit {
     }
 }
 
-/// Letterbox of one subtask: channel messages and commands `C`, put in by any thread, taken out by the subtask's.
+/// Letterbox of one subtask: channel messages and commands `C`, put in by any thread, taken out by
+/// the subtask's.
 pub struct Inbox<C> {
     content: Mutex<Content<C>>,
     arrived: Condvar,
@@ -89,7 +91,8 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Takes everything out that is in it: commands are appended, messages too, in the order of their arrival. Answers whether anything was there or woke it.
+    /// Takes everything out that is in it: commands are appended, messages too, in the order of
+    /// their arrival. Answers whether anything was there or woke it.
     pub fn take(&self, commands: &mut VecDeque<C>, messages: &mut Vec<Envelope>) -> bool {
         if !self.dirty.load(Ordering::Acquire) {
             return false;

@@ -1,7 +1,8 @@
 //! How rows travel between subtasks.
 //!
-//! An exchange edge of the plan has one channel per pair of subtasks. Within a channel everything stays in order. Data needs credit, which the receiver returns as it
-//! consumes; control messages need none.
+//! An exchange edge of the plan has one channel per pair of subtasks. Within a channel everything
+//! stays in order. Data needs credit, which the receiver returns as it consumes; control messages
+//! need none.
 //!
 //! * [`message`]: what travels.
 //! * [`credit`]: the sender's allowance of one channel.

@@ -34,7 +34,8 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Collects rows, splits them by key group and sends them; keeps watermarks behind the rows they follow.
+/// Collects rows, splits them by key group and sends them; keeps watermarks behind the rows they
+/// follow.
 #[derive(Debug)]
 pub struct OutputChannel {
     edge: usize,

@@ -34,7 +34,8 @@ pub struct Parts {
 }
 
 impl Partition {
-    /// By the columns `keys` (positions, with their types) among `subtasks`; no keys means that the owner of the empty key's group takes all.
+    /// By the columns `keys` (positions, with their types) among `subtasks`; no keys means that the
+    /// owner of the empty key's group takes all.
     pub fn new(
         keys: Vec<usize>,
         types: &[DataType],

@@ -1,4 +1,5 @@
-//! `+ - * / %`: integers wrap and refuse to divide by zero, floats follow IEEE 754, decimals see [`super::decimal`], times see [`super::interval`].
+//! `+ - * / %`: integers wrap and refuse to divide by zero, floats follow IEEE 754, decimals see
+//! [`super::decimal`], times see [`super::interval`].
 
 use std::sync::Arc;
 
@@ -95,7 +96,8 @@ fn negate(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }
 }
 
-/// Addition, subtraction or multiplication of two equal types with wrap-around; floats follow IEEE 754.
+/// Addition, subtraction or multiplication of two equal types with wrap-around; floats follow IEEE
+/// 754.
 fn wrapping(function: Function) -> Kernel {
     let operate: fn(
         &dyn arrow_array::Datum,

@@ -1,4 +1,5 @@
-//! Comparison, NULL tests, IN, GREATEST, LEAST. Floats compare as in Java (NaN equals nothing, 0.0 = -0.0), texts by their bytes, decimals by value.
+//! Comparison, NULL tests, IN, GREATEST, LEAST. Floats compare as in Java (NaN equals nothing, 0.0
+//! = -0.0), texts by their bytes, decimals by value.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -219,7 +220,8 @@ fn extreme(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-/// Whether two equally typed arrays hold different values, row by row; NULL equals NULL, NaN equals NaN.
+/// Whether two equally typed arrays hold different values, row by row; NULL equals NULL, NaN equals
+/// NaN.
 pub(crate) fn differ(a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray, ExprError> {
     Ok(arrow_ord::cmp::distinct(a, b)?)
 }

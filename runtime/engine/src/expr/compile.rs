@@ -52,7 +52,8 @@ pub(crate) fn compile(expr: &Expr, zone: Zone) -> Result<Node, ExprError> {
     Ok(fold(node))
 }
 
-/// Compiles `expr` to a value of type `data`; the front end casts, but NULL has its own type and decimals may differ.
+/// Compiles `expr` to a value of type `data`; the front end casts, but NULL has its own type and
+/// decimals may differ.
 fn compile_as(expr: &Expr, data: &DataType, zone: Zone) -> Result<Node, ExprError> {
     if expr.ty.data == DataType::Null {
         return Ok(Node::Constant(new_null_array(&arrow_type(data), 1)));
@@ -154,7 +155,8 @@ fn call(
     if strict && args.iter().any(untyped_null) {
         return Ok(Node::Constant(new_null_array(&arrow_type(&ty.data), 1)));
     }
-    // Functions whose arguments have one type get it; NULL literals take the type of their neighbours.
+    // Functions whose arguments have one type get it; NULL literals take the type of their
+    // neighbours.
     let common = match function {
         Function::Greatest | Function::Least => Some(ty.data.clone()),
         Function::ConcatWs => Some(DataType::STRING),

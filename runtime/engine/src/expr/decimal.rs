@@ -1,4 +1,5 @@
-//! Exact decimals: unscaled 128-bit integers with a scale, 256 bits between. Rounds half up (away from zero); what does not fit its precision is NULL, as in Flink.
+//! Exact decimals: unscaled 128-bit integers with a scale, 256 bits between. Rounds half up (away
+//! from zero); what does not fit its precision is NULL, as in Flink.
 
 use std::cmp::Ordering;
 
@@ -157,7 +158,8 @@ fn count_digits(value: u128) -> u32 {
     value.checked_ilog10().map_or(1, |log| log + 1)
 }
 
-/// `a / b`, `b` not zero: first to 38 significant digits, then to the scale of the result, both half up.
+/// `a / b`, `b` not zero: first to 38 significant digits, then to the scale of the result, both
+/// half up.
 pub(crate) fn divide(a: Operand, b: Operand, to: Target) -> Option<i128> {
     if a.digits == 0 {
         return Some(0);

@@ -69,7 +69,8 @@ pub(super) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-/// How a time moves by an interval, both as integers of their own units, the result in the units of the result's type.
+/// How a time moves by an interval, both as integers of their own units, the result in the units of
+/// the result's type.
 fn shift_of(
     time: &DataType,
     interval: &DataType,

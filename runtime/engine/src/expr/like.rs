@@ -87,7 +87,8 @@ impl Pattern {
     }
 }
 
-/// Greedy matching that returns to the last `%`, which is enough because a later `%` can only match more.
+/// Greedy matching that returns to the last `%`, which is enough because a later `%` can only match
+/// more.
 fn matches_tokens(tokens: &[Token], text: &str) -> bool {
     let (mut token, mut rest) = (0, text);
     let mut retry: Option<(usize, &str)> = None;

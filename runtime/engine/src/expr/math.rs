@@ -151,7 +151,8 @@ fn decimal_elementwise(function: Function, scale: u8, to: Target, ty: &DataType)
     })
 }
 
-/// `value` rounded half up to `digits` after the point, where its own scale is `scale`; the answer has scale `scale` too.
+/// `value` rounded half up to `digits` after the point, where its own scale is `scale`; the answer
+/// has scale `scale` too.
 fn round_digits(value: i256, scale: i32, digits: i32) -> Option<i256> {
     if digits >= scale {
         return Some(value);
@@ -256,7 +257,8 @@ fn round(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }
 }
 
-/// Rounds the number that a float prints as (`-1.25e3`), as `BigDecimal.valueOf(x).setScale(digits, HALF_UP)` does.
+/// Rounds the number that a float prints as (`-1.25e3`), as `BigDecimal.valueOf(x).setScale(digits,
+/// HALF_UP)` does.
 fn round_f64(value: f64, printed: &str, digits: i32) -> f64 {
     let Some((mantissa, exponent)) = printed.split_once('e') else {
         return value;

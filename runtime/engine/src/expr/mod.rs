@@ -1,12 +1,17 @@
 //! Scalar expressions over the columns of a batch, with Flink's semantics.
 //!
-//! [`CompiledExpr::new`] turns the plan's [`Expr`] into a tree of kernels once; [`CompiledExpr::evaluate`] runs it over a batch, column at a time. Constants stay
-//! scalars as long as the kernels allow. In reading order:
-//! * `value`: a column or a scalar, and loops over them; `wide`: whole numbers and times as 64-bit integers.
+//! [`CompiledExpr::new`] turns the plan's [`Expr`] into a tree of kernels once;
+//! [`CompiledExpr::evaluate`] runs it over a batch, column at a time. Constants stay scalars as
+//! long as the kernels allow. In reading order:
+//! * `value`: a column or a scalar, and loops over them; `wide`: whole numbers and times as 64-bit
+//!   integers.
 //! * `node`: the compiled tree; what is evaluated on which rows.
-//! * `compile`, `call_context`, `literal`: from the plan's expression to the tree, with constant folding.
-//! * A module per family of functions: `arithmetic`, `interval`, `compare`, `math`, `text`, `temporal`, `cast`.
-//! * What those stand on: `decimal`, `like`, `calendar` (days), `moment` (dates and clocks as texts), `pattern` (Java's date patterns), `zone`.
+//! * `compile`, `call_context`, `literal`: from the plan's expression to the tree, with constant
+//!   folding.
+//! * A module per family of functions: `arithmetic`, `interval`, `compare`, `math`, `text`,
+//!   `temporal`, `cast`.
+//! * What those stand on: `decimal`, `like`, `calendar` (days), `moment` (dates and clocks as
+//!   texts), `pattern` (Java's date patterns), `zone`.
 
 mod arithmetic;
 mod calendar;
@@ -94,7 +99,8 @@ impl std::fmt::Debug for CompiledExpr {
 }
 
 impl CompiledExpr {
-    /// Compiles `expr` for a job whose local time zone is UTC. Fails on what the engine does not do, like an unknown letter in a date pattern.
+    /// Compiles `expr` for a job whose local time zone is UTC. Fails on what the engine does not
+    /// do, like an unknown letter in a date pattern.
     pub fn new(expr: &Expr) -> Result<Self, ExprError> {
         Self::in_zone(expr, Zone::UTC)
     }
@@ -130,7 +136,8 @@ impl CompiledExpr {
         self.evaluate_columns(batch.columns(), batch.num_rows())
     }
 
-    /// The same for `rows` rows of columns, of which only those of [`Self::columns`] must have that length.
+    /// The same for `rows` rows of columns, of which only those of [`Self::columns`] must have that
+    /// length.
     pub fn evaluate_columns(
         &self,
         columns: &[ArrayRef],

@@ -68,7 +68,8 @@ pub(super) fn local(
     })
 }
 
-/// `yyyy-[M]M-[d]d[ [H]H:[m]m:[s]s[.fraction]]`, the fraction with up to 9 digits; `T` may stand for the space.
+/// `yyyy-[M]M-[d]d[ [H]H:[m]m:[s]s[.fraction]]`, the fraction with up to 9 digits; `T` may stand
+/// for the space.
 pub(crate) fn parse_timestamp(text: &str) -> Option<Local> {
     let mut rest = text;
     let year = digits(&mut rest, 4, 4)?;
@@ -167,7 +168,8 @@ pub(crate) fn format_time(ms: i64) -> String {
     )
 }
 
-/// `yyyy-MM-dd HH:mm:ss[.fraction]` with at least `precision` digits of fraction, and more only while they are not zero.
+/// `yyyy-MM-dd HH:mm:ss[.fraction]` with at least `precision` digits of fraction, and more only
+/// while they are not zero.
 pub(crate) fn format_timestamp(local: Local, precision: u8) -> String {
     let mut fraction = format!("{:06}", local.micros % 1_000_000);
     while fraction.len() > usize::from(precision) && fraction.ends_with('0') {

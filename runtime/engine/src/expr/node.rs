@@ -1,7 +1,8 @@
 //! The compiled tree: what is evaluated on which rows.
 //!
-//! A branch of `CASE`, a later argument of `COALESCE`, and the right side of `AND` and `OR` run only on the rows that need them if they can fail; otherwise they run
-//! on all rows, because that is faster and nobody can tell.
+//! A branch of `CASE`, a later argument of `COALESCE`, and the right side of `AND` and `OR` run
+//! only on the rows that need them if they can fail; otherwise they run on all rows, because that
+//! is faster and nobody can tell.
 
 use std::collections::BTreeSet;
 
@@ -131,7 +132,8 @@ impl Node {
         }
     }
 
-    /// Like [`Self::evaluate`], but what other rows than `selected` get is unspecified, and they cannot fail.
+    /// Like [`Self::evaluate`], but what other rows than `selected` get is unspecified, and they
+    /// cannot fail.
     fn evaluate_on(
         &self,
         selected: &BooleanArray,

@@ -1,5 +1,5 @@
-//! Date patterns in the letters of Java's `DateTimeFormatter`: `yyyy MM dd HH mm ss SSS`, quotes, other characters as they are. Anything else is refused when the
-//! expression is compiled.
+//! Date patterns in the letters of Java's `DateTimeFormatter`: `yyyy MM dd HH mm ss SSS`, quotes,
+//! other characters as they are. Anything else is refused when the expression is compiled.
 
 use super::{
     ExprError, calendar,
@@ -102,7 +102,8 @@ impl Pattern {
         out
     }
 
-    /// Parses all of `text`; none if it does not fit. Missing fields are those of 1970-01-01 00:00:00; a day beyond its month is the month's last.
+    /// Parses all of `text`; none if it does not fit. Missing fields are those of 1970-01-01
+    /// 00:00:00; a day beyond its month is the month's last.
     pub(crate) fn parse(&self, text: &str) -> Option<Local> {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         let (mut hour, mut minute, mut second, mut micros) = (0, 0, 0, 0);

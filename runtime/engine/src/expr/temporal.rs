@@ -39,7 +39,8 @@ pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }
 }
 
-/// How the 64-bit integers of a time type become local microseconds: multiply, then add. None if it is no time.
+/// How the 64-bit integers of a time type become local microseconds: multiply, then add. None if it
+/// is no time.
 fn to_local(context: &CallContext<'_>, data: &DataType) -> Option<(i64, i64)> {
     match data {
         DataType::Timestamp { .. } => Some((1000 / wide::units_per_ms(data), 0)),
@@ -144,7 +145,8 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
     };
     let days = micros.div_euclid(DAY_MICROS);
     let (year, month, day) = calendar::civil_of(days);
-    // From here on the time of day does not count, and a quarter rounds up from every month but January: both as Flink does.
+    // From here on the time of day does not count, and a quarter rounds up from every month but
+    // January: both as Flink does.
     let first = |year: i64, month: i64| calendar::days_of(year, month, 1).wrapping_mul(DAY_MICROS);
     match unit {
         TimeUnit::Millisecond => to_multiple(1000),

@@ -170,7 +170,8 @@ fn substring() -> Kernel {
     })
 }
 
-/// Characters from `start` (1-based, 0 counts as 1, negative from the end); NULL for a negative length.
+/// Characters from `start` (1-based, 0 counts as 1, negative from the end); NULL for a negative
+/// length.
 fn slice(text: &str, start: i64, length: i64) -> Option<&str> {
     if length < 0 {
         return None;

@@ -28,9 +28,11 @@ use crate::{
 /// Old and new rows together have at most twice as much, and offsets of Arrow end at 2 GiB.
 const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 
-/// Keeps accumulators and the number of rows by key. A batch is a mini-batch: it changes the result of a key once.
+/// Keeps accumulators and the number of rows by key. A batch is a mini-batch: it changes the result
+/// of a key once.
 ///
-/// A retraction of a key that has no rows is ignored, as in Flink: it takes back a row from before the operator was added to the query.
+/// A retraction of a key that has no rows is ignored, as in Flink: it takes back a row from before
+/// the operator was added to the query.
 #[derive(Debug)]
 pub(super) struct Groups {
     context: OperatorContext,

@@ -26,8 +26,9 @@ const HELD_GROUPS: usize = 32 * 1024;
 /// Accumulates rows by slice and key, and sends accumulators on when a slice closes, when there are
 /// too many or too large ones, before a barrier and when the input falls idle.
 ///
-/// Holding a slice that the watermark has not reached changes no result: none of its windows fires before, so none of its rows can become late meanwhile. Windows
-/// wait for no input that is idle; so nothing is held then.
+/// Holding a slice that the watermark has not reached changes no result: none of its windows fires
+/// before, so none of its rows can become late meanwhile. Windows wait for no input that is idle;
+/// so nothing is held then.
 #[derive(Debug)]
 pub(super) struct LocalWindows {
     context: OperatorContext,

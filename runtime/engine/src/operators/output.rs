@@ -83,7 +83,8 @@ impl Output {
             .map_err(|error| context.refused(error))
     }
 
-    /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch may start at a row.
+    /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch
+    /// may start at a row.
     pub(super) fn emit(
         &self,
         context: &OperatorContext,

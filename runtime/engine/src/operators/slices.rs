@@ -1,7 +1,7 @@
 //! The arithmetic of windows and slices.
 //!
-//! Time is cut into slices of `gcd(size, slide)`, named by their ends. A window is the slices whose ends lie in `(end - size, end]`; so a row is kept once, however
-//! many windows it is in.
+//! Time is cut into slices of `gcd(size, slide)`, named by their ends. A window is the slices whose
+//! ends lie in `(end - size, end]`; so a row is kept once, however many windows it is in.
 
 use std::sync::Arc;
 
@@ -54,7 +54,8 @@ impl Slicing {
             .wrapping_add(self.slice)
     }
 
-    /// Ends of the slices that hold these times. Neighbours mostly share one, which spares a division.
+    /// Ends of the slices that hold these times. Neighbours mostly share one, which spares a
+    /// division.
     pub(super) fn slice_ends(self, times: &[i64]) -> impl Iterator<Item = i64> {
         let mut end = i64::MIN;
         times.iter().map(move |&time| {

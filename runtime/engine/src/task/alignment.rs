@@ -1,7 +1,8 @@
 //! Barriers of one chain: it takes part in a checkpoint when every input has delivered the barrier.
 //!
-//! Where records count exactly once, a channel that delivered the barrier waits for the others. Where they count at least once it does not: what it brings meanwhile is
-//! in the state of this checkpoint, and is read again after a restart from it.
+//! Where records count exactly once, a channel that delivered the barrier waits for the others.
+//! Where they count at least once it does not: what it brings meanwhile is in the state of this
+//! checkpoint, and is read again after a restart from it.
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,8 @@ use crate::exchange::Barrier;
 #[derive(Debug)]
 pub(crate) struct Alignment {
     guarantee: Guarantee,
-    /// By channel: barriers it delivered and some other has not, oldest first. At most one where channels wait.
+    /// By channel: barriers it delivered and some other has not, oldest first. At most one where
+    /// channels wait.
     ahead: Vec<VecDeque<Barrier>>,
     /// Channels that are ahead of none.
     missing: usize,
@@ -41,7 +43,8 @@ impl Alignment {
         }
     }
 
-    /// A barrier from a channel; false when it is not the next one there, which no correct sender does.
+    /// A barrier from a channel; false when it is not the next one there, which no correct sender
+    /// does.
     #[must_use]
     pub(crate) fn arrive(&mut self, channel: usize, barrier: Barrier) -> bool {
         let awaited = self.ahead.iter().find_map(VecDeque::front).copied();

@@ -63,7 +63,8 @@ impl Subtask {
         let full = self.pending(barrier.checkpoint).full.clone();
         let (mut frozen, mut begun) = (Vec::with_capacity(wiring.nodes.len()), 0);
         for &node in &wiring.nodes {
-            // Without a trigger of its own (which no correct coordinator forgets) everything is the safe answer.
+            // Without a trigger of its own (which no correct coordinator forgets) everything is the
+            // safe answer.
             let full = full.as_ref().is_none_or(|full| full.contains(&node));
             let snapshot = self.freeze(node, barrier.checkpoint, full)?;
             if matches!(self.nodes[node].work, Work::Operator { .. }) {

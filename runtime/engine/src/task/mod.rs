@@ -1,11 +1,13 @@
 //! One subtask: one instance of every node of the plan, driven by one thread.
 //!
-//! Nodes joined by `Forward` edges call each other directly; exchanges go through channels. A subtask is driven step by step and never waits inside a step, so that
-//! tests drive it without threads, sockets or time.
+//! Nodes joined by `Forward` edges call each other directly; exchanges go through channels. A
+//! subtask is driven step by step and never waits inside a step, so that tests drive it without
+//! threads, sockets or time.
 //!
 //! * [`topology`]: which node calls which, which edges need channels, which nodes align together.
-//! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks from node to node; `barrier`: checkpoints;
-//!   `watermark_tracker`, `alignment`: watermarks and barriers over several inputs.
+//! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks
+//!   from node to node; `barrier`: checkpoints; `watermark_tracker`, `alignment`: watermarks and
+//!   barriers over several inputs.
 //! * `source`, `pace`: a source with its positions, pace and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
 //! * [`thread`]: a thread that steps a subtask until it is told to stop.

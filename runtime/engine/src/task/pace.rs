@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::OnceLock};
 
-/// Environment variable of tests: once the file that it names exists, no rate holds any more. So a test's input lasts until
-/// its faults are over, however slow the machine is.
+/// Environment variable of tests: once the file that it names exists, no rate holds any more. So a
+/// test's input lasts until its faults are over, however slow the machine is.
 const HURRY: &str = "STREAMKEEPER_HURRY_FILE";
 /// Between two looks for that file.
 const LOOK_MS: u64 = 100;

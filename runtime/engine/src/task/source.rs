@@ -109,8 +109,9 @@ impl SourceTask {
                 }
                 Ok(Drawn::Rows(batch))
             }
-            // A source that has nothing left to read now may yet find rows that are older than what other subtasks have found meanwhile. To go on without it could
-            // lose rows, so that is the user's choice alone (`table.exec.source.idle-timeout`).
+            // A source that has nothing left to read now may yet find rows that are older than what
+            // other subtasks have found meanwhile. To go on without it could lose rows, so that is
+            // the user's choice alone (`table.exec.source.idle-timeout`).
             Polled::Pending | Polled::Idle => Ok(self.quiet(now_ms)),
             Polled::End => Ok(Drawn::End),
         }

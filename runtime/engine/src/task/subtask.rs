@@ -302,7 +302,8 @@ impl Subtask {
                 .edges
                 .get(envelope.edge)
                 .map(|edge| self.topology.nodes[edge.to.node].chain);
-            // The data plane checks edge and subtask against the plan, so that nothing is lost here.
+            // The data plane checks edge and subtask against the plan, so that nothing is lost
+            // here.
             if let Some(channel) = chain
                 .zip(channel)
                 .and_then(|(chain, channel)| self.chains[chain].channels.get_mut(channel))

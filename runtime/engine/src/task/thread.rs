@@ -12,7 +12,8 @@ use std::{
 use super::{Command, Event, Exit, Step, Subtask, clock::now_ms};
 use crate::{EngineError, exchange::Inbox};
 
-/// Longest wait between two looks at the inbox: a bound on the harm of a wake-up that somebody forgot.
+/// Longest wait between two looks at the inbox: a bound on the harm of a wake-up that somebody
+/// forgot.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Stack of a subtask's thread. Rows and watermarks go from operator to operator by direct calls,

@@ -1,4 +1,5 @@
-//! The plan as a subtask runs it: which calls which, what goes over channels, and what aligns together.
+//! The plan as a subtask runs it: which calls which, what goes over channels, and what aligns
+//! together.
 
 use streamkeeper_protocol::plan::{Exchange, MAX_DEPTH, NodeId, Operator, StreamPlan};
 
@@ -24,7 +25,8 @@ pub struct Edge {
     pub keys: Vec<usize>,
 }
 
-/// Nodes joined by direct calls. They share input channels, so barriers are aligned for all of them at once.
+/// Nodes joined by direct calls. They share input channels, so barriers are aligned for all of them
+/// at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorChain {
     /// Its nodes, in topological order.
@@ -50,7 +52,8 @@ pub struct Wiring {
     pub chain: usize,
 }
 
-/// How a plan runs at some parallelism. The same on every worker, so that edges have the same numbers everywhere.
+/// How a plan runs at some parallelism. The same on every worker, so that edges have the same
+/// numbers everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     /// By node.
@@ -64,7 +67,8 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Checks the plan's shape and numbers its exchanges. With one subtask there is nothing to exchange: every edge is a direct call.
+    /// Checks the plan's shape and numbers its exchanges. With one subtask there is nothing to
+    /// exchange: every edge is a direct call.
     pub fn of(plan: &StreamPlan, parallelism: u32) -> Result<Self, EngineError> {
         let mut nodes = vec![Wiring::default(); plan.nodes.len()];
         let mut edges = Vec::new();
@@ -135,7 +139,8 @@ impl Topology {
     }
 }
 
-/// A chain takes part in a checkpoint when all its inputs have delivered the barrier, and only then sends it on: one that waits for its own output waits for ever.
+/// A chain takes part in a checkpoint when all its inputs have delivered the barrier, and only then
+/// sends it on: one that waits for its own output waits for ever.
 fn within_a_stage(plan: &StreamPlan, edge: &Edge) -> EngineError {
     let to = &plan.nodes[edge.to.node];
     EngineError::Internal {

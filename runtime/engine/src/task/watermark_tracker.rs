@@ -8,8 +8,10 @@ struct InputChannel {
     ended: bool,
 }
 
-/// Combines the inputs of one node. The watermark is the smallest of all inputs that are neither idle nor ended, and never falls. When every input that has not ended is
-/// idle, the node is idle and its watermark the largest of theirs, so that the order in which they fell idle does not matter.
+/// Combines the inputs of one node. The watermark is the smallest of all inputs that are neither
+/// idle nor ended, and never falls. When every input that has not ended is idle, the node is idle
+/// and its watermark the largest of theirs, so that the order in which they fell idle does not
+/// matter.
 #[derive(Debug, Clone)]
 pub(crate) struct WatermarkTracker {
     inputs: Vec<InputChannel>,
@@ -48,8 +50,9 @@ impl WatermarkTracker {
         self.watermark
     }
 
-    /// The watermark that every subtask of the node agrees upon at a barrier: what the inputs say now, without the order in which they fell idle and spoke
-    /// again. Lanes say the same everywhere, and so does the checkpoint they started from.
+    /// The watermark that every subtask of the node agrees upon at a barrier: what the inputs say
+    /// now, without the order in which they fell idle and spoke again. Lanes say the same
+    /// everywhere, and so does the checkpoint they started from.
     pub(crate) fn agreed(&self) -> Option<i64> {
         self.of_lanes().max(self.restored)
     }

@@ -20,8 +20,9 @@ use crate::{
 /// Clock ticks of `/proc/self/stat` in a second: fixed by Linux for user space.
 const TICKS: f64 = 100.0;
 
-/// Measures whole jobs, from a generator to nowhere: what a CPU-second does, and what checkpoints cost. CPU time is that of the process: source, network, state,
-/// checkpoints and their upload included.
+/// Measures whole jobs, from a generator to nowhere: what a CPU-second does, and what checkpoints
+/// cost. CPU time is that of the process: source, network, state, checkpoints and their upload
+/// included.
 #[derive(Debug, Clone, Args)]
 pub(super) struct BenchArgs {
     /// Rows per run.

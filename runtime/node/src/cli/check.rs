@@ -8,7 +8,8 @@ use serde_json::json;
 use super::fail;
 use crate::coordinator::{CompileError, CompiledJob, compile};
 
-/// Compiles a SQL file without touching any table, and prints its plan, or each error with the line it is in.
+/// Compiles a SQL file without touching any table, and prints its plan, or each error with the line
+/// it is in.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  streamjob-runtime check job.sql\n  streamjob-runtime check - --format json < job.sql\n\nExit codes: 0 it compiles, 1 it does not, 2 wrong command line."

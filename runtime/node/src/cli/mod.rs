@@ -3,7 +3,8 @@
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
 //! * [`verify`]: is a savepoint whole? [`salvage`]: what a restore left behind becomes one.
 //!   [`report`]: what a running coordinator says.
-//! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in one process, for both.
+//! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in
+//!   one process, for both.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 
 mod args;
@@ -69,7 +70,8 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
-    // One provider in the whole graph; a second installation of the same one is no error to anybody.
+    // One provider in the whole graph; a second installation of the same one is no error to
+    // anybody.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     match cli.command {

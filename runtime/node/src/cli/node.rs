@@ -40,7 +40,8 @@ const DEPLOY_TIMEOUT: Duration = Duration::from_mins(5);
 /// What is left of the grace period after the final checkpoint, for the exit itself.
 const EXIT_MARGIN: Duration = Duration::from_secs(5);
 
-/// Runs a pod of a StreamJob. Every pod starts in standby; pod 0 runs the coordinator beside its worker. Every flag may be given by its environment variable.
+/// Runs a pod of a StreamJob. Every pod starts in standby; pod 0 runs the coordinator beside its
+/// worker. Every flag may be given by its environment variable.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Example:\n  streamjob-runtime node --job-namespace flights --job-name delays --job-uid 4c1f --revision 1 --workers 2 \\\n    --storage-uri s3://bucket/state --sql-file /etc/streamjob/job.sql --coordinator delays-r1-0.delays-r1:7001\n\nExit codes: 0 asked to end, 1 cannot start, 2 wrong command line, 3 lost HEAD to another process."
@@ -78,10 +79,12 @@ pub(super) struct NodeArgs {
     /// Key groups; fixed once the job has state.
     #[arg(long, env = "STREAMKEEPER_MAX_PARALLELISM", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=32768))]
     max_parallelism: u16,
-    /// Where state lives: s3://bucket/prefix, or file:///dir for tests. The job's root is <uri>/<namespace>/<name>.
+    /// Where state lives: s3://bucket/prefix, or file:///dir for tests. The job's root is
+    /// <uri>/<namespace>/<name>.
     #[arg(long, env = "STREAMKEEPER_STORAGE_URI")]
     storage_uri: String,
-    /// URL of an S3-compatible server; AWS when absent. Tables use it too. Credentials come from the environment.
+    /// URL of an S3-compatible server; AWS when absent. Tables use it too. Credentials come from
+    /// the environment.
     #[arg(long, env = "AWS_ENDPOINT_URL")]
     endpoint: Option<String>,
     /// Region of the bucket.
@@ -101,7 +104,8 @@ pub(super) struct NodeArgs {
     /// Complete checkpoints kept, the newest among them.
     #[arg(long, env = "STREAMKEEPER_RETAIN", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=10))]
     retain: u16,
-    /// What checkpoints promise when the job restarts. With AtLeastOnce no channel waits for another's barrier.
+    /// What checkpoints promise when the job restarts. With AtLeastOnce no channel waits for
+    /// another's barrier.
     #[arg(
         long,
         env = "STREAMKEEPER_GUARANTEE",
@@ -161,7 +165,8 @@ pub(super) struct NodeArgs {
     /// Time between SIGTERM and SIGKILL: how long a final checkpoint may take.
     #[arg(long, env = "STREAMKEEPER_GRACE", default_value = "60s", value_parser = duration)]
     grace: Duration,
-    /// Wait before the second restart at the same checkpoint; the first is at once, then it doubles.
+    /// Wait before the second restart at the same checkpoint; the first is at once, then it
+    /// doubles.
     #[arg(long, env = "STREAMKEEPER_RESTART_INITIAL", default_value = "1s", value_parser = duration)]
     restart_initial: Duration,
     /// Longest wait before a restart.
@@ -215,7 +220,8 @@ enum Standby {
     /// All workers.
     #[value(name = "Full")]
     Full,
-    /// The worker of pod 0: it proves image, query and state; the other pods come with the promotion.
+    /// The worker of pod 0: it proves image, query and state; the other pods come with the
+    /// promotion.
     #[value(name = "First")]
     First,
 }

@@ -25,8 +25,9 @@ use crate::{
     telemetry::{self, LogFormat},
 };
 
-/// Runs the job of a SQL file in this process until its input ends or Ctrl-C, which takes a last checkpoint first. Run it again with the same --storage and it goes
-/// on where it was: nothing is read or written twice.
+/// Runs the job of a SQL file in this process until its input ends or Ctrl-C, which takes a last
+/// checkpoint first. Run it again with the same --storage and it goes on where it was: nothing is
+/// read or written twice.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  streamjob-runtime run job.sql\n  streamjob-runtime run job.sql --storage /tmp/state --parallelism 2\n\nRows of the connector 'print' go to standard output, everything else to standard error.\nExit codes: 0 all input was read, or asked to end; 1 the job failed or does not compile; 2 wrong command line."
@@ -34,7 +35,8 @@ use crate::{
 pub(super) struct RunArgs {
     /// File with the SQL text; `-` reads standard input.
     file: PathBuf,
-    /// Folder (or s3://bucket/prefix) for checkpoints. Without it they are kept in memory and gone with the process.
+    /// Folder (or s3://bucket/prefix) for checkpoints. Without it they are kept in memory and gone
+    /// with the process.
     #[arg(long)]
     storage: Option<String>,
     /// Name of the job, a folder below --storage; by default the name of the file.
@@ -47,7 +49,8 @@ pub(super) struct RunArgs {
     /// whenever a sink has filled half of its buffer. Files appear with a checkpoint.
     #[arg(long, default_value = "10s", value_parser = optional_duration)]
     checkpoint_interval: OptionalDuration,
-    /// Drop state of a former run that the SQL does not have any more; without it such state is an error.
+    /// Drop state of a former run that the SQL does not have any more; without it such state is an
+    /// error.
     #[arg(long)]
     allow_dropped_state: bool,
     /// URL of an S3-compatible server; AWS when absent. Credentials come from the environment.
@@ -212,7 +215,8 @@ fn conclude(end: CoordinatorEnd, report: &Report) -> Result<&'static str, String
     }
 }
 
-/// Why waiting will not help, if so: there is nobody but the person at the keyboard to change something.
+/// Why waiting will not help, if so: there is nobody but the person at the keyboard to change
+/// something.
 fn hopeless(report: &Report) -> Option<String> {
     let waits = matches!(
         report.phase,

@@ -11,7 +11,8 @@ pub(super) struct EndSignals {
 }
 
 impl EndSignals {
-    /// Must be called on a tokio runtime; from here on the signals do not end the process by themselves.
+    /// Must be called on a tokio runtime; from here on the signals do not end the process by
+    /// themselves.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -15,7 +15,8 @@ use streamkeeper_storage::{
 
 use super::fail;
 
-/// Reads a savepoint as a restore would, and holds every object against its checksums. Nothing is changed.
+/// Reads a savepoint as a restore would, and holds every object against its checksums. Nothing is
+/// changed.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  streamjob-runtime verify s3://bucket/snapshots/flights/delays/nightly-12\n  streamjob-runtime verify s3://bucket/saved --format json | jq .whole\n\nThe URI is what `kubectl get streamsnapshot -o wide` shows. Memory stays small however large the savepoint is.\nExit codes: 0 it is whole, 1 it is not or cannot be read, 2 wrong command line."

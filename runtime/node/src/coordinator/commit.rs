@@ -1,4 +1,5 @@
-//! Commits of a restore point that its writer did not live to confirm: replayed before any source starts.
+//! Commits of a restore point that its writer did not live to confirm: replayed before any source
+//! starts.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -71,7 +71,8 @@ impl BackOff {
 pub enum StartMode {
     /// Stands by until HEAD or a promotion gives the job to this process.
     Standby,
-    /// Promotes itself: from HEAD when there is one, else from nothing. For a process that nobody orders about.
+    /// Promotes itself: from HEAD when there is one, else from nothing. For a process that nobody
+    /// orders about.
     Auto,
 }
 
@@ -80,7 +81,8 @@ pub enum StartMode {
 pub enum StandbyScope {
     /// All workers it would run on.
     Full,
-    /// Its own pod's: image, query and state are proven, and the rest of the pods come with the promotion.
+    /// Its own pod's: image, query and state are proven, and the rest of the pods come with the
+    /// promotion.
     First,
 }
 

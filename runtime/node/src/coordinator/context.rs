@@ -145,7 +145,8 @@ impl CoordinatorContext {
         }
     }
 
-    /// Does `work` while events are taken in; calls wait for [`CoordinatorContext::waiting_call`]. Dropped, it ends the work.
+    /// Does `work` while events are taken in; calls wait for [`CoordinatorContext::waiting_call`].
+    /// Dropped, it ends the work.
     pub(super) async fn during<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,

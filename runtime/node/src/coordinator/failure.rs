@@ -147,7 +147,8 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
     }
 }
 
-/// The Job API's code for a call that a failure of the store keeps from being done; what the store never does is no matter of waiting.
+/// The Job API's code for a call that a failure of the store keeps from being done; what the store
+/// never does is no matter of waiting.
 pub(super) fn storage_code(error: &StorageError) -> &'static str {
     match error {
         StorageError::Unsupported { .. } => storage_reason(error),

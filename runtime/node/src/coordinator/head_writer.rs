@@ -1,7 +1,8 @@
 //! Keeps HEAD for its owner: one write at a time, each settled before the next.
 //!
-//! A write whose outcome is open blocks the ones behind it until the store has told: acting on a guess is how output gets lost or doubled. Nobody needs to
-//! stand still for that: requests are answered by their futures.
+//! A write whose outcome is open blocks the ones behind it until the store has told: acting on a
+//! guess is how output gets lost or doubled. Nobody needs to stand still for that: requests are
+//! answered by their futures.
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -103,7 +104,8 @@ impl HeadWriter {
         self.trouble.borrow().clone()
     }
 
-    /// Writes the next record: `change` of HEAD as it is when its turn comes. The write happens even if nobody waits for the answer.
+    /// Writes the next record: `change` of HEAD as it is when its turn comes. The write happens
+    /// even if nobody waits for the answer.
     pub(super) fn change(
         &self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
@@ -113,7 +115,8 @@ impl HeadWriter {
             change: Box::new(change),
             reply,
         });
-        // The head writer's task ends only after it answered that HEAD is lost, or with the process.
+        // The head writer's task ends only after it answered that HEAD is lost, or with the
+        // process.
         async move { answer.await.unwrap_or(Err(HeadWriteError::Gone)) }
     }
 }

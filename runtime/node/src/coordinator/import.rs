@@ -1,6 +1,8 @@
-//! A start from a savepoint: proven first, copied among the job's own checkpoints, then claimed with the one write of HEAD.
+//! A start from a savepoint: proven first, copied among the job's own checkpoints, then claimed
+//! with the one write of HEAD.
 //!
-//! Nothing before that write touches what the job has; whatever ends this process earlier leaves objects that nobody names.
+//! Nothing before that write touches what the job has; whatever ends this process earlier leaves
+//! objects that nobody names.
 
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ use super::{
 };
 use crate::failpoint;
 
-/// A savepoint that this plan can go on from, and its copy: what is still good when somebody else wrote HEAD first.
+/// A savepoint that this plan can go on from, and its copy: what is still good when somebody else
+/// wrote HEAD first.
 #[derive(Debug)]
 pub(super) struct VerifiedSavepoint {
     folder: String,
@@ -31,7 +34,8 @@ pub(super) struct VerifiedSavepoint {
     copy: Option<(u64, ImportedObjects)>,
 }
 
-/// Makes the restore point that `import` needs, of a savepoint that may be brought already; `replaced` is HEAD as it is.
+/// Makes the restore point that `import` needs, of a savepoint that may be brought already;
+/// `replaced` is HEAD as it is.
 pub(super) async fn bring(
     config: Arc<CoordinatorConfig>,
     job: Arc<CompiledJob>,
@@ -153,7 +157,8 @@ impl VerifiedSavepoint {
         let next = import.head();
         let saved = &*self.savepoint.manifest;
         let objects = match &self.copy {
-            // Whoever still owns HEAD collects nothing of later attempts than its own; after another claim there copies may be gone.
+            // Whoever still owns HEAD collects nothing of later attempts than its own; after
+            // another claim there copies may be gone.
             Some((attempt, objects)) if *attempt == next.attempt => objects.clone(),
             _ => {
                 let (number, attempt) = (import.checkpoint(), next.attempt);
@@ -185,7 +190,8 @@ impl VerifiedSavepoint {
     }
 }
 
-/// Whether the savepoint is the very checkpoint that HEAD names and nobody confirmed the output of: then that must still be committed.
+/// Whether the savepoint is the very checkpoint that HEAD names and nobody confirmed the output of:
+/// then that must still be committed.
 fn has_its_commits_open(config: &CoordinatorConfig, head: &Head, saved: &Manifest) -> bool {
     let same = head.last.as_ref().is_some_and(|last| {
         config.paths.checkpoint_of(&last.manifest) == Some((saved.checkpoint, saved.attempt))
@@ -195,7 +201,8 @@ fn has_its_commits_open(config: &CoordinatorConfig, head: &Head, saved: &Manifes
         && head.job_uid == config.job.uid
 }
 
-/// When a record of this job last flowed, as far as its restore point tells: the pause is measured from there, not from the savepoint.
+/// When a record of this job last flowed, as far as its restore point tells: the pause is measured
+/// from there, not from the savepoint.
 async fn last_record_ms(config: &CoordinatorConfig, head: &Head) -> Option<i64> {
     let last = head.last.as_ref()?;
     let manifest = read_manifest(&*config.store, &last.manifest).await.ok()?;

@@ -1,4 +1,5 @@
-//! Control connections of workers: accepted, welcomed or refused, read and written by tasks of their own.
+//! Control connections of workers: accepted, welcomed or refused, read and written by tasks of
+//! their own.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -1,10 +1,12 @@
 //! The coordinator: a role inside pod 0.
 //!
-//! It owns HEAD, supervises workers, takes checkpoints and carries out the operations of the Job API. In reading order:
+//! It owns HEAD, supervises workers, takes checkpoints and carries out the operations of the Job
+//! API. In reading order:
 //! * [`config`], [`call`], [`published_status`]: what it is told, what it is asked, what it shows.
 //! * [`links`], [`worker_registry`], [`context`]: its workers and its events.
 //! * [`plan`], [`restore_point`], [`preflight`]: could this process run the job?
-//! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a savepoint.
+//! * [`standby`]: waiting for the job, and claiming it; [`savepoint_check`], [`import`]: from a
+//!   savepoint.
 //! * [`head_writer`]: the writes of HEAD.
 //! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow; [`checkpoint`]:
 //!   one of them; [`failing`]: those that fail.
@@ -113,7 +115,8 @@ pub enum CoordinatorEnd {
     Terminated,
     /// Somebody else owns the job; names the winner.
     Fenced(String),
-    /// All input was read and committed. Only with [`StartMode::Auto`]: in a pod it goes on serving its report.
+    /// All input was read and committed. Only with [`StartMode::Auto`]: in a pod it goes on serving
+    /// its report.
     Completed,
     /// The job was stopped or handed over. Only with [`StartMode::Auto`].
     Stopped,
@@ -133,7 +136,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator whose workers connect to `control`, until it ends or `stop` is cancelled.
+    /// Starts a coordinator whose workers connect to `control`, until it ends or `stop` is
+    /// cancelled.
     pub fn start(
         config: CoordinatorConfig,
         liveness: Arc<Liveness>,

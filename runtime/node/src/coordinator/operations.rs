@@ -98,7 +98,8 @@ impl Leader<'_> {
             .note(command.key(), command.kind(), OperationResult::Running))
     }
 
-    /// Notes the end of an operation; HEAD learns of it with the write that made it true, if one did.
+    /// Notes the end of an operation; HEAD learns of it with the write that made it true, if one
+    /// did.
     pub(super) fn finish(&mut self, key: &str, kind: OperationKind, result: OperationResult) {
         match &result {
             OperationResult::Failed { why } => tracing::warn!(key, ?kind, why, "operation failed"),
@@ -106,8 +107,8 @@ impl Leader<'_> {
         }
         self.asked.retain(|command| command.key() != key);
         if matches!(result, OperationResult::Failed { .. }) && self.is_open_in_head(key) {
-            // The head writer writes in order, and a result that stands stays: nothing waits for this
-            // write.
+            // The head writer writes in order, and a result that stands stays: nothing waits for
+            // this write.
             let (named, noted) = (key.to_owned(), result.clone());
             drop(
                 self.head_writer
@@ -144,7 +145,8 @@ impl Leader<'_> {
         }
     }
 
-    /// Carries out what needs no graph: everything up to the restore point is committed, and nothing after it ever happened.
+    /// Carries out what needs no graph: everything up to the restore point is committed, and
+    /// nothing after it ever happened.
     pub(super) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
         while let Some(command) = self
             .asked
@@ -219,7 +221,8 @@ impl Leader<'_> {
         .await
     }
 
-    /// One write that ends this ownership and holds the operation's result; none when HEAD does not allow it.
+    /// One write that ends this ownership and holds the operation's result; none when HEAD does not
+    /// allow it.
     async fn end(
         &mut self,
         kind: OperationKind,
@@ -260,7 +263,8 @@ impl Leader<'_> {
         }
     }
 
-    /// HEAD names another number of workers, under a new attempt if the graph of this one ran. Whether it does.
+    /// HEAD names another number of workers, under a new attempt if the graph of this one ran.
+    /// Whether it does.
     pub(super) async fn rescale(
         &mut self,
         request: &RescaleRequest,

@@ -16,7 +16,8 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// The flow stopped: an attempt is given up at `now_ms`. A pause that lasts already goes on from where it began: a restart that fails is the same gap.
+    /// The flow stopped: an attempt is given up at `now_ms`. A pause that lasts already goes on
+    /// from where it began: a restart that fails is the same gap.
     pub(super) fn begin(
         &mut self,
         reason: PauseReason,
@@ -44,7 +45,8 @@ impl Pauses {
 
     /// Last record of a worker whose graph was stopped, and since when that worker is connected.
     ///
-    /// What it read after the attempt was given up becomes no output. Who was there at that moment read up to it; who came back later may have stood still long before.
+    /// What it read after the attempt was given up becomes no output. Who was there at that moment
+    /// read up to it; who came back later may have stood still long before.
     pub(super) fn still_flowed(&mut self, at_ms: i64, connected_ms: i64) {
         let given_up_ms = self.given_up_ms;
         if let Some(open) = self.open()

@@ -1,4 +1,5 @@
-//! Whether a standby could take over now: every worker there, the newest checkpoint readable and fitting.
+//! Whether a standby could take over now: every worker there, the newest checkpoint readable and
+//! fitting.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What the coordinator shows to the Job API without being asked: its report, its preflight, its operations.
+//! What the coordinator shows to the Job API without being asked: its report, its preflight, its
+//! operations.
 
 use std::{
     collections::BTreeMap,
@@ -170,6 +171,7 @@ impl PublishedStatus {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: whoever panicked cannot have left it half changed in a way that matters to a reader.
+    // Plain data: whoever panicked cannot have left it half changed in a way that matters to a
+    // reader.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

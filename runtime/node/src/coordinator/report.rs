@@ -43,7 +43,8 @@ impl Leader<'_> {
             report.checkpoints_in_attempt = self.attempt.checkpoints;
             report.plan_hash = Some(self.job.plan_hash.clone());
             if let Some((read_before, written_before)) = before {
-                // Heartbeats lag behind barriers: a job that has just ended said its last in a checkpoint.
+                // Heartbeats lag behind barriers: a job that has just ended said its last in a
+                // checkpoint.
                 let (read_then, written_then) = counted;
                 report.records_in = read_then.max(read_before + read);
                 report.records_out = written_then.max(written_before + written);

@@ -84,7 +84,8 @@ pub(super) fn fit(
     }
 }
 
-/// Reads a block of each state and gives it to the operator that would restore it: what the check of shapes cannot see shows here, while the old revision still runs.
+/// Reads a block of each state and gives it to the operator that would restore it: what the check
+/// of shapes cannot see shows here, while the old revision still runs.
 pub(super) async fn prove_readable(
     store: &dyn ObjectStore,
     point: &RestorePoint,

@@ -1,4 +1,5 @@
-//! Whether a standby could start from a savepoint that somebody asks about: it is whole, and the plan fits it. What is found is what the promotion goes on with.
+//! Whether a standby could start from a savepoint that somebody asks about: it is whole, and the
+//! plan fits it. What is found is what the promotion goes on with.
 
 use std::sync::Arc;
 
@@ -110,7 +111,8 @@ impl SavepointCheck {
     }
 }
 
-/// Whether another look would find the same: a store may answer, a savepoint that is not there may come.
+/// Whether another look would find the same: a store may answer, a savepoint that is not there may
+/// come.
 fn is_settled(done: &Proven) -> bool {
     match done {
         Ok(_) => true,

@@ -1,4 +1,5 @@
-//! Standing by: watching HEAD, proving that this process could run the job, claiming it when HEAD or the operator says so.
+//! Standing by: watching HEAD, proving that this process could run the job, claiming it when HEAD
+//! or the operator says so.
 
 use std::{sync::Arc, time::Duration};
 
@@ -102,7 +103,8 @@ async fn wait(
     }
 }
 
-/// Reads HEAD, claims it if it is given to us, else sees that the preflight is about its newest checkpoint. Answers when to look again.
+/// Reads HEAD, claims it if it is given to us, else sees that the preflight is about its newest
+/// checkpoint. Answers when to look again.
 async fn look(
     context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
@@ -213,7 +215,8 @@ async fn look(
     }
 }
 
-/// A refusal that took longer than its caller waited: who asks again under the same key hears it, before anything is tried anew.
+/// A refusal that took longer than its caller waited: who asks again under the same key hears it,
+/// before anything is tried anew.
 type Unheard = Option<(String, Refusal)>;
 
 /// Answers a call; a promotion that succeeds answers the claim.
@@ -225,7 +228,8 @@ async fn answer(
     unheard: &mut Unheard,
 ) -> Option<Claimed> {
     if call.reply.is_closed() {
-        // Its caller gave up while another call was being answered; if it still wants this, it asks again.
+        // Its caller gave up while another call was being answered; if it still wants this, it asks
+        // again.
         return None;
     }
     if let Some(known) = context.known(&call.command) {
@@ -441,7 +445,8 @@ async fn try_claim(
     })
 }
 
-/// Sees that the plan fits (unless its restore point is `known` to) and is stored, then writes HEAD.
+/// Sees that the plan fits (unless its restore point is `known` to) and is stored, then writes
+/// HEAD.
 async fn prepare_and_swap(
     config: Arc<super::CoordinatorConfig>,
     job: Arc<CompiledJob>,
@@ -475,7 +480,8 @@ async fn prepare_and_swap(
             Ok(SwapResult::Lost { .. } | SwapResult::Fenced { .. } | SwapResult::Gone) => {
                 return Err(NoClaim::Lost);
             }
-            // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from there.
+            // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from
+            // there.
             Err(error) if tries == 3 => return Err(NoClaim::Store(as_storage_error(error))),
             Err(HeadAccessError::Storage(error)) => {
                 tracing::warn!(%error, "the claim is not settled; trying again");

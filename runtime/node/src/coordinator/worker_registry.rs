@@ -154,7 +154,8 @@ impl WorkerRegistry {
             .filter(move |(_, heartbeat)| heartbeat.attempt == Some(attempt))
     }
 
-    /// When a source last handed out a record, as far as the workers said; a lost one counts with its last word.
+    /// When a source last handed out a record, as far as the workers said; a lost one counts with
+    /// its last word.
     pub(super) fn last_record_ms(&self, attempt: u64) -> Option<i64> {
         let gone = self.gone.filter(|(of, _)| *of == attempt);
         self.heartbeats(attempt)

@@ -12,7 +12,8 @@ use crate::{
 
 /// Version of handshake and frames.
 const DATA_FORMAT: u32 = 1;
-/// A peer gets this long for each message of the handshake. The answer may wait for the peer's own deployment.
+/// A peer gets this long for each message of the handshake. The answer may wait for the peer's own
+/// deployment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One worker in one attempt of a job.

@@ -10,7 +10,8 @@ use streamkeeper_engine::exchange::{
 
 use super::PeerFrames;
 
-/// Sends the messages of one local subtask to one subtask elsewhere. Encodes on the caller's thread.
+/// Sends the messages of one local subtask to one subtask elsewhere. Encodes on the caller's
+/// thread.
 #[derive(Debug)]
 pub struct RemoteLink {
     peer: PeerFrames,

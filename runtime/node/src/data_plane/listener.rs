@@ -22,7 +22,8 @@ struct Expected {
     arrivals: mpsc::UnboundedSender<(u32, Wire)>,
 }
 
-/// The listening socket of a process. One attempt at a time is expected; callers of a later one wait, callers of an earlier one are sent away.
+/// The listening socket of a process. One attempt at a time is expected; callers of a later one
+/// wait, callers of an earlier one are sent away.
 #[derive(Debug)]
 pub struct DataPlane {
     expected: watch::Sender<Option<Arc<Expected>>>,
@@ -41,7 +42,8 @@ impl DataPlane {
         }
     }
 
-    /// From now on expects callers of the attempt of `me`; answers where they arrive, with their index.
+    /// From now on expects callers of the attempt of `me`; answers where they arrive, with their
+    /// index.
     pub fn expect(&self, me: PeerId) -> mpsc::UnboundedReceiver<(u32, Wire)> {
         let (arrivals, arrived) = mpsc::unbounded_channel();
         self.expected

@@ -27,7 +27,8 @@ use crate::transport::{
 /// Bytes collected before a system call.
 const BUFFER: usize = 128 << 10;
 
-/// Puts frames on the connection to one worker, in order. What is put there after the connection is gone is dropped: its loss has been reported.
+/// Puts frames on the connection to one worker, in order. What is put there after the connection is
+/// gone is dropped: its loss has been reported.
 #[derive(Debug, Clone)]
 pub struct PeerFrames(mpsc::UnboundedSender<Vec<u8>>);
 
@@ -65,7 +66,8 @@ impl std::fmt::Debug for Routes {
 pub struct Streams(BTreeMap<u32, Wire>);
 
 impl Streams {
-    /// Dials every worker before `me` and waits for every one after it. Tries until it is dropped, unless a peer refuses for good.
+    /// Dials every worker before `me` and waits for every one after it. Tries until it is dropped,
+    /// unless a peer refuses for good.
     pub async fn connect(
         transport: &Transport,
         me: PeerId,
@@ -132,7 +134,8 @@ async fn dial(
 /// Tasks that move frames; dropped, all connections close.
 #[derive(Debug)]
 pub struct Mesh {
-    /// Keeps connections open when the subtasks are gone: a failed worker must not look like a dead one.
+    /// Keeps connections open when the subtasks are gone: a failed worker must not look like a dead
+    /// one.
     _peers: Vec<PeerFrames>,
     _tasks: Vec<AbortOnDropHandle<()>>,
 }

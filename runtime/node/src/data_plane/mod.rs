@@ -1,7 +1,9 @@
 //! Data plane: rows between workers.
 //!
-//! One TCP connection per pair of workers and attempt; the worker with the greater index dials. Both sides name job, attempt, plan and themselves first, and a
-//! connection of anything else is closed. Then frames of [`streamkeeper_engine::exchange::frame`] go both ways, data and returned credit alike.
+//! One TCP connection per pair of workers and attempt; the worker with the greater index dials.
+//! Both sides name job, attempt, plan and themselves first, and a connection of anything else is
+//! closed. Then frames of [`streamkeeper_engine::exchange::frame`] go both ways, data and returned
+//! credit alike.
 //!
 //! * `handshake`: who may talk.
 //! * `listener`: connections that come in.

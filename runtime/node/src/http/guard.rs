@@ -14,7 +14,8 @@ use streamkeeper_security::{Role, WorkerIdentity};
 
 use crate::transport::Caller;
 
-/// The one call that changes nothing but when HEAD is looked at: a predecessor's coordinator makes it.
+/// The one call that changes nothing but when HEAD is looked at: a predecessor's coordinator makes
+/// it.
 const POKE: &str = "/v1/poke";
 
 /// The same routes, for callers that may use them.

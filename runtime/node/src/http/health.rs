@@ -1,4 +1,5 @@
-//! `/healthz`: the event loop turns. `/readyz`: the process serves its role, standby counts; neither depends on a store or on other pods. `/metrics`.
+//! `/healthz`: the event loop turns. `/readyz`: the process serves its role, standby counts;
+//! neither depends on a store or on other pods. `/metrics`.
 
 use std::sync::{
     Arc,
@@ -21,7 +22,8 @@ const STUCK_AFTER_MS: i64 = 15_000;
 /// What the probes and the metrics endpoint read.
 #[derive(Debug, Default)]
 pub struct Liveness {
-    /// Last turn of the coordinator's event loop, milliseconds since the epoch; 0 where no coordinator runs.
+    /// Last turn of the coordinator's event loop, milliseconds since the epoch; 0 where no
+    /// coordinator runs.
     turned_ms: AtomicI64,
     leaving: AtomicBool,
     /// What `/metrics` shows.

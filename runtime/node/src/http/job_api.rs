@@ -1,4 +1,5 @@
-//! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its [`PublishedStatus`].
+//! Job API v1: every route turns a request into a [`Call`] on the coordinator, or reads its
+//! [`PublishedStatus`].
 
 use std::{future::Future, sync::Arc, time::Duration};
 

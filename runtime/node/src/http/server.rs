@@ -29,8 +29,8 @@ const CALL_WITHIN: Duration = Duration::from_mins(2);
 /// What is under way when the server ends gets this long.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves `app` to callers whom `acceptor` lets in, until `stop` is cancelled. Routes see a caller as
-/// an [`Extension`].
+/// Serves `app` to callers whom `acceptor` lets in, until `stop` is cancelled. Routes see a caller
+/// as an [`Extension`].
 pub(super) async fn serve(
     listener: TcpListener,
     acceptor: Acceptor,

@@ -79,8 +79,8 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor of the Job API, `purpose`: whoever has a certificate of the job passes, and calls
-    /// show the token.
+    /// An acceptor of the Job API, `purpose`: whoever has a certificate of the job passes, and
+    /// calls show the token.
     pub fn new(transport: Transport, purpose: &'static str) -> Self {
         Self {
             transport,

@@ -1,7 +1,8 @@
 //! Checkpoints of one worker: from the barriers of its subtasks to its share of the manifest.
 //!
-//! What was frozen for a checkpoint is stored even if the coordinator gives the checkpoint up: the next share names it. Only when it cannot be stored is it lost, and
-//! the next checkpoint holds everything.
+//! What was frozen for a checkpoint is stored even if the coordinator gives the checkpoint up: the
+//! next share names it. Only when it cannot be stored is it lost, and the next checkpoint holds
+//! everything.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -103,7 +104,8 @@ impl Checkpoints {
             .collect()
     }
 
-    /// Takes the snapshot of one subtask. `last_record_ms`: when a source of this worker last handed out a record.
+    /// Takes the snapshot of one subtask. `last_record_ms`: when a source of this worker last
+    /// handed out a record.
     pub(super) fn frozen(&mut self, subtask: u32, snapshot: Snapshot, last_record_ms: Option<i64>) {
         let checkpoint = snapshot.barrier.checkpoint;
         let snapshots = self.gathering.entry(checkpoint).or_default();
@@ -240,7 +242,8 @@ impl Checkpoints {
         })
     }
 
-    /// Every operator with its live runs and its watermark; also those that have nothing but a watermark.
+    /// Every operator with its live runs and its watermark; also those that have nothing but a
+    /// watermark.
     fn operators(&self, facts: &Facts) -> Vec<OperatorState> {
         let Facts {
             watermarks, own, ..

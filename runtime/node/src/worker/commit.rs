@@ -82,7 +82,8 @@ impl Commits {
         self.moved.clone()
     }
 
-    /// Takes what a sink of `subtask` prepared; answers the rows that must be stored, with their name.
+    /// Takes what a sink of `subtask` prepared; answers the rows that must be stored, with their
+    /// name.
     pub(super) fn prepared(
         &mut self,
         checkpoint: u64,
@@ -140,7 +141,8 @@ impl Commits {
             .collect()
     }
 
-    /// Begins to commit everything up to `checkpoint`; none while another commit is under way, which is then followed by this one.
+    /// Begins to commit everything up to `checkpoint`; none while another commit is under way,
+    /// which is then followed by this one.
     pub(super) fn begin(&mut self, checkpoint: u64) -> Option<CommitJob> {
         if self.under_way.is_some() {
             self.asked = self.asked.max(Some(checkpoint));
@@ -160,7 +162,8 @@ impl Commits {
         })
     }
 
-    /// Notes what was committed, so that a commit that failed is not begun from the start; answers the next one.
+    /// Notes what was committed, so that a commit that failed is not begun from the start; answers
+    /// the next one.
     pub(super) fn finish(&mut self, committed: &[PendingId]) -> Option<CommitJob> {
         self.under_way = None;
         let counters = &self.counters;
@@ -187,7 +190,8 @@ pub(super) struct Outcome {
 }
 
 impl CommitJob {
-    /// Commits, one checkpoint after the other; the first that is not committed as a whole is the last.
+    /// Commits, one checkpoint after the other; the first that is not committed as a whole is the
+    /// last.
     pub(super) async fn run(self) -> Outcome {
         failpoint::pass(failpoint::COMMIT_ASKED);
         let mut outcome = Outcome {

@@ -30,11 +30,14 @@ pub struct WorkerConfig {
     pub transport: Transport,
     /// Version of the runtime.
     pub version: String,
-    /// Without a coordinator for longer, what runs is stopped: by then another one may have deployed it elsewhere.
+    /// Without a coordinator for longer, what runs is stopped: by then another one may have
+    /// deployed it elsewhere.
     pub orphan_limit: Duration,
-    /// Asked to leave, the worker goes on for as long as this, so that a final checkpoint can be taken.
+    /// Asked to leave, the worker goes on for as long as this, so that a final checkpoint can be
+    /// taken.
     pub leave_within: Duration,
-    /// State that was read is kept up to so many bytes, so that a restart from the same checkpoint need not read it again.
+    /// State that was read is kept up to so many bytes, so that a restart from the same checkpoint
+    /// need not read it again.
     pub cache_bytes: usize,
 }
 

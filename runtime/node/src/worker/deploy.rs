@@ -45,7 +45,8 @@ pub(super) trait Ears: Clone + Send + Sync + 'static {
     fn peer_lost(&self, attempt: u64, worker: u32, why: String);
 }
 
-/// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as long as the slowest peer: drop it to give up.
+/// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as
+/// long as the slowest peer: drop it to give up.
 pub(super) async fn build(
     resources: Arc<WorkerResources>,
     deploy: Deploy,
@@ -235,7 +236,8 @@ fn sinks(
     Ok(sinks)
 }
 
-/// Runs of the restored checkpoint go on if the subtasks here own the same key groups as then; otherwise they will write everything anew.
+/// Runs of the restored checkpoint go on if the subtasks here own the same key groups as then;
+/// otherwise they will write everything anew.
 fn history(restore: Option<&Restore>, layout: &Layout) -> RunHistory {
     let Some(Restore { manifest, folder }) = restore else {
         return RunHistory::new();

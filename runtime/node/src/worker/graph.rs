@@ -126,7 +126,8 @@ impl Graph {
         if let Err(error) = joined.await {
             tracing::error!(%error, "stopping subtasks");
         }
-        // Connections close only now, so that no peer takes their end for a failure while this side still worked.
+        // Connections close only now, so that no peer takes their end for a failure while this side
+        // still worked.
         drop(self.mesh);
         self.counters
             .iter()

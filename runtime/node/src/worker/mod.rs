@@ -1,6 +1,7 @@
 //! The worker: a role in every pod.
 //!
-//! It dials its coordinator and does what it is told: builds the graph, restores state, takes checkpoints, commits. It decides nothing about the job. In reading order:
+//! It dials its coordinator and does what it is told: builds the graph, restores state, takes
+//! checkpoints, commits. It decides nothing about the job. In reading order:
 //! * `config`: what it is told at the start.
 //! * `session`: the connection to the coordinator.
 //! * `worker_loop`: the one loop in which everything is decided.

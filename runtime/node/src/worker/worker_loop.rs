@@ -93,7 +93,8 @@ impl Ears for LoopEars {
     }
 }
 
-/// Runs a worker until its coordinator sends it home or `stop` is cancelled. Once `leave` is cancelled it ends as soon as nothing is lost by it, at the latest after
+/// Runs a worker until its coordinator sends it home or `stop` is cancelled. Once `leave` is
+/// cancelled it ends as soon as nothing is lost by it, at the latest after
 /// [`WorkerConfig::leave_within`]. `data` is the bound socket of [`WorkerConfig::data_addr`].
 pub async fn run(
     config: WorkerConfig,
@@ -402,7 +403,8 @@ impl WorkerLoop {
         }
     }
 
-    /// Tells the coordinator, once per attempt. What still runs goes on until it is cancelled, so that no peer sees a lost connection before the cause is told.
+    /// Tells the coordinator, once per attempt. What still runs goes on until it is cancelled, so
+    /// that no peer sees a lost connection before the cause is told.
     fn failed(&mut self, attempt: u64, failure: Failure) {
         match &mut self.deployment {
             DeploymentState::Ready(graph) if graph.attempt == attempt && !graph.failed => {

@@ -32,7 +32,8 @@ async fn worker_and_coordinator_killed_at_random_moments_lose_and_double_nothing
     let mut job = Job::running("kills", settings, 2).await;
     let mut killed = [0, 0];
     for round in 0..KILLS {
-        // Both kinds of pod in any case; after that whichever, or both at once. Some die while they restore.
+        // Both kinds of pod in any case; after that whichever, or both at once. Some die while they
+        // restore.
         let victims: &[u32] = match round {
             0 => &[0],
             1 => &[1],

@@ -16,7 +16,8 @@ use crate::harness::{
     wait::until,
 };
 
-/// Begins the names of what a folder that is written to holds beside its files: its lock, and what a writer that was killed was at. No reader of the folder sees them.
+/// Begins the names of what a folder that is written to holds beside its files: its lock, and what
+/// a writer that was killed was at. No reader of the folder sees them.
 const OWN: &str = ".streamkeeper-";
 
 /// A job in a folder.

@@ -26,7 +26,8 @@ fn settings() -> Settings {
     }
 }
 
-/// A job that has a savepoint and went on for some checkpoints since; the checkpoint it holds, and its URI.
+/// A job that has a savepoint and went on for some checkpoints since; the checkpoint it holds, and
+/// its URI.
 async fn gone_on(test: &str, workers: u32) -> (Job, u64, String) {
     let job = Job::running(test, settings(), workers).await;
     let before = job.flows(pod(1, 0), 1).await.checkpoints_in_attempt;

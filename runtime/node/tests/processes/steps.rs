@@ -94,7 +94,8 @@ async fn pod_0_dies_with_half_its_output_committed() {
     dies_with_half(0).await;
 }
 
-/// Of the first checkpoint one table is committed, another refused, and the pod dies before it can try again.
+/// Of the first checkpoint one table is committed, another refused, and the pod dies before it can
+/// try again.
 async fn dies_with_half(victim: u32) {
     let bucket = Bucket::new("commit-half");
     let proxy = Proxy::to(&bucket.endpoint).await;

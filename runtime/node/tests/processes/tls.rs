@@ -1,4 +1,5 @@
-//! Certificates: a job that has them survives what others survive, renews them while it runs, and talks to nobody else.
+//! Certificates: a job that has them survives what others survive, renews them while it runs, and
+//! talks to nobody else.
 
 use std::time::Duration;
 
@@ -148,7 +149,8 @@ async fn who_does_not_belong_to_the_job_is_refused_and_the_operator_is_not() {
         authorization: right.authorization.clone(),
     };
     let expired = Caller::operator(&own.operator_behind(3 * LONG.as_secs()));
-    // What a pod has against them is in its log: a caller sees it only if its own request is not in the way.
+    // What a pod has against them is in its log: a caller sees it only if its own request is not in
+    // the way.
     let rejected_peers = [
         (
             "it does not speak TLS",
@@ -255,7 +257,8 @@ fn without_certificate(other: &Caller) -> Caller {
     }
 }
 
-/// Control plane and data plane close the connection: to a stranger, to one without TLS, and to the operator, who has no business there.
+/// Control plane and data plane close the connection: to a stranger, to one without TLS, and to the
+/// operator, who has no business there.
 async fn strangers_elsewhere(job: &mut Job, stranger: &Caller, right: &Caller) {
     for address in [job.control_of(pod(1, 0)), job.data_of(pod(1, 1))] {
         for caller in [&Caller::default(), stranger, right] {

@@ -1,4 +1,5 @@
-//! A coordinator is frozen, its successor takes over, and it wakes up; a worker is frozen, given up, and wakes up.
+//! A coordinator is frozen, its successor takes over, and it wakes up; a worker is frozen, given
+//! up, and wakes up.
 
 use std::{fmt, time::Duration};
 
@@ -204,7 +205,8 @@ async fn a_zombie_whose_worker_went_to_its_successor_is_fenced() {
     assert!(matches!(verdict, Verdict::Fenced), "{verdict}");
 }
 
-/// Without the condition on HEAD's writes the same must turn red, or the two tests above prove nothing.
+/// Without the condition on HEAD's writes the same must turn red, or the two tests above prove
+/// nothing.
 #[cfg(feature = "test-unfenced")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_fence_a_zombie_takes_the_job_back() {

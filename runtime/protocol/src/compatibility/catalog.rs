@@ -87,7 +87,8 @@ pub fn splits_descriptor() -> StateDescriptor {
     }
 }
 
-/// State `slices` of a window aggregation: accumulators by end of the slice (epoch milliseconds) and `keys`.
+/// State `slices` of a window aggregation: accumulators by end of the slice (epoch milliseconds)
+/// and `keys`.
 pub fn slices_descriptor(keys: Vec<LogicalType>, aggregates: &[AggregateCall]) -> StateDescriptor {
     let mut key = vec![LogicalType::not_null(DataType::BigInt)];
     key.extend(keys);
@@ -104,7 +105,8 @@ pub fn slices_descriptor(keys: Vec<LogicalType>, aggregates: &[AggregateCall]) -
     }
 }
 
-/// State `groups` of an unbounded aggregation: number of rows and accumulators by `keys`. `retractable`: its input may take rows back.
+/// State `groups` of an unbounded aggregation: number of rows and accumulators by `keys`.
+/// `retractable`: its input may take rows back.
 pub fn groups_descriptor(
     keys: Vec<LogicalType>,
     aggregates: &[AggregateCall],
@@ -148,8 +150,9 @@ fn keeps_values(call: &AggregateCall, retractable: bool) -> bool {
     }
 }
 
-/// What is kept for a call: a COUNT its number; a SUM or AVG the widened sum and the number of values in it; MIN and MAX the value. Where single values must be
-/// remembered (DISTINCT; MIN and MAX over rows that may be taken back) it is every value with how often it is there.
+/// What is kept for a call: a COUNT its number; a SUM or AVG the widened sum and the number of
+/// values in it; MIN and MAX the value. Where single values must be remembered (DISTINCT; MIN and
+/// MAX over rows that may be taken back) it is every value with how often it is there.
 pub fn accumulator(call: &AggregateCall, retractable: bool) -> AccumulatorDescriptor {
     let count = LogicalType::not_null(DataType::BigInt);
     let arg = call.arg_type.as_ref().map(|ty| ty.data.clone());

@@ -9,8 +9,9 @@ use crate::{
     types::{DataType, LogicalType},
 };
 
-/// Judges every state of the plan, in its order, and then those that only the manifest has. What concerns no single state (key groups, key hash) comes first, with an
-/// empty `state_uid`, and only if it does not fit.
+/// Judges every state of the plan, in its order, and then those that only the manifest has. What
+/// concerns no single state (key groups, key hash) comes first, with an empty `state_uid`, and only
+/// if it does not fit.
 pub fn check(
     catalog: &[CatalogEntry],
     max_parallelism: u16,
@@ -48,8 +49,9 @@ pub fn check(
     verdicts
 }
 
-/// Whether a plan with these verdicts may start: nothing is incompatible, and nothing is dropped unless that is allowed. The error is for people: every state that stands
-/// in the way, and what to do.
+/// Whether a plan with these verdicts may start: nothing is incompatible, and nothing is dropped
+/// unless that is allowed. The error is for people: every state that stands in the way, and what to
+/// do.
 pub fn summary(verdicts: &[StateVerdict], allow_dropped: bool) -> Result<(), String> {
     let mut why = String::new();
     for verdict in verdicts {

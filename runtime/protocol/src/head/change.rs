@@ -112,7 +112,8 @@ impl HeadChange {
         }
     }
 
-    /// Gives the job to revision `to`: there is a restore point, and nothing of it is left to commit.
+    /// Gives the job to revision `to`: there is a restore point, and nothing of it is left to
+    /// commit.
     pub fn hand_over(mut self, to: u64) -> Result<Self, HeadError> {
         self.must_run("hand over")?;
         if !guard!("a successor is greater": to > self.head.revision) {

@@ -37,7 +37,8 @@ pub enum Order<'a> {
         key: &'a str,
         /// Where to start from.
         from: &'a PromoteFrom,
-        /// Uid of another StreamJob whose HEAD may be taken although it does not say that it stopped.
+        /// Uid of another StreamJob whose HEAD may be taken although it does not say that it
+        /// stopped.
         running_owner: Option<&'a str>,
     },
 }
@@ -49,7 +50,8 @@ pub struct Ids<'a> {
     pub nonce: &'a str,
     /// Unique per attempt.
     pub token: &'a str,
-    /// Used only when a lineage begins: with HEAD, or where a job starts over beside another one's HEAD.
+    /// Used only when a lineage begins: with HEAD, or where a job starts over beside another one's
+    /// HEAD.
     pub lineage: &'a str,
 }
 
@@ -60,7 +62,8 @@ pub enum ClaimDecision {
     Create(Head),
     /// Write this one with `If-Match`; only after that anything may be restored or committed.
     Replace(Head),
-    /// Copy the savepoint of the order to where this says, and write what [`Import::with`] makes of it; before that write nothing has happened.
+    /// Copy the savepoint of the order to where this says, and write what [`Import::with`] makes of
+    /// it; before that write nothing has happened.
     Import(Import),
     /// Run nothing and watch HEAD.
     StandBy {
@@ -377,7 +380,8 @@ fn displace(head: &mut Head, pod: &str, outrun: bool) {
     }
 }
 
-/// The record of a new owner: next attempt, same restore point, or none where the order starts over.
+/// The record of a new owner: next attempt, same restore point, or none where the order starts
+/// over.
 fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -> Head {
     let mut next = head.clone();
     next.v = HEAD_FORMAT;

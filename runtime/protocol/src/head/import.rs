@@ -1,11 +1,13 @@
-//! A claim that brings its restore point along: a savepoint, copied among the job's own checkpoints.
+//! A claim that brings its restore point along: a savepoint, copied among the job's own
+//! checkpoints.
 
 use super::{
     Head, HeadError, LastCheckpoint, OperationResult, RetainedCheckpoint,
     change::{KEY_LIMIT, limit},
 };
 
-/// Permission to start from a savepoint: which checkpoint its copy becomes, and the record that will name it.
+/// Permission to start from a savepoint: which checkpoint its copy becomes, and the record that
+/// will name it.
 ///
 /// Nothing happens before that one write, so a crash leaves no more than objects that nobody names.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,12 @@
 //! `HEAD.json`: the one record that decides who runs a job and from where.
 //!
-//! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads HEAD, asks for the next record, writes it with `If-Match`, and
-//! asks [`after_lost_swap`] what a refused write means.
+//! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads
+//! HEAD, asks for the next record, writes it with `If-Match`, and asks [`after_lost_swap`] what a
+//! refused write means.
 //!
 //! * [`claim`]: who may run the job; [`Import`]: and bring a savepoint along.
-//! * [`Head::change`]: the next record of its owner (publish, commit, hand over, stop, operations, savepoints).
+//! * [`Head::change`]: the next record of its owner (publish, commit, hand over, stop, operations,
+//!   savepoints).
 //! * [`after_lost_swap`]: what a refused write means.
 
 mod change;
@@ -44,10 +46,12 @@ pub struct Head {
     pub min_reader: u32,
     /// Grows by one with every write.
     pub seq: u64,
-    /// Unique per write: tells our own lost answer from somebody else's write, and makes every ETag unique.
+    /// Unique per write: tells our own lost answer from somebody else's write, and makes every ETag
+    /// unique.
     pub nonce: String,
-    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are keyed by it. A job that starts over beside another one's HEAD, from
-    /// nothing or from a savepoint, begins a new one.
+    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are
+    /// keyed by it. A job that starts over beside another one's HEAD, from nothing or from a
+    /// savepoint, begins a new one.
     pub lineage: String,
     /// Uid of the StreamJob that owns it.
     pub job_uid: String,
@@ -70,7 +74,8 @@ pub struct Head {
     pub plan_hash: String,
     /// Key groups, fixed for the job's life.
     pub max_parallelism: u16,
-    /// Workers that `revision` runs on: a rescale outlives the coordinator that did it. 0 when never said.
+    /// Workers that `revision` runs on: a rescale outlives the coordinator that did it. 0 when
+    /// never said.
     #[serde(default)]
     pub workers: u32,
     /// Next checkpoint number; only grows, also when an older snapshot is restored.

@@ -7,7 +7,8 @@ use streamkeeper_protocol::{
 
 use super::as_decimal;
 
-/// `expr` as a value of type `data`; nothing is added where it has the type already, and constants change their type in place.
+/// `expr` as a value of type `data`; nothing is added where it has the type already, and constants
+/// change their type in place.
 pub(crate) fn cast(expr: Expr, data: &DataType) -> Expr {
     if expr.ty.data == *data {
         return expr;
@@ -104,7 +105,8 @@ pub(crate) fn explicit_cast(from: &DataType, to: &DataType) -> Result<(), &'stat
     }
 }
 
-/// Whether `INSERT INTO` converts `from` to the sink's `to` without being asked: to wider numbers, between decimals, between strings, between timestamps.
+/// Whether `INSERT INTO` converts `from` to the sink's `to` without being asked: to wider numbers,
+/// between decimals, between strings, between timestamps.
 pub(crate) fn fits_sink(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     let rank = |ty: &T| match ty {

@@ -5,7 +5,8 @@ use streamkeeper_protocol::types::DataType;
 use super::decimal::{as_decimal, decimal};
 use crate::types::MAX_DECIMAL;
 
-/// Which of Flink's two sets of rules applies where FLOAT meets DOUBLE or DECIMAL, and TIMESTAMP meets TIMESTAMP_LTZ.
+/// Which of Flink's two sets of rules applies where FLOAT meets DOUBLE or DECIMAL, and TIMESTAMP
+/// meets TIMESTAMP_LTZ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rules {
     /// Calcite's, by the order of the operands: arithmetic, comparison, CASE, IF, UNION.
@@ -14,7 +15,8 @@ pub(crate) enum Rules {
     Widest,
 }
 
-/// The type that all `types` convert to without being asked, if there is one. Untyped NULLs fit any type.
+/// The type that all `types` convert to without being asked, if there is one. Untyped NULLs fit any
+/// type.
 pub(crate) fn common_type<'a>(
     types: impl IntoIterator<Item = &'a DataType>,
     rules: Rules,

@@ -53,7 +53,8 @@ pub(crate) fn round((p, s): (i32, i32), digits: i32) -> DataType {
     }
 }
 
-/// A result of more than 38 digits loses digits after the point first, but keeps [`MIN_SCALE`] of them.
+/// A result of more than 38 digits loses digits after the point first, but keeps [`MIN_SCALE`] of
+/// them.
 fn adjusted(precision: i32, scale: i32) -> DataType {
     let max = i32::from(MAX_DECIMAL);
     if precision <= max {

@@ -136,7 +136,8 @@ pub(super) fn comparison(function: Function, l: Operand, r: Operand) -> Result<E
     ))
 }
 
-/// The operands with one type: the one they have in common, where a text meets a date, time, timestamp or boolean that type. Decimals keep their precision.
+/// The operands with one type: the one they have in common, where a text meets a date, time,
+/// timestamp or boolean that type. Decimals keep their precision.
 fn comparable(operands: Vec<Operand>) -> Result<Vec<Expr>> {
     let position = operands[0].1;
     let types: Vec<&DataType> = operands.iter().map(|(expr, _)| &expr.ty.data).collect();

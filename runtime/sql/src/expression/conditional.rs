@@ -58,7 +58,8 @@ impl Analyzer<'_> {
         })
     }
 
-    /// `IF(condition, a, b)`: numbers and texts take their common type, timestamps the type of `a`. NULL if any argument may be, as in Flink.
+    /// `IF(condition, a, b)`: numbers and texts take their common type, timestamps the type of `a`.
+    /// NULL if any argument may be, as in Flink.
     pub(super) fn if_else(&mut self, position: Position, args: &[&ast::Expr]) -> Result<Expr> {
         let condition = self.condition(args[0], "the first argument of IF")?;
         let (yes, no) = (self.analyze(args[1])?, self.analyze(args[2])?);

@@ -172,7 +172,8 @@ fn read(text: &str, first: Unit, last: Unit) -> Option<(&str, i64)> {
     }
 }
 
-/// Whole seconds and the milliseconds after the point; smaller parts are dropped, as Flink drops them.
+/// Whole seconds and the milliseconds after the point; smaller parts are dropped, as Flink drops
+/// them.
 fn seconds(text: &str) -> Option<(&str, i64)> {
     let Some((whole, fraction)) = text.split_once('.') else {
         return Some((text, 0));

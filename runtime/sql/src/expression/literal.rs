@@ -189,7 +189,8 @@ fn timestamp(text: &str) -> Option<(i64, u8)> {
     ))
 }
 
-/// A text as a constant date, time or timestamp, where it reads as one. What does not is left to the cast at run time.
+/// A text as a constant date, time or timestamp, where it reads as one. What does not is left to
+/// the cast at run time.
 pub(super) fn temporal_constant(text: &str, data: &DataType) -> Option<Literal> {
     match data {
         DataType::Date => date(text).map(days).map(Literal::Date),
@@ -203,7 +204,8 @@ pub(super) fn temporal_constant(text: &str, data: &DataType) -> Option<Literal> 
     }
 }
 
-/// How a value of `data` is written, where `text` is certainly none. What is valid but has no constant here is left to the cast at run time.
+/// How a value of `data` is written, where `text` is certainly none. What is valid but has no
+/// constant here is left to the cast at run time.
 pub(super) fn misread(text: &str, data: &DataType) -> Option<&'static str> {
     const TRUTH: [&str; 10] = ["t", "true", "y", "yes", "1", "f", "false", "n", "no", "0"];
     // Digits of the fraction beyond the type's precision are cut off.

@@ -1,6 +1,7 @@
 //! Expressions of the SQL text to typed expressions of the plan.
 //!
-//! Every result satisfies what [`streamkeeper_protocol::expr`] promises the engine: operands of one type, explicit casts, the type of every node stated.
+//! Every result satisfies what [`streamkeeper_protocol::expr`] promises the engine: operands of one
+//! type, explicit casts, the type of every node stated.
 
 mod aggregate;
 mod arithmetic;
@@ -396,7 +397,8 @@ impl<'a> Analyzer<'a> {
     }
 }
 
-/// The operands of a chain of one operator, left to right, without recursion: such chains are long in generated queries.
+/// The operands of a chain of one operator, left to right, without recursion: such chains are long
+/// in generated queries.
 fn operands<'e>(whole: &'e ast::Expr, op: &BinaryOperator) -> Vec<&'e ast::Expr> {
     let mut found = Vec::new();
     let mut rest = whole;

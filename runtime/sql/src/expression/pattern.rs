@@ -1,8 +1,10 @@
-//! Constant patterns of `DATE_FORMAT`, `TO_TIMESTAMP`, `TO_DATE` and `LIKE`: what the engine would refuse when the job starts is refused here, with its place.
+//! Constant patterns of `DATE_FORMAT`, `TO_TIMESTAMP`, `TO_DATE` and `LIKE`: what the engine would
+//! refuse when the job starts is refused here, with its place.
 
 use std::{iter::Peekable, str::Chars};
 
-/// Whether the engine knows this date pattern: Java's `y u M d H m s S`, quotes, and signs as they are.
+/// Whether the engine knows this date pattern: Java's `y u M d H m s S`, quotes, and signs as they
+/// are.
 pub(super) fn check_date_pattern(pattern: &str) -> Result<(), String> {
     let mut letters = pattern.chars().peekable();
     while let Some(letter) = letters.next() {

@@ -121,7 +121,8 @@ fn producer(relations: &[Relation], modes: &[ChangelogMode], from: RelationId) -
     }
 }
 
-/// The columns of `from` by which its rows are updated: those that an aggregation's keys became, if all of them are left.
+/// The columns of `from` by which its rows are updated: those that an aggregation's keys became, if
+/// all of them are left.
 pub(super) fn key(relations: &[Relation], from: RelationId) -> Option<Vec<usize>> {
     match &relations[from].operation {
         Operation::GroupAggregate { keys, .. } => Some((0..keys.len()).collect()),
@@ -137,7 +138,8 @@ pub(super) fn key(relations: &[Relation], from: RelationId) -> Option<Vec<usize>
     }
 }
 
-/// The relations from an aggregation to a sink whose primary key is the aggregation's key, where nothing between filters, changes the key or is read elsewhere.
+/// The relations from an aggregation to a sink whose primary key is the aggregation's key, where
+/// nothing between filters, changes the key or is read elsewhere.
 fn upsert_path(
     relations: &[Relation],
     consumers: &[usize],

@@ -8,7 +8,8 @@ use crate::{
     graph::{Operation, Relation, RelationId},
 };
 
-/// Expressions may grow to this size by fusing. Views over views that use a column twice would double it each time.
+/// Expressions may grow to this size by fusing. Views over views that use a column twice would
+/// double it each time.
 const MAX_SIZE: usize = 500;
 
 /// The same relations, at the same ids; those that are skipped over lead nowhere any more.
@@ -106,7 +107,8 @@ fn before(relations: &[Relation], id: RelationId, middle: RelationId) -> usize {
     of(id) + of(middle)
 }
 
-/// The operation of `id`, reading past calculations that do nothing. Before a sink they name the columns.
+/// The operation of `id`, reading past calculations that do nothing. Before a sink they name the
+/// columns.
 fn past_identities(relations: &[Relation], id: RelationId) -> Operation {
     let mut operation = relations[id].operation.clone();
     let is_sink = matches!(operation, Operation::Sink { .. });

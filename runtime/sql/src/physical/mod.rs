@@ -1,4 +1,5 @@
-//! Relations to the nodes of a plan: fewer columns, fewer steps, then exchanges and kinds of change.
+//! Relations to the nodes of a plan: fewer columns, fewer steps, then exchanges and kinds of
+//! change.
 
 mod changelog;
 mod depth;

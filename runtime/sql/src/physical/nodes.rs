@@ -220,8 +220,9 @@ impl Emitter<'_> {
         self.nodes.push(node);
     }
 
-    /// A subtask aligns barriers for all nodes that call each other directly, so rows that were exchanged and rows that were not cannot meet in a union:
-    /// its nearer inputs are exchanged, too. What changes goes by the key of its changes, everything else by all columns.
+    /// A subtask aligns barriers for all nodes that call each other directly, so rows that were
+    /// exchanged and rows that were not cannot meet in a union: its nearer inputs are exchanged,
+    /// too. What changes goes by the key of its changes, everything else by all columns.
     fn levelled(&self, operation: &Operation, mut inputs: Vec<Input>) -> Vec<Input> {
         let Operation::Union { inputs: relations } = operation else {
             return inputs;

@@ -141,7 +141,8 @@ impl Planner<'_> {
         let lineages: Vec<Lineage> = input.iter().map(|column| column.lineage.clone()).collect();
         let filter = filter.map(|filter| below(&filter, position)).transpose()?;
 
-        // Keys in the order of their lineage: state does not depend on the order in which they are written.
+        // Keys in the order of their lineage: state does not depend on the order in which they are
+        // written.
         let mut keys = Vec::new();
         for (key, at) in &grouping.keys {
             let expr = below(key, *at)?;
@@ -298,7 +299,8 @@ struct Outputs<'p, 'a> {
 }
 
 impl Outputs<'_, '_> {
-    /// An expression over the scope and the collected aggregates as one over the aggregation's output.
+    /// An expression over the scope and the collected aggregates as one over the aggregation's
+    /// output.
     fn over(&self, expr: &Expr, position: Position) -> Result<Expr> {
         if let Some(key) = self.keys.iter().position(|(_, key, _)| key == expr) {
             return Ok(Expr::column(key, expr.ty.clone()));

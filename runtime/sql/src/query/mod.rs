@@ -33,7 +33,8 @@ pub(crate) struct Rows {
     pub(crate) windowed: Option<Windowed>,
 }
 
-/// Rows of `relation`, each in its windows. No operator does that alone: an aggregation by window takes it in.
+/// Rows of `relation`, each in its windows. No operator does that alone: an aggregation by window
+/// takes it in.
 #[derive(Debug, Clone)]
 pub(crate) struct Windowed {
     pub(crate) window: Window,
@@ -176,7 +177,8 @@ impl<'a> Planner<'a> {
         ];
         let start = set::start_of(&query.body).or(context.places.start);
         for (present, word, what, advice) in refused {
-            // LIMIT and OFFSET share a clause: only the one that is written is found after the query's start.
+            // LIMIT and OFFSET share a clause: only the one that is written is found after the
+            // query's start.
             let at = context.places.find(word, start);
             if present && (at != start || word != "LIMIT") {
                 return Err(SqlError::at(at, format!("{what} is not supported")).hint(advice));

@@ -103,7 +103,8 @@ impl Planner<'_> {
         self.project_windowed(relation, &columns, &windowed, filter, list, position)
     }
 
-    /// Projects below the windows: their own columns pass through and cannot be computed with before the aggregation.
+    /// Projects below the windows: their own columns pass through and cannot be computed with
+    /// before the aggregation.
     fn project_windowed(
         &mut self,
         relation: usize,

@@ -1,6 +1,7 @@
 //! The statements of a SQL text: what is written, before anything is looked up.
 //!
-//! The text is cut at semicolons, so that a mistake in one statement does not hide those in the next.
+//! The text is cut at semicolons, so that a mistake in one statement does not hide those in the
+//! next.
 
 mod create;
 mod cursor;
@@ -103,7 +104,8 @@ pub(crate) struct Insert {
     pub(crate) in_set: bool,
 }
 
-/// Where the words of a statement stand. The syntax tree does not know the place of every clause; a refused one is found here by its first word.
+/// Where the words of a statement stand. The syntax tree does not know the place of every clause; a
+/// refused one is found here by its first word.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     words: Rc<[(String, Position)]>,

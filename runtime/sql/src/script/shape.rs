@@ -1,4 +1,5 @@
-//! What can be seen of a statement before it is parsed: its size, its parentheses and quotes, clauses that follow an operator.
+//! What can be seen of a statement before it is parsed: its size, its parentheses and quotes,
+//! clauses that follow an operator.
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -32,7 +33,8 @@ pub(super) fn limit_size(tokens: &[TokenWithSpan], start: Position) -> Result<()
     Ok(())
 }
 
-/// Refuses what the parser would misread: a parenthesis without its counterpart, double quotes, and a clause where an operator needs a value.
+/// Refuses what the parser would misread: a parenthesis without its counterpart, double quotes, and
+/// a clause where an operator needs a value.
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut open = Vec::new();
     for (index, token) in tokens.iter().enumerate() {

@@ -1,11 +1,13 @@
-//! Connectors that need no crate but the protocol: what they accept and refuse is enough to see that the front end asks, listens and points.
+//! Connectors that need no crate but the protocol: what they accept and refuse is enough to see
+//! that the front end asks, listens and points.
 
 use streamkeeper_protocol::plan::{ChangelogMode, TableRef};
 use streamkeeper_sql::{
     Compiled, Connectors, OptionProblem, SqlError, TableTraits, TableUse, compile,
 };
 
-/// `filesystem`, `datagen`, `print` and `blackhole` as in the product, and `keyed`, a sink that is updated by its primary key.
+/// `filesystem`, `datagen`, `print` and `blackhole` as in the product, and `keyed`, a sink that is
+/// updated by its primary key.
 pub(crate) struct Known;
 
 impl Connectors for Known {

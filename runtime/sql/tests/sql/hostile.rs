@@ -1,4 +1,5 @@
-//! No text breaks the front end: not by depth, not by length, not by nonsense. It answers with a plan or with errors that lie in the text.
+//! No text breaks the front end: not by depth, not by length, not by nonsense. It answers with a
+//! plan or with errors that lie in the text.
 
 use std::thread;
 

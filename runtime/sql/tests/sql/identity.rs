@@ -1,4 +1,5 @@
-//! State is found again by identity: what may change in a query and keeps its state, and what starts another.
+//! State is found again by identity: what may change in a query and keeps its state, and what
+//! starts another.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The front end from outside: plans, refusals, Flink's types, identities, and that no text can break it.
+//! The front end from outside: plans, refusals, Flink's types, identities, and that no text can
+//! break it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -3,7 +3,8 @@
 //!
 //! Every column is a marker, 0 for NULL and 1 for a value, and then
 //! * booleans: 0 or 1;
-//! * integers, dates, times, timestamps, intervals, decimals (their unscaled digits): big-endian, sign bit flipped;
+//! * integers, dates, times, timestamps, intervals, decimals (their unscaled digits): big-endian,
+//!   sign bit flipped;
 //! * floats: IEEE bits, big-endian, all flipped when negative, else the sign bit; every NaN is the
 //!   same; -0 and 0 differ, as in Flink's keys;
 //! * strings and bytes: themselves with every 0 followed by 255, then 0 0.

@@ -21,8 +21,8 @@ use crate::{StorageConfig, config::StaticCredentials};
 /// Repeats of reads and unconditional writes, the first included.
 const ATTEMPTS: u32 = 4;
 
-/// A client with these credentials, else those of a web identity token, a container's or an instance's
-/// role.
+/// A client with these credentials, else those of a web identity token, a container's or an
+/// instance's role.
 pub(super) async fn connect(
     config: &StorageConfig,
     credentials: Option<&StaticCredentials>,

@@ -54,8 +54,8 @@ pub struct S3Store {
 const TRIES: u32 = 2;
 
 impl S3Store {
-    /// The bucket, reached as `config` says, with the credentials of the environment if it has them,
-    /// else those that a web identity token or the instance gives.
+    /// The bucket, reached as `config` says, with the credentials of the environment if it has
+    /// them, else those that a web identity token or the instance gives.
     pub fn new(bucket: &str, config: StorageConfig) -> Self {
         Self::connect_as(bucket, config, StaticCredentials::from_env())
     }

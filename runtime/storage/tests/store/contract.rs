@@ -180,8 +180,9 @@ async fn a_conditional_write_happens_only_under_its_condition() {
     }
 }
 
-/// A server may let rivals wait for each other (SeaweedFS: each up to some seconds), so an answer may
-/// be lost here as anywhere: such a writer asks the object whether it won, as HEAD's writers do.
+/// A server may let rivals wait for each other (SeaweedFS: each up to some seconds), so an answer
+/// may be lost here as anywhere: such a writer asks the object whether it won, as HEAD's writers
+/// do.
 #[tokio::test]
 async fn of_writers_at_once_one_wins() {
     const WRITERS: usize = 4;

@@ -1,4 +1,5 @@
-//! HEAD under every fault a store may have: whoever is told that it won has won, and whoever won is told.
+//! HEAD under every fault a store may have: whoever is told that it won has won, and whoever won is
+//! told.
 
 use std::sync::Arc;
 
@@ -329,7 +330,8 @@ async fn under_random_faults_every_win_is_real_and_numbers_never_go_back() {
     }
 }
 
-/// Claims HEAD whenever it can and publishes until it is fenced; `(seq, attempt, next_checkpoint)` of every win.
+/// Claims HEAD whenever it can and publishes until it is fenced; `(seq, attempt, next_checkpoint)`
+/// of every win.
 async fn live(store: Arc<FaultStore<MemoryStore>>, name: String) -> Vec<(u64, u64, u64)> {
     let mut wins = Vec::new();
     let mut writes = 0;

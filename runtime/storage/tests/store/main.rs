@@ -1,6 +1,6 @@
 //! Stores and what stands on them: the same promises of every store, HEAD under faults, savepoints,
-//! garbage. S3 takes part when `STREAMKEEPER_TEST_S3_ENDPOINT` and `STREAMKEEPER_TEST_S3_BUCKET` name
-//! a server (`dev/s3/local -- cargo test -p streamkeeper-storage`).
+//! garbage. S3 takes part when `STREAMKEEPER_TEST_S3_ENDPOINT` and `STREAMKEEPER_TEST_S3_BUCKET`
+//! name a server (`dev/s3/local -- cargo test -p streamkeeper-storage`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,6 +1,6 @@
-//! What only S3 can get wrong: credentials, buckets, servers that do not answer. The answers come from
-//! a scripted server on loopback, so that they are the same everywhere; the tests in `contract` ask a
-//! real one.
+//! What only S3 can get wrong: credentials, buckets, servers that do not answer. The answers come
+//! from a scripted server on loopback, so that they are the same everywhere; the tests in
+//! `contract` ask a real one.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A server that gives every request the same answer; without one it closes the connection unanswered.
+/// A server that gives every request the same answer; without one it closes the connection
+/// unanswered.
 struct Scripted {
     endpoint: String,
     requests: std::sync::Arc<std::sync::atomic::AtomicUsize>,

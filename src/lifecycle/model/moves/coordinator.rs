@@ -352,7 +352,8 @@ fn ends(
     }
 }
 
-/// What a coordinator makes of a call; none when there is nobody to take it. The flag: whether it was refused.
+/// What a coordinator makes of a call; none when there is nobody to take it. The flag: whether it
+/// was refused.
 pub(in super::super) fn command(
     world: &World,
     revision: u8,

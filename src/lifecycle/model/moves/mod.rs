@@ -1,4 +1,5 @@
-//! What happens outside the operator: pods come and go, coordinators claim, run and end as the real rules of HEAD let them, people edit, things break.
+//! What happens outside the operator: pods come and go, coordinators claim, run and end as the real
+//! rules of HEAD let them, people edit, things break.
 
 mod coordinator;
 mod troubles;
@@ -81,7 +82,8 @@ impl World {
         Ok(())
     }
 
-    /// What controllers of the cluster do at once: a StatefulSet has as many pods as it asks for, nothing outlives its owner.
+    /// What controllers of the cluster do at once: a StatefulSet has as many pods as it asks for,
+    /// nothing outlives its owner.
     pub(super) fn settle(&mut self) {
         for revision in &mut self.revisions {
             if self.job.is_none() {

@@ -14,7 +14,8 @@ const MERGE: &str = "application/merge-patch+json";
 pub const NAMESPACE: &str = "conformance";
 pub const ENDING: &str = "ending";
 
-/// A request. `$x.uid`, `$x.version` and `$x.first` in its body stand for what the last, and the first, answer about `x` said.
+/// A request. `$x.uid`, `$x.version` and `$x.first` in its body stand for what the last, and the
+/// first, answer about `x` said.
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub what: &'static str,

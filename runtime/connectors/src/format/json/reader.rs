@@ -1,7 +1,7 @@
 //! A pull parser over one JSON text.
 //!
-//! Numbers stay text, so that a DECIMAL keeps all its digits and a STRING column shows a number as it
-//! is written. As in Flink, control characters may stand unescaped in strings.
+//! Numbers stay text, so that a DECIMAL keeps all its digits and a STRING column shows a number as
+//! it is written. As in Flink, control characters may stand unescaped in strings.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,8 @@
 //! `CAST` and `TRY_CAST` between the types that Flink converts.
 //!
-//! A text that does not parse fails CAST and is NULL in TRY_CAST. Numbers wrap (integers) or saturate (floats to integers) as in Java; a decimal that does not fit is
-//! NULL in both, unless it comes from a text.
+//! A text that does not parse fails CAST and is NULL in TRY_CAST. Numbers wrap (integers) or
+//! saturate (floats to integers) as in Java; a decimal that does not fit is NULL in both, unless it
+//! comes from a text.
 
 mod number;
 mod parse;
@@ -21,7 +22,8 @@ struct Cast<'a> {
     zone: Zone,
 }
 
-/// The kernel that converts `from` to `to`, and whether it fails on some values when it is not tolerant.
+/// The kernel that converts `from` to `to`, and whether it fails on some values when it is not
+/// tolerant.
 pub(super) fn kernel(
     from: &DataType,
     to: &DataType,

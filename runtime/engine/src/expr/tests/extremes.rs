@@ -1,4 +1,5 @@
-//! No value a record may hold makes a function panic: it answers, answers NULL, or fails with a message.
+//! No value a record may hold makes a function panic: it answers, answers NULL, or fails with a
+//! message.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

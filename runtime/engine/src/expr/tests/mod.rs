@@ -1,4 +1,5 @@
-//! Flink's answers, one table per family. Every case runs twice: folded from constants, and over columns.
+//! Flink's answers, one table per family. Every case runs twice: folded from constants, and over
+//! columns.
 
 mod casts;
 mod extremes;

@@ -2,9 +2,9 @@
 //!
 //! The combined watermark depends on the order in which a subtask hears its inputs, if one of them
 //! falls idle and speaks again: what one subtask holds for late is in time for another. Both stand
-//! at the same barrier, and a checkpoint keeps the smaller watermark. So those that went further say
-//! so in their state, by key group, because a rescale moves key groups. Without it a window that was
-//! emitted before the checkpoint would open again after a restore and be emitted twice.
+//! at the same barrier, and a checkpoint keeps the smaller watermark. So those that went further
+//! say so in their state, by key group, because a rescale moves key groups. Without it a window
+//! that was emitted before the checkpoint would open again after a restore and be emitted twice.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,8 @@ impl Fired {
         Ok(())
     }
 
-    /// Changes of the state at a barrier, or with `full` all of it, if the key groups `ahead` have fired through `watermark`.
+    /// Changes of the state at a barrier, or with `full` all of it, if the key groups `ahead` have
+    /// fired through `watermark`.
     pub(super) fn freeze(&mut self, full: bool, ahead: &[u16], watermark: i64) -> Vec<Entry> {
         let mut now = self.through.clone();
         for &group in ahead {

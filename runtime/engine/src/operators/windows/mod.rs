@@ -44,7 +44,8 @@ struct Member {
     key: Box<[u8]>,
 }
 
-/// Keeps accumulators by slice and key, fires windows in order as the watermark passes them, and forgets a slice with its last window.
+/// Keeps accumulators by slice and key, fires windows in order as the watermark passes them, and
+/// forgets a slice with its last window.
 #[derive(Debug)]
 pub(super) struct Windows {
     context: OperatorContext,
@@ -56,7 +57,8 @@ pub(super) struct Windows {
     aggregates: WindowAggregate,
     slice_encoder: KeyEncoder,
     key_encoder: KeyEncoder,
-    /// Milliseconds to add for `window_start`, `window_end` and `window_time`: local clocks where the column has no zone but the input's time has.
+    /// Milliseconds to add for `window_start`, `window_end` and `window_time`: local clocks where
+    /// the column has no zone but the input's time has.
     shifts: [i64; 3],
     key_groups: u16,
     table: StateTable<u32>,

@@ -1,4 +1,5 @@
-//! Whatever the interleaving, the crash and the rescale, the output is that of one undisturbed pass; where records may count again, it holds all of that.
+//! Whatever the interleaving, the crash and the rescale, the output is that of one undisturbed
+//! pass; where records may count again, it holds all of that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,8 +28,8 @@ use crate::{
     task::{NodePart, splits_of},
 };
 
-/// source → assigner → hold back ─hash(key)→ running count → sink;
-///                              └─hash(key)→ window count ─hash(window)→ running count per window → sink.
+/// source → assigner → hold back ─hash(key)→ running count → sink; └─hash(key)→ window count
+///                              ─hash(window)→ running count per window → sink.
 fn job() -> StreamPlan {
     plan(vec![
         (PlanOperator::Source(table("input")), vec![]),
@@ -119,10 +120,12 @@ fn splits() -> impl Strategy<Value = Vec<Vec<Row>>> {
     prop::collection::vec(split, 1..6)
 }
 
-/// Parallelism and length of the lives between crashes; the last one lasts until the input has ended.
+/// Parallelism and length of the lives between crashes; the last one lasts until the input has
+/// ended.
 type Lives = [(u32, u64)];
 
-/// Runs a job through its lives; `build` makes the parts of one with this seed. Answers what was committed.
+/// Runs a job through its lives; `build` makes the parts of one with this seed. Answers what was
+/// committed.
 fn live<B>(
     plan: &StreamPlan,
     lives: &Lives,
@@ -160,7 +163,8 @@ where
                         finished = rig.complete(checkpoint);
                     }
                 }
-                // A coordinator that gives up waiting starts the next one while barriers of this one are under way.
+                // A coordinator that gives up waiting starts the next one while barriers of this
+                // one are under way.
                 _ => {}
             }
         }
@@ -178,7 +182,8 @@ fn credit() -> impl Strategy<Value = u32> {
     prop::sample::select(vec![1_u32, 300, 5_000, 1 << 20])
 }
 
-/// source → assigner → windows before the shuffle ─hash(key)→ windows after it → sink: the engine's own operators.
+/// source → assigner → windows before the shuffle ─hash(key)→ windows after it → sink: the engine's
+/// own operators.
 fn window_job() -> StreamPlan {
     let mut job = plan(vec![
         (PlanOperator::Source(table("input")), vec![]),
@@ -252,7 +257,8 @@ fn window_parts(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(160))]
 
-    // Rows that come late because their source was idle are lost, and which ones is chance; but a window is a window once.
+    // Rows that come late because their source was idle are lost, and which ones is chance; but a
+    // window is a window once.
     #[test]
     fn sources_that_fall_idle_make_no_window_appear_twice(
         splits in splits(),

@@ -91,8 +91,8 @@ fn late(rig: &Rig) -> u64 {
 
 #[test]
 fn what_is_held_back_leaves_when_the_input_falls_idle() {
-    // Rows of one time, so that no watermark follows the last of them. The subtask that has the last
-    // split goes on after the other one is idle, and fires the other one's windows.
+    // Rows of one time, so that no watermark follows the last of them. The subtask that has the
+    // last split goes on after the other one is idle, and fires the other one's windows.
     let splits: Vec<Vec<Row>> = (0..8_i64)
         .map(|split| vec![(split * 1000, split, 1); 20])
         .collect();

@@ -408,7 +408,8 @@ impl Operator for RunningCount {
                 (self.0.owned)(self.0.group(key)),
                 "a row of a foreign key group"
             );
-            // Keys of the state are multiples of 1000, so that window keys (below) find their group the same way.
+            // Keys of the state are multiples of 1000, so that window keys (below) find their group
+            // the same way.
             let count = self.0.values.entry(key * 1000).or_default();
             *count += 1;
             self.0.changed.insert(key * 1000);

@@ -305,7 +305,8 @@ impl Rig {
         }
     }
 
-    /// One roll of the dice: a subtask steps, a wire delivers, or time passes. Answers whether anything moved.
+    /// One roll of the dice: a subtask steps, a wire delivers, or time passes. Answers whether
+    /// anything moved.
     pub(super) fn roll(&mut self) -> bool {
         let count = self.subtasks.len() as u64;
         let choice = usize::try_from(self.dice.below(2 * count + 1)).unwrap();
@@ -393,7 +394,8 @@ impl Rig {
             .extend(self.frozen.remove(&checkpoint).unwrap());
     }
 
-    /// Completes a frozen checkpoint: stores its state, commits its output. Answers whether the input had ended.
+    /// Completes a frozen checkpoint: stores its state, commits its output. Answers whether the
+    /// input had ended.
     pub(super) fn complete(&mut self, checkpoint: u64) -> bool {
         let mut snapshots = std::mem::take(&mut self.carried);
         let fresh = self.frozen.remove(&checkpoint).unwrap();

@@ -1,4 +1,5 @@
-//! From a claimed attempt to a graph that runs: open commits first, then workers, then the restore point into them.
+//! From a claimed attempt to a graph that runs: open commits first, then workers, then the restore
+//! point into them.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Owning HEAD: attempt after attempt, until the job ends or goes to somebody else.
 //!
-//! An attempt: commits replayed, workers there, graph deployed ([`deploying`]), then [`run`](super::run). Whatever goes wrong ends the attempt, never the ownership.
+//! An attempt: commits replayed, workers there, graph deployed ([`deploying`]), then
+//! [`run`](super::run). Whatever goes wrong ends the attempt, never the ownership.
 
 mod deploying;
 
@@ -52,7 +53,8 @@ pub(super) struct Leader<'a> {
     pub(super) context: &'a mut CoordinatorContext,
     pub(super) job: Arc<CompiledJob>,
     pub(super) head_writer: HeadWriter,
-    /// HEAD's restore point as far as it was read: reading it again is saved when it is still the same.
+    /// HEAD's restore point as far as it was read: reading it again is saved when it is still the
+    /// same.
     pub(super) manifest: Option<Arc<Manifest>>,
     /// Operations accepted but not finished, oldest first.
     pub(super) asked: VecDeque<Command>,
@@ -337,7 +339,8 @@ impl<'a> Leader<'a> {
         }
     }
 
-    /// The same while no record flows: an operation that ends or moves the job need not wait for a graph.
+    /// The same while no record flows: an operation that ends or moves the job need not wait for a
+    /// graph.
     fn check_at_rest(&mut self) -> Result<(), AttemptExit> {
         self.check()?;
         if self.asked.iter().any(Command::ends_or_moves) {
@@ -347,7 +350,8 @@ impl<'a> Leader<'a> {
         }
     }
 
-    /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to judge.
+    /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to
+    /// judge.
     pub(super) fn hear(&mut self, news: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
         let failure = match news {
             CoordinatorEvent::Call(call) => {

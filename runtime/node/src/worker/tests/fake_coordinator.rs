@@ -201,7 +201,8 @@ impl FakeCoordinator {
         found.into_values().collect()
     }
 
-    /// Stops the present attempt everywhere. Those that are told last may see the connections of the others close.
+    /// Stops the present attempt everywhere. Those that are told last may see the connections of
+    /// the others close.
     pub(super) async fn cancel(&mut self) {
         self.tell_all(ToWorker::Cancel {
             attempt: self.attempt,

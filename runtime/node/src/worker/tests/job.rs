@@ -47,7 +47,8 @@ fn table(name: &str, format: &str, schema: &Schema) -> TableRef {
     }
 }
 
-/// `input` into `rows` as it is, and `SELECT k, COUNT(*), SUM(v) FROM input GROUP BY k` into `groups`.
+/// `input` into `rows` as it is, and `SELECT k, COUNT(*), SUM(v) FROM input GROUP BY k` into
+/// `groups`.
 pub(super) fn plan(rows_per_second: Option<u64>) -> StreamPlan {
     let input = Schema::new(vec![
         Field::new("id", number()),
@@ -162,7 +163,8 @@ async fn lines(store: &dyn ObjectStore, prefix: &str) -> Vec<serde_json::Value> 
     lines
 }
 
-/// Asserts that the committed output is that of `ids` input rows: each once in `rows`, and the groups that follow from them.
+/// Asserts that the committed output is that of `ids` input rows: each once in `rows`, and the
+/// groups that follow from them.
 pub(super) async fn assert_output(store: &dyn ObjectStore, ids: i64) {
     let mut rows: Vec<i64> = lines(store, "rows/")
         .await

@@ -31,7 +31,8 @@ struct Revision {
     coordinator: String,
 }
 
-/// How a job runs; by the defaults its input lasts for twelve seconds, or until the test waits for its end.
+/// How a job runs; by the defaults its input lasts for twelve seconds, or until the test waits for
+/// its end.
 pub(crate) struct Settings {
     /// Name and uid of its StreamJob.
     pub(crate) name: &'static str,

@@ -1,6 +1,7 @@
 //! Is the output what the input says, row for row?
 //!
-//! Nothing here knows how the engine works: plain maps over the raw rows answer the job's questions again.
+//! Nothing here knows how the engine works: plain maps over the raw rows answer the job's questions
+//! again.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -140,7 +141,8 @@ pub(crate) fn check(rows: &[Row], parts: &[Part]) -> Result<Tally, String> {
     ))
 }
 
-/// Holds output whose records may count more than once against a recomputation: nothing may be missing. How many rows are there again.
+/// Holds output whose records may count more than once against a recomputation: nothing may be
+/// missing. How many rows are there again.
 pub(crate) fn check_nothing_lost(rows: &[Row], parts: &[Part]) -> Result<usize, String> {
     let mut passed: Vec<Passed> = Vec::new();
     let mut windows: Vec<Window> = Vec::new();
@@ -226,7 +228,8 @@ fn window_of(row: &Row) -> String {
     start.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Takes the added aggregate out of the windows; answers how many saw all rows, and how many only some.
+/// Takes the added aggregate out of the windows; answers how many saw all rows, and how many only
+/// some.
 fn check_worst(rows: &[Row], windows: &mut [Window], wrong: &mut Vec<String>) -> (usize, usize) {
     let groups = grouped(rows, |row| (window_of(row), row.key.to_owned()));
     let (mut all, mut some) = (0, 0);

@@ -24,7 +24,8 @@ impl Job {
         Ok(read.map(|(head, _)| head))
     }
 
-    /// Lets the job read as fast as it can, and waits until HEAD says that all input was read and committed.
+    /// Lets the job read as fast as it can, and waits until HEAD says that all input was read and
+    /// committed.
     pub(crate) async fn completed(&self, limit: Duration) -> Result<Head, String> {
         self.hurry();
         within(limit, "HEAD says Completed", async || {
@@ -48,7 +49,8 @@ impl Job {
         tally
     }
 
-    /// The same for a job that went back: what it wrote under the numbers of `left` was computed again.
+    /// The same for a job that went back: what it wrote under the numbers of `left` was computed
+    /// again.
     pub(crate) async fn ends_exactly_without(&self, left: Range<u64>) {
         let head = self.completed(PATIENCE).await;
         let head = head.unwrap_or_else(|seen| panic!("{seen}"));

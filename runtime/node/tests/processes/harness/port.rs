@@ -2,7 +2,8 @@
 
 use tokio::net::TcpSocket;
 
-/// A port on loopback that stays ours: bound, never listened on. A process may listen on it all the same, because both sides say `SO_REUSEADDR`.
+/// A port on loopback that stays ours: bound, never listened on. A process may listen on it all the
+/// same, because both sides say `SO_REUSEADDR`.
 pub(crate) struct Port {
     number: u16,
     _kept: TcpSocket,

@@ -1,6 +1,7 @@
 //! A server in front of S3 that fails as told.
 //!
-//! It forwards the bytes of a request as they are, the `Host` header among them, so signatures stay valid; only connections end after one answer.
+//! It forwards the bytes of a request as they are, the `Host` header among them, so signatures stay
+//! valid; only connections end after one answer.
 
 use std::{
     io,

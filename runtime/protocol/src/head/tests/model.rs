@@ -150,7 +150,8 @@ impl World {
             return Ok(());
         };
         let same_owner = next.is_owned_by(before.attempt, &before.token);
-        // Only a claim from a savepoint moves the restore point; what was not committed is computed again.
+        // Only a claim from a savepoint moves the restore point; what was not committed is computed
+        // again.
         let restored = !same_owner && number(next) > number(before);
         let rules = [
             (next.lineage == before.lineage, "lineage changed"),

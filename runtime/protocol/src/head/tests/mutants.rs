@@ -1,5 +1,6 @@
-//! Every guard in the rules of HEAD is taken away once; a claim must fail for it, or the guard is idle or a claim is missing.
-//! `cargo test --workspace --lib a_guard_of_head -- --nocapture` shows which claim does.
+//! Every guard in the rules of HEAD is taken away once; a claim must fail for it, or the guard is
+//! idle or a claim is missing. `cargo test --workspace --lib a_guard_of_head -- --nocapture` shows
+//! which claim does.
 
 use super::{change, claim, golden, model};
 use crate::guard::{fails_without, marked};
