@@ -5,19 +5,19 @@ use super::{action::Action, plan_builder::PlanBuilder};
 
 /// Creates budgets that are missing and removes those that protect nothing, or are not wanted any
 /// more.
-pub(super) fn keep(plan_builder: &mut PlanBuilder<'_>) {
-    if plan_builder.input.job.metadata.deletion_timestamp.is_some() {
+pub(super) fn keep(plan: &mut PlanBuilder<'_>) {
+    if plan.input.job.metadata.deletion_timestamp.is_some() {
         // Its owner takes them along.
         return;
     }
-    let wanted = plan_builder.input.settings.disruption_budgets;
-    let current = plan_builder.current();
-    for (&revision, facts) in &plan_builder.input.observed.revisions {
+    let wanted = plan.input.settings.disruption_budgets;
+    let current = plan.current();
+    for (&revision, facts) in &plan.input.observed.revisions {
         let protects = facts.stateful_set.is_some_and(|set| !set.deleting);
         let wanted = wanted && protects && current == Some(revision);
         match (wanted, facts.budget) {
-            (true, false) => plan_builder.actions.push(Action::ApplyBudget { revision }),
-            (false, true) => plan_builder.actions.push(Action::DeleteBudget { revision }),
+            (true, false) => plan.actions.push(Action::ApplyBudget { revision }),
+            (false, true) => plan.actions.push(Action::DeleteBudget { revision }),
             (true, true) | (false, false) => {}
         }
     }

@@ -7,12 +7,12 @@ use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 
 /// Deletes the pods of every revision that neither has the job nor a part in the transition. With
 /// the owner unknown nothing is deleted.
-pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
-    let unknown = matches!(plan_builder.ownership, Ownership::Unknown { .. });
+pub(super) fn clean_up(plan: &mut PlanBuilder<'_>) {
+    let unknown = matches!(plan.ownership, Ownership::Unknown { .. });
     if guard!("an unknown owner costs nobody his pods": unknown, else false) {
         return;
     }
-    let owners = match &plan_builder.ownership {
+    let owners = match &plan.ownership {
         Ownership::Runs { revision } => vec![*revision],
         Ownership::HandingOver { to, .. } => vec![*to],
         Ownership::Unknown { .. }
@@ -22,9 +22,9 @@ pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
         | Ownership::Completed { .. }
         | Ownership::Released { .. } => Vec::new(),
     };
-    let part: Vec<u64> = match &plan_builder.status.transition {
-        None if plan_builder.said_farewell() => Vec::new(),
-        None => plan_builder.current().into_iter().collect(),
+    let part: Vec<u64> = match &plan.status.transition {
+        None if plan.said_farewell() => Vec::new(),
+        None => plan.current().into_iter().collect(),
         Some(transition) => match (transition.kind, transition.step) {
             // It removes what there is, in its own time.
             (TransitionKind::Suspend | TransitionKind::Delete, _) => return,
@@ -34,9 +34,7 @@ pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
             }
             // There was no room for both.
             (TransitionKind::Upgrade, Step::Verifying)
-                if transition
-                    .to
-                    .is_some_and(|to| plan_builder.stands_by_with_less(to)) =>
+                if transition.to.is_some_and(|to| plan.stands_by_with_less(to)) =>
             {
                 transition.to.into_iter().collect()
             }
@@ -58,7 +56,7 @@ pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
             ) => transition.from.into_iter().chain(transition.to).collect(),
         },
     };
-    let unneeded: Vec<u64> = plan_builder
+    let unneeded: Vec<u64> = plan
         .input
         .observed
         .revisions
@@ -71,7 +69,7 @@ pub(super) fn clean_up(plan_builder: &mut PlanBuilder<'_>) {
         .map(|(&number, _)| number)
         .collect();
     for revision in unneeded {
-        plan_builder.push_action(Action::DeleteRevision { revision });
+        plan.push_action(Action::DeleteRevision { revision });
     }
 }
 

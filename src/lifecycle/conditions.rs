@@ -16,81 +16,69 @@ use crate::api::{
 const FAILING: u32 = 2;
 
 /// Writes conditions, phase and summaries.
-pub(super) fn write(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict) {
-    let deleting = plan_builder.input.job.metadata.deletion_timestamp.is_some();
-    plan_builder.status.observed_generation = plan_builder.input.job.metadata.generation;
-    let report = plan_builder
+pub(super) fn write(plan: &mut PlanBuilder<'_>, verdict: &Verdict) {
+    let deleting = plan.input.job.metadata.deletion_timestamp.is_some();
+    plan.status.observed_generation = plan.input.job.metadata.generation;
+    let report = plan
         .current()
-        .and_then(|current| plan_builder.input.report(current));
-    ready(plan_builder, verdict);
-    running(plan_builder, verdict, report);
-    checkpoints(plan_builder, verdict, report);
-    storage(plan_builder);
-    summaries(plan_builder);
-    plan_builder.status.phase = Some(phase(plan_builder, verdict, report, deleting));
+        .and_then(|current| plan.input.report(current));
+    ready(plan, verdict);
+    running(plan, verdict, report);
+    checkpoints(plan, verdict, report);
+    storage(plan);
+    summaries(plan);
+    plan.status.phase = Some(phase(plan, verdict, report, deleting));
 }
 
-fn ready(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict) {
+fn ready(plan: &mut PlanBuilder<'_>, verdict: &Verdict) {
     match verdict {
         Verdict::Reconciling(reason, message) => {
-            settle(plan_builder, State::Reconciling, reason.as_str(), message);
+            settle(plan, State::Reconciling, reason.as_str(), message);
         }
         Verdict::Stalled(reason, message) => {
-            stalls(plan_builder, *reason, message);
-            settle(plan_builder, State::Stalled, reason.as_str(), message);
+            stalls(plan, *reason, message);
+            settle(plan, State::Stalled, reason.as_str(), message);
         }
-        Verdict::Ready(message) => settle(plan_builder, State::Ready, "Running", message),
-        Verdict::Suspended(message) => settle(plan_builder, State::Ready, "Suspended", message),
+        Verdict::Ready(message) => settle(plan, State::Ready, "Running", message),
+        Verdict::Suspended(message) => settle(plan, State::Ready, "Suspended", message),
         Verdict::Completed(message) => {
-            if condition::get(&plan_builder.status.conditions, kind::READY)
+            if condition::get(&plan.status.conditions, kind::READY)
                 .is_none_or(|ready| ready.reason != "Completed")
             {
-                plan_builder.emit_event(EventKind::Normal, "JobCompleted", message.clone());
+                plan.emit_event(EventKind::Normal, "JobCompleted", message.clone());
             }
-            settle(plan_builder, State::Ready, "Completed", message);
+            settle(plan, State::Ready, "Completed", message);
         }
     }
     match verdict {
         Verdict::Suspended(message) => {
-            set(
-                plan_builder,
-                kind::SUSPENDED,
-                Truth::True,
-                "Suspended",
-                message,
-            );
+            set(plan, kind::SUSPENDED, Truth::True, "Suspended", message);
         }
         Verdict::Reconciling(..)
         | Verdict::Stalled(..)
         | Verdict::Ready(_)
         | Verdict::Completed(_) => {
-            set(
-                plan_builder,
-                kind::SUSPENDED,
-                Truth::False,
-                "NotSuspended",
-                "",
-            );
+            set(plan, kind::SUSPENDED, Truth::False, "NotSuspended", "");
         }
     }
 }
 
 /// Tells that help is needed, once per reason. A rollback has told why it began.
-fn stalls(plan_builder: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
-    let told = condition::get(&plan_builder.status.conditions, kind::STALLED)
+fn stalls(plan: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
+    let told = condition::get(&plan.status.conditions, kind::STALLED)
         .is_some_and(|known| known.reason == reason.as_str());
     if !told && reason != Stalled::UpgradeRolledBack {
-        plan_builder.emit_event(EventKind::Warning, reason.as_str(), message);
+        plan.emit_event(EventKind::Warning, reason.as_str(), message);
     }
 }
 
-fn settle(plan_builder: &mut PlanBuilder<'_>, state: State, reason: &str, message: &str) {
+fn settle(plan: &mut PlanBuilder<'_>, state: State, reason: &str, message: &str) {
     let (generation, now) = (
-        plan_builder.input.job.metadata.generation,
-        super::plan_builder::time(plan_builder.input.now).0,
+        plan.input.job.metadata.generation,
+        super::plan_builder::time(plan.input.now).0,
     );
     condition::settle(
-        &mut plan_builder.status.conditions,
+        &mut plan.status.conditions,
         state,
         reason,
         message,
@@ -99,12 +87,12 @@ fn settle(plan_builder: &mut PlanBuilder<'_>, state: State, reason: &str, messag
     );
 }
 
-fn running(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
+fn running(plan: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
     let (truth, reason, message) = match (report.map(|report| report.phase), verdict) {
         (Some(JobPhase::Running), _) => (Truth::True, "Running", "records flow"),
         (_, Verdict::Completed(_)) => (Truth::False, "Completed", "all input was read"),
         (_, Verdict::Suspended(_)) => (Truth::False, "Suspended", "the job is suspended"),
-        (None, _) if plan_builder.current().is_some() => (
+        (None, _) if plan.current().is_some() => (
             Truth::Unknown,
             "NoAnswer",
             "the coordinator does not answer",
@@ -130,10 +118,10 @@ fn running(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option
             _,
         ) => (Truth::False, "Restoring", "the job is on its way back"),
     };
-    set(plan_builder, kind::RUNNING, truth, reason, message);
+    set(plan, kind::RUNNING, truth, reason, message);
 }
 
-fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
+fn checkpoints(plan: &mut PlanBuilder<'_>, verdict: &Verdict, report: Option<&Report>) {
     let settled = matches!(verdict, Verdict::Suspended(_) | Verdict::Completed(_));
     let Some(report) = report.filter(|_| !settled) else {
         let message = if settled {
@@ -142,7 +130,7 @@ fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Op
             "no coordinator answers"
         };
         set(
-            plan_builder,
+            plan,
             kind::CHECKPOINTS_HEALTHY,
             Truth::Unknown,
             "NotRunning",
@@ -150,11 +138,11 @@ fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Op
         );
         return;
     };
-    let known = condition::get(&plan_builder.status.conditions, kind::CHECKPOINTS_HEALTHY);
+    let known = condition::get(&plan.status.conditions, kind::CHECKPOINTS_HEALTHY);
     let known = known.map(|known| (known.status.clone(), known.reason.clone()));
     let failures = &report.checkpoint_failures;
     let overdue_after = {
-        let checkpoints = &plan_builder.input.job.spec.checkpoints;
+        let checkpoints = &plan.input.job.spec.checkpoints;
         let (interval, timeout) = (
             checkpoints.interval.as_millis(),
             checkpoints.timeout.as_millis(),
@@ -166,9 +154,9 @@ fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Op
         .as_ref()
         .map(|last| last.completed_ms);
     // A job that was suspended, or down, owes none for that time.
-    let running = condition::get(&plan_builder.status.conditions, kind::RUNNING);
+    let running = condition::get(&plan.status.conditions, kind::RUNNING);
     let running = running.map_or(0, |running| running.last_transition_time.0.as_millisecond());
-    let now = plan_builder.input.now.as_millisecond();
+    let now = plan.input.now.as_millisecond();
     let overdue = last.is_some_and(|last| now.saturating_sub(last.max(running)) > overdue_after);
     let (truth, reason, message) = if failures.consecutive >= FAILING {
         let why = failures
@@ -209,28 +197,22 @@ fn checkpoints(plan_builder: &mut PlanBuilder<'_>, verdict: &Verdict, report: Op
     };
     let news = known.is_none_or(|(was, why)| was != "False" || why != reason);
     if truth == Truth::False && news {
-        plan_builder.emit_event(EventKind::Warning, reason, message.clone());
+        plan.emit_event(EventKind::Warning, reason, message.clone());
     }
-    set(
-        plan_builder,
-        kind::CHECKPOINTS_HEALTHY,
-        truth,
-        reason,
-        &message,
-    );
+    set(plan, kind::CHECKPOINTS_HEALTHY, truth, reason, &message);
 }
 
 /// Says where the operator sends no request to the store of the job, and what follows from that.
-fn storage(plan_builder: &mut PlanBuilder<'_>) {
-    let Some(why) = &plan_builder.input.observed.not_looked else {
-        condition::clear(&mut plan_builder.status.conditions, kind::STORAGE_READ);
+fn storage(plan: &mut PlanBuilder<'_>) {
+    let Some(why) = &plan.input.observed.not_looked else {
+        condition::clear(&mut plan.status.conditions, kind::STORAGE_READ);
         return;
     };
     let message = format!(
         "{why}. The pods of the job work there with the job's own credentials, and tell what HEAD holds: while none of them answers, nothing is known of it"
     );
     set(
-        plan_builder,
+        plan,
         kind::STORAGE_READ,
         Truth::False,
         "NotAllowed",
@@ -238,13 +220,13 @@ fn storage(plan_builder: &mut PlanBuilder<'_>) {
     );
 }
 
-fn summaries(plan_builder: &mut PlanBuilder<'_>) {
-    let to = plan_builder
+fn summaries(plan: &mut PlanBuilder<'_>) {
+    let to = plan
         .status
         .transition
         .as_ref()
         .and_then(|transition| transition.to);
-    if let Some(revision) = &mut plan_builder.status.revision {
+    if let Some(revision) = &mut plan.status.revision {
         revision.target = to.or(revision.current);
         revision.summary = match (revision.current, revision.target) {
             (Some(current), Some(target)) if current != target => format!("{current}->{target}"),
@@ -255,7 +237,7 @@ fn summaries(plan_builder: &mut PlanBuilder<'_>) {
 }
 
 fn phase(
-    plan_builder: &PlanBuilder<'_>,
+    plan: &PlanBuilder<'_>,
     verdict: &Verdict,
     report: Option<&Report>,
     deleting: bool,
@@ -266,8 +248,7 @@ fn phase(
     let flows = report.is_some_and(|report| report.phase == JobPhase::Running);
     match (
         verdict,
-        plan_builder
-            .status
+        plan.status
             .transition
             .as_ref()
             .map(|transition| transition.kind),
@@ -290,9 +271,7 @@ fn phase(
         (_, Some(TransitionKind::Restore)) => Phase::Restoring,
         (_, Some(TransitionKind::Delete)) => Phase::Deleting,
         (Verdict::Ready(_), None) => Phase::Running,
-        (Verdict::Reconciling(Reconciling::Provisioning, _), None)
-            if plan_builder.current().is_none() =>
-        {
+        (Verdict::Reconciling(Reconciling::Provisioning, _), None) if plan.current().is_none() => {
             Phase::Pending
         }
         (Verdict::Reconciling(..), None) => {
@@ -305,13 +284,13 @@ fn phase(
     }
 }
 
-fn set(plan_builder: &mut PlanBuilder<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
+fn set(plan: &mut PlanBuilder<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
     let (generation, now) = (
-        plan_builder.input.job.metadata.generation,
-        super::plan_builder::time(plan_builder.input.now).0,
+        plan.input.job.metadata.generation,
+        super::plan_builder::time(plan.input.now).0,
     );
     condition::set(
-        &mut plan_builder.status.conditions,
+        &mut plan.status.conditions,
         kind,
         truth,
         reason,

@@ -18,41 +18,41 @@ use crate::api::{
     v1alpha1::{Outcome, Step, Transition, TransitionKind},
 };
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let Some(to) = transition.to else {
-        return plan_builder.start_over(transition, Reconciling::Provisioning);
+        return plan.start_over(transition, Reconciling::Provisioning);
     };
-    let runs = has_started(plan_builder, to);
-    if plan_builder.input.job.spec.suspend && !runs {
-        plan_builder.finish(transition, Outcome::Cancelled, "spec.suspend was set");
+    let runs = has_started(plan, to);
+    if plan.input.job.spec.suspend && !runs {
+        plan.finish(transition, Outcome::Cancelled, "spec.suspend was set");
         return Verdict::Reconciling(
             Reconciling::Suspending,
             "spec.suspend was set before the job ran".to_owned(),
         );
     }
-    if let Some(other) = runs_elsewhere(plan_builder, to) {
+    if let Some(other) = runs_elsewhere(plan, to) {
         // It was thought to be gone. What is asked for reaches it as it reaches every running job.
         let why = format!("revision {other} runs");
-        plan_builder.finish(transition, Outcome::Cancelled, why.clone());
+        plan.finish(transition, Outcome::Cancelled, why.clone());
         return Verdict::Reconciling(Reconciling::Provisioning, why);
     }
-    if !runs && let Some(verdict) = redirect(plan_builder, transition) {
+    if !runs && let Some(verdict) = redirect(plan, transition) {
         return verdict;
     }
-    if !runs && let Some(verdict) = replace(plan_builder, transition, to) {
+    if !runs && let Some(verdict) = replace(plan, transition, to) {
         return verdict;
     }
-    if !runs && let Some(verdict) = renumber(plan_builder, transition, to) {
+    if !runs && let Some(verdict) = renumber(plan, transition, to) {
         return verdict;
     }
     match transition.step {
         Step::Preparing if runs => {
-            plan_builder.advance(transition, Step::Promoting);
+            plan.advance(transition, Step::Promoting);
             provisioning(format!("revision {to} has taken the job by itself"))
         }
-        Step::Preparing => preparing(plan_builder, transition, to),
-        Step::Promoting if runs => done(plan_builder, transition, to),
-        Step::Promoting => promoting(plan_builder, transition, to),
+        Step::Preparing => preparing(plan, transition, to),
+        Step::Promoting if runs => done(plan, transition, to),
+        Step::Promoting => promoting(plan, transition, to),
         Step::HandingOver
         | Step::Verifying
         | Step::Retiring
@@ -60,7 +60,7 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) 
         | Step::Moving
         | Step::Shrinking
         | Step::Stopping
-        | Step::Removing => plan_builder.start_over(transition, Reconciling::Provisioning),
+        | Step::Removing => plan.start_over(transition, Reconciling::Provisioning),
     }
 }
 
@@ -69,11 +69,11 @@ fn provisioning(message: String) -> Verdict {
 }
 
 /// Whether a revision has the job and says so itself, or has even finished it.
-fn has_started(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
-    match plan_builder.ownership {
+fn has_started(plan: &PlanBuilder<'_>, to: u64) -> bool {
+    match plan.ownership {
         Ownership::Runs { revision } => {
             revision == to
-                && plan_builder
+                && plan
                     .input
                     .report(to)
                     .is_some_and(|report| report.attempt.is_some())
@@ -89,18 +89,18 @@ fn has_started(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
 }
 
 /// Another revision through which records flow.
-pub(super) fn runs_elsewhere(plan_builder: &PlanBuilder<'_>, to: u64) -> Option<u64> {
-    let Ownership::Runs { revision } = plan_builder.ownership else {
+pub(super) fn runs_elsewhere(plan: &PlanBuilder<'_>, to: u64) -> Option<u64> {
+    let Ownership::Runs { revision } = plan.ownership else {
         return None;
     };
-    let report = plan_builder.input.report(revision)?;
+    let report = plan.input.report(revision)?;
     let other = guard!("a start pushes nobody aside": revision != to, else false);
     (other && report.phase == JobPhase::Running).then_some(revision)
 }
 
 /// Starts from elsewhere when `spec.restoreFrom` is not any more what it was.
-fn redirect(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Option<Verdict> {
-    let asked = match plan_builder.requested() {
+fn redirect(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Option<Verdict> {
+    let asked = match plan.requested() {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(_)) => return None,
@@ -108,43 +108,39 @@ fn redirect(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Opti
     if asked == transition.restores {
         return None;
     }
-    let mut redirected = plan_builder.advance(transition, transition.step);
+    let mut redirected = plan.advance(transition, transition.step);
     redirected.restores = asked;
-    plan_builder.set_transition(redirected);
+    plan.set_transition(redirected);
     Some(provisioning("spec.restoreFrom changed".to_owned()))
 }
 
 /// Prepares another revision when the spec is not any more what is being prepared.
-fn replace(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    to: u64,
-) -> Option<Verdict> {
-    match &plan_builder.wanted {
+fn replace(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    match &plan.wanted {
         Desired::Known(wanted) => {
-            let facts = plan_builder.input.revision(to);
+            let facts = plan.input.revision(to);
             let held = facts.record.as_ref()?;
             // Defaults of the operator count only while nothing ever ran with the old ones.
             let same = held.makes_the_same_pods(wanted)
-                || (plan_builder.ran_before() && held.content == wanted.content);
+                || (plan.ran_before() && held.content == wanted.content);
             // Workers are told how many they are when they start.
             let as_many = facts
                 .stateful_set
-                .is_none_or(|set| set.deleting || set.replicas == plan_builder.replicas());
+                .is_none_or(|set| set.deleting || set.replicas == plan.replicas());
             if same && as_many {
                 return None;
             }
-            let next = plan_builder.next_revision();
-            let mut transition = plan_builder.advance(transition, Step::Preparing);
+            let next = plan.next_revision();
+            let mut transition = plan.advance(transition, Step::Preparing);
             transition.to = Some(next);
-            plan_builder.set_transition(transition);
+            plan.set_transition(transition);
             Some(Verdict::Reconciling(
                 Reconciling::Preparing,
                 format!("the spec changed: preparing revision {next} instead of {to}"),
             ))
         }
         Desired::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
-        Desired::Unknown(why) if plan_builder.input.revision(to).record.is_none() => {
+        Desired::Unknown(why) if plan.input.revision(to).record.is_none() => {
             Some(provisioning(why.clone()))
         }
         Desired::Unknown(_) => None,
@@ -153,42 +149,38 @@ fn replace(
 
 /// Prepares a greater revision where HEAD turns out to be beyond this one. Where the operator does
 /// not look, that is known only once pods have read it.
-fn renumber(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    to: u64,
-) -> Option<Verdict> {
-    plan_builder.input.observed.not_looked.as_ref()?;
-    let head = plan_builder.input.observed.head.known()?.as_ref()?;
+fn renumber(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    plan.input.observed.not_looked.as_ref()?;
+    let head = plan.input.observed.head.known()?.as_ref()?;
     let goes_on = head.revision == to
-        && head.job_uid == plan_builder.input.uid()
+        && head.job_uid == plan.input.uid()
         && !matches!(head.state, RunState::HandingOver { .. });
     if head.revision < to || goes_on {
         return None;
     }
     let why = format!("revision {} has had the state of this place", head.revision);
-    let next = plan_builder.next_revision();
-    let mut transition = plan_builder.advance(transition, Step::Preparing);
+    let next = plan.next_revision();
+    let mut transition = plan.advance(transition, Step::Preparing);
     transition.to = Some(next);
-    plan_builder.set_transition(transition);
+    plan.set_transition(transition);
     Some(provisioning(format!(
         "{why}: preparing revision {next} instead of {to}"
     )))
 }
 
-fn preparing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    let workers = plan_builder.replicas();
-    plan_builder.bring_up(to, workers);
-    if let Some(verdict) = shown(plan_builder, transition, to) {
+fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    let workers = plan.replicas();
+    plan.bring_up(to, workers);
+    if let Some(verdict) = shown(plan, transition, to) {
         return verdict;
     }
-    plan_builder.advance(transition, Step::Promoting);
+    plan.advance(transition, Step::Promoting);
     provisioning(format!("revision {to} is ready to run"))
 }
 
 /// What keeps a revision from being ready, if something does.
-fn shown(plan_builder: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    match plan_builder.preparation(transition, to) {
+fn shown(plan: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    match plan.preparation(transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => Some(provisioning(format!("creating the pods of revision {to}"))),
         Preparation::Waiting {
@@ -206,21 +198,21 @@ fn shown(plan_builder: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Op
     }
 }
 
-fn promoting(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    let workers = plan_builder.replicas();
-    if !plan_builder.input.revision(to).is_complete() {
-        plan_builder.bring_up(to, workers);
-        return shown(plan_builder, transition, to)
+fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    let workers = plan.replicas();
+    if !plan.input.revision(to).is_complete() {
+        plan.bring_up(to, workers);
+        return shown(plan, transition, to)
             .unwrap_or_else(|| provisioning(format!("creating the pods of revision {to}")));
     }
-    let verdict = match plan_builder.promote(transition, to, workers) {
+    let verdict = match plan.promote(transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
         Promotion::Done => provisioning(format!(
             "revision {to} owns the job; waiting for its coordinator to answer"
         )),
     };
     // A pod that cannot start explains more than a call that is not answered.
-    match (plan_builder.preparation(transition, to), &verdict) {
+    match (plan.preparation(transition, to), &verdict) {
         (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
             Verdict::Stalled(reason, format!("revision {to}: {message}"))
         }
@@ -234,13 +226,13 @@ fn promoting(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u6
     }
 }
 
-fn done(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    plan_builder.finish(transition, Outcome::Succeeded, "");
+fn done(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    plan.finish(transition, Outcome::Succeeded, "");
     if let Some(folder) = &transition.restores {
         let message = format!("revision {to} started from the snapshot in {folder}");
-        plan_builder.acted_on_restore(Outcome::Succeeded, &message);
+        plan.acted_on_restore(Outcome::Succeeded, &message);
     }
-    let restored = plan_builder
+    let restored = plan
         .input
         .report(to)
         .and_then(|report| report.restored_from);
@@ -258,7 +250,7 @@ fn done(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) ->
         | TransitionKind::Rollback
         | TransitionKind::Delete => ("JobStarted", Reconciling::Provisioning),
     };
-    plan_builder.emit_event(
+    plan.emit_event(
         EventKind::Normal,
         reason,
         format!("revision {to} runs, {from}"),

@@ -19,35 +19,30 @@ const OUT_OF_MEMORY: &str = "OOMKilled";
 const SAME_FAILURE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Notes what failed last.
-pub(super) fn note(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
-    told_by_coordinator(plan_builder, report);
-    out_of_memory(plan_builder, report);
+pub(super) fn note(plan: &mut PlanBuilder<'_>, report: &Report) {
+    told_by_coordinator(plan, report);
+    out_of_memory(plan, report);
 }
 
-fn told_by_coordinator(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
+fn told_by_coordinator(plan: &mut PlanBuilder<'_>, report: &Report) {
     let Some(failure) = &report.last_failure else {
         return;
     };
     let at = millis_at(failure.at_ms);
     let worker = failure.worker.and_then(|worker| {
-        let pods = &plan_builder.input.revision(report.revision).pods;
+        let pods = &plan.input.revision(report.revision).pods;
         pods.iter().find(|pod| pod.ordinal == worker)
     });
     let name = worker.map(|pod| pod.name.clone());
-    if plan_builder
-        .status
-        .last_failure
-        .as_ref()
-        .is_some_and(|known| {
-            let named = known.reason == OUT_OF_MEMORY && known.worker == name;
-            known.time.0 >= at.0 || named && is_same(known.time.0, at.0)
-        })
-    {
+    if plan.status.last_failure.as_ref().is_some_and(|known| {
+        let named = known.reason == OUT_OF_MEMORY && known.worker == name;
+        known.time.0 >= at.0 || named && is_same(known.time.0, at.0)
+    }) {
         return;
     }
     let ended = worker.and_then(|pod| pod.terminated.as_ref());
     let ended = ended.filter(|ended| ended.at.is_none_or(|ended| is_same(ended, at.0)));
-    plan_builder.status.last_failure = Some(FailureStatus {
+    plan.status.last_failure = Some(FailureStatus {
         time: at,
         reason: match ended {
             _ if failure.terminated => "Terminated".to_owned(),
@@ -62,8 +57,8 @@ fn told_by_coordinator(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
 
 /// A pod that the kernel ended for its memory. If it was pod 0, the coordinator ended with it, and
 /// only the kubelet can tell.
-fn out_of_memory(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
-    let facts = plan_builder.input.revision(report.revision);
+fn out_of_memory(plan: &mut PlanBuilder<'_>, report: &Report) {
+    let facts = plan.input.revision(report.revision);
     let (pods, record) = (&facts.pods, facts.record.as_ref());
     for pod in pods {
         let ended = pod.terminated.as_ref();
@@ -74,7 +69,7 @@ fn out_of_memory(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
             continue;
         };
         let at = time(at).0;
-        let known = plan_builder.status.last_failure.as_ref();
+        let known = plan.status.last_failure.as_ref();
         if known.is_some_and(|known| {
             let later = known.time.0 >= at;
             later && (known.reason == OUT_OF_MEMORY || !is_same(known.time.0, at))
@@ -88,13 +83,13 @@ fn out_of_memory(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
             "{}; raise spec.workers.resources.limits.memory",
             killed(pod, record, failure)
         );
-        plan_builder.status.last_failure = Some(FailureStatus {
+        plan.status.last_failure = Some(FailureStatus {
             time: failure.map_or(time(at), |failure| millis_at(failure.at_ms)),
             reason: OUT_OF_MEMORY.to_owned(),
             worker: Some(pod.name.clone()),
             message: failure.map_or_else(|| note.clone(), |failure| failure.message.clone()),
         });
-        plan_builder.emit_event(EventKind::Warning, "WorkerOOMKilled", note);
+        plan.emit_event(EventKind::Warning, "WorkerOOMKilled", note);
     }
 }
 

@@ -15,9 +15,9 @@ use crate::api::{
 
 /// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a
 /// checkpoint says that it gets on.
-pub(super) fn paused(plan_builder: &PlanBuilder<'_>, current: u64) -> Option<Verdict> {
-    let (revision, verdict) = rejected(plan_builder)?;
-    let gets_on = plan_builder.input.report(current).is_some_and(|report| {
+pub(super) fn paused(plan: &PlanBuilder<'_>, current: u64) -> Option<Verdict> {
+    let (revision, verdict) = rejected(plan)?;
+    let gets_on = plan.input.report(current).is_some_and(|report| {
         report.phase == JobPhase::Completed
             || report.phase == JobPhase::Running && report.checkpoints_in_attempt > 0
     });
@@ -25,8 +25,8 @@ pub(super) fn paused(plan_builder: &PlanBuilder<'_>, current: u64) -> Option<Ver
 }
 
 /// The revision that was given up last, and what a person has to know of it.
-fn rejected(plan_builder: &PlanBuilder<'_>) -> Option<(u64, Verdict)> {
-    let rejected = plan_builder.status.rejected.as_ref()?;
+fn rejected(plan: &PlanBuilder<'_>) -> Option<(u64, Verdict)> {
+    let rejected = plan.status.rejected.as_ref()?;
     let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
     Some((
         rejected.revision,
@@ -35,17 +35,17 @@ fn rejected(plan_builder: &PlanBuilder<'_>) -> Option<(u64, Verdict)> {
 }
 
 /// How the revision that has the job does.
-pub(super) fn health(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
-    if let Some(verdict) = paused(plan_builder, current) {
+pub(super) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    if let Some(verdict) = paused(plan, current) {
         return verdict;
     }
-    let crash = plan_builder
+    let crash = plan
         .input
         .problem(current, Timestamp::UNIX_EPOCH)
         .filter(|problem| problem.lasting);
     let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
-    let Some(report) = plan_builder.input.report(current) else {
-        let why = match &plan_builder.input.revision(current).report {
+    let Some(report) = plan.input.report(current) else {
+        let why = match &plan.input.revision(current).report {
             Fact::Unknown(unknown) => unknown.why.clone(),
             Fact::Known(other) => format!("it says that it is revision {}", other.revision),
         };
@@ -71,7 +71,7 @@ pub(super) fn health(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdic
         {
             failed(report)
         }
-        JobPhase::Running => running(plan_builder, report),
+        JobPhase::Running => running(plan, report),
         JobPhase::Completed => {
             Verdict::Completed("all input was read and its output committed".to_owned())
         }
@@ -90,7 +90,7 @@ pub(super) fn health(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdic
                 } else {
                     Reconciling::Restoring
                 };
-                let absent = absent(plan_builder, current, report);
+                let absent = absent(plan, current, report);
                 Verdict::Reconciling(reason, format!("{}{absent}", describe(report, &failure)))
             }
         },
@@ -105,20 +105,14 @@ pub(super) fn health(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdic
 }
 
 /// Why the first worker that the job waits for is not there, as far as Kubernetes says it.
-fn absent(plan_builder: &PlanBuilder<'_>, current: u64, report: &Report) -> String {
+fn absent(plan: &PlanBuilder<'_>, current: u64, report: &Report) -> String {
     let mut missing = report.workers.iter().filter(|worker| !worker.registered);
     let Some(worker) = missing.next() else {
         return String::new();
     };
-    let facts = plan_builder.input.revision(current);
+    let facts = plan.input.revision(current);
     let Some(pod) = facts.pods.iter().find(|pod| pod.ordinal == worker.index) else {
-        let job = plan_builder
-            .input
-            .job
-            .metadata
-            .name
-            .as_deref()
-            .unwrap_or_default();
+        let job = plan.input.job.metadata.name.as_deref().unwrap_or_default();
         let set = revision_name(job, current);
         return format!(
             "; worker {} has no pod: if none appears, kubectl describe statefulset {set} says why",
@@ -127,7 +121,7 @@ fn absent(plan_builder: &PlanBuilder<'_>, current: u64, report: &Report) -> Stri
     };
     let node = pod.node.as_deref().unwrap_or("unknown");
     if pod.node_lost_since.is_some() {
-        match plan_builder.input.observed.held_nodes.get(node) {
+        match plan.input.observed.held_nodes.get(node) {
             Some(HeldNode::Outage { lost, total }) => {
                 return format!(
                     "; node {node} of pod {} does not answer, as {lost} of {total} nodes: so many do not fail at once, so pods stay until fewer are lost; look at the network and the control plane",
@@ -142,13 +136,13 @@ fn absent(plan_builder: &PlanBuilder<'_>, current: u64, report: &Report) -> Stri
             }
             None => {}
         }
-        let after = plan_builder.input.settings.node_lost_timeout.as_secs();
+        let after = plan.input.settings.node_lost_timeout.as_secs();
         return format!(
             "; node {node} of pod {} does not answer, {after} s after it was lost the pod is removed and started elsewhere",
             pod.name
         );
     }
-    let problem = plan_builder.input.problem(current, plan_builder.input.now);
+    let problem = plan.input.problem(current, plan.input.now);
     problem.map_or_else(String::new, |problem| format!("; {}", problem.message))
 }
 
@@ -190,19 +184,19 @@ fn failed(report: &Report) -> Verdict {
     )
 }
 
-fn running(plan_builder: &PlanBuilder<'_>, report: &Report) -> Verdict {
-    if let Some(failed) = plan_builder.failed_restore() {
+fn running(plan: &PlanBuilder<'_>, report: &Report) -> Verdict {
+    if let Some(failed) = plan.failed_restore() {
         return Verdict::Stalled(Stalled::RestoreFailed, failed.message.clone());
     }
-    if let Some((_, verdict)) = rejected(plan_builder) {
+    if let Some((_, verdict)) = rejected(plan) {
         return verdict;
     }
-    match &plan_builder.wanted {
+    match &plan.wanted {
         Desired::Invalid(why) => Verdict::Stalled(
             Stalled::InvalidSpec,
             format!("{why}; revision {} runs on", report.revision),
         ),
-        Desired::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(plan_builder), else false) => {
+        Desired::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(plan), else false) => {
             Verdict::Reconciling(
                 Reconciling::Preparing,
                 format!(
@@ -221,12 +215,12 @@ fn running(plan_builder: &PlanBuilder<'_>, report: &Report) -> Verdict {
 
 /// Whether this very spec was found to be in force before: then an API server that does not answer
 /// for a moment changes nothing.
-fn was_ready(plan_builder: &PlanBuilder<'_>) -> bool {
-    let status = plan_builder.input.job.status.as_ref();
+fn was_ready(plan: &PlanBuilder<'_>) -> bool {
+    let status = plan.input.job.status.as_ref();
     status
         .and_then(|status| condition::get(&status.conditions, condition::kind::READY))
         .is_some_and(|ready| {
             ready.status == "True"
-                && ready.observed_generation == plan_builder.input.job.metadata.generation
+                && ready.observed_generation == plan.input.job.metadata.generation
         })
 }

@@ -22,8 +22,8 @@ pub fn is_outage(lost: usize, total: usize) -> bool {
     lost > FEW && lost * 100 >= total * OUTAGE_PERCENT
 }
 
-pub(super) fn release(plan_builder: &mut PlanBuilder<'_>) {
-    let input = plan_builder.input;
+pub(super) fn release(plan: &mut PlanBuilder<'_>) {
+    let input = plan.input;
     let pods = input
         .observed
         .revisions
@@ -39,7 +39,7 @@ pub(super) fn release(plan_builder: &mut PlanBuilder<'_>) {
             let gone = Duration::from_millis(u64::try_from(gone).unwrap_or(0));
             let left = input.settings.node_lost_timeout.saturating_sub(gone);
             // Nothing tells of the end of this time.
-            plan_builder.requeue = plan_builder.requeue.min(left);
+            plan.requeue = plan.requeue.min(left);
             continue;
         }
         let held = pod
@@ -48,7 +48,7 @@ pub(super) fn release(plan_builder: &mut PlanBuilder<'_>) {
             .and_then(|node| input.observed.held_nodes.get(node));
         if held.is_some() {
             // Nothing tells of its turn.
-            plan_builder.requeue = plan_builder.requeue.min(HELD);
+            plan.requeue = plan.requeue.min(HELD);
             continue;
         }
         let message = format!(
@@ -56,8 +56,8 @@ pub(super) fn release(plan_builder: &mut PlanBuilder<'_>) {
             pod.node.as_deref().unwrap_or("unknown"),
             pod.name
         );
-        happened(plan_builder, "NodeLost", ("NodeLost", pod), since, message);
-        plan_builder.actions.push(Action::ForceDeletePod {
+        happened(plan, "NodeLost", ("NodeLost", pod), since, message);
+        plan.actions.push(Action::ForceDeletePod {
             name: pod.name.clone(),
             uid: pod.uid.clone(),
         });

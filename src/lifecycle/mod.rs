@@ -175,7 +175,7 @@ fn asked_operation(transition: &Transition) -> Option<(u64, String)> {
 /// The caller writes `plan.status` if it differs, with the observed resourceVersion, and only then
 /// executes `plan.actions` in order, stopping at the first that fails.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let mut plan_builder = PlanBuilder::new(*input);
+    let mut plan = PlanBuilder::new(*input);
     let deleting = input.job.metadata.deletion_timestamp.is_some();
     let ours = input
         .job
@@ -187,22 +187,22 @@ pub fn plan(input: &Input<'_>) -> Plan {
     if deleting && !guard!("what others hold is left alone": ours) {
         // Others still hold the object; our part is done.
         return finish(
-            plan_builder,
+            plan,
             "the StreamJob is being deleted and holds no state of ours".to_owned(),
         );
     }
-    record::owner(&mut plan_builder);
-    let verdict = decide(&mut plan_builder, deleting, ours);
-    plan_builder.note_newest_snapshot();
-    plan_builder.note_check();
-    lost_node::release(&mut plan_builder);
-    cleanup::clean_up(&mut plan_builder);
-    network::keep(&mut plan_builder);
-    budget::keep(&mut plan_builder);
-    record::observations(&mut plan_builder);
-    conditions::write(&mut plan_builder, &verdict);
-    let changed = input.job.status.as_ref() != Some(&plan_builder.status);
-    record::checkpoint(&mut plan_builder, changed);
+    record::owner(&mut plan);
+    let verdict = decide(&mut plan, deleting, ours);
+    plan.note_newest_snapshot();
+    plan.note_check();
+    lost_node::release(&mut plan);
+    cleanup::clean_up(&mut plan);
+    network::keep(&mut plan);
+    budget::keep(&mut plan);
+    record::observations(&mut plan);
+    conditions::write(&mut plan, &verdict);
+    let changed = input.job.status.as_ref() != Some(&plan.status);
+    record::checkpoint(&mut plan, changed);
     let why = match verdict {
         Verdict::Reconciling(reason, message) => format!("{}: {message}", reason.as_str()),
         Verdict::Stalled(reason, message) => format!("{}: {message}", reason.as_str()),
@@ -210,25 +210,25 @@ pub fn plan(input: &Input<'_>) -> Plan {
             message
         }
     };
-    finish(plan_builder, why)
+    finish(plan, why)
 }
 
-fn decide(plan_builder: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
-    let transition = plan_builder.status.transition.clone();
+fn decide(plan: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
+    let transition = plan.status.transition.clone();
     if deleting {
         return match transition {
             Some(transition) if transition.kind == TransitionKind::Delete => {
-                stop::delete(plan_builder, &transition)
+                stop::delete(plan, &transition)
             }
             Some(_) | None => {
-                let current = plan_builder.current();
-                plan_builder.begin(TransitionKind::Delete, current, None);
+                let current = plan.current();
+                plan.begin(TransitionKind::Delete, current, None);
                 Verdict::Reconciling(Reconciling::Deleting, "stopping the job".to_owned())
             }
         };
     }
     if !guard!("the finalizer comes first": ours) {
-        plan_builder.push_action(Action::AddFinalizer);
+        plan.push_action(Action::AddFinalizer);
         return Verdict::Reconciling(
             Reconciling::Provisioning,
             "the StreamJob was seen".to_owned(),
@@ -238,30 +238,30 @@ fn decide(plan_builder: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Ver
         transition.filter(|transition| transitions::has_step(transition.kind, transition.step))
     else {
         // A step that its transition does not have was written by somebody else: the facts speak.
-        plan_builder.status.transition = None;
-        return steady::plan(plan_builder);
+        plan.status.transition = None;
+        return steady::plan(plan);
     };
     match transition.kind {
-        TransitionKind::Deploy | TransitionKind::Resume => deploy::plan(plan_builder, &transition),
-        TransitionKind::Upgrade => upgrade::plan(plan_builder, &transition),
-        TransitionKind::Rollback => rollback::plan(plan_builder, &transition),
-        TransitionKind::Rescale => rescale::plan(plan_builder, &transition),
-        TransitionKind::Suspend => stop::suspend(plan_builder, &transition),
-        TransitionKind::Restore => restore::plan(plan_builder, &transition),
+        TransitionKind::Deploy | TransitionKind::Resume => deploy::plan(plan, &transition),
+        TransitionKind::Upgrade => upgrade::plan(plan, &transition),
+        TransitionKind::Rollback => rollback::plan(plan, &transition),
+        TransitionKind::Rescale => rescale::plan(plan, &transition),
+        TransitionKind::Suspend => stop::suspend(plan, &transition),
+        TransitionKind::Restore => restore::plan(plan, &transition),
         TransitionKind::Delete => {
             // Not in progress for an object that lives: somebody wrote the status.
-            plan_builder.status.transition = None;
+            plan.status.transition = None;
             Verdict::Reconciling(Reconciling::Provisioning, "starting over".to_owned())
         }
     }
 }
 
-fn finish(plan_builder: PlanBuilder<'_>, why: String) -> Plan {
+fn finish(plan: PlanBuilder<'_>, why: String) -> Plan {
     Plan {
-        status: plan_builder.status,
-        actions: plan_builder.actions,
-        events: plan_builder.events,
-        requeue: plan_builder.requeue,
+        status: plan.status,
+        actions: plan.actions,
+        events: plan.events,
+        requeue: plan.requeue,
         why,
     }
 }

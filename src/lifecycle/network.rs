@@ -6,19 +6,19 @@
 use super::{action::Action, observed::PolicyFacts, plan_builder::PlanBuilder};
 
 /// Restores a policy that was deleted or edited, and removes one that is not wanted any more.
-pub(super) fn keep(plan_builder: &mut PlanBuilder<'_>) {
-    if plan_builder.input.job.metadata.deletion_timestamp.is_some() {
+pub(super) fn keep(plan: &mut PlanBuilder<'_>) {
+    if plan.input.job.metadata.deletion_timestamp.is_some() {
         // Its owner takes it along, after the last pod that it protects.
         return;
     }
-    let mut revisions = plan_builder.input.observed.revisions.values();
-    match plan_builder.input.observed.network_policy {
+    let mut revisions = plan.input.observed.revisions.values();
+    match plan.input.observed.network_policy {
         PolicyFacts::AsWanted | PolicyFacts::NotWanted => {}
         PolicyFacts::Missing | PolicyFacts::Changed => {
             if revisions.any(|facts| !facts.is_gone()) {
-                plan_builder.push_action(Action::ApplyNetworkPolicy);
+                plan.push_action(Action::ApplyNetworkPolicy);
             }
         }
-        PolicyFacts::Unwanted => plan_builder.push_action(Action::DeleteNetworkPolicy),
+        PolicyFacts::Unwanted => plan.push_action(Action::DeleteNetworkPolicy),
     }
 }

@@ -22,8 +22,8 @@ use crate::api::{
 const CHECKPOINT_EVERY_MS: i64 = 60_000;
 
 /// Notes who runs the job. Decisions start from here, so this comes first.
-pub(super) fn owner(plan_builder: &mut PlanBuilder<'_>) {
-    let current = match &plan_builder.ownership {
+pub(super) fn owner(plan: &mut PlanBuilder<'_>) {
+    let current = match &plan.ownership {
         Ownership::Runs { revision }
         | Ownership::Stopped { revision }
         | Ownership::Completed { revision }
@@ -31,7 +31,7 @@ pub(super) fn owner(plan_builder: &mut PlanBuilder<'_>) {
         Ownership::HandingOver { from, .. } => *from,
         Ownership::Unknown { .. } | Ownership::Nothing | Ownership::Foreign { .. } => return,
     };
-    let revision = plan_builder.status.revision.get_or_insert_default();
+    let revision = plan.status.revision.get_or_insert_default();
     // A late answer of an old coordinator never takes the job back.
     if revision
         .current
@@ -44,46 +44,46 @@ pub(super) fn owner(plan_builder: &mut PlanBuilder<'_>) {
 }
 
 /// Notes what the running revision says about itself.
-pub(super) fn observations(plan_builder: &mut PlanBuilder<'_>) {
-    workers(plan_builder);
-    evictions(plan_builder);
-    let Some(report) = plan_builder
+pub(super) fn observations(plan: &mut PlanBuilder<'_>) {
+    workers(plan);
+    evictions(plan);
+    let Some(report) = plan
         .current()
-        .and_then(|current| plan_builder.input.report(current))
+        .and_then(|current| plan.input.report(current))
     else {
         return;
     };
-    restarts(plan_builder, report);
-    pauses(plan_builder, report);
-    failures::note(plan_builder, report);
-    effective(plan_builder, report);
+    restarts(plan, report);
+    pauses(plan, report);
+    failures::note(plan, report);
+    effective(plan, report);
 }
 
 /// Notes the newest checkpoint: at once when the rest of the status changes anyway, else now and
 /// then.
-pub(super) fn checkpoint(plan_builder: &mut PlanBuilder<'_>, changed: bool) {
-    let Some(newest) = newest_checkpoint(plan_builder) else {
+pub(super) fn checkpoint(plan: &mut PlanBuilder<'_>, changed: bool) {
+    let Some(newest) = newest_checkpoint(plan) else {
         return;
     };
-    let known = plan_builder.status.last_checkpoint.as_ref();
+    let known = plan.status.last_checkpoint.as_ref();
     let due = known.is_none_or(|known| {
         let age =
             newest.completion_time.0.as_millisecond() - known.completion_time.0.as_millisecond();
         known.id < newest.id && (changed || age >= CHECKPOINT_EVERY_MS)
     });
     if due {
-        plan_builder.status.last_checkpoint = Some(newest);
+        plan.status.last_checkpoint = Some(newest);
     }
 }
 
-fn newest_checkpoint(plan_builder: &PlanBuilder<'_>) -> Option<CheckpointStatus> {
-    let reported = plan_builder
+fn newest_checkpoint(plan: &PlanBuilder<'_>) -> Option<CheckpointStatus> {
+    let reported = plan
         .current()
-        .and_then(|current| plan_builder.input.report(current))
+        .and_then(|current| plan.input.report(current))
         .and_then(|report| report.last_checkpoint.as_ref())
         .map(status_of);
-    let uid = plan_builder.input.uid();
-    let head = plan_builder
+    let uid = plan.input.uid();
+    let head = plan
         .input
         .observed
         .head
@@ -116,28 +116,21 @@ fn status_of(checkpoint: &CheckpointReport) -> CheckpointStatus {
     }
 }
 
-fn workers(plan_builder: &mut PlanBuilder<'_>) {
-    let desired = plan_builder.replicas();
-    let Some(current) = plan_builder.current().or_else(|| {
-        plan_builder
-            .status
+fn workers(plan: &mut PlanBuilder<'_>) {
+    let desired = plan.replicas();
+    let Some(current) = plan.current().or_else(|| {
+        plan.status
             .transition
             .as_ref()
             .and_then(|transition| transition.to)
     }) else {
         return;
     };
-    let pods = &plan_builder.input.revision(current).pods;
+    let pods = &plan.input.revision(current).pods;
     let count = |all: usize| u32::try_from(all).unwrap_or(u32::MAX);
     let ready = count(pods.iter().filter(|pod| pod.ready && !pod.deleting).count());
-    let name = plan_builder
-        .input
-        .job
-        .metadata
-        .name
-        .as_deref()
-        .unwrap_or_default();
-    plan_builder.status.workers = Some(WorkersStatus {
+    let name = plan.input.job.metadata.name.as_deref().unwrap_or_default();
+    plan.status.workers = Some(WorkersStatus {
         desired,
         replicas: count(pods.len()),
         ready,
@@ -146,11 +139,11 @@ fn workers(plan_builder: &mut PlanBuilder<'_>) {
     });
 }
 
-fn effective(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
-    let Some(record) = plan_builder.current_record() else {
+fn effective(plan: &mut PlanBuilder<'_>, report: &Report) {
+    let Some(record) = plan.current_record() else {
         return;
     };
-    plan_builder.status.effective = Some(Effective {
+    plan.status.effective = Some(Effective {
         version: report.version.clone(),
         image: record.image.clone(),
         storage_uri: record.storage.uri.clone(),
@@ -160,15 +153,15 @@ fn effective(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
 
 /// Every start of the graph has its own attempt. A transition asks for one of them; those that none
 /// asked for followed a failure.
-fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
+fn restarts(plan: &mut PlanBuilder<'_>, report: &Report) {
     let Some(attempt) = report.attempt else {
         return;
     };
-    let known = plan_builder.status.restarts.clone().unwrap_or_default();
+    let known = plan.status.restarts.clone().unwrap_or_default();
     if attempt <= known.attempt {
         return;
     }
-    let asked_by = asked_for_a_start(plan_builder, known.started_by.as_deref());
+    let asked_by = asked_for_a_start(plan, known.started_by.as_deref());
     let seen = attempt - known.attempt;
     let failed = if known.attempt == 0 {
         0
@@ -183,15 +176,15 @@ fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
                 failure.message.as_str()
             })
             .to_owned();
-        plan_builder.emit_event(EventKind::Warning, "JobRestarting", why);
+        plan.emit_event(EventKind::Warning, "JobRestarting", why);
     }
-    plan_builder.status.restarts = Some(RestartsStatus {
+    plan.status.restarts = Some(RestartsStatus {
         count: known.count + failed,
         attempt,
         since: if failed == 0 {
             known.since
         } else {
-            Some(time(plan_builder.input.now))
+            Some(time(plan.input.now))
         },
         started_by: asked_by.or(known.started_by),
     });
@@ -199,10 +192,10 @@ fn restarts(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
 
 /// The key of the transition in progress, or of the one that ends in this pass, if it started the
 /// job and that start was not `known` yet.
-fn asked_for_a_start(plan_builder: &PlanBuilder<'_>, known: Option<&str>) -> Option<String> {
-    let written = plan_builder.input.job.status.as_ref();
+fn asked_for_a_start(plan: &PlanBuilder<'_>, known: Option<&str>) -> Option<String> {
+    let written = plan.input.job.status.as_ref();
     let before = written.and_then(|status| status.transition.as_ref());
-    [before, plan_builder.status.transition.as_ref()]
+    [before, plan.status.transition.as_ref()]
         .into_iter()
         .flatten()
         .find(|transition| {
@@ -217,17 +210,15 @@ fn asked_for_a_start(plan_builder: &PlanBuilder<'_>, known: Option<&str>) -> Opt
         .map(|transition| transition.key.clone())
 }
 
-fn pauses(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
+fn pauses(plan: &mut PlanBuilder<'_>, report: &Report) {
     for pause in report.pauses.iter().rev() {
         let Some(after) = pause.first_after_ms else {
             continue;
         };
         match pause.reason {
-            PauseReason::Failure | PauseReason::CoordinatorRestart => {
-                restored(plan_builder, pause, after)
-            }
+            PauseReason::Failure | PauseReason::CoordinatorRestart => restored(plan, pause, after),
             PauseReason::HandOver => fill(
-                plan_builder,
+                plan,
                 &[
                     TransitionKind::Upgrade,
                     TransitionKind::Rollback,
@@ -236,9 +227,9 @@ fn pauses(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
                 pause,
                 after,
             ),
-            PauseReason::Rescale => fill(plan_builder, &[TransitionKind::Rescale], pause, after),
+            PauseReason::Rescale => fill(plan, &[TransitionKind::Rescale], pause, after),
             PauseReason::Resume => fill(
-                plan_builder,
+                plan,
                 &[TransitionKind::Resume, TransitionKind::Restore],
                 pause,
                 after,
@@ -248,15 +239,15 @@ fn pauses(plan_builder: &mut PlanBuilder<'_>, report: &Report) {
 }
 
 /// A failure that is over becomes an entry of its own.
-fn restored(plan_builder: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
+fn restored(plan: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
     let time = millis_at(after);
-    let known = plan_builder
+    let known = plan
         .status
         .history
         .iter()
         .any(|entry| entry.kind == TransitionKind::Restore && entry.time.0 >= time.0);
-    let older_than_all = plan_builder.status.history.len() >= HISTORY
-        && plan_builder
+    let older_than_all = plan.status.history.len() >= HISTORY
+        && plan
             .status
             .history
             .iter()
@@ -266,7 +257,7 @@ fn restored(plan_builder: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
     }
     let length = length(pause, after);
     if let Some(checkpoint) = pause.restored_from {
-        plan_builder.status.last_restore = Some(RestoreStatus {
+        plan.status.last_restore = Some(RestoreStatus {
             checkpoint,
             time: time.clone(),
             pause: Some(length.clone()),
@@ -276,15 +267,15 @@ fn restored(plan_builder: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
         || "from nothing".to_owned(),
         |checkpoint| format!("from checkpoint {checkpoint}"),
     );
-    plan_builder.emit_event(
+    plan.emit_event(
         EventKind::Normal,
         "JobRestored",
         format!("{from}, after {length} without records"),
     );
-    plan_builder.status.history.insert(
+    plan.status.history.insert(
         0,
         HistoryEntry {
-            revision: plan_builder.current(),
+            revision: plan.current(),
             kind: TransitionKind::Restore,
             started: millis_at(pause.last_before_ms),
             time,
@@ -294,14 +285,14 @@ fn restored(plan_builder: &mut PlanBuilder<'_>, pause: &Pause, after: i64) {
             message: String::new(),
         },
     );
-    plan_builder.status.history.truncate(HISTORY);
+    plan.status.history.truncate(HISTORY);
 }
 
 /// The pause of a transition is known some time after its end.
-fn fill(plan_builder: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
+fn fill(plan: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pause, after: i64) {
     let length = length(pause, after);
     let after = millis_at(after);
-    let entry = plan_builder.status.history.iter_mut().find(|entry| {
+    let entry = plan.status.history.iter_mut().find(|entry| {
         kinds.contains(&entry.kind)
             && entry.result == Outcome::Succeeded
             && entry.pause.is_none()
@@ -311,7 +302,7 @@ fn fill(plan_builder: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pa
         entry.pause = Some(length.clone());
         entry.restored_from = pause.restored_from;
         if let Some(checkpoint) = pause.restored_from {
-            plan_builder.status.last_restore = Some(RestoreStatus {
+            plan.status.last_restore = Some(RestoreStatus {
                 checkpoint,
                 time: after,
                 pause: Some(length),
@@ -323,18 +314,18 @@ fn fill(plan_builder: &mut PlanBuilder<'_>, kinds: &[TransitionKind], pause: &Pa
 /// Notes what happened to a pod, and tells of it, unless the status knows of something as late
 /// already.
 pub(super) fn happened(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     reason: &'static str,
     (event, pod): (&'static str, &PodFacts),
     since: Timestamp,
     message: String,
 ) {
-    let known = plan_builder.status.last_failure.as_ref();
+    let known = plan.status.last_failure.as_ref();
     if known.is_some_and(|known| known.time.0 >= time(since).0) {
         return;
     }
-    plan_builder.emit_event(EventKind::Warning, event, message.clone());
-    plan_builder.status.last_failure = Some(FailureStatus {
+    plan.emit_event(EventKind::Warning, event, message.clone());
+    plan.status.last_failure = Some(FailureStatus {
         time: time(since),
         reason: reason.to_owned(),
         worker: Some(pod.name.clone()),
@@ -343,11 +334,11 @@ pub(super) fn happened(
 }
 
 /// Pods of the running revision that somebody ends though they are healthy.
-fn evictions(plan_builder: &mut PlanBuilder<'_>) {
-    let Some(current) = plan_builder.current() else {
+fn evictions(plan: &mut PlanBuilder<'_>) {
+    let Some(current) = plan.current() else {
         return;
     };
-    for pod in &plan_builder.input.revision(current).pods {
+    for pod in &plan.input.revision(current).pods {
         let Some(disruption) = &pod.disruption else {
             continue;
         };
@@ -357,7 +348,7 @@ fn evictions(plan_builder: &mut PlanBuilder<'_>) {
             pod.name, disruption.reason, disruption.message
         );
         happened(
-            plan_builder,
+            plan,
             "Evicted",
             ("WorkerEvicted", pod),
             disruption.since,

@@ -19,16 +19,15 @@ use crate::api::{
 };
 
 /// Begins to move the running revision from `active` workers to what the spec asks for.
-pub(super) fn begin(plan_builder: &mut PlanBuilder<'_>, revision: u64, active: u32) -> Verdict {
-    let target = plan_builder.replicas();
-    let mut transition =
-        plan_builder.begin(TransitionKind::Rescale, Some(revision), Some(revision));
+pub(super) fn begin(plan: &mut PlanBuilder<'_>, revision: u64, active: u32) -> Verdict {
+    let target = plan.replicas();
+    let mut transition = plan.begin(TransitionKind::Rescale, Some(revision), Some(revision));
     transition.workers = Some(target);
-    if target < active && !takes_snapshot(plan_builder) {
+    if target < active && !takes_snapshot(plan) {
         transition.step = Step::Moving;
     }
-    plan_builder.set_transition(transition);
-    plan_builder.emit_event(
+    plan.set_transition(transition);
+    plan.emit_event(
         EventKind::Normal,
         "RescaleStarted",
         format!("from {active} to {target} workers"),
@@ -40,15 +39,15 @@ pub(super) fn begin(plan_builder: &mut PlanBuilder<'_>, revision: u64, active: u
 }
 
 /// Whether a StreamSnapshot is taken before the job moves.
-fn takes_snapshot(plan_builder: &PlanBuilder<'_>) -> bool {
-    plan_builder.input.job.spec.rescale.strategy == RescaleStrategy::Savepoint
+fn takes_snapshot(plan: &PlanBuilder<'_>) -> bool {
+    plan.input.job.spec.rescale.strategy == RescaleStrategy::Savepoint
 }
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(revision), Some(target)) = (transition.to, transition.workers) else {
-        return plan_builder.start_over(transition, Reconciling::Rescaling);
+        return plan.start_over(transition, Reconciling::Rescaling);
     };
-    let gone = match &plan_builder.ownership {
+    let gone = match &plan.ownership {
         Ownership::Runs { revision: runner } => *runner != revision,
         Ownership::Unknown { .. } => false,
         Ownership::Nothing
@@ -59,7 +58,7 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) 
         | Ownership::Released { .. } => true,
     };
     if gone {
-        plan_builder.finish(
+        plan.finish(
             transition,
             Outcome::Cancelled,
             format!("revision {revision} does not run any more"),
@@ -70,32 +69,32 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) 
         );
     }
     match transition.step {
-        Step::Scaling => scaling(plan_builder, transition, revision, target),
-        Step::Moving => moving(plan_builder, transition, revision, target),
-        Step::Shrinking => shrinking(plan_builder, transition, revision, target),
+        Step::Scaling => scaling(plan, transition, revision, target),
+        Step::Moving => moving(plan, transition, revision, target),
+        Step::Shrinking => shrinking(plan, transition, revision, target),
         Step::Preparing
         | Step::HandingOver
         | Step::Promoting
         | Step::Verifying
         | Step::Retiring
         | Step::Stopping
-        | Step::Removing => plan_builder.start_over(transition, Reconciling::Rescaling),
+        | Step::Removing => plan.start_over(transition, Reconciling::Rescaling),
     }
 }
 
 fn scaling(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     target: u32,
 ) -> Verdict {
-    if changed(plan_builder, revision, target) {
+    if changed(plan, revision, target) {
         // Nothing has moved yet; what is asked for now is looked at afresh.
-        return cancel(plan_builder, transition);
+        return cancel(plan, transition);
     }
-    let facts = plan_builder.input.revision(revision);
+    let facts = plan.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas < target) {
-        plan_builder.push_action(Action::ScaleRevision {
+        plan.push_action(Action::ScaleRevision {
             revision,
             replicas: target,
         });
@@ -111,8 +110,8 @@ fn scaling(
     // They register on their own once they are up; the coordinator waits for that.
     if guard!("workers are up before the job moves": u32::try_from(up).is_ok_and(|up| up >= target))
     {
-        if takes_snapshot(plan_builder) {
-            match plan_builder.save(transition, Trigger::Rescale, None) {
+        if takes_snapshot(plan) {
+            match plan.save(transition, Trigger::Rescale, None) {
                 Saved::Done => {}
                 Saved::Begun(message) | Saved::Waiting(message) => {
                     return Verdict::Reconciling(Reconciling::Rescaling, message);
@@ -128,15 +127,15 @@ fn scaling(
                 }
             }
         }
-        plan_builder.advance(transition, Step::Moving);
+        plan.advance(transition, Step::Moving);
         return Verdict::Reconciling(
             Reconciling::Rescaling,
             format!("all {target} workers are up"),
         );
     }
     let since = transition.step_since.0;
-    let problem = plan_builder.input.problem(revision, since);
-    let problem = problem.or_else(|| plan_builder.input.missing_pods(revision, since));
+    let problem = plan.input.problem(revision, since);
+    let problem = problem.or_else(|| plan.input.missing_pods(revision, since));
     if let Some(problem) = problem.filter(|problem| problem.lasting) {
         let message = format!(
             "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
@@ -152,21 +151,16 @@ fn scaling(
 
 /// Whether the spec asks for something else by now: another number of workers, another revision, no
 /// job at all.
-fn changed(plan_builder: &PlanBuilder<'_>, revision: u64, target: u32) -> bool {
-    let other_content = match (
-        plan_builder.wanted.record(),
-        &plan_builder.input.revision(revision).record,
-    ) {
-        (Some(wanted), Some(held)) => {
-            wanted.content != held.content && !plan_builder.is_rejected(wanted)
-        }
+fn changed(plan: &PlanBuilder<'_>, revision: u64, target: u32) -> bool {
+    let other_content = match (plan.wanted.record(), &plan.input.revision(revision).record) {
+        (Some(wanted), Some(held)) => wanted.content != held.content && !plan.is_rejected(wanted),
         (None, _) | (_, None) => false,
     };
-    plan_builder.replicas() != target || plan_builder.input.job.spec.suspend || other_content
+    plan.replicas() != target || plan.input.job.spec.suspend || other_content
 }
 
-fn cancel(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
-    plan_builder.finish(transition, Outcome::Cancelled, "the spec changed");
+fn cancel(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+    plan.finish(transition, Outcome::Cancelled, "the spec changed");
     Verdict::Reconciling(
         Reconciling::Rescaling,
         "the spec changed before the job moved".to_owned(),
@@ -176,16 +170,16 @@ fn cancel(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdic
 /// Why no record flows and the job does not get on with the move by itself, if so. Should it move
 /// after all, the pods follow it.
 fn stuck(
-    plan_builder: &PlanBuilder<'_>,
+    plan: &PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
 ) -> Option<(Stalled, String)> {
-    let report = plan_builder.input.report(revision);
+    let report = plan.input.report(revision);
     if report.is_some_and(|report| matches!(report.phase, JobPhase::Running | JobPhase::Rescaling))
     {
         return None;
     }
-    let sick = plan_builder
+    let sick = plan
         .input
         .problem(revision, transition.step_since.0)
         .filter(|problem| problem.lasting)
@@ -199,53 +193,53 @@ fn stuck(
 }
 
 fn moving(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     target: u32,
 ) -> Verdict {
     let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
-    let arrived = plan_builder.input.report(revision).is_some_and(
+    let arrived = plan.input.report(revision).is_some_and(
         |report| guard!("it arrived when records flow": report.phase == JobPhase::Running),
-    ) && guard!("it arrived on as many as were asked for": plan_builder.input.active_workers(revision) == Some(target));
+    ) && guard!("it arrived on as many as were asked for": plan.input.active_workers(revision) == Some(target));
     if arrived {
-        plan_builder.advance(transition, Step::Shrinking);
+        plan.advance(transition, Step::Shrinking);
         return rescaling(format!("the job runs on {target} workers"));
     }
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });
-    let stuck = stuck(plan_builder, transition, revision);
-    if stuck.is_some() && changed(plan_builder, revision, target) {
-        return cancel(plan_builder, transition);
+    let stuck = stuck(plan, transition, revision);
+    if stuck.is_some() && changed(plan, revision, target) {
+        return cancel(plan, transition);
     }
-    if !plan_builder.may_call(transition) {
-        if changed(plan_builder, revision, target) {
-            return cancel(plan_builder, transition);
+    if !plan.may_call(transition) {
+        if changed(plan, revision, target) {
+            return cancel(plan, transition);
         }
         // The workers may have gone meanwhile.
-        let short = plan_builder
+        let short = plan
             .input
             .revision(revision)
             .stateful_set
             .is_some_and(|set| set.replicas < target);
         if short {
-            plan_builder.advance(transition, Step::Scaling);
+            plan.advance(transition, Step::Scaling);
         }
         return rescaling(format!("waiting before the next try{failed}"));
     }
     let key = call_key(transition, "rescale");
-    if let Fact::Known(Some(operation)) = &plan_builder.input.observed.operation
+    if let Fact::Known(Some(operation)) = &plan.input.observed.operation
         && operation.key == key
         && let OperationResult::Failed { why } = &operation.result
     {
-        plan_builder.retry(transition, why);
+        plan.retry(transition, why);
         return rescaling(format!("the job runs on as before: {why}"));
     }
-    let refused = plan_builder.input.observed.refused(&key);
+    let refused = plan.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
-    if plan_builder.input.report(revision).is_some() {
-        plan_builder.call(
+    if plan.input.report(revision).is_some() {
+        plan.call(
             revision,
             JobCall::Rescale(RescaleRequest {
                 key,
@@ -253,7 +247,7 @@ fn moving(
             }),
         );
     }
-    match (stuck, plan_builder.input.report(revision), refusal) {
+    match (stuck, plan.input.report(revision), refusal) {
         (Some((reason, message)), _, _) => Verdict::Stalled(
             reason,
             format!("{message} (while the job moves to {target} workers)"),
@@ -267,14 +261,14 @@ fn moving(
 }
 
 fn shrinking(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     target: u32,
 ) -> Verdict {
-    let facts = plan_builder.input.revision(revision);
+    let facts = plan.input.revision(revision);
     if facts.stateful_set.is_some_and(|set| set.replicas != target) {
-        plan_builder.push_action(Action::ScaleRevision {
+        plan.push_action(Action::ScaleRevision {
             revision,
             replicas: target,
         });
@@ -283,12 +277,12 @@ fn shrinking(
             format!("the job runs on {target} workers; removing the others"),
         );
     }
-    plan_builder.finish(
+    plan.finish(
         transition,
         Outcome::Succeeded,
         format!("to {target} workers"),
     );
-    plan_builder.emit_event(
+    plan.emit_event(
         EventKind::Normal,
         "RescaleCompleted",
         format!("the job runs on {target} workers"),

@@ -126,38 +126,38 @@ impl PlanBuilder<'_> {
 }
 
 /// Begins to go to the snapshot in `folder`.
-pub(super) fn begin(plan_builder: &mut PlanBuilder<'_>, current: u64, folder: String) -> Verdict {
-    if let Desired::Invalid(why) = &plan_builder.wanted {
+pub(super) fn begin(plan: &mut PlanBuilder<'_>, current: u64, folder: String) -> Verdict {
+    if let Desired::Invalid(why) = &plan.wanted {
         return Verdict::Stalled(Stalled::InvalidSpec, why.clone());
     }
-    if let Desired::Unknown(why) = &plan_builder.wanted {
+    if let Desired::Unknown(why) = &plan.wanted {
         return restoring(format!("waiting for the SQL text: {why}"));
     }
-    let to = plan_builder.next_revision();
-    let mut transition = plan_builder.begin(TransitionKind::Restore, Some(current), Some(to));
+    let to = plan.next_revision();
+    let mut transition = plan.begin(TransitionKind::Restore, Some(current), Some(to));
     let message = format!("going to the snapshot in {folder}, as revision {to}");
     transition.restores = Some(folder);
-    plan_builder.set_transition(transition);
+    plan.set_transition(transition);
     restoring(message)
 }
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(from), Some(to), Some(folder)) =
         (transition.from, transition.to, transition.restores.clone())
     else {
-        return plan_builder.start_over(transition, Reconciling::Restoring);
+        return plan.start_over(transition, Reconciling::Restoring);
     };
     match transition.step {
-        Step::Preparing => preparing(plan_builder, transition, from, to, &folder),
-        Step::Promoting => promoting(plan_builder, transition, to, &folder),
-        Step::Retiring => retiring(plan_builder, transition, to),
+        Step::Preparing => preparing(plan, transition, from, to, &folder),
+        Step::Promoting => promoting(plan, transition, to, &folder),
+        Step::Retiring => retiring(plan, transition, to),
         Step::HandingOver
         | Step::Verifying
         | Step::Scaling
         | Step::Moving
         | Step::Shrinking
         | Step::Stopping
-        | Step::Removing => plan_builder.start_over(transition, Reconciling::Restoring),
+        | Step::Removing => plan.start_over(transition, Reconciling::Restoring),
     }
 }
 
@@ -167,25 +167,22 @@ fn restoring(message: String) -> Verdict {
 
 /// Ends a restore that is not what is asked for any more; nothing has changed yet.
 fn reconsider(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     to: u64,
     folder: &str,
 ) -> Option<Verdict> {
-    let other_place = match plan_builder.requested() {
+    let other_place = match plan.requested() {
         Some(Ok(asked)) => asked != folder,
         // It was there when this began, and its objects decide.
         Some(Err(_)) => false,
         None => true,
     };
-    let other_spec = match (
-        plan_builder.wanted.record(),
-        &plan_builder.input.revision(to).record,
-    ) {
+    let other_spec = match (plan.wanted.record(), &plan.input.revision(to).record) {
         (Some(wanted), Some(prepared)) => !prepared.is_same_try(wanted),
         (None, _) | (_, None) => false,
     };
-    let why = if plan_builder.input.job.spec.suspend {
+    let why = if plan.input.job.spec.suspend {
         "spec.suspend was set"
     } else if other_place {
         "spec.restoreFrom changed"
@@ -194,14 +191,14 @@ fn reconsider(
     } else {
         return None;
     };
-    plan_builder.finish(transition, Outcome::Cancelled, why);
+    plan.finish(transition, Outcome::Cancelled, why);
     Some(restoring(format!(
         "the restore as revision {to} was cancelled: {why}"
     )))
 }
 
 fn give_up(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     to: u64,
     reason: Stalled,
@@ -211,88 +208,84 @@ fn give_up(
         "revision {to} could not go to the snapshot: {} Nothing was changed; correct spec.restoreFrom, or remove it",
         sentence(why)
     );
-    plan_builder.acted_on_restore(Outcome::Failed, &message);
-    plan_builder.finish(transition, Outcome::Failed, message.clone());
+    plan.acted_on_restore(Outcome::Failed, &message);
+    plan.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(reason, message)
 }
 
 /// What keeps the new revision from being ready, if something does. A runtime from before it could
 /// be asked about a snapshot checks the newest checkpoint only; there the promotion finds out.
-fn unready(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    to: u64,
-) -> Option<Verdict> {
-    let workers = plan_builder.replicas();
-    match plan_builder.preparation(transition, to) {
+fn unready(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
+    let workers = plan.replicas();
+    match plan.preparation(transition, to) {
         Preparation::Ready => None,
         Preparation::Broken {
             reason: Stalled::StateIncompatible,
             ..
-        } if !is_about_a_snapshot(plan_builder, to) => None,
+        } if !is_about_a_snapshot(plan, to) => None,
         Preparation::Missing => {
-            plan_builder.bring_up(to, workers);
+            plan.bring_up(to, workers);
             Some(restoring(format!("creating the pods of revision {to}")))
         }
         Preparation::Waiting { trouble, message } => {
-            plan_builder.bring_up(to, workers);
+            plan.bring_up(to, workers);
             let message = format!("revision {to} is being prepared: {message}");
-            Some(plan_builder.not_ready(trouble, Reconciling::Restoring, message))
+            Some(plan.not_ready(trouble, Reconciling::Restoring, message))
         }
         Preparation::Broken { reason, message } => {
-            Some(give_up(plan_builder, transition, to, reason, &message))
+            Some(give_up(plan, transition, to, reason, &message))
         }
     }
 }
 
-fn is_about_a_snapshot(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
-    let preflight = plan_builder.input.revision(to).preflight.known();
+fn is_about_a_snapshot(plan: &PlanBuilder<'_>, to: u64) -> bool {
+    let preflight = plan.input.revision(to).preflight.known();
     preflight.is_some_and(|preflight| preflight.from.is_some())
 }
 
 fn preparing(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
     folder: &str,
 ) -> Verdict {
-    if let Some(verdict) = reconsider(plan_builder, transition, to, folder) {
+    if let Some(verdict) = reconsider(plan, transition, to, folder) {
         return verdict;
     }
-    plan_builder.repair(from);
-    if let Some(verdict) = unready(plan_builder, transition, to) {
+    plan.repair(from);
+    if let Some(verdict) = unready(plan, transition, to) {
         return verdict;
     }
-    plan_builder.advance(transition, Step::Promoting);
+    plan.advance(transition, Step::Promoting);
     restoring(format!("revision {to} is ready to go to the snapshot"))
 }
 
 fn promoting(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     to: u64,
     folder: &str,
 ) -> Verdict {
-    let undecided = matches!(plan_builder.ownership, Ownership::Unknown { .. });
-    if !undecided && !plan_builder.ownership.is_run_by(to) {
-        if let Some(verdict) = reconsider(plan_builder, transition, to, folder) {
+    let undecided = matches!(plan.ownership, Ownership::Unknown { .. });
+    if !undecided && !plan.ownership.is_run_by(to) {
+        if let Some(verdict) = reconsider(plan, transition, to, folder) {
             return verdict;
         }
-        if let Some(verdict) = unready(plan_builder, transition, to) {
+        if let Some(verdict) = unready(plan, transition, to) {
             return verdict;
         }
     }
-    let workers = plan_builder
+    let workers = plan
         .input
         .revision(to)
         .stateful_set
-        .map_or_else(|| plan_builder.replicas(), |set| set.replicas.max(1));
-    match plan_builder.promote(transition, to, workers) {
+        .map_or_else(|| plan.replicas(), |set| set.replicas.max(1));
+    match plan.promote(transition, to, workers) {
         Promotion::Done => {
             let message = format!("revision {to} went on from the snapshot in {folder}");
-            plan_builder.acted_on_restore(Outcome::Succeeded, &message);
-            plan_builder.advance(transition, Step::Retiring);
+            plan.acted_on_restore(Outcome::Succeeded, &message);
+            plan.advance(transition, Step::Retiring);
             restoring(message)
         }
         Promotion::Refused(Verdict::Stalled(reason, why))
@@ -302,18 +295,18 @@ fn promoting(
             | Stalled::SnapshotNotFound
             | Stalled::RestoreFailed),
             why,
-        )) => give_up(plan_builder, transition, to, reason, &why),
+        )) => give_up(plan, transition, to, reason, &why),
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
     }
 }
 
-fn retiring(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    if !plan_builder.others_gone(to) {
+fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    if !plan.others_gone(to) {
         return restoring(format!("revision {to} runs; removing the old pods"));
     }
     let folder = transition.restores.as_deref().unwrap_or_default();
     let message = format!("revision {to} runs, from the snapshot in {folder}");
-    plan_builder.finish(transition, Outcome::Succeeded, message.clone());
-    plan_builder.emit_event(EventKind::Normal, "JobRestored", message.clone());
+    plan.finish(transition, Outcome::Succeeded, message.clone());
+    plan.emit_event(EventKind::Normal, "JobRestored", message.clone());
     restoring(message)
 }

@@ -18,33 +18,33 @@ use crate::api::{
 
 /// Gives up on revision `failed` and begins to go back to the content of `source`.
 pub(super) fn begin(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     upgrade: &Transition,
     source: u64,
     failed: u64,
     why: &str,
 ) -> Verdict {
-    if !guard!("a rollback has a content to go back to": plan_builder.input.revision(source).record.is_some())
+    if !guard!("a rollback has a content to go back to": plan.input.revision(source).record.is_some())
     {
         // Nothing is in progress then, so that a corrected spec is rolled out.
         let message = format!(
             "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
         );
-        plan_builder.reject(failed, Stalled::RestoreFailed, &message);
-        plan_builder.finish(upgrade, Outcome::Failed, message.clone());
+        plan.reject(failed, Stalled::RestoreFailed, &message);
+        plan.finish(upgrade, Outcome::Failed, message.clone());
         return Verdict::Stalled(Stalled::RestoreFailed, message);
     }
     let message = format!(
         "revision {failed} was rolled back to what revision {source} ran: {why}; correct the spec, or set it back"
     );
-    plan_builder.reject(failed, Stalled::UpgradeRolledBack, &message);
-    plan_builder.finish(upgrade, Outcome::Failed, why);
-    let to = plan_builder.next_revision();
-    let no_room = plan_builder.stands_by_with_less(failed);
-    let mut transition = plan_builder.begin(TransitionKind::Rollback, Some(source), Some(to));
+    plan.reject(failed, Stalled::UpgradeRolledBack, &message);
+    plan.finish(upgrade, Outcome::Failed, why);
+    let to = plan.next_revision();
+    let no_room = plan.stands_by_with_less(failed);
+    let mut transition = plan.begin(TransitionKind::Rollback, Some(source), Some(to));
     transition.standby = no_room.then_some(Standby::First);
-    plan_builder.set_transition(transition);
-    plan_builder.emit_event(EventKind::Warning, "UpgradeRolledBack", message);
+    plan.set_transition(transition);
+    plan.emit_event(EventKind::Warning, "UpgradeRolledBack", message);
     Verdict::Reconciling(
         Reconciling::RollingBack,
         format!(
@@ -53,40 +53,35 @@ pub(super) fn begin(
     )
 }
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(source), Some(to)) = (transition.from, transition.to) else {
-        return plan_builder.start_over(transition, Reconciling::RollingBack);
+        return plan.start_over(transition, Reconciling::RollingBack);
     };
     match transition.step {
-        Step::Preparing => preparing(plan_builder, transition, source, to),
-        Step::Promoting => promoting(plan_builder, transition, source, to),
-        Step::Retiring => retiring(plan_builder, transition, source, to),
+        Step::Preparing => preparing(plan, transition, source, to),
+        Step::Promoting => promoting(plan, transition, source, to),
+        Step::Retiring => retiring(plan, transition, source, to),
         Step::HandingOver
         | Step::Verifying
         | Step::Scaling
         | Step::Moving
         | Step::Shrinking
         | Step::Stopping
-        | Step::Removing => plan_builder.start_over(transition, Reconciling::RollingBack),
+        | Step::Removing => plan.start_over(transition, Reconciling::RollingBack),
     }
 }
 
-fn preparing(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    source: u64,
-    to: u64,
-) -> Verdict {
+fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
     let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
-    if let Some(verdict) = bring_up(plan_builder, transition, source, to) {
+    if let Some(verdict) = bring_up(plan, transition, source, to) {
         return verdict;
     }
-    match plan_builder.preparation(transition, to) {
+    match plan.preparation(transition, to) {
         Preparation::Missing => rolling_back(format!(
             "creating revision {to} with the content of revision {source}"
         )),
         Preparation::Ready => {
-            plan_builder.advance(transition, Step::Promoting);
+            plan.advance(transition, Step::Promoting);
             rolling_back(format!("revision {to} is ready to take over"))
         }
         Preparation::Waiting {
@@ -95,8 +90,7 @@ fn preparing(
         }
         | Preparation::Broken { reason, message } => {
             let message = format!("the rollback as revision {to} does not come up: {message}");
-            reconsider(plan_builder, transition, source)
-                .unwrap_or(Verdict::Stalled(reason, message))
+            reconsider(plan, transition, source).unwrap_or(Verdict::Stalled(reason, message))
         }
         Preparation::Waiting { message, .. } => rolling_back(format!("revision {to}: {message}")),
     }
@@ -105,42 +99,38 @@ fn preparing(
 /// Creates what is missing of revision `to`, always with the content of the source, never with what
 /// is asked for: that is what failed. Answers when there is none.
 fn bring_up(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     source: u64,
     to: u64,
 ) -> Option<Verdict> {
-    let facts = plan_builder.input.revision(to);
+    let facts = plan.input.revision(to);
     if facts.is_complete() {
         return None;
     }
-    let of_source = guard!("a rollback never takes what is asked for": plan_builder.input.revision(source).record.as_ref(), else plan_builder.wanted.record());
+    let of_source = guard!("a rollback never takes what is asked for": plan.input.revision(source).record.as_ref(), else plan.wanted.record());
     let Some(record) = facts.record.as_ref().or(of_source) else {
         let why = format!("the content of revision {source} is gone");
         let message = format!("{why}; correct the spec");
-        plan_builder.finish(transition, Outcome::Failed, why);
+        plan.finish(transition, Outcome::Failed, why);
         return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
     };
-    let (record, workers) = (record.clone(), workers(plan_builder));
-    plan_builder.create_beside(transition, to, record, workers);
+    let (record, workers) = (record.clone(), workers(plan));
+    plan.create_beside(transition, to, record, workers);
     None
 }
 
 /// Ends a rollback that does not get on, when it is not what is asked for any more.
-fn reconsider(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    source: u64,
-) -> Option<Verdict> {
-    let why = if plan_builder.input.job.spec.suspend {
+fn reconsider(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64) -> Option<Verdict> {
+    let why = if plan.input.job.spec.suspend {
         "spec.suspend was set"
-    } else if corrected(plan_builder, source) {
+    } else if corrected(plan, source) {
         "the spec was corrected"
     } else {
         return None;
     };
-    plan_builder.finish(transition, Outcome::Cancelled, why);
-    plan_builder.take_back();
+    plan.finish(transition, Outcome::Cancelled, why);
+    plan.take_back();
     Some(Verdict::Reconciling(
         Reconciling::RollingBack,
         format!("the rollback was cancelled: {why}"),
@@ -148,39 +138,33 @@ fn reconsider(
 }
 
 /// Whether the spec asks for something new: neither what failed nor what is being gone back to.
-fn corrected(plan_builder: &PlanBuilder<'_>, source: u64) -> bool {
-    let Desired::Known(wanted) = &plan_builder.wanted else {
+fn corrected(plan: &PlanBuilder<'_>, source: u64) -> bool {
+    let Desired::Known(wanted) = &plan.wanted else {
         return false;
     };
-    let going_back = plan_builder
+    let going_back = plan
         .input
         .revision(source)
         .record
         .as_ref()
         .is_some_and(|held| held.content == wanted.content);
-    !plan_builder.is_rejected(wanted) && !going_back
+    !plan.is_rejected(wanted) && !going_back
 }
 
-fn workers(plan_builder: &PlanBuilder<'_>) -> u32 {
-    plan_builder
-        .current()
-        .and_then(|current| plan_builder.input.active_workers(current))
-        .unwrap_or_else(|| plan_builder.replicas())
+fn workers(plan: &PlanBuilder<'_>) -> u32 {
+    plan.current()
+        .and_then(|current| plan.input.active_workers(current))
+        .unwrap_or_else(|| plan.replicas())
         .max(1)
 }
 
-fn promoting(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    source: u64,
-    to: u64,
-) -> Verdict {
+fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
     let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
-    if !plan_builder.ownership.is_run_by(to) {
-        if let Some(verdict) = bring_up(plan_builder, transition, source, to) {
+    if !plan.ownership.is_run_by(to) {
+        if let Some(verdict) = bring_up(plan, transition, source, to) {
             return verdict;
         }
-        match plan_builder.preparation(transition, to) {
+        match plan.preparation(transition, to) {
             Preparation::Missing => {
                 return rolling_back(format!("creating missing objects of revision {to}"));
             }
@@ -190,36 +174,31 @@ fn promoting(
             }
             | Preparation::Broken { reason, message } => {
                 let message = format!("the rollback as revision {to} does not come up: {message}");
-                return reconsider(plan_builder, transition, source)
+                return reconsider(plan, transition, source)
                     .unwrap_or(Verdict::Stalled(reason, message));
             }
             Preparation::Waiting { .. } | Preparation::Ready => {}
         }
     }
-    let workers = workers(plan_builder);
-    match plan_builder.promote(transition, to, workers) {
+    let workers = workers(plan);
+    match plan.promote(transition, to, workers) {
         Promotion::Done => {
-            plan_builder.advance(transition, Step::Retiring);
+            plan.advance(transition, Step::Retiring);
             rolling_back(format!("revision {to} runs"))
         }
         // It is refused: what is asked for now comes first.
         Promotion::Pending(verdict @ Verdict::Stalled(..)) | Promotion::Refused(verdict) => {
-            reconsider(plan_builder, transition, source).unwrap_or(verdict)
+            reconsider(plan, transition, source).unwrap_or(verdict)
         }
         Promotion::Pending(verdict) => verdict,
     }
 }
 
-fn retiring(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    source: u64,
-    to: u64,
-) -> Verdict {
-    let workers = workers(plan_builder);
-    plan_builder.fill_up(to, workers);
-    if plan_builder.others_gone(to) {
-        plan_builder.finish(
+fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
+    let workers = workers(plan);
+    plan.fill_up(to, workers);
+    if plan.others_gone(to) {
+        plan.finish(
             transition,
             Outcome::Succeeded,
             format!("back to what revision {source} ran"),

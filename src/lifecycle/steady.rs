@@ -28,23 +28,23 @@ const AT_REST: Duration = Duration::from_mins(1);
 /// How soon to look at a job that waits for a person.
 const STALLED: Duration = Duration::from_secs(5);
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
-    let verdict = if plan_builder.input.job.spec.suspend {
-        suspended(plan_builder)
+pub(super) fn plan(plan: &mut PlanBuilder<'_>) -> Verdict {
+    let verdict = if plan.input.job.spec.suspend {
+        suspended(plan)
     } else {
-        match plan_builder.current() {
-            None => first_start(plan_builder),
-            Some(current) => ran_before(plan_builder, current),
+        match plan.current() {
+            None => first_start(plan),
+            Some(current) => ran_before(plan, current),
         }
     };
-    forget_old_revisions(plan_builder);
-    let verdict = save(plan_builder, verdict);
-    if plan_builder.status.transition.is_none() {
-        plan_builder.requeue = match &verdict {
+    forget_old_revisions(plan);
+    let verdict = save(plan, verdict);
+    if plan.status.transition.is_none() {
+        plan.requeue = match &verdict {
             Verdict::Ready(_) => QUIET,
             Verdict::Suspended(_) | Verdict::Completed(_) => AT_REST,
             Verdict::Stalled(..) => STALLED,
-            Verdict::Reconciling(..) => plan_builder.requeue,
+            Verdict::Reconciling(..) => plan.requeue,
         };
     }
     verdict
@@ -52,40 +52,36 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
 
 /// Takes the snapshot that is due and drops old ones, while the job runs and nothing else is under
 /// way.
-fn save(plan_builder: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
-    let flows = plan_builder
+fn save(plan: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
+    let flows = plan
         .current()
-        .and_then(|current| plan_builder.input.report(current))
+        .and_then(|current| plan.input.report(current))
         .is_some_and(|report| report.phase == JobPhase::Running);
-    if !flows || plan_builder.status.transition.is_some() || plan_builder.input.job.spec.suspend {
+    if !flows || plan.status.transition.is_some() || plan.input.job.spec.suspend {
         return verdict;
     }
-    plan_builder.drop_old_snapshots();
-    match (plan_builder.save_by_schedule(), verdict) {
+    plan.drop_old_snapshots();
+    match (plan.save_by_schedule(), verdict) {
         (Err(why), Verdict::Ready(_)) => Verdict::Stalled(Stalled::InvalidSpec, why),
         (_, verdict) => verdict,
     }
 }
 
-fn suspended(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
-    if plan_builder
+fn suspended(plan: &mut PlanBuilder<'_>) -> Verdict {
+    if plan
         .input
         .observed
         .revisions
         .values()
         .all(|facts| guard!("suspended means that no pod is left": facts.is_gone()))
     {
-        let state = match &plan_builder.status.last_checkpoint {
+        let state = match &plan.status.last_checkpoint {
             Some(last) => format!("suspended; its state is kept at checkpoint {}", last.id),
             None => "suspended before it had any state".to_owned(),
         };
         return Verdict::Suspended(state);
     }
-    plan_builder.begin(
-        TransitionKind::Suspend,
-        plan_builder.current(),
-        plan_builder.current(),
-    );
+    plan.begin(TransitionKind::Suspend, plan.current(), plan.current());
     Verdict::Reconciling(
         Reconciling::Suspending,
         "the job is being stopped with a savepoint".to_owned(),
@@ -94,8 +90,8 @@ fn suspended(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
 
 /// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that
 /// there is nothing.
-fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
-    match &plan_builder.wanted {
+fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
+    match &plan.wanted {
         Desired::Known(_) => {}
         Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
         Desired::Unknown(why) => {
@@ -105,15 +101,15 @@ fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
             );
         }
     }
-    let restores = match plan_builder.requested() {
+    let restores = match plan.requested() {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(verdict)) => return verdict,
     };
-    match plan_builder.ownership.clone() {
+    match plan.ownership.clone() {
         // Its pods stand by, and find out; whether it starts from nothing is decided by the write
         // that claims HEAD.
-        Ownership::Unknown { .. } if plan_builder.input.observed.not_looked.is_some() => {}
+        Ownership::Unknown { .. } if plan.input.observed.not_looked.is_some() => {}
         Ownership::Unknown {
             why,
             denied: Some(reason),
@@ -129,12 +125,12 @@ fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
                 format!("waiting to find out whether there is state to go on from: {why}"),
             );
         }
-        Ownership::Nothing if plan_builder.ran_before() && restores.is_none() => {
-            return plan_builder.state_is_gone();
+        Ownership::Nothing if plan.ran_before() && restores.is_none() => {
+            return plan.state_is_gone();
         }
         Ownership::Foreign { uid, running, .. } => {
             if let Err(verdict) =
-                plan_builder.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
+                plan.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
             {
                 return verdict;
             }
@@ -147,35 +143,35 @@ fn first_start(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
         | Ownership::Completed { .. }
         | Ownership::Released { .. } => {}
     }
-    let to = plan_builder.next_revision();
-    let mut transition = plan_builder.begin(TransitionKind::Deploy, None, Some(to));
+    let to = plan.next_revision();
+    let mut transition = plan.begin(TransitionKind::Deploy, None, Some(to));
     transition.restores = restores;
-    plan_builder.set_transition(transition);
+    plan.set_transition(transition);
     Verdict::Reconciling(Reconciling::Provisioning, format!("starting revision {to}"))
 }
 
-fn ran_before(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
-    let unseen = plan_builder.nobody_comes_to_tell(current);
+    let unseen = plan.nobody_comes_to_tell(current);
     let restorable = unseen
         || !matches!(
-            plan_builder.ownership,
+            plan.ownership,
             Ownership::Foreign { .. } | Ownership::Unknown { .. }
         );
-    let unfound = match plan_builder.requested() {
-        Some(Ok(folder)) if restorable => return restore::begin(plan_builder, current, folder),
+    let unfound = match plan.requested() {
+        Some(Ok(folder)) if restorable => return restore::begin(plan, current, folder),
         Some(Err(verdict)) => Some(verdict),
         Some(Ok(_)) | None => None,
     };
-    match plan_builder.ownership.clone() {
-        Ownership::Completed { .. } => return completed(plan_builder),
+    match plan.ownership.clone() {
+        Ownership::Completed { .. } => return completed(plan),
         Ownership::Foreign { uid, .. } => {
             return stalled(format!(
                 "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
             ));
         }
-        Ownership::Nothing => return plan_builder.state_is_gone(),
-        Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan_builder, to)) =>
+        Ownership::Nothing => return plan.state_is_gone(),
+        Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan, to)) =>
         {
             return Verdict::Reconciling(
                 Reconciling::HandingOver,
@@ -183,11 +179,11 @@ fn ran_before(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
             );
         }
         Ownership::Stopped { .. } | Ownership::Released { .. } | Ownership::HandingOver { .. } => {
-            return resume(plan_builder, current);
+            return resume(plan, current);
         }
         Ownership::Runs { .. } => {
             // It may not know yet, and a start beside it would be taken back at once.
-            let before = deploy::runs_elsewhere(plan_builder, current);
+            let before = deploy::runs_elsewhere(plan, current);
             if let Some(other) =
                 guard!("nobody is started beside an answer from before": before, else None)
             {
@@ -198,15 +194,15 @@ fn ran_before(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
                     ),
                 );
             }
-            if !plan_builder.input.revision(current).is_complete() {
-                return restore_children(plan_builder, current);
+            if !plan.input.revision(current).is_complete() {
+                return restore_children(plan, current);
             }
         }
         // Pods that stand by tell what HEAD holds, and nothing runs before they have.
-        Ownership::Unknown { .. } if unseen => return restore_children(plan_builder, current),
+        Ownership::Unknown { .. } if unseen => return restore_children(plan, current),
         // A missing fact starts nothing and stops nothing.
         Ownership::Unknown { why, denied } => {
-            if plan_builder.input.revision(current).pods.is_empty() {
+            if plan.input.revision(current).pods.is_empty() {
                 let message = format!(
                     "nothing runs, and where the job's state stands could not be read: {why}"
                 );
@@ -217,25 +213,25 @@ fn ran_before(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
             }
         }
     }
-    changed(plan_builder, current)
+    changed(plan, current)
         .or(unfound)
-        .unwrap_or_else(|| health(plan_builder, current))
+        .unwrap_or_else(|| health(plan, current))
 }
 
 /// All input was read. The pods go soon, the object when its time is up.
-fn completed(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
-    let since = plan_builder
+fn completed(plan: &mut PlanBuilder<'_>) -> Verdict {
+    let since = plan
         .status
         .completion_time
-        .get_or_insert_with(|| time(plan_builder.input.now))
+        .get_or_insert_with(|| time(plan.input.now))
         .0;
     let mut message =
         "all input was read and its output committed; create a new StreamJob to run it again"
             .to_owned();
-    if let Some(ttl) = plan_builder.input.job.spec.ttl_after_completion {
+    if let Some(ttl) = plan.input.job.spec.ttl_after_completion {
         message = format!("{message}. It is deleted {ttl} after its completion");
-        if plan_builder.input.passed(since, ttl.to_std()) {
-            plan_builder.push_action(Action::DeleteJob);
+        if plan.input.passed(since, ttl.to_std()) {
+            plan.push_action(Action::DeleteJob);
         }
     }
     Verdict::Completed(message)
@@ -243,17 +239,17 @@ fn completed(plan_builder: &mut PlanBuilder<'_>) -> Verdict {
 
 /// Whether a named successor is worth waiting for: it is there, nothing is wrong with it, and it is
 /// what is asked for.
-fn may_take_over(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
-    let facts = plan_builder.input.revision(to);
-    let failed = plan_builder
+fn may_take_over(plan: &PlanBuilder<'_>, to: u64) -> bool {
+    let facts = plan.input.revision(to);
+    let failed = plan
         .input
         .report(to)
         .is_some_and(|report| report.phase == JobPhase::Failed || report.error.is_some());
-    let sick = plan_builder
+    let sick = plan
         .input
         .problem(to, Timestamp::UNIX_EPOCH)
         .is_some_and(|problem| problem.lasting);
-    let outdated = match (plan_builder.wanted.record(), &facts.record) {
+    let outdated = match (plan.wanted.record(), &facts.record) {
         (Some(wanted), Some(held)) => wanted.content != held.content,
         (None, _) | (_, None) => false,
     };
@@ -262,13 +258,13 @@ fn may_take_over(plan_builder: &PlanBuilder<'_>, to: u64) -> bool {
 
 /// Objects of the running revision are missing. What is left of it keeps its content; with nothing
 /// left, what is asked for now starts.
-fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
-    let facts = plan_builder.input.revision(current);
+fn restore_children(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    let facts = plan.input.revision(current);
     if facts.is_gone() {
-        return resume(plan_builder, current);
+        return resume(plan, current);
     }
     if facts.record.is_none() {
-        return resume(plan_builder, current);
+        return resume(plan, current);
     }
     if facts.stateful_set.is_some_and(|set| set.deleting) {
         return Verdict::Reconciling(
@@ -278,7 +274,7 @@ fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict
             ),
         );
     }
-    plan_builder.repair(current);
+    plan.repair(current);
     Verdict::Reconciling(
         Reconciling::Restoring,
         format!("creating missing objects of revision {current}"),
@@ -287,9 +283,9 @@ fn restore_children(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict
 
 /// Goes on where nothing runs: as the same revision if that is still what is asked for, else as a
 /// new one.
-fn resume(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
-    let same = match &plan_builder.wanted {
-        Desired::Known(wanted) => plan_builder
+fn resume(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
+    let same = match &plan.wanted {
+        Desired::Known(wanted) => plan
             .current_record()
             .is_some_and(|held| held.content == wanted.content),
         Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
@@ -301,7 +297,7 @@ fn resume(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
         }
     };
     // A revision that has handed over never runs again.
-    let may_run_again = match &plan_builder.ownership {
+    let may_run_again = match &plan.ownership {
         Ownership::Runs { revision } | Ownership::Stopped { revision } => *revision == current,
         Ownership::Unknown { .. }
         | Ownership::Nothing
@@ -313,35 +309,33 @@ fn resume(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let to = if same && guard!("who handed over never runs again": may_run_again) {
         current
     } else {
-        plan_builder.next_revision()
+        plan.next_revision()
     };
-    plan_builder.begin(TransitionKind::Resume, Some(current), Some(to));
+    plan.begin(TransitionKind::Resume, Some(current), Some(to));
     Verdict::Reconciling(Reconciling::Resuming, format!("going on as revision {to}"))
 }
 
 /// What the spec asks for that is not so, if anything.
-fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
-    if let (Desired::Known(wanted), Some(held)) =
-        (plan_builder.wanted.clone(), plan_builder.current_record())
-    {
-        let rejected = plan_builder.is_rejected(&wanted);
-        if let Some(message) = plan_builder.not_restored(&wanted)
+fn changed(plan: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
+    if let (Desired::Known(wanted), Some(held)) = (plan.wanted.clone(), plan.current_record()) {
+        let rejected = plan.is_rejected(&wanted);
+        if let Some(message) = plan.not_restored(&wanted)
             && wanted.content != held.content
         {
             return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
         }
         match classify(&wanted, held) {
-            Change::None if paused(plan_builder, current).is_some() => {}
-            Change::None => plan_builder.status.rejected = None,
+            Change::None if paused(plan, current).is_some() => {}
+            Change::None => plan.status.rejected = None,
             Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
             Change::Upgrade { .. } if guard!("what was given up is not tried again": rejected, else false) =>
                 {}
             Change::Upgrade { parts } => {
-                plan_builder.status.rejected = None;
-                let to = plan_builder.next_revision();
-                plan_builder.begin(TransitionKind::Upgrade, Some(current), Some(to));
+                plan.status.rejected = None;
+                let to = plan.next_revision();
+                plan.begin(TransitionKind::Upgrade, Some(current), Some(to));
                 let what = parts.join(", ");
-                plan_builder.emit_event(
+                plan.emit_event(
                     EventKind::Normal,
                     "UpgradeStarted",
                     format!("{what} changed: preparing revision {to} beside revision {current}"),
@@ -353,18 +347,12 @@ fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> 
             }
         }
     }
-    if plan_builder.ownership != (Ownership::Runs { revision: current }) {
+    if plan.ownership != (Ownership::Runs { revision: current }) {
         return None;
     }
-    let (target, active) = (
-        plan_builder.replicas(),
-        plan_builder.input.active_workers(current)?,
-    );
-    let pods = plan_builder.input.revision(current).stateful_set?.replicas;
-    let phase = plan_builder
-        .input
-        .report(current)
-        .map(|report| report.phase);
+    let (target, active) = (plan.replicas(), plan.input.active_workers(current)?);
+    let pods = plan.input.revision(current).stateful_set?.replicas;
+    let phase = plan.input.report(current).map(|report| report.phase);
     // A job that waits for a worker that finds no room can do with fewer.
     let may_move = match phase {
         Some(
@@ -385,7 +373,7 @@ fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> 
         | None => false,
     };
     if may_move && target != active {
-        return Some(rescale::begin(plan_builder, current, active));
+        return Some(rescale::begin(plan, current, active));
     }
     // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many
     // are removed only when the job is sure not to be on its way to them.
@@ -393,7 +381,7 @@ fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> 
         || (pods > active
             && guard!("a job on its way keeps its pods": phase == Some(JobPhase::Running)))
     {
-        plan_builder.push_action(Action::ScaleRevision {
+        plan.push_action(Action::ScaleRevision {
             revision: current,
             replicas: active,
         });
@@ -402,12 +390,12 @@ fn changed(plan_builder: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> 
 }
 
 /// Forgets the content of the oldest revisions that have no pods.
-fn forget_old_revisions(plan_builder: &mut PlanBuilder<'_>) {
-    let keep: Vec<Option<u64>> = match &plan_builder.status.transition {
-        Some(transition) => vec![transition.from, transition.to, plan_builder.current()],
-        None => vec![plan_builder.current()],
+fn forget_old_revisions(plan: &mut PlanBuilder<'_>) {
+    let keep: Vec<Option<u64>> = match &plan.status.transition {
+        Some(transition) => vec![transition.from, transition.to, plan.current()],
+        None => vec![plan.current()],
     };
-    let bare: Vec<u64> = plan_builder
+    let bare: Vec<u64> = plan
         .input
         .observed
         .revisions
@@ -419,6 +407,6 @@ fn forget_old_revisions(plan_builder: &mut PlanBuilder<'_>) {
         .map(|(&number, _)| number)
         .collect();
     for &revision in bare.iter().rev().skip(REVISIONS_KEPT) {
-        plan_builder.push_action(Action::ForgetRevision { revision });
+        plan.push_action(Action::ForgetRevision { revision });
     }
 }

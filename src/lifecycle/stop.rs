@@ -18,10 +18,10 @@ use crate::api::{
     v1alpha1::{OnTransition, Outcome, Step, Transition, TransitionKind},
 };
 
-pub(super) fn suspend(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn suspend(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     match transition.step {
-        Step::Stopping => suspend_stopping(plan_builder, transition),
-        Step::Removing => suspend_removing(plan_builder, transition),
+        Step::Stopping => suspend_stopping(plan, transition),
+        Step::Removing => suspend_removing(plan, transition),
         Step::Preparing
         | Step::HandingOver
         | Step::Promoting
@@ -29,55 +29,48 @@ pub(super) fn suspend(plan_builder: &mut PlanBuilder<'_>, transition: &Transitio
         | Step::Retiring
         | Step::Scaling
         | Step::Moving
-        | Step::Shrinking => plan_builder.start_over(transition, Reconciling::Suspending),
+        | Step::Shrinking => plan.start_over(transition, Reconciling::Suspending),
     }
 }
 
-fn suspend_stopping(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let suspending = |message: String| Verdict::Reconciling(Reconciling::Suspending, message);
-    match plan_builder.ownership.clone() {
+    match plan.ownership.clone() {
         Ownership::Stopped { .. }
         | Ownership::Completed { .. }
         | Ownership::Released { .. }
         | Ownership::Nothing
         | Ownership::Foreign { .. } => {
-            let wanted = plan_builder.input.job.spec.snapshots.on_suspend;
-            if let Some(message) =
-                keep_savepoint(plan_builder, transition, wanted, Trigger::Suspend)
-            {
+            let wanted = plan.input.job.spec.snapshots.on_suspend;
+            if let Some(message) = keep_savepoint(plan, transition, wanted, Trigger::Suspend) {
                 return suspending(message);
             }
-            tell_of_none(
-                plan_builder,
-                transition,
-                Trigger::Suspend,
-                "it had stopped before",
-            );
-            plan_builder.advance(transition, Step::Removing);
+            tell_of_none(plan, transition, Trigger::Suspend, "it had stopped before");
+            plan.advance(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
         // It stopped with everything committed already; its successor may yet take it, or never.
         Ownership::HandingOver { to, .. }
             if guard!(
-                "a named successor comes first": plan_builder.input.revision(to).is_gone()
-                    || plan_builder.input.passed(
+                "a named successor comes first": plan.input.revision(to).is_gone()
+                    || plan.input.passed(
                         transition.step_since.0,
-                        plan_builder.input.settings.hand_over_timeout,
+                        plan.input.settings.hand_over_timeout,
                     )
             ) =>
         {
             let why = format!("revision {to}, which was to take over, is not there");
-            tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
-            plan_builder.advance(transition, Step::Removing);
+            tell_of_none(plan, transition, Trigger::Suspend, &why);
+            plan.advance(transition, Step::Removing);
             suspending("the job has stopped with everything committed".to_owned())
         }
         Ownership::HandingOver { to, .. } => {
             suspending(format!("waiting for revision {to} to take over first"))
         }
         Ownership::Unknown { why, .. } => {
-            if let Some(why) = nobody_tells(plan_builder, transition) {
-                tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
-                plan_builder.advance(transition, Step::Removing);
+            if let Some(why) = nobody_tells(plan, transition) {
+                tell_of_none(plan, transition, Trigger::Suspend, &why);
+                plan.advance(transition, Step::Removing);
                 return suspending(format!(
                     "no pod of the job can run it ({why}): its state stays as it is"
                 ));
@@ -85,33 +78,33 @@ fn suspend_stopping(plan_builder: &mut PlanBuilder<'_>, transition: &Transition)
             suspending(format!("waiting to find out who runs the job: {why}"))
         }
         Ownership::Runs { revision } => {
-            if !plan_builder.input.job.spec.suspend && !plan_builder.may_call(transition) {
+            if !plan.input.job.spec.suspend && !plan.may_call(transition) {
                 // The last try failed for good and the next has not begun.
-                plan_builder.finish(
+                plan.finish(
                     transition,
                     Outcome::Cancelled,
                     "spec.suspend was taken back",
                 );
                 return suspending("spec.suspend was taken back: the job runs on".to_owned());
             }
-            if plan_builder.follow(transition, revision) {
+            if plan.follow(transition, revision) {
                 return suspending(format!("revision {revision} runs the job"));
             }
-            if let Some(why) = cannot_stop(plan_builder, transition, revision) {
-                tell_of_none(plan_builder, transition, Trigger::Suspend, &why);
-                plan_builder.advance(transition, Step::Removing);
+            if let Some(why) = cannot_stop(plan, transition, revision) {
+                tell_of_none(plan, transition, Trigger::Suspend, &why);
+                plan.advance(transition, Step::Removing);
                 return suspending(format!(
                     "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
                 ));
             }
-            let wanted = plan_builder.input.job.spec.snapshots.on_suspend;
-            suspending(stop(plan_builder, transition, revision, wanted, false))
+            let wanted = plan.input.job.spec.snapshots.on_suspend;
+            suspending(stop(plan, transition, revision, wanted, false))
         }
     }
 }
 
-fn suspend_removing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
-    let left: Vec<u64> = plan_builder
+fn suspend_removing(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+    let left: Vec<u64> = plan
         .input
         .observed
         .revisions
@@ -120,13 +113,13 @@ fn suspend_removing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition)
         .map(|(&number, _)| number)
         .collect();
     for &revision in &left {
-        if plan_builder.input.revision(revision).is_deletable() {
-            plan_builder.push_action(Action::DeleteRevision { revision });
+        if plan.input.revision(revision).is_deletable() {
+            plan.push_action(Action::DeleteRevision { revision });
         }
     }
     if left.is_empty() {
-        plan_builder.finish(transition, Outcome::Succeeded, "");
-        plan_builder.emit_event(
+        plan.finish(transition, Outcome::Succeeded, "");
+        plan.emit_event(
             EventKind::Normal,
             "JobSuspended",
             "its state is kept; set spec.suspend to false to go on",
@@ -138,10 +131,10 @@ fn suspend_removing(plan_builder: &mut PlanBuilder<'_>, transition: &Transition)
 
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once
 /// when there is nobody to ask.
-pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
     let nobody = guard!(
-        "a deletion ends when nobody is left": plan_builder
+        "a deletion ends when nobody is left": plan
             .input
             .observed
             .revisions
@@ -149,20 +142,20 @@ pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition
             .all(|facts| facts.pods.is_empty()),
         else false
     );
-    let patience = plan_builder
+    let patience = plan
         .input
         .job
         .spec
         .snapshots
         .on_delete_timeout
-        .map_or(plan_builder.input.settings.delete_timeout, Duration::to_std);
+        .map_or(plan.input.settings.delete_timeout, Duration::to_std);
     let late = guard!(
-        "a deletion ends in time": plan_builder.input.passed(transition.since.0, patience),
+        "a deletion ends in time": plan.input.passed(transition.since.0, patience),
         else false
     );
     match transition.step {
         Step::Removing => {
-            plan_builder.push_action(Action::RemoveFinalizer);
+            plan.push_action(Action::RemoveFinalizer);
             return deleting("the state is released; the pods go with the StreamJob".to_owned());
         }
         Step::Stopping => {}
@@ -174,11 +167,11 @@ pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition
         | Step::Scaling
         | Step::Moving
         | Step::Shrinking => {
-            plan_builder.begin(TransitionKind::Delete, None, None);
+            plan.begin(TransitionKind::Delete, None, None);
             return deleting("stopping the job".to_owned());
         }
     }
-    let released = match &plan_builder.ownership {
+    let released = match &plan.ownership {
         Ownership::Stopped { .. }
         | Ownership::Completed { .. }
         | Ownership::Released { .. }
@@ -189,16 +182,16 @@ pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition
     if released
         && !late
         && let Some(message) = keep_savepoint(
-            plan_builder,
+            plan,
             transition,
-            plan_builder.input.job.spec.snapshots.on_delete,
+            plan.input.job.spec.snapshots.on_delete,
             Trigger::Delete,
         )
     {
         return deleting(message);
     }
-    let hopeless = if let Ownership::Runs { revision } = plan_builder.ownership {
-        gave_up(plan_builder, revision)
+    let hopeless = if let Ownership::Runs { revision } = plan.ownership {
+        gave_up(plan, revision)
     } else {
         None
     };
@@ -213,30 +206,30 @@ pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition
             };
             why.to_owned()
         });
-        tell_of_none(plan_builder, transition, Trigger::Delete, &missed);
+        tell_of_none(plan, transition, Trigger::Delete, &missed);
         if let Some(why) = hopeless {
-            plan_builder.emit_event(
+            plan.emit_event(
                 EventKind::Warning,
                 "StateNotReleased",
                 format!("the job cannot stop ({why}); its last checkpoint stays in the storage"),
             );
         } else if !released && late {
-            plan_builder.emit_event(
+            plan.emit_event(
                 EventKind::Warning,
                 "StateNotReleased",
                 "the job did not stop in time; its last checkpoint stays in the storage",
             );
         }
-        plan_builder.advance(transition, Step::Removing);
+        plan.advance(transition, Step::Removing);
         return deleting("the state is released; the pods go with the StreamJob".to_owned());
     }
-    match plan_builder.ownership.clone() {
-        Ownership::Runs { revision } if plan_builder.follow(transition, revision) => {
+    match plan.ownership.clone() {
+        Ownership::Runs { revision } if plan.follow(transition, revision) => {
             deleting(format!("revision {revision} runs the job"))
         }
         Ownership::Runs { revision } => {
-            let wanted = plan_builder.input.job.spec.snapshots.on_delete;
-            deleting(stop(plan_builder, transition, revision, wanted, true))
+            let wanted = plan.input.job.spec.snapshots.on_delete;
+            deleting(stop(plan, transition, revision, wanted, true))
         }
         Ownership::HandingOver { to, .. } => {
             deleting(format!("waiting for revision {to} to take over first"))
@@ -254,7 +247,7 @@ pub(super) fn delete(plan_builder: &mut PlanBuilder<'_>, transition: &Transition
 
 /// Asks a revision to stop, and says what is waited for.
 fn stop(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
     snapshot: OnTransition,
@@ -267,35 +260,35 @@ fn stop(
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
     });
-    if !plan_builder.may_call(transition) {
+    if !plan.may_call(transition) {
         let wait = back_off(transition.retries).as_secs();
         return format!("the job could not be stopped{failed}; trying again after {wait} s");
     }
     let key = call_key(transition, &format!("stop-{revision}"));
-    if let Fact::Known(Some(operation)) = &plan_builder.input.observed.operation
+    if let Fact::Known(Some(operation)) = &plan.input.observed.operation
         && operation.key == key
         && let OperationResult::Failed { why } = &operation.result
     {
-        plan_builder.retry(transition, why);
+        plan.retry(transition, why);
         return format!("the job could not be stopped: {why}");
     }
-    if plan_builder.input.report(revision).is_none() {
+    if plan.input.report(revision).is_none() {
         return format!("waiting for the coordinator of revision {revision} to answer");
     }
-    plan_builder.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
+    plan.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
     format!("revision {revision} takes its last checkpoint and commits{failed}")
 }
 
 /// Why no pod will ever tell who has the job, if so, where the operator does not look into the
 /// store itself: all are gone, or a lost cause.
-fn nobody_tells(plan_builder: &PlanBuilder<'_>, transition: &Transition) -> Option<String> {
-    plan_builder.input.observed.not_looked.as_ref()?;
+fn nobody_tells(plan: &PlanBuilder<'_>, transition: &Transition) -> Option<String> {
+    plan.input.observed.not_looked.as_ref()?;
     let mut why = "its pods are gone".to_owned();
-    for (&revision, facts) in &plan_builder.input.observed.revisions {
+    for (&revision, facts) in &plan.input.observed.revisions {
         if facts.pods.is_empty() {
             continue;
         }
-        why = match plan_builder.input.report(revision) {
+        why = match plan.input.report(revision) {
             // It ended before it looked at HEAD.
             Some(Report {
                 attempt: None,
@@ -303,27 +296,22 @@ fn nobody_tells(plan_builder: &PlanBuilder<'_>, transition: &Transition) -> Opti
                 ..
             }) => error.message.clone(),
             Some(_) => return None,
-            None => cannot_stop(plan_builder, transition, revision)?,
+            None => cannot_stop(plan, transition, revision)?,
         };
     }
     Some(why)
 }
 
 /// Why a revision cannot be stopped with a savepoint, if it cannot.
-fn cannot_stop(
-    plan_builder: &PlanBuilder<'_>,
-    transition: &Transition,
-    revision: u64,
-) -> Option<String> {
-    let facts = plan_builder.input.revision(revision);
+fn cannot_stop(plan: &PlanBuilder<'_>, transition: &Transition, revision: u64) -> Option<String> {
+    let facts = plan.input.revision(revision);
     if facts.is_gone() {
         return Some("its pods are gone".to_owned());
     }
-    if plan_builder.input.report(revision).is_some() {
-        return gave_up(plan_builder, revision);
+    if plan.input.report(revision).is_some() {
+        return gave_up(plan, revision);
     }
-    plan_builder
-        .input
+    plan.input
         .problem(revision, transition.since.0)
         .filter(
             |problem| guard!("pods go without a savepoint only for a lost cause": problem.lasting),
@@ -333,8 +321,8 @@ fn cannot_stop(
 
 /// Why the revision that has the job will not take it up, as its coordinator says itself. One that
 /// has claimed the job can be stopped whatever fails; a store that does not answer may come back.
-fn gave_up(plan_builder: &PlanBuilder<'_>, revision: u64) -> Option<String> {
-    let report = plan_builder.input.report(revision)?;
+fn gave_up(plan: &PlanBuilder<'_>, revision: u64) -> Option<String> {
+    let report = plan.input.report(revision)?;
     let error = report.error.as_ref();
     let said = error.map_or_else(|| "it failed".to_owned(), |error| error.message.clone());
     let barred = report.phase == JobPhase::Standby

@@ -273,20 +273,20 @@ struct SnapshotPlanBuilder<'a> {
 
 /// What to do next about a snapshot. Total and deterministic.
 pub fn plan_snapshot(input: &SnapshotInput<'_>) -> SnapshotPlan {
-    let mut plan_builder = SnapshotPlanBuilder {
+    let mut plan = SnapshotPlanBuilder {
         input: *input,
         status: input.snapshot.status.clone().unwrap_or_default(),
         actions: Vec::new(),
         events: Vec::new(),
         requeue: SOON,
     };
-    let verdict = plan_builder.decide();
-    plan_builder.write(&verdict);
+    let verdict = plan.decide();
+    plan.write(&verdict);
     SnapshotPlan {
-        status: plan_builder.status,
-        actions: plan_builder.actions,
-        events: plan_builder.events,
-        requeue: plan_builder.requeue,
+        status: plan.status,
+        actions: plan.actions,
+        events: plan.events,
+        requeue: plan.requeue,
     }
 }
 

@@ -25,39 +25,39 @@ use crate::api::{
 const SAVEPOINT_FAILURES: u32 = 3;
 
 pub(super) fn handing_over(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
 ) -> Verdict {
     let waiting = |message: String| Verdict::Reconciling(Reconciling::HandingOver, message);
-    match plan_builder.ownership.clone() {
+    match plan.ownership.clone() {
         Ownership::Runs { revision }
         | Ownership::HandingOver { to: revision, .. }
         | Ownership::Completed { revision }
             if revision == to =>
         {
-            plan_builder.advance(transition, Step::Verifying);
+            plan.advance(transition, Step::Verifying);
             waiting(format!(
                 "revision {from} took its savepoint and gave the job to revision {to}"
             ))
         }
         Ownership::Runs { revision } => {
-            if plan_builder.follow(transition, revision) {
+            if plan.follow(transition, revision) {
                 return waiting(format!("revision {revision} runs the job"));
             }
-            let refused = cannot_hand_over(plan_builder, revision)
-                .or_else(|| goes_on_without_savepoint(plan_builder, transition, revision));
+            let refused = cannot_hand_over(plan, revision)
+                .or_else(|| goes_on_without_savepoint(plan, transition, revision));
             if let Some(why) = refused {
-                plan_builder.advance(transition, Step::Promoting);
+                plan.advance(transition, Step::Promoting);
                 return waiting(format!(
                     "revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"
                 ));
             }
-            ask_to_hand_over(plan_builder, transition, revision, to)
+            ask_to_hand_over(plan, transition, revision, to)
         }
         Ownership::Completed { .. } => {
-            plan_builder.finish(transition, Outcome::Cancelled, "the job completed first");
+            plan.finish(transition, Outcome::Cancelled, "the job completed first");
             waiting("the job completed before it was handed over".to_owned())
         }
         Ownership::Stopped { .. }
@@ -65,7 +65,7 @@ pub(super) fn handing_over(
         | Ownership::HandingOver { .. }
         | Ownership::Foreign { .. }
         | Ownership::Nothing => {
-            plan_builder.advance(transition, Step::Promoting);
+            plan.advance(transition, Step::Promoting);
             waiting(format!(
                 "revision {from} does not run any more: revision {to} goes on from the last checkpoint"
             ))
@@ -77,7 +77,7 @@ pub(super) fn handing_over(
 }
 
 fn ask_to_hand_over(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
@@ -97,10 +97,10 @@ fn ask_to_hand_over(
         ),
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
-    if guard!("what is being handed over is not reconsidered": !plan_builder.may_call(transition)) {
+    if guard!("what is being handed over is not reconsidered": !plan.may_call(transition)) {
         // The last try failed for good and the next has not begun: the old revision is sure to run
         // on.
-        return match reconsider(plan_builder, transition, from, to) {
+        return match reconsider(plan, transition, from, to) {
             Some(verdict) => verdict,
             None => verdict(
                 transition,
@@ -109,7 +109,7 @@ fn ask_to_hand_over(
         };
     }
     let key = call_key(transition, "handover");
-    let asked = match &plan_builder.input.observed.operation {
+    let asked = match &plan.input.observed.operation {
         Fact::Known(Some(operation)) if operation.key == key => Some(&operation.result),
         Fact::Known(_) => None,
         Fact::Unknown(_) => {
@@ -120,25 +120,25 @@ fn ask_to_hand_over(
         }
     };
     if let Some(OperationResult::Failed { why }) = asked {
-        let transition = plan_builder.retry(transition, why);
+        let transition = plan.retry(transition, why);
         return verdict(&transition, format!("revision {from} runs on"));
     }
     // What was ready may have broken since.
     if guard!("the successor is still ready": asked.is_none(), else false)
-        && let Some(verdict) = ready(plan_builder, transition, from, to)
+        && let Some(verdict) = ready(plan, transition, from, to)
     {
         return verdict;
     }
-    if asked.is_none() && plan_builder.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
-        match plan_builder.save(transition, Trigger::Upgrade, None) {
+    if asked.is_none() && plan.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
+        match plan.save(transition, Trigger::Upgrade, None) {
             Saved::Done => {}
             // Nothing was asked of the old revision yet.
             Saved::Begun(message) | Saved::Waiting(message) => {
-                return reconsider(plan_builder, transition, from, to)
+                return reconsider(plan, transition, from, to)
                     .unwrap_or_else(|| verdict(transition, message));
             }
             Saved::Failed(why) => {
-                return match reconsider(plan_builder, transition, from, to) {
+                return match reconsider(plan, transition, from, to) {
                     Some(verdict) => verdict,
                     None => Verdict::Stalled(
                         Stalled::SavepointFailed,
@@ -151,22 +151,22 @@ fn ask_to_hand_over(
             }
         }
     }
-    if plan_builder.input.report(from).is_none() {
+    if plan.input.report(from).is_none() {
         return verdict(
             transition,
             format!("waiting for the coordinator of revision {from} to answer"),
         );
     }
-    let refused = plan_builder.input.observed.refused(&key);
+    let refused = plan.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
-    let job = plan_builder.input.job;
+    let job = plan.input.job;
     let name = job.metadata.name.as_deref().unwrap_or_default();
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
     let to_address = Some(format!(
         "{}:{JOB_API_PORT}",
         pod_address(name, namespace, to, 0)
     ));
-    plan_builder.call(
+    plan.call(
         from,
         JobCall::HandOver(HandOverRequest {
             key,
@@ -186,18 +186,14 @@ fn ask_to_hand_over(
 /// Why the savepoint is not waited for any longer, if the spec allows that: it failed too often,
 /// and the last checkpoint is new enough.
 fn goes_on_without_savepoint(
-    plan_builder: &PlanBuilder<'_>,
+    plan: &PlanBuilder<'_>,
     transition: &Transition,
     revision: u64,
 ) -> Option<String> {
-    let policy = &plan_builder.input.job.spec.upgrade;
+    let policy = &plan.input.job.spec.upgrade;
     let why = transition.last_error.as_ref()?;
-    let last = plan_builder
-        .input
-        .report(revision)?
-        .last_checkpoint
-        .as_ref()?;
-    let age = plan_builder
+    let last = plan.input.report(revision)?.last_checkpoint.as_ref()?;
+    let age = plan
         .input
         .now
         .as_millisecond()
@@ -216,22 +212,22 @@ fn goes_on_without_savepoint(
 }
 
 /// Why a revision cannot take a savepoint, if it cannot.
-fn cannot_hand_over(plan_builder: &PlanBuilder<'_>, revision: u64) -> Option<String> {
-    let facts = plan_builder.input.revision(revision);
+fn cannot_hand_over(plan: &PlanBuilder<'_>, revision: u64) -> Option<String> {
+    let facts = plan.input.revision(revision);
     if facts.stateful_set.is_none() && facts.pods.is_empty() {
         return Some("its pods are gone".to_owned());
     }
     let lost_cause = || {
-        let transition = plan_builder.status.transition.as_ref();
-        let since = transition.map_or(plan_builder.input.now, |transition| transition.since.0);
-        let problem = plan_builder.input.problem(revision, since);
+        let transition = plan.status.transition.as_ref();
+        let since = transition.map_or(plan.input.now, |transition| transition.since.0);
+        let problem = plan.input.problem(revision, since);
         problem
             .filter(
                 |problem| guard!("a savepoint is given up only for a lost cause": problem.lasting),
             )
             .map(|problem| problem.message)
     };
-    if let Some(report) = plan_builder.input.report(revision) {
+    if let Some(report) = plan.input.report(revision) {
         let error = report.error.as_ref().map(|error| error.message.clone());
         return match report.phase {
             JobPhase::Failed => Some(error.unwrap_or_else(|| "it failed".to_owned())),

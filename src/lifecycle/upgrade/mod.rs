@@ -22,18 +22,18 @@ use crate::api::{
     v1alpha1::{OnFailure, Outcome, Standby, Step, Transition},
 };
 
-pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
+pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(from), Some(to)) = (transition.from, transition.to) else {
-        return plan_builder.start_over(transition, Reconciling::Preparing);
+        return plan.start_over(transition, Reconciling::Preparing);
     };
     match transition.step {
-        Step::Preparing => preparing(plan_builder, transition, from, to),
-        Step::HandingOver => handing_over(plan_builder, transition, from, to),
-        Step::Promoting => promoting(plan_builder, transition, from, to),
-        Step::Verifying => verifying(plan_builder, transition, from, to),
-        Step::Retiring => retiring(plan_builder, transition, to),
+        Step::Preparing => preparing(plan, transition, from, to),
+        Step::HandingOver => handing_over(plan, transition, from, to),
+        Step::Promoting => promoting(plan, transition, from, to),
+        Step::Verifying => verifying(plan, transition, from, to),
+        Step::Retiring => retiring(plan, transition, to),
         Step::Scaling | Step::Moving | Step::Shrinking | Step::Stopping | Step::Removing => {
-            plan_builder.start_over(transition, Reconciling::Preparing)
+            plan.start_over(transition, Reconciling::Preparing)
         }
     }
 }
@@ -41,74 +41,69 @@ pub(super) fn plan(plan_builder: &mut PlanBuilder<'_>, transition: &Transition) 
 /// Ends or replaces an upgrade that is not what is asked for any more. Only while the old revision
 /// has not been asked to stop, or cannot be.
 fn reconsider(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
 ) -> Option<Verdict> {
-    let cancel = |plan_builder: &mut PlanBuilder<'_>, why: &str| {
-        plan_builder.finish(transition, Outcome::Cancelled, why);
+    let cancel = |plan: &mut PlanBuilder<'_>, why: &str| {
+        plan.finish(transition, Outcome::Cancelled, why);
         Some(Verdict::Reconciling(
             Reconciling::Preparing,
             format!("the upgrade to revision {to} was cancelled: {why}"),
         ))
     };
-    if plan_builder.input.job.spec.suspend {
-        return cancel(plan_builder, "spec.suspend was set");
+    if plan.input.job.spec.suspend {
+        return cancel(plan, "spec.suspend was set");
     }
-    if let Ownership::Completed { .. } = plan_builder.ownership {
-        return cancel(plan_builder, "the job completed first");
+    if let Ownership::Completed { .. } = plan.ownership {
+        return cancel(plan, "the job completed first");
     }
-    let Desired::Known(wanted) = &plan_builder.wanted else {
+    let Desired::Known(wanted) = &plan.wanted else {
         return None;
     };
-    let runs = plan_builder
+    let runs = plan
         .input
         .revision(from)
         .record
         .as_ref()
         .is_some_and(|held| held.content == wanted.content);
     if guard!("an edit back cancels": runs, else false) {
-        return cancel(plan_builder, "the spec is again what runs");
+        return cancel(plan, "the spec is again what runs");
     }
-    let prepared = plan_builder.input.revision(to).record.as_ref()?;
+    let prepared = plan.input.revision(to).record.as_ref()?;
     if prepared.is_same_try(wanted) {
         return None;
     }
-    let next = plan_builder.next_revision();
-    let mut replaced = plan_builder.advance(transition, Step::Preparing);
+    let next = plan.next_revision();
+    let mut replaced = plan.advance(transition, Step::Preparing);
     replaced.to = Some(next);
-    plan_builder.set_transition(replaced);
+    plan.set_transition(replaced);
     Some(Verdict::Reconciling(
         Reconciling::Preparing,
         format!("the spec changed: preparing revision {next} instead of {to}"),
     ))
 }
 
-fn preparing(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    from: u64,
-    to: u64,
-) -> Verdict {
-    if plan_builder.ownership.is_run_by(to) {
+fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
+    if plan.ownership.is_run_by(to) {
         // A call of an operator before us was taken in late.
-        plan_builder.advance(transition, Step::HandingOver);
+        plan.advance(transition, Step::HandingOver);
         return Verdict::Reconciling(
             Reconciling::HandingOver,
             format!("revision {to} has taken over"),
         );
     }
-    if let Some(verdict) = reconsider(plan_builder, transition, from, to) {
+    if let Some(verdict) = reconsider(plan, transition, from, to) {
         return verdict;
     }
-    plan_builder.repair(from);
+    plan.repair(from);
     if let Some(verdict) =
-        guard!("the successor is ready first": ready(plan_builder, transition, from, to), else None)
+        guard!("the successor is ready first": ready(plan, transition, from, to), else None)
     {
         return verdict;
     }
-    plan_builder.advance(transition, Step::HandingOver);
+    plan.advance(transition, Step::HandingOver);
     Verdict::Reconciling(
         Reconciling::HandingOver,
         format!("revision {to} is ready to take over"),
@@ -118,48 +113,44 @@ fn preparing(
 /// What keeps the new revision from being ready, if something does; one that will not be is given
 /// up.
 fn ready(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
 ) -> Option<Verdict> {
     let preparing = |message: String| Some(Verdict::Reconciling(Reconciling::Preparing, message));
-    match plan_builder.preparation(transition, to) {
+    match plan.preparation(transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => {
-            let workers = plan_builder
+            let workers = plan
                 .input
                 .active_workers(from)
-                .or(plan_builder
+                .or(plan
                     .input
                     .revision(from)
                     .stateful_set
                     .map(|set| set.replicas))
-                .unwrap_or_else(|| plan_builder.replicas());
-            plan_builder.bring_up_beside(transition, to, workers.max(1));
+                .unwrap_or_else(|| plan.replicas());
+            plan.bring_up_beside(transition, to, workers.max(1));
             preparing(format!(
                 "creating revision {to} beside revision {from}, which runs on"
             ))
         }
         Preparation::Waiting { trouble, message } => {
-            let workers = plan_builder.input.active_workers(from);
-            plan_builder.bring_up_beside(
-                transition,
-                to,
-                workers.unwrap_or_else(|| plan_builder.replicas()),
-            );
+            let workers = plan.input.active_workers(from);
+            plan.bring_up_beside(transition, to, workers.unwrap_or_else(|| plan.replicas()));
             let message = format!("revision {to} is being prepared: {message}");
-            Some(plan_builder.not_ready(trouble, Reconciling::Preparing, message))
+            Some(plan.not_ready(trouble, Reconciling::Preparing, message))
         }
         Preparation::Broken {
             reason: Stalled::Unschedulable | Stalled::QuotaExceeded,
             message,
-        } if may_stand_by_with_less(plan_builder, transition, to) => {
-            let next = plan_builder.next_revision();
-            let mut smaller = plan_builder.advance(transition, Step::Preparing);
+        } if may_stand_by_with_less(plan, transition, to) => {
+            let next = plan.next_revision();
+            let mut smaller = plan.advance(transition, Step::Preparing);
             smaller.to = Some(next);
             smaller.standby = Some(Standby::First);
-            plan_builder.set_transition(smaller);
+            plan.set_transition(smaller);
             preparing(format!(
                 "there is no room for all pods of revision {to} beside revision {from} ({message}): preparing revision {next} with its first pod only"
             ))
@@ -169,20 +160,16 @@ fn ready(
                 "revision {to} was given up: {} Revision {from} was not touched",
                 sentence(&message)
             );
-            plan_builder.reject(to, reason, &message);
-            plan_builder.finish(transition, Outcome::Failed, message.clone());
+            plan.reject(to, reason, &message);
+            plan.finish(transition, Outcome::Failed, message.clone());
             Some(Verdict::Stalled(reason, message))
         }
     }
 }
 
 /// Whether a revision that finds no room asked for more than its first pod.
-fn may_stand_by_with_less(
-    plan_builder: &PlanBuilder<'_>,
-    transition: &Transition,
-    to: u64,
-) -> bool {
-    let facts = plan_builder.input.revision(to);
+fn may_stand_by_with_less(plan: &PlanBuilder<'_>, transition: &Transition, to: u64) -> bool {
+    let facts = plan.input.revision(to);
     let asked = facts.stateful_set.map_or(2, |set| set.replicas);
     transition.standby.is_none()
         && asked > 1
@@ -193,40 +180,35 @@ fn may_stand_by_with_less(
 }
 
 /// The old revision could not hand over: the new one takes the job from the last checkpoint.
-fn promoting(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    from: u64,
-    to: u64,
-) -> Verdict {
-    if plan_builder.ownership.is_run_by(to) {
-        plan_builder.advance(transition, Step::Verifying);
+fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
+    if plan.ownership.is_run_by(to) {
+        plan.advance(transition, Step::Verifying);
         return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"));
     }
-    let undecided = matches!(plan_builder.ownership, Ownership::Unknown { .. });
-    if !undecided && let Some(verdict) = reconsider(plan_builder, transition, from, to) {
+    let undecided = matches!(plan.ownership, Ownership::Unknown { .. });
+    if !undecided && let Some(verdict) = reconsider(plan, transition, from, to) {
         return verdict;
     }
-    if let Some(verdict) = ready(plan_builder, transition, from, to) {
+    if let Some(verdict) = ready(plan, transition, from, to) {
         return verdict;
     }
-    let standing_by = plan_builder.input.revision(to).stateful_set;
-    let workers = plan_builder
+    let standing_by = plan.input.revision(to).stateful_set;
+    let workers = plan
         .input
         .active_workers(from)
         .or(standing_by.map(|set| set.replicas))
         .unwrap_or(1)
         .max(1);
-    match plan_builder.promote(transition, to, workers) {
+    match plan.promote(transition, to, workers) {
         Promotion::Done => {
-            plan_builder.advance(transition, Step::Verifying);
+            plan.advance(transition, Step::Verifying);
             Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"))
         }
         Promotion::Pending(verdict) => verdict,
         // Nobody can have the job as things are, with this revision or another: what was wrong
         // decides what comes next.
         Promotion::Refused(verdict) => {
-            plan_builder.finish(
+            plan.finish(
                 transition,
                 Outcome::Failed,
                 format!("revision {to} could not take the job"),
@@ -236,40 +218,35 @@ fn promoting(
     }
 }
 
-fn verifying(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    from: u64,
-    to: u64,
-) -> Verdict {
+fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     let waiting = |message: String| Verdict::Reconciling(Reconciling::Verifying, message);
     let since = transition.step_since.0;
-    match plan_builder.ownership.clone() {
+    match plan.ownership.clone() {
         Ownership::Completed { revision } if revision == to => {
-            plan_builder.advance(transition, Step::Retiring);
+            plan.advance(transition, Step::Retiring);
             waiting(format!("revision {to} read all input"))
         }
         Ownership::Runs { revision } if revision == to => {
-            if let Some(workers) = plan_builder.input.active_workers(to) {
-                plan_builder.fill_up(to, workers);
+            if let Some(workers) = plan.input.active_workers(to) {
+                plan.fill_up(to, workers);
             }
-            proving(plan_builder, transition, from, to)
+            proving(plan, transition, from, to)
         }
         Ownership::HandingOver { to: successor, .. } if successor == to => {
-            let late = plan_builder
+            let late = plan
                 .input
-                .passed(since, plan_builder.input.settings.hand_over_timeout);
+                .passed(since, plan.input.settings.hand_over_timeout);
             if guard!("a successor has time to come": late) {
-                let message = plan_builder.input.problem(to, since).map_or_else(
+                let message = plan.input.problem(to, since).map_or_else(
                     || {
                         format!(
                             "it did not claim the job within {} s",
-                            plan_builder.input.settings.hand_over_timeout.as_secs()
+                            plan.input.settings.hand_over_timeout.as_secs()
                         )
                     },
                     |problem| problem.message,
                 );
-                return failed(plan_builder, transition, from, to, &message);
+                return failed(plan, transition, from, to, &message);
             }
             waiting(format!("revision {to} takes over"))
         }
@@ -279,7 +256,7 @@ fn verifying(
         | Ownership::Foreign { .. }
         | Ownership::Nothing
         | Ownership::Completed { .. } => {
-            plan_builder.finish(
+            plan.finish(
                 transition,
                 Outcome::Failed,
                 format!("revision {to} does not run any more"),
@@ -295,17 +272,12 @@ fn verifying(
     }
 }
 
-fn proving(
-    plan_builder: &mut PlanBuilder<'_>,
-    transition: &Transition,
-    from: u64,
-    to: u64,
-) -> Verdict {
+fn proving(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     let since = transition.step_since.0;
-    let deadline = plan_builder.input.job.spec.upgrade.progress_deadline;
-    let late = plan_builder.input.passed(since, deadline.to_std());
+    let deadline = plan.input.job.spec.upgrade.progress_deadline;
+    let late = plan.input.passed(since, deadline.to_std());
     let mut missing = "its first checkpoint".to_owned();
-    if let Some(report) = plan_builder.input.report(to) {
+    if let Some(report) = plan.input.report(to) {
         let steady = report.phase == JobPhase::Running;
         let checkpointed = report.checkpoints_in_attempt > 0;
         // A source may be silent for hours: at the deadline a checkpoint and a quiet run are proof
@@ -313,7 +285,7 @@ fn proving(
         if guard!("it proves itself by a checkpoint": checkpointed)
             && guard!("it proves itself by input": report.records_in_attempt > 0 || (late && steady))
         {
-            plan_builder.advance(transition, Step::Retiring);
+            plan.advance(transition, Step::Retiring);
             return Verdict::Reconciling(
                 Reconciling::Verifying,
                 format!("revision {to} reads input and completed a checkpoint"),
@@ -325,7 +297,7 @@ fn proving(
                 .as_ref()
                 .map_or("it failed", |error| error.message.as_str())
                 .to_owned();
-            return failed(plan_builder, transition, from, to, &why);
+            return failed(plan, transition, from, to, &why);
         }
         if checkpointed {
             "input".clone_into(&mut missing);
@@ -334,21 +306,21 @@ fn proving(
             missing = format!("{missing} (it failed: {})", failure.message);
         }
     }
-    if let Some(problem) = plan_builder.input.problem(to, since)
+    if let Some(problem) = plan.input.problem(to, since)
         && (problem.settled || late)
     {
-        return failed(plan_builder, transition, from, to, &problem.message);
+        return failed(plan, transition, from, to, &problem.message);
     }
-    if let Some(why) = plan_builder.input.own_fault(to) {
-        return failed(plan_builder, transition, from, to, &why);
+    if let Some(why) = plan.input.own_fault(to) {
+        return failed(plan, transition, from, to, &why);
     }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
-    let readable = plan_builder.input.observed.head.known().is_some();
+    let readable = plan.input.observed.head.known().is_some();
     if guard!("it has time to prove itself": late)
         && guard!("a storage that does not answer is nobody's fault": readable)
     {
         let why = format!("within {deadline} it did not show {missing}");
-        return failed(plan_builder, transition, from, to, &why);
+        return failed(plan, transition, from, to, &why);
     }
     Verdict::Reconciling(
         Reconciling::Verifying,
@@ -358,27 +330,27 @@ fn proving(
 
 /// The new revision has the job and does not get on with it.
 fn failed(
-    plan_builder: &mut PlanBuilder<'_>,
+    plan: &mut PlanBuilder<'_>,
     transition: &Transition,
     from: u64,
     to: u64,
     why: &str,
 ) -> Verdict {
-    if plan_builder.input.job.spec.upgrade.on_failure == OnFailure::Rollback {
-        return rollback::begin(plan_builder, transition, from, to, why);
+    if plan.input.job.spec.upgrade.on_failure == OnFailure::Rollback {
+        return rollback::begin(plan, transition, from, to, why);
     }
     let message = format!(
         "revision {to} failed after it took over ({why}) and stays, because spec.upgrade.onFailure is Pause; correct the spec, or set it back"
     );
-    plan_builder.reject(to, Stalled::ProgressDeadlineExceeded, &message);
-    plan_builder.finish(transition, Outcome::Failed, message.clone());
+    plan.reject(to, Stalled::ProgressDeadlineExceeded, &message);
+    plan.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(Stalled::ProgressDeadlineExceeded, message)
 }
 
-fn retiring(plan_builder: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    if plan_builder.others_gone(to) {
-        plan_builder.finish(transition, Outcome::Succeeded, "");
-        plan_builder.emit_event(
+fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
+    if plan.others_gone(to) {
+        plan.finish(transition, Outcome::Succeeded, "");
+        plan.emit_event(
             EventKind::Normal,
             "UpgradeCompleted",
             format!("revision {to} runs"),

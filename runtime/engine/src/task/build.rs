@@ -111,7 +111,7 @@ impl Subtask {
             for &edge in &chain.inputs {
                 first_channel[edge] = channels.len();
                 let call = topology.edges[edge].to;
-                let input_channel = built[call.node].inputs[call.input];
+                let input = built[call.node].inputs[call.input];
                 let returns = credits[edge]
                     .take()
                     .filter(|returns| returns.len() == topology.parallelism as usize);
@@ -122,7 +122,7 @@ impl Subtask {
                 {
                     channels.push(Channel {
                         call,
-                        input_channel: input_channel + from,
+                        input: input + from,
                         queue: VecDeque::new(),
                         owed: 0,
                         credit,

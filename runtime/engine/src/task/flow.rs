@@ -174,8 +174,8 @@ impl Subtask {
         for index in 0..self.topology.nodes[node].calls.len() {
             let call = self.topology.nodes[node].calls[index];
             let called = &mut self.nodes[call.node];
-            let input_channel = called.inputs[call.input];
-            let change = change(&mut called.watermarks, input_channel);
+            let input = called.inputs[call.input];
+            let change = change(&mut called.watermarks, input);
             self.apply(call.node, change)?;
         }
         Ok(())
@@ -193,16 +193,14 @@ impl Subtask {
             }
             self.output_channels[edge].watermark(watermark, self.now_ms);
         }
-        self.forward_change(node, |watermarks, input_channel| {
-            watermarks.watermark(input_channel, watermark)
+        self.forward_change(node, |watermarks, input| {
+            watermarks.watermark(input, watermark)
         })
     }
 
     pub(super) fn forward_status(&mut self, node: NodeId, idle: bool) -> Result<(), EngineError> {
         self.forward_control(node, &if idle { Msg::Idle } else { Msg::Active })?;
-        self.forward_change(node, |watermarks, input_channel| {
-            watermarks.idle(input_channel, idle)
-        })
+        self.forward_change(node, |watermarks, input| watermarks.idle(input, idle))
     }
 
     pub(super) fn forward_end(&mut self, node: NodeId) -> Result<(), EngineError> {

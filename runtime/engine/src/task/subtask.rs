@@ -142,7 +142,7 @@ pub(super) struct Node {
 /// One channel into a chain.
 pub(super) struct Channel {
     pub(super) call: Call,
-    pub(super) input_channel: usize,
+    pub(super) input: usize,
     pub(super) queue: VecDeque<Envelope>,
     /// Consumed and not yet returned.
     pub(super) owed: u32,
@@ -423,22 +423,20 @@ impl Subtask {
         envelope: Envelope,
     ) -> Result<(), EngineError> {
         let state = &mut self.chains[chain].channels[channel];
-        let (call, input_channel) = (state.call, state.input_channel);
+        let (call, input) = (state.call, state.input);
         match envelope.msg {
             Msg::Batch(batch) => self.process(call, batch)?,
             Msg::Watermark(watermark) => {
-                let change = self.nodes[call.node]
-                    .watermarks
-                    .watermark(input_channel, watermark);
+                let change = self.nodes[call.node].watermarks.watermark(input, watermark);
                 self.apply(call.node, change)?;
             }
             Msg::Idle | Msg::Active => {
                 let idle = matches!(envelope.msg, Msg::Idle);
-                let change = self.nodes[call.node].watermarks.idle(input_channel, idle);
+                let change = self.nodes[call.node].watermarks.idle(input, idle);
                 self.apply(call.node, change)?;
             }
             Msg::End => {
-                let change = self.nodes[call.node].watermarks.end(input_channel);
+                let change = self.nodes[call.node].watermarks.end(input);
                 self.apply(call.node, change)?;
             }
             Msg::Barrier(barrier) => {

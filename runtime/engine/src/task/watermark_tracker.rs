@@ -67,23 +67,23 @@ impl WatermarkTracker {
         self.restored = self.watermark;
     }
 
-    pub(crate) fn watermark(&mut self, input_channel: usize, watermark: i64) -> Change {
-        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
-            input_channel.watermark = input_channel.watermark.max(Some(watermark));
+    pub(crate) fn watermark(&mut self, input: usize, watermark: i64) -> Change {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.watermark = input.watermark.max(Some(watermark));
         }
         self.combine()
     }
 
-    pub(crate) fn idle(&mut self, input_channel: usize, idle: bool) -> Change {
-        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
-            input_channel.idle = idle;
+    pub(crate) fn idle(&mut self, input: usize, idle: bool) -> Change {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.idle = idle;
         }
         self.combine()
     }
 
-    pub(crate) fn end(&mut self, input_channel: usize) -> Change {
-        if let Some(input_channel) = self.inputs.get_mut(input_channel) {
-            input_channel.ended = true;
+    pub(crate) fn end(&mut self, input: usize) -> Change {
+        if let Some(input) = self.inputs.get_mut(input) {
+            input.ended = true;
         }
         self.combine()
     }
@@ -93,7 +93,7 @@ impl WatermarkTracker {
             return Change::default();
         }
         let mut change = Change::default();
-        if self.inputs.iter().all(|input_channel| input_channel.ended) {
+        if self.inputs.iter().all(|input| input.ended) {
             self.ended = true;
             change.ended = true;
             if self.watermark < Some(i64::MAX) {
@@ -102,7 +102,7 @@ impl WatermarkTracker {
             }
             return change;
         }
-        let idle = self.open().all(|input_channel| input_channel.idle);
+        let idle = self.open().all(|input| input.idle);
         change.active = self.idle && !idle;
         change.idle = !self.idle && idle;
         self.idle = idle;
@@ -115,9 +115,7 @@ impl WatermarkTracker {
     }
 
     fn open(&self) -> impl Iterator<Item = &InputChannel> {
-        self.inputs
-            .iter()
-            .filter(|input_channel| !input_channel.ended)
+        self.inputs.iter().filter(|input| !input.ended)
     }
 
     /// The inputs' watermarks combined, as they are now.
@@ -125,14 +123,9 @@ impl WatermarkTracker {
         if self.ended {
             return Some(i64::MAX);
         }
-        let speaking = self.open().filter(|input_channel| !input_channel.idle);
-        let smallest = speaking.map(|input_channel| input_channel.watermark).min();
-        smallest.unwrap_or_else(|| {
-            self.open()
-                .map(|input_channel| input_channel.watermark)
-                .max()
-                .flatten()
-        })
+        let speaking = self.open().filter(|input| !input.idle);
+        let smallest = speaking.map(|input| input.watermark).min();
+        smallest.unwrap_or_else(|| self.open().map(|input| input.watermark).max().flatten())
     }
 }
 

@@ -408,7 +408,7 @@ impl WorkerLoop {
     fn failed(&mut self, attempt: u64, failure: Failure) {
         match &mut self.deployment {
             DeploymentState::Ready(graph) if graph.attempt == attempt && !graph.failed => {
-                graph.failed = true
+                graph.failed = true;
             }
             DeploymentState::Building { attempt: here, .. } if *here == attempt => {}
             _ => return,
