@@ -22,10 +22,6 @@
     )
 )]
 
-#[macro_use]
-#[path = "../runtime/protocol/src/guard.rs"]
-mod guard;
-
 pub mod api;
 pub mod buckets;
 pub mod clock;

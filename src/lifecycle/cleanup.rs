@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use streamkeeper_guard::guard;
+
 use super::{action::Action, ownership::Ownership, plan_builder::PlanBuilder};
 use crate::api::v1alpha1::{Standby, Step, TransitionKind};
 

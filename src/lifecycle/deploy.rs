@@ -4,6 +4,7 @@
 //! revision are gone. Neither has anything to hurt, so a problem is shown and waited out, and a
 //! corrected spec replaces what is being prepared.
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::{head::RunState, job_api::JobPhase};
 
 use super::{

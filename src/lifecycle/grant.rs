@@ -10,6 +10,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use streamkeeper_guard::guard;
 
 use super::{revision::ResolvedStorage, settings::Settings};
 

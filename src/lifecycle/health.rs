@@ -1,6 +1,7 @@
 //! How the revision that has the job does, when no transition is in progress.
 
 use k8s_openapi::jiff::Timestamp;
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{JobPhase, Report};
 
 use super::{

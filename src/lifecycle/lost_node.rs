@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use streamkeeper_guard::guard;
+
 use super::{action::Action, plan_builder::PlanBuilder, record::happened};
 
 /// How soon to look again at a pod that has to stay.

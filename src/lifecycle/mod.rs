@@ -66,8 +66,10 @@ pub mod transitions;
 mod upgrade;
 
 use k8s_openapi::jiff::Timestamp;
+use streamkeeper_guard::guard;
 
 use self::plan_builder::{PlanBuilder, Verdict};
+
 pub use self::{
     action::{Action, Event, EventKind, JobCall, Plan, Trigger},
     facts::{Child, Children, KeptPod, KeptPolicy, KeptRecord, lost_nodes, revision_of},

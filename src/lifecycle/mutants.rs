@@ -2,10 +2,11 @@
 //! the model or a claim about stores must notice, or the guard is idle or a rule is missing. `cargo
 //! test --workspace --lib a_guard_of_the_lifecycle -- --nocapture` shows which does.
 
-use std::thread;
+use std::{path::Path, thread};
+
+use streamkeeper_guard::{fails_without, marked, without};
 
 use super::{grant, grid, model, snapshot};
-use crate::guard::{fails_without, marked, without};
 
 /// Where the operator acts in stores, and what it removes there: neither the grid nor the model of
 /// jobs knows.
@@ -59,7 +60,11 @@ fn by_the_model() -> Killer {
 
 /// What misses each guard, as `look` finds it.
 fn hunt(look: fn(&'static str) -> Killer) -> Vec<(&'static str, Killer)> {
-    let guards = marked("src/lifecycle");
+    let guards = marked(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/lifecycle"
+    )))
+    .unwrap();
     assert!(
         guards.len() >= 50,
         "only {} guards are marked",

@@ -1,6 +1,7 @@
 //! What the facts add up to: who has the job, what is asked for, how a revision does.
 
 use k8s_openapi::jiff::Timestamp;
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::{
     head::{Head, RunState},
     job_api::{JobPhase, Report},
@@ -11,7 +12,6 @@ use super::{
     observed::{Fact, RevisionFacts},
     revision::{ResolvedStorage, RevisionRecord},
 };
-
 use crate::api::condition::Stalled;
 
 /// Who has the job.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use streamkeeper_guard::guard;
 
 use super::{
     Input,

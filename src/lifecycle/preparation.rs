@@ -1,6 +1,7 @@
 //! How far a revision in standby is, and what is wrong with its pods.
 
 use k8s_openapi::jiff::Timestamp;
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::PreflightVerdict;
 
 use super::{

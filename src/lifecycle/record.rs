@@ -1,6 +1,7 @@
 //! What the status keeps of what was observed: workers, checkpoint, restarts, failures, pauses.
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{CheckpointReport, Pause, PauseReason, Report};
 
 use super::{

@@ -1,6 +1,7 @@
 //! Rescale: the same pods and more, or fewer. Workers are added before the job moves, and removed
 //! after.
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{JobPhase, RescaleRequest},

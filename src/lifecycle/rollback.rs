@@ -4,6 +4,8 @@
 //! HEAD's restore point: the savepoint of the hand-over as long as the failed revision completed no
 //! checkpoint, else its newest one, if the old query can read it; the preflight says so.
 
+use streamkeeper_guard::guard;
+
 use super::{
     action::EventKind,
     ownership::Desired,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{PromoteFrom, PromoteRequest};
 
 use super::{

@@ -1,5 +1,6 @@
 //! Suspend and Delete: the job stops with everything committed, then its pods go.
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{JobPhase, Report, StopMode, StopRequest},

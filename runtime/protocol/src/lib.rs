@@ -25,9 +25,6 @@
 #[cfg(test)]
 extern crate self as streamkeeper_protocol;
 
-#[macro_use]
-mod guard;
-
 pub mod aggregate;
 pub mod compatibility;
 pub mod expr;

@@ -26,10 +26,6 @@
     )
 )]
 
-#[macro_use]
-#[path = "../../protocol/src/guard.rs"]
-mod guard;
-
 pub mod config;
 pub mod dir;
 pub mod fault;

@@ -16,6 +16,7 @@ mod take;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{Operation, SavepointRequest};
 
 use super::{

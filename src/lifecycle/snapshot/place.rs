@@ -4,6 +4,7 @@
 //! itself; of its status only the store and the prefix count, and those only if the operator may
 //! act there. The folder of an import is what the spec says.
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::paths::StatePaths;
 
 use super::{SnapshotPlanBuilder, Work};

@@ -1,5 +1,6 @@
 //! The old revision takes its savepoint and names its successor, or it is settled that it cannot.
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{HandOverRequest, JOB_API_PORT, JobPhase},

@@ -6,6 +6,7 @@
 
 mod handing_over;
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::JobPhase;
 
 use self::handing_over::handing_over;

@@ -1,5 +1,7 @@
 //! The next record of an owner.
 
+use streamkeeper_guard::guard;
+
 use super::{
     HEAD_FORMAT, HEAD_LIMIT, Head, HeadError, LastCheckpoint, OPERATIONS_KEPT, OperationKind,
     OperationRecord, OperationResult, RETAINED_KEPT, RetainedCheckpoint, RunState, SAVEPOINTS_KEPT,

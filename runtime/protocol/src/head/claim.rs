@@ -1,5 +1,7 @@
 //! Who may run a job.
 
+use streamkeeper_guard::guard;
+
 use super::{
     DISPLACED_KEPT, HEAD_FORMAT, Head, Import, OperationKind, OperationRecord, OperationResult,
     RunState, change::remember_operation, import::retire_restore_point,

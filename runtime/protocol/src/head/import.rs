@@ -1,6 +1,8 @@
 //! A claim that brings its restore point along: a savepoint, copied among the job's own
 //! checkpoints.
 
+use streamkeeper_guard::guard;
+
 use super::{
     Head, HeadError, LastCheckpoint, OperationResult, RetainedCheckpoint,
     change::{KEY_LIMIT, limit},

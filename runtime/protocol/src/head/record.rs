@@ -1,6 +1,7 @@
 //! Reading and writing the record itself, and why it cannot be.
 
 use serde::Deserialize;
+use streamkeeper_guard::guard;
 
 use super::{
     HEAD_FORMAT, HEAD_LIMIT, Head, OperationKind, OperationRecord, OperationResult, RunState,

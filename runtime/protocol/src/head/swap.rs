@@ -1,5 +1,7 @@
 //! What a refused or unanswered write of HEAD means.
 
+use streamkeeper_guard::guard;
+
 use super::Head;
 
 /// Owner of a HEAD.

@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use streamkeeper_guard::guard;
 use streamkeeper_protocol::manifest::{BlockRef, MANIFEST_FORMAT, ObjectRange};
 
 use self::parts::{ParseError, parse};

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes};
+use streamkeeper_guard::guard;
 use tokio::sync::mpsc;
 
 use crate::{ObjectStore, StorageError};

@@ -1,7 +1,10 @@
 //! What is collected, and what is refused.
 
+use std::path::Path;
+
+use streamkeeper_guard::{fails_without, marked};
+
 use super::*;
-use crate::guard::{fails_without, marked};
 
 fn outline(text: &str, room: Room, with_blocks: bool) -> Result<Outline, ParseError> {
     fields::read(Draft::new(room, with_blocks), text.as_bytes())
@@ -32,7 +35,11 @@ const CLAIMS: &[fn()] = &[
 
 #[test]
 fn a_guard_of_an_outline_that_is_taken_away_is_missed_by_some_claim() {
-    let guards = marked("src/outline");
+    let guards = marked(Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/outline"
+    )))
+    .unwrap();
     assert!(guards.len() >= 8, "only {} guards are marked", guards.len());
     let missed = |guard: &&'static str| CLAIMS.iter().any(|claim| fails_without(guard, *claim));
     let idle: Vec<_> = guards.into_iter().filter(|guard| !missed(guard)).collect();

@@ -2,8 +2,11 @@
 //! idle or a claim is missing. `cargo test --workspace --lib a_guard_of_head -- --nocapture` shows
 //! which claim does.
 
+use std::path::Path;
+
+use streamkeeper_guard::{fails_without, marked};
+
 use super::{change, claim, golden, model};
-use crate::guard::{fails_without, marked};
 
 macro_rules! claims {
     ($($module:ident::$name:ident),+ $(,)?) => {
@@ -40,7 +43,7 @@ claims![
 
 #[test]
 fn a_guard_of_head_that_is_taken_away_is_missed_by_some_claim() {
-    let guards = marked("src/head");
+    let guards = marked(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/head"))).unwrap();
     assert!(
         guards.len() >= 25,
         "only {} guards are marked",
