@@ -27,7 +27,7 @@ test-dev: ## tests of the tools in dev/
 test-e2e: setup ## end-to-end stories on the cluster
 	$(PYTHON) -m dev.e2e
 cases: setup ## inputs that once gave a wrong answer (ONLY=part of a name)
-	cargo build --workspace --locked --bin streamjob-runtime --test dependencies
+	cargo build --workspace --locked --bin streamjob-runtime --test documentation
 	$(PYTHON) -m dev.cases $(ONLY)
 setup: ## install and build what demo and test stand on; quick when it is there
 	@dev/setup
@@ -50,7 +50,7 @@ attack: setup ## play the attacks of docs/threat-model.md on the cluster (ATTACK
 faults: setup ## a job under load through N=100 seeded faults (SEED=...), with a ledger
 	N=$(N) SEED=$(SEED) KEEP=$(KEEP) $(PYTHON) dev/faults/run.py
 slow-store: setup ## a job whose store passes 1 MiB/s, then answers 503 for 10 minutes (OUTAGE=600 seconds, LIMIT=512 MiB a worker)
-	cargo build --workspace --locked --bin streamjob-runtime --test dependencies
+	cargo build --workspace --locked --bin streamjob-runtime --test documentation
 	$(PYTHON) -m dev.slow_store --outage-seconds $(or $(OUTAGE),600) --limit $(or $(LIMIT),512)
 crash-plans: setup ## kill the real operator at each of its writes (CRASH_ONLY=upgrade, CRASH_AT_ONCE=8, CRASH_SEED, CRASH_PLANS=100)
 	CRASH_PLANS=$(or $(CRASH_PLANS),all) cargo test --workspace --locked --features $(CONTROLS) \

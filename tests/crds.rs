@@ -14,7 +14,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::core::cel::{validate_cel, validate_cel_update};
 use serde_json::{Value, json};
-use streamkeeper::api::{
+use streamkeeper_api::{
     crd,
     v1alpha1::{StreamJob, StreamSnapshot},
 };
@@ -63,7 +63,7 @@ fn the_generated_files_are_current() {
             let found = fs::read_to_string(&path).unwrap_or_default();
             assert!(
                 found == wanted,
-                "{file} differs from the types in src/api/v1alpha1; write it anew with: make crds"
+                "{file} differs from the types in operator/api; write it anew with: make crds"
             );
         }
     }

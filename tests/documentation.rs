@@ -19,7 +19,7 @@ const PAGES: [(&str, usize); 2] = [("lifecycle.md", 70), ("elsewhere.md", 25)];
 /// above it.
 fn functions() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for folder in ["src", "tests", "runtime", "dev"] {
+    for folder in ["src", "operator", "tests", "runtime", "dev"] {
         collect(&root().join(folder), &mut all);
     }
     all

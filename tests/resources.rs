@@ -10,12 +10,10 @@
 use std::{env, fs, path::Path};
 
 use serde_json::{Value, json};
-use streamkeeper::{
-    api::v1alpha1::{S3, Sse, SseType, StreamJob},
-    lifecycle::{Child, ResolvedStorage, RevisionRecord, Settings},
-    resources::{
-        Children, NetworkSettings, Owner, PodSettings, Size, children, network_policy, secret,
-    },
+use streamkeeper_api::v1alpha1::{S3, Sse, SseType, StreamJob};
+use streamkeeper_lifecycle::{Child, ResolvedStorage, RevisionRecord, Settings};
+use streamkeeper_resources::{
+    Children, NetworkSettings, Owner, PodSettings, Size, children, network_policy, secret,
 };
 use streamkeeper_security::{MasterKey, Material};
 

@@ -8,7 +8,8 @@
 )]
 
 use serde_json::{Value, json};
-use streamkeeper::{api::v1alpha1::PodTemplate, lifecycle::template::check};
+use streamkeeper_api::v1alpha1::PodTemplate;
+use streamkeeper_lifecycle::template::check;
 
 fn template(value: Value) -> PodTemplate {
     serde_json::from_value(value).unwrap()

@@ -44,7 +44,7 @@ class BuildFailed(Exception):
 
 # One small test beside the binaries: Cargo then compiles dependencies with the features that tests need, and tests find
 # them compiled. Without it tokio, and all that stands on it, would be compiled twice. Never for published images.
-SHARED = ["--test", "dependencies"]
+SHARED = ["--test", "documentation"]
 
 
 def build(names: list[str], profile: str = "dev", on_progress: Callable[[str], None] | None = None) -> list[Built]:

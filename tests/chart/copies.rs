@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use streamkeeper::api::crd;
+use streamkeeper_api::crd;
 
 use crate::{
     helm::{chart, helm, of_kind, rendered},

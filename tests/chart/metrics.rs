@@ -63,7 +63,7 @@ fn a_service_monitor_finds_the_service_and_its_port() {
 
 #[test]
 fn a_pod_monitor_finds_the_pods_of_jobs_where_they_serve_metrics() {
-    use streamkeeper::api::names::child_labels;
+    use streamkeeper_api::names::child_labels;
     let monitor = |values: &[&str]| {
         let on = "metrics.podMonitor.enabled=true";
         let objects = render(&[&[on], values].concat());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use streamkeeper::api::crd;
+use streamkeeper_api::crd;
 
 use crate::{
     EVERYTHING,

@@ -1,6 +1,7 @@
 //! Where state lies: what the chart refuses, with what to write instead.
 
-use streamkeeper::{api::v1alpha1::Sse, lifecycle::AllowedPlaces};
+use streamkeeper_api::v1alpha1::Sse;
+use streamkeeper_lifecycle::AllowedPlaces;
 
 use crate::{
     helm::{chart, helm, render, rendered},

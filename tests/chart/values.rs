@@ -190,7 +190,8 @@ fn defaults_of_jobs_reach_the_operator() {
 
 #[test]
 fn every_variable_is_one_that_the_operator_knows() {
-    let known = include_str!("../../src/config.rs").to_owned() + include_str!("../../src/main.rs");
+    let known = include_str!("../../operator/controller/src/config.rs").to_owned()
+        + include_str!("../../src/cli.rs");
     for variable in operator(&render(&EVERYTHING))["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
         // The allocator's, and those of whoever installs.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use streamkeeper::api::names::{RESTARTED_AT, TAKE_OVER};
+use streamkeeper_api::names::{RESTARTED_AT, TAKE_OVER};
 
 use super::sandbox::{JOB, Sandbox};
 use crate::support::api_server::{Kind, kinds::STREAM_JOBS};

@@ -10,7 +10,7 @@ use std::{
 
 use kube::Client;
 use serde_json::{Value, json};
-use streamkeeper::coordinator_client::JobApi;
+use streamkeeper_controller::coordinator_client::JobApi;
 use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
 
 use super::{

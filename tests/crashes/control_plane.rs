@@ -13,7 +13,7 @@ use std::{
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client, Config, api::PostParams};
-use streamkeeper::api::crd;
+use streamkeeper_api::crd;
 use tempfile::TempDir;
 use tokio::{process::Child, sync::oneshot};
 

@@ -13,10 +13,8 @@ use bytes::Bytes;
 use http::Request;
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, de::DeserializeOwned};
-use streamkeeper::{
-    coordinator_client::{CallError, Channel, Coordinator, JobApi},
-    lifecycle::JobCall,
-};
+use streamkeeper_controller::coordinator_client::{CallError, Channel, Coordinator, JobApi};
+use streamkeeper_lifecycle::JobCall;
 use streamkeeper_protocol::job_api::ApiError;
 use streamkeeper_security::{
     MasterKey, OperatorIdentity, Rotation, rustls::time_provider::DefaultTimeProvider,

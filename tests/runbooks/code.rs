@@ -10,8 +10,9 @@ use crate::root;
 
 /// Reasons of `CheckpointsHealthy` being False.
 pub fn unhealthy_checkpoints() -> BTreeSet<String> {
-    let source =
-        on_one_line(&fs::read_to_string(root().join("src/lifecycle/conditions.rs")).unwrap());
+    let source = on_one_line(
+        &fs::read_to_string(root().join("operator/lifecycle/src/conditions.rs")).unwrap(),
+    );
     let (_, after) = source.split_once("fn checkpoints(").unwrap();
     let (body, _) = after.split_once(" fn ").unwrap();
     let found = quoted_after(body, "Truth::False, \"");
@@ -22,7 +23,7 @@ pub fn unhealthy_checkpoints() -> BTreeSet<String> {
 /// Reasons of events that warn, but those that are made of a condition's reason.
 pub fn warnings() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for source in sources(&root().join("src")) {
+    for source in sources(&root().join("operator")) {
         let source = on_one_line(&source);
         found.extend(quoted_after(&source, "EventKind::Warning, \""));
         // Of snapshots: the second argument says whether it is a warning.

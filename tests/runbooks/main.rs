@@ -25,7 +25,7 @@ use std::{
 use code::{unhealthy_checkpoints, warnings};
 use fields::{fields, has_field, schemas, words};
 use messages::{is_made_by, literals, message};
-use streamkeeper::api::condition::Stalled;
+use streamkeeper_api::condition::Stalled;
 
 /// What every page has, in this order.
 const PARTS: [&str; 5] = [
@@ -164,7 +164,7 @@ fn a_message_that_no_code_makes_is_found() {
 #[test]
 fn every_field_and_annotation_that_a_page_names_exists() {
     let schemas = schemas();
-    let names = fs::read_to_string(root().join("src/api/names.rs")).unwrap();
+    let names = fs::read_to_string(root().join("operator/api/src/names.rs")).unwrap();
     let mut named = 0;
     for (name, text) in pages().into_iter().chain([("README".to_owned(), index())]) {
         for path in fields(&text) {
@@ -177,7 +177,7 @@ fn every_field_and_annotation_that_a_page_names_exists() {
         }
         for key in words(&text).filter(|word| word.starts_with("streamkeeper.dev/")) {
             let known = names.contains(&format!("\"{key}\""));
-            assert!(known, "{name}: {key} is not in src/api/names.rs");
+            assert!(known, "{name}: {key} is not in operator/api/src/names.rs");
         }
     }
     assert!(named > 50, "only {named} fields were found");

@@ -30,9 +30,10 @@ pub type Literal = Vec<String>;
 /// Every string of the code that is long enough to be told from others.
 pub fn literals() -> Vec<Literal> {
     let mut found = Vec::new();
-    let runtime = fs::read_dir(root().join("runtime")).unwrap();
-    let folders = runtime.map(|entry| entry.unwrap().path().join("src"));
+    let crates = ["operator", "runtime"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let folders = crates.into_iter().flatten();
     for source in folders
+        .map(|entry| entry.unwrap().path().join("src"))
         .chain([root().join("src")])
         .flat_map(|folder| sources(&folder))
     {

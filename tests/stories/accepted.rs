@@ -3,15 +3,13 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::{
-    api::{
-        crd,
-        v1alpha1::{StreamJob, StreamSnapshot},
-    },
-    lifecycle::{
-        Fact, Input, Observed, Settings, plan,
-        snapshot::{SnapshotInput, WorkState, plan_snapshot},
-    },
+use streamkeeper_api::{
+    crd,
+    v1alpha1::{StreamJob, StreamSnapshot},
+};
+use streamkeeper_lifecycle::{
+    Fact, Input, Observed, Settings, plan,
+    snapshot::{SnapshotInput, WorkState, plan_snapshot},
 };
 
 use crate::support::{

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde_json::{Value, json};
-use streamkeeper::api::{
+use streamkeeper_api::{
     condition::kind,
     names::{RESTARTED_AT, REVISION_LABEL},
 };

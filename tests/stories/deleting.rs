@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::names::FINALIZER;
+use streamkeeper_api::names::FINALIZER;
 use streamkeeper_protocol::head::RunState;
 
 use super::{stopping::told_of_snapshots, upgrading::running};

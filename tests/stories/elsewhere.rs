@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::Phase;
+use streamkeeper_api::v1alpha1::Phase;
 use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::names::FINALIZER;
+use streamkeeper_api::names::FINALIZER;
 
 use super::upgrading::running;
 use crate::support::{coordinator::HeadStore, story::Story};

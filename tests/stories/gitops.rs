@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
-use streamkeeper::api::{
+use streamkeeper_api::{
     condition,
     names::VERIFY,
     v1alpha1::{SnapshotPhase, StreamJob, StreamSnapshot},

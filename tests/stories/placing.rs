@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::{S3, SnapshotPhase};
+use streamkeeper_api::v1alpha1::{S3, SnapshotPhase};
 use streamkeeper_protocol::head::RunState;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streamkeeper::api::condition::kind;
+use streamkeeper_api::condition::kind;
 
 use crate::support::{
     api_server::kinds::{Kind, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},

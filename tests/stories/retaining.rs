@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::{names::VERIFY, v1alpha1::SnapshotPhase};
+use streamkeeper_api::{names::VERIFY, v1alpha1::SnapshotPhase};
 
 use super::{
     saving::{saved, taken_for},

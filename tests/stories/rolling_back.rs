@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::Step;
+use streamkeeper_api::v1alpha1::Step;
 use streamkeeper_protocol::job_api::JobError;
 
 use super::upgrading::running;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::{
+use streamkeeper_api::{
     names::{TRIGGER_LABEL, VERIFY},
     v1alpha1::{SnapshotPhase, StreamSnapshot},
 };

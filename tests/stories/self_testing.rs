@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use streamkeeper::api::v1alpha1::SnapshotPhase;
+use streamkeeper_api::v1alpha1::SnapshotPhase;
 
 use crate::support::{script::Script, story::tell};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::{Phase, TransitionKind};
+use streamkeeper_api::v1alpha1::{Phase, TransitionKind};
 use streamkeeper_protocol::head::RunState;
 
 use super::{rolling_back::rollback_that_does_not_come_up, upgrading::running};

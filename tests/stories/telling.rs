@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use streamkeeper::api::condition::{Reconciling, Stalled};
+use streamkeeper_api::condition::{Reconciling, Stalled};
 
 use crate::TRACES;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper::api::v1alpha1::{Outcome, TransitionKind};
+use streamkeeper_api::v1alpha1::{Outcome, TransitionKind};
 use streamkeeper_protocol::head::RunState;
 
 use crate::support::{

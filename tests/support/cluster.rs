@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::api::names::CONTAINER;
+use streamkeeper_api::names::CONTAINER;
 
 use super::api_server::{
     kinds::{

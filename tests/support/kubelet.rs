@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use streamkeeper::api::names::{CONTAINER, SQL_KEY};
+use streamkeeper_api::names::{CONTAINER, SQL_KEY};
 
 use super::{
     api_server::{

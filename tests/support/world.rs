@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use streamkeeper::clock::Clock;
+use streamkeeper_controller::clock::Clock;
 
 use super::{
     api_server::{Call, Refusal, Subresource, Verb, store::Store},

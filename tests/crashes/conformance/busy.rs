@@ -7,7 +7,7 @@ use futures::future::join_all;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http_body_util::BodyExt;
 use kube::Client;
-use streamkeeper::clock::Clock;
+use streamkeeper_controller::clock::Clock;
 
 use super::{asks::NAMESPACE, with_a_real_one};
 use crate::support::{

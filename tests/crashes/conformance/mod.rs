@@ -25,7 +25,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams},
 };
 use serde_json::{Value, json};
-use streamkeeper::clock::Clock;
+use streamkeeper_controller::clock::Clock;
 
 use self::asks::{
     Ask, ENDING, NAMESPACE,

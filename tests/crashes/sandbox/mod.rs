@@ -21,7 +21,7 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use streamkeeper::clock::Clock;
+use streamkeeper_controller::clock::Clock;
 use streamkeeper_protocol::head::Head;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::cel::Validator;
 use serde_json::Value;
-use streamkeeper::api::crd;
+use streamkeeper_api::crd;
 
 use super::{kinds::Kind, refusal::Refusal};
 

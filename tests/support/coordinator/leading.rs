@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use streamkeeper::lifecycle::JobCall;
+use streamkeeper_lifecycle::JobCall;
 use streamkeeper_protocol::{
     head::{Begun, Head, HeadChange, HeadError, LastCheckpoint, OperationKind, OperationResult},
     job_api::{

@@ -20,7 +20,7 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use streamkeeper::api::names::{JOB_LABEL, REVISION_LABEL, SQL_KEY, revision_name};
+use streamkeeper_api::names::{JOB_LABEL, REVISION_LABEL, SQL_KEY, revision_name};
 use streamkeeper_protocol::head::Head;
 
 pub use self::port::{JobPort, Store as HeadStore};

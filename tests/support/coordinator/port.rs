@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use streamkeeper::{
+use streamkeeper_controller::{
     buckets::{Folders, Heads, Progress, folders::Outcome, heads::unreadable},
     coordinator_client::{Answer, CallError, Coordinator, JobApi},
-    lifecycle::{
-        Fact, Grant, JobCall,
-        snapshot::{Content, Trouble, TroubleKind, Work},
-    },
+};
+use streamkeeper_lifecycle::{
+    Fact, Grant, JobCall,
+    snapshot::{Content, Trouble, TroubleKind, Work},
 };
 use streamkeeper_protocol::{
     head::{Head, HeadError},

@@ -7,10 +7,8 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
-use streamkeeper::{
-    coordinator_client::{CallError, Channel},
-    lifecycle::JobCall,
-};
+use streamkeeper_controller::coordinator_client::{CallError, Channel};
+use streamkeeper_lifecycle::JobCall;
 use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, Head, Ids, Import, LastCheckpoint, OperationKind, OperationResult,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use streamkeeper::api::{
+use streamkeeper_api::{
     names::RESTARTED_AT,
     v1alpha1::{StreamJob, StreamSnapshot},
 };

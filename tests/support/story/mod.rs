@@ -12,18 +12,15 @@ use std::{
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use streamkeeper::{
-    api::{
-        condition,
-        v1alpha1::{S3, SnapshotPhase},
-    },
-    clock::Clock,
-    controller::Remembered,
-    health::Readiness,
-    lifecycle::Settings,
-    metrics::Metrics,
-    resources::NetworkSettings,
+use streamkeeper_api::{
+    condition,
+    v1alpha1::{S3, SnapshotPhase},
 };
+use streamkeeper_controller::{
+    clock::Clock, controller::Remembered, health::Readiness, metrics::Metrics,
+};
+use streamkeeper_lifecycle::Settings;
+use streamkeeper_resources::NetworkSettings;
 use streamkeeper_security::MasterKey;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

@@ -3,18 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use streamkeeper::{
+use streamkeeper_controller::{
     clock::Clock,
     controller::{Context, Ports, run},
     events::Events,
     health::Readiness,
     leader::{Candidate, Leadership, LeaseClient, decision::Terms},
-    lifecycle::Settings,
     metrics::Metrics,
-    resources::PodSettings,
     security::Keyring,
     self_test::{SelfTest, SelfTestError},
 };
+use streamkeeper_lifecycle::Settings;
+use streamkeeper_resources::PodSettings;
 use streamkeeper_security::rustls::time_provider::DefaultTimeProvider;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
