@@ -25,7 +25,7 @@ pub(super) fn clean_up(plan: &mut PlanBuilder<'_>) {
         | Ownership::Released { .. } => Vec::new(),
     };
     let part: Vec<u64> = match &plan.status.transition {
-        None if plan.said_farewell() => Vec::new(),
+        None if said_farewell(plan) => Vec::new(),
         None => plan.current().into_iter().collect(),
         Some(transition) => match (transition.kind, transition.step) {
             // It removes what there is, in its own time.
@@ -36,7 +36,9 @@ pub(super) fn clean_up(plan: &mut PlanBuilder<'_>) {
             }
             // There was no room for both.
             (TransitionKind::Upgrade, Step::Verifying)
-                if transition.to.is_some_and(|to| plan.stands_by_with_less(to)) =>
+                if transition
+                    .to
+                    .is_some_and(|to| stands_by_with_less(plan, to)) =>
             {
                 transition.to.into_iter().collect()
             }
@@ -78,28 +80,26 @@ pub(super) fn clean_up(plan: &mut PlanBuilder<'_>) {
 /// How long the pods of a completed job stay, so that its last report and its logs can be read.
 const FAREWELL: Duration = Duration::from_mins(1);
 
-impl PlanBuilder<'_> {
-    /// Whether all input was read a while ago: there is nothing left to do for anybody.
-    fn said_farewell(&self) -> bool {
-        let since = self.status.completion_time.as_ref();
-        matches!(self.ownership, Ownership::Completed { .. })
-            && since.is_some_and(|since| self.input.passed(since.0, FAREWELL))
-    }
+/// Whether all input was read a while ago: there is nothing left to do for anybody.
+fn said_farewell(plan: &PlanBuilder<'_>) -> bool {
+    let since = plan.status.completion_time.as_ref();
+    matches!(plan.ownership, Ownership::Completed { .. })
+        && since.is_some_and(|since| plan.input.passed(since.0, FAREWELL))
+}
 
-    /// Whether a revision stood by with its first pod only.
-    pub(super) fn stands_by_with_less(&self, number: u64) -> bool {
-        let record = self.input.revision(number).record.as_ref();
-        record.is_some_and(|record| record.standby == Standby::First)
-    }
+/// Whether a revision stood by with its first pod only.
+pub(super) fn stands_by_with_less(plan: &PlanBuilder<'_>, number: u64) -> bool {
+    let record = plan.input.revision(number).record.as_ref();
+    record.is_some_and(|record| record.standby == Standby::First)
+}
 
-    /// Whether no other revision has pods or objects left.
-    pub(super) fn others_gone(&self, kept: u64) -> bool {
-        self.input
-            .observed
-            .revisions
-            .iter()
-            .all(|(&number, facts)| {
-                number == kept || guard!("it ends when the old pods are gone": facts.is_gone())
-            })
-    }
+/// Whether no other revision has pods or objects left.
+pub(super) fn others_gone(plan: &PlanBuilder<'_>, kept: u64) -> bool {
+    plan.input
+        .observed
+        .revisions
+        .iter()
+        .all(|(&number, facts)| {
+            number == kept || guard!("it ends when the old pods are gone": facts.is_gone())
+        })
 }

@@ -18,6 +18,8 @@ use super::{
     preparation::Preparation,
     standby::Promotion,
 };
+use crate::restore;
+use crate::standby;
 
 pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let Some(to) = transition.to else {
@@ -101,7 +103,7 @@ pub(super) fn runs_elsewhere(plan: &PlanBuilder<'_>, to: u64) -> Option<u64> {
 
 /// Starts from elsewhere when `spec.restoreFrom` is not any more what it was.
 fn redirect(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Option<Verdict> {
-    let asked = match plan.requested() {
+    let asked = match restore::requested(plan) {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(_)) => return None,
@@ -123,7 +125,7 @@ fn replace(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Opti
             let held = facts.record.as_ref()?;
             // Defaults of the operator count only while nothing ever ran with the old ones.
             let same = held.makes_the_same_pods(wanted)
-                || (plan.ran_before() && held.content == wanted.content);
+                || (standby::ran_before(plan) && held.content == wanted.content);
             // Workers are told how many they are when they start.
             let as_many = facts
                 .stateful_set
@@ -171,7 +173,7 @@ fn renumber(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Opt
 
 fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = plan.replicas();
-    plan.bring_up(to, workers);
+    standby::bring_up(plan, to, workers);
     if let Some(verdict) = shown(plan, transition, to) {
         return verdict;
     }
@@ -181,7 +183,7 @@ fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Ve
 
 /// What keeps a revision from being ready, if something does.
 fn shown(plan: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
-    match plan.preparation(transition, to) {
+    match standby::preparation(plan, transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => Some(provisioning(format!("creating the pods of revision {to}"))),
         Preparation::Waiting {
@@ -202,18 +204,18 @@ fn shown(plan: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Ver
 fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
     let workers = plan.replicas();
     if !plan.input.revision(to).is_complete() {
-        plan.bring_up(to, workers);
+        standby::bring_up(plan, to, workers);
         return shown(plan, transition, to)
             .unwrap_or_else(|| provisioning(format!("creating the pods of revision {to}")));
     }
-    let verdict = match plan.promote(transition, to, workers) {
+    let verdict = match standby::promote(plan, transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
         Promotion::Done => provisioning(format!(
             "revision {to} owns the job; waiting for its coordinator to answer"
         )),
     };
     // A pod that cannot start explains more than a call that is not answered.
-    match (plan.preparation(transition, to), &verdict) {
+    match (standby::preparation(plan, transition, to), &verdict) {
         (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
             Verdict::Stalled(reason, format!("revision {to}: {message}"))
         }
@@ -231,7 +233,7 @@ fn done(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict
     plan.finish(transition, Outcome::Succeeded, "");
     if let Some(folder) = &transition.restores {
         let message = format!("revision {to} started from the snapshot in {folder}");
-        plan.acted_on_restore(Outcome::Succeeded, &message);
+        restore::acted_on_restore(plan, Outcome::Succeeded, &message);
     }
     let restored = plan
         .input

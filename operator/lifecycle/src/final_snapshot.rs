@@ -11,6 +11,7 @@ use super::{
     plan_builder::PlanBuilder,
     revision::ResolvedStorage,
 };
+use crate::automatic_snapshots;
 
 /// Makes a StreamSnapshot of the savepoint that the stop has left, if one is wanted; says what is
 /// waited for. HEAD remembers where it lies.
@@ -24,13 +25,12 @@ pub(super) fn keep_savepoint(
         return None;
     }
     let uri = savepoint(plan, transition)?;
-    match plan.save(transition, trigger, Some(uri)) {
+    match automatic_snapshots::save(plan, transition, trigger, Some(uri)) {
         Saved::Begun(message) => Some(message),
         // On which server it lies, only the job knows before the object says so.
         Saved::Waiting(message)
             if trigger == Trigger::Delete
-                && plan
-                    .saved(transition, trigger)
+                && automatic_snapshots::saved(plan, transition, trigger)
                     .is_none_or(|found| found.uri.is_none()) =>
         {
             Some(message)
@@ -110,7 +110,9 @@ pub(super) fn tell_of_none(
             (asked.on_suspend, "onSuspend")
         }
     };
-    if wanted == OnTransition::Skip || plan.saved(transition, trigger).is_some() {
+    if wanted == OnTransition::Skip
+        || automatic_snapshots::saved(plan, transition, trigger).is_some()
+    {
         return;
     }
     let none = format!("no snapshot was taken (spec.snapshots.{field})");

@@ -13,6 +13,8 @@ use super::{
     ownership::Desired,
     plan_builder::{PlanBuilder, Verdict},
 };
+use crate::preparation;
+use crate::restore;
 
 /// A revision that failed and runs on all the same (`spec.upgrade.onFailure: Pause`), until a
 /// checkpoint says that it gets on.
@@ -40,9 +42,7 @@ pub(super) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     if let Some(verdict) = paused(plan, current) {
         return verdict;
     }
-    let crash = plan
-        .input
-        .problem(current, Timestamp::UNIX_EPOCH)
+    let crash = preparation::problem(&plan.input, current, Timestamp::UNIX_EPOCH)
         .filter(|problem| problem.lasting);
     let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
     let Some(report) = plan.input.report(current) else {
@@ -143,7 +143,7 @@ fn absent(plan: &PlanBuilder<'_>, current: u64, report: &Report) -> String {
             pod.name
         );
     }
-    let problem = plan.input.problem(current, plan.input.now);
+    let problem = preparation::problem(&plan.input, current, plan.input.now);
     problem.map_or_else(String::new, |problem| format!("; {}", problem.message))
 }
 
@@ -186,7 +186,7 @@ fn failed(report: &Report) -> Verdict {
 }
 
 fn running(plan: &PlanBuilder<'_>, report: &Report) -> Verdict {
-    if let Some(failed) = plan.failed_restore() {
+    if let Some(failed) = restore::failed_restore(plan) {
         return Verdict::Stalled(Stalled::RestoreFailed, failed.message.clone());
     }
     if let Some((_, verdict)) = rejected(plan) {

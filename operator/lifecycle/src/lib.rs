@@ -204,8 +204,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     record::owner(&mut plan);
     let verdict = decide(&mut plan, deleting, ours);
-    plan.note_newest_snapshot();
-    plan.note_check();
+    automatic_snapshots::note_newest_snapshot(&mut plan);
+    standby::note_check(&mut plan);
     lost_node::release(&mut plan);
     cleanup::clean_up(&mut plan);
     network::keep(&mut plan);

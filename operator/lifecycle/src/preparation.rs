@@ -51,202 +51,203 @@ pub struct PodProblem {
 /// after which a job that fails by its own fault is not waited for.
 const CRASHES: u32 = 3;
 
-impl Input<'_> {
-    /// How far a revision is that is being prepared since `since`.
-    pub(super) fn preparation(&self, number: u64, since: Timestamp) -> Preparation {
-        let facts = self.revision(number);
-        let broken = |reason, message: &str| Preparation::Broken {
-            reason,
-            message: message.to_owned(),
+/// How far a revision is that is being prepared since `since`.
+pub(super) fn preparation(input: &Input<'_>, number: u64, since: Timestamp) -> Preparation {
+    let facts = input.revision(number);
+    let broken = |reason, message: &str| Preparation::Broken {
+        reason,
+        message: message.to_owned(),
+    };
+    if !facts.is_complete() {
+        let refused = input.observed.unapplied.as_ref();
+        return match refused.filter(|refused| refused.revision == number) {
+            None => Preparation::Missing,
+            Some(refused) if refused.invalid => broken(
+                Stalled::InvalidSpec,
+                &format!("{}; correct the spec", refused.message),
+            ),
+            Some(refused) if input.passed(since, input.settings.unschedulable_grace) => broken(
+                Stalled::QuotaExceeded,
+                &format!("{}; make room for it", refused.message),
+            ),
+            Some(refused) => Preparation::Waiting {
+                trouble: Some(Stalled::QuotaExceeded),
+                message: refused.message.clone(),
+            },
         };
-        if !facts.is_complete() {
-            let refused = self.observed.unapplied.as_ref();
-            return match refused.filter(|refused| refused.revision == number) {
-                None => Preparation::Missing,
-                Some(refused) if refused.invalid => broken(
-                    Stalled::InvalidSpec,
-                    &format!("{}; correct the spec", refused.message),
-                ),
-                Some(refused) if self.passed(since, self.settings.unschedulable_grace) => broken(
-                    Stalled::QuotaExceeded,
-                    &format!("{}; make room for it", refused.message),
-                ),
-                Some(refused) => Preparation::Waiting {
-                    trouble: Some(Stalled::QuotaExceeded),
-                    message: refused.message.clone(),
-                },
-            };
-        }
-        let mut message = String::new();
-        let mut trouble = None;
-        let mut may_pass = false;
-        if let Fact::Known(preflight) = &facts.preflight
-            && guard!("a check speaks of its own revision": preflight.revision == number)
-        {
-            match preflight.verdict {
-                PreflightVerdict::Compatible => return Preparation::Ready,
-                PreflightVerdict::InvalidSql => {
-                    return broken(Stalled::InvalidSql, &preflight.message);
-                }
-                PreflightVerdict::Incompatible => {
-                    return broken(Stalled::StateIncompatible, &preflight.message);
-                }
-                PreflightVerdict::SnapshotNotFound => {
-                    return broken(Stalled::SnapshotNotFound, &preflight.message);
-                }
-                PreflightVerdict::RestoreFailed => {
-                    return broken(Stalled::RestoreFailed, &preflight.message);
-                }
-                PreflightVerdict::StorageUnavailable => {
-                    trouble = Some(Stalled::StorageUnreachable);
-                    message.clone_from(&preflight.message);
-                }
-                PreflightVerdict::Pending => message.clone_from(&preflight.message),
-            }
-        }
-        if let Some(error) = self.report(number).and_then(|report| report.error.as_ref()) {
-            match Stalled::named(&error.reason) {
-                Some(reason @ (Stalled::InvalidSql | Stalled::StateIncompatible)) => {
-                    return broken(reason, &error.message);
-                }
-                Some(reason) => {
-                    trouble = Some(reason);
-                    message.clone_from(&error.message);
-                }
-                None => {}
-            }
-        }
-        if let Some(problem) = self.problem(number, since) {
-            if problem.settled {
-                return broken(problem.reason, &problem.message);
-            }
-            if problem.lasting {
-                trouble = Some(problem.reason);
-            }
-            // It has its own time, from when it began.
-            may_pass = matches!(
-                problem.reason,
-                Stalled::ImagePullFailed | Stalled::InvalidSpec
-            );
-            message = problem.message;
-        }
-        if message.is_empty() {
-            message = pods_up(facts);
-        }
-        if !may_pass && self.passed(since, self.job.spec.upgrade.progress_deadline.to_std()) {
-            return broken(
-                trouble.unwrap_or_else(|| overdue(facts)),
-                &format!(
-                    "it was not ready within {}: {message}",
-                    self.job.spec.upgrade.progress_deadline
-                ),
-            );
-        }
-        Preparation::Waiting { trouble, message }
     }
-
-    /// The worst that is wrong with the pods of a revision; graces count from `since`.
-    pub(super) fn problem(&self, number: u64, since: Timestamp) -> Option<PodProblem> {
-        let facts = self.revision(number);
-        let record = facts.record.as_ref();
-        let mut found: Vec<PodProblem> = facts
-            .pods
-            .iter()
-            .filter(|pod| !pod.deleting)
-            .filter_map(|pod| self.pod_ailment(pod, record, since))
-            .collect();
-        found.sort_by_key(|problem| (!problem.settled, !problem.lasting));
-        found.into_iter().next()
+    let mut message = String::new();
+    let mut trouble = None;
+    let mut may_pass = false;
+    if let Fact::Known(preflight) = &facts.preflight
+        && guard!("a check speaks of its own revision": preflight.revision == number)
+    {
+        match preflight.verdict {
+            PreflightVerdict::Compatible => return Preparation::Ready,
+            PreflightVerdict::InvalidSql => {
+                return broken(Stalled::InvalidSql, &preflight.message);
+            }
+            PreflightVerdict::Incompatible => {
+                return broken(Stalled::StateIncompatible, &preflight.message);
+            }
+            PreflightVerdict::SnapshotNotFound => {
+                return broken(Stalled::SnapshotNotFound, &preflight.message);
+            }
+            PreflightVerdict::RestoreFailed => {
+                return broken(Stalled::RestoreFailed, &preflight.message);
+            }
+            PreflightVerdict::StorageUnavailable => {
+                trouble = Some(Stalled::StorageUnreachable);
+                message.clone_from(&preflight.message);
+            }
+            PreflightVerdict::Pending => message.clone_from(&preflight.message),
+        }
     }
+    if let Some(error) = input
+        .report(number)
+        .and_then(|report| report.error.as_ref())
+    {
+        match Stalled::named(&error.reason) {
+            Some(reason @ (Stalled::InvalidSql | Stalled::StateIncompatible)) => {
+                return broken(reason, &error.message);
+            }
+            Some(reason) => {
+                trouble = Some(reason);
+                message.clone_from(&error.message);
+            }
+            None => {}
+        }
+    }
+    if let Some(problem) = problem(input, number, since) {
+        if problem.settled {
+            return broken(problem.reason, &problem.message);
+        }
+        if problem.lasting {
+            trouble = Some(problem.reason);
+        }
+        // It has its own time, from when it began.
+        may_pass = matches!(
+            problem.reason,
+            Stalled::ImagePullFailed | Stalled::InvalidSpec
+        );
+        message = problem.message;
+    }
+    if message.is_empty() {
+        message = pods_up(facts);
+    }
+    if !may_pass && input.passed(since, input.job.spec.upgrade.progress_deadline.to_std()) {
+        return broken(
+            trouble.unwrap_or_else(|| overdue(facts)),
+            &format!(
+                "it was not ready within {}: {message}",
+                input.job.spec.upgrade.progress_deadline
+            ),
+        );
+    }
+    Preparation::Waiting { trouble, message }
+}
 
-    /// Pods that were asked for at `since` and that nobody has created yet.
-    pub(super) fn missing_pods(&self, number: u64, since: Timestamp) -> Option<PodProblem> {
-        let message = missing_pods(self.revision(number))?;
-        let late = self.passed(since, self.settings.unschedulable_grace);
-        Some(PodProblem {
-            reason: Stalled::QuotaExceeded,
+/// The worst that is wrong with the pods of a revision; graces count from `since`.
+pub(super) fn problem(input: &Input<'_>, number: u64, since: Timestamp) -> Option<PodProblem> {
+    let facts = input.revision(number);
+    let record = facts.record.as_ref();
+    let mut found: Vec<PodProblem> = facts
+        .pods
+        .iter()
+        .filter(|pod| !pod.deleting)
+        .filter_map(|pod| pod_ailment(input, pod, record, since))
+        .collect();
+    found.sort_by_key(|problem| (!problem.settled, !problem.lasting));
+    found.into_iter().next()
+}
+
+/// Pods that were asked for at `since` and that nobody has created yet.
+pub(super) fn missing_pods(input: &Input<'_>, number: u64, since: Timestamp) -> Option<PodProblem> {
+    let message = absent(input.revision(number))?;
+    let late = input.passed(since, input.settings.unschedulable_grace);
+    Some(PodProblem {
+        reason: Stalled::QuotaExceeded,
+        message,
+        lasting: late,
+        settled: late,
+    })
+}
+
+/// Why a revision that has the job fails at the same place again and again, if nothing but its
+/// own content, or what it goes on from, can be the cause.
+pub(super) fn own_fault(input: &Input<'_>, number: u64) -> Option<String> {
+    let report = input.report(number)?;
+    let error = report.error.as_ref()?;
+    let own = matches!(
+        Stalled::named(&error.reason)?,
+        Stalled::BadRecord
+            | Stalled::InvalidSpec
+            | Stalled::InvalidSql
+            | Stalled::StateIncompatible
+            | Stalled::RestoreFailed
+    );
+    (own && report.restarts >= u64::from(CRASHES)).then(|| error.message.clone())
+}
+
+fn pod_ailment(
+    input: &Input<'_>,
+    pod: &PodFacts,
+    record: Option<&RevisionRecord>,
+    since: Timestamp,
+) -> Option<PodProblem> {
+    let image = record.map_or("", |record| record.image.as_str());
+    if let Some(why) = &pod.unschedulable {
+        let message = format!(
+            "pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas",
+            pod.name
+        );
+        let late = input.passed(since, input.settings.unschedulable_grace);
+        return Some(PodProblem {
+            reason: Stalled::Unschedulable,
             message,
             lasting: late,
             settled: late,
-        })
+        });
     }
-
-    /// Why a revision that has the job fails at the same place again and again, if nothing but its
-    /// own content, or what it goes on from, can be the cause.
-    pub(super) fn own_fault(&self, number: u64) -> Option<String> {
-        let report = self.report(number)?;
-        let error = report.error.as_ref()?;
-        let own = matches!(
-            Stalled::named(&error.reason)?,
-            Stalled::BadRecord
-                | Stalled::InvalidSpec
-                | Stalled::InvalidSql
-                | Stalled::StateIncompatible
-                | Stalled::RestoreFailed
-        );
-        (own && report.restarts >= u64::from(CRASHES)).then(|| error.message.clone())
-    }
-
-    fn pod_ailment(
-        &self,
-        pod: &PodFacts,
-        record: Option<&RevisionRecord>,
-        since: Timestamp,
-    ) -> Option<PodProblem> {
-        let image = record.map_or("", |record| record.image.as_str());
-        if let Some(why) = &pod.unschedulable {
-            let message = format!(
-                "pod {} finds no node: {why}; add room, or lower spec.workers.resources or replicas",
-                pod.name
-            );
-            let late = self.passed(since, self.settings.unschedulable_grace);
-            return Some(PodProblem {
-                reason: Stalled::Unschedulable,
-                message,
-                lasting: late,
-                settled: late,
-            });
-        }
-        let Waiting { reason, message } = pod.waiting.as_ref()?;
-        let pod_name = &pod.name;
-        // A registry or a Secret may come back, and the kubelet tries again and again, later and
-        // later. The pod was not in trouble before it stopped being ready.
-        let began = pod.unready_since.map_or(since, |then| then.max(since));
-        let lasting = self.passed(began, self.settings.image_pull_grace);
-        let deadline = self.job.spec.upgrade.progress_deadline.to_std();
-        let hopeless = self.passed(began, deadline);
-        match reason.as_str() {
-            "ErrImagePull"
-            | "ImagePullBackOff"
-            | "InvalidImageName"
-            | "ErrImageNeverPull"
-            | "ImageInspectError"
-            | "RegistryUnavailable" => Some(PodProblem {
-                reason: Stalled::ImagePullFailed,
+    let Waiting { reason, message } = pod.waiting.as_ref()?;
+    let pod_name = &pod.name;
+    // A registry or a Secret may come back, and the kubelet tries again and again, later and
+    // later. The pod was not in trouble before it stopped being ready.
+    let began = pod.unready_since.map_or(since, |then| then.max(since));
+    let lasting = input.passed(began, input.settings.image_pull_grace);
+    let deadline = input.job.spec.upgrade.progress_deadline.to_std();
+    let hopeless = input.passed(began, deadline);
+    match reason.as_str() {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => Some(PodProblem {
+            reason: Stalled::ImagePullFailed,
+            message: format!(
+                "pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"
+            ),
+            lasting: lasting || reason == "InvalidImageName",
+            settled: hopeless || reason == "InvalidImageName",
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some(PodProblem {
+                reason: Stalled::InvalidSpec,
                 message: format!(
-                    "pod {pod_name} cannot pull image {image} ({reason}: {message}); correct spec.image, or make the image available"
+                    "pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"
                 ),
-                lasting: lasting || reason == "InvalidImageName",
-                settled: hopeless || reason == "InvalidImageName",
-            }),
-            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                Some(PodProblem {
-                    reason: Stalled::InvalidSpec,
-                    message: format!(
-                        "pod {pod_name} cannot start its container ({reason}: {message}); create what is missing, or correct spec.env"
-                    ),
-                    lasting,
-                    settled: hopeless,
-                })
-            }
-            "CrashLoopBackOff" => Some(PodProblem {
-                reason: Stalled::CrashLooping,
-                message: crash(pod, record.and_then(failures::memory_limit)),
-                lasting: pod.restarts >= CRASHES,
-                settled: pod.restarts >= CRASHES,
-            }),
-            _ => None,
+                lasting,
+                settled: hopeless,
+            })
         }
+        "CrashLoopBackOff" => Some(PodProblem {
+            reason: Stalled::CrashLooping,
+            message: crash(pod, record.and_then(failures::memory_limit)),
+            lasting: pod.restarts >= CRASHES,
+            settled: pod.restarts >= CRASHES,
+        }),
+        _ => None,
     }
 }
 
@@ -278,7 +279,7 @@ fn crash(pod: &PodFacts, limit: Option<&str>) -> String {
 
 /// Why a revision that is silently late is late.
 fn overdue(facts: &RevisionFacts) -> Stalled {
-    if missing_pods(facts).is_some() {
+    if absent(facts).is_some() {
         Stalled::QuotaExceeded
     } else {
         Stalled::ProgressDeadlineExceeded
@@ -286,7 +287,7 @@ fn overdue(facts: &RevisionFacts) -> Stalled {
 }
 
 /// What to say of pods that nobody created.
-fn missing_pods(facts: &RevisionFacts) -> Option<String> {
+fn absent(facts: &RevisionFacts) -> Option<String> {
     let asked = facts.stateful_set.map_or(0, |set| set.replicas);
     let there = facts.pods.len();
     (u32::try_from(there).unwrap_or(u32::MAX) < asked).then(|| {
@@ -297,7 +298,7 @@ fn missing_pods(facts: &RevisionFacts) -> Option<String> {
 }
 
 fn pods_up(facts: &RevisionFacts) -> String {
-    if let Some(message) = missing_pods(facts) {
+    if let Some(message) = absent(facts) {
         return message;
     }
     let there = facts.pods.len();

@@ -18,6 +18,8 @@ use super::{
     ownership::Ownership,
     plan_builder::{PlanBuilder, Verdict, call_key},
 };
+use crate::automatic_snapshots;
+use crate::preparation;
 
 /// Begins to move the running revision from `active` workers to what the spec asks for.
 pub(super) fn begin(plan: &mut PlanBuilder<'_>, revision: u64, active: u32) -> Verdict {
@@ -112,7 +114,7 @@ fn scaling(
     if guard!("workers are up before the job moves": u32::try_from(up).is_ok_and(|up| up >= target))
     {
         if takes_snapshot(plan) {
-            match plan.save(transition, Trigger::Rescale, None) {
+            match automatic_snapshots::save(plan, transition, Trigger::Rescale, None) {
                 Saved::Done => {}
                 Saved::Begun(message) | Saved::Waiting(message) => {
                     return Verdict::Reconciling(Reconciling::Rescaling, message);
@@ -135,8 +137,8 @@ fn scaling(
         );
     }
     let since = transition.step_since.0;
-    let problem = plan.input.problem(revision, since);
-    let problem = problem.or_else(|| plan.input.missing_pods(revision, since));
+    let problem = preparation::problem(&plan.input, revision, since);
+    let problem = problem.or_else(|| preparation::missing_pods(&plan.input, revision, since));
     if let Some(problem) = problem.filter(|problem| problem.lasting) {
         let message = format!(
             "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
@@ -180,9 +182,7 @@ fn stuck(
     {
         return None;
     }
-    let sick = plan
-        .input
-        .problem(revision, transition.step_since.0)
+    let sick = preparation::problem(&plan.input, revision, transition.step_since.0)
         .filter(|problem| problem.lasting)
         .map(|problem| (problem.reason, problem.message));
     let failed = report.and_then(|report| {

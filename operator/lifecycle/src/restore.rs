@@ -20,109 +20,106 @@ use super::{
     revision::RevisionRecord,
     standby::Promotion,
 };
+use crate::cleanup;
+use crate::standby;
 
-impl PlanBuilder<'_> {
-    /// What became of what `spec.restoreFrom` asks for, if that was tried and failed.
-    pub(super) fn failed_restore(&self) -> Option<&RestoreRequest> {
-        let asked = self.input.job.spec.restore_from.as_ref()?;
-        let done = self.status.restore_from.as_ref()?;
-        (done.result == Outcome::Failed && done.value == asked.value()).then_some(done)
+/// What became of what `spec.restoreFrom` asks for, if that was tried and failed.
+pub(super) fn failed_restore<'a>(plan: &'a PlanBuilder<'_>) -> Option<&'a RestoreRequest> {
+    let asked = plan.input.job.spec.restore_from.as_ref()?;
+    let done = plan.status.restore_from.as_ref()?;
+    (done.result == Outcome::Failed && done.value == asked.value()).then_some(done)
+}
+
+/// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on
+/// the state that was to be left.
+pub(super) fn not_restored(plan: &PlanBuilder<'_>, wanted: &RevisionRecord) -> Option<String> {
+    let failed = failed_restore(plan)?;
+    (failed.content == Some(wanted.try_hash())).then(|| failed.message.clone())
+}
+
+/// With other content, a restore that failed is tried again.
+fn is_another_try(plan: &PlanBuilder<'_>) -> bool {
+    let failed = failed_restore(plan).and_then(|failed| failed.content.as_ref());
+    let wanted = plan.wanted.record().map(RevisionRecord::try_hash);
+    failed
+        .zip(wanted)
+        .is_some_and(|(failed, wanted)| *failed != wanted)
+}
+
+/// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or
+/// why that is not known.
+pub(super) fn requested(plan: &PlanBuilder<'_>) -> Option<Result<String, Verdict>> {
+    let asked = plan.input.job.spec.restore_from.as_ref()?;
+    let done = plan.status.restore_from.as_ref();
+    if done.is_some_and(|done| done.value == asked.value()) && !is_another_try(plan) {
+        return None;
     }
-
-    /// Why this content did not go on from where `spec.restoreFrom` says. It is not rolled out on
-    /// the state that was to be left.
-    pub(super) fn not_restored(&self, wanted: &RevisionRecord) -> Option<String> {
-        let failed = self.failed_restore()?;
-        (failed.content == Some(wanted.try_hash())).then(|| failed.message.clone())
+    if let Some(uri) = &asked.uri {
+        return Some(Ok(uri.clone()));
     }
-
-    /// With other content, a restore that failed is tried again.
-    fn is_another_try(&self) -> bool {
-        let failed = self
-            .failed_restore()
-            .and_then(|failed| failed.content.as_ref());
-        let wanted = self.wanted.record().map(RevisionRecord::try_hash);
-        failed
-            .zip(wanted)
-            .is_some_and(|(failed, wanted)| *failed != wanted)
-    }
-
-    /// Where the snapshot lies that `spec.restoreFrom` asks for and that was not acted on yet, or
-    /// why that is not known.
-    pub(super) fn requested(&self) -> Option<Result<String, Verdict>> {
-        let asked = self.input.job.spec.restore_from.as_ref()?;
-        let done = self.status.restore_from.as_ref();
-        if done.is_some_and(|done| done.value == asked.value()) && !self.is_another_try() {
-            return None;
-        }
-        if let Some(uri) = &asked.uri {
-            return Some(Ok(uri.clone()));
-        }
-        let name = asked
-            .snapshot_ref
-            .as_ref()
-            .map_or("", |snapshot| &snapshot.name);
-        let stalled = |message: String| Err(Verdict::Stalled(Stalled::SnapshotNotFound, message));
-        let waiting = |message: String| Err(Verdict::Reconciling(Reconciling::Restoring, message));
-        Some(match &self.input.observed.restore_source {
-            Fact::Unknown(unknown) => waiting(format!(
-                "waiting for StreamSnapshot {name}: {}",
-                unknown.why
-            )),
-            Fact::Known(None) => stalled(format!(
-                "StreamSnapshot {name} of spec.restoreFrom does not exist in this namespace; create it, or correct the name"
-            )),
-            Fact::Known(Some(found)) => match (found.phase, &found.uri) {
-                (Some(SnapshotPhase::Completed | SnapshotPhase::Verifying), Some(uri)) => {
-                    match self.other_store(found) {
-                        None => Ok(uri.clone()),
-                        Some([there, here]) => stalled(format!(
-                            "StreamSnapshot {name} of spec.restoreFrom lies in the store {there}, and the state of the job in {here}; copy its folder there and name that in spec.restoreFrom.uri, or choose the same spec.storage.s3.endpoint"
-                        )),
-                    }
+    let name = asked
+        .snapshot_ref
+        .as_ref()
+        .map_or("", |snapshot| &snapshot.name);
+    let stalled = |message: String| Err(Verdict::Stalled(Stalled::SnapshotNotFound, message));
+    let waiting = |message: String| Err(Verdict::Reconciling(Reconciling::Restoring, message));
+    Some(match &plan.input.observed.restore_source {
+        Fact::Unknown(unknown) => waiting(format!(
+            "waiting for StreamSnapshot {name}: {}",
+            unknown.why
+        )),
+        Fact::Known(None) => stalled(format!(
+            "StreamSnapshot {name} of spec.restoreFrom does not exist in this namespace; create it, or correct the name"
+        )),
+        Fact::Known(Some(found)) => match (found.phase, &found.uri) {
+            (Some(SnapshotPhase::Completed | SnapshotPhase::Verifying), Some(uri)) => {
+                match other_store(plan, found) {
+                    None => Ok(uri.clone()),
+                    Some([there, here]) => stalled(format!(
+                        "StreamSnapshot {name} of spec.restoreFrom lies in the store {there}, and the state of the job in {here}; copy its folder there and name that in spec.restoreFrom.uri, or choose the same spec.storage.s3.endpoint"
+                    )),
                 }
-                (Some(SnapshotPhase::Failed), _) => stalled(format!(
-                    "StreamSnapshot {name} of spec.restoreFrom has failed: {}; name another one",
-                    found.message
-                )),
-                (Some(SnapshotPhase::Deleting), _) => stalled(format!(
-                    "StreamSnapshot {name} of spec.restoreFrom is being deleted; name another one"
-                )),
-                (
-                    None
-                    | Some(
-                        SnapshotPhase::Pending
-                        | SnapshotPhase::InProgress
-                        | SnapshotPhase::Completed
-                        | SnapshotPhase::Verifying,
-                    ),
-                    _,
-                ) => waiting(format!("waiting for StreamSnapshot {name} to be complete")),
-            },
-        })
-    }
+            }
+            (Some(SnapshotPhase::Failed), _) => stalled(format!(
+                "StreamSnapshot {name} of spec.restoreFrom has failed: {}; name another one",
+                found.message
+            )),
+            (Some(SnapshotPhase::Deleting), _) => stalled(format!(
+                "StreamSnapshot {name} of spec.restoreFrom is being deleted; name another one"
+            )),
+            (
+                None
+                | Some(
+                    SnapshotPhase::Pending
+                    | SnapshotPhase::InProgress
+                    | SnapshotPhase::Completed
+                    | SnapshotPhase::Verifying,
+                ),
+                _,
+            ) => waiting(format!("waiting for StreamSnapshot {name} to be complete")),
+        },
+    })
+}
 
-    /// The store that a snapshot lies in, and the job's, if that is another one: workers know one
-    /// endpoint.
-    fn other_store(&self, found: &SnapshotFacts) -> Option<[String; 2]> {
-        let storage = &self.wanted.record()?.storage;
-        let told =
-            |endpoint: Option<&String>| endpoint.map_or("Amazon S3", String::as_str).to_owned();
-        (!storage.is_in_store(found.endpoint.as_deref()))
-            .then(|| [found.endpoint.as_ref(), storage.endpoint.as_ref()].map(told))
-    }
+/// The store that a snapshot lies in, and the job's, if that is another one: workers know one
+/// endpoint.
+fn other_store(plan: &PlanBuilder<'_>, found: &SnapshotFacts) -> Option<[String; 2]> {
+    let storage = &plan.wanted.record()?.storage;
+    let told = |endpoint: Option<&String>| endpoint.map_or("Amazon S3", String::as_str).to_owned();
+    (!storage.is_in_store(found.endpoint.as_deref()))
+        .then(|| [found.endpoint.as_ref(), storage.endpoint.as_ref()].map(told))
+}
 
-    /// Notes that the value of `spec.restoreFrom` was acted on, so that it is not acted on again.
-    pub(super) fn acted_on_restore(&mut self, result: Outcome, message: &str) {
-        if let Some(asked) = &self.input.job.spec.restore_from {
-            self.status.restore_from = Some(RestoreRequest {
-                value: asked.value(),
-                result,
-                time: time(self.input.now),
-                message: message.to_owned(),
-                content: self.wanted.record().map(RevisionRecord::try_hash),
-            });
-        }
+/// Notes that the value of `spec.restoreFrom` was acted on, so that it is not acted on again.
+pub(super) fn acted_on_restore(plan: &mut PlanBuilder<'_>, result: Outcome, message: &str) {
+    if let Some(asked) = &plan.input.job.spec.restore_from {
+        plan.status.restore_from = Some(RestoreRequest {
+            value: asked.value(),
+            result,
+            time: time(plan.input.now),
+            message: message.to_owned(),
+            content: plan.wanted.record().map(RevisionRecord::try_hash),
+        });
     }
 }
 
@@ -173,7 +170,7 @@ fn reconsider(
     to: u64,
     folder: &str,
 ) -> Option<Verdict> {
-    let other_place = match plan.requested() {
+    let other_place = match requested(plan) {
         Some(Ok(asked)) => asked != folder,
         // It was there when this began, and its objects decide.
         Some(Err(_)) => false,
@@ -209,7 +206,7 @@ fn give_up(
         "revision {to} could not go to the snapshot: {} Nothing was changed; correct spec.restoreFrom, or remove it",
         sentence(why)
     );
-    plan.acted_on_restore(Outcome::Failed, &message);
+    acted_on_restore(plan, Outcome::Failed, &message);
     plan.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(reason, message)
 }
@@ -218,20 +215,25 @@ fn give_up(
 /// be asked about a snapshot checks the newest checkpoint only; there the promotion finds out.
 fn unready(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     let workers = plan.replicas();
-    match plan.preparation(transition, to) {
+    match standby::preparation(plan, transition, to) {
         Preparation::Ready => None,
         Preparation::Broken {
             reason: Stalled::StateIncompatible,
             ..
         } if !is_about_a_snapshot(plan, to) => None,
         Preparation::Missing => {
-            plan.bring_up(to, workers);
+            standby::bring_up(plan, to, workers);
             Some(restoring(format!("creating the pods of revision {to}")))
         }
         Preparation::Waiting { trouble, message } => {
-            plan.bring_up(to, workers);
+            standby::bring_up(plan, to, workers);
             let message = format!("revision {to} is being prepared: {message}");
-            Some(plan.not_ready(trouble, Reconciling::Restoring, message))
+            Some(standby::not_ready(
+                plan,
+                trouble,
+                Reconciling::Restoring,
+                message,
+            ))
         }
         Preparation::Broken { reason, message } => {
             Some(give_up(plan, transition, to, reason, &message))
@@ -254,7 +256,7 @@ fn preparing(
     if let Some(verdict) = reconsider(plan, transition, to, folder) {
         return verdict;
     }
-    plan.repair(from);
+    standby::repair(plan, from);
     if let Some(verdict) = unready(plan, transition, to) {
         return verdict;
     }
@@ -282,10 +284,10 @@ fn promoting(
         .revision(to)
         .stateful_set
         .map_or_else(|| plan.replicas(), |set| set.replicas.max(1));
-    match plan.promote(transition, to, workers) {
+    match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
             let message = format!("revision {to} went on from the snapshot in {folder}");
-            plan.acted_on_restore(Outcome::Succeeded, &message);
+            acted_on_restore(plan, Outcome::Succeeded, &message);
             plan.advance(transition, Step::Retiring);
             restoring(message)
         }
@@ -302,7 +304,7 @@ fn promoting(
 }
 
 fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    if !plan.others_gone(to) {
+    if !cleanup::others_gone(plan, to) {
         return restoring(format!("revision {to} runs; removing the old pods"));
     }
     let folder = transition.restores.as_deref().unwrap_or_default();

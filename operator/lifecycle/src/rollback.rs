@@ -17,6 +17,8 @@ use super::{
     preparation::Preparation,
     standby::Promotion,
 };
+use crate::cleanup;
+use crate::standby;
 
 /// Gives up on revision `failed` and begins to go back to the content of `source`.
 pub(super) fn begin(
@@ -42,7 +44,7 @@ pub(super) fn begin(
     plan.reject(failed, Stalled::UpgradeRolledBack, &message);
     plan.finish(upgrade, Outcome::Failed, why);
     let to = plan.next_revision();
-    let no_room = plan.stands_by_with_less(failed);
+    let no_room = cleanup::stands_by_with_less(plan, failed);
     let mut transition = plan.begin(TransitionKind::Rollback, Some(source), Some(to));
     transition.standby = no_room.then_some(Standby::First);
     plan.set_transition(transition);
@@ -78,7 +80,7 @@ fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
     if let Some(verdict) = bring_up(plan, transition, source, to) {
         return verdict;
     }
-    match plan.preparation(transition, to) {
+    match standby::preparation(plan, transition, to) {
         Preparation::Missing => rolling_back(format!(
             "creating revision {to} with the content of revision {source}"
         )),
@@ -118,7 +120,7 @@ fn bring_up(
         return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
     };
     let (record, workers) = (record.clone(), workers(plan));
-    plan.create_beside(transition, to, record, workers);
+    standby::create_beside(plan, transition, to, record, workers);
     None
 }
 
@@ -166,7 +168,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
         if let Some(verdict) = bring_up(plan, transition, source, to) {
             return verdict;
         }
-        match plan.preparation(transition, to) {
+        match standby::preparation(plan, transition, to) {
             Preparation::Missing => {
                 return rolling_back(format!("creating missing objects of revision {to}"));
             }
@@ -183,7 +185,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
         }
     }
     let workers = workers(plan);
-    match plan.promote(transition, to, workers) {
+    match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
             plan.advance(transition, Step::Retiring);
             rolling_back(format!("revision {to} runs"))
@@ -198,8 +200,8 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
 
 fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
     let workers = workers(plan);
-    plan.fill_up(to, workers);
-    if plan.others_gone(to) {
+    standby::fill_up(plan, to, workers);
+    if cleanup::others_gone(plan, to) {
         plan.finish(
             transition,
             Outcome::Succeeded,

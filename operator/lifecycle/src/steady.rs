@@ -19,6 +19,9 @@ use super::{
     plan_builder::{PlanBuilder, Verdict, time},
     rescale, restore,
 };
+use crate::automatic_snapshots;
+use crate::preparation;
+use crate::standby;
 
 /// Contents of revisions kept without pods.
 const REVISIONS_KEPT: usize = 10;
@@ -61,8 +64,8 @@ fn save(plan: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
     if !flows || plan.status.transition.is_some() || plan.input.job.spec.suspend {
         return verdict;
     }
-    plan.drop_old_snapshots();
-    match (plan.save_by_schedule(), verdict) {
+    automatic_snapshots::drop_old_snapshots(plan);
+    match (automatic_snapshots::save_by_schedule(plan), verdict) {
         (Err(why), Verdict::Ready(_)) => Verdict::Stalled(Stalled::InvalidSpec, why),
         (_, verdict) => verdict,
     }
@@ -102,7 +105,7 @@ fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
             );
         }
     }
-    let restores = match plan.requested() {
+    let restores = match restore::requested(plan) {
         None => None,
         Some(Ok(folder)) => Some(folder),
         Some(Err(verdict)) => return verdict,
@@ -126,13 +129,17 @@ fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
                 format!("waiting to find out whether there is state to go on from: {why}"),
             );
         }
-        Ownership::Nothing if plan.ran_before() && restores.is_none() => {
-            return plan.state_is_gone();
+        Ownership::Nothing if standby::ran_before(plan) && restores.is_none() => {
+            return standby::state_is_gone(plan);
         }
         Ownership::Foreign { uid, running, .. } => {
-            if let Err(verdict) =
-                plan.take_over(TransitionKind::Deploy, restores.is_some(), &uid, running)
-            {
+            if let Err(verdict) = standby::take_over(
+                plan,
+                TransitionKind::Deploy,
+                restores.is_some(),
+                &uid,
+                running,
+            ) {
                 return verdict;
             }
         }
@@ -153,13 +160,13 @@ fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
 
 fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
-    let unseen = plan.nobody_comes_to_tell(current);
+    let unseen = standby::nobody_comes_to_tell(plan, current);
     let restorable = unseen
         || !matches!(
             plan.ownership,
             Ownership::Foreign { .. } | Ownership::Unknown { .. }
         );
-    let unfound = match plan.requested() {
+    let unfound = match restore::requested(plan) {
         Some(Ok(folder)) if restorable => return restore::begin(plan, current, folder),
         Some(Err(verdict)) => Some(verdict),
         Some(Ok(_)) | None => None,
@@ -171,7 +178,7 @@ fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
                 "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
             ));
         }
-        Ownership::Nothing => return plan.state_is_gone(),
+        Ownership::Nothing => return standby::state_is_gone(plan),
         Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan, to)) =>
         {
             return Verdict::Reconciling(
@@ -246,9 +253,7 @@ fn may_take_over(plan: &PlanBuilder<'_>, to: u64) -> bool {
         .input
         .report(to)
         .is_some_and(|report| report.phase == JobPhase::Failed || report.error.is_some());
-    let sick = plan
-        .input
-        .problem(to, Timestamp::UNIX_EPOCH)
+    let sick = preparation::problem(&plan.input, to, Timestamp::UNIX_EPOCH)
         .is_some_and(|problem| problem.lasting);
     let outdated = match (plan.wanted.record(), &facts.record) {
         (Some(wanted), Some(held)) => wanted.content != held.content,
@@ -275,7 +280,7 @@ fn restore_children(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
             ),
         );
     }
-    plan.repair(current);
+    standby::repair(plan, current);
     Verdict::Reconciling(
         Reconciling::Restoring,
         format!("creating missing objects of revision {current}"),
@@ -320,7 +325,7 @@ fn resume(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
 fn changed(plan: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
     if let (Desired::Known(wanted), Some(held)) = (plan.wanted.clone(), plan.current_record()) {
         let rejected = plan.is_rejected(&wanted);
-        if let Some(message) = plan.not_restored(&wanted)
+        if let Some(message) = restore::not_restored(plan, &wanted)
             && wanted.content != held.content
         {
             return Some(Verdict::Stalled(Stalled::RestoreFailed, message));

@@ -18,6 +18,8 @@ use super::{
     ownership::Ownership,
     plan_builder::{PlanBuilder, Verdict, back_off, call_key},
 };
+use crate::preparation;
+use crate::standby;
 
 pub(super) fn suspend(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     match transition.step {
@@ -88,7 +90,7 @@ fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
                 );
                 return suspending("spec.suspend was taken back: the job runs on".to_owned());
             }
-            if plan.follow(transition, revision) {
+            if standby::follow(plan, transition, revision) {
                 return suspending(format!("revision {revision} runs the job"));
             }
             if let Some(why) = cannot_stop(plan, transition, revision) {
@@ -225,7 +227,7 @@ pub(super) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ver
         return deleting("the state is released; the pods go with the StreamJob".to_owned());
     }
     match plan.ownership.clone() {
-        Ownership::Runs { revision } if plan.follow(transition, revision) => {
+        Ownership::Runs { revision } if standby::follow(plan, transition, revision) => {
             deleting(format!("revision {revision} runs the job"))
         }
         Ownership::Runs { revision } => {
@@ -312,8 +314,7 @@ fn cannot_stop(plan: &PlanBuilder<'_>, transition: &Transition, revision: u64) -
     if plan.input.report(revision).is_some() {
         return gave_up(plan, revision);
     }
-    plan.input
-        .problem(revision, transition.since.0)
+    preparation::problem(&plan.input, revision, transition.since.0)
         .filter(
             |problem| guard!("pods go without a savepoint only for a lost cause": problem.lasting),
         )

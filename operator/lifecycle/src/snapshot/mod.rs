@@ -304,7 +304,7 @@ impl SnapshotPlanBuilder<'_> {
     fn decide(&mut self) -> Verdict {
         let spec = &self.input.snapshot.spec;
         if self.input.snapshot.metadata.deletion_timestamp.is_some() {
-            return self.delete();
+            return keep::delete(self);
         }
         if spec.deletion_policy == DeletionPolicy::Delete && !self.holds_finalizer() {
             self.actions.push(SnapshotAction::AddFinalizer);
@@ -312,12 +312,14 @@ impl SnapshotPlanBuilder<'_> {
         }
         match self.status.phase {
             // It was never seen complete.
-            Some(SnapshotPhase::Verifying) if self.status.completion_time.is_none() => self.take(),
-            Some(SnapshotPhase::Completed | SnapshotPhase::Verifying) => self.keep(),
-            Some(SnapshotPhase::Failed) => self.failed_before(),
+            Some(SnapshotPhase::Verifying) if self.status.completion_time.is_none() => {
+                take::take(self)
+            }
+            Some(SnapshotPhase::Completed | SnapshotPhase::Verifying) => keep::keep(self),
+            Some(SnapshotPhase::Failed) => keep::failed_before(self),
             None
             | Some(SnapshotPhase::Pending | SnapshotPhase::InProgress | SnapshotPhase::Deleting) => {
-                self.take()
+                take::take(self)
             }
         }
     }
@@ -339,11 +341,11 @@ impl SnapshotPlanBuilder<'_> {
                 Err(WorkWait::Running(progress(*done, *total)))
             }
             WorkState::None | WorkState::Done { .. } => {
-                match self.place() {
+                match place::place(self) {
                     Ok(place) => self.actions.push(SnapshotAction::Begin {
                         work: wanted,
                         place,
-                        job_uid: guard!("a folder is compared with its job": self.owner(wanted), else None),
+                        job_uid: guard!("a folder is compared with its job": place::owner(self, wanted), else None),
                     }),
                     Err(why) => return Err(WorkWait::NotAllowed(why)),
                 }

@@ -11,94 +11,91 @@ use streamkeeper_protocol::paths::StatePaths;
 use super::{SnapshotPlanBuilder, Work};
 use crate::{grant::Grant, revision::ResolvedStorage};
 
-impl SnapshotPlanBuilder<'_> {
-    /// The folder, if the operator may act there with its own credentials.
-    pub(super) fn place(&self) -> Result<Grant, String> {
-        let imported = self.input.snapshot.spec.import_from.as_ref();
-        let uri = match imported {
-            Some(import) => import.uri.trim_end_matches('/'),
-            None => self.status.uri.as_deref().unwrap_or_default(),
-        };
-        let (bucket, key) = split(uri).ok_or_else(|| format!("`{uri}` names no folder"))?;
-        if imported.is_none()
-            && !guard!("what was taken lies in its own folder": is_below(key, &self.own_folder()))
-        {
-            return Err(format!(
-                "{uri} is not the folder of this StreamSnapshot, which ends in {}",
-                self.own_folder()
-            ));
-        }
-        let storage = ResolvedStorage {
-            uri: format!("s3://{bucket}"),
-            bucket: bucket.to_owned(),
-            prefix: String::new(),
-            region: self.status.region.clone(),
-            endpoint: self.status.endpoint.clone(),
-            ..ResolvedStorage::default()
-        };
-        let namespace = self.namespace();
-        let granted = self.input.settings.grant(&storage, namespace, key);
-        granted.map_err(|why| why.to_string())
+/// The folder, if the operator may act there with its own credentials.
+pub(super) fn place(plan: &SnapshotPlanBuilder<'_>) -> Result<Grant, String> {
+    let imported = plan.input.snapshot.spec.import_from.as_ref();
+    let uri = match imported {
+        Some(import) => import.uri.trim_end_matches('/'),
+        None => plan.status.uri.as_deref().unwrap_or_default(),
+    };
+    let (bucket, key) = split(uri).ok_or_else(|| format!("`{uri}` names no folder"))?;
+    if imported.is_none()
+        && !guard!("what was taken lies in its own folder": is_below(key, &own_folder(plan)))
+    {
+        return Err(format!(
+            "{uri} is not the folder of this StreamSnapshot, which ends in {}",
+            own_folder(plan)
+        ));
     }
+    let storage = ResolvedStorage {
+        uri: format!("s3://{bucket}"),
+        bucket: bucket.to_owned(),
+        prefix: String::new(),
+        region: plan.status.region.clone(),
+        endpoint: plan.status.endpoint.clone(),
+        ..ResolvedStorage::default()
+    };
+    let namespace = namespace(plan);
+    let granted = plan.input.settings.grant(&storage, namespace, key);
+    granted.map_err(|why| why.to_string())
+}
 
-    fn namespace(&self) -> &str {
-        let metadata = &self.input.snapshot.metadata;
-        metadata.namespace.as_deref().unwrap_or_default()
-    }
+fn namespace<'a>(plan: &SnapshotPlanBuilder<'a>) -> &'a str {
+    let metadata = &plan.input.snapshot.metadata;
+    metadata.namespace.as_deref().unwrap_or_default()
+}
 
-    fn job_name(&self) -> &str {
-        let job = self.input.snapshot.spec.job_ref.as_ref();
-        job.map_or("", |job| job.name.as_str())
-    }
+fn job_name<'a>(plan: &SnapshotPlanBuilder<'a>) -> &'a str {
+    let job = plan.input.snapshot.spec.job_ref.as_ref();
+    job.map_or("", |job| job.name.as_str())
+}
 
-    /// The folder of a snapshot that is taken here, below the prefix of the storage.
-    fn own_folder(&self) -> String {
-        StatePaths::new("", self.namespace(), self.job_name()).savepoint(&self.folder_name())
-    }
+/// The folder of a snapshot that is taken here, below the prefix of the storage.
+fn own_folder(plan: &SnapshotPlanBuilder<'_>) -> String {
+    StatePaths::new("", namespace(plan), job_name(plan)).savepoint(&folder_name(plan))
+}
 
-    /// The last name of that folder: another object of the same name has another one.
-    pub(super) fn folder_name(&self) -> String {
-        let metadata = &self.input.snapshot.metadata;
-        let name = metadata.name.as_deref().unwrap_or_default();
-        let uid = metadata.uid.as_deref().unwrap_or_default();
-        format!("{name}-{}", uid.get(..8).unwrap_or(uid))
-    }
+/// The last name of that folder: another object of the same name has another one.
+pub(super) fn folder_name(plan: &SnapshotPlanBuilder<'_>) -> String {
+    let metadata = &plan.input.snapshot.metadata;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let uid = metadata.uid.as_deref().unwrap_or_default();
+    format!("{name}-{}", uid.get(..8).unwrap_or(uid))
+}
 
-    /// Why the folder must stay when the object goes, if it must.
-    pub(super) fn must_stay(&self) -> Option<String> {
-        let spec = &self.input.snapshot.spec;
-        if !guard!("only what is to be deleted is": spec.deletion_policy == DeletionPolicy::Delete)
-        {
-            return Some("spec.deletionPolicy is Retain".to_owned());
-        }
-        let import = spec.import_from.as_ref()?;
-        let savepoints = StatePaths::new("", self.namespace(), self.job_name()).savepoint("");
-        let folder = import.uri.trim_end_matches('/');
-        let (above, name) = folder.rsplit_once('/')?;
-        let own = !self.job_name().is_empty()
-            && !name.is_empty()
-            && split(above).is_some_and(|(_, key)| is_below(key, savepoints.trim_end_matches('/')));
-        if !guard!("an import is removed only where its own job has written": own) {
-            return Some(format!(
-                "an imported folder is removed only directly below {savepoints}, where its own job has written it"
-            ));
-        }
-        if guard!("whose it is has to be known": self.owner(Work::Remove).is_some()) {
-            return None;
-        }
-        let why = "it is not known to be a savepoint of its own job, which does not exist any more";
-        Some(why.to_owned())
+/// Why the folder must stay when the object goes, if it must.
+pub(super) fn must_stay(plan: &SnapshotPlanBuilder<'_>) -> Option<String> {
+    let spec = &plan.input.snapshot.spec;
+    if !guard!("only what is to be deleted is": spec.deletion_policy == DeletionPolicy::Delete) {
+        return Some("spec.deletionPolicy is Retain".to_owned());
     }
+    let import = spec.import_from.as_ref()?;
+    let savepoints = StatePaths::new("", namespace(plan), job_name(plan)).savepoint("");
+    let folder = import.uri.trim_end_matches('/');
+    let (above, name) = folder.rsplit_once('/')?;
+    let own = !job_name(plan).is_empty()
+        && !name.is_empty()
+        && split(above).is_some_and(|(_, key)| is_below(key, savepoints.trim_end_matches('/')));
+    if !guard!("an import is removed only where its own job has written": own) {
+        return Some(format!(
+            "an imported folder is removed only directly below {savepoints}, where its own job has written it"
+        ));
+    }
+    if guard!("whose it is has to be known": owner(plan, Work::Remove).is_some()) {
+        return None;
+    }
+    let why = "it is not known to be a savepoint of its own job, which does not exist any more";
+    Some(why.to_owned())
+}
 
-    /// Uid of the job that the folder must be of before it is removed. A folder that was written
-    /// for this very object has its uid in its name.
-    pub(super) fn owner(&self, work: Work) -> Option<String> {
-        if work != Work::Remove || self.input.snapshot.spec.import_from.is_none() {
-            return None;
-        }
-        let noted = self.status.job_uid.clone();
-        noted.or_else(|| self.input.job.map(|job| job.uid.clone()))
+/// Uid of the job that the folder must be of before it is removed. A folder that was written
+/// for this very object has its uid in its name.
+pub(super) fn owner(plan: &SnapshotPlanBuilder<'_>, work: Work) -> Option<String> {
+    if work != Work::Remove || plan.input.snapshot.spec.import_from.is_none() {
+        return None;
     }
+    let noted = plan.status.job_uid.clone();
+    noted.or_else(|| plan.input.job.map(|job| job.uid.clone()))
 }
 
 fn split(uri: &str) -> Option<(&str, &str)> {

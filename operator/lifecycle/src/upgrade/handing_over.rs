@@ -21,6 +21,9 @@ use super::{
     },
     ready, reconsider,
 };
+use crate::automatic_snapshots;
+use crate::preparation;
+use crate::standby;
 
 /// Savepoints that must fail in a row before a person is asked for help; trying goes on.
 const SAVEPOINT_FAILURES: u32 = 3;
@@ -44,7 +47,7 @@ pub(super) fn handing_over(
             ))
         }
         Ownership::Runs { revision } => {
-            if plan.follow(transition, revision) {
+            if standby::follow(plan, transition, revision) {
                 return waiting(format!("revision {revision} runs the job"));
             }
             let refused = cannot_hand_over(plan, revision)
@@ -131,7 +134,7 @@ fn ask_to_hand_over(
         return verdict;
     }
     if asked.is_none() && plan.input.job.spec.snapshots.on_upgrade == OnTransition::Take {
-        match plan.save(transition, Trigger::Upgrade, None) {
+        match automatic_snapshots::save(plan, transition, Trigger::Upgrade, None) {
             Saved::Done => {}
             // Nothing was asked of the old revision yet.
             Saved::Begun(message) | Saved::Waiting(message) => {
@@ -221,7 +224,7 @@ fn cannot_hand_over(plan: &PlanBuilder<'_>, revision: u64) -> Option<String> {
     let lost_cause = || {
         let transition = plan.status.transition.as_ref();
         let since = transition.map_or(plan.input.now, |transition| transition.since.0);
-        let problem = plan.input.problem(revision, since);
+        let problem = preparation::problem(&plan.input, revision, since);
         problem
             .filter(
                 |problem| guard!("a savepoint is given up only for a lost cause": problem.lasting),

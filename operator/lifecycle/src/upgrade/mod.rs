@@ -22,6 +22,9 @@ use super::{
     rollback,
     standby::Promotion,
 };
+use crate::cleanup;
+use crate::preparation;
+use crate::standby;
 
 pub(super) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let (Some(from), Some(to)) = (transition.from, transition.to) else {
@@ -98,7 +101,7 @@ fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
     if let Some(verdict) = reconsider(plan, transition, from, to) {
         return verdict;
     }
-    plan.repair(from);
+    standby::repair(plan, from);
     if let Some(verdict) =
         guard!("the successor is ready first": ready(plan, transition, from, to), else None)
     {
@@ -120,7 +123,7 @@ fn ready(
     to: u64,
 ) -> Option<Verdict> {
     let preparing = |message: String| Some(Verdict::Reconciling(Reconciling::Preparing, message));
-    match plan.preparation(transition, to) {
+    match standby::preparation(plan, transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => {
             let workers = plan
@@ -132,16 +135,26 @@ fn ready(
                     .stateful_set
                     .map(|set| set.replicas))
                 .unwrap_or_else(|| plan.replicas());
-            plan.bring_up_beside(transition, to, workers.max(1));
+            standby::bring_up_beside(plan, transition, to, workers.max(1));
             preparing(format!(
                 "creating revision {to} beside revision {from}, which runs on"
             ))
         }
         Preparation::Waiting { trouble, message } => {
             let workers = plan.input.active_workers(from);
-            plan.bring_up_beside(transition, to, workers.unwrap_or_else(|| plan.replicas()));
+            standby::bring_up_beside(
+                plan,
+                transition,
+                to,
+                workers.unwrap_or_else(|| plan.replicas()),
+            );
             let message = format!("revision {to} is being prepared: {message}");
-            Some(plan.not_ready(trouble, Reconciling::Preparing, message))
+            Some(standby::not_ready(
+                plan,
+                trouble,
+                Reconciling::Preparing,
+                message,
+            ))
         }
         Preparation::Broken {
             reason: Stalled::Unschedulable | Stalled::QuotaExceeded,
@@ -200,7 +213,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
         .or(standing_by.map(|set| set.replicas))
         .unwrap_or(1)
         .max(1);
-    match plan.promote(transition, to, workers) {
+    match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
             plan.advance(transition, Step::Verifying);
             Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"))
@@ -229,7 +242,7 @@ fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
         }
         Ownership::Runs { revision } if revision == to => {
             if let Some(workers) = plan.input.active_workers(to) {
-                plan.fill_up(to, workers);
+                standby::fill_up(plan, to, workers);
             }
             proving(plan, transition, from, to)
         }
@@ -238,7 +251,7 @@ fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
                 .input
                 .passed(since, plan.input.settings.hand_over_timeout);
             if guard!("a successor has time to come": late) {
-                let message = plan.input.problem(to, since).map_or_else(
+                let message = preparation::problem(&plan.input, to, since).map_or_else(
                     || {
                         format!(
                             "it did not claim the job within {} s",
@@ -307,12 +320,12 @@ fn proving(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u
             missing = format!("{missing} (it failed: {})", failure.message);
         }
     }
-    if let Some(problem) = plan.input.problem(to, since)
+    if let Some(problem) = preparation::problem(&plan.input, to, since)
         && (problem.settled || late)
     {
         return failed(plan, transition, from, to, &problem.message);
     }
-    if let Some(why) = plan.input.own_fault(to) {
+    if let Some(why) = preparation::own_fault(&plan.input, to) {
         return failed(plan, transition, from, to, &why);
     }
     // With HEAD unreadable the trouble is most likely the storage's, and a rollback would not help.
@@ -349,7 +362,7 @@ fn failed(
 }
 
 fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
-    if plan.others_gone(to) {
+    if cleanup::others_gone(plan, to) {
         plan.finish(transition, Outcome::Succeeded, "");
         plan.emit_event(
             EventKind::Normal,
