@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 use streamkeeper_api::v1alpha1::PodTemplate;
-use streamkeeper_lifecycle::template::check;
+use streamkeeper_lifecycle::revision::template::check;
 
 fn template(value: Value) -> PodTemplate {
     serde_json::from_value(value).unwrap()

@@ -9,7 +9,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_lifecycle::{
     Fact, Input, Observed, Settings, plan,
-    snapshot::{SnapshotInput, WorkState, plan_snapshot},
+    snapshots::{SnapshotInput, WorkState, plan_snapshot},
 };
 
 use crate::support::{

@@ -14,7 +14,7 @@ use streamkeeper_api::{
     duration,
     v1alpha1::{Resources, S3, Sse},
 };
-use streamkeeper_lifecycle::{AllowedPlaces, Settings, template::memory};
+use streamkeeper_lifecycle::{AllowedPlaces, Settings, revision::template::memory};
 use streamkeeper_resources::{NetworkSettings, PodSettings};
 use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 

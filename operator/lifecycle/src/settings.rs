@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use streamkeeper_api::v1alpha1::{Resources, S3};
 
-use super::{
-    grant::AllowedPlaces,
-    revision::{RenderError, ResolvedStorage},
+use crate::{
+    allowed_places::AllowedPlaces,
+    revision::{error::RenderError, storage::ResolvedStorage},
 };
 
 /// The operator's settings, as far as decisions depend on them.

@@ -35,7 +35,7 @@ use k8s_openapi::api::{
 };
 
 pub use self::{network_policy::NetworkSettings, owner::Owner, snapshot::snapshot};
-use streamkeeper_lifecycle::{RevisionRecord, template::TemplateError};
+use streamkeeper_lifecycle::{RevisionRecord, revision::template::TemplateError};
 
 /// What the operator's configuration says about pods.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -10,7 +10,7 @@ use k8s_openapi::{
 use streamkeeper_api::names::{child_labels, revision_name, revision_selector};
 use streamkeeper_lifecycle::{
     RevisionRecord,
-    template::{self, Template, TemplateError},
+    revision::template::{self, Template, TemplateError},
 };
 
 use super::{Owner, PodSettings, Size, pod};

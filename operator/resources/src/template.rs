@@ -2,7 +2,7 @@
 //!
 //! By name: containers, volumes, variables; by path: mounts; by field: security contexts. What the
 //! template says wins over defaults; what belongs to the operator was refused when the job was
-//! planned (see `lifecycle::template`).
+//! planned (see `lifecycle::revision::template`).
 
 use std::collections::BTreeSet;
 

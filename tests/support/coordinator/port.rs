@@ -13,7 +13,7 @@ use streamkeeper_controller::{
 };
 use streamkeeper_lifecycle::{
     Fact, Grant, JobCall,
-    snapshot::{Content, Trouble, TroubleKind, Work},
+    snapshots::{Content, Trouble, TroubleKind, Work},
 };
 use streamkeeper_protocol::{
     head::{Head, HeadError},

@@ -12,7 +12,7 @@ use std::{
 
 use streamkeeper_lifecycle::{
     Grant,
-    snapshot::{Content, Trouble, TroubleKind, Work},
+    snapshots::{Content, Trouble, TroubleKind, Work},
 };
 use streamkeeper_storage::{
     Checked, ObjectStore, Removal, Room, SavepointError, SavepointMetadata, StorageError,

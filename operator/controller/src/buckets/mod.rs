@@ -195,12 +195,12 @@ mod tests {
 
     use super::*;
     use streamkeeper_api::v1alpha1;
-    use streamkeeper_lifecycle::{Fact, Settings};
+    use streamkeeper_lifecycle::{Fact, Settings, grant};
 
     fn granted(settings: &Settings, namespace: &str) -> Grant {
         let storage = settings.default_storage().unwrap();
         let key = format!("state/{namespace}/job");
-        settings.grant(&storage, namespace, &key).unwrap()
+        grant(&settings, &storage, namespace, &key).unwrap()
     }
 
     /// A thousand jobs whose store takes connections and never answers.

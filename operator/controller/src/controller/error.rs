@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use streamkeeper_lifecycle::template::TemplateError;
+use streamkeeper_lifecycle::revision::template::TemplateError;
 use streamkeeper_security::SecurityError;
 
 use crate::{coordinator_client::CallError, kube_ext::ApiError};

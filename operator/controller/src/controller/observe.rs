@@ -14,7 +14,8 @@ use streamkeeper_api::{
 };
 use streamkeeper_lifecycle::{
     Child, Children, Fact, HeldNode, KeptPolicy, KeptRecord, Observed, PolicyFacts,
-    ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, facts::snapshot_facts, required_reads,
+    ResolvedStorage, RevisionFacts, SnapshotFacts, Tls, grant,
+    observed::from_kubernetes::snapshot_facts, required_reads, revision::record::storage_of,
     told_head,
 };
 use streamkeeper_protocol::{
@@ -55,11 +56,11 @@ pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
         Some((number, report, preflight))
     }));
     let held = held_storage(job, context);
-    let root = ResolvedStorage::of(job, &context.settings, held.as_ref())
+    let root = storage_of(job, &context.settings, held.as_ref())
         .map_err(|error| error.to_string())
         .map(|storage| {
             let root = StatePaths::new(&storage.prefix, &namespace, &name);
-            context.settings.grant(&storage, &namespace, root.root())
+            grant(&context.settings, &storage, &namespace, root.root())
         });
     let head = async {
         if !asked.head {

@@ -2,7 +2,7 @@
 
 use kube::{Api, ResourceExt};
 use streamkeeper_api::{names::SNAPSHOT_FINALIZER, v1alpha1::StreamSnapshot};
-use streamkeeper_lifecycle::{JobCall, snapshot::SnapshotAction};
+use streamkeeper_lifecycle::{JobCall, snapshots::SnapshotAction};
 
 use super::super::{context::Context, error::ReconcileError, execute::call};
 use crate::kube_ext::{delete, set_finalizer};

@@ -1,4 +1,4 @@
-//! StreamSnapshots: the same loop as for jobs, around [`streamkeeper_lifecycle::snapshot`].
+//! StreamSnapshots: the same loop as for jobs, around [`streamkeeper_lifecycle::snapshots`].
 //!
 //! * [`observe`]: the job, its coordinator and the work on the folder into facts.
 //! * [`needs`]: for whose sake folders stay.
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::kube_ext::write_status_unless_changed;
 use streamkeeper_api::v1alpha1::StreamSnapshot;
-use streamkeeper_lifecycle::snapshot::{SnapshotAction, SnapshotPlan, plan_snapshot};
+use streamkeeper_lifecycle::snapshots::{SnapshotAction, SnapshotPlan, plan_snapshot};
 
 /// Reconciles one snapshot.
 pub(super) async fn reconcile(

@@ -8,7 +8,7 @@ use kube::{
 use streamkeeper_api::v1alpha1::{DeletionPolicy, StreamJob, StreamSnapshot};
 use streamkeeper_lifecycle::{
     SnapshotFacts,
-    snapshot::{Place, Work, WorkState, needs},
+    snapshots::{Place, Work, WorkState, needs},
 };
 
 use super::super::{context::Context, error::ReconcileError, watch::Caches};

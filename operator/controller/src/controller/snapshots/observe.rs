@@ -6,8 +6,9 @@ use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{Resource, ResourceExt};
 use streamkeeper_api::v1alpha1::{StreamJob, StreamJobStatus, StreamSnapshot};
 use streamkeeper_lifecycle::{
-    Fact, Refusal, ResolvedStorage, Settings,
-    snapshot::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, is_decided_by, key},
+    Fact, Refusal, Settings,
+    revision::record::storage_of,
+    snapshots::{SnapshotInput, SnapshotJob, WorkState, is_at_rest, is_decided_by, key},
 };
 use streamkeeper_protocol::job_api::Operation;
 use tokio::time::Instant;
@@ -114,7 +115,7 @@ fn facts(job: &StreamJob, context: &Context) -> SnapshotJob {
         deleting: job.metadata.deletion_timestamp.is_some(),
         suspended: job.spec.suspend,
         completed: status.is_some_and(|status| status.completion_time.is_some()),
-        storage: ResolvedStorage::of(job, &context.settings, held_storage(job, context).as_ref())
+        storage: storage_of(job, &context.settings, held_storage(job, context).as_ref())
             .map_err(|error| error.to_string()),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use streamkeeper_lifecycle::{
     Grant,
-    snapshot::{Trouble, TroubleKind, Work, WorkState},
+    snapshots::{Trouble, TroubleKind, Work, WorkState},
 };
 use tokio::task::{AbortHandle, JoinError};
 
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
     use streamkeeper_api::v1alpha1::S3;
-    use streamkeeper_lifecycle::Settings;
+    use streamkeeper_lifecycle::{Settings, grant};
 
     /// Folders on which work ends like this.
     enum Scripted {
@@ -181,7 +181,7 @@ mod tests {
             ..Settings::default()
         };
         let storage = settings.default_storage().unwrap();
-        settings.grant(&storage, "a", "state/a/job").unwrap()
+        grant(&settings, &storage, "a", "state/a/job").unwrap()
     }
 
     async fn end_of(works: &FolderTasks, folders: Scripted) -> Outcome {
