@@ -3,10 +3,10 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use streamkeeper_controller::{
+    Context, Ports,
     buckets::S3,
     clock::Clock,
     config::RunFlags,
-    controller::{self, Context, Ports},
     coordinator_client::NativeJobApi,
     events::Events,
     health::{self, Readiness},
@@ -76,7 +76,7 @@ pub(crate) async fn run(flags: &RunFlags) -> Result<(), AnyError> {
         .with_leadership(led)
         .with_keys(keyring)
     };
-    let controller = controller::run(
+    let controller = streamkeeper_controller::run(
         client,
         &namespaces,
         readiness.clone(),

@@ -18,7 +18,7 @@ use streamkeeper_lifecycle::{AllowedPlaces, Settings, revision::template::memory
 use streamkeeper_resources::{NetworkSettings, PodSettings};
 use streamkeeper_security::{MasterKey, rustls::time_provider::DefaultTimeProvider};
 
-use crate::security::Keyring;
+use crate::keyring::Keyring;
 
 /// Flags of `streamkeeper run`, as typed.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]

@@ -16,9 +16,7 @@ use streamkeeper_api::{
     condition,
     v1alpha1::{S3, SnapshotPhase},
 };
-use streamkeeper_controller::{
-    clock::Clock, controller::Remembered, health::Readiness, metrics::Metrics,
-};
+use streamkeeper_controller::{Remembered, clock::Clock, health::Readiness, metrics::Metrics};
 use streamkeeper_lifecycle::Settings;
 use streamkeeper_resources::NetworkSettings;
 use streamkeeper_security::MasterKey;

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use streamkeeper_controller::{
+    Context, Ports,
     clock::Clock,
-    controller::{Context, Ports, run},
     events::Events,
     health::Readiness,
+    keyring::Keyring,
     leader::{Candidate, Leadership, LeaseClient, decision::Terms},
     metrics::Metrics,
-    security::Keyring,
+    run,
     self_test::{SelfTest, SelfTestError},
 };
 use streamkeeper_lifecycle::Settings;

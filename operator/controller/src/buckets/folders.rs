@@ -19,7 +19,7 @@ use streamkeeper_storage::{
     delete_savepoint_within, read_savepoint_metadata, verify_savepoint_within,
 };
 
-use super::{
+use crate::buckets::{
     S3,
     watched::{SILENCE, Watched},
 };

@@ -10,7 +10,7 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_storage::{HeadAccessError, StorageError, read_head};
 
-use super::S3;
+use crate::buckets::S3;
 
 /// Reads HEAD records.
 pub trait Heads: Send + Sync {

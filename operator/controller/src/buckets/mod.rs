@@ -7,6 +7,7 @@
 //! * `watched`: work that is given up when nothing is answered.
 
 mod breaker;
+pub(crate) mod folder_tasks;
 pub mod folders;
 pub mod heads;
 mod watched;

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Answer, CallError, Channel, Coordinator, JobApi};
+use crate::coordinator_client::{Answer, CallError, Channel, Coordinator, JobApi};
 
 /// A coordinator answers from memory or after one write to S3.
 const DEADLINE: Duration = Duration::from_secs(5);

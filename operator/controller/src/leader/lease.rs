@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::decision::{Replica, Seen, Terms};
+use crate::leader::decision::{Replica, Seen, Terms};
 use crate::{
     clock::Clock,
     kube_ext::{ApiError, FIELD_MANAGER, bounded},

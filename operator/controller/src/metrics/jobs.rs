@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::JobFacts;
+use crate::metrics::JobFacts;
 
 /// Namespace and name.
 type Key = (String, String);

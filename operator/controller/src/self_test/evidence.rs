@@ -7,7 +7,7 @@ use streamkeeper_api::{
     v1alpha1::{HistoryEntry, Outcome, SnapshotPhase, StreamJob, StreamSnapshot, TransitionKind},
 };
 
-use super::SelfTestError;
+use crate::self_test::SelfTestError;
 
 /// What a complete snapshot holds, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,4 @@
-//! Objects that cannot be read cost only themselves.
-//!
-//! Every watch takes objects that it cannot read beside those that it can. One of our own kinds is
-//! shown as stalled, with the field that is wrong, and is left as it runs until it is mended. A
-//! child that cannot be read is as it was seen last.
+//! Writes into the status of an object that cannot be read which field is wrong.
 
 use std::time::Duration;
 
@@ -10,8 +6,7 @@ use futures::{StreamExt, channel::mpsc};
 use kube::{
     Api, Resource,
     api::{DynamicObject, PostParams},
-    core::{DeserializeGuard, discovery::ApiResource, error_boundary::InvalidObject},
-    runtime::watcher::Event,
+    core::discovery::ApiResource,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,103 +16,12 @@ use streamkeeper_api::{
 };
 use streamkeeper_lifecycle as lifecycle;
 
-use super::{context::Context, error::ReconcileError};
-use crate::kube_ext::{FIELD_MANAGER, bounded};
-
-/// What a watch saw: an event, or an object that cannot be read.
-#[derive(Debug)]
-pub(super) enum Sight<K> {
-    Event(Event<K>),
-    Unreadable(Box<InvalidObject>),
-}
-
-/// Tells what can be read from what cannot.
-pub(super) fn sight<K: Resource + DeserializeOwned>(event: Event<DeserializeGuard<K>>) -> Sight<K> {
-    Sight::Event(match event {
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-        Event::InitApply(DeserializeGuard(Ok(object))) => Event::InitApply(object),
-        Event::Apply(DeserializeGuard(Ok(object))) => Event::Apply(object),
-        Event::Delete(DeserializeGuard(Ok(object))) => Event::Delete(object),
-        Event::InitApply(DeserializeGuard(Err(object)))
-        | Event::Apply(DeserializeGuard(Err(object))) => {
-            return Sight::Unreadable(Box::new(object));
-        }
-        Event::Delete(DeserializeGuard(Err(object))) => {
-            // That it is gone is all that counts; what it was need not be read.
-            let bare = json!({ "metadata": object.metadata });
-            match serde_json::from_value(bare) {
-                Ok(gone) => Event::Delete(gone),
-                Err(_) => return Sight::Unreadable(Box::new(object)),
-            }
-        }
-    })
-}
-
-/// The events, without objects that cannot be read: those are logged.
-pub(super) fn readable<K>(sight: Sight<K>) -> Option<Event<K>>
-where
-    K: Resource<DynamicType = ()>,
-{
-    match sight {
-        Sight::Event(event) => Some(event),
-        Sight::Unreadable(object) => {
-            complain(&K::kind(&()), &object);
-            None
-        }
-    }
-}
-
-pub(super) fn complain(kind: &str, object: &InvalidObject) {
-    let metadata = &object.metadata;
-    tracing::warn!(
-        kind,
-        namespace = metadata.namespace,
-        name = metadata.name,
-        error = object.error,
-        "an object cannot be read; everything else goes on"
-    );
-}
-
-/// An object of one of our own kinds that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    kind: OwnKind,
-    namespace: String,
-    name: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OwnKind {
-    Job,
-    Snapshot,
-}
-
-/// Kinds of our own, which are told that they cannot be read.
-pub(super) trait Own {
-    /// The object, to be told.
-    fn unreadable(object: &InvalidObject) -> Unreadable;
-}
-
-fn unreadable(kind: OwnKind, object: &InvalidObject) -> Unreadable {
-    Unreadable {
-        kind,
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone().unwrap_or_default(),
-    }
-}
-
-impl Own for StreamJob {
-    fn unreadable(object: &InvalidObject) -> Unreadable {
-        unreadable(OwnKind::Job, object)
-    }
-}
-
-impl Own for StreamSnapshot {
-    fn unreadable(object: &InvalidObject) -> Unreadable {
-        unreadable(OwnKind::Snapshot, object)
-    }
-}
+use crate::{
+    context::shared::Context,
+    kube_ext::{FIELD_MANAGER, bounded},
+    reconcile::error::ReconcileError,
+    watches::unreadable::{OwnKind, Unreadable},
+};
 
 /// Objects told at once.
 const AT_ONCE: usize = 8;
@@ -125,7 +29,7 @@ const AT_ONCE: usize = 8;
 const TRIES: u32 = 5;
 
 /// Tells objects that they cannot be read, once this replica leads.
-pub(super) async fn tell_all(found: mpsc::UnboundedReceiver<Unreadable>, context: &Context) {
+pub(crate) async fn tell_all(found: mpsc::UnboundedReceiver<Unreadable>, context: &Context) {
     found
         .for_each_concurrent(AT_ONCE, |object| async move {
             context.leadership.led().await;
@@ -217,9 +121,10 @@ fn wrong_field<K: DeserializeOwned>(object: Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
+    use kube::{core::DeserializeGuard, runtime::watcher::Event};
 
     use super::*;
+    use crate::watches::unreadable::{Own as _, Sight, sight};
 
     fn guarded<K: Resource + DeserializeOwned>(object: Value) -> DeserializeGuard<K> {
         serde_json::from_value(object).unwrap()
@@ -239,12 +144,5 @@ mod tests {
         assert_eq!(StreamJob::unreadable(&found).name, "x");
         let why = wrong_field::<StreamJob>(job).unwrap();
         assert!(why.starts_with("spec.ttlAfterCompletion: "), "{why}");
-    }
-
-    #[test]
-    fn an_unreadable_pod_that_is_gone_is_gone() {
-        let pod = json!({ "metadata": { "name": "x" }, "spec": { "containers": "none" } });
-        let sight = sight::<Pod>(Event::Delete(guarded(pod)));
-        assert!(matches!(sight, Sight::Event(Event::Delete(_))), "{sight:?}");
     }
 }

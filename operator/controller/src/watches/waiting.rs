@@ -12,20 +12,20 @@ use futures::{
 use kube::runtime::reflector::ObjectRef;
 use streamkeeper_api::v1alpha1::StreamSnapshot;
 
-use super::super::cache::JobKey;
+use crate::watches::cache::JobKey;
 
 type Snapshots = HashSet<ObjectRef<StreamSnapshot>>;
 
 /// Who waits for which job. What is woken has to say again that it waits.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Waiting {
+pub(crate) struct Waiting {
     by_job: Arc<Mutex<HashMap<JobKey, Snapshots>>>,
     woken: UnboundedSender<ObjectRef<StreamSnapshot>>,
 }
 
 impl Waiting {
     /// Nobody waits; the snapshots that are woken.
-    pub(in super::super) fn new() -> (
+    pub(crate) fn new() -> (
         Self,
         impl Stream<Item = ObjectRef<StreamSnapshot>> + Send + 'static,
     ) {
@@ -39,13 +39,13 @@ impl Waiting {
     }
 
     /// A snapshot waits for a job.
-    pub(in super::super) fn wait(&self, job: JobKey, snapshot: &StreamSnapshot) {
+    pub(crate) fn wait(&self, job: JobKey, snapshot: &StreamSnapshot) {
         let waits = ObjectRef::from_obj(snapshot);
         self.by_job().entry(job).or_default().insert(waits);
     }
 
     /// A job has changed.
-    pub(in super::super) fn changed(&self, job: &JobKey) {
+    pub(crate) fn changed(&self, job: &JobKey) {
         for snapshot in self.by_job().remove(job).into_iter().flatten() {
             // The other end lives as long as the controller.
             let _ = self.woken.unbounded_send(snapshot);
@@ -53,7 +53,7 @@ impl Waiting {
     }
 
     /// A snapshot is gone.
-    pub(in super::super) fn forget(&self, snapshot: &StreamSnapshot) {
+    pub(crate) fn forget(&self, snapshot: &StreamSnapshot) {
         let gone = ObjectRef::from_obj(snapshot);
         self.by_job().retain(|_, waiting| {
             waiting.remove(&gone);
@@ -62,7 +62,7 @@ impl Waiting {
     }
 
     /// How many jobs are waited for.
-    pub(in super::super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_job().len()
     }
 }

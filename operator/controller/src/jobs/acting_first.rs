@@ -3,7 +3,7 @@
 
 use streamkeeper_lifecycle::{Input, Plan, plan};
 
-use super::{context::Context, error::ReconcileError, execute::execute};
+use crate::{context::shared::Context, jobs::execute::execute, reconcile::error::ReconcileError};
 
 #[cfg(not(debug_assertions))]
 compile_error!(
@@ -14,7 +14,7 @@ const SWITCH: &str = "STREAMKEEPER_TEST_ACTS_FIRST";
 
 /// Does at once what is planned, and what would be planned next if the status were written; what is
 /// left of the plan is the status. Does nothing unless it is switched on.
-pub(super) async fn act(
+pub(crate) async fn act(
     input: &Input<'_>,
     planned: Plan,
     context: &Context,

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Nodes whose pods may be removed by force.
 #[derive(Debug, Default)]
-pub(super) struct LostNodeLimiter {
+pub(crate) struct LostNodeLimiter {
     state: Mutex<State>,
 }
 
@@ -35,7 +35,7 @@ struct State {
 impl LostNodeLimiter {
     /// Names the nodes whose pods have to stay, of those that are lost, of `total` nodes. A node
     /// takes a turn that is one of `concerned` and lost for `timeout`.
-    pub(super) fn held(
+    pub(crate) fn held(
         &self,
         (lost, total): (&BTreeMap<String, Timestamp>, usize),
         concerned: &BTreeSet<String>,

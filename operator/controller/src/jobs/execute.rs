@@ -20,12 +20,11 @@ use streamkeeper_resources::{
 use streamkeeper_security::{JobKey, Material};
 use tokio::time::Instant;
 
-use super::{
-    context::Context,
-    error::ReconcileError,
-    expectations::{Kind, Written},
-    observe::{self, coordinator},
-    turns::SOON,
+use crate::{
+    context::{shared::Context, turns::SOON},
+    jobs::observe::{self, coordinator},
+    reconcile::error::ReconcileError,
+    watches::written::{Kind, Written},
 };
 use crate::{
     coordinator_client::CallError,
@@ -36,7 +35,7 @@ use crate::{
 };
 
 /// Does one action.
-pub(super) async fn execute(
+pub(crate) async fn execute(
     action: &Action,
     job: &StreamJob,
     context: &Context,
@@ -291,7 +290,7 @@ impl Scope<'_> {
 
 /// Calls the coordinator of a revision of job `name` for the object with this uid. A refusal is a
 /// fact for the next pass, not an error of this one.
-pub(super) async fn call(
+pub(crate) async fn call(
     context: &Context,
     (namespace, name, revision): (&str, &str, u64),
     uid: &str,
@@ -331,7 +330,7 @@ pub(super) async fn call(
 }
 
 /// Verb and object of an action, for the log.
-pub(super) fn describe(action: &Action) -> (&'static str, String) {
+pub(crate) fn describe(action: &Action) -> (&'static str, String) {
     match action {
         Action::AddFinalizer => ("add finalizer", String::new()),
         Action::RemoveFinalizer => ("remove finalizer", String::new()),

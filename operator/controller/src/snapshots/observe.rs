@@ -13,21 +13,19 @@ use streamkeeper_lifecycle::{
 use streamkeeper_protocol::job_api::Operation;
 use tokio::time::Instant;
 
-use super::{
-    super::{
-        context::Context,
-        error::ReconcileError,
-        observe::{held_storage, operation_of},
-    },
-    needs::needed_by,
-};
 use crate::kube_ext::get;
+use crate::{
+    context::shared::Context,
+    jobs::observe::{held_storage, operation_of},
+    reconcile::error::ReconcileError,
+    snapshots::needs::needed_by,
+};
 
 /// What was seen of a snapshot.
-pub(super) struct Observed {
+pub(crate) struct Observed {
     job: Option<SnapshotJob>,
     /// Its job, for events.
-    pub(super) job_reference: Option<ObjectReference>,
+    pub(crate) job_reference: Option<ObjectReference>,
     operation: Fact<Option<Operation>>,
     work: WorkState,
     refusal: Option<Refusal>,
@@ -35,7 +33,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    pub(super) fn input<'a>(
+    pub(crate) fn input<'a>(
         &'a self,
         snapshot: &'a StreamSnapshot,
         settings: &'a Settings,
@@ -55,7 +53,7 @@ impl Observed {
 }
 
 /// Everything that a decision about a snapshot may depend on.
-pub(super) async fn observe(
+pub(crate) async fn observe(
     snapshot: &StreamSnapshot,
     context: &Context,
 ) -> Result<Observed, ReconcileError> {

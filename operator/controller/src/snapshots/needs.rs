@@ -11,17 +11,17 @@ use streamkeeper_lifecycle::{
     snapshots::{Place, Work, WorkState, needs},
 };
 
-use super::super::{context::Context, error::ReconcileError, watch::Caches};
 use crate::kube_ext::bounded;
+use crate::{context::shared::Context, reconcile::error::ReconcileError, watches::caches::Caches};
 
 /// Notes which of the snapshots that the operator took are needed, as far as retention may ask: it
 /// never drops the last one.
-pub(in super::super) fn mark(caches: &Caches, namespace: &str, found: &mut [SnapshotFacts]) {
+pub(crate) fn mark(caches: &Caches, namespace: &str, found: &mut [SnapshotFacts]) {
     let taken = |found: &&mut SnapshotFacts| found.trigger.is_some();
     if found.iter_mut().filter(taken).count() < 2 {
         return;
     }
-    let mut jobs = caches.jobs.state();
+    let mut jobs = caches.own_jobs.store.state();
     jobs.retain(|job| asks(job));
     for snapshot in found.iter_mut().filter(taken) {
         let place = (namespace, snapshot.name.as_str(), snapshot.uri.as_deref());
@@ -40,7 +40,7 @@ fn asks(job: &StreamJob) -> bool {
 
 /// A job that needs this snapshot, if its folder is about to be removed. That a cache shows one
 /// will do to wait; that there is none, the API server says.
-pub(super) async fn needed_by(
+pub(crate) async fn needed_by(
     snapshot: &StreamSnapshot,
     namespace: &str,
     work: &WorkState,
@@ -67,7 +67,7 @@ pub(super) async fn needed_by(
     };
     let name = snapshot.name_any();
     let place = (namespace, name.as_str(), Some(folder));
-    let cached = context.caches.jobs.state();
+    let cached = context.caches.own_jobs.store.state();
     if let Some(job) = cached.iter().find(|job| needs(job, place)) {
         let key = (job.namespace().unwrap_or_default(), job.name_any());
         context.caches.waiting.wait(key, snapshot);

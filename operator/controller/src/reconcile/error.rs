@@ -63,7 +63,7 @@ pub enum ReconcileError {
 impl ReconcileError {
     /// What the API server said no to and why, for people; and whether the object is at fault. None
     /// when it may be done the next time.
-    pub(super) fn refusal(&self) -> Option<(String, bool)> {
+    pub(crate) fn refusal(&self) -> Option<(String, bool)> {
         let (invalid, forbidden) = match self {
             Self::Api(error) => (error.is_invalid(), error.is_forbidden()),
             Self::ForeignNetworkPolicy { .. } | Self::Template(_) => (true, false),
@@ -81,7 +81,7 @@ impl ReconcileError {
 
 impl ReconcileError {
     /// How long the API server asks to be left alone, if it does.
-    pub(super) fn asked_to_wait(&self) -> Duration {
+    pub(crate) fn asked_to_wait(&self) -> Duration {
         match self {
             Self::Api(error) => error.retry_after().unwrap_or_default(),
             Self::Call { .. }
@@ -97,6 +97,6 @@ impl ReconcileError {
 }
 
 /// When to try again after the `n`th failure in a row: doubling, at most a minute.
-pub(super) fn retry_after(failures: u32) -> Duration {
+pub(crate) fn retry_after(failures: u32) -> Duration {
     Duration::from_millis(250 << failures.min(8)).min(Duration::from_mins(1))
 }

@@ -13,18 +13,18 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::watch_progress::Lists;
+use crate::watches::progress::Lists;
 
 /// How far the watches of one of our kinds have come.
 #[derive(Debug, Clone)]
-pub(super) struct OwnLists {
-    pub(super) lists: Lists,
+pub(crate) struct OwnLists {
+    pub(crate) lists: Lists,
     /// Whether every namespace was listed once, and the store shows it.
     shown: Arc<watch::Sender<bool>>,
 }
 
 impl OwnLists {
-    pub(super) fn new(scopes: &[Option<String>]) -> Self {
+    pub(crate) fn new(scopes: &[Option<String>]) -> Self {
         Self {
             lists: Lists::new(scopes),
             shown: Arc::default(),
@@ -33,7 +33,7 @@ impl OwnLists {
 
     /// Waits until the store shows every namespace. A store itself wakes only the last one that
     /// waits for it, and that is the Controller.
-    pub(super) async fn filled(&self) {
+    pub(crate) async fn filled(&self) {
         let mut shown = self.shown.subscribe();
         // The sender lives as long as `self`.
         let _ = shown.wait_for(|shown| *shown).await.is_ok();
@@ -42,23 +42,23 @@ impl OwnLists {
 
 /// Writes what several watches see into one store. The store knows one watch only: a list that
 /// begins would empty it of what the others saw.
-pub(super) struct MultiNamespaceStore<K: Resource<DynamicType = ()> + Clone + 'static> {
+pub(crate) struct MultiNamespaceStore<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     store: Store<K>,
     scopes: Vec<Option<String>>,
     listing: Vec<Vec<K>>,
     /// Until every namespace was listed once: those that were.
     first: Option<Vec<Option<Vec<K>>>>,
-    pub(super) own: OwnLists,
+    pub(crate) own: OwnLists,
 }
 
 /// What a watch has seen of a kind.
 #[derive(Debug)]
-pub(super) struct Seen<K> {
+pub(crate) struct Seen<K> {
     /// New, changed, or just listed.
-    pub(super) changed: Vec<K>,
+    pub(crate) changed: Vec<K>,
     /// Gone for good, though perhaps another one has its name.
-    pub(super) gone: Vec<K>,
+    pub(crate) gone: Vec<K>,
 }
 
 impl<K> Seen<K> {
@@ -69,7 +69,7 @@ impl<K> Seen<K> {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> MultiNamespaceStore<K> {
-    pub(super) fn new(
+    pub(crate) fn new(
         writer: Writer<K>,
         store: Store<K>,
         scopes: &[Option<String>],
@@ -86,7 +86,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> MultiNamespaceStor
     }
 
     /// Takes in what a watch saw.
-    pub(super) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Seen<K> {
+    pub(crate) fn see(&mut self, scope: usize, event: Event<K>, now: Instant) -> Seen<K> {
         self.own.lists.see(scope, &event, now);
         let Some(listing) = self.listing.get_mut(scope) else {
             return Seen::NOTHING;
@@ -121,7 +121,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + 'static> MultiNamespaceStor
     }
 
     /// Takes an object out that cannot be read any more: what is known of it is how it was before.
-    pub(super) fn lose(&mut self, lost: &ObjectMeta) -> Seen<K> {
+    pub(crate) fn lose(&mut self, lost: &ObjectMeta) -> Seen<K> {
         let name = lost.name.as_deref().unwrap_or_default();
         let mut known = ObjectRef::<K>::new(name);
         known.namespace.clone_from(&lost.namespace);

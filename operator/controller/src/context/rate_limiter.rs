@@ -12,14 +12,14 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// The turns of one job.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RateLimiter {
+pub(crate) struct RateLimiter {
     /// When all turns are there again.
     full: Option<Instant>,
 }
 
 impl RateLimiter {
     /// Takes a turn, or answers how long there is none.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full = self.full.map_or(now, |full| full.max(now));
         let debt = full.saturating_duration_since(now);
         let most = EVERY * (BURST - 1);

@@ -6,40 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Kinds that are cached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    StreamJob,
-    StreamSnapshot,
-    StatefulSet,
-    ControllerRevision,
-    Service,
-    ConfigMap,
-    NetworkPolicy,
-    PodDisruptionBudget,
-    Pod,
-}
-
-/// Something that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Written {
-    /// An object has this version now, or a newer one.
-    Version { kind: Kind, version: u64 },
-    /// This object is gone, or on its way out.
-    Gone {
-        kind: Kind,
-        name: String,
-        uid: String,
-    },
-}
-
-impl Written {
-    pub(super) const fn kind(&self) -> Kind {
-        match self {
-            Self::Version { kind, .. } | Self::Gone { kind, .. } => *kind,
-        }
-    }
-}
+use crate::watches::written::{Kind, Written};
 
 /// A cache that is late for longer than this is filled anew.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,22 +26,22 @@ struct Entry {
 
 /// What was written for one job and not seen yet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Expectations(Vec<Entry>);
+pub(crate) struct Expectations(Vec<Entry>);
 
 /// What a pass waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Behind {
+pub(crate) struct Behind {
     /// What is not seen yet.
-    pub(super) what: Written,
+    pub(crate) what: Written,
     /// When to look again.
-    pub(super) after: Duration,
+    pub(crate) after: Duration,
     /// Kinds whose caches are to be filled anew.
-    pub(super) overdue: Vec<Kind>,
+    pub(crate) overdue: Vec<Kind>,
 }
 
 impl Expectations {
     /// Remembers something that was written.
-    pub(super) fn wrote(&mut self, what: Written, at: Instant) {
+    pub(crate) fn wrote(&mut self, what: Written, at: Instant) {
         // Of versions of a kind only the newest has to be seen.
         if let Written::Version { kind, version } = what {
             let mut known = self.0.iter_mut();
@@ -102,7 +69,7 @@ impl Expectations {
     }
 
     /// Forgets what is `shown` by now; answers what has to be waited for, if anything.
-    pub(super) fn behind(
+    pub(crate) fn behind(
         &mut self,
         now: Instant,
         shown: impl Fn(&Written, Instant) -> bool,

@@ -14,23 +14,29 @@ use streamkeeper_lifecycle::{Refusal, Settings, Unapplied};
 use streamkeeper_resources::PodSettings;
 use tokio::time::Instant;
 
-use super::{
-    expectations::{Behind, Expectations, Kind, Written},
-    lost_nodes::LostNodeLimiter,
-    rate_limiter::RateLimiter,
-    snapshots::{FolderTasks, Waiting},
-    turns::{self, Turns},
-    watch::Caches,
-    watch_progress::version,
+use crate::{
+    buckets::folder_tasks::FolderTasks,
+    context::{
+        expectations::{Behind, Expectations},
+        lost_node_limiter::LostNodeLimiter,
+        rate_limiter::RateLimiter,
+        turns::{self, Turns},
+    },
+    watches::{
+        caches::Caches,
+        progress::version,
+        waiting::Waiting,
+        written::{Kind, Written},
+    },
 };
 use crate::{
     buckets::{Folders, Heads},
     clock::Clock,
     coordinator_client::JobApi,
     events::Events,
+    keyring::Keyring,
     leader::{Leadership, writes::BoundJobs},
     metrics::Metrics,
-    security::Keyring,
 };
 
 /// The outside world, so that tests can script it.
@@ -53,28 +59,28 @@ impl fmt::Debug for Ports {
 /// What every reconcile shares.
 #[derive(Debug)]
 pub struct Context {
-    pub(super) client: ClientHandle,
-    pub(super) ports: Ports,
-    pub(super) events: Events,
-    pub(super) metrics: Metrics,
-    pub(super) settings: Settings,
-    pub(super) pod_settings: PodSettings,
-    pub(super) caches: Caches,
-    pub(super) clock: Clock,
-    pub(super) works: FolderTasks,
-    pub(super) lost_nodes: LostNodeLimiter,
-    pub(super) turns: Turns,
-    pub(super) leadership: Leadership,
+    pub(crate) client: ClientHandle,
+    pub(crate) ports: Ports,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) settings: Settings,
+    pub(crate) pod_settings: PodSettings,
+    pub(crate) caches: Caches,
+    pub(crate) clock: Clock,
+    pub(crate) works: FolderTasks,
+    pub(crate) lost_nodes: LostNodeLimiter,
+    pub(crate) turns: Turns,
+    pub(crate) leadership: Leadership,
     /// Whether a job waits until the caches show what was written for it. Only a negative control
     /// says no.
     sees_own_writes: bool,
-    pub(super) keyring: Arc<Keyring>,
+    pub(crate) keyring: Arc<Keyring>,
     memory: Arc<Mutex<HashMap<String, Memory>>>,
 }
 
 /// A client that can stand in a struct that is printed.
 #[derive(Clone)]
-pub(super) struct ClientHandle(pub(super) Client);
+pub(crate) struct ClientHandle(pub(crate) Client);
 
 impl fmt::Debug for ClientHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,12 +182,12 @@ impl Context {
     }
 
     /// Whether whoever had to be asked about an object did not answer soon the last time.
-    pub(super) fn is_slow(&self, uid: &str) -> bool {
+    pub(crate) fn is_slow(&self, uid: &str) -> bool {
         self.recall(uid, |memory| memory.slow)
     }
 
     /// How long answers about an object took, from coordinators and stores.
-    pub(super) fn answered_after(&self, uid: &str, took: Duration) {
+    pub(crate) fn answered_after(&self, uid: &str, took: Duration) {
         if took >= turns::SOON {
             self.remember(uid, |memory| memory.slow = true);
         } else {
@@ -190,24 +196,24 @@ impl Context {
     }
 
     /// Remembers something that was written for a job.
-    pub(super) fn wrote(&self, uid: &str, what: Written) {
+    pub(crate) fn wrote(&self, uid: &str, what: Written) {
         self.remember(uid, |memory| memory.unseen.wrote(what, Instant::now()));
     }
 
     /// Remembers the version of something that was written for a job.
-    pub(super) fn wrote_version<K: ResourceExt>(&self, uid: &str, kind: Kind, object: &K) {
+    pub(crate) fn wrote_version<K: ResourceExt>(&self, uid: &str, kind: Kind, object: &K) {
         let version = version(object);
         self.wrote(uid, Written::Version { kind, version });
     }
 
     /// What was written for a job and is not shown by the caches yet, if anything. Caches that are
     /// late for long are filled anew.
-    pub(super) fn behind(&self, job: &StreamJob) -> Option<Behind> {
+    pub(crate) fn behind<K: ResourceExt>(&self, kind: Kind, object: &K) -> Option<Behind> {
         if !self.sees_own_writes {
             return None;
         }
-        let uid = job.uid().unwrap_or_default();
-        let shown = |written: &Written, at| self.caches.show(job, written, at);
+        let uid = object.uid().unwrap_or_default();
+        let shown = |written: &Written, at| self.caches.show((kind, object), written, at);
         let behind = self.remember(&uid, |memory| memory.unseen.behind(Instant::now(), shown))?;
         for &kind in &behind.overdue {
             if self.caches.list_again(kind) {
@@ -221,7 +227,7 @@ impl Context {
     }
 
     /// Takes one of the turns of a job, or answers how long there is none.
-    pub(super) fn turn(&self, uid: &str) -> Result<(), Duration> {
+    pub(crate) fn turn(&self, uid: &str) -> Result<(), Duration> {
         let now = Instant::now();
         self.remember(uid, |memory| match memory.not_before {
             Some(then) if now < then => Err(then - now),
@@ -230,7 +236,7 @@ impl Context {
     }
 
     /// The API server asks to be left alone about a job, whatever happens to it.
-    pub(super) fn wait(&self, uid: &str, long: Duration) {
+    pub(crate) fn wait(&self, uid: &str, long: Duration) {
         self.remember(uid, |memory| {
             memory.not_before = Some(Instant::now() + long);
         });
@@ -263,7 +269,7 @@ impl Context {
     }
 
     /// Counts a failure; answers how many there were in a row before.
-    pub(super) fn failed(&self, uid: &str) -> u32 {
+    pub(crate) fn failed(&self, uid: &str) -> u32 {
         self.remember(uid, |memory| {
             memory.failures += 1;
             memory.failures - 1
@@ -271,32 +277,32 @@ impl Context {
     }
 
     /// Forgets failures.
-    pub(super) fn succeeded(&self, uid: &str) {
+    pub(crate) fn succeeded(&self, uid: &str) {
         self.recall(uid, |memory| memory.failures = 0);
     }
 
     /// The last refusal of a call.
-    pub(super) fn refusal(&self, uid: &str) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, uid: &str) -> Option<Refusal> {
         self.recall(uid, |memory| memory.refusal.clone())
     }
 
     /// Remembers how the last call went.
-    pub(super) fn called(&self, uid: &str, refusal: Option<Refusal>) {
+    pub(crate) fn called(&self, uid: &str, refusal: Option<Refusal>) {
         self.remember(uid, |memory| memory.refusal = refusal);
     }
 
     /// The revision whose objects were last refused.
-    pub(super) fn unapplied(&self, uid: &str) -> Option<Unapplied> {
+    pub(crate) fn unapplied(&self, uid: &str) -> Option<Unapplied> {
         self.recall(uid, |memory| memory.unapplied.clone())
     }
 
     /// Remembers how the last attempt to create the objects of a revision went.
-    pub(super) fn applied(&self, uid: &str, unapplied: Option<Unapplied>) {
+    pub(crate) fn applied(&self, uid: &str, unapplied: Option<Unapplied>) {
         self.remember(uid, |memory| memory.unapplied = unapplied);
     }
 
     /// Forgets everything about an object, what is shown of it too: another replica knows better.
-    pub(super) fn forget_all_of<K: Resource<DynamicType = ()> + Any>(&self, object: &K) {
+    pub(crate) fn forget_all_of<K: Resource<DynamicType = ()> + Any>(&self, object: &K) {
         self.forget(&object.uid().unwrap_or_default());
         if let Some(job) = (object as &dyn Any).downcast_ref::<StreamJob>() {
             let namespace = job.namespace().unwrap_or_default();
@@ -305,7 +311,7 @@ impl Context {
     }
 
     /// Forgets an object that is gone.
-    pub(super) fn forget(&self, uid: &str) {
+    pub(crate) fn forget(&self, uid: &str) {
         self.works.forget(uid);
         self.memory
             .lock()

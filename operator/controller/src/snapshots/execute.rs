@@ -4,11 +4,11 @@ use kube::{Api, ResourceExt};
 use streamkeeper_api::{names::SNAPSHOT_FINALIZER, v1alpha1::StreamSnapshot};
 use streamkeeper_lifecycle::{JobCall, snapshots::SnapshotAction};
 
-use super::super::{context::Context, error::ReconcileError, execute::call};
 use crate::kube_ext::{delete, set_finalizer};
+use crate::{context::shared::Context, jobs::execute::call, reconcile::error::ReconcileError};
 
 /// Does one action.
-pub(super) async fn execute(
+pub(crate) async fn execute(
     action: &SnapshotAction,
     snapshot: &StreamSnapshot,
     context: &Context,
@@ -47,5 +47,22 @@ pub(super) async fn execute(
             let at = (namespace.as_str(), job, *revision);
             call(context, at, &uid, &JobCall::Savepoint(request.clone())).await
         }
+    }
+}
+
+/// Verb and detail of an action, for the log.
+pub(super) fn describe(action: &SnapshotAction) -> (&'static str, String) {
+    match action {
+        SnapshotAction::AddFinalizer => ("add", "finalizer".to_owned()),
+        SnapshotAction::RemoveFinalizer => ("remove", "finalizer".to_owned()),
+        SnapshotAction::DeleteObject => ("delete", "StreamSnapshot".to_owned()),
+        SnapshotAction::ForgetWork => ("forget", "work on the folder".to_owned()),
+        SnapshotAction::Begin { work, place, .. } => {
+            ("begin", format!("{work:?} below {}", place.key()))
+        }
+        SnapshotAction::Ask { revision, request } => (
+            "ask",
+            format!("revision {revision} for savepoint {}", request.key),
+        ),
     }
 }

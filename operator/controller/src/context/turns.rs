@@ -8,18 +8,18 @@ use std::{
 };
 
 /// Objects that are looked at at once. They wait for answers, so there may be many.
-pub(super) const ALL: u16 = 256;
+pub(crate) const ALL: u16 = 256;
 /// Those of one namespace at most; never more than it leaves to others.
 const SHARE: usize = 64;
 /// Those whose store or coordinator did not answer soon when they were looked at last: altogether,
 /// and of one namespace.
 const SLOW: (usize, usize) = (96, 32);
 /// How long an answer may take until who waits for it counts as slow.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Turns that are taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     taken: Arc<Mutex<Taken>>,
     /// Only a negative control says so.
     without_shares: bool,
@@ -39,7 +39,7 @@ struct Count {
 
 /// A turn; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     turns: Turns,
     namespace: String,
     slow: bool,
@@ -47,7 +47,7 @@ pub(super) struct Turn {
 
 impl Turns {
     /// Turns without limits: for the test that shows what that does.
-    pub(super) fn without_shares() -> Self {
+    pub(crate) fn without_shares() -> Self {
         Self {
             without_shares: true,
             ..Self::default()
@@ -60,7 +60,7 @@ impl Turns {
 
     /// Takes a turn, or answers when to ask again because the namespace, or what is slow, has as
     /// many as it may have.
-    pub(super) fn take(&self, namespace: &str, slow: bool) -> Result<Turn, Duration> {
+    pub(crate) fn take(&self, namespace: &str, slow: bool) -> Result<Turn, Duration> {
         let mut taken = self.taken();
         let (all, own) = (taken.all, taken.of.get(namespace).copied());
         let own = own.unwrap_or_default();

@@ -49,7 +49,7 @@ impl Scope {
 }
 
 /// A version as a number: they grow with every change of a kind.
-pub(super) fn version<K: ResourceExt>(object: &K) -> u64 {
+pub(crate) fn version<K: ResourceExt>(object: &K) -> u64 {
     object
         .resource_version()
         .and_then(|version| version.parse().ok())
@@ -58,7 +58,7 @@ pub(super) fn version<K: ResourceExt>(object: &K) -> u64 {
 
 /// The watches of one kind.
 #[derive(Debug, Clone)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     scopes: Arc<Mutex<Vec<Scope>>>,
     /// Counts demands to list again.
     again: Arc<watch::Sender<u64>>,
@@ -66,7 +66,7 @@ pub(super) struct Lists {
 
 impl Lists {
     /// Of these namespaces; none means all.
-    pub(super) fn new(scopes: &[Option<String>]) -> Self {
+    pub(crate) fn new(scopes: &[Option<String>]) -> Self {
         let scope = |namespace: &Option<String>| Scope {
             namespace: namespace.clone(),
             ..Scope::default()
@@ -82,21 +82,21 @@ impl Lists {
     }
 
     /// Takes in what one of them saw.
-    pub(super) fn see<K: ResourceExt>(&self, scope: usize, event: &Event<K>, now: Instant) {
+    pub(crate) fn see<K: ResourceExt>(&self, scope: usize, event: &Event<K>, now: Instant) {
         if let Some(scope) = self.scopes().get_mut(scope) {
             scope.see(event, now);
         }
     }
 
     /// How many of them were never listed yet.
-    pub(super) fn missing(&self) -> usize {
+    pub(crate) fn missing(&self) -> usize {
         let scopes = self.scopes();
         let missing = scopes.iter().filter(|scope| scope.complete.is_none());
         missing.count()
     }
 
     /// Whether everything in a namespace was seen up to a version, or that had happened by a time.
-    pub(super) fn reached(&self, namespace: &str, version: u64, then: Instant) -> bool {
+    pub(crate) fn reached(&self, namespace: &str, version: u64, then: Instant) -> bool {
         let scopes = self.scopes();
         let mut scopes = scopes.iter();
         let scope = scopes.find(|scope| {
@@ -110,7 +110,7 @@ impl Lists {
 
     /// Demands that the kind be listed again, unless that was begun a moment ago; answers whether
     /// it will be.
-    pub(super) fn demand(&self, now: Instant) -> bool {
+    pub(crate) fn demand(&self, now: Instant) -> bool {
         let fresh = self.scopes().iter().any(|scope| scope.is_fresh(now));
         if !fresh {
             self.again.send_modify(|demands| *demands += 1);
@@ -119,7 +119,7 @@ impl Lists {
     }
 
     /// Says when it is to be listed again.
-    pub(super) fn demands(&self) -> watch::Receiver<u64> {
+    pub(crate) fn demands(&self) -> watch::Receiver<u64> {
         self.again.subscribe()
     }
 }

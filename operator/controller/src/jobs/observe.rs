@@ -25,14 +25,14 @@ use streamkeeper_protocol::{
 use streamkeeper_resources::network_policy;
 use tokio::time::Instant;
 
-use super::{cache::Cache, context::Context, snapshots::needs};
+use crate::{context::shared::Context, snapshots::needs, watches::cache::Cache};
 use crate::{
     coordinator_client::{CallError, Channel, Coordinator},
     kube_ext::bounded,
 };
 
 /// Everything that a decision about `job` may depend on.
-pub(super) async fn observe(job: &StreamJob, context: &Context) -> Observed {
+pub(crate) async fn observe(job: &StreamJob, context: &Context) -> Observed {
     let namespace = job.namespace().unwrap_or_default();
     let name = job.name_any();
     let asked = required_reads(job);
@@ -144,7 +144,7 @@ fn held_nodes(
 }
 
 /// The NetworkPolicy of a job, as the cache has it, beside what it should say.
-pub(super) fn policy(context: &Context, namespace: &str, name: &str, uid: &str) -> PolicyFacts {
+pub(crate) fn policy(context: &Context, namespace: &str, name: &str, uid: &str) -> PolicyFacts {
     let caches = &context.caches.network_policies;
     let found = caches.find(namespace, name, &network_policy_name(name));
     let settings = context.pod_settings.network.as_ref();
@@ -153,7 +153,7 @@ pub(super) fn policy(context: &Context, namespace: &str, name: &str, uid: &str) 
 }
 
 /// Where the revision that runs, or ran last, keeps the state of the job.
-pub(super) fn held_storage(job: &StreamJob, context: &Context) -> Option<ResolvedStorage> {
+pub(crate) fn held_storage(job: &StreamJob, context: &Context) -> Option<ResolvedStorage> {
     let current = job.status.as_ref()?.current_revision()?;
     let (namespace, name) = (job.namespace()?, job.name_any());
     let records = &context.caches.controller_revisions;
@@ -167,7 +167,7 @@ fn snapshots(context: &Context, namespace: &str, name: &str) -> Vec<SnapshotFact
         snapshot.namespace().as_deref() == Some(namespace)
             && snapshot.spec.job_ref.as_ref().map(|job| job.name.as_str()) == Some(name)
     };
-    let all = context.caches.snapshots.state();
+    let all = context.caches.own_snapshots.store.state();
     let mut found: Vec<SnapshotFacts> = all
         .iter()
         .filter(of_job)
@@ -197,7 +197,7 @@ fn namespace_of(job: &StreamJob) -> String {
 }
 
 /// The children of a job, as the caches have them.
-pub(super) fn children(context: &Context, namespace: &str, name: &str) -> Children {
+pub(crate) fn children(context: &Context, namespace: &str, name: &str) -> Children {
     let caches = &context.caches;
     let lost_nodes = caches.nodes.all();
     Children {
@@ -233,7 +233,7 @@ fn revisions(there: Vec<(u64, ())>) -> BTreeSet<u64> {
 }
 
 /// A revision's coordinator: the address of its pod 0 and how it is talked to.
-pub(super) fn coordinator(
+pub(crate) fn coordinator(
     context: &Context,
     namespace: &str,
     name: &str,
@@ -279,7 +279,7 @@ fn channel(context: &Context, namespace: &str, name: &str, revision: u64) -> Opt
 }
 
 /// An operation as the coordinator of a revision knows it.
-pub(super) async fn operation_of(
+pub(crate) async fn operation_of(
     context: &Context,
     (namespace, name, revision): (&str, &str, u64),
     key: &str,

@@ -40,7 +40,7 @@ impl FolderTasks {
     }
 
     /// What became of the last work for a snapshot.
-    pub(super) fn state(&self, uid: &str) -> WorkState {
+    pub(crate) fn state(&self, uid: &str) -> WorkState {
         self.with(|all| match all.get(uid) {
             None => WorkState::None,
             Some(Piece {
@@ -63,7 +63,7 @@ impl FolderTasks {
     }
 
     /// Begins work, unless some is under way for that snapshot.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &self,
         uid: &str,
         work: Work,
@@ -104,12 +104,12 @@ impl FolderTasks {
     }
 
     /// How many there are.
-    pub(in super::super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.with(|all| all.len())
     }
 
     /// Forgets a snapshot.
-    pub(in super::super) fn forget(&self, uid: &str) {
+    pub(crate) fn forget(&self, uid: &str) {
         self.with(|all| all.remove(uid));
     }
 }

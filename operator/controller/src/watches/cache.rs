@@ -1,33 +1,32 @@
 //! What the watches have seen, by the job it belongs to. A cache may be late, never ahead.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
 use kube::{
     Resource, ResourceExt,
     runtime::{reflector::ObjectRef, watcher::Event},
 };
 use streamkeeper_api::{names::JOB_LABEL, v1alpha1::StreamJob};
-use streamkeeper_lifecycle::{Child, lost_nodes};
+use streamkeeper_lifecycle::Child;
 use tokio::{sync::watch, time::Instant};
 
-use super::watch_progress::{Lists, version};
+use crate::watches::progress::{Lists, version};
 
 /// Namespace and name of a job.
-pub(super) type JobKey = (String, String);
+pub(crate) type JobKey = (String, String);
 
 /// A child of a job.
 #[derive(Debug)]
-pub(super) struct Kept<F> {
+pub(crate) struct Kept<F> {
     name: Box<str>,
     uid: Box<str>,
     version: u64,
     deleting: bool,
-    pub(super) revision: u64,
-    pub(super) facts: F,
+    pub(crate) revision: u64,
+    pub(crate) facts: F,
 }
 
 impl<F> Kept<F> {
@@ -56,9 +55,9 @@ struct State<F> {
 
 /// Children of jobs of one kind.
 #[derive(Debug)]
-pub(super) struct Cache<K: Child> {
+pub(crate) struct Cache<K: Child> {
     state: Arc<Mutex<State<K::Facts>>>,
-    pub(super) lists: Lists,
+    pub(crate) lists: Lists,
     /// Scopes that were never listed yet.
     missing: Arc<watch::Sender<usize>>,
 }
@@ -75,7 +74,7 @@ impl<K: Child> Clone for Cache<K> {
 
 impl<K: Child> Cache<K> {
     /// An empty cache of these namespaces; none means all.
-    pub(super) fn new(scopes: &[Option<String>]) -> Self {
+    pub(crate) fn new(scopes: &[Option<String>]) -> Self {
         let scope = |namespace: &Option<String>| (namespace.clone(), Vec::new());
         Self {
             state: Arc::new(Mutex::new(State {
@@ -92,14 +91,14 @@ impl<K: Child> Cache<K> {
     }
 
     /// Waits until it has seen the cluster once: before that, "none" means nothing.
-    pub(super) async fn filled(&self) {
+    pub(crate) async fn filled(&self) {
         let mut missing = self.missing.subscribe();
         // The sender lives as long as `self`.
         let _ = missing.wait_for(|missing| *missing == 0).await.is_ok();
     }
 
     /// Takes in what a watch saw; answers the jobs that it concerns.
-    pub(super) fn see(
+    pub(crate) fn see(
         &self,
         scope: usize,
         event: Event<K>,
@@ -133,13 +132,13 @@ impl<K: Child> Cache<K> {
     }
 
     /// The children of a job.
-    pub(super) fn of_job(&self, namespace: &str, name: &str) -> Vec<Arc<Kept<K::Facts>>> {
+    pub(crate) fn of_job(&self, namespace: &str, name: &str) -> Vec<Arc<Kept<K::Facts>>> {
         let key = (namespace.to_owned(), name.to_owned());
         self.state().jobs.get(&key).cloned().unwrap_or_default()
     }
 
     /// A child of a job by its own name.
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         namespace: &str,
         job: &str,
@@ -152,14 +151,14 @@ impl<K: Child> Cache<K> {
 
     /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all
     /// the same.
-    pub(super) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
+    pub(crate) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
         let found = self.find(&job.0, &job.1, name);
         found.is_none_or(|child| *child.uid != *uid || child.deleting)
             || self.lists.reached(&job.0, u64::MAX, then)
     }
 
     /// Jobs with a child like this.
-    pub(super) fn jobs_with(&self, like: impl Fn(&K::Facts) -> bool) -> Vec<ObjectRef<StreamJob>> {
+    pub(crate) fn jobs_with(&self, like: impl Fn(&K::Facts) -> bool) -> Vec<ObjectRef<StreamJob>> {
         let state = self.state();
         let concerned = state
             .jobs
@@ -170,7 +169,7 @@ impl<K: Child> Cache<K> {
 }
 
 /// Whether an object is not the one with this uid, or on its way out.
-pub(super) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
+pub(crate) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> bool {
     object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
 }
 
@@ -233,89 +232,6 @@ fn job_of<K: ResourceExt>(child: &K) -> Option<JobKey> {
 
 fn reference((namespace, name): &JobKey) -> ObjectRef<StreamJob> {
     ObjectRef::new(name).within(namespace)
-}
-
-/// Nodes whose kubelet does not report, and since when, and the names of all. Nothing else of a
-/// node matters, and there may be thousands.
-#[derive(Debug, Clone, Default)]
-pub(super) struct LostNodes {
-    lost: Arc<Mutex<BTreeMap<String, Timestamp>>>,
-    names: Arc<Mutex<BTreeSet<String>>>,
-    /// What a list has brought so far: every node, and since when it is lost.
-    listing: Arc<Mutex<BTreeMap<String, Option<Timestamp>>>>,
-    looked: Arc<watch::Sender<bool>>,
-}
-
-impl LostNodes {
-    fn lost(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listing(&self) -> MutexGuard<'_, BTreeMap<String, Option<Timestamp>>> {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> BTreeMap<String, Timestamp> {
-        self.lost().clone()
-    }
-
-    /// How many nodes there are.
-    pub(super) fn total(&self) -> usize {
-        self.names().len()
-    }
-
-    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in what the watch saw; answers the nodes that were lost or came back.
-    pub(super) fn see(&self, event: &Event<Node>) -> HashSet<String> {
-        let before = self.all();
-        match event {
-            Event::Init => self.listing().clear(),
-            Event::InitApply(node) => {
-                let since = lost_nodes([node]).into_values().next();
-                self.listing().insert(node.name_any(), since);
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut *self.listing());
-                *self.names() = listed.keys().cloned().collect();
-                *self.lost() = listed
-                    .into_iter()
-                    .filter_map(|(node, since)| Some((node, since?)))
-                    .collect();
-                self.looked.send_replace(true);
-            }
-            Event::Apply(node) => {
-                self.names().insert(node.name_any());
-                let mut lost = self.lost();
-                lost.remove(&node.name_any());
-                lost.extend(lost_nodes([node]));
-            }
-            Event::Delete(node) => {
-                self.names().remove(&node.name_any());
-                self.lost().remove(&node.name_any());
-            }
-        }
-        let now = self.lost();
-        let changed = before
-            .keys()
-            .chain(now.keys())
-            .filter(|name| before.get(*name) != now.get(*name));
-        changed.cloned().collect()
-    }
-
-    /// Nodes cannot be seen: none counts as lost. Answers whether that is news.
-    pub(super) fn unseen(&self) -> bool {
-        !self.looked.send_replace(true)
-    }
-
-    /// Waits until they were looked at, or cannot be.
-    pub(super) async fn filled(&self) {
-        let mut looked = self.looked.subscribe();
-        let _ = looked.wait_for(|looked| *looked).await.is_ok();
-    }
 }
 
 #[cfg(test)]
@@ -404,30 +320,5 @@ mod tests {
         assert!(cache.filled().now_or_never().is_none());
         list(&cache, 1, &[], now);
         assert!(cache.filled().now_or_never().is_some());
-    }
-
-    #[test]
-    fn of_nodes_that_report_nothing_but_the_name_is_kept() {
-        let node = |name: &str, ready: &str| -> Node {
-            serde_json::from_value(json!({
-                "metadata": { "name": name },
-                "status": { "conditions": [{ "type": "Ready", "status": ready, "lastTransitionTime": "2026-03-01T12:00:00Z" }] },
-            }))
-            .unwrap()
-        };
-        let nodes = LostNodes::default();
-        nodes.see(&Event::Init);
-        nodes.see(&Event::InitApply(node("n0", "True")));
-        nodes.see(&Event::InitApply(node("n1", "Unknown")));
-        assert_eq!(
-            nodes.see(&Event::InitDone),
-            HashSet::from(["n1".to_owned()])
-        );
-        assert!(nodes.see(&Event::Apply(node("n0", "True"))).is_empty());
-        assert_eq!(nodes.see(&Event::Apply(node("n1", "True"))).len(), 1);
-        assert!(nodes.all().is_empty());
-        assert_eq!(nodes.total(), 2);
-        nodes.see(&Event::Delete(node("n1", "True")));
-        assert_eq!(nodes.total(), 1);
     }
 }
