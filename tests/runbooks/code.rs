@@ -11,7 +11,7 @@ use crate::root;
 /// Reasons of `CheckpointsHealthy` being False.
 pub fn unhealthy_checkpoints() -> BTreeSet<String> {
     let source = on_one_line(
-        &fs::read_to_string(root().join("operator/lifecycle/src/conditions.rs")).unwrap(),
+        &fs::read_to_string(root().join("operator/lifecycle/src/status/conditions.rs")).unwrap(),
     );
     let (_, after) = source.split_once("fn checkpoints(").unwrap();
     let (body, _) = after.split_once(" fn ").unwrap();

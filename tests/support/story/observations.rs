@@ -9,12 +9,12 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use streamkeeper_Remembered;
 use streamkeeper_api::{
     condition,
     names::{REVISION_LABEL, pod_name},
     v1alpha1::{SnapshotPhase, StreamJob, StreamJobStatus, StreamSnapshot},
 };
+use streamkeeper_controller::Remembered;
 use streamkeeper_protocol::head::{Head, RunState};
 
 use super::{
