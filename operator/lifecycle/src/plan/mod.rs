@@ -5,7 +5,7 @@
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`spec_change`]: what an edit of the spec means.
 //! * [`action`]: the effects that a plan can ask for; each is idempotent.
-//! * `plan_builder`: a plan while it is made.
+//! * `plan_builder`: a plan while it is made; `units`: times and sizes in it.
 
 pub mod action;
 pub mod input;
@@ -14,3 +14,4 @@ pub(crate) mod plan_builder;
 pub mod preparation;
 pub mod required_reads;
 pub mod spec_change;
+pub(crate) mod units;

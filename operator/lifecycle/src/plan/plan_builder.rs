@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use streamkeeper_api::{
     condition::{Reconciling, Stalled},
     v1alpha1::{
@@ -11,6 +10,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_guard::guard;
 
+use crate::plan::units::time;
 use crate::{
     plan::{
         action::{Action, Event, EventKind, JobCall},
@@ -53,11 +53,6 @@ pub(crate) struct PlanBuilder<'a> {
     pub(crate) actions: Vec<Action>,
     pub(crate) events: Vec<Event>,
     pub(crate) requeue: Duration,
-}
-
-/// Second precision, as the API server keeps it: what is written must equal what is read back.
-pub(crate) fn time(now: Timestamp) -> Time {
-    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 impl<'a> PlanBuilder<'a> {

@@ -4,11 +4,12 @@
 use jiff::Timestamp;
 use streamkeeper_api::v1alpha1::{SnapshotPhase, SnapshotSummary, Transition};
 
+use crate::plan::units::time;
 use crate::{
     observed::facts::SnapshotFacts,
     plan::{
         action::{Action, Trigger},
-        plan_builder::{PlanBuilder, time},
+        plan_builder::PlanBuilder,
     },
     snapshots::{needs::is_named, schedule},
 };

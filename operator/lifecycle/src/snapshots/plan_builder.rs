@@ -9,14 +9,14 @@ use streamkeeper_api::{
     v1alpha1::{SnapshotPhase, StreamSnapshot, StreamSnapshotStatus},
 };
 
+use crate::plan::units::bytes;
 use crate::{
     plan::{
         action::{Event, EventKind},
         input::passed,
-        plan_builder::time,
+        units::time,
     },
     snapshots::{action::SnapshotAction, folder_work::Trouble, input::SnapshotInput},
-    status::observations::bytes,
 };
 
 /// Reason of a snapshot in whose folder the operator may not look.

@@ -24,7 +24,7 @@ use crate::{
 };
 use crate::{
     observed::facts::Fact,
-    plan::{action::EventKind, plan_builder::time},
+    plan::{action::EventKind, units::time},
 };
 
 /// How seldom to try to remove a folder again.

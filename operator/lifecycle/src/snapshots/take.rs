@@ -8,12 +8,10 @@ use streamkeeper_api::{
 };
 use streamkeeper_protocol::{head::OperationResult, job_api::SavepointRequest, paths::StatePaths};
 
+use crate::plan::units::{bytes, millis_at, seconds, time};
 use crate::{
     observed::facts::Fact,
-    plan::{
-        action::EventKind,
-        plan_builder::{back_off, time},
-    },
+    plan::{action::EventKind, plan_builder::back_off},
     revision::storage::ResolvedStorage,
     snapshots::{
         action::{SnapshotAction, key},
@@ -24,7 +22,6 @@ use crate::{
             NOT_VERIFIED, SELDOM, SOON, SnapshotPlanBuilder, Verdict, WorkWait, time_left, waiting,
         },
     },
-    status::observations::{bytes, millis_at, seconds},
 };
 
 /// It is not complete yet.

@@ -75,7 +75,7 @@ fn stalls(plan: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
 fn settle(plan: &mut PlanBuilder<'_>, state: State, reason: &str, message: &str) {
     let (generation, now) = (
         plan.input.job.metadata.generation,
-        crate::plan::plan_builder::time(plan.input.now).0,
+        crate::plan::units::time(plan.input.now).0,
     );
     condition::settle(
         &mut plan.status.conditions,
@@ -287,7 +287,7 @@ fn phase(
 fn set(plan: &mut PlanBuilder<'_>, kind: &str, truth: Truth, reason: &str, message: &str) {
     let (generation, now) = (
         plan.input.job.metadata.generation,
-        crate::plan::plan_builder::time(plan.input.now).0,
+        crate::plan::units::time(plan.input.now).0,
     );
     condition::set(
         &mut plan.status.conditions,

@@ -5,14 +5,11 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use streamkeeper_api::v1alpha1::FailureStatus;
 use streamkeeper_protocol::job_api::{Failure, Report};
 
+use crate::plan::units::{bytes, millis_at, time};
 use crate::{
     observed::facts::PodFacts,
-    plan::{
-        action::EventKind,
-        plan_builder::{PlanBuilder, time},
-    },
+    plan::{action::EventKind, plan_builder::PlanBuilder},
     revision::record::RevisionRecord,
-    status::observations::{bytes, millis_at},
 };
 
 const OUT_OF_MEMORY: &str = "OOMKilled";

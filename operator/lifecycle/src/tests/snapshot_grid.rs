@@ -17,7 +17,7 @@ use streamkeeper_protocol::{
 
 use crate::{
     Fact, ResolvedStorage, Settings,
-    plan::plan_builder::time,
+    plan::units::time,
     snapshots::{
         Content, SnapshotAction, SnapshotInput, SnapshotJob, SnapshotPlan, Trouble, TroubleKind,
         Work, WorkState, plan_snapshot,

@@ -11,6 +11,7 @@ use streamkeeper_api::{
     v1alpha1::{Outcome, RestoreRequest, SnapshotPhase, Step, Transition, TransitionKind},
 };
 
+use crate::plan::units::time;
 use crate::transitions::standby;
 use crate::upkeep::cleanup;
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     plan::{
         action::EventKind,
         ownership::{Desired, Ownership},
-        plan_builder::{PlanBuilder, Verdict, time},
+        plan_builder::{PlanBuilder, Verdict},
         preparation::Preparation,
     },
     revision::record::RevisionRecord,

@@ -12,11 +12,12 @@ use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{PromoteFrom, PromoteRequest};
 
 use crate::plan::preparation;
+use crate::plan::units::time;
 use crate::{
     plan::{
         action::{Action, JobCall},
         ownership::Ownership,
-        plan_builder::{PlanBuilder, Verdict, call_key, time},
+        plan_builder::{PlanBuilder, Verdict, call_key},
         preparation::Preparation,
     },
     revision::record::RevisionRecord,

@@ -11,13 +11,14 @@ use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::JobPhase;
 
 use crate::plan::preparation;
+use crate::plan::units::time;
 use crate::snapshots::automatic;
 use crate::transitions::standby;
 use crate::{
     plan::{
         action::{Action, EventKind},
         ownership::{Desired, Ownership},
-        plan_builder::{PlanBuilder, Verdict, time},
+        plan_builder::{PlanBuilder, Verdict},
         spec_change::{Change, classify},
     },
     status::health::{health, paused},
