@@ -1,4 +1,5 @@
-//! The part of the operator that does I/O: watches, status writes, calls. `lifecycle::plan` decides.
+//! The part of the operator that does I/O: watches, status writes, calls. `lifecycle::plan`
+//! decides.
 //!
 //! In reading order:
 //! * [`run`](mod@run): the controller: watches, and one reconcile loop for each kind.

@@ -6,7 +6,8 @@
 //! * [`observed`]: the facts about a job; each is `Known` or `Unknown`, and a missing fact never
 //!   starts anything.
 //! * [`settings`], [`allowed_places`]: the operator's configuration, as far as decisions depend on
-//!   it. [`grant`](mod@grant): where in object stores the operator may act with its own credentials.
+//!   it. [`grant`](mod@grant): where in object stores the operator may act with its own
+//!   credentials.
 //! * [`revision`]: the content of a revision, as its ControllerRevision keeps it.
 //! * [`plan`](mod@plan): input and output of a decision: who has the job, what the spec asks for,
 //!   which effects follow.

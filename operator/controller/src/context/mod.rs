@@ -1,5 +1,6 @@
 //! What all reconciles share.
-//! * [`shared`]: the context itself: clients, settings, caches, and what is remembered of an object.
+//! * [`shared`]: the context itself: clients, settings, caches, and what is remembered of an
+//!   object.
 //! * `expectations`: what was written and the caches do not show yet.
 //! * `rate_limiter`: how often one object is looked at; `turns`: how many at once.
 //! * `lost_node_limiter`: how many lost nodes give their pods up at once.

@@ -7,8 +7,8 @@ use streamkeeper_api::{
 
 use crate::plan::plan_builder::call_key;
 
-/// What an observer has to find out before it calls [`plan`](crate::plan()); what is not asked for may stay
-/// [`Unknown`](crate::Unknown).
+/// What an observer has to find out before it calls [`plan`](crate::plan()); what is not asked for
+/// may stay [`Unknown`](crate::Unknown).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequiredReads {
     /// Whether HEAD must be read from storage.

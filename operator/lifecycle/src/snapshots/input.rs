@@ -21,7 +21,8 @@ pub struct SnapshotInput<'a> {
     /// The operator's settings: the storage of an import that names no job, and where it may look
     /// at all.
     pub settings: &'a Settings,
-    /// The operation of [`key`](super::key) as the job's coordinator knows it; `Known(None)` when it does not.
+    /// The operation of [`key`](super::key) as the job's coordinator knows it; `Known(None)` when
+    /// it does not.
     pub operation: &'a Fact<Option<Operation>>,
     /// What became of the work on the folder that was asked for last.
     pub work: &'a WorkState,
