@@ -3,6 +3,7 @@
 use streamkeeper_api::{condition::Reconciling, names::FINALIZER, v1alpha1::TransitionKind};
 use streamkeeper_guard::guard;
 
+use crate::plan::reasons::WaitingFor;
 use crate::{
     plan::{
         action::{Action, Plan},
@@ -52,7 +53,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         Verdict::Reconciling(reason, message) => format!("{}: {message}", reason.as_str()),
         Verdict::Stalled(reason, message) => format!("{}: {message}", reason.as_str()),
         Verdict::Ready(message) | Verdict::Suspended(message) | Verdict::Completed(message) => {
-            message
+            message.to_string()
         }
     };
     finish(plan, why)
@@ -68,16 +69,13 @@ fn decide(plan: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
             Some(_) | None => {
                 let current = plan.current();
                 plan.begin(TransitionKind::Delete, current, None);
-                Verdict::Reconciling(Reconciling::Deleting, "stopping the job".to_owned())
+                Verdict::Reconciling(Reconciling::Deleting, WaitingFor::Stop)
             }
         };
     }
     if !guard!("the finalizer comes first": ours) {
         plan.push_action(Action::AddFinalizer);
-        return Verdict::Reconciling(
-            Reconciling::Provisioning,
-            "the StreamJob was seen".to_owned(),
-        );
+        return Verdict::Reconciling(Reconciling::Provisioning, WaitingFor::Finalizer);
     }
     let Some(transition) =
         transition.filter(|transition| edges::has_step(transition.kind, transition.step))
@@ -96,7 +94,7 @@ fn decide(plan: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
         TransitionKind::Delete => {
             // Not in progress for an object that lives: somebody wrote the status.
             plan.status.transition = None;
-            Verdict::Reconciling(Reconciling::Provisioning, "starting over".to_owned())
+            Verdict::Reconciling(Reconciling::Provisioning, WaitingFor::Start)
         }
     }
 }

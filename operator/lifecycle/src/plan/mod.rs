@@ -5,6 +5,7 @@
 //! * [`preparation`]: how far a revision in standby is, and what is wrong with its pods.
 //! * [`spec_change`]: what an edit of the spec means.
 //! * [`action`]: the effects that a plan can ask for; each is idempotent.
+//! * `reasons`: why a job waits or needs help, and the sentences that say so.
 //! * `plan_builder`: a plan while it is made; `units`: times and sizes in it.
 
 pub mod action;
@@ -12,6 +13,7 @@ pub mod input;
 pub mod ownership;
 pub(crate) mod plan_builder;
 pub mod preparation;
+pub(crate) mod reasons;
 pub mod required_reads;
 pub mod spec_change;
 pub(crate) mod units;

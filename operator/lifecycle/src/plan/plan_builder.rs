@@ -10,6 +10,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_guard::guard;
 
+use crate::plan::reasons::{Problem, Settled, WaitingFor};
 use crate::plan::units::time;
 use crate::{
     plan::{
@@ -32,15 +33,15 @@ const AT_ONCE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// On the way.
-    Reconciling(Reconciling, String),
+    Reconciling(Reconciling, WaitingFor),
     /// Help is needed.
-    Stalled(Stalled, String),
+    Stalled(Stalled, Problem),
     /// As the spec says.
-    Ready(String),
+    Ready(Settled),
     /// Suspended as asked.
-    Suspended(String),
+    Suspended(Settled),
     /// All input was read and committed.
-    Completed(String),
+    Completed(Settled),
 }
 
 /// A plan being made.
@@ -221,7 +222,7 @@ impl<'a> PlanBuilder<'a> {
             Outcome::Cancelled,
             "it was written down incompletely",
         );
-        Verdict::Reconciling(reason, "starting over".to_owned())
+        Verdict::Reconciling(reason, WaitingFor::Start)
     }
 
     /// Whether a revision with this content was given up.

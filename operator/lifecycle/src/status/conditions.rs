@@ -33,26 +33,39 @@ pub(crate) fn write(plan: &mut PlanBuilder<'_>, verdict: &Verdict) {
 fn ready(plan: &mut PlanBuilder<'_>, verdict: &Verdict) {
     match verdict {
         Verdict::Reconciling(reason, message) => {
-            settle(plan, State::Reconciling, reason.as_str(), message);
+            settle(
+                plan,
+                State::Reconciling,
+                reason.as_str(),
+                &message.to_string(),
+            );
         }
         Verdict::Stalled(reason, message) => {
-            stalls(plan, *reason, message);
-            settle(plan, State::Stalled, reason.as_str(), message);
+            stalls(plan, *reason, &message.to_string());
+            settle(plan, State::Stalled, reason.as_str(), &message.to_string());
         }
-        Verdict::Ready(message) => settle(plan, State::Ready, "Running", message),
-        Verdict::Suspended(message) => settle(plan, State::Ready, "Suspended", message),
+        Verdict::Ready(message) => settle(plan, State::Ready, "Running", &message.to_string()),
+        Verdict::Suspended(message) => {
+            settle(plan, State::Ready, "Suspended", &message.to_string())
+        }
         Verdict::Completed(message) => {
             if condition::get(&plan.status.conditions, kind::READY)
                 .is_none_or(|ready| ready.reason != "Completed")
             {
                 plan.emit_event(EventKind::Normal, "JobCompleted", message.clone());
             }
-            settle(plan, State::Ready, "Completed", message);
+            settle(plan, State::Ready, "Completed", &message.to_string());
         }
     }
     match verdict {
         Verdict::Suspended(message) => {
-            set(plan, kind::SUSPENDED, Truth::True, "Suspended", message);
+            set(
+                plan,
+                kind::SUSPENDED,
+                Truth::True,
+                "Suspended",
+                &message.to_string(),
+            );
         }
         Verdict::Reconciling(..)
         | Verdict::Stalled(..)
@@ -68,7 +81,7 @@ fn stalls(plan: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
     let told = condition::get(&plan.status.conditions, kind::STALLED)
         .is_some_and(|known| known.reason == reason.as_str());
     if !told && reason != Stalled::UpgradeRolledBack {
-        plan.emit_event(EventKind::Warning, reason.as_str(), message);
+        plan.emit_event(EventKind::Warning, reason.as_str(), &message.to_string());
     }
 }
 

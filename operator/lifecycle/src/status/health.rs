@@ -9,6 +9,7 @@ use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{JobPhase, Report};
 
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, Settled, WaitingFor};
 use crate::transitions::restore;
 use crate::{
     observed::facts::{Fact, HeldNode},
@@ -35,7 +36,7 @@ fn rejected(plan: &PlanBuilder<'_>) -> Option<(u64, Verdict)> {
     let reason = Stalled::named(&rejected.reason).unwrap_or(Stalled::InvalidSpec);
     Some((
         rejected.revision,
-        Verdict::Stalled(reason, rejected.message.clone()),
+        Verdict::Stalled(reason, Problem::Reported(rejected.message.clone())),
     ))
 }
 
@@ -46,17 +47,18 @@ pub(crate) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     }
     let crash = preparation::problem(&plan.input, current, Timestamp::UNIX_EPOCH)
         .filter(|problem| problem.lasting);
-    let restoring = |message: String| Verdict::Reconciling(Reconciling::Restoring, message);
+    let restoring = |message: WaitingFor| Verdict::Reconciling(Reconciling::Restoring, message);
     let Some(report) = plan.input.report(current) else {
         let why = match &plan.input.revision(current).report {
             Fact::Unknown(unknown) => unknown.why.clone(),
             Fact::Known(other) => format!("it says that it is revision {}", other.revision),
         };
         return match crash {
-            Some(problem) => Verdict::Stalled(problem.reason, problem.message),
-            None => restoring(format!(
-                "the coordinator of revision {current} does not answer: {why}"
-            )),
+            Some(problem) => Verdict::Stalled(problem.reason, Problem::Reported(problem.message)),
+            None => restoring(WaitingFor::Coordinator {
+                revision: current,
+                why: why.clone(),
+            }),
         };
     };
     let failure = report
@@ -75,9 +77,7 @@ pub(crate) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
             failed(report)
         }
         JobPhase::Running => running(plan, report),
-        JobPhase::Completed => {
-            Verdict::Completed("all input was read and its output committed".to_owned())
-        }
+        JobPhase::Completed => Verdict::Completed(Settled::InputRead),
         JobPhase::Failed => failed(report),
         JobPhase::BackingOff
         | JobPhase::WaitingForWorkers
@@ -85,7 +85,9 @@ pub(crate) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
         | JobPhase::Standby
         | JobPhase::Fenced
         | JobPhase::Stopped => match (crash, &report.error) {
-            (Some(problem), _) => Verdict::Stalled(problem.reason, problem.message),
+            (Some(problem), _) => {
+                Verdict::Stalled(problem.reason, Problem::Reported(problem.message))
+            }
             (None, Some(_)) => failed(report),
             (None, None) => {
                 let reason = if report.phase == JobPhase::BackingOff {
@@ -93,17 +95,13 @@ pub(crate) fn health(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
                 } else {
                     Reconciling::Restoring
                 };
-                let absent = absent(plan, current, report);
-                Verdict::Reconciling(reason, format!("{}{absent}", describe(report, &failure)))
+                let state = describe(report, &failure);
+                let missing = absent(plan, current, report);
+                Verdict::Reconciling(reason, WaitingFor::Recovery { state, missing })
             }
         },
-        JobPhase::Rescaling => Verdict::Reconciling(
-            Reconciling::Rescaling,
-            "the job moves to another number of workers".to_owned(),
-        ),
-        JobPhase::Stopping => {
-            restoring("the coordinator is ending; its successor goes on".to_owned())
-        }
+        JobPhase::Rescaling => Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::Move),
+        JobPhase::Stopping => restoring(WaitingFor::NextCoordinator),
     }
 }
 
@@ -176,20 +174,20 @@ fn describe(report: &Report, failure: &str) -> String {
 
 fn failed(report: &Report) -> Verdict {
     let Some(error) = &report.error else {
-        return Verdict::Stalled(
-            Stalled::RestoreFailed,
-            "the job cannot go on; read the log of its first pod".to_owned(),
-        );
+        return Verdict::Stalled(Stalled::RestoreFailed, Problem::CannotGoOn);
     };
     Verdict::Stalled(
         Stalled::named(&error.reason).unwrap_or(Stalled::RestoreFailed),
-        error.message.clone(),
+        Problem::Reported(error.message.clone()),
     )
 }
 
 fn running(plan: &PlanBuilder<'_>, report: &Report) -> Verdict {
     if let Some(failed) = restore::failed_restore(plan) {
-        return Verdict::Stalled(Stalled::RestoreFailed, failed.message.clone());
+        return Verdict::Stalled(
+            Stalled::RestoreFailed,
+            Problem::Reported(failed.message.clone()),
+        );
     }
     if let Some((_, verdict)) = rejected(plan) {
         return verdict;
@@ -197,22 +195,27 @@ fn running(plan: &PlanBuilder<'_>, report: &Report) -> Verdict {
     match &plan.wanted {
         Desired::Invalid(why) => Verdict::Stalled(
             Stalled::InvalidSpec,
-            format!("{why}; revision {} runs on", report.revision),
+            Problem::SpecBesideRunning {
+                why: why.clone(),
+                revision: report.revision,
+            },
         ),
         Desired::Unknown(why) if guard!("what was not looked at is not Ready": !was_ready(plan), else false) => {
             Verdict::Reconciling(
                 Reconciling::Preparing,
-                format!(
-                    "revision {} runs; whether the spec asks for another is not known yet: {why}",
-                    report.revision
-                ),
+                WaitingFor::SpecOfRunning {
+                    revision: report.revision,
+                    why: why.clone(),
+                },
             )
         }
-        Desired::Unknown(why) => Verdict::Ready(format!(
-            "revision {} runs; whether its SQL text changed since is not known: {why}",
-            report.revision
-        )),
-        Desired::Known(_) => Verdict::Ready(format!("revision {} runs", report.revision)),
+        Desired::Unknown(why) => Verdict::Ready(Settled::RunsSqlUnread {
+            revision: report.revision,
+            why: why.clone(),
+        }),
+        Desired::Known(_) => Verdict::Ready(Settled::Runs {
+            revision: report.revision,
+        }),
     }
 }
 

@@ -11,6 +11,7 @@ use streamkeeper_api::{
 use streamkeeper_guard::guard;
 use streamkeeper_protocol::{head::RunState, job_api::JobPhase};
 
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::transitions::restore;
 use crate::transitions::standby;
 use crate::{
@@ -30,14 +31,11 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
     let runs = has_started(plan, to);
     if plan.input.job.spec.suspend && !runs {
         plan.finish(transition, Outcome::Cancelled, "spec.suspend was set");
-        return Verdict::Reconciling(
-            Reconciling::Suspending,
-            "spec.suspend was set before the job ran".to_owned(),
-        );
+        return Verdict::Reconciling(Reconciling::Suspending, WaitingFor::SuspendBeforeStart);
     }
     if let Some(other) = runs_elsewhere(plan, to) {
         // It was thought to be gone. What is asked for reaches it as it reaches every running job.
-        let why = format!("revision {other} runs");
+        let why = WaitingFor::OtherRevision { revision: other };
         plan.finish(transition, Outcome::Cancelled, why.clone());
         return Verdict::Reconciling(Reconciling::Provisioning, why);
     }
@@ -53,7 +51,7 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
     match transition.step {
         Step::Preparing if runs => {
             plan.advance(transition, Step::Promoting);
-            provisioning(format!("revision {to} has taken the job by itself"))
+            provisioning(WaitingFor::TakenByItself { to })
         }
         Step::Preparing => preparing(plan, transition, to),
         Step::Promoting if runs => done(plan, transition, to),
@@ -69,7 +67,7 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
     }
 }
 
-fn provisioning(message: String) -> Verdict {
+fn provisioning(message: WaitingFor) -> Verdict {
     Verdict::Reconciling(Reconciling::Provisioning, message)
 }
 
@@ -116,7 +114,7 @@ fn redirect(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Option<Verdi
     let mut redirected = plan.advance(transition, transition.step);
     redirected.restores = asked;
     plan.set_transition(redirected);
-    Some(provisioning("spec.restoreFrom changed".to_owned()))
+    Some(provisioning(WaitingFor::RestoreFrom))
 }
 
 /// Prepares another revision when the spec is not any more what is being prepared.
@@ -141,12 +139,15 @@ fn replace(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Opti
             plan.set_transition(transition);
             Some(Verdict::Reconciling(
                 Reconciling::Preparing,
-                format!("the spec changed: preparing revision {next} instead of {to}"),
+                WaitingFor::ChangedSpec { next, to },
             ))
         }
-        Desired::Invalid(why) => Some(Verdict::Stalled(Stalled::InvalidSpec, why.clone())),
+        Desired::Invalid(why) => Some(Verdict::Stalled(
+            Stalled::InvalidSpec,
+            Problem::Reported(why.clone()),
+        )),
         Desired::Unknown(why) if plan.input.revision(to).record.is_none() => {
-            Some(provisioning(why.clone()))
+            Some(provisioning(WaitingFor::Reported(why.clone())))
         }
         Desired::Unknown(_) => None,
     }
@@ -168,9 +169,11 @@ fn renumber(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Opt
     let mut transition = plan.advance(transition, Step::Preparing);
     transition.to = Some(next);
     plan.set_transition(transition);
-    Some(provisioning(format!(
-        "{why}: preparing revision {next} instead of {to}"
-    )))
+    Some(provisioning(WaitingFor::GreaterRevision {
+        why: why.clone(),
+        next,
+        to,
+    }))
 }
 
 fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
@@ -180,26 +183,32 @@ fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Ve
         return verdict;
     }
     plan.advance(transition, Step::Promoting);
-    provisioning(format!("revision {to} is ready to run"))
+    provisioning(WaitingFor::ReadyToRun { to })
 }
 
 /// What keeps a revision from being ready, if something does.
 fn shown(plan: &PlanBuilder<'_>, transition: &Transition, to: u64) -> Option<Verdict> {
     match standby::preparation(plan, transition, to) {
         Preparation::Ready => None,
-        Preparation::Missing => Some(provisioning(format!("creating the pods of revision {to}"))),
+        Preparation::Missing => Some(provisioning(WaitingFor::Pods { to })),
         Preparation::Waiting {
             trouble: Some(reason),
             message,
         }
         | Preparation::Broken { reason, message } => Some(Verdict::Stalled(
             reason,
-            format!("revision {to}: {message}"),
+            Problem::NotReady {
+                to,
+                why: message.clone(),
+            },
         )),
         Preparation::Waiting {
             trouble: None,
             message,
-        } => Some(provisioning(format!("revision {to}: {message}"))),
+        } => Some(provisioning(WaitingFor::Preparation {
+            to,
+            why: message.clone(),
+        })),
     }
 }
 
@@ -208,19 +217,21 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Ve
     if !plan.input.revision(to).is_complete() {
         standby::bring_up(plan, to, workers);
         return shown(plan, transition, to)
-            .unwrap_or_else(|| provisioning(format!("creating the pods of revision {to}")));
+            .unwrap_or_else(|| provisioning(WaitingFor::Pods { to }));
     }
     let verdict = match standby::promote(plan, transition, to, workers) {
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
-        Promotion::Done => provisioning(format!(
-            "revision {to} owns the job; waiting for its coordinator to answer"
-        )),
+        Promotion::Done => provisioning(WaitingFor::OwnerAnswer { to }),
     };
     // A pod that cannot start explains more than a call that is not answered.
     match (standby::preparation(plan, transition, to), &verdict) {
-        (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => {
-            Verdict::Stalled(reason, format!("revision {to}: {message}"))
-        }
+        (Preparation::Broken { reason, message }, Verdict::Reconciling(..)) => Verdict::Stalled(
+            reason,
+            Problem::NotReady {
+                to,
+                why: message.clone(),
+            },
+        ),
         (
             Preparation::Broken { .. }
             | Preparation::Ready
@@ -258,7 +269,16 @@ fn done(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict
     plan.emit_event(
         EventKind::Normal,
         reason,
-        format!("revision {to} runs, {from}"),
+        WaitingFor::Started {
+            to,
+            from: from.clone(),
+        },
     );
-    Verdict::Reconciling(reconciling, format!("revision {to} runs, {from}"))
+    Verdict::Reconciling(
+        reconciling,
+        WaitingFor::Started {
+            to,
+            from: from.clone(),
+        },
+    )
 }

@@ -12,6 +12,7 @@ use streamkeeper_protocol::{
 };
 
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::snapshots::automatic;
 use crate::{
     observed::facts::Fact,
@@ -35,11 +36,11 @@ pub(crate) fn begin(plan: &mut PlanBuilder<'_>, revision: u64, active: u32) -> V
     plan.emit_event(
         EventKind::Normal,
         "RescaleStarted",
-        format!("from {active} to {target} workers"),
+        WaitingFor::Workers { active, target },
     );
     Verdict::Reconciling(
         Reconciling::Rescaling,
-        format!("from {active} to {target} workers"),
+        WaitingFor::Workers { active, target },
     )
 }
 
@@ -66,11 +67,11 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
         plan.finish(
             transition,
             Outcome::Cancelled,
-            format!("revision {revision} does not run any more"),
+            WaitingFor::NoLongerRuns { revision },
         );
         return Verdict::Reconciling(
             Reconciling::Rescaling,
-            format!("revision {revision} does not run any more"),
+            WaitingFor::NoLongerRuns { revision },
         );
     }
     match transition.step {
@@ -119,39 +120,34 @@ fn scaling(
             match automatic::save(plan, transition, Trigger::Rescale, None) {
                 Saved::Done => {}
                 Saved::Begun(message) | Saved::Waiting(message) => {
-                    return Verdict::Reconciling(Reconciling::Rescaling, message);
+                    return Verdict::Reconciling(
+                        Reconciling::Rescaling,
+                        WaitingFor::Reported(message),
+                    );
                 }
                 Saved::Failed(why) => {
                     return Verdict::Stalled(
                         Stalled::SavepointFailed,
-                        format!(
-                            "{} The job runs on as before; delete that StreamSnapshot to try again, or set spec.rescale.strategy to Auto",
-                            sentence(&why)
-                        ),
+                        Problem::RescaleSnapshot {
+                            sentence: sentence(&why),
+                        },
                     );
                 }
             }
         }
         plan.advance(transition, Step::Moving);
-        return Verdict::Reconciling(
-            Reconciling::Rescaling,
-            format!("all {target} workers are up"),
-        );
+        return Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::AllWorkersUp { target });
     }
     let since = transition.step_since.0;
     let problem = preparation::problem(&plan.input, revision, since);
     let problem = problem.or_else(|| preparation::missing_pods(&plan.input, revision, since));
     if let Some(problem) = problem.filter(|problem| problem.lasting) {
-        let message = format!(
-            "{} The job runs on with the workers it has; lower spec.workers.replicas to cancel",
-            sentence(&problem.message)
-        );
+        let message = Problem::WorkersMissing {
+            sentence: sentence(&problem.message),
+        };
         return Verdict::Stalled(problem.reason, message);
     }
-    Verdict::Reconciling(
-        Reconciling::Rescaling,
-        format!("{up} of {target} workers are up"),
-    )
+    Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::WorkersUp { up, target })
 }
 
 /// Whether the spec asks for something else by now: another number of workers, another revision, no
@@ -166,10 +162,7 @@ fn changed(plan: &PlanBuilder<'_>, revision: u64, target: u32) -> bool {
 
 fn cancel(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     plan.finish(transition, Outcome::Cancelled, "the spec changed");
-    Verdict::Reconciling(
-        Reconciling::Rescaling,
-        "the spec changed before the job moved".to_owned(),
-    )
+    Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::ChangedBeforeMove)
 }
 
 /// Why no record flows and the job does not get on with the move by itself, if so. Should it move
@@ -201,13 +194,13 @@ fn moving(
     revision: u64,
     target: u32,
 ) -> Verdict {
-    let rescaling = |message: String| Verdict::Reconciling(Reconciling::Rescaling, message);
+    let rescaling = |message: WaitingFor| Verdict::Reconciling(Reconciling::Rescaling, message);
     let arrived = plan.input.report(revision).is_some_and(
         |report| guard!("it arrived when records flow": report.phase == JobPhase::Running),
     ) && guard!("it arrived on as many as were asked for": plan.input.active_workers(revision) == Some(target));
     if arrived {
         plan.advance(transition, Step::Shrinking);
-        return rescaling(format!("the job runs on {target} workers"));
+        return rescaling(WaitingFor::RunsOn { target });
     }
     let failed = transition.last_error.as_ref().map_or(String::new(), |why| {
         format!(" (the last try failed: {why})")
@@ -229,7 +222,9 @@ fn moving(
         if short {
             plan.advance(transition, Step::Scaling);
         }
-        return rescaling(format!("waiting before the next try{failed}"));
+        return rescaling(WaitingFor::NextTry {
+            failed: failed.clone(),
+        });
     }
     let key = call_key(transition, "rescale");
     if let Fact::Known(Some(operation)) = &plan.input.observed.operation
@@ -237,7 +232,7 @@ fn moving(
         && let OperationResult::Failed { why } = &operation.result
     {
         plan.retry(transition, why);
-        return rescaling(format!("the job runs on as before: {why}"));
+        return rescaling(WaitingFor::MoveFailed { why: why.clone() });
     }
     let refused = plan.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
@@ -253,13 +248,17 @@ fn moving(
     match (stuck, plan.input.report(revision), refusal) {
         (Some((reason, message)), _, _) => Verdict::Stalled(
             reason,
-            format!("{message} (while the job moves to {target} workers)"),
+            Problem::WhileMoving {
+                why: message.clone(),
+                target,
+            },
         ),
-        (None, None, _) => rescaling(format!(
-            "waiting for the coordinator of revision {revision} to answer"
-        )),
-        (None, Some(_), None) => rescaling(format!("the job moves to {target} workers{failed}")),
-        (None, Some(_), Some(why)) => rescaling(format!("the job does not move yet: {why}")),
+        (None, None, _) => rescaling(WaitingFor::CoordinatorAnswer { revision }),
+        (None, Some(_), None) => rescaling(WaitingFor::MoveTo {
+            target,
+            failed: failed.clone(),
+        }),
+        (None, Some(_), Some(why)) => rescaling(WaitingFor::MoveRefused { why: why.clone() }),
     }
 }
 
@@ -275,10 +274,7 @@ fn shrinking(
             revision,
             replicas: target,
         });
-        return Verdict::Reconciling(
-            Reconciling::Rescaling,
-            format!("the job runs on {target} workers; removing the others"),
-        );
+        return Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::SparePods { target });
     }
     plan.finish(
         transition,
@@ -288,10 +284,7 @@ fn shrinking(
     plan.emit_event(
         EventKind::Normal,
         "RescaleCompleted",
-        format!("the job runs on {target} workers"),
+        WaitingFor::RunsOn { target },
     );
-    Verdict::Reconciling(
-        Reconciling::Rescaling,
-        format!("the job runs on {target} workers"),
-    )
+    Verdict::Reconciling(Reconciling::Rescaling, WaitingFor::RunsOn { target })
 }

@@ -11,6 +11,7 @@ use streamkeeper_api::{
     v1alpha1::{Outcome, RestoreRequest, SnapshotPhase, Step, Transition, TransitionKind},
 };
 
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::plan::units::time;
 use crate::transitions::standby;
 use crate::upkeep::cleanup;
@@ -64,32 +65,34 @@ pub(crate) fn requested(plan: &PlanBuilder<'_>) -> Option<Result<String, Verdict
         .snapshot_ref
         .as_ref()
         .map_or("", |snapshot| &snapshot.name);
-    let stalled = |message: String| Err(Verdict::Stalled(Stalled::SnapshotNotFound, message));
-    let waiting = |message: String| Err(Verdict::Reconciling(Reconciling::Restoring, message));
+    let stalled = |message: Problem| Err(Verdict::Stalled(Stalled::SnapshotNotFound, message));
+    let waiting = |message: WaitingFor| Err(Verdict::Reconciling(Reconciling::Restoring, message));
     Some(match &plan.input.observed.restore_source {
-        Fact::Unknown(unknown) => waiting(format!(
-            "waiting for StreamSnapshot {name}: {}",
-            unknown.why
-        )),
-        Fact::Known(None) => stalled(format!(
-            "StreamSnapshot {name} of spec.restoreFrom does not exist in this namespace; create it, or correct the name"
-        )),
+        Fact::Unknown(unknown) => waiting(WaitingFor::Snapshot {
+            name: name.to_owned(),
+            why: unknown.why.clone(),
+        }),
+        Fact::Known(None) => stalled(Problem::NoSnapshot {
+            name: name.to_owned(),
+        }),
         Fact::Known(Some(found)) => match (found.phase, &found.uri) {
             (Some(SnapshotPhase::Completed | SnapshotPhase::Verifying), Some(uri)) => {
                 match other_store(plan, found) {
                     None => Ok(uri.clone()),
-                    Some([there, here]) => stalled(format!(
-                        "StreamSnapshot {name} of spec.restoreFrom lies in the store {there}, and the state of the job in {here}; copy its folder there and name that in spec.restoreFrom.uri, or choose the same spec.storage.s3.endpoint"
-                    )),
+                    Some([there, here]) => stalled(Problem::SnapshotElsewhere {
+                        name: name.to_owned(),
+                        there,
+                        here,
+                    }),
                 }
             }
-            (Some(SnapshotPhase::Failed), _) => stalled(format!(
-                "StreamSnapshot {name} of spec.restoreFrom has failed: {}; name another one",
-                found.message
-            )),
-            (Some(SnapshotPhase::Deleting), _) => stalled(format!(
-                "StreamSnapshot {name} of spec.restoreFrom is being deleted; name another one"
-            )),
+            (Some(SnapshotPhase::Failed), _) => stalled(Problem::SnapshotFailed {
+                name: name.to_owned(),
+                why: found.message.clone(),
+            }),
+            (Some(SnapshotPhase::Deleting), _) => stalled(Problem::SnapshotDeleted {
+                name: name.to_owned(),
+            }),
             (
                 None
                 | Some(
@@ -99,7 +102,9 @@ pub(crate) fn requested(plan: &PlanBuilder<'_>) -> Option<Result<String, Verdict
                     | SnapshotPhase::Verifying,
                 ),
                 _,
-            ) => waiting(format!("waiting for StreamSnapshot {name} to be complete")),
+            ) => waiting(WaitingFor::SnapshotComplete {
+                name: name.to_owned(),
+            }),
         },
     })
 }
@@ -129,14 +134,17 @@ pub(crate) fn acted_on_restore(plan: &mut PlanBuilder<'_>, result: Outcome, mess
 /// Begins to go to the snapshot in `folder`.
 pub(crate) fn begin(plan: &mut PlanBuilder<'_>, current: u64, folder: String) -> Verdict {
     if let Desired::Invalid(why) = &plan.wanted {
-        return Verdict::Stalled(Stalled::InvalidSpec, why.clone());
+        return Verdict::Stalled(Stalled::InvalidSpec, Problem::Reported(why.clone()));
     }
     if let Desired::Unknown(why) = &plan.wanted {
-        return restoring(format!("waiting for the SQL text: {why}"));
+        return restoring(WaitingFor::SqlText { why: why.clone() });
     }
     let to = plan.next_revision();
     let mut transition = plan.begin(TransitionKind::Restore, Some(current), Some(to));
-    let message = format!("going to the snapshot in {folder}, as revision {to}");
+    let message = WaitingFor::Restore {
+        folder: folder.clone(),
+        to,
+    };
     transition.restores = Some(folder);
     plan.set_transition(transition);
     restoring(message)
@@ -162,7 +170,7 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
     }
 }
 
-fn restoring(message: String) -> Verdict {
+fn restoring(message: WaitingFor) -> Verdict {
     Verdict::Reconciling(Reconciling::Restoring, message)
 }
 
@@ -193,9 +201,10 @@ fn reconsider(
         return None;
     };
     plan.finish(transition, Outcome::Cancelled, why);
-    Some(restoring(format!(
-        "the restore as revision {to} was cancelled: {why}"
-    )))
+    Some(restoring(WaitingFor::RestoreCancelled {
+        to,
+        why: why.to_owned(),
+    }))
 }
 
 fn give_up(
@@ -205,11 +214,11 @@ fn give_up(
     reason: Stalled,
     why: &str,
 ) -> Verdict {
-    let message = format!(
-        "revision {to} could not go to the snapshot: {} Nothing was changed; correct spec.restoreFrom, or remove it",
-        sentence(why)
-    );
-    acted_on_restore(plan, Outcome::Failed, &message);
+    let message = Problem::NotRestored {
+        to,
+        sentence: sentence(why),
+    };
+    acted_on_restore(plan, Outcome::Failed, &message.to_string());
     plan.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(reason, message)
 }
@@ -226,11 +235,14 @@ fn unready(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Opti
         } if !is_about_a_snapshot(plan, to) => None,
         Preparation::Missing => {
             standby::bring_up(plan, to, workers);
-            Some(restoring(format!("creating the pods of revision {to}")))
+            Some(restoring(WaitingFor::Pods { to }))
         }
         Preparation::Waiting { trouble, message } => {
             standby::bring_up(plan, to, workers);
-            let message = format!("revision {to} is being prepared: {message}");
+            let message = WaitingFor::Prepared {
+                to,
+                why: message.clone(),
+            };
             Some(standby::not_ready(
                 plan,
                 trouble,
@@ -264,7 +276,7 @@ fn preparing(
         return verdict;
     }
     plan.advance(transition, Step::Promoting);
-    restoring(format!("revision {to} is ready to go to the snapshot"))
+    restoring(WaitingFor::ReadyToRestore { to })
 }
 
 fn promoting(
@@ -289,8 +301,11 @@ fn promoting(
         .map_or_else(|| plan.replicas(), |set| set.replicas.max(1));
     match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
-            let message = format!("revision {to} went on from the snapshot in {folder}");
-            acted_on_restore(plan, Outcome::Succeeded, &message);
+            let message = WaitingFor::Restored {
+                to,
+                folder: folder.to_owned(),
+            };
+            acted_on_restore(plan, Outcome::Succeeded, &message.to_string());
             plan.advance(transition, Step::Retiring);
             restoring(message)
         }
@@ -301,17 +316,20 @@ fn promoting(
             | Stalled::SnapshotNotFound
             | Stalled::RestoreFailed),
             why,
-        )) => give_up(plan, transition, to, reason, &why),
+        )) => give_up(plan, transition, to, reason, &why.to_string()),
         Promotion::Refused(verdict) | Promotion::Pending(verdict) => verdict,
     }
 }
 
 fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Verdict {
     if !cleanup::others_gone(plan, to) {
-        return restoring(format!("revision {to} runs; removing the old pods"));
+        return restoring(WaitingFor::OldPods { to });
     }
     let folder = transition.restores.as_deref().unwrap_or_default();
-    let message = format!("revision {to} runs, from the snapshot in {folder}");
+    let message = WaitingFor::RestoredRuns {
+        to,
+        folder: folder.to_owned(),
+    };
     plan.finish(transition, Outcome::Succeeded, message.clone());
     plan.emit_event(EventKind::Normal, "JobRestored", message.clone());
     restoring(message)

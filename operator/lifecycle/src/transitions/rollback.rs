@@ -10,6 +10,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_guard::guard;
 
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::transitions::standby;
 use crate::upkeep::cleanup;
 use crate::{
@@ -33,17 +34,21 @@ pub(crate) fn begin(
     if !guard!("a rollback has a content to go back to": plan.input.revision(source).record.is_some())
     {
         // Nothing is in progress then, so that a corrected spec is rolled out.
-        let message = format!(
-            "revision {failed} failed ({why}) and cannot be rolled back: the content of revision {source} is gone; correct the spec"
-        );
-        plan.reject(failed, Stalled::RestoreFailed, &message);
+        let message = Problem::NoRollback {
+            failed,
+            why: why.to_owned(),
+            source,
+        };
+        plan.reject(failed, Stalled::RestoreFailed, &message.to_string());
         plan.finish(upgrade, Outcome::Failed, message.clone());
         return Verdict::Stalled(Stalled::RestoreFailed, message);
     }
-    let message = format!(
-        "revision {failed} was rolled back to what revision {source} ran: {why}; correct the spec, or set it back"
-    );
-    plan.reject(failed, Stalled::UpgradeRolledBack, &message);
+    let message = Problem::RolledBack {
+        failed,
+        source,
+        why: why.to_owned(),
+    };
+    plan.reject(failed, Stalled::UpgradeRolledBack, &message.to_string());
     plan.finish(upgrade, Outcome::Failed, why);
     let to = plan.next_revision();
     let no_room = cleanup::stands_by_with_less(plan, failed);
@@ -53,9 +58,12 @@ pub(crate) fn begin(
     plan.emit_event(EventKind::Warning, "UpgradeRolledBack", message);
     Verdict::Reconciling(
         Reconciling::RollingBack,
-        format!(
-            "revision {failed} failed ({why}): going back to what revision {source} ran, as revision {to}"
-        ),
+        WaitingFor::Rollback {
+            failed,
+            why: why.to_owned(),
+            source,
+            to,
+        },
     )
 }
 
@@ -78,27 +86,32 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
 }
 
 fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
-    let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
+    let rolling_back =
+        |message: WaitingFor| Verdict::Reconciling(Reconciling::RollingBack, message);
     if let Some(verdict) = bring_up(plan, transition, source, to) {
         return verdict;
     }
     match standby::preparation(plan, transition, to) {
-        Preparation::Missing => rolling_back(format!(
-            "creating revision {to} with the content of revision {source}"
-        )),
+        Preparation::Missing => rolling_back(WaitingFor::RollbackPods { to, source }),
         Preparation::Ready => {
             plan.advance(transition, Step::Promoting);
-            rolling_back(format!("revision {to} is ready to take over"))
+            rolling_back(WaitingFor::ReadyToTakeOver { to })
         }
         Preparation::Waiting {
             trouble: Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)),
             message,
         }
         | Preparation::Broken { reason, message } => {
-            let message = format!("the rollback as revision {to} does not come up: {message}");
+            let message = Problem::RollbackStuck {
+                to,
+                why: message.clone(),
+            };
             reconsider(plan, transition, source).unwrap_or(Verdict::Stalled(reason, message))
         }
-        Preparation::Waiting { message, .. } => rolling_back(format!("revision {to}: {message}")),
+        Preparation::Waiting { message, .. } => rolling_back(WaitingFor::Preparation {
+            to,
+            why: message.clone(),
+        }),
     }
 }
 
@@ -117,7 +130,7 @@ fn bring_up(
     let of_source = guard!("a rollback never takes what is asked for": plan.input.revision(source).record.as_ref(), else plan.wanted.record());
     let Some(record) = facts.record.as_ref().or(of_source) else {
         let why = format!("the content of revision {source} is gone");
-        let message = format!("{why}; correct the spec");
+        let message = Problem::ContentGone { why: why.clone() };
         plan.finish(transition, Outcome::Failed, why);
         return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
     };
@@ -139,7 +152,9 @@ fn reconsider(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64) 
     plan.take_back();
     Some(Verdict::Reconciling(
         Reconciling::RollingBack,
-        format!("the rollback was cancelled: {why}"),
+        WaitingFor::RollbackCancelled {
+            why: why.to_owned(),
+        },
     ))
 }
 
@@ -165,21 +180,25 @@ fn workers(plan: &PlanBuilder<'_>) -> u32 {
 }
 
 fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to: u64) -> Verdict {
-    let rolling_back = |message: String| Verdict::Reconciling(Reconciling::RollingBack, message);
+    let rolling_back =
+        |message: WaitingFor| Verdict::Reconciling(Reconciling::RollingBack, message);
     if !plan.ownership.is_run_by(to) {
         if let Some(verdict) = bring_up(plan, transition, source, to) {
             return verdict;
         }
         match standby::preparation(plan, transition, to) {
             Preparation::Missing => {
-                return rolling_back(format!("creating missing objects of revision {to}"));
+                return rolling_back(WaitingFor::MissingObjects { revision: to });
             }
             Preparation::Waiting {
                 trouble: Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)),
                 message,
             }
             | Preparation::Broken { reason, message } => {
-                let message = format!("the rollback as revision {to} does not come up: {message}");
+                let message = Problem::RollbackStuck {
+                    to,
+                    why: message.clone(),
+                };
                 return reconsider(plan, transition, source)
                     .unwrap_or(Verdict::Stalled(reason, message));
             }
@@ -190,7 +209,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
     match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
             plan.advance(transition, Step::Retiring);
-            rolling_back(format!("revision {to} runs"))
+            rolling_back(WaitingFor::Runs { revision: to })
         }
         // It is refused: what is asked for now comes first.
         Promotion::Pending(verdict @ Verdict::Stalled(..)) | Promotion::Refused(verdict) => {
@@ -209,13 +228,7 @@ fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, to
             Outcome::Succeeded,
             format!("back to what revision {source} ran"),
         );
-        return Verdict::Reconciling(
-            Reconciling::RollingBack,
-            format!("revision {to} runs; the old pods are gone"),
-        );
+        return Verdict::Reconciling(Reconciling::RollingBack, WaitingFor::OldPodsGone { to });
     }
-    Verdict::Reconciling(
-        Reconciling::RollingBack,
-        format!("revision {to} runs; removing the old pods"),
-    )
+    Verdict::Reconciling(Reconciling::RollingBack, WaitingFor::OldPods { to })
 }

@@ -12,6 +12,7 @@ use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::{PromoteFrom, PromoteRequest};
 
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::plan::units::time;
 use crate::{
     plan::{
@@ -82,16 +83,17 @@ pub(crate) fn not_ready(
     plan: &PlanBuilder<'_>,
     trouble: Option<Stalled>,
     otherwise: Reconciling,
-    message: String,
+    message: WaitingFor,
 ) -> Verdict {
     match trouble {
         Some(reason @ (Stalled::ImagePullFailed | Stalled::InvalidSpec)) => {
             let deadline = plan.input.job.spec.upgrade.progress_deadline;
             Verdict::Stalled(
                 reason,
-                format!(
-                    "{message}; it is tried again for {deadline} (spec.upgrade.progressDeadline)"
-                ),
+                Problem::TriedAgain {
+                    why: message.to_string(),
+                    deadline: deadline.to_string(),
+                },
             )
         }
         Some(_) | None => Verdict::Reconciling(otherwise, message),
@@ -211,11 +213,9 @@ pub(crate) fn promote(
             return Promotion::Done;
         }
         Ownership::Unknown { why, denied } => {
-            let message = format!(
-                "revision {to} waits: where the job's state stands could not be read: {why}"
-            );
+            let message = WaitingFor::StateRead { to, why };
             let verdict = match denied {
-                Some(reason) => Verdict::Stalled(reason, message),
+                Some(reason) => Verdict::Stalled(reason, Problem::Waits(message)),
                 None => Verdict::Reconciling(Reconciling::Provisioning, message),
             };
             return Promotion::Pending(verdict);
@@ -253,13 +253,11 @@ pub(crate) fn promote(
         Some(uri) => PromoteFrom::Savepoint { uri: uri.clone() },
         None => from,
     };
-    let waiting = |message: String| {
+    let waiting = |message: WaitingFor| {
         Promotion::Pending(Verdict::Reconciling(Reconciling::Provisioning, message))
     };
     if plan.input.report(to).is_none() {
-        return waiting(format!(
-            "waiting for the coordinator of revision {to} to answer"
-        ));
+        return waiting(WaitingFor::CoordinatorAnswer { revision: to });
     }
     let start = match from {
         PromoteFrom::Empty => "empty",
@@ -281,9 +279,12 @@ pub(crate) fn promote(
         }),
     );
     match refusal {
-        None => waiting(format!("revision {to} was told to run")),
+        None => waiting(WaitingFor::ToldToRun { to }),
         Some(refusal) => {
-            let message = format!("revision {to} cannot run: {}", refusal.message);
+            let message = WaitingFor::RunRefused {
+                to,
+                why: refusal.message.clone(),
+            };
             let reason = match refusal.code.as_str() {
                 "StorageUnavailable" => Some(Stalled::StorageUnreachable),
                 "BadRequest" if transition.restores.is_some() => Some(Stalled::RestoreFailed),
@@ -292,7 +293,9 @@ pub(crate) fn promote(
                 _ => None,
             };
             match reason {
-                Some(reason) => Promotion::Pending(Verdict::Stalled(reason, message)),
+                Some(reason) => {
+                    Promotion::Pending(Verdict::Stalled(reason, Problem::Waits(message)))
+                }
                 None => waiting(message),
             }
         }
@@ -322,12 +325,7 @@ pub(crate) fn state_is_gone(plan: &PlanBuilder<'_>) -> Verdict {
         .map_or(String::new(), |last| {
             format!(" (the last checkpoint known is {})", last.id)
         });
-    Verdict::Stalled(
-        Stalled::RestoreFailed,
-        format!(
-            "HEAD.json of this job is gone from its storage although it ran before{last}; put it back, name a snapshot in spec.restoreFrom, or delete the StreamJob and create it anew to start from nothing"
-        ),
-    )
+    Verdict::Stalled(Stalled::RestoreFailed, Problem::HeadGone { last })
 }
 
 /// Whether a transition of this kind may take over the state of another StreamJob; `restores`
@@ -339,7 +337,7 @@ pub(crate) fn take_over(
     uid: &str,
     running: bool,
 ) -> Result<PromoteFrom, Verdict> {
-    let in_use = |message: String| Err(Verdict::Stalled(Stalled::StateInUse, message));
+    let in_use = |message: Problem| Err(Verdict::Stalled(Stalled::StateInUse, message));
     let policy = plan
         .input
         .job
@@ -356,22 +354,22 @@ pub(crate) fn take_over(
         .and_then(|all| all.get(TAKE_OVER))
         .is_some_and(|named| named == uid);
     if !guard!("what another job runs is not taken over": !running || confirmed) {
-        return in_use(format!(
-            "the state at this place is in use by the StreamJob with uid {uid}; delete or suspend that one, or choose another spec.storage.s3.uri. If that one is gone and nothing of it runs any more, confirm it with the annotation {TAKE_OVER}: {uid}"
-        ));
+        return in_use(Problem::StateInUse {
+            uid: uid.to_owned(),
+        });
     }
     if !guard!("only a first start takes over": kind == TransitionKind::Deploy) {
-        return in_use(format!(
-            "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
-        ));
+        return in_use(Problem::StateTaken {
+            uid: uid.to_owned(),
+        });
     }
     match policy {
         OnExistingState::Resume => Ok(PromoteFrom::TakeOver),
         OnExistingState::Ignore => Ok(PromoteFrom::Fresh),
         // A snapshot that was asked for is what it starts from, whatever lies there.
         OnExistingState::Fail if restores => Ok(PromoteFrom::TakeOver),
-        OnExistingState::Fail => in_use(format!(
-            "the StreamJob with uid {uid} left state at this place, and spec.storage.onExistingState is Fail; set it to Resume to go on from there, to Ignore to start from nothing, or choose another spec.storage.s3.uri"
-        )),
+        OnExistingState::Fail => in_use(Problem::StateLeft {
+            uid: uid.to_owned(),
+        }),
     }
 }

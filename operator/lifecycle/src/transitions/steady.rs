@@ -11,6 +11,7 @@ use streamkeeper_guard::guard;
 use streamkeeper_protocol::job_api::JobPhase;
 
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, Settled, WaitingFor};
 use crate::plan::units::time;
 use crate::snapshots::automatic;
 use crate::transitions::standby;
@@ -68,7 +69,9 @@ fn save(plan: &mut PlanBuilder<'_>, verdict: Verdict) -> Verdict {
     }
     automatic::drop_old_snapshots(plan);
     match (automatic::save_by_schedule(plan), verdict) {
-        (Err(why), Verdict::Ready(_)) => Verdict::Stalled(Stalled::InvalidSpec, why),
+        (Err(why), Verdict::Ready(_)) => {
+            Verdict::Stalled(Stalled::InvalidSpec, Problem::Reported(why))
+        }
         (_, verdict) => verdict,
     }
 }
@@ -82,16 +85,15 @@ fn suspended(plan: &mut PlanBuilder<'_>) -> Verdict {
         .all(|facts| guard!("suspended means that no pod is left": facts.is_gone()))
     {
         let state = match &plan.status.last_checkpoint {
-            Some(last) => format!("suspended; its state is kept at checkpoint {}", last.id),
-            None => "suspended before it had any state".to_owned(),
+            Some(last) => Settled::SuspendedAt {
+                checkpoint: last.id,
+            },
+            None => Settled::SuspendedEmpty,
         };
         return Verdict::Suspended(state);
     }
     plan.begin(TransitionKind::Suspend, plan.current(), plan.current());
-    Verdict::Reconciling(
-        Reconciling::Suspending,
-        "the job is being stopped with a savepoint".to_owned(),
-    )
+    Verdict::Reconciling(Reconciling::Suspending, WaitingFor::Stopping)
 }
 
 /// Nothing ever ran, as far as the status knows. Starts from nothing only when the store said that
@@ -99,11 +101,13 @@ fn suspended(plan: &mut PlanBuilder<'_>) -> Verdict {
 fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
     match &plan.wanted {
         Desired::Known(_) => {}
-        Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
+        Desired::Invalid(why) => {
+            return Verdict::Stalled(Stalled::InvalidSpec, Problem::Reported(why.clone()));
+        }
         Desired::Unknown(why) => {
             return Verdict::Reconciling(
                 Reconciling::Provisioning,
-                format!("waiting for the SQL text: {why}"),
+                WaitingFor::SqlText { why: why.clone() },
             );
         }
     }
@@ -120,15 +124,12 @@ fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
             why,
             denied: Some(reason),
         } => {
-            return Verdict::Stalled(
-                reason,
-                format!("{why}; nothing is started before the storage can be read"),
-            );
+            return Verdict::Stalled(reason, Problem::StorageUnread { why: why.clone() });
         }
         Ownership::Unknown { why, denied: None } => {
             return Verdict::Reconciling(
                 Reconciling::Provisioning,
-                format!("waiting to find out whether there is state to go on from: {why}"),
+                WaitingFor::StateKnown { why: why.clone() },
             );
         }
         Ownership::Nothing if standby::ran_before(plan) && restores.is_none() => {
@@ -157,11 +158,11 @@ fn first_start(plan: &mut PlanBuilder<'_>) -> Verdict {
     let mut transition = plan.begin(TransitionKind::Deploy, None, Some(to));
     transition.restores = restores;
     plan.set_transition(transition);
-    Verdict::Reconciling(Reconciling::Provisioning, format!("starting revision {to}"))
+    Verdict::Reconciling(Reconciling::Provisioning, WaitingFor::FirstStart { to })
 }
 
 fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
-    let stalled = |message: String| Verdict::Stalled(Stalled::StateInUse, message);
+    let stalled = |message: Problem| Verdict::Stalled(Stalled::StateInUse, message);
     let unseen = standby::nobody_comes_to_tell(plan, current);
     let restorable = unseen
         || !matches!(
@@ -176,17 +177,14 @@ fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     match plan.ownership.clone() {
         Ownership::Completed { .. } => return completed(plan),
         Ownership::Foreign { uid, .. } => {
-            return stalled(format!(
-                "the state was taken over by the StreamJob with uid {uid}; delete one of the two"
-            ));
+            return stalled(Problem::StateTaken {
+                uid: uid.to_owned(),
+            });
         }
         Ownership::Nothing => return standby::state_is_gone(plan),
         Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan, to)) =>
         {
-            return Verdict::Reconciling(
-                Reconciling::HandingOver,
-                format!("waiting for revision {to} to take over"),
-            );
+            return Verdict::Reconciling(Reconciling::HandingOver, WaitingFor::TakeOver { to });
         }
         Ownership::Stopped { .. } | Ownership::Released { .. } | Ownership::HandingOver { .. } => {
             return resume(plan, current);
@@ -199,9 +197,7 @@ fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
             {
                 return Verdict::Reconciling(
                     Reconciling::Restoring,
-                    format!(
-                        "revision {other} says that it runs although revision {current} took over from it; waiting for it to find out"
-                    ),
+                    WaitingFor::OldAnswer { other, current },
                 );
             }
             if !plan.input.revision(current).is_complete() {
@@ -213,11 +209,9 @@ fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
         // A missing fact starts nothing and stops nothing.
         Ownership::Unknown { why, denied } => {
             if plan.input.revision(current).pods.is_empty() {
-                let message = format!(
-                    "nothing runs, and where the job's state stands could not be read: {why}"
-                );
+                let message = WaitingFor::StateReadIdle { why };
                 return match denied {
-                    Some(reason) => Verdict::Stalled(reason, message),
+                    Some(reason) => Verdict::Stalled(reason, Problem::Waits(message)),
                     None => Verdict::Reconciling(Reconciling::Restoring, message),
                 };
             }
@@ -235,11 +229,11 @@ fn completed(plan: &mut PlanBuilder<'_>) -> Verdict {
         .completion_time
         .get_or_insert_with(|| time(plan.input.now))
         .0;
-    let mut message =
-        "all input was read and its output committed; create a new StreamJob to run it again"
-            .to_owned();
+    let mut message = Settled::Done;
     if let Some(ttl) = plan.input.job.spec.ttl_after_completion {
-        message = format!("{message}. It is deleted {ttl} after its completion");
+        message = Settled::DoneUntil {
+            ttl: ttl.to_string(),
+        };
         if plan.input.passed(since, ttl.to_std()) {
             plan.push_action(Action::DeleteJob);
         }
@@ -277,15 +271,13 @@ fn restore_children(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     if facts.stateful_set.is_some_and(|set| set.deleting) {
         return Verdict::Reconciling(
             Reconciling::Restoring,
-            format!(
-                "the StatefulSet of revision {current} is being deleted; it is created again after"
-            ),
+            WaitingFor::StatefulSetDeletion { revision: current },
         );
     }
     standby::repair(plan, current);
     Verdict::Reconciling(
         Reconciling::Restoring,
-        format!("creating missing objects of revision {current}"),
+        WaitingFor::MissingObjects { revision: current },
     )
 }
 
@@ -296,11 +288,13 @@ fn resume(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
         Desired::Known(wanted) => plan
             .current_record()
             .is_some_and(|held| held.content == wanted.content),
-        Desired::Invalid(why) => return Verdict::Stalled(Stalled::InvalidSpec, why.clone()),
+        Desired::Invalid(why) => {
+            return Verdict::Stalled(Stalled::InvalidSpec, Problem::Reported(why.clone()));
+        }
         Desired::Unknown(why) => {
             return Verdict::Reconciling(
                 Reconciling::Resuming,
-                format!("waiting for the SQL text: {why}"),
+                WaitingFor::SqlText { why: why.clone() },
             );
         }
     };
@@ -320,7 +314,7 @@ fn resume(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
         plan.next_revision()
     };
     plan.begin(TransitionKind::Resume, Some(current), Some(to));
-    Verdict::Reconciling(Reconciling::Resuming, format!("going on as revision {to}"))
+    Verdict::Reconciling(Reconciling::Resuming, WaitingFor::Resume { to })
 }
 
 /// What the spec asks for that is not so, if anything.
@@ -330,12 +324,20 @@ fn changed(plan: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
         if let Some(message) = restore::not_restored(plan, &wanted)
             && wanted.content != held.content
         {
-            return Some(Verdict::Stalled(Stalled::RestoreFailed, message));
+            return Some(Verdict::Stalled(
+                Stalled::RestoreFailed,
+                Problem::Reported(message),
+            ));
         }
         match classify(&wanted, held) {
             Change::None if paused(plan, current).is_some() => {}
             Change::None => plan.status.rejected = None,
-            Change::Reject { why } => return Some(Verdict::Stalled(Stalled::InvalidSpec, why)),
+            Change::Reject { why } => {
+                return Some(Verdict::Stalled(
+                    Stalled::InvalidSpec,
+                    Problem::Reported(why),
+                ));
+            }
             Change::Upgrade { .. } if guard!("what was given up is not tried again": rejected, else false) =>
                 {}
             Change::Upgrade { parts } => {
@@ -346,11 +348,19 @@ fn changed(plan: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
                 plan.emit_event(
                     EventKind::Normal,
                     "UpgradeStarted",
-                    format!("{what} changed: preparing revision {to} beside revision {current}"),
+                    WaitingFor::Upgrade {
+                        what: what.clone(),
+                        to,
+                        current,
+                    },
                 );
                 return Some(Verdict::Reconciling(
                     Reconciling::Preparing,
-                    format!("{what} changed: preparing revision {to} beside revision {current}"),
+                    WaitingFor::Upgrade {
+                        what: what.clone(),
+                        to,
+                        current,
+                    },
                 ));
             }
         }

@@ -12,6 +12,7 @@ use streamkeeper_protocol::{
 };
 
 use crate::plan::preparation;
+use crate::plan::reasons::WaitingFor;
 use crate::transitions::standby;
 use crate::{
     observed::facts::Fact,
@@ -39,7 +40,7 @@ pub(crate) fn suspend(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ve
 }
 
 fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
-    let suspending = |message: String| Verdict::Reconciling(Reconciling::Suspending, message);
+    let suspending = |message: WaitingFor| Verdict::Reconciling(Reconciling::Suspending, message);
     match plan.ownership.clone() {
         Ownership::Stopped { .. }
         | Ownership::Completed { .. }
@@ -48,11 +49,11 @@ fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
         | Ownership::Foreign { .. } => {
             let wanted = plan.input.job.spec.snapshots.on_suspend;
             if let Some(message) = keep_savepoint(plan, transition, wanted, Trigger::Suspend) {
-                return suspending(message);
+                return suspending(WaitingFor::Reported(message));
             }
             tell_of_none(plan, transition, Trigger::Suspend, "it had stopped before");
             plan.advance(transition, Step::Removing);
-            suspending("the job has stopped with everything committed".to_owned())
+            suspending(WaitingFor::Stopped)
         }
         // It stopped with everything committed already; its successor may yet take it, or never.
         Ownership::HandingOver { to, .. }
@@ -67,20 +68,16 @@ fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
             let why = format!("revision {to}, which was to take over, is not there");
             tell_of_none(plan, transition, Trigger::Suspend, &why);
             plan.advance(transition, Step::Removing);
-            suspending("the job has stopped with everything committed".to_owned())
+            suspending(WaitingFor::Stopped)
         }
-        Ownership::HandingOver { to, .. } => {
-            suspending(format!("waiting for revision {to} to take over first"))
-        }
+        Ownership::HandingOver { to, .. } => suspending(WaitingFor::TakeOverFirst { to }),
         Ownership::Unknown { why, .. } => {
             if let Some(why) = nobody_tells(plan, transition) {
                 tell_of_none(plan, transition, Trigger::Suspend, &why);
                 plan.advance(transition, Step::Removing);
-                return suspending(format!(
-                    "no pod of the job can run it ({why}): its state stays as it is"
-                ));
+                return suspending(WaitingFor::NoPodCanRun { why: why.clone() });
             }
-            suspending(format!("waiting to find out who runs the job: {why}"))
+            suspending(WaitingFor::Owner { why: why.clone() })
         }
         Ownership::Runs { revision } => {
             if !plan.input.job.spec.suspend && !plan.may_call(transition) {
@@ -90,17 +87,18 @@ fn suspend_stopping(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
                     Outcome::Cancelled,
                     "spec.suspend was taken back",
                 );
-                return suspending("spec.suspend was taken back: the job runs on".to_owned());
+                return suspending(WaitingFor::SuspendTakenBack);
             }
             if standby::follow(plan, transition, revision) {
-                return suspending(format!("revision {revision} runs the job"));
+                return suspending(WaitingFor::RunsJob { revision });
             }
             if let Some(why) = cannot_stop(plan, transition, revision) {
                 tell_of_none(plan, transition, Trigger::Suspend, &why);
                 plan.advance(transition, Step::Removing);
-                return suspending(format!(
-                    "revision {revision} cannot take a savepoint ({why}): the last checkpoint stays the restore point"
-                ));
+                return suspending(WaitingFor::NoSavepoint {
+                    revision,
+                    why: why.clone(),
+                });
             }
             let wanted = plan.input.job.spec.snapshots.on_suspend;
             suspending(stop(plan, transition, revision, wanted, false))
@@ -129,15 +127,15 @@ fn suspend_removing(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
             "JobSuspended",
             "its state is kept; set spec.suspend to false to go on",
         );
-        return Verdict::Reconciling(Reconciling::Suspending, "the pods are gone".to_owned());
+        return Verdict::Reconciling(Reconciling::Suspending, WaitingFor::PodsGone);
     }
-    Verdict::Reconciling(Reconciling::Suspending, "removing the pods".to_owned())
+    Verdict::Reconciling(Reconciling::Suspending, WaitingFor::PodsRemoved)
 }
 
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once
 /// when there is nobody to ask.
 pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
-    let deleting = |message: String| Verdict::Reconciling(Reconciling::Deleting, message);
+    let deleting = |message: WaitingFor| Verdict::Reconciling(Reconciling::Deleting, message);
     let nobody = guard!(
         "a deletion ends when nobody is left": plan
             .input
@@ -161,7 +159,7 @@ pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ver
     match transition.step {
         Step::Removing => {
             plan.push_action(Action::RemoveFinalizer);
-            return deleting("the state is released; the pods go with the StreamJob".to_owned());
+            return deleting(WaitingFor::Released);
         }
         Step::Stopping => {}
         Step::Preparing
@@ -173,7 +171,7 @@ pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ver
         | Step::Moving
         | Step::Shrinking => {
             plan.begin(TransitionKind::Delete, None, None);
-            return deleting("stopping the job".to_owned());
+            return deleting(WaitingFor::Stop);
         }
     }
     let released = match &plan.ownership {
@@ -193,7 +191,7 @@ pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ver
             Trigger::Delete,
         )
     {
-        return deleting(message);
+        return deleting(WaitingFor::Reported(message));
     }
     let hopeless = if let Ownership::Runs { revision } = plan.ownership {
         gave_up(plan, revision)
@@ -226,27 +224,23 @@ pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Ver
             );
         }
         plan.advance(transition, Step::Removing);
-        return deleting("the state is released; the pods go with the StreamJob".to_owned());
+        return deleting(WaitingFor::Released);
     }
     match plan.ownership.clone() {
         Ownership::Runs { revision } if standby::follow(plan, transition, revision) => {
-            deleting(format!("revision {revision} runs the job"))
+            deleting(WaitingFor::RunsJob { revision })
         }
         Ownership::Runs { revision } => {
             let wanted = plan.input.job.spec.snapshots.on_delete;
             deleting(stop(plan, transition, revision, wanted, true))
         }
-        Ownership::HandingOver { to, .. } => {
-            deleting(format!("waiting for revision {to} to take over first"))
-        }
-        Ownership::Unknown { why, .. } => {
-            deleting(format!("waiting to find out who runs the job: {why}"))
-        }
+        Ownership::HandingOver { to, .. } => deleting(WaitingFor::TakeOverFirst { to }),
+        Ownership::Unknown { why, .. } => deleting(WaitingFor::Owner { why: why.clone() }),
         Ownership::Stopped { .. }
         | Ownership::Completed { .. }
         | Ownership::Released { .. }
         | Ownership::Nothing
-        | Ownership::Foreign { .. } => deleting("the job has stopped".to_owned()),
+        | Ownership::Foreign { .. } => deleting(WaitingFor::HasStopped),
     }
 }
 
@@ -257,7 +251,7 @@ fn stop(
     revision: u64,
     snapshot: OnTransition,
     release: bool,
-) -> String {
+) -> WaitingFor {
     let mode = match snapshot {
         OnTransition::Take => StopMode::Savepoint,
         OnTransition::Skip => StopMode::Checkpoint,
@@ -267,7 +261,7 @@ fn stop(
     });
     if !plan.may_call(transition) {
         let wait = back_off(transition.retries).as_secs();
-        return format!("the job could not be stopped{failed}; trying again after {wait} s");
+        return WaitingFor::StopAgain { failed, wait };
     }
     let key = call_key(transition, &format!("stop-{revision}"));
     if let Fact::Known(Some(operation)) = &plan.input.observed.operation
@@ -275,13 +269,13 @@ fn stop(
         && let OperationResult::Failed { why } = &operation.result
     {
         plan.retry(transition, why);
-        return format!("the job could not be stopped: {why}");
+        return WaitingFor::StopFailed { why: why.clone() };
     }
     if plan.input.report(revision).is_none() {
-        return format!("waiting for the coordinator of revision {revision} to answer");
+        return WaitingFor::CoordinatorAnswer { revision };
     }
     plan.call(revision, JobCall::Stop(StopRequest { key, mode, release }));
-    format!("revision {revision} takes its last checkpoint and commits{failed}")
+    WaitingFor::LastCheckpoint { revision, failed }
 }
 
 /// Why no pod will ever tell who has the job, if so, where the operator does not look into the

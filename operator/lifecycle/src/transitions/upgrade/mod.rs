@@ -19,6 +19,7 @@ use self::{
     savepoint::handing_over,
 };
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::transitions::standby;
 use crate::upkeep::cleanup;
 use crate::{
@@ -50,7 +51,7 @@ pub(crate) fn plan(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdi
 fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
     if plan.ownership.is_run_by(to) {
         plan.advance(transition, Step::Verifying);
-        return Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"));
+        return Verdict::Reconciling(Reconciling::Verifying, WaitingFor::Runs { revision: to });
     }
     let undecided = matches!(plan.ownership, Ownership::Unknown { .. });
     if !undecided && let Some(verdict) = reconsider(plan, transition, from, to) {
@@ -69,7 +70,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
     match standby::promote(plan, transition, to, workers) {
         Promotion::Done => {
             plan.advance(transition, Step::Verifying);
-            Verdict::Reconciling(Reconciling::Verifying, format!("revision {to} runs"))
+            Verdict::Reconciling(Reconciling::Verifying, WaitingFor::Runs { revision: to })
         }
         Promotion::Pending(verdict) => verdict,
         // Nobody can have the job as things are, with this revision or another: what was wrong
@@ -86,12 +87,12 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
 }
 
 fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u64) -> Verdict {
-    let waiting = |message: String| Verdict::Reconciling(Reconciling::Verifying, message);
+    let waiting = |message: WaitingFor| Verdict::Reconciling(Reconciling::Verifying, message);
     let since = transition.step_since.0;
     match plan.ownership.clone() {
         Ownership::Completed { revision } if revision == to => {
             plan.advance(transition, Step::Retiring);
-            waiting(format!("revision {to} read all input"))
+            waiting(WaitingFor::AllInputRead { to })
         }
         Ownership::Runs { revision } if revision == to => {
             if let Some(workers) = plan.input.active_workers(to) {
@@ -115,7 +116,7 @@ fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
                 );
                 return failed(plan, transition, from, to, &message);
             }
-            waiting(format!("revision {to} takes over"))
+            waiting(WaitingFor::TakesOver { to })
         }
         // Somebody stopped it or took it; the end of this transition lets the facts speak.
         Ownership::Stopped { .. }
@@ -126,16 +127,17 @@ fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
             plan.finish(
                 transition,
                 Outcome::Failed,
-                format!("revision {to} does not run any more"),
+                WaitingFor::NoLongerRuns { revision: to },
             );
-            waiting(format!("revision {to} does not run any more"))
+            waiting(WaitingFor::NoLongerRuns { revision: to })
         }
-        Ownership::Runs { revision } | Ownership::HandingOver { from: revision, .. } => waiting(
-            format!("revision {revision} has the job; waiting for revision {to}"),
-        ),
-        Ownership::Unknown { why, .. } => {
-            waiting(format!("waiting to find out how revision {to} does: {why}"))
+        Ownership::Runs { revision } | Ownership::HandingOver { from: revision, .. } => {
+            waiting(WaitingFor::OtherHasJob { revision, to })
         }
+        Ownership::Unknown { why, .. } => waiting(WaitingFor::State {
+            to,
+            why: why.clone(),
+        }),
     }
 }
 
@@ -153,10 +155,7 @@ fn proving(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u
             && guard!("it proves itself by input": report.records_in_attempt > 0 || (late && steady))
         {
             plan.advance(transition, Step::Retiring);
-            return Verdict::Reconciling(
-                Reconciling::Verifying,
-                format!("revision {to} reads input and completed a checkpoint"),
-            );
+            return Verdict::Reconciling(Reconciling::Verifying, WaitingFor::Proved { to });
         }
         if report.phase == JobPhase::Failed {
             let why = report
@@ -191,7 +190,10 @@ fn proving(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to: u
     }
     Verdict::Reconciling(
         Reconciling::Verifying,
-        format!("revision {to} runs; waiting for {missing}"),
+        WaitingFor::Proof {
+            to,
+            missing: missing.clone(),
+        },
     )
 }
 
@@ -206,10 +208,11 @@ fn failed(
     if plan.input.job.spec.upgrade.on_failure == OnFailure::Rollback {
         return rollback::begin(plan, transition, from, to, why);
     }
-    let message = format!(
-        "revision {to} failed after it took over ({why}) and stays, because spec.upgrade.onFailure is Pause; correct the spec, or set it back"
-    );
-    plan.reject(to, Stalled::ProgressDeadlineExceeded, &message);
+    let message = Problem::Paused {
+        to,
+        why: why.to_owned(),
+    };
+    plan.reject(to, Stalled::ProgressDeadlineExceeded, &message.to_string());
     plan.finish(transition, Outcome::Failed, message.clone());
     Verdict::Stalled(Stalled::ProgressDeadlineExceeded, message)
 }
@@ -220,15 +223,9 @@ fn retiring(plan: &mut PlanBuilder<'_>, transition: &Transition, to: u64) -> Ver
         plan.emit_event(
             EventKind::Normal,
             "UpgradeCompleted",
-            format!("revision {to} runs"),
+            WaitingFor::Runs { revision: to },
         );
-        return Verdict::Reconciling(
-            Reconciling::Verifying,
-            format!("revision {to} runs; the old pods are gone"),
-        );
+        return Verdict::Reconciling(Reconciling::Verifying, WaitingFor::OldPodsGone { to });
     }
-    Verdict::Reconciling(
-        Reconciling::Verifying,
-        format!("revision {to} runs; removing the old pods"),
-    )
+    Verdict::Reconciling(Reconciling::Verifying, WaitingFor::OldPods { to })
 }

@@ -6,6 +6,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_guard::guard;
 
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::{
     plan::{
         ownership::{Desired, Ownership},
@@ -27,7 +28,10 @@ pub(super) fn reconsider(
         plan.finish(transition, Outcome::Cancelled, why);
         Some(Verdict::Reconciling(
             Reconciling::Preparing,
-            format!("the upgrade to revision {to} was cancelled: {why}"),
+            WaitingFor::UpgradeCancelled {
+                to,
+                why: why.to_owned(),
+            },
         ))
     };
     if plan.input.job.spec.suspend {
@@ -58,7 +62,7 @@ pub(super) fn reconsider(
     plan.set_transition(replaced);
     Some(Verdict::Reconciling(
         Reconciling::Preparing,
-        format!("the spec changed: preparing revision {next} instead of {to}"),
+        WaitingFor::ChangedSpec { next, to },
     ))
 }
 
@@ -71,10 +75,7 @@ pub(super) fn preparing(
     if plan.ownership.is_run_by(to) {
         // A call of an operator before us was taken in late.
         plan.advance(transition, Step::HandingOver);
-        return Verdict::Reconciling(
-            Reconciling::HandingOver,
-            format!("revision {to} has taken over"),
-        );
+        return Verdict::Reconciling(Reconciling::HandingOver, WaitingFor::HasTakenOver { to });
     }
     if let Some(verdict) = reconsider(plan, transition, from, to) {
         return verdict;
@@ -86,10 +87,7 @@ pub(super) fn preparing(
         return verdict;
     }
     plan.advance(transition, Step::HandingOver);
-    Verdict::Reconciling(
-        Reconciling::HandingOver,
-        format!("revision {to} is ready to take over"),
-    )
+    Verdict::Reconciling(Reconciling::HandingOver, WaitingFor::ReadyToTakeOver { to })
 }
 
 /// What keeps the new revision from being ready, if something does; one that will not be is given
@@ -100,7 +98,8 @@ pub(super) fn ready(
     from: u64,
     to: u64,
 ) -> Option<Verdict> {
-    let preparing = |message: String| Some(Verdict::Reconciling(Reconciling::Preparing, message));
+    let preparing =
+        |message: WaitingFor| Some(Verdict::Reconciling(Reconciling::Preparing, message));
     match standby::preparation(plan, transition, to) {
         Preparation::Ready => None,
         Preparation::Missing => {
@@ -114,9 +113,7 @@ pub(super) fn ready(
                     .map(|set| set.replicas))
                 .unwrap_or_else(|| plan.replicas());
             standby::bring_up_beside(plan, transition, to, workers.max(1));
-            preparing(format!(
-                "creating revision {to} beside revision {from}, which runs on"
-            ))
+            preparing(WaitingFor::PodsBeside { to, from })
         }
         Preparation::Waiting { trouble, message } => {
             let workers = plan.input.active_workers(from);
@@ -126,7 +123,10 @@ pub(super) fn ready(
                 to,
                 workers.unwrap_or_else(|| plan.replicas()),
             );
-            let message = format!("revision {to} is being prepared: {message}");
+            let message = WaitingFor::Prepared {
+                to,
+                why: message.clone(),
+            };
             Some(standby::not_ready(
                 plan,
                 trouble,
@@ -143,16 +143,20 @@ pub(super) fn ready(
             smaller.to = Some(next);
             smaller.standby = Some(Standby::First);
             plan.set_transition(smaller);
-            preparing(format!(
-                "there is no room for all pods of revision {to} beside revision {from} ({message}): preparing revision {next} with its first pod only"
-            ))
+            preparing(WaitingFor::FirstPodOnly {
+                to,
+                from,
+                why: message.clone(),
+                next,
+            })
         }
         Preparation::Broken { reason, message } => {
-            let message = format!(
-                "revision {to} was given up: {} Revision {from} was not touched",
-                sentence(&message)
-            );
-            plan.reject(to, reason, &message);
+            let message = Problem::GivenUp {
+                to,
+                sentence: sentence(&message),
+                from,
+            };
+            plan.reject(to, reason, &message.to_string());
             plan.finish(transition, Outcome::Failed, message.clone());
             Some(Verdict::Stalled(reason, message))
         }

@@ -12,6 +12,7 @@ use streamkeeper_protocol::{
 };
 
 use crate::plan::preparation;
+use crate::plan::reasons::{Problem, WaitingFor};
 use crate::snapshots::automatic;
 use crate::transitions::standby;
 use crate::{
@@ -34,7 +35,7 @@ pub(super) fn handing_over(
     from: u64,
     to: u64,
 ) -> Verdict {
-    let waiting = |message: String| Verdict::Reconciling(Reconciling::HandingOver, message);
+    let waiting = |message: WaitingFor| Verdict::Reconciling(Reconciling::HandingOver, message);
     match plan.ownership.clone() {
         Ownership::Runs { revision }
         | Ownership::HandingOver { to: revision, .. }
@@ -42,27 +43,27 @@ pub(super) fn handing_over(
             if revision == to =>
         {
             plan.advance(transition, Step::Verifying);
-            waiting(format!(
-                "revision {from} took its savepoint and gave the job to revision {to}"
-            ))
+            waiting(WaitingFor::HandedOver { from, to })
         }
         Ownership::Runs { revision } => {
             if standby::follow(plan, transition, revision) {
-                return waiting(format!("revision {revision} runs the job"));
+                return waiting(WaitingFor::RunsJob { revision });
             }
             let refused = cannot_hand_over(plan, revision)
                 .or_else(|| goes_on_without_savepoint(plan, transition, revision));
             if let Some(why) = refused {
                 plan.advance(transition, Step::Promoting);
-                return waiting(format!(
-                    "revision {revision} cannot take a savepoint ({why}): revision {to} goes on from the last checkpoint"
-                ));
+                return waiting(WaitingFor::NoHandOver {
+                    revision,
+                    why: why.clone(),
+                    to,
+                });
             }
             ask_to_hand_over(plan, transition, revision, to)
         }
         Ownership::Completed { .. } => {
             plan.finish(transition, Outcome::Cancelled, "the job completed first");
-            waiting("the job completed before it was handed over".to_owned())
+            waiting(WaitingFor::CompletedFirst)
         }
         Ownership::Stopped { .. }
         | Ownership::Released { .. }
@@ -70,13 +71,9 @@ pub(super) fn handing_over(
         | Ownership::Foreign { .. }
         | Ownership::Nothing => {
             plan.advance(transition, Step::Promoting);
-            waiting(format!(
-                "revision {from} does not run any more: revision {to} goes on from the last checkpoint"
-            ))
+            waiting(WaitingFor::WithoutHandOver { from, to })
         }
-        Ownership::Unknown { why, .. } => {
-            waiting(format!("waiting to find out who runs the job: {why}"))
-        }
+        Ownership::Unknown { why, .. } => waiting(WaitingFor::Owner { why: why.clone() }),
     }
 }
 
@@ -86,18 +83,21 @@ fn ask_to_hand_over(
     from: u64,
     to: u64,
 ) -> Verdict {
-    let verdict = |transition: &Transition, message: String| match &transition.last_error {
+    let verdict = |transition: &Transition, message: WaitingFor| match &transition.last_error {
         Some(why) if transition.retries >= SAVEPOINT_FAILURES => Verdict::Stalled(
             Stalled::SavepointFailed,
-            format!(
-                "the savepoint before the upgrade failed {} times: {} Revision {from} runs on, and it is tried again; change the spec back to cancel",
-                transition.retries,
-                sentence(why)
-            ),
+            Problem::SavepointFails {
+                times: transition.retries,
+                sentence: sentence(why),
+                from,
+            },
         ),
         Some(why) => Verdict::Reconciling(
             Reconciling::HandingOver,
-            format!("{message} (the last try failed: {why})"),
+            WaitingFor::Again {
+                what: Box::new(message),
+                why: why.clone(),
+            },
         ),
         None => Verdict::Reconciling(Reconciling::HandingOver, message),
     };
@@ -106,10 +106,7 @@ fn ask_to_hand_over(
         // on.
         return match reconsider(plan, transition, from, to) {
             Some(verdict) => verdict,
-            None => verdict(
-                transition,
-                format!("waiting before the next try to hand over to revision {to}"),
-            ),
+            None => verdict(transition, WaitingFor::NextHandOver { to }),
         };
     }
     let key = call_key(transition, "handover");
@@ -117,15 +114,12 @@ fn ask_to_hand_over(
         Fact::Known(Some(operation)) if operation.key == key => Some(&operation.result),
         Fact::Known(_) => None,
         Fact::Unknown(_) => {
-            return verdict(
-                transition,
-                format!("waiting for the coordinator of revision {from} to answer"),
-            );
+            return verdict(transition, WaitingFor::CoordinatorAnswer { revision: from });
         }
     };
     if let Some(OperationResult::Failed { why }) = asked {
         let transition = plan.retry(transition, why);
-        return verdict(&transition, format!("revision {from} runs on"));
+        return verdict(&transition, WaitingFor::FormerRunsOn { from });
     }
     // What was ready may have broken since.
     if guard!("the successor is still ready": asked.is_none(), else false)
@@ -139,27 +133,24 @@ fn ask_to_hand_over(
             // Nothing was asked of the old revision yet.
             Saved::Begun(message) | Saved::Waiting(message) => {
                 return reconsider(plan, transition, from, to)
-                    .unwrap_or_else(|| verdict(transition, message));
+                    .unwrap_or_else(|| verdict(transition, WaitingFor::Reported(message)));
             }
             Saved::Failed(why) => {
                 return match reconsider(plan, transition, from, to) {
                     Some(verdict) => verdict,
                     None => Verdict::Stalled(
                         Stalled::SavepointFailed,
-                        format!(
-                            "{} Revision {from} runs on; delete that StreamSnapshot to try again, or set spec.snapshots.onUpgrade to Skip",
-                            sentence(&why)
-                        ),
+                        Problem::UpgradeSnapshot {
+                            sentence: sentence(&why),
+                            from,
+                        },
                     ),
                 };
             }
         }
     }
     if plan.input.report(from).is_none() {
-        return verdict(
-            transition,
-            format!("waiting for the coordinator of revision {from} to answer"),
-        );
+        return verdict(transition, WaitingFor::CoordinatorAnswer { revision: from });
     }
     let refused = plan.input.observed.refused(&key);
     let refusal = refused.map(|refusal| refusal.message.clone());
@@ -178,11 +169,12 @@ fn ask_to_hand_over(
             to_address,
         }),
     );
-    let asked = format!("revision {from} takes a savepoint and hands over to revision {to}");
+    let asked = WaitingFor::HandOver { from, to };
     verdict(
         transition,
-        refusal.map_or(asked, |why| {
-            format!("revision {from} does not hand over yet: {why}")
+        refusal.map_or(asked, |why| WaitingFor::HandOverRefused {
+            from,
+            why: why.clone(),
         }),
     )
 }
