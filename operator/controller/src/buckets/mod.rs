@@ -201,7 +201,7 @@ mod tests {
     fn granted(settings: &Settings, namespace: &str) -> Grant {
         let storage = settings.default_storage().unwrap();
         let key = format!("state/{namespace}/job");
-        grant(&settings, &storage, namespace, &key).unwrap()
+        grant(settings, &storage, namespace, &key).unwrap()
     }
 
     /// A thousand jobs whose store takes connections and never answers.

@@ -3,12 +3,12 @@
 //! * `observe`: caches, Job API and S3 into [`streamkeeper_lifecycle::Observed`].
 //! * `execute`: one call per action.
 //! * `measure`: metrics of a job.
-//! * `acting_first`: what the loop must never do, for a negative control; no image has it.
+//! * `negative_control`: what the loop must never do, for a test; no image has it.
 
-#[cfg(feature = "test-acts-first")]
-mod acting_first;
 pub(crate) mod execute;
 mod measure;
+#[cfg(feature = "test-acts-first")]
+mod negative_control;
 pub(crate) mod observe;
 
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Reconciled for StreamJob {
         };
         let plan = plan(&input);
         #[cfg(feature = "test-acts-first")]
-        let plan = acting_first::act(&input, plan, context).await?;
+        let plan = negative_control::act(&input, plan, context).await?;
         Ok(Planned {
             status: plan.status,
             actions: plan.actions,

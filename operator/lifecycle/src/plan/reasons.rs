@@ -232,8 +232,9 @@ impl fmt::Display for WaitingFor {
                 "revision {revision} runs; whether the spec asks for another is not known yet: {why}"
             ),
             Self::SuspendBeforeStart => write!(f, "spec.suspend was set before the job ran"),
-            Self::OtherRevision { revision } => write!(f, "revision {revision} runs"),
-            Self::Runs { revision } => write!(f, "revision {revision} runs"),
+            Self::OtherRevision { revision } | Self::Runs { revision } => {
+                write!(f, "revision {revision} runs")
+            }
             Self::TakenByItself { to } => write!(f, "revision {to} has taken the job by itself"),
             Self::RestoreFrom => write!(f, "spec.restoreFrom changed"),
             Self::ChangedSpec { next, to } => write!(

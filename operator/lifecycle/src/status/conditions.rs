@@ -46,7 +46,7 @@ fn ready(plan: &mut PlanBuilder<'_>, verdict: &Verdict) {
         }
         Verdict::Ready(message) => settle(plan, State::Ready, "Running", &message.to_string()),
         Verdict::Suspended(message) => {
-            settle(plan, State::Ready, "Suspended", &message.to_string())
+            settle(plan, State::Ready, "Suspended", &message.to_string());
         }
         Verdict::Completed(message) => {
             if condition::get(&plan.status.conditions, kind::READY)
@@ -81,7 +81,7 @@ fn stalls(plan: &mut PlanBuilder<'_>, reason: Stalled, message: &str) {
     let told = condition::get(&plan.status.conditions, kind::STALLED)
         .is_some_and(|known| known.reason == reason.as_str());
     if !told && reason != Stalled::UpgradeRolledBack {
-        plan.emit_event(EventKind::Warning, reason.as_str(), &message.to_string());
+        plan.emit_event(EventKind::Warning, reason.as_str(), message);
     }
 }
 

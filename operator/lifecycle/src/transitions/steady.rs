@@ -177,9 +177,7 @@ fn ran_before(plan: &mut PlanBuilder<'_>, current: u64) -> Verdict {
     match plan.ownership.clone() {
         Ownership::Completed { .. } => return completed(plan),
         Ownership::Foreign { uid, .. } => {
-            return stalled(Problem::StateTaken {
-                uid: uid.to_owned(),
-            });
+            return stalled(Problem::StateTaken { uid });
         }
         Ownership::Nothing => return standby::state_is_gone(plan),
         Ownership::HandingOver { to, .. } if guard!("a successor that cannot come is not waited for": may_take_over(plan, to)) =>

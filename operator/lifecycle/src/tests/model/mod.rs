@@ -21,9 +21,9 @@
     reason = "it simulates, it does not decide"
 )]
 
+mod liveness;
 mod moves;
 mod operator;
-mod rest;
 mod search;
 mod translate;
 mod world;

@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::tests::model::{
-    Rules, Step,
+    Rules, Step, liveness,
     moves::{self, Claims},
     operator::{self, Plans},
-    rest, translate,
+    translate,
     world::World,
 };
 
@@ -219,7 +219,7 @@ struct Batch {
 fn expand(frontier: &[(u32, World)], rules: Rules, seen: &Prints, mind: &mut Mind) -> Batch {
     let mut batch = Batch::default();
     for (index, world) in frontier {
-        if let Err(why) = rest::comes_to_rest(world, rules, mind) {
+        if let Err(why) = liveness::comes_to_rest(world, rules, mind) {
             batch.broken = Some((*index, None, why));
             return batch;
         }
@@ -340,7 +340,7 @@ fn story(
             told,
             "--- and from here, without any more edits and faults:"
         );
-        told.push_str(&rest::tell(&world, rules));
+        told.push_str(&liveness::tell(&world, rules));
     }
     told
 }
