@@ -97,7 +97,7 @@ pub struct RunFlags {
     #[arg(long, env = "STREAMKEEPER_DELETE_TIMEOUT", default_value = "2m", value_parser = duration)]
     pub delete_timeout: Duration,
     /// Whether coordinators and workers of new revisions talk TLS 1.3, with certificates of their
-    /// job on both sides. Without it only the token of the job, which everybody who reads the
+    /// job on both sides. Without it only the token of the job, which anyone who reads the
     /// network sees, says who may call.
     #[arg(long, env = "STREAMKEEPER_TLS", default_value_t = true, action = ArgAction::Set)]
     pub tls: bool,

@@ -89,7 +89,7 @@ impl ApiError {
         }
     }
 
-    /// Whether somebody else changed the object first.
+    /// Whether another client changed the object first.
     pub fn is_conflict(&self) -> bool {
         self.status().is_some_and(Status::is_conflict)
     }
@@ -169,7 +169,7 @@ async fn create<K: Namespaced>(
     bounded("create", called(object), api.create(&params, object)).await
 }
 
-/// Creates an object; when one of that name is there already, answers that one and changes nothing.
+/// Creates an object; when one of that name is there already, returns that one and changes nothing.
 pub async fn create_if_absent<K: Namespaced>(
     client: &Client,
     namespace: &str,
@@ -251,7 +251,7 @@ pub async fn correct<K: Namespaced>(
     bounded("correct", called(object), request).await
 }
 
-/// Deletes exactly this object, in the background; somebody else's object of the same name stays.
+/// Deletes exactly this object, in the background; another object of the same name stays.
 /// Gone already is success.
 pub async fn delete<K: Namespaced>(
     client: &Client,
@@ -321,8 +321,8 @@ where
     .await
 }
 
-/// The same, but no error when somebody else was first: none when the object has changed, or is
-/// gone.
+/// Like [`write_status`], but a conflict is no error: returns none when the object has changed, or
+/// is gone.
 pub async fn write_status_unless_changed<K>(api: &Api<K>, object: &K) -> Result<Option<K>, ApiError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
@@ -335,7 +335,7 @@ where
 }
 
 /// Adds or removes one finalizer of exactly the version that was observed, nothing if it is so
-/// already; answers the object as it is then, unless it is gone or was left alone.
+/// already. Returns the object as it is then, unless it is gone or was left alone.
 pub async fn set_finalizer<K>(
     api: &Api<K>,
     object: &K,

@@ -192,7 +192,7 @@ where
     match outcome {
         Ok(_) => {}
         Err(ObjectNotFound(gone)) => {
-            // It went while somebody looked at it.
+            // It went while a reconcile looked at it.
             context.forget(gone.extra.uid.as_deref().unwrap_or_default());
         }
         Err(error @ ReconcilerFailed(..)) => tracing::debug!(%error, "reconcile"),

@@ -80,7 +80,7 @@ fn decide(plan: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
     let Some(transition) =
         transition.filter(|transition| edges::has_step(transition.kind, transition.step))
     else {
-        // A step that its transition does not have was written by somebody else: the facts speak.
+        // Another client wrote a step that its transition does not have: the facts decide.
         plan.status.transition = None;
         return steady::plan(plan);
     };
@@ -92,7 +92,8 @@ fn decide(plan: &mut PlanBuilder<'_>, deleting: bool, ours: bool) -> Verdict {
         TransitionKind::Suspend => stop::suspend(plan, &transition),
         TransitionKind::Restore => restore::plan(plan, &transition),
         TransitionKind::Delete => {
-            // Not in progress for an object that lives: somebody wrote the status.
+            // Never in progress for an object that is not being deleted: another client wrote the
+            // status.
             plan.status.transition = None;
             Verdict::Reconciling(Reconciling::Provisioning, WaitingFor::Start)
         }

@@ -35,7 +35,7 @@ impl Owner {
         })
     }
 
-    /// The same, with the Secret that holds these keys.
+    /// This owner, with the Secret that holds these keys.
     #[must_use]
     pub fn with_keys(self, key: &JobKey) -> Self {
         let keys = Some(keys_name(&self.name, &key.tag()));

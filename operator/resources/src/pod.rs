@@ -302,7 +302,7 @@ fn arguments(
         .collect()
 }
 
-/// Flags that differ from the runtime's defaults: an older runtime need not know those that nobody
+/// Flags that differ from the runtime's defaults: an older runtime need not know those that no job
 /// asks for.
 fn policies(record: &RevisionRecord) -> Vec<(&'static str, String)> {
     let content = &record.content;

@@ -13,7 +13,7 @@ use streamkeeper_lifecycle::Trigger;
 use super::Owner;
 
 /// The StreamSnapshot. Retention of the job drops its folder with it, but for the last one of a job
-/// that is being deleted: nobody drops that, for the next job of that name has another uid.
+/// that is being deleted: such a snapshot stays, for the next job of that name has another uid.
 pub fn snapshot(
     owner: &Owner,
     name: &str,

@@ -59,7 +59,7 @@ pub struct StreamJobStatus {
     /// Restarts after failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<RestartsStatus>,
-    /// The change in progress: written before the operator acts, so that whoever comes next can
+    /// The change in progress: written before the operator acts, so that the next operator can
     /// finish it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition: Option<Transition>,

@@ -18,7 +18,7 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// Allows a request, or answers how long none is sent. After a pause one request tries the
+    /// Allows a request, or returns how long none is sent. After a pause one request tries the
     /// store.
     pub(super) fn ask(&mut self, now: Instant) -> Result<(), Duration> {
         match self.closed_until {

@@ -23,7 +23,8 @@ struct Piece {
     task: AbortHandle,
 }
 
-/// Nobody waits for work that is forgotten. Half of it is as if it had not begun, or is done again.
+/// No reconcile waits for work that is forgotten. Half of it is as if it had not begun, or is done
+/// again.
 impl Drop for Piece {
     fn drop(&mut self) {
         self.task.abort();

@@ -39,7 +39,7 @@ const CLIENTS: usize = 16;
 const HEADS: usize = 64;
 /// Folders that are worked on at once: altogether, on one server, for one namespace.
 const FOLDERS: (usize, usize, usize) = (8, 4, 2);
-/// Servers that are remembered although nobody asks anything of them.
+/// Servers that are remembered although no job asks anything of them.
 const SERVERS: usize = 4 * CLIENTS;
 
 /// Where a bucket is reached: its name, endpoint and region.

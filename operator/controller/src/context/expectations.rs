@@ -68,7 +68,7 @@ impl Expectations {
         });
     }
 
-    /// Forgets what is `shown` by now; answers what has to be waited for, if anything.
+    /// Forgets what is `shown` by now. Returns what has to be waited for, if anything.
     pub(crate) fn behind(
         &mut self,
         now: Instant,

@@ -18,7 +18,7 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Takes a turn, or answers how long there is none.
+    /// Takes a turn, or returns how long there is none.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let full = self.full.map_or(now, |full| full.max(now));
         let debt = full.saturating_duration_since(now);

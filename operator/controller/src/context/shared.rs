@@ -148,22 +148,22 @@ impl Context {
         }
     }
 
-    /// The same, by another clock.
+    /// This context, with another clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// The same for one of several replicas: coordinators are told nothing while it does not lead,
-    /// and no job is looked at. The client must be held to `leadership` too.
+    /// This context for one of several replicas: while it does not lead, it calls no coordinator
+    /// and reconciles no job. The client must be held to `leadership` too.
     #[must_use]
     pub fn with_leadership(mut self, leadership: Leadership) -> Self {
         self.ports.jobs = Arc::new(BoundJobs::new(self.ports.jobs, leadership.clone()));
         Self { leadership, ..self }
     }
 
-    /// The same, planning from caches that may not show what it wrote itself: for the test that
-    /// shows what that does.
+    /// This context, but it plans from caches that may not show its own writes. Only a negative
+    /// control uses it.
     #[must_use]
     pub fn without_seeing_own_writes(self) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl Context {
         }
     }
 
-    /// The same without shares of turns: for the test that shows what that does.
+    /// This context without shares of turns. Only a negative control uses it.
     #[must_use]
     pub fn without_shares(self) -> Self {
         Self {
@@ -181,7 +181,7 @@ impl Context {
         }
     }
 
-    /// Whether whoever had to be asked about an object did not answer soon the last time.
+    /// Whether the coordinator or the store of an object was slow to answer the last time.
     pub(crate) fn is_slow(&self, uid: &str) -> bool {
         self.recall(uid, |memory| memory.slow)
     }
@@ -226,7 +226,7 @@ impl Context {
         Some(behind)
     }
 
-    /// Takes one of the turns of a job, or answers how long there is none.
+    /// Takes one of the turns of a job, or returns how long there is none.
     pub(crate) fn turn(&self, uid: &str) -> Result<(), Duration> {
         let now = Instant::now();
         self.remember(uid, |memory| match memory.not_before {
@@ -242,7 +242,7 @@ impl Context {
         });
     }
 
-    /// The same, with master keys.
+    /// This context, with master keys.
     #[must_use]
     pub fn with_keys(self, keyring: Arc<Keyring>) -> Self {
         Self { keyring, ..self }
@@ -253,7 +253,7 @@ impl Context {
         change(memory.entry(uid.to_owned()).or_default())
     }
 
-    /// The same of an object of which nothing may be remembered, without beginning to.
+    /// Like `remember`, but never creates an entry.
     fn recall<T: Default>(&self, uid: &str, look: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.get_mut(uid).map(look).unwrap_or_default()
@@ -268,7 +268,7 @@ impl Context {
         }
     }
 
-    /// Counts a failure; answers how many there were in a row before.
+    /// Counts a failure. Returns how many there were in a row before.
     pub(crate) fn failed(&self, uid: &str) -> u32 {
         self.remember(uid, |memory| {
             memory.failures += 1;

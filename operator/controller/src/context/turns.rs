@@ -58,7 +58,7 @@ impl Turns {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a turn, or answers when to ask again because the namespace, or what is slow, has as
+    /// Takes a turn, or returns when to ask again because the namespace, or what is slow, has as
     /// many as it may have.
     pub(crate) fn take(&self, namespace: &str, slow: bool) -> Result<Turn, Duration> {
         let mut taken = self.taken();

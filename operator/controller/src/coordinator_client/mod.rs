@@ -62,8 +62,8 @@ pub trait JobApi: Send + Sync {
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// Nobody answers there, or not in time. A mutating call may have been taken in: ask again with
-    /// the same key.
+    /// The coordinator does not answer, or not in time. A mutating call may have been taken in: ask
+    /// again with the same key.
     #[error("no answer from {address}: {detail}")]
     NoAnswer {
         /// Who was asked.

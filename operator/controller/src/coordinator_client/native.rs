@@ -33,7 +33,7 @@ const ANSWER_LIMIT: usize = (1 << 20) + (64 << 10);
 const TEXT_LIMIT: usize = 8 << 10;
 
 /// HTTP client of the Job API. A connection for every call: pods come and go with their addresses,
-/// and a connection that is kept would vouch for whoever had the address before.
+/// and a kept connection would vouch for the pod that had the address before.
 #[derive(Debug, Clone, Default)]
 pub struct NativeJobApi;
 

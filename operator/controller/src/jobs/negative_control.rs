@@ -1,5 +1,5 @@
 //! Negative control of the crash plans: an operator that acts before it has written down what it
-//! does. Whoever comes after it must be seen to lose the way.
+//! does. The test must see that the next operator cannot go on.
 
 use streamkeeper_lifecycle::{Input, Plan, plan};
 

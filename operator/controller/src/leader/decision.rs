@@ -113,7 +113,7 @@ impl View {
         };
         let holder = lease.as_ref().and_then(|lease| lease.holder.as_deref());
         if let Some(until) = self.held_until {
-            // Somebody may delete the Lease: it is still held, and written anew.
+            // A user may delete the Lease: it is still held, and written anew.
             let somebody_else = lease.is_some() && holder != Some(me.name.as_str());
             return if somebody_else || now >= until {
                 Step::GiveUp
@@ -148,7 +148,7 @@ impl View {
         }
     }
 
-    /// The Lease was looked at; `at` is after the answer. Answers whether it is another than
+    /// The Lease was looked at; `at` is after the answer. Returns whether it is another than
     /// before.
     pub fn saw(&mut self, lease: Option<Seen>, at: Instant) -> bool {
         if let Some((before, _)) = &self.seen {
@@ -267,7 +267,7 @@ mod tests {
         let earlier = Replica::new("operator-0", Some("uid"), 1);
         for (me, step) in [
             (Replica::new("operator-0", Some("uid"), 2), Step::Take),
-            // Another pod of the same name, or nobody knows which.
+            // Another pod of the same name, or an unknown pod.
             (Replica::new("operator-0", Some("other"), 2), Step::StandBy),
             (Replica::new("operator-0", None, 2), Step::StandBy),
         ] {

@@ -1,10 +1,10 @@
 //! Which replica may write.
 //!
-//! Replicas compete for one Lease. Whoever holds it reconciles; the others stand by with warm
-//! caches. A lease is not a fence: what is done to a job is fenced by `resourceVersion` and HEAD.
-//! It keeps two replicas from doing the same work, and it is taken seriously all the same: after
-//! its local deadline no request that changes something leaves this process. A process that starts
-//! again in the pod of the one that held it takes it at once: that one cannot run any more.
+//! Replicas compete for one Lease. The replica that holds it reconciles; the others stand by with
+//! warm caches. A lease is not a fence: what is done to a job is fenced by `resourceVersion` and
+//! HEAD. It keeps two replicas from doing the same work, and it is taken seriously all the same:
+//! after its local deadline no request that changes something leaves this process. A process that
+//! starts again in the pod of the one that held it takes it at once: that one cannot run any more.
 //!
 //! * [`decision`]: what a replica does next: pure, by its own monotonic clock, never by times in
 //!   the Lease.
@@ -82,7 +82,7 @@ impl Candidate {
         }
     }
 
-    /// Does a step. Answers that do not come are as good as none: the next step is decided from
+    /// Does a step. An answer that does not come counts as none: the next step is decided from
     /// what is known.
     async fn take(&mut self, step: Step, began: Instant) {
         match step {
@@ -96,7 +96,8 @@ impl Candidate {
                 let writing = self.lease.write(seen.as_ref(), &self.terms);
                 match timeout(patience, writing).await {
                     Ok(Ok(written)) => {
-                        // Counted from before the request: whoever saw it written saw it later.
+                        // Counted from before the request: every other replica sees the write
+                        // later.
                         self.view.wrote(written, began, Instant::now(), &self.terms);
                         self.lead(step);
                     }

@@ -1,5 +1,5 @@
 //! What holds every request that changes something to the Lease: it sits below everything that
-//! makes requests, so that nobody can forget it.
+//! makes requests, so that no caller can forget it.
 
 use std::{
     future::{Future, poll_fn},
@@ -170,8 +170,8 @@ impl Leadership {
     }
 
     /// A client whose requests change nothing while this replica does not do the work. It does not
-    /// repeat requests by itself: a repetition could come after the Lease is lost, and whoever
-    /// asked knows better when to ask again.
+    /// repeat requests by itself: a repetition could come after the Lease is lost, and the replica
+    /// that asked knows better when to ask again.
     pub fn client(&self, mut config: Config) -> kube::Result<Client> {
         config.default_retry = false;
         let bound = self.clone();
@@ -239,7 +239,7 @@ pub struct BoundJobs {
 }
 
 impl BoundJobs {
-    /// The same coordinators, held to `leadership`.
+    /// These coordinators, held to `leadership`.
     pub fn new(inner: Arc<dyn JobApi>, leadership: Leadership) -> Self {
         Self { inner, leadership }
     }
@@ -307,7 +307,8 @@ mod tests {
         leadership
     }
 
-    /// Sends a request through a server that takes `takes`; answers how many it served.
+    /// Sends a request through a server that takes `takes`, and returns how many requests the
+    /// server saw.
     async fn send(leadership: &Leadership, method: Method, takes: Duration) -> (bool, usize) {
         let served = Arc::new(AtomicUsize::new(0));
         let counter = served.clone();

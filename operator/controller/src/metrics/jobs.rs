@@ -1,5 +1,5 @@
 //! What is known of each job, kept small: there may be thousands, and each has many lines. Lines
-//! are made when somebody asks.
+//! are made when a scrape asks.
 
 use std::{
     collections::BTreeMap,
@@ -68,7 +68,7 @@ impl Jobs {
     }
 
     pub(super) fn ended(&self, namespace: &str, name: &str, kind: &str, result: &str, took: f64) {
-        // From what nobody notices to the longest deadline.
+        // From an unnoticeable pause to the longest deadline.
         let empty = || Histogram::new(exponential_buckets(0.5, 2.0, 11));
         self.change(namespace, name, |job| {
             let all = job.transitions.entry((kind.into(), result.into()));

@@ -27,7 +27,7 @@ pub enum ReconcileError {
         /// Which one.
         revision: u64,
     },
-    /// Somebody else made a ControllerRevision of that name with other content.
+    /// Another client made a ControllerRevision of that name with other content.
     #[error("ControllerRevision {name} exists with other content; delete it if it is not yours")]
     ForeignRevision {
         /// Its name.

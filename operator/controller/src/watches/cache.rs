@@ -97,7 +97,7 @@ impl<K: Child> Cache<K> {
         let _ = missing.wait_for(|missing| *missing == 0).await.is_ok();
     }
 
-    /// Takes in what a watch saw; answers the jobs that it concerns.
+    /// Takes in what a watch saw. Returns the jobs that it concerns.
     pub(crate) fn see(
         &self,
         scope: usize,
@@ -149,8 +149,8 @@ impl<K: Child> Cache<K> {
             .find(|child| *child.name == *name)
     }
 
-    /// Whether a child of a job is shown as gone or on its way out, or was listed since `then` all
-    /// the same.
+    /// Whether a child of a job is shown as gone or on its way out, or was still listed after
+    /// `then`.
     pub(crate) fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, then: Instant) -> bool {
         let found = self.find(&job.0, &job.1, name);
         found.is_none_or(|child| *child.uid != *uid || child.deleting)
@@ -173,7 +173,7 @@ pub(crate) fn is_gone<K: Resource<DynamicType = ()>>(object: &K, uid: &str) -> b
     object.meta().uid.as_deref() != Some(uid) || object.meta().deletion_timestamp.is_some()
 }
 
-/// Replaces what is kept of an object; answers its job if that makes a difference.
+/// Replaces what is kept of an object. Returns its job if that makes a difference.
 fn change<K: Child>(
     jobs: &mut JobsOf<K::Facts>,
     object: &K,
@@ -194,7 +194,7 @@ fn change<K: Child>(
     if same { Vec::new() } else { touched }
 }
 
-/// Replaces what there is of a namespace by what a list brought; answers the jobs for which that
+/// Replaces what there is of a namespace by what a list brought. Returns the jobs for which that
 /// makes a difference.
 fn replace<F>(
     jobs: &mut JobsOf<F>,

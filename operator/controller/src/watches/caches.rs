@@ -29,8 +29,8 @@ use crate::watches::{
 trait Watched {
     /// How far the watches of the kind have come.
     fn lists(&self) -> &Lists;
-    /// Whether an object of a job is shown as gone or on its way out, or was listed since `at` all
-    /// the same.
+    /// Whether an object of a job is shown as gone or on its way out, or was still listed after
+    /// `at`.
     fn shows_gone(&self, job: &JobKey, name: &str, uid: &str, at: Instant) -> bool;
 }
 
@@ -211,7 +211,7 @@ impl Caches {
             .get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// Demands that a cache be filled anew; answers whether it will be.
+    /// Demands that a cache be filled anew. Returns whether it will be.
     pub(crate) fn list_again(&self, kind: Kind) -> bool {
         self.of(kind).lists().demand(Instant::now())
     }

@@ -44,7 +44,7 @@ impl LostNodes {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the watch saw; answers the nodes that were lost or came back.
+    /// Takes in what the watch saw. Returns the nodes that were lost or came back.
     pub(crate) fn see(&self, event: &Event<Node>) -> HashSet<String> {
         let before = self.all();
         match event {
@@ -81,7 +81,7 @@ impl LostNodes {
         changed.cloned().collect()
     }
 
-    /// Nodes cannot be seen: none counts as lost. Answers whether that is news.
+    /// Nodes cannot be seen: none counts as lost. Returns whether that is news.
     pub(crate) fn unseen(&self) -> bool {
         !self.looked.send_replace(true)
     }

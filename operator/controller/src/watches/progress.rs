@@ -108,8 +108,8 @@ impl Lists {
         })
     }
 
-    /// Demands that the kind be listed again, unless that was begun a moment ago; answers whether
-    /// it will be.
+    /// Demands that the kind be listed again, unless that was begun a moment ago. Returns
+    /// whether it will be.
     pub(crate) fn demand(&self, now: Instant) -> bool {
         let fresh = self.scopes().iter().any(|scope| scope.is_fresh(now));
         if !fresh {

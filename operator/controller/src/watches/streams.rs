@@ -101,8 +101,8 @@ fn watches<K: Namespaced>(
     select_all(scopes.iter().enumerate().map(one))
 }
 
-/// Nobody looks at who set which field, nor at the manifest as kubectl applied it: together more
-/// than the rest of an object.
+/// Removes the managed fields and the manifest that kubectl applied: the operator reads neither,
+/// and together they are larger than the rest of an object.
 fn trim<K: ResourceExt>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove(LAST_APPLIED);

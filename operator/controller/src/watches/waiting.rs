@@ -24,7 +24,7 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Nobody waits; the snapshots that are woken.
+    /// An empty table, and the stream of snapshots that are woken.
     pub(crate) fn new() -> (
         Self,
         impl Stream<Item = ObjectRef<StreamSnapshot>> + Send + 'static,

@@ -48,7 +48,7 @@ impl<T> Fact<T> {
         Self::helpless(Stalled::StorageAccessDenied, why)
     }
 
-    /// Nobody but a person can help.
+    /// Only a person can help.
     pub fn helpless(reason: Stalled, why: impl Into<String>) -> Self {
         Self::Unknown(Unknown {
             why: why.into(),
@@ -282,7 +282,7 @@ pub struct PodFacts {
     pub disruption: Option<Disruption>,
 }
 
-/// Somebody ends a healthy pod: an eviction, a drain, a preemption, pressure on its node.
+/// A healthy pod is ended from outside: an eviction, a drain, a preemption, pressure on its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disruption {
     /// `EvictionByEvictionAPI`, `TerminationByKubelet`, `PreemptionByScheduler`, ...

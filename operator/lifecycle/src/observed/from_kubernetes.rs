@@ -296,7 +296,7 @@ fn pod(pod: &Pod) -> PodFacts {
     }
 }
 
-/// Whether somebody ends a pod that is not to blame.
+/// Whether Kubernetes or a user ends a healthy pod.
 fn disruption(pod: &Pod) -> Option<Disruption> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let condition = conditions

@@ -12,7 +12,7 @@ use crate::observed::facts::Fact;
 const FRESH_MS: u64 = 15_000;
 
 /// What the answers of coordinators add up to: the newest record that one of them saw a short while
-/// ago. That there is no HEAD takes one who saw that, and nobody who saw one.
+/// ago. HEAD is missing only if one pod saw that and no pod saw a HEAD.
 pub fn told_head(
     answers: impl IntoIterator<Item = Result<SeenHead, String>>,
 ) -> Fact<Option<Head>> {

@@ -130,7 +130,8 @@ pub(crate) fn ownership(input: &Input<'_>) -> Ownership {
         .filter_map(|&number| input.report(number))
         .filter_map(|report| Some((report.attempt?, report)))
         .max_by_key(|(attempt, _)| guard!("the latest attempt has the job": *attempt, else u64::MAX - *attempt))
-        // Whoever had an earlier one has lost the job, also to one that has failed since.
+        // A coordinator with an earlier attempt has lost the job, also to one that has failed
+        // since.
         .and_then(|(attempt, report)| Some((attempt, claimed(report)?)));
     match (&input.observed.head, reported) {
         (Fact::Known(head), reported) => {

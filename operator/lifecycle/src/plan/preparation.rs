@@ -162,7 +162,7 @@ pub(crate) fn problem(input: &Input<'_>, number: u64, since: Timestamp) -> Optio
     found.into_iter().next()
 }
 
-/// Pods that were asked for at `since` and that nobody has created yet.
+/// Pods that were asked for at `since` and that do not exist yet.
 pub(crate) fn missing_pods(input: &Input<'_>, number: u64, since: Timestamp) -> Option<PodProblem> {
     let message = absent(input.revision(number))?;
     let late = input.passed(since, input.settings.unschedulable_grace);
@@ -287,7 +287,7 @@ fn overdue(facts: &RevisionFacts) -> Stalled {
     }
 }
 
-/// What to say of pods that nobody created.
+/// The message about pods that were not created, if there are any.
 fn absent(facts: &RevisionFacts) -> Option<String> {
     let asked = facts.stateful_set.map_or(0, |set| set.replicas);
     let there = facts.pods.len();

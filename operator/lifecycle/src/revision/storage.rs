@@ -30,7 +30,7 @@ pub struct ResolvedStorage {
 }
 
 impl ResolvedStorage {
-    /// The same, as a spec would ask for it.
+    /// This storage, as a spec would name it.
     pub(crate) fn as_asked(&self) -> S3 {
         S3 {
             uri: self.uri.clone(),

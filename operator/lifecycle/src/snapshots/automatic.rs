@@ -39,7 +39,7 @@ impl SnapshotFacts {
             && !self.damaged
     }
 
-    /// It is complete, and nobody doubts it.
+    /// It is complete, and no check has found damage.
     fn is_good(&self) -> bool {
         self.is_complete() && self.phase == Some(SnapshotPhase::Completed)
     }

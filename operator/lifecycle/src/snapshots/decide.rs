@@ -31,7 +31,7 @@ pub fn is_decided_by(snapshot: &StreamSnapshot, job: Option<&SnapshotJob>) -> bo
     })
 }
 
-/// Whether a snapshot is complete, or has failed, and nobody asks for anything: then its job does
+/// Whether a snapshot is complete, or has failed, and no user asks for anything: then its job does
 /// not matter to it.
 pub fn is_at_rest(snapshot: &StreamSnapshot) -> bool {
     let ended = snapshot.status.as_ref().is_some_and(|status| {

@@ -79,7 +79,7 @@ pub(super) fn delete(plan: &mut SnapshotPlanBuilder<'_>) -> Verdict {
 }
 
 /// Whether its coordinator still copies: what it writes after the folder is removed would be
-/// nobody's. That is not waited for without end, for it may never be told.
+/// no job's. That is not waited for without end, for it may never be told.
 fn is_written_to(plan: &SnapshotPlanBuilder<'_>, since: Timestamp) -> Option<String> {
     let timeout = plan.input.snapshot.spec.timeout.to_std();
     let runs = |job: &SnapshotJob| job.current.is_some() && !job.suspended && !job.completed;

@@ -53,7 +53,7 @@ pub(super) fn take(plan: &mut SnapshotPlanBuilder<'_>) -> Verdict {
     verdict
 }
 
-/// Its time is over, which may have passed while nobody looked: the folder says whether it is
+/// Its time is over, which may have passed while no operator ran: the folder says whether it is
 /// complete. None if it is not.
 fn last_look(plan: &mut SnapshotPlanBuilder<'_>) -> Option<Verdict> {
     plan.status.uri.as_ref()?;
@@ -139,7 +139,7 @@ pub(super) fn import_folder(plan: &mut SnapshotPlanBuilder<'_>, uri: &str) -> Ve
         Err(WorkWait::Running(progress)) => {
             Verdict::Reconciling("InProgress", format!("reading {uri}{progress}"))
         }
-        // The job's own pods have written it, as the object says. Nobody has looked.
+        // The job's own pods have written it, as the object says. The operator has not read it.
         Err(WorkWait::NotAllowed(why))
             if reading(plan) == Work::Inspect && is_own_savepoint(plan) =>
         {

@@ -337,7 +337,7 @@ pub(crate) fn happened(
     });
 }
 
-/// Pods of the running revision that somebody ends though they are healthy.
+/// Healthy pods of the running revision that are ended from outside.
 fn evictions(plan: &mut PlanBuilder<'_>) {
     let Some(current) = plan.current() else {
         return;

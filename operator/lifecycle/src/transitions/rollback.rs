@@ -116,7 +116,7 @@ fn preparing(plan: &mut PlanBuilder<'_>, transition: &Transition, source: u64, t
 }
 
 /// Creates what is missing of revision `to`, always with the content of the source, never with what
-/// is asked for: that is what failed. Answers when there is none.
+/// is asked for: that is what failed. Returns a verdict when there is none.
 fn bring_up(
     plan: &mut PlanBuilder<'_>,
     transition: &Transition,

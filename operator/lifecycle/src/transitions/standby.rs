@@ -110,7 +110,7 @@ pub(crate) fn bring_up(plan: &mut PlanBuilder<'_>, to: u64, workers: u32) {
     }
 }
 
-/// The same for a revision that is to stand by beside the one that runs: with pod 0 alone if
+/// Like [`bring_up`], for a revision that stands by beside the one that runs: with pod 0 alone if
 /// that is all there is room for.
 pub(crate) fn bring_up_beside(
     plan: &mut PlanBuilder<'_>,
@@ -171,7 +171,7 @@ pub(crate) fn fill_up(plan: &mut PlanBuilder<'_>, to: u64, workers: u32) {
     }
 }
 
-/// Creates objects of the running revision that somebody deleted.
+/// Creates objects of the running revision that a user deleted.
 pub(crate) fn repair(plan: &mut PlanBuilder<'_>, runner: u64) {
     let facts = plan.input.revision(runner);
     let runs = plan.ownership == (Ownership::Runs { revision: runner });

@@ -391,8 +391,8 @@ fn changed(plan: &mut PlanBuilder<'_>, current: u64) -> Option<Verdict> {
     if may_move && target != active {
         return Some(rescale::begin(plan, current, active));
     }
-    // The pods do not follow the job: a crash between the two, or somebody else's hand. Too many
-    // are removed only when the job is sure not to be on its way to them.
+    // The pods do not follow the job: a crash between the two, or an edit of the StatefulSet. Too
+    // many are removed only when the job is sure not to be on its way to them.
     if pods < active
         || (pods > active
             && guard!("a job on its way keeps its pods": phase == Some(JobPhase::Running)))

@@ -133,7 +133,7 @@ fn suspend_removing(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verd
 }
 
 /// The object is being deleted. Always ends: bounded by the operator's delete timeout, and at once
-/// when there is nobody to ask.
+/// when no pod is left to ask.
 pub(crate) fn delete(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
     let deleting = |message: WaitingFor| Verdict::Reconciling(Reconciling::Deleting, message);
     let nobody = guard!(

@@ -1,4 +1,4 @@
-//! Revisions that nobody needs any more.
+//! Revisions that are not needed any more.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub(crate) fn clean_up(plan: &mut PlanBuilder<'_>) {
 /// How long the pods of a completed job stay, so that its last report and its logs can be read.
 const FAREWELL: Duration = Duration::from_mins(1);
 
-/// Whether all input was read a while ago: there is nothing left to do for anybody.
+/// Whether all input was read a while ago: there is nothing left to do.
 fn said_farewell(plan: &PlanBuilder<'_>) -> bool {
     let since = plan.status.completion_time.as_ref();
     matches!(plan.ownership, Ownership::Completed { .. })

@@ -1,4 +1,4 @@
-//! A pod on a lost node is stuck: nobody there can confirm its end, so nothing replaces it. After a
+//! A pod on a lost node is stuck: no kubelet confirms its end, so nothing replaces it. After a
 //! while the operator removes it by force.
 //!
 //! That is safe only because HEAD fences whatever still runs there: a lost coordinator loses its

@@ -2,8 +2,8 @@
 //!
 //! Refused is what the job would break by: names that workers find each other by, the process and
 //! the ports of the worker, how it is stopped and asked. What makes a pod powerful (host paths,
-//! privileged sidecars, another user) is not the operator's to judge: whoever may create StreamJobs
-//! may start pods in that namespace, within what Pod Security admission lets a pod be.
+//! privileged sidecars, another user) is not the operator's to judge: a user who may create
+//! StreamJobs may start pods in that namespace, within what Pod Security admission lets a pod be.
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::Value;

@@ -269,7 +269,7 @@ impl Case {
         let mut job = JOBS[position].clone();
         job.status = Some(status);
         if self.loose {
-            // Somebody else holds it.
+            // Another finalizer holds it.
             job.metadata.finalizers = Some(vec!["example.com/other".to_owned()]);
         }
         if self.deleting {
@@ -455,7 +455,7 @@ pub(super) fn contexts() -> Vec<Case> {
             }
         }
     }
-    // Somebody took the finalizer away, or it is not there yet.
+    // A user removed the finalizer, or it is not there yet.
     for position in [None, Some((TransitionKind::Upgrade, Step::Preparing))] {
         for (asked, deleting) in [
             (Asked::Same, true),

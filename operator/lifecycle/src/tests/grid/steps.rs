@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Whether the old revision has the job, and nobody says otherwise.
+/// Whether the old revision has the job, and no fact says otherwise.
 fn old_has_it(case: &Case) -> bool {
     case.head.is_run_by(OLD) && !case.new.leads()
 }
@@ -295,7 +295,7 @@ pub(super) fn where_nobody_can_run_a_start_is_begun(
     )
 }
 
-/// Its pods find out what nobody else may look for. Until they have, nothing is told to run.
+/// Its pods find out what the operator may not read. Until they have, nothing is told to run.
 pub(super) fn where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen(
     case: &Case,
     planned: &Plan,

@@ -12,7 +12,7 @@ use crate::tests::model::{
 /// Passes and moves until everything has to be at rest.
 const PATIENCE: usize = 400;
 
-/// The world once everything that is wrong is mended and nobody will ask for anything more.
+/// The world once every fault is repaired and no edit is left.
 fn mended(world: &World) -> World {
     let mut calm = world.clone();
     calm.edits = 0;

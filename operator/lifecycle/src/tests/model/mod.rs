@@ -9,8 +9,8 @@
 //! * (revision, attempt) in HEAD only grows, at most one coordinator owns it, the restore point is
 //!   never lost, nothing is handed over without one;
 //! * a job that ran is never started from nothing; a number stands for one content for ever;
-//! * the operator calls nobody before its status says why, and never deletes the pods of whoever
-//!   has the job;
+//! * the operator calls no coordinator before its status says why, and never deletes the pods of
+//!   the revision that has the job;
 //! * with nothing more going wrong it comes to rest as the spec says, or Stalled; a deletion ends.
 //!
 //! `MODEL_STATES=20000000 cargo test --workspace --lib the_model -- --nocapture` looks at that many

@@ -247,7 +247,7 @@ fn perform(world: &World, act: Act, remembers: bool) -> Result<Option<World>, St
             content,
             workers,
         } => {
-            // What belongs to nobody is removed at once.
+            // An object without an owner is removed at once.
             if usize::from(revision) > REVISIONS || world.job.is_none() {
                 return Ok(None);
             }

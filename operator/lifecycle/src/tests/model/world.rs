@@ -171,7 +171,7 @@ impl Revision {
     }
 }
 
-/// Operations that HEAD remembers; those of transitions that nobody knows any more are forgotten.
+/// Operations that HEAD remembers; those of forgotten transitions are forgotten.
 pub(super) const REMEMBERED: usize = 3;
 
 /// HEAD.
@@ -340,7 +340,7 @@ impl World {
     }
 
     /// Brings it into the one form that all worlds have that go on alike: attempts count from 1,
-    /// what nobody will ask for is forgotten.
+    /// what no transition asks for is forgotten.
     pub(super) fn normalise(&mut self) {
         let mut attempts: Vec<u8> = self.head.iter().map(|head| head.attempt).collect();
         attempts.extend(
@@ -393,7 +393,7 @@ impl World {
         )
     }
 
-    /// Transitions that somebody may still speak of.
+    /// Transitions that a call or a status may still name.
     pub(super) fn known_transitions(&self) -> Vec<u8> {
         let of_job = |job: &Job| job.status.transition.map(|known| known.id);
         let of_act = |act: &Act| match act {

@@ -73,7 +73,7 @@ fn promoting(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
             Verdict::Reconciling(Reconciling::Verifying, WaitingFor::Runs { revision: to })
         }
         Promotion::Pending(verdict) => verdict,
-        // Nobody can have the job as things are, with this revision or another: what was wrong
+        // No revision can have the job as things are: what was wrong
         // decides what comes next.
         Promotion::Refused(verdict) => {
             plan.finish(
@@ -118,7 +118,7 @@ fn verifying(plan: &mut PlanBuilder<'_>, transition: &Transition, from: u64, to:
             }
             waiting(WaitingFor::TakesOver { to })
         }
-        // Somebody stopped it or took it; the end of this transition lets the facts speak.
+        // It was stopped or taken over; this transition ends, and the facts decide.
         Ownership::Stopped { .. }
         | Ownership::Released { .. }
         | Ownership::Foreign { .. }

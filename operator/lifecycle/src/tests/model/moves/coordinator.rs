@@ -350,7 +350,7 @@ fn ends(
     }
 }
 
-/// What a coordinator makes of a call; none when there is nobody to take it. The flag: whether it
+/// What a coordinator makes of a call; none when no coordinator takes it. The flag: whether it
 /// was refused.
 pub(in crate::tests::model) fn command(
     world: &World,

@@ -86,9 +86,9 @@ pub(in crate::tests::model) fn faults(world: &World, out: &mut Vec<(Step, Moved)
     } else if world.began {
         happens(Step::Storage(false), 1, &|world| world.storage_down = true);
     }
-    // Before the status knows that it ran, nobody could tell.
+    // Before the status knows that it ran, no fact tells it.
     let known = world.job.is_some_and(|job| job.status.current > 0);
-    // A request outlives its operator by moments, and nobody empties a bucket in these.
+    // A request outlives its operator by moments, and no user empties a bucket in these.
     let known = known && world.late.is_none();
     if world.head.is_some() && known && !world.storage_down {
         happens(Step::LosesHead, 1, &|world| world.head = None);
