@@ -4,16 +4,16 @@
 //! * `take`: a snapshot until it is complete. `retention`: a snapshot afterwards.
 //! * `folder`: where the folder of a snapshot is, and whether the operator may act there.
 //! * [`needs()`]: which jobs a folder stays for.
-//! * `schedule`, `automatic`: snapshots that the operator takes by itself; `last`: the one that a
+//! * `schedule`, `automatic`: snapshots that the operator takes by itself; `final_snapshot`: the one that a
 //!   job leaves when it stops.
 
 pub mod action;
 pub(crate) mod automatic;
 mod decide;
+pub(crate) mod final_snapshot;
 pub(crate) mod folder;
 pub mod folder_work;
 pub mod input;
-pub(crate) mod last;
 pub(crate) mod needs;
 mod plan_builder;
 mod retention;

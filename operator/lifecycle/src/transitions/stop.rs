@@ -21,7 +21,7 @@ use crate::{
         ownership::Ownership,
         plan_builder::{PlanBuilder, Verdict, back_off, call_key},
     },
-    snapshots::last::{keep_savepoint, tell_of_none},
+    snapshots::final_snapshot::{keep_savepoint, tell_of_none},
 };
 
 pub(crate) fn suspend(plan: &mut PlanBuilder<'_>, transition: &Transition) -> Verdict {
