@@ -23,7 +23,59 @@ const PASSES: usize = 8;
 
 type Rule = fn(&Case, &Plan) -> Result<(), String>;
 
-macro_rules! rules {
+/// Calls a macro with the names of all rules: those of this file, then those of [`steps`].
+macro_rules! every_rule {
+    ($macro:ident) => {
+        $macro! {
+            only_edges_that_are_drawn_are_taken,
+            conditions_keep_the_rules_of_kstatus,
+            an_edit_that_was_not_looked_at_is_not_in_force,
+            what_cannot_be_undone_is_written_down_a_pass_before,
+            nothing_is_started_from_nothing_unless_the_store_said_that_there_is_nothing,
+            the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension,
+            an_unknown_owner_costs_nobody_his_pods,
+            a_running_revision_is_not_touched_before_its_successor_is_ready,
+            a_revision_that_was_given_up_is_not_tried_again,
+            a_quiet_world_comes_to_rest,
+            deletion_ends_once_nobody_is_left_to_ask_or_time_is_up;
+            what_only_others_hold_is_left_alone,
+            nothing_is_begun_before_the_finalizer_is_there,
+            numbers_of_revisions_only_grow,
+            a_call_that_failed_rests_before_the_next,
+            a_start_pushes_aside_nobody_through_whom_records_flow,
+            the_state_of_another_job_is_taken_only_by_a_first_start_and_after_its_end,
+            a_call_goes_to_whom_the_status_names,
+            whoever_has_a_part_in_a_transition_keeps_his_pods,
+            a_transition_ends_well_only_when_the_old_pods_are_gone,
+            a_pod_is_removed_by_force_only_from_a_node_that_was_lost_for_long,
+            a_successor_is_ready_before_it_takes_over,
+            what_another_revision_or_job_says_counts_for_nothing,
+            suspended_means_that_nothing_is_left,
+            where_nobody_can_run_a_start_is_begun,
+            where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen,
+            a_revision_that_handed_over_does_not_run_again,
+            no_pod_is_taken_from_a_job_on_its_way_to_it,
+            what_is_being_handed_over_is_not_reconsidered,
+            a_savepoint_is_given_up_only_for_a_lost_cause,
+            a_revision_proves_itself_before_the_old_one_goes,
+            nobody_is_rolled_back_before_his_time,
+            with_head_unreadable_nobody_is_rolled_back_for_being_late,
+            a_rollback_has_a_content_to_go_back_to,
+            what_failed_is_remembered,
+            a_rollback_brings_back_the_content_before,
+            workers_are_up_before_the_job_moves,
+            the_job_has_arrived_before_pods_go,
+            a_named_successor_comes_before_a_suspension,
+            a_deletion_stops_the_job_first,
+            a_deletion_does_not_wait_for_a_job_that_cannot_stop,
+            content_that_may_be_needed_is_kept,
+            an_edit_back_cancels,
+        }
+    };
+}
+pub(super) use every_rule;
+
+macro_rules! table {
     ($($name:ident),+ $(,)? ; $($step:ident),+ $(,)?) => {
         /// Every rule, by its name.
         pub(super) const ALL: &[(&str, Rule)] =
@@ -31,51 +83,7 @@ macro_rules! rules {
     };
 }
 
-rules![
-    only_edges_that_are_drawn_are_taken,
-    conditions_keep_the_rules_of_kstatus,
-    an_edit_that_was_not_looked_at_is_not_in_force,
-    what_cannot_be_undone_is_written_down_a_pass_before,
-    nothing_is_started_from_nothing_unless_the_store_said_that_there_is_nothing,
-    the_pods_of_whoever_has_the_job_are_deleted_only_by_a_suspension,
-    an_unknown_owner_costs_nobody_his_pods,
-    a_running_revision_is_not_touched_before_its_successor_is_ready,
-    a_revision_that_was_given_up_is_not_tried_again,
-    a_quiet_world_comes_to_rest,
-    deletion_ends_once_nobody_is_left_to_ask_or_time_is_up;
-    what_only_others_hold_is_left_alone,
-    nothing_is_begun_before_the_finalizer_is_there,
-    numbers_of_revisions_only_grow,
-    a_call_that_failed_rests_before_the_next,
-    a_start_pushes_aside_nobody_through_whom_records_flow,
-    the_state_of_another_job_is_taken_only_by_a_first_start_and_after_its_end,
-    a_call_goes_to_whom_the_status_names,
-    whoever_has_a_part_in_a_transition_keeps_his_pods,
-    a_transition_ends_well_only_when_the_old_pods_are_gone,
-    a_pod_is_removed_by_force_only_from_a_node_that_was_lost_for_long,
-    a_successor_is_ready_before_it_takes_over,
-    what_another_revision_or_job_says_counts_for_nothing,
-    suspended_means_that_nothing_is_left,
-    where_nobody_can_run_a_start_is_begun,
-    where_the_operator_does_not_look_pods_are_started_and_nothing_runs_unseen,
-    a_revision_that_handed_over_does_not_run_again,
-    no_pod_is_taken_from_a_job_on_its_way_to_it,
-    what_is_being_handed_over_is_not_reconsidered,
-    a_savepoint_is_given_up_only_for_a_lost_cause,
-    a_revision_proves_itself_before_the_old_one_goes,
-    nobody_is_rolled_back_before_his_time,
-    with_head_unreadable_nobody_is_rolled_back_for_being_late,
-    a_rollback_has_a_content_to_go_back_to,
-    what_failed_is_remembered,
-    a_rollback_brings_back_the_content_before,
-    workers_are_up_before_the_job_moves,
-    the_job_has_arrived_before_pods_go,
-    a_named_successor_comes_before_a_suspension,
-    a_deletion_stops_the_job_first,
-    a_deletion_does_not_wait_for_a_job_that_cannot_stop,
-    content_that_may_be_needed_is_kept,
-    an_edit_back_cancels,
-];
+every_rule!(table);
 
 pub(super) fn demand(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
