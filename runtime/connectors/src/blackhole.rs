@@ -9,7 +9,7 @@ use crate::{
 
 /// Checks the options of a table: there are none.
 pub(crate) fn check(options: Options<'_>) -> Result<(), ConnectorError> {
-    super::refuse_sink_parallelism(options)?;
+    options.refuse_sink_parallelism()?;
     options.refuse_unknown(&[], |_| false)
 }
 

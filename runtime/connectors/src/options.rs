@@ -155,6 +155,17 @@ impl<'a> Options<'a> {
             }),
         }
     }
+
+    /// Refuses the option that Flink has for the parallelism of a sink.
+    pub(crate) fn refuse_sink_parallelism(self) -> Result<(), ConnectorError> {
+        if self.has("sink.parallelism") {
+            return Err(self.wrong(
+                "sink.parallelism",
+                "is not supported: a sink runs on every worker of the job; remove it",
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn parse_duration_ms(text: &str) -> Option<u64> {

@@ -16,7 +16,7 @@ const OPTIONS: &[&str] = &["print-identifier", "standard-error"];
 
 /// Checks the options of a table.
 pub(crate) fn check(options: Options<'_>) -> Result<(), ConnectorError> {
-    super::refuse_sink_parallelism(options)?;
+    options.refuse_sink_parallelism()?;
     options.boolean("standard-error", false)?;
     options.refuse_unknown(OPTIONS, |_| false)
 }

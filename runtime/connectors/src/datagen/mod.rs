@@ -6,19 +6,19 @@
 //! rows come nearly in the order of their numbers.
 //!
 //! * [`options`]: the table's options to one generator per column.
-//! * [`generate`]: generators and row numbers to columns.
+//! * [`generator`]: generators and row numbers to columns.
 //! * [`split`]: which row numbers come next; positions.
-//! * [`pace`]: the rate, `rows-per-second`.
+//! * [`rate_limiter`]: the rate, `rows-per-second`.
 
-mod generate;
+mod generator;
 mod options;
-mod pace;
+mod rate_limiter;
 mod split;
 #[cfg(test)]
 mod tests;
 
-use generate::Schedule;
-use pace::{Allowed, Pace};
+use generator::Schedule;
+use rate_limiter::{Allowed, RateLimiter};
 use split::Splits;
 
 use crate::{
@@ -30,23 +30,23 @@ use crate::{
 
 /// Checks the options of a table; answers whether it ends.
 pub(crate) fn check(options: Options<'_>) -> Result<bool, ConnectorError> {
-    Ok(options::Plan::parse(options)?.is_bounded)
+    Ok(options::DatagenOptions::parse(options)?.is_bounded)
 }
 
 /// Opens the source of one subtask.
 pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
-    let plan = options::Plan::parse(Options::new(&context.table))?;
-    let splits = Splits::new(&context, plan.rows)?;
-    let pace = Pace::new(&context, plan.rows_per_second);
+    let options = options::DatagenOptions::parse(Options::new(&context.table))?;
+    let splits = Splits::new(&context, options.rows)?;
+    let rate = RateLimiter::new(&context, options.rows_per_second);
     let schedule = Schedule {
         origin_ms: splits.origin_ms(),
-        rows_per_second: plan.rows_per_second,
+        rows_per_second: options.rows_per_second,
     };
     Ok(Box::new(Datagen {
         context,
-        plan,
+        options,
         splits,
-        pace,
+        rate,
         schedule,
         numbers: Vec::new(),
     }))
@@ -54,9 +54,9 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
 
 struct Datagen {
     context: SourceContext,
-    plan: options::Plan,
+    options: options::DatagenOptions,
     splits: Splits,
-    pace: Pace,
+    rate: RateLimiter,
     schedule: Schedule,
     numbers: Vec<u64>,
 }
@@ -64,23 +64,27 @@ struct Datagen {
 impl Source for Datagen {
     fn poll(&mut self, max_rows: usize) -> Result<Polled, ConnectorError> {
         if self.splits.at_end() {
-            return Ok(match self.plan.rows {
+            return Ok(match self.options.rows {
                 Some(_) => Polled::End,
                 None => Polled::Idle,
             });
         }
-        let Allowed::Rows(allowed) = self.pace.allow(max_rows.max(1)) else {
+        let Allowed::Rows(allowed) = self.rate.allow(max_rows.max(1)) else {
             return Ok(Polled::Pending);
         };
         self.numbers.clear();
         self.splits.advance(allowed, &mut self.numbers);
-        self.pace.spend(self.numbers.len());
-        let rows = generate::rows(&self.plan, &self.schedule, &self.numbers).map_err(|detail| {
-            ConnectorError::Option {
-                table: self.context.table.name.clone(),
-                option: None,
-                detail,
-            }
+        self.rate.spend(self.numbers.len());
+        let rows = generator::rows(
+            &self.options.columns,
+            &self.options.schema,
+            &self.schedule,
+            &self.numbers,
+        )
+        .map_err(|detail| ConnectorError::Option {
+            table: self.context.table.name.clone(),
+            option: None,
+            detail,
         })?;
         Ok(Polled::Rows(Batch::inserts(rows)))
     }

@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr, sync::Arc};
 use arrow_schema::Schema as ArrowSchema;
 use streamkeeper_protocol::types::{DataType, Field};
 
-use super::generate::{Generator, Kind, hash_text};
+use super::generator::{Generator, Kind, hash_text};
 use crate::{
     ConnectorError,
     batch::arrow_schema,
@@ -43,7 +43,7 @@ const LONGEST: usize = 1 << 16;
 
 /// What a table generates.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct DatagenOptions {
     /// Rows in all; none for no end (or an end that a variable names).
     pub(super) rows: Option<u64>,
     pub(super) is_bounded: bool,
@@ -52,7 +52,7 @@ pub(super) struct Plan {
     pub(super) schema: Arc<ArrowSchema>,
 }
 
-impl Plan {
+impl DatagenOptions {
     pub(super) fn parse(options: Options<'_>) -> Result<Self, ConnectorError> {
         let table = options.table();
         if options.has("scan.parallelism") {

@@ -15,7 +15,7 @@ use crate::{
     sink::{Committer, SinkContext},
 };
 
-use super::{open_store, options::FileOptions};
+use super::{options::FileOptions, table_store::open_store};
 
 const META_FORMAT: u32 = 1;
 

@@ -4,6 +4,7 @@
 //! of an epoch is one object per subtask, staged in the checkpoint and put in place after it.
 //!
 //! * [`options`]: the table's options.
+//! * [`table_store`]: the store of a table.
 //! * [`position`]: what is known of an object, as state.
 //! * [`compression`]: how objects are compressed, and gzip.
 //! * [`listing`]: which objects belong to the table.
@@ -24,43 +25,11 @@ mod reader;
 mod sink;
 mod source;
 mod stream;
+mod table_store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use commit::open as open_committer;
+pub(crate) use options::check;
 pub(crate) use sink::open as open_sink;
 pub(crate) use source::{misfit_values, open as open_source};
-
-use std::sync::Arc;
-
-use streamkeeper_storage::ObjectStore;
-
-use crate::{ConnectorError, TableTraits, TableUse, options::Options, source::Stores};
-
-/// Checks the options of a table.
-pub(crate) fn check(
-    options: Options<'_>,
-    table_use: TableUse,
-) -> Result<TableTraits, ConnectorError> {
-    let parsed = options::FileOptions::parse(options, table_use)?;
-    Ok(TableTraits {
-        accepts: parsed.format.accepts(),
-        bounded: parsed.monitor.is_none(),
-    })
-}
-
-/// Opens the store of a path, for a table.
-fn open_store(
-    stores: &dyn Stores,
-    path: &str,
-    table: &str,
-) -> Result<(Arc<dyn ObjectStore>, String), ConnectorError> {
-    stores.open(path).map_err(|error| match error {
-        // Stores know no tables.
-        ConnectorError::Storage { source, .. } => ConnectorError::Storage {
-            table: table.to_owned(),
-            source,
-        },
-        other => other,
-    })
-}

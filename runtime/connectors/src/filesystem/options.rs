@@ -5,7 +5,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use crate::{
-    ConnectorError, TableUse,
+    ConnectorError, TableTraits, TableUse,
     format::{FORMAT, Format},
     options::Options,
 };
@@ -24,6 +24,18 @@ pub(super) struct FileOptions {
     pub(super) monitor: Option<Duration>,
     /// What an object's absolute path must match as a whole.
     pub(super) pattern: Option<Regex>,
+}
+
+/// Checks the options of a table.
+pub(crate) fn check(
+    options: Options<'_>,
+    table_use: TableUse,
+) -> Result<TableTraits, ConnectorError> {
+    let parsed = FileOptions::parse(options, table_use)?;
+    Ok(TableTraits {
+        accepts: parsed.format.accepts(),
+        bounded: parsed.monitor.is_none(),
+    })
 }
 
 impl FileOptions {
@@ -146,7 +158,7 @@ fn glob_to_regex(path: &str) -> String {
 
 /// Options of Flink's connector that mean nothing here, each with the reason.
 fn refuse_foreign(options: Options<'_>) -> Result<(), ConnectorError> {
-    crate::refuse_sink_parallelism(options)?;
+    options.refuse_sink_parallelism()?;
     let reasons: [(&[&str], &str); 4] = [
         (
             &["sink.rolling-policy."],

@@ -12,10 +12,11 @@ use tokio::{
 
 use super::{
     listing::Place,
-    notices, open_store,
+    notices,
     options::FileOptions,
     position::{Position, Restored, listed, restore},
     reader::{Event, Reader},
+    table_store::open_store,
 };
 use crate::{
     ConnectorError, TableUse,

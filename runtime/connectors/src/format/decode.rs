@@ -3,7 +3,10 @@
 use arrow_array::RecordBatch;
 use streamkeeper_protocol::plan::TableRef;
 
-use super::{Format, csv, json, raw};
+use super::{
+    Format, csv, json, raw,
+    record::{Appended, frame_line, without_line_end},
+};
 use crate::{ConnectorError, batch::BATCH_ROWS, column::Rows};
 
 /// A batch is cut when it has consumed so many bytes.
@@ -49,24 +52,6 @@ pub(crate) struct BadRecord {
     /// Line where it starts, from 1.
     pub(crate) line: u64,
     pub(crate) detail: String,
-}
-
-/// A whole record at the start of some input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// Its bytes with its line end.
-    pub(super) length: usize,
-    /// Its lines.
-    pub(super) lines: u64,
-}
-
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Appended {
-    /// A value in every column.
-    Row,
-    /// The record is empty or a comment.
-    Nothing,
 }
 
 #[derive(Debug)]
@@ -223,24 +208,4 @@ impl Decoder {
             },
         })
     }
-}
-
-/// The next line.
-pub(super) fn frame_line(input: &[u8], last: bool) -> Option<Frame> {
-    match memchr::memchr(b'\n', input) {
-        Some(end) => Some(Frame {
-            length: end + 1,
-            lines: 1,
-        }),
-        None if last && !input.is_empty() => Some(Frame {
-            length: input.len(),
-            lines: 1,
-        }),
-        None => None,
-    }
-}
-
-fn without_line_end(record: &[u8]) -> &[u8] {
-    let record = record.strip_suffix(b"\n").unwrap_or(record);
-    record.strip_suffix(b"\r").unwrap_or(record)
 }

@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::types::DataType;
 
-use super::decode::Appended;
+use super::record::Appended;
 use crate::{
     ConnectorError,
     column::Rows,

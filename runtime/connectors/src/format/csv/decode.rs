@@ -3,7 +3,7 @@
 use super::CsvOptions;
 use crate::{
     column::Rows,
-    format::decode::{Appended, Frame, frame_line},
+    format::record::{Appended, Frame, frame_line},
     text::{TimestampStyle, hint::timestamp_hint},
 };
 

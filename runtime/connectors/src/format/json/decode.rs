@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     column::{Column, Rows},
-    format::decode::Appended,
+    format::record::Appended,
     text::{TimestampStyle, hint::timestamp_hint},
 };
 

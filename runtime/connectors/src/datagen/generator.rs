@@ -13,9 +13,8 @@ use arrow_array::{
     },
 };
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::SchemaRef;
 use streamkeeper_protocol::types::DataType;
-
-use super::options::Plan;
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const DAY_MS: i64 = 86_400_000;
@@ -116,16 +115,16 @@ fn fraction(hash: u64) -> f64 {
 
 /// The rows with these numbers.
 pub(super) fn rows(
-    plan: &Plan,
+    columns: &[Generator],
+    schema: &SchemaRef,
     schedule: &Schedule,
     numbers: &[u64],
 ) -> Result<RecordBatch, String> {
-    let columns = plan
-        .columns
+    let columns = columns
         .iter()
         .map(|generator| generator.column(schedule, numbers))
         .collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(plan.schema.clone(), columns).map_err(|error| error.to_string())
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())
 }
 
 #[inline]

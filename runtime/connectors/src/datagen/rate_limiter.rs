@@ -25,7 +25,7 @@ pub(super) enum Allowed {
 }
 
 /// The rate of one subtask.
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     /// Rows per second.
     rate: f64,
     /// When the next row is due; none before the first poll.
@@ -36,7 +36,7 @@ pub(super) struct Pace {
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Pace {
+impl RateLimiter {
     pub(super) fn new(context: &SourceContext, rows_per_second: u64) -> Self {
         let owned = context.assignment.groups_of(context.subtask).count();
         let groups = context.assignment.owner.len().max(1);
