@@ -10,14 +10,17 @@ const OPEN_STOP: &str = include_str!("../../../tests/golden/head-v1-open-stop.js
 const LEFT: &str = include_str!("../../../tests/golden/head-v1-left.json");
 const MANIFEST: &str = include_str!("../../../tests/golden/manifest-v1.json");
 
+/// Compares what this release writes with a golden file, as JSON values.
+fn is_written_as_it_was(written: &[u8], golden: &str) {
+    let written: serde_json::Value = serde_json::from_slice(written).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(written, golden);
+}
+
 #[test]
 pub(super) fn head_of_format_1_is_read_and_written_as_it_was() {
     let head = Head::parse(HEAD.as_bytes()).unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
-    assert_eq!(
-        written,
-        serde_json::from_str::<serde_json::Value>(HEAD).unwrap()
-    );
+    is_written_as_it_was(&head.encode(), HEAD);
     assert_eq!(
         (head.state, head.next_checkpoint, head.retained.len()),
         (RunState::HandingOver { to: 4 }, 43, 2)
@@ -28,11 +31,7 @@ pub(super) fn head_of_format_1_is_read_and_written_as_it_was() {
 #[test]
 pub(super) fn a_stop_that_is_open_is_read_and_written_as_it_was() {
     let head = Head::parse(OPEN_STOP.as_bytes()).unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
-    assert_eq!(
-        written,
-        serde_json::from_str::<serde_json::Value>(OPEN_STOP).unwrap()
-    );
+    is_written_as_it_was(&head.encode(), OPEN_STOP);
     let open = head.open_stop().unwrap();
     assert_eq!((open.key.as_str(), open.release), ("u-r3-stop-1", true));
 }
@@ -40,11 +39,7 @@ pub(super) fn a_stop_that_is_open_is_read_and_written_as_it_was() {
 #[test]
 pub(super) fn a_state_that_was_left_behind_is_read_and_written_as_it_was() {
     let head = Head::parse(LEFT.as_bytes()).unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&head.encode()).unwrap();
-    assert_eq!(
-        written,
-        serde_json::from_str::<serde_json::Value>(LEFT).unwrap()
-    );
+    is_written_as_it_was(&head.encode(), LEFT);
     assert_eq!(head.left.unwrap().checkpoint, 37);
     // Records of before say nothing of it.
     assert_eq!(Head::parse(HEAD.as_bytes()).unwrap().left, None);
@@ -93,9 +88,7 @@ pub(super) fn a_damaged_head_is_an_error_with_its_position() {
 #[test]
 pub(super) fn manifest_of_format_1_is_read_and_written_as_it_was() {
     let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
-    let written: serde_json::Value = serde_json::from_slice(&manifest.encode()).unwrap();
-    let golden: serde_json::Value = serde_json::from_str(MANIFEST).unwrap();
-    assert_eq!(written, golden);
+    is_written_as_it_was(&manifest.encode(), MANIFEST);
     assert_eq!(
         manifest.objects(),
         [
