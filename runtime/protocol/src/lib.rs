@@ -2,6 +2,7 @@
 //!
 //! Records, names and decisions, never I/O: facts in, decision out. In reading order:
 //! * [`types`]: Flink's data types and schemas.
+//! * [`calendar`]: days and civil dates.
 //! * [`expr`] and [`plan`]: the `StreamPlan` IR that the SQL front end writes and the engine runs.
 //! * [`aggregate`]: aggregate calls and the columns of their partial accumulators.
 //! * [`key_group`]: key hash, key groups, their assignment to subtasks.
@@ -26,6 +27,7 @@
 extern crate self as streamkeeper_protocol;
 
 pub mod aggregate;
+pub mod calendar;
 pub mod compatibility;
 pub mod expr;
 pub mod head;

@@ -1,6 +1,6 @@
 //! Dates and times of day without a zone, in the forms that SQL reads and writes them.
 
-use super::calendar;
+use streamkeeper_protocol::calendar;
 
 /// A date and time of day, without a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn local(
         && (0..60).contains(&minute)
         && (0..60).contains(&second);
     is_valid.then(|| Local {
-        days: calendar::days_of(year, month, day),
+        days: calendar::days_from_civil(year, month, day),
         micros: ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros,
     })
 }
@@ -153,7 +153,7 @@ pub(crate) fn parse_date(text: &str) -> Option<i64> {
 
 /// `yyyy-MM-dd`.
 pub(crate) fn format_date(days: i64) -> String {
-    let (year, month, day) = calendar::civil_of(days);
+    let (year, month, day) = calendar::civil_from_days(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
 use streamkeeper_connectors::batch::arrow_type;
-use streamkeeper_protocol::{expr::Function, types::DataType};
+use streamkeeper_protocol::{calendar, expr::Function, types::DataType};
 
 use super::{
-    ExprError, calendar,
+    ExprError,
     call_context::CallContext,
     node::Kernel,
     value::map2,

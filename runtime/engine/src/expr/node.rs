@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow_schema::DataType as Arrow;
 
-use super::{ExprError, unreadable, value::Value};
+use super::{ExprError, parse_failure, value::Value};
 
 /// Computes all rows at once. Gets 1 row and answers 1 value when all arguments are scalars.
 pub(crate) type Kernel = Box<dyn Fn(&[Value], usize) -> Result<ArrayRef, ExprError> + Send + Sync>;
@@ -164,7 +164,7 @@ impl Node {
         }
         let dense = self.evaluate(&picked, count)?;
         // Its rows are numbered among the picked ones only.
-        unreadable::forget();
+        parse_failure::forget();
         match dense {
             scalar @ Value::Scalar(_) => Ok(scalar),
             Value::Array(dense) => {

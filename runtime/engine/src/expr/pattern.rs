@@ -2,9 +2,10 @@
 //! other characters as they are. Anything else is refused when the expression is compiled.
 
 use super::{
-    ExprError, calendar,
-    moment::{Local, clamp, digits, local},
+    ExprError,
+    datetime_text::{Local, clamp, digits, local},
 };
+use streamkeeper_protocol::calendar;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -74,7 +75,7 @@ impl Pattern {
     /// `local` in this pattern.
     pub(crate) fn format(&self, local: Local) -> String {
         use std::fmt::Write;
-        let (year, month, day) = calendar::civil_of(local.days);
+        let (year, month, day) = calendar::civil_from_days(local.days);
         let seconds = local.micros / 1_000_000;
         let mut out = String::new();
         for piece in &self.pieces {
@@ -175,7 +176,7 @@ fn quoted(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expr::moment::{format_timestamp, parse_timestamp};
+    use crate::expr::datetime_text::{format_timestamp, parse_timestamp};
 
     fn show(local: Option<Local>) -> Option<String> {
         local.map(|local| format_timestamp(local, 0))

@@ -8,18 +8,18 @@ use arrow_array::{
 };
 use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::{
+    calendar::{self, DAY_MICROS},
     expr::{Function, TimeUnit},
     types::DataType,
 };
 
 use super::{
     ExprError,
-    calendar::{self, DAY_MICROS},
     call_context::{CallContext, sql_name},
-    moment::{self, Local},
+    datetime_text::{self, Local},
     node::Kernel,
+    parse_failure,
     pattern::Pattern,
-    unreadable,
     value::{Value, build_strings, map1},
     wide,
 };
@@ -88,7 +88,7 @@ fn extract(context: &CallContext<'_>, unit: TimeUnit) -> Result<Kernel, ExprErro
 
 fn field(unit: TimeUnit, micros: i64) -> i64 {
     let local = Local::from_micros(micros);
-    let civil = || calendar::civil_of(local.days);
+    let civil = || calendar::civil_from_days(local.days);
     match unit {
         TimeUnit::Year => civil().0,
         TimeUnit::Quarter => (civil().1 + 2) / 3,
@@ -144,10 +144,11 @@ fn round_micros(unit: TimeUnit, up: bool, micros: i64) -> i64 {
         }
     };
     let days = micros.div_euclid(DAY_MICROS);
-    let (year, month, day) = calendar::civil_of(days);
+    let (year, month, day) = calendar::civil_from_days(days);
     // From here on the time of day does not count, and a quarter rounds up from every month but
     // January: both as Flink does.
-    let first = |year: i64, month: i64| calendar::days_of(year, month, 1).wrapping_mul(DAY_MICROS);
+    let first =
+        |year: i64, month: i64| calendar::days_from_civil(year, month, 1).wrapping_mul(DAY_MICROS);
     match unit {
         TimeUnit::Millisecond => to_multiple(1000),
         TimeUnit::Second => to_multiple(1_000_000),
@@ -180,7 +181,7 @@ fn date_format(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
             Ok(Arc::new(build_strings(rows, |row| {
                 Ok(texts
                     .get(row)
-                    .and_then(moment::parse_timestamp)
+                    .and_then(datetime_text::parse_timestamp)
                     .map(|local| pattern.format(local)))
             })?))
         }));
@@ -209,13 +210,13 @@ fn parser(context: &CallContext<'_>) -> Result<Parser<Local>, ExprError> {
         return Err(context.unsupported());
     }
     if context.args.len() < 2 {
-        return Ok(Box::new(moment::parse_timestamp));
+        return Ok(Box::new(datetime_text::parse_timestamp));
     }
     let pattern = Pattern::compile(&context.constant_text(1)?, &sql_name(context.function))?;
     Ok(Box::new(move |text| {
         pattern
             .parse(text)
-            .or_else(|| moment::parse_timestamp(text.trim()))
+            .or_else(|| datetime_text::parse_timestamp(text.trim()))
     }))
 }
 
@@ -239,7 +240,7 @@ fn to_timestamp(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
             })
             .collect();
         if let Some((row, text)) = unread {
-            unreadable::note(row, text);
+            parse_failure::note(row, text);
         }
         wide::from_i64(Arc::new(parsed), &out)
     }))
@@ -250,7 +251,7 @@ fn to_date(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         if !context.args[0].is_string() {
             return Err(context.unsupported());
         }
-        Box::new(moment::parse_date)
+        Box::new(datetime_text::parse_date)
     } else {
         let parse = parser(context)?;
         Box::new(move |text| parse(text).map(|local| local.days))

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    expr::{CompiledExpr, ExprError, unreadable},
+    expr::{CompiledExpr, ExprError, parse_failure},
     operator::Operator,
 };
 
@@ -110,7 +110,7 @@ impl Calc {
             }
         };
         // A text that the filter could not read belongs to other rows.
-        unreadable::forget();
+        parse_failure::forget();
         let projected = self
             .project
             .iter()

@@ -15,7 +15,7 @@ use streamkeeper_state::{
 use super::{
     OperatorContext, input_of,
     output::{Output, halves},
-    shape::{self, GROUPS},
+    state_descriptors::{self, GROUPS},
 };
 use crate::{
     EngineError,
@@ -87,13 +87,13 @@ impl Groups {
         if node.changelog == ChangelogMode::InsertOnly {
             return Err(context.refused("its output has updates, and the plan says inserts only"));
         }
-        let descriptor = shape::descriptor(&context, node, plan, GROUPS)?;
+        let descriptor = state_descriptors::descriptor(&context, node, plan, GROUPS)?;
         let key_groups = u16::try_from(place.assignment.owner.len())
             .map_err(|_| context.refused("there are more than 65,535 key groups"))?;
         Ok(Self {
             output: Output::new(node),
             keys: keys.to_vec(),
-            encoder: KeyEncoder::new(&shape::key_types(&descriptor)),
+            encoder: KeyEncoder::new(&state_descriptors::key_types(&descriptor)),
             upsert: node.changelog == ChangelogMode::Upsert,
             table: StateTable::new(descriptor, key_groups),
             accumulators: Accumulators::stored(calls, input)

@@ -12,7 +12,12 @@ use streamkeeper_protocol::plan::{
 };
 use streamkeeper_protocol::types::DataType;
 
-use super::{OperatorContext, input_of, slices::Slicing, windows::times};
+use super::{
+    OperatorContext,
+    context::{context_of, input_of},
+    event_time::times,
+    slices::Slicing,
+};
 use crate::EngineError;
 
 /// Drops late rows of one window aggregation.
@@ -122,4 +127,18 @@ pub(super) fn slicings(
         }
     }
     Ok(found)
+}
+
+/// What drops late rows before they are exchanged: for windows that do not aggregate before the
+/// exchange.
+pub(crate) fn late_filter(
+    node: &PlanNode,
+    plan: &StreamPlan,
+) -> Result<Option<LateFilter>, EngineError> {
+    match &node.operator {
+        Planned::WindowAggregate(window) if window.phase == Phase::Single => {
+            LateFilter::new(&context_of(node, plan)?, node, plan, window).map(Some)
+        }
+        _ => Ok(None),
+    }
 }

@@ -7,12 +7,11 @@ use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::plan::{ChangelogMode, PlanNode, StreamPlan, WindowAggregate};
 
 use super::{
-    OperatorContext,
+    OperatorContext, event_time,
     index::GroupIndex,
     input_of,
     lateness::LateFilter,
     output::{BATCH_TEXT_BYTES, Output, batch_end},
-    windows,
 };
 use crate::{
     EngineError,
@@ -140,7 +139,7 @@ impl Operator for LocalWindows {
         if batch.is_empty() {
             return Ok(());
         }
-        let millis = windows::times(&self.context, batch, self.time)?;
+        let millis = event_time::times(&self.context, batch, self.time)?;
         self.slices.clear();
         self.slices.extend(
             self.filter

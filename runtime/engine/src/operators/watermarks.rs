@@ -1,18 +1,18 @@
 //! Watermarks from rows.
 
-use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
-use arrow_cast::display::array_value_to_string;
+use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use streamkeeper_connectors::batch::Batch;
 use streamkeeper_protocol::expr::Expr;
 
 use super::{
     OperatorContext,
+    event_time::describe,
     output::halves,
     slices::{self, Slicing},
 };
 use crate::{
     EngineError,
-    expr::{CompiledExpr, unreadable},
+    expr::{CompiledExpr, parse_failure},
     operator::Operator,
 };
 
@@ -149,24 +149,6 @@ impl WatermarkAssigner {
     }
 }
 
-/// `name=value, …` of a row, for messages.
-pub(super) fn describe(batch: &RecordBatch, row: usize) -> String {
-    let value = |index: usize| {
-        array_value_to_string(batch.column(index), row).unwrap_or_else(|error| error.to_string())
-    };
-    let columns = batch.schema_ref().fields().iter().enumerate();
-    let parts: Vec<String> = columns
-        .map(|(index, field)| {
-            if batch.column(index).is_null(row) {
-                format!("{}=NULL", field.name())
-            } else {
-                format!("{}={}", field.name(), value(index))
-            }
-        })
-        .collect();
-    parts.join(", ")
-}
-
 impl Operator for WatermarkAssigner {
     fn process(
         &mut self,
@@ -175,7 +157,7 @@ impl Operator for WatermarkAssigner {
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
         // Of this batch: what computed the time ran just before, in this thread, for these rows.
-        let unread = unreadable::take();
+        let unread = parse_failure::take();
         self.marks.clear();
         let unread = unread.as_ref().map(|(row, text)| (*row, text.as_str()));
         self.assign(batch, unread, out)?;

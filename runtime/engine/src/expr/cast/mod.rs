@@ -4,23 +4,16 @@
 //! saturate (floats to integers) as in Java; a decimal that does not fit is NULL in both, unless it
 //! comes from a text.
 
+mod conversion;
 mod number;
 mod parse;
 mod print;
 mod time;
 
-use arrow_array::ArrayRef;
 use streamkeeper_protocol::types::DataType;
 
-use super::{ExprError, Zone, node::Kernel, value::Value};
-
-/// A conversion in one direction.
-struct Cast<'a> {
-    from: &'a DataType,
-    to: &'a DataType,
-    tolerant: bool,
-    zone: Zone,
-}
+use self::conversion::Cast;
+use super::{ExprError, Zone, node::Kernel};
 
 /// The kernel that converts `from` to `to`, and whether it fails on some values when it is not
 /// tolerant.
@@ -46,9 +39,4 @@ pub(super) fn kernel(
         time::kernel(&cast).map(|kernel| (kernel, false))
     };
     found.ok_or_else(|| ExprError::new("CAST", format!("{from} to {to} is not supported")))
-}
-
-/// The values as they are, where only the declared type changes.
-fn unchanged() -> Kernel {
-    Box::new(|args: &[Value], _| Ok(ArrayRef::clone(args[0].array())))
 }

@@ -11,9 +11,8 @@ use streamkeeper_protocol::types::DataType;
 
 use super::{Cast, print};
 use crate::expr::{
-    ExprError,
+    ExprError, datetime_text,
     decimal::{self, BadDecimal, Target},
-    moment,
     node::Kernel,
     value::{Value, build_strings},
     wide,
@@ -70,10 +69,10 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             })
         }
         DataType::Date => whole(Box::new(|text| {
-            moment::parse_date(text).ok_or("it is not like yyyy-MM-dd")
+            datetime_text::parse_date(text).ok_or("it is not like yyyy-MM-dd")
         })),
         DataType::Time => whole(Box::new(|text| {
-            moment::parse_time(text).ok_or("it is not like HH:mm:ss")
+            datetime_text::parse_time(text).ok_or("it is not like HH:mm:ss")
         })),
         DataType::Timestamp { precision } => whole(timestamp(cast.to, *precision, 0)),
         DataType::TimestampLtz { precision } => whole(timestamp(cast.to, *precision, offset)),
@@ -93,7 +92,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
                 })?))
             })
         }
-        DataType::Varchar { length: None } => super::unchanged(),
+        DataType::Varchar { length: None } => super::conversion::unchanged(),
         _ => return None,
     })
 }
@@ -195,7 +194,7 @@ fn timestamp(to: &DataType, precision: u8, offset: i64) -> ParseWhole {
     let step = 10_i64.pow(u32::from(6_u8.saturating_sub(precision)));
     Box::new(move |text| {
         let local =
-            moment::parse_timestamp(text).ok_or("it is not like yyyy-MM-dd HH:mm:ss.SSS")?;
+            datetime_text::parse_timestamp(text).ok_or("it is not like yyyy-MM-dd HH:mm:ss.SSS")?;
         let micros = local.to_micros().div_euclid(step) * step - offset;
         Ok(micros.div_euclid(unit))
     })

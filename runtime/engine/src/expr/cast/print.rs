@@ -7,12 +7,13 @@ use arrow_array::{
     cast::AsArray,
     types::{Decimal128Type, Float32Type, Float64Type, Int64Type},
 };
-use streamkeeper_protocol::types::DataType;
+use streamkeeper_protocol::{calendar, types::DataType};
 
 use super::Cast;
 use crate::expr::{
-    ExprError, calendar, decimal,
-    moment::{self, Local},
+    ExprError,
+    datetime_text::{self, Local},
+    decimal,
     node::Kernel,
     value::build_strings,
     wide,
@@ -99,18 +100,21 @@ fn printer(from: &DataType, offset: i64) -> Option<Box<dyn Fn(i64) -> String + S
         DataType::TinyInt | DataType::SmallInt | DataType::Int | DataType::BigInt => {
             Box::new(|value| value.to_string())
         }
-        DataType::Date => Box::new(moment::format_date),
-        DataType::Time => Box::new(moment::format_time),
+        DataType::Date => Box::new(datetime_text::format_date),
+        DataType::Time => Box::new(datetime_text::format_time),
         DataType::Timestamp { precision } => {
             let precision = *precision;
             Box::new(move |value| {
-                moment::format_timestamp(Local::from_micros(value.wrapping_mul(scale)), precision)
+                datetime_text::format_timestamp(
+                    Local::from_micros(value.wrapping_mul(scale)),
+                    precision,
+                )
             })
         }
         DataType::TimestampLtz { precision } => {
             let precision = *precision;
             Box::new(move |value| {
-                moment::format_timestamp(
+                datetime_text::format_timestamp(
                     Local::from_micros(value.wrapping_mul(scale).wrapping_add(offset)),
                     precision,
                 )
@@ -130,7 +134,7 @@ fn printer(from: &DataType, offset: i64) -> Option<Box<dyn Fn(i64) -> String + S
                 "{}{} {}.{:03}",
                 sign(ms),
                 days.abs(),
-                moment::format_time(rest),
+                datetime_text::format_time(rest),
                 rest % 1000
             )
         }),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::Int64Type;
 use streamkeeper_connectors::batch::arrow_type;
-use streamkeeper_protocol::types::DataType;
+use streamkeeper_protocol::{calendar::DAY_MICROS, types::DataType};
 
 use super::Cast;
-use crate::expr::{calendar::DAY_MICROS, node::Kernel, value::map1, wide};
+use crate::expr::{node::Kernel, value::map1, wide};
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     let zone = cast.zone.offset_micros();

@@ -111,7 +111,7 @@ fn decimals_round_or_become_null() {
 fn everything_prints_as_in_flink() {
     let micros = |value: &str| {
         literal(
-            Literal::TimestampMicros(moment::parse_timestamp(value).unwrap().to_micros()),
+            Literal::TimestampMicros(datetime_text::parse_timestamp(value).unwrap().to_micros()),
             DataType::Timestamp { precision: 6 },
         )
     };

@@ -17,7 +17,7 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{CompiledExpr, ExprError, Zone, moment};
+use super::{CompiledExpr, ExprError, Zone, datetime_text};
 
 pub(super) const NULL: &str = "NULL";
 
@@ -72,14 +72,14 @@ pub(super) const LTZ3: DataType = DataType::TimestampLtz { precision: 3 };
 /// A TIMESTAMP(3).
 pub(super) fn stamp(value: &str) -> Expr {
     literal(
-        Literal::TimestampMicros(moment::parse_timestamp(value).unwrap().to_micros()),
+        Literal::TimestampMicros(datetime_text::parse_timestamp(value).unwrap().to_micros()),
         TIMESTAMP3,
     )
 }
 
 pub(super) fn date(value: &str) -> Expr {
     literal(
-        Literal::Date(i32::try_from(moment::parse_date(value).unwrap()).unwrap()),
+        Literal::Date(i32::try_from(datetime_text::parse_date(value).unwrap()).unwrap()),
         DataType::Date,
     )
 }

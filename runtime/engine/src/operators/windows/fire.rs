@@ -6,7 +6,7 @@ use streamkeeper_protocol::key_group::key_group;
 use streamkeeper_state::KeyRef;
 
 use super::{
-    super::{output::batch_end, shape::SLICES, slices},
+    super::{output::batch_end, slices, state_descriptors::SLICES},
     Member, SLICE_BYTES, Windows,
 };
 use crate::{

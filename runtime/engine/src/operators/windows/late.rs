@@ -1,42 +1,13 @@
 //! Which rows come too late.
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, cast::AsArray, types::Int64Type,
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, cast::AsArray, types::Int64Type,
 };
 use arrow_buffer::BooleanBuffer;
 use streamkeeper_connectors::batch::Batch;
 
-use super::{
-    super::{OperatorContext, slices, watermarks::describe},
-    Windows,
-};
+use super::{super::event_time::times, Windows};
 use crate::EngineError;
-
-/// Times of a batch as epoch milliseconds; a NULL fails.
-pub(crate) fn times(
-    context: &OperatorContext,
-    batch: &Batch,
-    column: usize,
-) -> Result<ArrayRef, EngineError> {
-    let time =
-        batch.rows.columns().get(column).ok_or_else(|| {
-            context.refused(format!("the time column {column} is not in its input"))
-        })?;
-    if let Some(row) = (time.null_count() > 0)
-        .then(|| (0..batch.len()).find(|&row| time.is_null(row)))
-        .flatten()
-    {
-        let detail = format!(
-            "the time of row ({}) is NULL, so it belongs to no window",
-            describe(&batch.rows, row)
-        );
-        return Err(EngineError::Expression {
-            operator: context.label.clone(),
-            detail,
-        });
-    }
-    slices::epoch_millis(time).map_err(|detail| context.refused(detail))
-}
 
 impl Windows {
     /// The rows that are not late, with the ends of their slices.

@@ -20,12 +20,11 @@ use streamkeeper_protocol::{
 use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, Part, StateTable};
 
 use self::fired::Fired;
-pub(super) use self::late::times;
 use super::{
     OperatorContext, input_of,
     output::Output,
-    shape::{self, SLICES},
     slices::Slicing,
+    state_descriptors::{self, SLICES},
 };
 use crate::{
     EngineError,
@@ -130,8 +129,8 @@ impl Windows {
                 zone
             }
         };
-        let descriptor = shape::descriptor(&context, node, plan, SLICES)?;
-        let types = shape::key_types(&descriptor);
+        let descriptor = state_descriptors::descriptor(&context, node, plan, SLICES)?;
+        let types = state_descriptors::key_types(&descriptor);
         let key_groups = u16::try_from(place.assignment.owner.len())
             .map_err(|_| context.refused("there are more than 65,535 key groups"))?;
         Ok(Self {

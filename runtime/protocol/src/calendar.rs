@@ -1,14 +1,16 @@
 //! The proleptic Gregorian calendar over days since 1970-01-01.
 //!
-//! Day arithmetic after Howard Hinnant, "chrono-compatible low-level date algorithms".
+//! The only copy of this arithmetic: connectors and engine use it. Source of the algorithms: Howard
+//! Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+//! <https://howardhinnant.github.io/date_algorithms.html>: eras of 400 years that start in March.
 
 /// Milliseconds of a day.
-pub(crate) const DAY_MS: i64 = 86_400_000;
+pub const DAY_MS: i64 = 86_400_000;
 /// Microseconds of a day.
-pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
+pub const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Days since the epoch of a civil date; the month may be anything, the day too.
-pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = (
         year + (month - 1).div_euclid(12),
         (month - 1).rem_euclid(12) + 1,
@@ -21,7 +23,7 @@ pub(crate) fn days_of(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year, month and day of a day since the epoch.
-pub(crate) fn civil_of(days: i64) -> (i64, i64, i64) {
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -39,7 +41,7 @@ pub(crate) fn civil_of(days: i64) -> (i64, i64, i64) {
 }
 
 /// Days of a month.
-pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
+pub fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
@@ -49,26 +51,26 @@ pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
 }
 
 /// The same day `months` later, or the last one of that month.
-pub(crate) fn add_months(days: i64, months: i64) -> i64 {
-    let (year, month, day) = civil_of(days);
-    let first = days_of(year, month + months, 1);
-    let (year, month, _) = civil_of(first);
+pub fn add_months(days: i64, months: i64) -> i64 {
+    let (year, month, day) = civil_from_days(days);
+    let first = days_from_civil(year, month + months, 1);
+    let (year, month, _) = civil_from_days(first);
     first + day.min(days_in_month(year, month)) - 1
 }
 
 /// Day of the week, 0 = Sunday.
-pub(crate) fn weekday(days: i64) -> i64 {
+pub fn weekday(days: i64) -> i64 {
     (days + 4).rem_euclid(7)
 }
 
 /// Day of the year from 1.
-pub(crate) fn day_of_year(days: i64) -> i64 {
-    let (year, _, _) = civil_of(days);
-    days - days_of(year, 1, 1) + 1
+pub fn day_of_year(days: i64) -> i64 {
+    let (year, _, _) = civil_from_days(days);
+    days - days_from_civil(year, 1, 1) + 1
 }
 
 /// Week of the year, ISO 8601.
-pub(crate) fn iso_week(days: i64) -> i64 {
+pub fn iso_week(days: i64) -> i64 {
     // The week belongs to the year of its Thursday.
     let thursday = days - (weekday(days) + 6) % 7 + 3;
     (day_of_year(thursday) - 1) / 7 + 1
@@ -80,11 +82,11 @@ mod tests {
 
     #[test]
     fn civil_dates_and_days_are_inverse() {
-        assert_eq!(civil_of(0), (1970, 1, 1));
-        assert_eq!(civil_of(19_723), (2024, 1, 1));
+        assert_eq!(civil_from_days(0), (1970, 1, 1));
+        assert_eq!(civil_from_days(19_723), (2024, 1, 1));
         for days in (-800_000..800_000).step_by(37) {
-            let (year, month, day) = civil_of(days);
-            assert_eq!(days_of(year, month, day), days);
+            let (year, month, day) = civil_from_days(days);
+            assert_eq!(days_from_civil(year, month, day), days);
             assert!((1..=days_in_month(year, month)).contains(&day));
         }
     }
@@ -100,7 +102,7 @@ mod tests {
             ((2026, 11, 23), 48),
         ] {
             assert_eq!(
-                iso_week(days_of(year, month, day)),
+                iso_week(days_from_civil(year, month, day)),
                 week,
                 "{year}-{month}-{day}"
             );
@@ -109,17 +111,20 @@ mod tests {
 
     #[test]
     fn months_are_added_up_to_the_last_day() {
-        assert_eq!(civil_of(add_months(days_of(2024, 1, 31), 1)), (2024, 2, 29));
         assert_eq!(
-            civil_of(add_months(days_of(2024, 3, 31), -1)),
+            civil_from_days(add_months(days_from_civil(2024, 1, 31), 1)),
             (2024, 2, 29)
         );
         assert_eq!(
-            civil_of(add_months(days_of(2023, 11, 30), 3)),
+            civil_from_days(add_months(days_from_civil(2024, 3, 31), -1)),
             (2024, 2, 29)
         );
         assert_eq!(
-            civil_of(add_months(days_of(2024, 5, 15), -17)),
+            civil_from_days(add_months(days_from_civil(2023, 11, 30), 3)),
+            (2024, 2, 29)
+        );
+        assert_eq!(
+            civil_from_days(add_months(days_from_civil(2024, 5, 15), -17)),
             (2022, 12, 15)
         );
     }
