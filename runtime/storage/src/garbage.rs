@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use streamkeeper_protocol::{head::Head, paths::StatePaths};
 
-use crate::{ObjectStore, StorageError, records::read_manifest};
+use crate::{ObjectStore, StorageError, manifests::read_manifest};
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use streamkeeper_protocol::{
     paths::StatePaths,
 };
 
-use crate::{Condition, ObjectStore, StorageError, records::HEAD_READ_LIMIT};
+use crate::{Condition, ObjectStore, StorageError, manifests::HEAD_READ_LIMIT};
 
 /// Times one write is sent and read back before its outcome is left open.
 const TRIES: u32 = 6;

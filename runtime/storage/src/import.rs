@@ -58,7 +58,7 @@ pub async fn import_plan(
         known => return known.map(|_| ()),
     }
     store
-        .copy(&crate::savepoint::key_in(folder, "plan.json"), &key)
+        .copy(&crate::savepoint::folder::key_in(folder, "plan.json"), &key)
         .await
 }
 

@@ -3,12 +3,12 @@
 //!
 //! In reading order:
 //! * [`store`]: the trait, its conditions and errors.
-//! * [`config`]: from a URI to a store.
-//! * [`s3`], [`dir`], [`memory`]: the stores; [`meter`]: how far a write is.
+//! * [`config`]: how to reach S3; [`uri`]: from a URI to a store.
+//! * [`s3`], [`dir`], [`memory`]: the stores; [`write_progress`]: how far a write is.
 //! * [`fault`]: a store that fails as told, for tests.
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`records`]: reading and writing manifests and plans; [`outline`]: what a manifest needs,
+//! * [`manifests`]: reading and writing manifests and plans; [`outline`]: what a manifest needs,
 //!   without holding it.
 //! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole;
 //!   [`import`]: back among a job's checkpoints.
@@ -32,34 +32,35 @@ pub mod fault;
 pub mod garbage;
 pub mod head;
 pub mod import;
+pub mod manifests;
 pub mod memory;
-pub mod meter;
 pub mod outline;
 pub mod probe;
-pub mod records;
 pub mod s3;
 pub mod savepoint;
 pub mod store;
+pub mod uri;
 pub mod verify;
+pub mod write_progress;
 
-pub use config::{SseKms, StorageConfig, open, open_within};
+pub use config::{SseKms, StorageConfig};
 pub use dir::DirStore;
 pub use fault::{Action, Call, Fault, FaultStore, Rule};
 pub use garbage::{Collected, collect_garbage, end_stale_uploads};
 pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
 pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
+pub use manifests::{read_manifest, read_plan, write_manifest, write_plan};
 pub use memory::MemoryStore;
-pub use meter::{Meter, Moved};
 pub use outline::Room;
 pub use probe::probe;
-pub use records::{read_manifest, read_plan, write_manifest, write_plan};
-pub use s3::{Pace, S3Store};
+pub use s3::{RequestLimits, S3Store};
 pub use savepoint::{
-    Removal, SavepointMetadata, copy_savepoint, delete_savepoint, delete_savepoint_within,
-    read_savepoint, read_savepoint_metadata,
+    Removal, SavepointError, SavepointMetadata, copy_savepoint, delete_savepoint,
+    delete_savepoint_within, read_savepoint, read_savepoint_metadata,
 };
 pub use store::*;
+pub use uri::{open, open_within};
 pub use verify::{
-    Checked, SavepointError, open_savepoint, verify_manifest, verify_savepoint,
-    verify_savepoint_within,
+    Checked, open_savepoint, verify_manifest, verify_savepoint, verify_savepoint_within,
 };
+pub use write_progress::{BytesSent, WriteProgress};

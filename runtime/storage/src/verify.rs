@@ -4,14 +4,20 @@
 //! however large the state is. Checksums are those of the manifest; what the bytes mean is nothing
 //! that this crate knows.
 
-use streamkeeper_protocol::manifest::{BlockRef, Manifest, ObjectRange};
+use streamkeeper_protocol::manifest::{BlockRef, Manifest};
 
 use crate::{
     ObjectStore, StorageError,
-    outline::{Outline, Room, look_at_plan},
+    outline::{
+        Room, look_at_plan, read_outline,
+        span::{Span, spans},
+    },
     savepoint::{
-        MANIFEST, METADATA, PLAN, at_key, key_in, must_be_inside, read_savepoint,
-        read_savepoint_metadata,
+        SavepointError,
+        folder::{
+            MANIFEST, METADATA, PLAN, at_key, key_in, must_be_inside, read_savepoint,
+            read_savepoint_metadata,
+        },
     },
 };
 
@@ -29,34 +35,6 @@ pub struct Checked {
     pub bytes: u64,
     /// All bytes.
     pub of_bytes: u64,
-}
-
-/// Why a savepoint will not do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SavepointError {
-    /// The store failed, which says nothing about the savepoint.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// There is none, or it was never finished.
-    #[error("{at} holds no savepoint, or half of one: it has no {METADATA}")]
-    NotFound {
-        /// The folder.
-        at: String,
-    },
-    /// An object is not there.
-    #[error("{at} is missing")]
-    Missing {
-        /// The object.
-        at: String,
-    },
-    /// An object is not what was written.
-    #[error("{at} is damaged: {detail}")]
-    Damaged {
-        /// The object.
-        at: String,
-        /// What is wrong, with its place.
-        detail: String,
-    },
 }
 
 /// Checks a savepoint's folder: every object there, every checksum right. `progress` hears of every
@@ -80,7 +58,7 @@ pub async fn verify_savepoint_within(
     let told = |error| told_apart(store, folder, error);
     let metadata = read_savepoint_metadata(store, folder).await.map_err(told)?;
     let key = key_in(folder, MANIFEST);
-    let manifest = Outline::read(store, &key, room, true).await.map_err(told)?;
+    let manifest = read_outline(store, &key, room, true).await.map_err(told)?;
     must_be_inside(store, folder, manifest.objects()).map_err(told)?;
     look_at_plan(store, &key_in(folder, PLAN))
         .await
@@ -197,41 +175,6 @@ async fn verify_spans<'a>(
     checked.objects += u64::from(before.is_some());
     progress(checked);
     Ok(checked)
-}
-
-/// A run with its blocks, or staged rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Span<'a> {
-    pub(crate) object: &'a str,
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
-    pub(crate) crc32c: u32,
-    /// None, or all of it.
-    pub(crate) blocks: &'a [BlockRef],
-}
-
-/// Everything a manifest needs, by object.
-fn spans(manifest: &Manifest) -> Vec<Span<'_>> {
-    fn span<'a>(range: &'a ObjectRange, blocks: &'a [BlockRef]) -> Span<'a> {
-        Span {
-            object: &range.object,
-            offset: range.offset,
-            len: range.len,
-            crc32c: range.crc32c,
-            blocks,
-        }
-    }
-    let states = manifest.operators.iter().flat_map(|of| &of.states);
-    let runs = states
-        .flat_map(|state| &state.runs)
-        .map(|run| span(&run.at, &run.blocks));
-    let staged = manifest
-        .committables
-        .iter()
-        .filter_map(|committable| Some(span(committable.staged.as_ref()?, &[])));
-    let mut all: Vec<_> = runs.chain(staged).collect();
-    all.sort_by_key(|span| span.object);
-    all
 }
 
 impl Span<'_> {

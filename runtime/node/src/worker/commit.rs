@@ -13,7 +13,7 @@ use streamkeeper_protocol::{
     manifest::{CommittableRef, ObjectRange},
     plan::NodeId,
 };
-use streamkeeper_storage::{Meter, Moved};
+use streamkeeper_storage::{BytesSent, WriteProgress};
 
 use super::failure::Failure;
 use crate::failpoint;
@@ -34,7 +34,7 @@ struct Pending {
     /// Staged rows; kept until they are committed, which spares reading them back.
     staged: Option<Bytes>,
     /// How far its commit is, over all tries.
-    meter: Meter,
+    meter: WriteProgress,
 }
 
 /// Prepared output of all sinks of one worker, and the way to commit it.
@@ -46,7 +46,7 @@ pub(super) struct Commits {
     counters: BTreeMap<u32, Arc<Counters>>,
     pending: Vec<Pending>,
     next_id: PendingId,
-    moved: Moved,
+    moved: BytesSent,
     /// The checkpoint that is being committed.
     under_way: Option<u64>,
     /// Asked for meanwhile.
@@ -71,14 +71,14 @@ impl Commits {
             counters,
             pending: Vec::new(),
             next_id: 0,
-            moved: Moved::default(),
+            moved: BytesSent::default(),
             under_way: None,
             asked: None,
         }
     }
 
     /// Bytes on their way to stores, for whoever tells of them, or adds to them.
-    pub(super) fn moved(&self) -> Moved {
+    pub(super) fn moved(&self) -> BytesSent {
         self.moved.clone()
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, sync::Arc};
 
 use streamkeeper_engine::task::{Command, Counters, Subtask, SubtaskThread};
 use streamkeeper_protocol::plan::StreamPlan;
-use streamkeeper_storage::Moved;
+use streamkeeper_storage::BytesSent;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{checkpoint::Checkpoints, commit::Commits};
@@ -36,7 +36,7 @@ pub(super) struct Graph {
     pub(super) commits: Commits,
     mesh: Mesh,
     /// What its shares and its output come to on their way to stores.
-    pub(super) moved: Moved,
+    pub(super) moved: BytesSent,
     /// Whether the coordinator heard of a first record.
     pub(super) flowed: bool,
     /// Subtasks that have read all input.

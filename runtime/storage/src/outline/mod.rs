@@ -2,12 +2,16 @@
 //!
 //! * `parts`: an object part by part, and what no text may be like.
 //! * `fields`: which fields count.
+//! * `read`: both together, over a store.
+//! * [`span`]: a range of bytes that is needed.
 //!
 //! Whoever reads manifests that others may have written says how much memory one may take: then
 //! neither the size of its text nor the number of its elements decides.
 
 mod fields;
 mod parts;
+mod read;
+pub(crate) mod span;
 #[cfg(test)]
 mod tests;
 
@@ -16,12 +20,9 @@ use std::collections::BTreeMap;
 use streamkeeper_guard::guard;
 use streamkeeper_protocol::manifest::{BlockRef, MANIFEST_FORMAT, ObjectRange};
 
-use self::parts::{ParseError, parse};
-use crate::{
-    ObjectStore, StorageError,
-    records::{MANIFEST_LIMIT, PLAN_LIMIT, unreadable},
-    verify::Span,
-};
+use self::span::Span;
+
+pub(crate) use self::read::{look_at_plan, read_outline};
 
 /// Memory that an outline may take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,28 +66,6 @@ struct Part {
 }
 
 impl Outline {
-    /// Reads the manifest stored at `key`. Blocks are left out where there is no room for them, or
-    /// where nobody asks: the checksum of a run is that of all its blocks.
-    pub(crate) async fn read(
-        store: &dyn ObjectStore,
-        key: &str,
-        room: Room,
-        with_blocks: bool,
-    ) -> Result<Self, StorageError> {
-        let draft = Draft::new(room, with_blocks);
-        let read = parse(store, key, MANIFEST_LIMIT, move |text| {
-            fields::read(draft, text)
-        });
-        read.await.map_err(|error| match error {
-            ParseError::Storage(error) => error,
-            ParseError::Text(why) => unreadable(store, key, &why),
-            ParseError::NoRoom => StorageError::NoRoom {
-                at: format!("{}/{key}", store.describe()),
-                room: room.0,
-            },
-        })
-    }
-
     /// The objects, as the manifest names them.
     pub(crate) fn objects(&self) -> impl Iterator<Item = &str> + Clone {
         self.names.iter().map(|name| &**name)
@@ -279,14 +258,4 @@ impl Draft {
         }
         Ok(outline)
     }
-}
-
-/// Whether the plan stored at `key` can be read, without holding it.
-pub(crate) async fn look_at_plan(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
-    let looked = parse(store, key, PLAN_LIMIT, fields::read_plan);
-    looked.await.map_err(|error| match error {
-        ParseError::Storage(error) => error,
-        ParseError::Text(why) => unreadable(store, key, &why),
-        ParseError::NoRoom => unreadable(store, key, NO_ROOM),
-    })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use streamkeeper_guard::{fails_without, marked};
 
-use super::*;
+use super::{parts::ParseError, *};
 
 fn outline(text: &str, room: Room, with_blocks: bool) -> Result<Outline, ParseError> {
     fields::read(Draft::new(room, with_blocks), text.as_bytes())

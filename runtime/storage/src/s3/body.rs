@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::meter::Meter;
+use crate::write_progress::WriteProgress;
 
 /// Bytes that are handed to the connection at once. One that does not send takes no more than a few
 /// of them.
@@ -26,7 +26,7 @@ const PIECE: usize = 64 << 10;
 /// Counts the body of each try of a request. It comes after the request is signed: the signature is
 /// that of the whole body.
 #[derive(Debug)]
-pub(super) struct Counting(pub(super) Meter);
+pub(super) struct Counting(pub(super) WriteProgress);
 
 #[dyn_dispatch_hint]
 impl Intercept for Counting {
@@ -40,7 +40,7 @@ impl Intercept for Counting {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let meter = self.0.clone();
+        let progress = self.0.clone();
         let body = context.request_mut().body_mut();
         let whole = mem::replace(body, SdkBody::taken());
         *body = whole.map_preserve_contents(move |body| {
@@ -49,7 +49,7 @@ impl Intercept for Counting {
                 body,
                 held: Bytes::new(),
                 sent: 0,
-                meter: meter.clone(),
+                progress: progress.clone(),
             })
         });
         Ok(())
@@ -63,7 +63,7 @@ struct Pieces {
     /// Bytes to come, if the body says how many.
     left: Option<u64>,
     sent: u64,
-    meter: Meter,
+    progress: WriteProgress,
 }
 
 impl Body for Pieces {
@@ -85,7 +85,7 @@ impl Body for Pieces {
             }
         }
         // What was handed on before is on its way, or the connection would not ask for more.
-        this.meter.reached(this.sent);
+        this.progress.reached(this.sent);
         let piece = this.held.split_to(this.held.len().min(PIECE));
         let length = piece.len() as u64;
         this.sent += length;
@@ -108,18 +108,18 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::meter::Moved;
+    use crate::write_progress::BytesSent;
 
     #[test]
     fn a_body_is_handed_on_in_pieces_and_counts_once_more_is_asked_for() {
-        let moved = Moved::default();
+        let moved = BytesSent::default();
         let content: Vec<u8> = (0..=250).cycle().take(PIECE * 2 + 1).collect();
         let mut pieces = Pieces {
             left: Some(content.len() as u64),
             body: SdkBody::from(content.clone()),
             held: Bytes::new(),
             sent: 0,
-            meter: moved.object(),
+            progress: moved.object(),
         };
         let mut context = Context::from_waker(Waker::noop());
         let (mut got, mut counted) = (Vec::new(), Vec::new());

@@ -15,7 +15,7 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use super::Pace;
+use super::RequestLimits;
 use crate::{StorageConfig, config::StaticCredentials};
 
 /// Repeats of reads and unconditional writes, the first included.
@@ -26,12 +26,12 @@ const ATTEMPTS: u32 = 4;
 pub(super) async fn connect(
     config: &StorageConfig,
     credentials: Option<&StaticCredentials>,
-    pace: &Pace,
+    limits: &RequestLimits,
 ) -> Client {
     let http = http_client(config);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
-        .read_timeout(pace.base)
+        .read_timeout(limits.base)
         .operation_attempt_timeout(Duration::from_mins(1))
         .build();
     let base = match credentials {

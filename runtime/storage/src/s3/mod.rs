@@ -4,12 +4,13 @@
 //! write is sent once: had the SDK repeated one whose answer was lost, the second would answer 412
 //! although the first had succeeded. [`crate::swap_head`] reads back instead.
 
+mod adaptive_timeout;
 mod body;
 mod client;
+mod encryption;
 mod error;
-mod gear;
-mod pace;
-mod parts;
+mod limits;
+mod multipart;
 mod uploads;
 
 use std::{ops::Range, sync::Arc};
@@ -21,22 +22,19 @@ use aws_sdk_s3::{
         get_object::{GetObjectOutput, builders::GetObjectFluentBuilder},
     },
     primitives::ByteStream,
-    types::ServerSideEncryption,
 };
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::OnceCell;
 
-pub use self::pace::Pace;
+pub use self::limits::RequestLimits;
 use self::{
-    body::Counting,
-    error::Attempt,
-    gear::{Gear, Kind},
-    parts::Parts,
+    adaptive_timeout::AdaptiveTimeout, body::Counting, encryption::encryption, error::Attempt,
+    limits::RequestKind, multipart::Parts,
 };
 use crate::{
     Begin, Condition, Object, ObjectMeta, ObjectStore, StorageConfig, StorageError, StoreFuture,
-    config::StaticCredentials, meter::Meter,
+    config::StaticCredentials, write_progress::WriteProgress,
 };
 
 /// One bucket. Nothing is read and nothing checked before the first action.
@@ -45,8 +43,8 @@ pub struct S3Store {
     bucket: String,
     config: StorageConfig,
     credentials: Option<StaticCredentials>,
-    pace: Pace,
-    gear: Arc<Gear>,
+    limits: RequestLimits,
+    adaptive_timeout: Arc<AdaptiveTimeout>,
     client: OnceCell<Client>,
 }
 
@@ -84,21 +82,21 @@ impl S3Store {
             bucket: bucket.to_owned(),
             config,
             credentials,
-            pace: Pace::default(),
-            gear: Arc::default(),
+            limits: RequestLimits::default(),
+            adaptive_timeout: Arc::default(),
             client: OnceCell::new(),
         }
     }
 
     /// The same bucket with other limits of time and size.
     #[must_use]
-    pub fn at_pace(self, pace: Pace) -> Self {
-        Self { pace, ..self }
+    pub fn with_limits(self, limits: RequestLimits) -> Self {
+        Self { limits, ..self }
     }
 
     async fn client(&self) -> &Client {
         self.client
-            .get_or_init(|| client::connect(&self.config, self.credentials.as_ref(), &self.pace))
+            .get_or_init(|| client::connect(&self.config, self.credentials.as_ref(), &self.limits))
             .await
     }
 
@@ -116,9 +114,9 @@ impl S3Store {
             client,
             bucket: &self.bucket,
             key,
-            pace: &self.pace,
+            limits: &self.limits,
             config: &self.config,
-            gear: &self.gear,
+            adaptive_timeout: &self.adaptive_timeout,
             attempt,
         }
     }
@@ -215,14 +213,14 @@ impl S3Store {
         let (client, size) = (self.client().await, bytes.len() as u64);
         // A condition on the end of an upload in parts is not known to every store, and one that is
         // ignored loses data. So a conditional write is one request, however large.
-        if condition == Condition::Always && size > self.pace.whole {
+        if condition == Condition::Always && size > self.limits.whole {
             return self.parts(client, attempt, key).upload(&bytes).await;
         }
         let kind = match condition {
-            Condition::Always => (Kind::Plain, size, TRIES),
-            Condition::Absent | Condition::Matches(_) => (Kind::Conditional, size, 1),
+            Condition::Always => (RequestKind::Plain, size, TRIES),
+            Condition::Absent | Condition::Matches(_) => (RequestKind::Conditional, size, 1),
         };
-        let meter = Meter::here();
+        let progress = WriteProgress::here();
         let (sse, kms_key) = encryption(&self.config);
         let put = |config| {
             let request = client.put_object().bucket(&self.bucket).key(key);
@@ -236,8 +234,8 @@ impl S3Store {
                 Condition::Matches(etag) => request.if_match(etag),
             };
             let request = request.customize().config_override(config);
-            let request = match meter.clone() {
-                Some(meter) => request.interceptor(Counting(meter)),
+            let request = match progress.clone() {
+                Some(progress) => request.interceptor(Counting(progress)),
                 None => request,
             };
             let request = if self.config.unsigned_payload {
@@ -247,7 +245,7 @@ impl S3Store {
             };
             request.send()
         };
-        match self.gear.send(&self.pace, kind, put).await {
+        match self.adaptive_timeout.send(&self.limits, kind, put).await {
             Ok(answer) if answer.e_tag().is_none() && answer.request_id().is_none() => {
                 Err(attempt.not_s3("no version of the object"))
             }
@@ -271,7 +269,7 @@ impl S3Store {
             .and_then(|size| u64::try_from(size).ok());
         let source = format!("{}/{}", self.bucket, utf8_percent_encode(from, ESCAPED));
         let size = size.unwrap_or(0);
-        if size > self.pace.whole {
+        if size > self.limits.whole {
             let etag = found.e_tag();
             return self
                 .parts(client, attempt, to)
@@ -287,7 +285,7 @@ impl S3Store {
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(key)
             .customize()
-            .config_override(self.pace.of_transfer(size))
+            .config_override(self.limits.of_transfer(size))
             .send()
             .await
             .map_err(|error| attempt.failed(&error))?;
@@ -454,15 +452,6 @@ impl ObjectStore for S3Store {
     fn describe(&self) -> String {
         format!("s3://{}", self.bucket)
     }
-}
-
-/// What a request that makes an object says about its encryption.
-fn encryption(config: &StorageConfig) -> (Option<ServerSideEncryption>, Option<String>) {
-    let sse = config.sse.as_ref();
-    (
-        sse.map(|_| ServerSideEncryption::AwsKms),
-        sse.and_then(|sse| sse.key_id.clone()),
-    )
 }
 
 /// Bytes of a key that are escaped inside a header: the SDK does not encode the source of a copy.

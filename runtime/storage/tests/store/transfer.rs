@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use streamkeeper_protocol::paths::StatePaths;
 use streamkeeper_storage::{
-    Condition, Moved, ObjectStore, Pace, S3Store, SseKms, StorageConfig, StorageError,
+    BytesSent, Condition, ObjectStore, RequestLimits, S3Store, SseKms, StorageConfig, StorageError,
     end_stale_uploads,
 };
 use tokio::{
@@ -90,7 +90,7 @@ impl Server {
     fn store_with(&self, config: StorageConfig) -> S3Store {
         self.made(
             config,
-            Pace {
+            RequestLimits {
                 base: Duration::from_millis(300),
                 condition: Duration::from_millis(300),
                 slowest: 256 << 10,
@@ -100,16 +100,16 @@ impl Server {
         )
     }
 
-    fn store_at(&self, pace: Pace) -> S3Store {
-        self.made(StorageConfig::default(), pace)
+    fn store_at(&self, limits: RequestLimits) -> S3Store {
+        self.made(StorageConfig::default(), limits)
     }
 
-    fn made(&self, config: StorageConfig, pace: Pace) -> S3Store {
+    fn made(&self, config: StorageConfig, limits: RequestLimits) -> S3Store {
         let config = StorageConfig {
             endpoint: Some(self.endpoint.clone()),
             ..config
         };
-        S3Store::with_credentials("bucket", config, "key", "secret").at_pace(pace)
+        S3Store::with_credentials("bucket", config, "key", "secret").with_limits(limits)
     }
 
     fn requests(&self) -> Vec<String> {
@@ -370,9 +370,9 @@ async fn a_store_that_hangs_is_given_up() {
         ..Manner::default()
     };
     let server = Server::start(manner).await;
-    let store = server.store_at(Pace {
+    let store = server.store_at(RequestLimits {
         slowest: 4 << 20,
-        ..server_pace()
+        ..server_limits()
     });
     let error = store.put("a", content(2 << 20), Condition::Always).await;
     let error = error.unwrap_err();
@@ -394,7 +394,7 @@ async fn a_store_that_hangs_is_given_up() {
 #[tokio::test]
 async fn writes_that_share_a_slow_link_get_there_one_by_one() {
     let server = Server::start(shared(4)).await;
-    let store = Arc::new(server.store_at(server_pace()));
+    let store = Arc::new(server.store_at(server_limits()));
     let mut waiting: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
     let mut rounds = Vec::new();
     while !waiting.is_empty() && rounds.len() < 4 {
@@ -417,7 +417,7 @@ async fn writes_that_share_a_slow_link_get_there_one_by_one() {
 #[tokio::test]
 async fn an_upload_over_a_slow_link_goes_on_with_the_parts_that_are_missing() {
     let server = Server::start(shared(2)).await;
-    let store = server.store_at(server_pace());
+    let store = server.store_at(server_limits());
     let size = 4 * SLOWEST;
     store
         .put("a", content(size), Condition::Always)
@@ -434,8 +434,8 @@ async fn an_upload_over_a_slow_link_goes_on_with_the_parts_that_are_missing() {
 /// Bytes per second that a transfer gets at least.
 const SLOWEST: usize = 64 << 10;
 
-fn server_pace() -> Pace {
-    Pace {
+fn server_limits() -> RequestLimits {
+    RequestLimits {
         base: Duration::from_millis(300),
         condition: Duration::from_millis(300),
         slowest: SLOWEST as u64,
@@ -512,7 +512,7 @@ async fn a_write_says_how_far_it_is_and_one_that_is_refused_counts_once() {
     })
     .await;
     let store = server.store();
-    let moved = Moved::default();
+    let moved = BytesSent::default();
     let (object, large) = (moved.object(), content(1 << 20));
     for _ in 0..2 {
         let put = object.count(store.put("a", large.clone(), Condition::Absent));
@@ -688,10 +688,10 @@ async fn a_real_store_makes_the_same_object_of_parts() {
         region: None,
         ..StorageConfig::default()
     };
-    let store = S3Store::new(&bucket, config).at_pace(Pace {
+    let store = S3Store::new(&bucket, config).with_limits(RequestLimits {
         whole: 6 << 20,
         part: 5 << 20,
-        ..Pace::default()
+        ..RequestLimits::default()
     });
     let (prefix, large) = (
         format!("parts-{}", ulid::Ulid::generate()),

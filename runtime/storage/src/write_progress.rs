@@ -1,6 +1,6 @@
 //! How far writes are, which tells one that is slow from one that is stuck.
 //!
-//! Whoever waits for a write gives it a [`Meter`]; a store that sends bytes over a network says
+//! Whoever waits for a write gives it a [`WriteProgress`]; a store that sends bytes over a network says
 //! there how far it is.
 
 use std::{
@@ -12,22 +12,22 @@ use std::{
 };
 
 tokio::task_local! {
-    static HERE: Meter;
+    static HERE: WriteProgress;
 }
 
 /// Bytes on their way to stores. Those of an object count once, however often it is sent.
 #[derive(Debug, Clone, Default)]
-pub struct Moved(Arc<AtomicU64>);
+pub struct BytesSent(Arc<AtomicU64>);
 
-impl Moved {
+impl BytesSent {
     /// How many.
     pub fn bytes(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
-    /// A meter for one object more.
-    pub fn object(&self) -> Meter {
-        Meter {
+    /// A progress for one object more.
+    pub fn object(&self) -> WriteProgress {
+        WriteProgress {
             moved: self.clone(),
             furthest: Arc::default(),
         }
@@ -36,12 +36,12 @@ impl Moved {
 
 /// How far one object is. Clones are about the same object.
 #[derive(Debug, Clone)]
-pub struct Meter {
-    moved: Moved,
+pub struct WriteProgress {
+    moved: BytesSent,
     furthest: Arc<AtomicU64>,
 }
 
-impl Meter {
+impl WriteProgress {
     /// Does `work`, whose writes are those of this object.
     pub async fn count<F: Future>(&self, work: F) -> F::Output {
         HERE.scope(self.clone(), work).await
@@ -55,12 +55,12 @@ impl Meter {
             .fetch_add(bytes.saturating_sub(before), Relaxed);
     }
 
-    /// The meter of the work that this is part of, if somebody waits for it.
+    /// The progress of the work that this is part of, if somebody waits for it.
     pub(crate) fn here() -> Option<Self> {
         HERE.try_with(Clone::clone).ok()
     }
 
-    /// A meter for a part of the object, which counts from its own begin.
+    /// A progress for a part of the object, which counts from its own begin.
     pub(crate) fn of_part(&self) -> Self {
         self.moved.object()
     }
@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_sent_again_counts_once() {
-        let moved = Moved::default();
+        let moved = BytesSent::default();
         let one = moved.object();
         one.reached(10);
         one.reached(4);
@@ -80,8 +80,8 @@ mod tests {
         one.clone().reached(12);
         moved.object().reached(5);
         assert_eq!(moved.bytes(), 17);
-        assert!(Meter::here().is_none());
-        one.count(async { Meter::here().unwrap().reached(20) })
+        assert!(WriteProgress::here().is_none());
+        one.count(async { WriteProgress::here().unwrap().reached(20) })
             .await;
         assert_eq!(moved.bytes(), 25);
     }

@@ -19,13 +19,10 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{
-    Pace,
-    body::Counting,
-    encryption,
-    error::Attempt,
-    gear::{Gear, Kind},
+    RequestLimits, adaptive_timeout::AdaptiveTimeout, body::Counting, encryption::encryption,
+    error::Attempt, limits::RequestKind,
 };
-use crate::{StorageConfig, StorageError, meter::Meter};
+use crate::{StorageConfig, StorageError, write_progress::WriteProgress};
 
 /// Parts under way at once.
 const AT_ONCE: usize = 4;
@@ -37,9 +34,9 @@ pub(super) struct Parts<'a> {
     pub(super) client: &'a Client,
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
-    pub(super) pace: &'a Pace,
+    pub(super) limits: &'a RequestLimits,
     pub(super) config: &'a StorageConfig,
-    pub(super) gear: &'a Arc<Gear>,
+    pub(super) adaptive_timeout: &'a Arc<AdaptiveTimeout>,
     /// The action for messages.
     pub(super) attempt: Attempt<'a>,
 }
@@ -121,7 +118,7 @@ impl Parts<'_> {
         size: u64,
         content: impl Fn(u64, u64) -> Content,
     ) -> Result<Vec<CompletedPart>, StorageError> {
-        let (meter, length) = (Meter::here(), self.pace.part_of(size));
+        let (progress, length) = (WriteProgress::here(), self.limits.part_of(size));
         let (mut todo, mut from) = (Vec::new(), 0);
         while from < size {
             let until = size.min(from + length);
@@ -133,10 +130,10 @@ impl Parts<'_> {
                 // At most 10,000.
                 number: i32::try_from(todo.len() + 1).unwrap_or(i32::MAX),
                 range: (from, until),
-                pace: self.pace.clone(),
-                gear: self.gear.clone(),
+                limits: self.limits.clone(),
+                adaptive_timeout: self.adaptive_timeout.clone(),
                 unsigned: self.config.unsigned_payload,
-                meter: meter.as_ref().map(Meter::of_part),
+                progress: progress.as_ref().map(WriteProgress::of_part),
             });
             from = until;
         }
@@ -212,7 +209,7 @@ impl Parts<'_> {
             .upload_id(id)
             .multipart_upload(all)
             .customize()
-            .config_override(self.pace.of_transfer(size))
+            .config_override(self.limits.of_transfer(size))
             .send()
             .await;
         let error = match sent {
@@ -250,11 +247,11 @@ struct Part {
     id: String,
     number: i32,
     range: (u64, u64),
-    pace: Pace,
+    limits: RequestLimits,
     /// Whether its content is left out of the signature.
     unsigned: bool,
-    gear: Arc<Gear>,
-    meter: Option<Meter>,
+    adaptive_timeout: Arc<AdaptiveTimeout>,
+    progress: Option<WriteProgress>,
 }
 
 type Refused<E> = Box<SdkError<E, HttpResponse>>;
@@ -280,8 +277,8 @@ impl Part {
                         .part_number(self.number)
                         .body(ByteStream::from(bytes.clone()));
                     let request = request.customize().config_override(config);
-                    let request = match self.meter.clone() {
-                        Some(meter) => request.interceptor(Counting(meter)),
+                    let request = match self.progress.clone() {
+                        Some(progress) => request.interceptor(Counting(progress)),
                         None => request,
                     };
                     let request = if self.unsigned {
@@ -293,8 +290,8 @@ impl Part {
                 };
                 // Another round is another try.
                 let sent = self
-                    .gear
-                    .send(&self.pace, (Kind::Plain, size, 1), upload)
+                    .adaptive_timeout
+                    .send(&self.limits, (RequestKind::Plain, size, 1), upload)
                     .await;
                 sent.map_err(|error| Failed::Sent(Box::new(error)))?.e_tag
             }
@@ -309,15 +306,15 @@ impl Part {
                 .copy_source_range(format!("bytes={from}-{}", until - 1))
                 .set_copy_source_if_match(etag)
                 .customize()
-                .config_override(self.pace.of_transfer(size))
+                .config_override(self.limits.of_transfer(size))
                 .send()
                 .await
                 .map_err(|error| Failed::Copied(Box::new(error)))?
                 .copy_part_result
                 .and_then(|part| part.e_tag),
         };
-        if let Some(meter) = &self.meter {
-            meter.reached(size);
+        if let Some(progress) = &self.progress {
+            progress.reached(size);
         }
         Ok(CompletedPart::builder()
             .part_number(self.number)

@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{Builder, retry::RetryConfig, timeout::TimeoutConfig};
 
-use super::gear::Kind;
+/// What is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    /// Harmless to repeat.
+    Plain,
+    /// Sent once.
+    Conditional,
+}
 
 /// Limits of time and size. The time for a transfer follows its size: a store that is slow but
 /// works is waited for, and one that hangs is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pace {
+pub struct RequestLimits {
     /// Time for a request without content.
     pub base: Duration,
     /// Time for a conditional write without content.
@@ -23,7 +30,7 @@ pub struct Pace {
     pub part: u64,
 }
 
-impl Default for Pace {
+impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             base: Duration::from_secs(15),
@@ -35,7 +42,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl RequestLimits {
     /// Time for so many bytes, if the slowest rate is halved so often.
     pub(super) fn moving(&self, bytes: u64, halved: u32) -> Duration {
         let slowest = (self.slowest >> halved).max(1);
@@ -43,10 +50,10 @@ impl Pace {
     }
 
     /// Time for a request.
-    pub(super) fn time(&self, kind: Kind, bytes: u64, halved: u32) -> Duration {
+    pub(super) fn time(&self, kind: RequestKind, bytes: u64, halved: u32) -> Duration {
         let base = match kind {
-            Kind::Plain => self.base,
-            Kind::Conditional => self.condition,
+            RequestKind::Plain => self.base,
+            RequestKind::Conditional => self.condition,
         };
         base + self.moving(bytes, halved)
     }
@@ -63,9 +70,9 @@ impl Pace {
     }
 
     /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused
-    /// within the time, and nothing that ran out of it: that is for [`super::gear`] to judge.
+    /// within the time, and nothing that ran out of it: that is for [`super::adaptive_timeout`] to judge.
     pub(super) fn of_send(&self, bytes: u64, halved: u32) -> Builder {
-        let time = self.time(Kind::Plain, bytes, halved);
+        let time = self.time(RequestKind::Plain, bytes, halved);
         let timeouts = TimeoutConfig::builder()
             .disable_read_timeout()
             .operation_attempt_timeout(time)
@@ -76,7 +83,7 @@ impl Pace {
 
     /// For a conditional write of so many bytes: it is sent once.
     pub(super) fn of_condition(&self, bytes: u64, halved: u32) -> Builder {
-        let time = self.time(Kind::Conditional, bytes, halved);
+        let time = self.time(RequestKind::Conditional, bytes, halved);
         let timeouts = TimeoutConfig::builder()
             .disable_read_timeout()
             .operation_attempt_timeout(time)
@@ -99,18 +106,18 @@ mod tests {
 
     #[test]
     fn the_time_for_a_transfer_follows_its_size() {
-        let pace = Pace::default();
-        assert_eq!(pace.moving(0, 0), Duration::ZERO);
-        assert_eq!(pace.moving(64 << 20, 0), Duration::from_secs(256));
-        assert_eq!(pace.moving(64 << 20, 2), Duration::from_secs(1024));
+        let limits = RequestLimits::default();
+        assert_eq!(limits.moving(0, 0), Duration::ZERO);
+        assert_eq!(limits.moving(64 << 20, 0), Duration::from_secs(256));
+        assert_eq!(limits.moving(64 << 20, 2), Duration::from_secs(1024));
     }
 
     #[test]
     fn no_object_has_more_than_ten_thousand_parts() {
-        let pace = Pace::default();
-        assert_eq!(pace.part_of(65 << 20), 16 << 20);
+        let limits = RequestLimits::default();
+        assert_eq!(limits.part_of(65 << 20), 16 << 20);
         for size in [160_u64 << 30, 161 << 30, 5 << 40] {
-            assert!(size.div_ceil(pace.part_of(size)) <= 10_000, "{size}");
+            assert!(size.div_ceil(limits.part_of(size)) <= 10_000, "{size}");
         }
     }
 }

@@ -1,0 +1,42 @@
+//! Reads the outline of a stored manifest.
+
+use super::{
+    Draft, NO_ROOM, Outline, Room, fields,
+    parts::{ParseError, parse},
+};
+use crate::{
+    ObjectStore, StorageError,
+    manifests::{MANIFEST_LIMIT, PLAN_LIMIT, unreadable},
+};
+
+/// Reads the manifest stored at `key`. Blocks are left out where there is no room for them, or
+/// where nobody asks: the checksum of a run is that of all its blocks.
+pub(crate) async fn read_outline(
+    store: &dyn ObjectStore,
+    key: &str,
+    room: Room,
+    with_blocks: bool,
+) -> Result<Outline, StorageError> {
+    let draft = Draft::new(room, with_blocks);
+    let read = parse(store, key, MANIFEST_LIMIT, move |text| {
+        fields::read(draft, text)
+    });
+    read.await.map_err(|error| match error {
+        ParseError::Storage(error) => error,
+        ParseError::Text(why) => unreadable(store, key, &why),
+        ParseError::NoRoom => StorageError::NoRoom {
+            at: format!("{}/{key}", store.describe()),
+            room: room.0,
+        },
+    })
+}
+
+/// Whether the plan stored at `key` can be read, without holding it.
+pub(crate) async fn look_at_plan(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
+    let looked = parse(store, key, PLAN_LIMIT, fields::read_plan);
+    looked.await.map_err(|error| match error {
+        ParseError::Storage(error) => error,
+        ParseError::Text(why) => unreadable(store, key, &why),
+        ParseError::NoRoom => unreadable(store, key, NO_ROOM),
+    })
+}

@@ -1,0 +1,14 @@
+//! Encryption by the store.
+
+use aws_sdk_s3::types::ServerSideEncryption;
+
+use crate::StorageConfig;
+
+/// What a request that makes an object says about its encryption.
+pub(super) fn encryption(config: &StorageConfig) -> (Option<ServerSideEncryption>, Option<String>) {
+    let sse = config.sse.as_ref();
+    (
+        sse.map(|_| ServerSideEncryption::AwsKms),
+        sse.and_then(|sse| sse.key_id.clone()),
+    )
+}
