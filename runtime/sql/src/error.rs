@@ -7,6 +7,9 @@ use sqlparser::{
     tokenizer::{Location, TokenizerError},
 };
 
+/// A value, or the error that refuses the text.
+pub(crate) type Result<T> = std::result::Result<T, SqlError>;
+
 /// A place in the SQL text, counted from 1 in lines and characters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Position {

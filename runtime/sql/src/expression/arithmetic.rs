@@ -6,10 +6,10 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, literal::number};
+use super::{analyzer::Analyzer, build, literal::number};
 use crate::{
     coercion::{self, Rules, as_decimal, cast, common_type},
-    error::SqlError,
+    error::{Result, SqlError},
 };
 
 const MILLIS_PER_DAY: i64 = 86_400_000;

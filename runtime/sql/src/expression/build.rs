@@ -144,3 +144,8 @@ pub(crate) fn map_columns(expr: &Expr, replace: &impl Fn(usize, &LogicalType) ->
         ty: expr.ty.clone(),
     }
 }
+
+/// The untyped NULL.
+pub(super) fn null() -> Expr {
+    Expr::literal(Literal::Null, LogicalType::nullable(DataType::Null))
+}

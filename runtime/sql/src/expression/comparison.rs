@@ -6,10 +6,10 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, literal, pattern::escapes_well};
+use super::{analyzer::Analyzer, build, literal, pattern::escapes_well};
 use crate::{
     coercion::{Rules, as_decimal, cast, common_type},
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
 };
 
 impl Analyzer<'_> {

@@ -6,10 +6,14 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, comparison::comparison, null};
+use super::{
+    analyzer::Analyzer,
+    build::{self, null},
+    comparison::comparison,
+};
 use crate::{
     coercion::{Rules, cast, common_type},
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
 };
 
 impl Analyzer<'_> {

@@ -7,10 +7,11 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    Analyzer, Result, aggregate::is_aggregate, arithmetic::combine, build, temporal::whole,
+    aggregate::is_aggregate, analyzer::Analyzer, arguments::plain_arguments, arithmetic::combine,
+    build, temporal::whole,
 };
 use crate::{
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     suggest::nearest,
 };
 
@@ -130,37 +131,6 @@ const GROUP_WINDOWS: &[&str] = &[
     "TUMBLE_ROWTIME",
     "TUMBLE_START",
 ];
-
-/// The arguments of a call that are plain expressions, or an error for everything else.
-pub(super) fn plain_arguments(call: &ast::Function, position: Position) -> Result<Vec<&ast::Expr>> {
-    let list = match &call.args {
-        ast::FunctionArguments::None => return Ok(Vec::new()),
-        ast::FunctionArguments::Subquery(_) => {
-            return Err(SqlError::at(
-                position,
-                "a subquery as an argument is not supported",
-            ));
-        }
-        ast::FunctionArguments::List(list) => list,
-    };
-    if !list.clauses.is_empty() {
-        return Err(SqlError::at(
-            position,
-            "clauses inside the arguments of a function are not supported",
-        ));
-    }
-    let arguments = list.args.iter().map(|arg| match arg {
-        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
-        ast::FunctionArg::Unnamed(_) => {
-            Err(SqlError::at(position, "* is an argument of COUNT only"))
-        }
-        _ => Err(SqlError::at(
-            position,
-            "named arguments are supported in window functions only",
-        )),
-    });
-    arguments.collect()
-}
 
 impl Analyzer<'_> {
     pub(super) fn function(&mut self, call: &ast::Function, position: Position) -> Result<Expr> {

@@ -7,9 +7,12 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, null};
+use super::{
+    analyzer::Analyzer,
+    build::{self, null},
+};
 use crate::{
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     types::MAX_DECIMAL,
 };
 

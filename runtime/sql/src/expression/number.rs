@@ -6,10 +6,10 @@ use streamkeeper_protocol::{
     types::DataType,
 };
 
-use super::{Analyzer, Result, build};
+use super::{analyzer::Analyzer, build};
 use crate::{
     coercion::{self, as_decimal, cast},
-    error::SqlError,
+    error::{Result, SqlError},
 };
 
 impl Analyzer<'_> {

@@ -6,10 +6,10 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build};
+use super::{analyzer::Analyzer, build};
 use crate::{
     coercion::cast,
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
 };
 
 impl Analyzer<'_> {
@@ -64,7 +64,7 @@ impl Analyzer<'_> {
     /// `a || b || …`, as one call.
     pub(super) fn concatenation(&mut self, whole: &ast::Expr) -> Result<Expr> {
         let mut values = Vec::new();
-        for operand in super::operands(whole, &ast::BinaryOperator::StringConcat) {
+        for operand in super::arguments::operands(whole, &ast::BinaryOperator::StringConcat) {
             values.push(self.text(operand, "||")?);
         }
         let fixed = values

@@ -6,10 +6,10 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Analyzer, Result, build, pattern::check_date_pattern};
+use super::{analyzer::Analyzer, build, pattern::check_date_pattern};
 use crate::{
     coercion::{as_decimal, cast},
-    error::SqlError,
+    error::{Result, SqlError},
 };
 
 fn unit(field: &DateTimeField) -> Option<TimeUnit> {

@@ -7,7 +7,10 @@ use streamkeeper_protocol::{
     plan::{ChangelogMode, TableRef},
 };
 
-use super::{consumers, label, reachable};
+use super::{
+    label,
+    traversal::{consumers, reachable},
+};
 use crate::{
     catalog::Entry,
     connectors::TableUse,

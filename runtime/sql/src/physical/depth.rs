@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::{aggregate::AggregateCall, plan::MAX_DEPTH};
 
-use super::reachable;
+use super::traversal::reachable;
 use crate::{
     error::SqlError,
     graph::{Operation, Relation},

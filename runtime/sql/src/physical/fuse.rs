@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::expr::{Expr, ExprKind, Function};
 
-use super::{consumers, reachable};
+use super::traversal::{consumers, reachable};
 use crate::{
     expression::{MAX_WEIGHT, logical, map_columns, size, weight},
     graph::{Operation, Relation, RelationId},

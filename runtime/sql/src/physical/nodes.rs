@@ -11,7 +11,7 @@ use streamkeeper_protocol::{
     types::{DataType, Field, LogicalType, Schema},
 };
 
-use super::{changelog, label::label, reachable};
+use super::{changelog, label::label, traversal::reachable};
 use crate::{
     graph::{Operation, Relation, RelationId},
     lineage::digest,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use streamkeeper_protocol::{aggregate::AggregateCall, expr::Expr};
 
-use super::reachable;
+use super::traversal::reachable;
 use crate::{
     expression::{columns_of, map_columns},
     graph::{Operation, Relation},

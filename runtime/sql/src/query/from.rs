@@ -4,11 +4,15 @@ use std::rc::Rc;
 
 use sqlparser::ast::{self, Spanned, TableFactor};
 
-use super::{Context, Planner, Result, Rows, rename, window::plain};
+use super::{
+    planner::Planner,
+    rows::{Context, Rows, rename},
+    window::plain,
+};
 use crate::{
     catalog::{Entry, Table},
     connectors::TableUse,
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     graph::RelationId,
     script::{CreateView, Name},
 };

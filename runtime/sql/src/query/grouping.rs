@@ -10,11 +10,14 @@ use streamkeeper_protocol::{
 };
 
 use super::{
-    Context, Output, Planner, Result, Rows, Windowed, projection::Item, select::below_window,
+    planner::Planner,
+    projection::Item,
+    rows::{Context, Output, Rows, Windowed},
+    windowed::below_window,
 };
 use crate::{
     coercion::cast,
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     expression::{AggregateRequest, Aggregates, Analyzer},
     graph::RelationId,
     lineage::Lineage,

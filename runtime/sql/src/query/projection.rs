@@ -5,9 +5,9 @@ use sqlparser::ast::{
 };
 use streamkeeper_protocol::{expr::Expr, types::DataType};
 
-use super::{Result, from::simple_name};
+use super::from::simple_name;
 use crate::{
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     expression::Analyzer,
     scope::Scope,
 };

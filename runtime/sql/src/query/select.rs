@@ -4,13 +4,15 @@ use sqlparser::ast::{self, GroupByExpr};
 use streamkeeper_protocol::expr::{Expr, ExprKind};
 
 use super::{
-    Context, Output, Planner, Result, Rows, Windowed,
     grouping::{Grouped, Grouping},
+    planner::Planner,
     projection::{Item, items},
+    rows::{Context, Output, Rows, Windowed},
+    windowed::{below_window, no_properties},
 };
 use crate::{
-    error::{Position, SqlError},
-    expression::{Aggregates, Analyzer, columns_of, map_columns},
+    error::{Position, Result, SqlError},
+    expression::{Aggregates, Analyzer},
     graph::Column,
     scope::Scope,
 };
@@ -167,45 +169,6 @@ impl Planner<'_> {
             columns: result,
             windowed: Some(windowed),
         })
-    }
-}
-
-/// An expression over windowed rows as one over the relation below the windows.
-pub(super) fn below_window(
-    expr: &Expr,
-    windowed: &Windowed,
-    columns: &[Column],
-    position: Position,
-) -> Result<Expr> {
-    no_properties(expr, windowed, columns, |_| position)?;
-    Ok(map_columns(
-        expr,
-        &|index, ty| match windowed.outputs.get(index) {
-            Some(Output::Column(below)) => Expr::column(*below, ty.clone()),
-            _ => Expr::column(index, ty.clone()),
-        },
-    ))
-}
-
-/// Refuses `window_start` and its like where there are no windows yet.
-fn no_properties(
-    expr: &Expr,
-    windowed: &Windowed,
-    columns: &[Column],
-    position: impl Fn(usize) -> Position,
-) -> Result<()> {
-    let is_property =
-        |index: &usize| matches!(windowed.outputs.get(*index), Some(Output::Property(_)));
-    match columns_of(expr).into_iter().find(is_property) {
-        None => Ok(()),
-        Some(index) => {
-            let text = format!(
-                "{} cannot be computed with before the aggregation",
-                columns[index].name
-            );
-            Err(SqlError::at(position(index), text)
-                .hint("group by it and compute in the select list, or in HAVING"))
-        }
     }
 }
 

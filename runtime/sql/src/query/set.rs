@@ -6,10 +6,13 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Context, Planner, Result, Rows};
+use super::{
+    planner::Planner,
+    rows::{Context, Rows},
+};
 use crate::{
     coercion::{Rules, cast, common_type},
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     graph::RelationId,
 };
 

@@ -7,9 +7,12 @@ use streamkeeper_protocol::{
     types::{DataType, LogicalType},
 };
 
-use super::{Context, Output, Planner, Result, Rows, Windowed};
+use super::{
+    planner::Planner,
+    rows::{Context, Output, Rows, Windowed},
+};
 use crate::{
-    error::{Position, SqlError},
+    error::{Position, Result, SqlError},
     expression::interval_literal,
     graph::Column,
     lineage::Lineage,

@@ -5,8 +5,10 @@ use std::rc::Rc;
 use sqlparser::tokenizer::Token;
 
 use super::{
-    ColumnDef, ColumnKind, CreateTable, CreateView, Name, Statement, TableOption, WatermarkDef,
     cursor::Cursor,
+    statement::{
+        ColumnDef, ColumnKind, CreateTable, CreateView, Name, Statement, TableOption, WatermarkDef,
+    },
 };
 use crate::error::SqlError;
 

@@ -7,7 +7,10 @@ use sqlparser::{
 };
 use streamkeeper_protocol::types::DataType;
 
-use super::{Name, Places, is_word};
+use super::{
+    keyword::is_word,
+    statement::{Name, Places},
+};
 use crate::{
     error::{Position, SqlError},
     types::resolve_type,

@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use sqlparser::tokenizer::Token;
 
-use super::{Insert, SetOption, Statement, cursor::Cursor};
+use super::{
+    cursor::Cursor,
+    statement::{Insert, SetOption, Statement},
+};
 use crate::error::SqlError;
 
 pub(super) fn read_insert(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {

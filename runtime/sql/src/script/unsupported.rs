@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::starts_with;
+use super::keyword::starts_with;
 use crate::error::{Position, SqlError};
 
 const SUPPORTED: &str =

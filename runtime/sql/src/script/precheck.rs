@@ -3,7 +3,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::is_word;
+use super::keyword::is_word;
 use crate::error::{Position, SqlError};
 
 /// Longest statement. Deeper trees than this allows could exhaust the stack.
