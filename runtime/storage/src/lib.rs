@@ -8,7 +8,7 @@
 //! * [`fault`]: a store that fails as told, for tests.
 //! * [`probe`]: does a store keep the promise that everything stands on?
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`manifests`]: reading and writing manifests and plans; [`outline`]: what a manifest needs,
+//! * [`manifests`]: reading and writing manifests and plans; [`manifest_outline`]: what a manifest needs,
 //!   without holding it.
 //! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole;
 //!   [`import`]: back among a job's checkpoints.
@@ -32,9 +32,9 @@ pub mod fault;
 pub mod garbage;
 pub mod head;
 pub mod import;
+pub mod manifest_outline;
 pub mod manifests;
 pub mod memory;
-pub mod outline;
 pub mod probe;
 pub mod s3;
 pub mod savepoint;
@@ -49,9 +49,9 @@ pub use fault::{Action, Call, Fault, FaultStore, Rule};
 pub use garbage::{Collected, collect_garbage, end_stale_uploads};
 pub use head::{HeadAccessError, SwapResult, read_head, swap_head};
 pub use import::{ImportedObjects, import_objects, import_plan, write_imported_manifest};
+pub use manifest_outline::MemoryLimit;
 pub use manifests::{read_manifest, read_plan, write_manifest, write_plan};
 pub use memory::MemoryStore;
-pub use outline::Room;
 pub use probe::probe;
 pub use s3::{RequestLimits, S3Store};
 pub use savepoint::{

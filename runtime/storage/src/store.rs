@@ -169,7 +169,7 @@ pub enum StorageError {
     },
     /// Nothing is wrong with an object, but it names more than may be held in memory.
     #[error("GetObject {at}: it names more than fits in {room} bytes of memory")]
-    NoRoom {
+    OverMemoryLimit {
         /// `s3://bucket/key`.
         at: String,
         /// Most bytes of memory.

@@ -8,8 +8,8 @@ use streamkeeper_protocol::manifest::{BlockRef, Manifest};
 
 use crate::{
     ObjectStore, StorageError,
-    outline::{
-        Room, look_at_plan, read_outline,
+    manifest_outline::{
+        MemoryLimit, look_at_plan, read_outline,
         span::{Span, spans},
     },
     savepoint::{
@@ -44,15 +44,15 @@ pub async fn verify_savepoint(
     folder: &str,
     progress: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<Checked, SavepointError> {
-    verify_savepoint_within(store, folder, Room::ANY, progress).await
+    verify_savepoint_within(store, folder, MemoryLimit::UNLIMITED, progress).await
 }
 
-/// The same with at most so much memory for what the manifest names: [`StorageError::NoRoom`] when
+/// The same with at most so much memory for what the manifest names: [`StorageError::OverMemoryLimit`] when
 /// it is more.
 pub async fn verify_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,
-    room: Room,
+    room: MemoryLimit,
     progress: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<Checked, SavepointError> {
     let told = |error| told_apart(store, folder, error);

@@ -15,7 +15,7 @@ use streamkeeper_lifecycle::{
     snapshots::{Content, Trouble, TroubleKind, Work},
 };
 use streamkeeper_storage::{
-    Checked, ObjectStore, Removal, Room, SavepointError, SavepointMetadata, StorageError,
+    Checked, MemoryLimit, ObjectStore, Removal, SavepointError, SavepointMetadata, StorageError,
     delete_savepoint_within, read_savepoint_metadata, verify_savepoint_within,
 };
 
@@ -26,7 +26,7 @@ use crate::buckets::{
 
 /// Memory for what the manifest of one folder names: a tenant may have written it, and several are
 /// worked on at once.
-const ROOM: Room = Room(4 << 20);
+const ROOM: MemoryLimit = MemoryLimit(4 << 20);
 
 /// How far work on a folder is, in bytes.
 #[derive(Debug, Clone, Default)]
@@ -158,7 +158,7 @@ fn damage(error: &SavepointError) -> Trouble {
 
 fn trouble(error: &StorageError) -> Trouble {
     let kind = match error {
-        StorageError::NoRoom { .. } => {
+        StorageError::OverMemoryLimit { .. } => {
             return Trouble {
                 kind: TroubleKind::TooLarge,
                 message: format!(

@@ -82,7 +82,7 @@ fn refused_or_down<T>(error: &StorageError) -> Fact<T> {
         | StorageError::NoSuchBucket { .. }
         | StorageError::Unsupported { .. }
         | StorageError::TooLarge { .. }
-        | StorageError::NoRoom { .. }
+        | StorageError::OverMemoryLimit { .. }
         | StorageError::Invalid { .. } => Fact::denied(error.to_string()),
         StorageError::NotFound { .. }
         | StorageError::Precondition { .. }

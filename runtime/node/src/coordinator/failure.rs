@@ -139,7 +139,7 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
         StorageError::Invalid { .. }
         | StorageError::NotFound { .. }
         | StorageError::TooLarge { .. }
-        | StorageError::NoRoom { .. } => "RestoreFailed",
+        | StorageError::OverMemoryLimit { .. } => "RestoreFailed",
         StorageError::Precondition { .. }
         | StorageError::Conflict { .. }
         | StorageError::Unavailable { .. }

@@ -116,7 +116,7 @@ fn may_pass(error: &StorageError) -> bool {
         | StorageError::Precondition { .. }
         | StorageError::Unsupported { .. }
         | StorageError::TooLarge { .. }
-        | StorageError::NoRoom { .. }
+        | StorageError::OverMemoryLimit { .. }
         | StorageError::Invalid { .. } => false,
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn read_plan(text: impl io::Read) -> Result<(), ParseError> {
 fn text_error(error: &serde_json::Error) -> ParseError {
     let why = error.to_string();
     if why.starts_with(NO_ROOM) {
-        ParseError::NoRoom
+        ParseError::OverMemoryLimit
     } else {
         ParseError::Text(why)
     }

@@ -26,11 +26,11 @@ pub(crate) use self::read::{look_at_plan, read_outline};
 
 /// Memory that an outline may take, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room(pub u64);
+pub struct MemoryLimit(pub u64);
 
-impl Room {
+impl MemoryLimit {
     /// As much as it takes: for programs that work for one job only.
-    pub const ANY: Self = Self(u64::MAX);
+    pub const UNLIMITED: Self = Self(u64::MAX);
 }
 
 /// What one element takes at most while it is collected: lists grow by doubling.
@@ -126,7 +126,7 @@ struct Seen {
 const NO_ROOM: &str = "no room";
 
 impl Draft {
-    fn new(room: Room, with_blocks: bool) -> Self {
+    fn new(room: MemoryLimit, with_blocks: bool) -> Self {
         Self {
             room: room.0,
             with_blocks,

@@ -24,7 +24,7 @@ pub(super) enum ParseError {
     /// What is wrong with its text.
     Text(String),
     /// It holds more than there is room for.
-    NoRoom,
+    OverMemoryLimit,
 }
 
 /// Reads an object of at most `limit` bytes part by part and parses it meanwhile: only a few parts

@@ -1,7 +1,7 @@
 //! Reads the outline of a stored manifest.
 
 use super::{
-    Draft, NO_ROOM, Outline, Room, fields,
+    Draft, MemoryLimit, NO_ROOM, Outline, fields,
     parts::{ParseError, parse},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) async fn read_outline(
     store: &dyn ObjectStore,
     key: &str,
-    room: Room,
+    room: MemoryLimit,
     with_blocks: bool,
 ) -> Result<Outline, StorageError> {
     let draft = Draft::new(room, with_blocks);
@@ -24,7 +24,7 @@ pub(crate) async fn read_outline(
     read.await.map_err(|error| match error {
         ParseError::Storage(error) => error,
         ParseError::Text(why) => unreadable(store, key, &why),
-        ParseError::NoRoom => StorageError::NoRoom {
+        ParseError::OverMemoryLimit => StorageError::OverMemoryLimit {
             at: format!("{}/{key}", store.describe()),
             room: room.0,
         },
@@ -37,6 +37,6 @@ pub(crate) async fn look_at_plan(store: &dyn ObjectStore, key: &str) -> Result<(
     looked.await.map_err(|error| match error {
         ParseError::Storage(error) => error,
         ParseError::Text(why) => unreadable(store, key, &why),
-        ParseError::NoRoom => unreadable(store, key, NO_ROOM),
+        ParseError::OverMemoryLimit => unreadable(store, key, NO_ROOM),
     })
 }

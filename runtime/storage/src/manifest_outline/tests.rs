@@ -6,7 +6,7 @@ use streamkeeper_guard::{fails_without, marked};
 
 use super::{parts::ParseError, *};
 
-fn outline(text: &str, room: Room, with_blocks: bool) -> Result<Outline, ParseError> {
+fn outline(text: &str, room: MemoryLimit, with_blocks: bool) -> Result<Outline, ParseError> {
     fields::read(Draft::new(room, with_blocks), text.as_bytes())
 }
 
@@ -50,20 +50,20 @@ fn a_guard_of_an_outline_that_is_taken_away_is_missed_by_some_claim() {
 fn blocks_go_first_when_there_is_little_room_and_names_are_not_given_up() {
     let runs = [run("data/b", 0, 5, 50), run("data/a", 3, 5, 50)].join(",");
     let text = manifest(&runs);
-    let whole = outline(&text, Room::ANY, true).unwrap();
+    let whole = outline(&text, MemoryLimit::UNLIMITED, true).unwrap();
     assert_eq!(whole.blocks.len(), 100);
     assert_eq!(whole.objects().collect::<Vec<_>>(), ["data/a", "data/b"]);
     assert_eq!((whole.total_bytes, whole.checkpoint), (10, 7));
     let counts: Vec<_> = whole.spans().map(|span| span.blocks.len()).collect();
     assert_eq!(counts, [50, 50]);
-    for room in [Room(60 * BLOCK), Room(20 * BLOCK)] {
+    for room in [MemoryLimit(60 * BLOCK), MemoryLimit(20 * BLOCK)] {
         let narrow = outline(&text, room, true).unwrap();
         assert_eq!((narrow.blocks.len(), narrow.parts.len()), (0, 2));
         assert!(narrow.spans().all(|span| span.blocks.is_empty()));
         assert_eq!(narrow.names, whole.names);
     }
-    let none = outline(&text, Room(SPAN), true);
-    assert!(matches!(none, Err(ParseError::NoRoom)), "{none:?}");
+    let none = outline(&text, MemoryLimit(SPAN), true);
+    assert!(matches!(none, Err(ParseError::OverMemoryLimit)), "{none:?}");
 }
 
 #[test]
@@ -72,10 +72,13 @@ fn what_is_collected_is_no_larger_than_its_room_however_many_elements_there_are(
         .map(|n| run(&format!("data/{n}"), 0, 1, 0))
         .collect();
     let text = manifest(&runs.join(","));
-    let refused = outline(&text, Room(1 << 20), true);
-    assert!(matches!(refused, Err(ParseError::NoRoom)), "{refused:?}");
+    let refused = outline(&text, MemoryLimit(1 << 20), true);
+    assert!(
+        matches!(refused, Err(ParseError::OverMemoryLimit)),
+        "{refused:?}"
+    );
     // The control: without a limit it is held, and takes what was counted.
-    let held = outline(&text, Room::ANY, true).unwrap();
+    let held = outline(&text, MemoryLimit::UNLIMITED, true).unwrap();
     let counted = 20_000 * (SPAN + NAME);
     let parts = held.parts.capacity() * size_of::<Part>();
     let names: usize = held.names.iter().map(|name| name.len() + 16).sum();
@@ -96,13 +99,13 @@ fn numbers_that_lead_nowhere_and_ranges_that_overlap_are_refused() {
             "overlap at byte 4",
         ),
     ] {
-        match outline(&manifest(&runs), Room::ANY, true) {
+        match outline(&manifest(&runs), MemoryLimit::UNLIMITED, true) {
             Err(ParseError::Text(why)) => assert!(why.contains(told), "{why}"),
             other => panic!("{other:?}"),
         }
     }
     let fine = [run("data/a", 4, 4, 0), run("data/a", 0, 4, 0)].join(",");
-    outline(&manifest(&fine), Room::ANY, true).unwrap();
+    outline(&manifest(&fine), MemoryLimit::UNLIMITED, true).unwrap();
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn what_is_missing_and_what_is_too_new_is_said() {
         ),
         (r#""offset": 0"#, r#""offset": -1"#, "invalid value"),
     ] {
-        match outline(&text.replace(from, to), Room::ANY, true) {
+        match outline(&text.replace(from, to), MemoryLimit::UNLIMITED, true) {
             Err(ParseError::Text(why)) => assert!(why.contains(told), "{why}"),
             other => panic!("{other:?}"),
         }

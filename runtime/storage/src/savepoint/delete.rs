@@ -3,7 +3,7 @@
 use super::folder::{MANIFEST, METADATA, PLAN, key_in, must_be_inside, read_savepoint_metadata};
 use crate::{
     ObjectStore, StorageError,
-    outline::{Outline, Room, read_outline},
+    manifest_outline::{MemoryLimit, Outline, read_outline},
 };
 
 /// What became of the removal of a savepoint.
@@ -27,16 +27,16 @@ pub async fn delete_savepoint(
     folder: &str,
     job_uid: Option<&str>,
 ) -> Result<Removal, StorageError> {
-    delete_savepoint_within(store, folder, job_uid, Room::ANY).await
+    delete_savepoint_within(store, folder, job_uid, MemoryLimit::UNLIMITED).await
 }
 
 /// The same with at most so much memory for the names of objects; nothing is removed when they are
-/// more ([`StorageError::NoRoom`]).
+/// more ([`StorageError::OverMemoryLimit`]).
 pub async fn delete_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,
     job_uid: Option<&str>,
-    room: Room,
+    room: MemoryLimit,
 ) -> Result<Removal, StorageError> {
     let manifest = match read_outline(store, &key_in(folder, MANIFEST), room, false).await {
         Ok(manifest) => Some(manifest),

@@ -13,7 +13,7 @@ mod egress;
 mod garbage;
 mod head;
 mod import;
-mod outline;
+mod manifest_outline;
 mod records;
 mod s3;
 mod savepoint;

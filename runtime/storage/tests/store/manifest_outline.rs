@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 use streamkeeper_protocol::{manifest::Manifest, paths::StatePaths};
 use streamkeeper_storage::{
-    Begin, Condition, MemoryStore, Object, ObjectMeta, ObjectStore, Removal, Room, SavepointError,
-    SavepointMetadata, StorageError, StoreFuture, copy_savepoint, delete_savepoint_within,
-    read_savepoint, verify_savepoint, verify_savepoint_within, write_plan,
+    Begin, Condition, MemoryLimit, MemoryStore, Object, ObjectMeta, ObjectStore, Removal,
+    SavepointError, SavepointMetadata, StorageError, StoreFuture, copy_savepoint,
+    delete_savepoint_within, read_savepoint, verify_savepoint, verify_savepoint_within, write_plan,
 };
 
 use crate::{
@@ -151,7 +151,7 @@ async fn forge(store: &dyn ObjectStore, manifest: &Manifest) {
     put(store, "s/metadata.json", text).await;
 }
 
-async fn verified(store: &dyn ObjectStore, room: Room) -> Result<u64, SavepointError> {
+async fn verified(store: &dyn ObjectStore, room: MemoryLimit) -> Result<u64, SavepointError> {
     let checked = verify_savepoint_within(store, "s", room, &mut |_| {}).await?;
     Ok(checked.bytes)
 }
@@ -193,14 +193,14 @@ async fn a_manifest_of_many_mebibytes_is_looked_at_and_removed_in_small_parts() 
     assert!(size > 5 << 20, "{size}");
 
     store.most();
-    assert_eq!(verified(&store, Room(4 << 20)).await, Ok(6));
+    assert_eq!(verified(&store, MemoryLimit(4 << 20)).await, Ok(6));
     let most = store.most();
     assert!(most <= 1 << 20, "{most} of {size} bytes at once");
     // The control: who wants all of it holds all of it.
     read_savepoint(&store, "s").await.unwrap();
     assert!(store.most() >= size);
 
-    let removed = delete_savepoint_within(&store, "s", Some("job"), Room(4 << 20)).await;
+    let removed = delete_savepoint_within(&store, "s", Some("job"), MemoryLimit(4 << 20)).await;
     assert_eq!(removed, Ok(Removal::Done));
     let most = store.most();
     assert!(most <= 1 << 20, "{most} of {size} bytes at once");
@@ -221,19 +221,19 @@ async fn a_manifest_of_more_names_than_there_is_room_for_is_left_alone_and_said_
     many.operators[0].states[0].runs.extend(runs);
     forge(&store, &many).await;
     let before = store.keys();
-    let refused = verified(&store, Room(256 << 10)).await.unwrap_err();
+    let refused = verified(&store, MemoryLimit(256 << 10)).await.unwrap_err();
     assert!(
-        matches!(&refused, SavepointError::Storage(StorageError::NoRoom { at, .. }) if at.ends_with("s/manifest.json")),
+        matches!(&refused, SavepointError::Storage(StorageError::OverMemoryLimit { at, .. }) if at.ends_with("s/manifest.json")),
         "{refused}"
     );
-    let refused = delete_savepoint_within(&store, "s", None, Room(256 << 10)).await;
+    let refused = delete_savepoint_within(&store, "s", None, MemoryLimit(256 << 10)).await;
     assert!(
-        matches!(refused, Err(StorageError::NoRoom { .. })),
+        matches!(refused, Err(StorageError::OverMemoryLimit { .. })),
         "{refused:?}"
     );
     assert_eq!(store.keys(), before);
     // The control: with room for it, it is removed.
-    let removed = delete_savepoint_within(&store, "s", None, Room(2 << 20)).await;
+    let removed = delete_savepoint_within(&store, "s", None, MemoryLimit(2 << 20)).await;
     assert_eq!(removed, Ok(Removal::Done));
     assert!(store.keys().iter().all(|key| !key.starts_with("s/")));
 }
@@ -256,20 +256,20 @@ async fn a_text_that_is_hard_on_a_parser_is_damage() {
         ("[".to_owned(), "expected"),
     ] {
         put(&store, "s/manifest.json", with(&noise)).await;
-        let error = verified(&store, Room::ANY).await.unwrap_err();
+        let error = verified(&store, MemoryLimit::UNLIMITED).await.unwrap_err();
         assert!(
             matches!(&error, SavepointError::Damaged { detail, .. } if detail.contains(told)),
             "{error}"
         );
-        delete_savepoint_within(&store, "s", None, Room::ANY)
+        delete_savepoint_within(&store, "s", None, MemoryLimit::UNLIMITED)
             .await
             .unwrap_err();
     }
     put(&store, "s/manifest.json", with(&plain)).await;
-    verified(&store, Room::ANY).await.unwrap();
+    verified(&store, MemoryLimit::UNLIMITED).await.unwrap();
     for text in [format!("{{\"nodes\": {deep}"), "{}".to_owned()] {
         put(&store, "s/plan.json", text.into_bytes()).await;
-        let error = verified(&store, Room::ANY).await.unwrap_err();
+        let error = verified(&store, MemoryLimit::UNLIMITED).await.unwrap_err();
         assert!(
             matches!(&error, SavepointError::Damaged { at, .. } if at.ends_with("s/plan.json")),
             "{error}"
@@ -322,8 +322,11 @@ async fn numbers_that_were_made_up_are_damage_and_read_nothing() {
     let again = twice.operators[0].states[0].runs[0].clone();
     twice.operators[0].states[0].runs.push(again);
     put(&store, "s/manifest.json", twice.encode()).await;
-    let error = verified(&store, Room::ANY).await.unwrap_err().to_string();
+    let error = verified(&store, MemoryLimit::UNLIMITED)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("it tells of 6 bytes"), "{error}");
     forge(&store, &twice).await;
-    assert_eq!(verified(&store, Room::ANY).await, Ok(8));
+    assert_eq!(verified(&store, MemoryLimit::UNLIMITED).await, Ok(8));
 }

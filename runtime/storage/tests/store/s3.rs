@@ -91,7 +91,7 @@ fn kind(error: &StorageError) -> &'static str {
         StorageError::Unsupported { .. } => "Unsupported",
         StorageError::Invalid { .. } => "Invalid",
         StorageError::TooLarge { .. } => "TooLarge",
-        StorageError::NoRoom { .. } => "NoRoom",
+        StorageError::OverMemoryLimit { .. } => "OverMemoryLimit",
     }
 }
 
