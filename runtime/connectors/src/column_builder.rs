@@ -59,7 +59,7 @@ enum Values {
 
 /// One column.
 #[derive(Debug)]
-pub(crate) struct Column {
+pub(crate) struct ColumnBuilder {
     values: Values,
     valid: Vec<bool>,
     nulls: bool,
@@ -100,7 +100,7 @@ fn last_end(ends: &[i32]) -> usize {
         .unwrap_or(0)
 }
 
-impl Column {
+impl ColumnBuilder {
     /// An empty column; none for types that no table column has.
     pub(crate) fn new(field: &Field) -> Option<Self> {
         let values = match field.ty.data {
@@ -402,7 +402,7 @@ fn parts(ends: &mut Vec<i32>, bytes: &mut Vec<u8>) -> (OffsetBuffer<i32>, Buffer
 /// All columns of a table.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<ColumnBuilder>,
     schema: Arc<arrow_schema::Schema>,
     length: usize,
     /// Values of kept rows that were cut, or are NULL because they do not fit their column.
@@ -415,7 +415,7 @@ impl Rows {
         let columns = schema
             .fields
             .iter()
-            .map(Column::new)
+            .map(ColumnBuilder::new)
             .collect::<Option<_>>()?;
         Some(Self {
             columns,
@@ -454,7 +454,7 @@ impl Rows {
         let arrays = self
             .columns
             .iter_mut()
-            .map(Column::take)
+            .map(ColumnBuilder::take)
             .collect::<Result<Vec<_>, _>>()?;
         let options =
             RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.length)));

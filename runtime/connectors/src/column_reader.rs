@@ -14,7 +14,7 @@ use crate::{ConnectorError, batch::Batch, text::time::Moment};
 
 /// One column of a batch.
 #[derive(Debug)]
-pub(crate) struct View<'a> {
+pub(crate) struct ColumnReader<'a> {
     array: &'a dyn Array,
     values: Values<'a>,
 }
@@ -69,7 +69,7 @@ pub(crate) enum Value<'a> {
     },
 }
 
-impl<'a> View<'a> {
+impl<'a> ColumnReader<'a> {
     fn new(array: &'a dyn Array, field: &Field) -> Option<Self> {
         let any = array.as_any();
         let values = match field.ty.data {

@@ -7,7 +7,7 @@
 //! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens
 //!   its source or sink, and knows the encoding of its positions and committables.
 //! * `format`: `json`, `csv`, `raw`, `debezium-json`: bytes to rows and back.
-//! * `column`, `view`, `text`: values while they are read and written, and how they look as text.
+//! * `column_builder`, `column_reader`, `text`: values while they are read and written, and how they look as text.
 //!
 //! Depends on the protocol (plans, types, key groups) and on the object store's trait; never on the
 //! engine, a server or a clock of its own.
@@ -23,7 +23,8 @@
 
 pub mod batch;
 mod blackhole;
-mod column;
+mod column_builder;
+mod column_reader;
 mod datagen;
 mod error;
 mod filesystem;
@@ -39,7 +40,6 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
-mod view;
 
 pub use error::ConnectorError;
 pub use registry::{check, misfit_values, open_committer, open_sink, open_source};

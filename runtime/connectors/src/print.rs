@@ -6,10 +6,10 @@ use std::io::Write as _;
 use crate::{
     ConnectorError,
     batch::{Batch, DELETE, UPDATE_AFTER, UPDATE_BEFORE},
+    column_reader::{ColumnReader, Value},
     options::Options,
     sink::{Committable, Sink, SinkContext},
     text::{number, time},
-    view::{Value, View},
 };
 
 const OPTIONS: &[&str] = &["print-identifier", "standard-error"];
@@ -76,7 +76,7 @@ fn write_lines(
     context: &SinkContext,
     prefix: &str,
 ) -> Result<(), ConnectorError> {
-    let views = View::all(batch, &context.table)?;
+    let views = ColumnReader::all(batch, &context.table)?;
     for row in 0..batch.len() {
         out.extend_from_slice(prefix.as_bytes());
         out.extend_from_slice(match batch.kind(row) {

@@ -7,9 +7,9 @@
 //! * [`table_store`]: the store of a table.
 //! * [`position`]: what is known of an object, as state.
 //! * [`compression`]: how objects are compressed, and gzip.
-//! * [`listing`]: which objects belong to the table.
-//! * [`stream`]: bytes of an object to rows, in one thread.
-//! * [`notices`]: what the author of a table should know, said once.
+//! * [`object_filter`]: which objects belong to the table.
+//! * [`object_decoder`]: bytes of an object to rows, in one thread.
+//! * [`warnings`]: what the author of a table should know, said once.
 //! * [`reader`]: the task that lists, fetches and decodes ahead.
 //! * [`source`]: the source in its slot.
 //! * [`sink`]: staged files.
@@ -17,17 +17,17 @@
 
 mod commit;
 mod compression;
-mod listing;
-mod notices;
+mod object_decoder;
+mod object_filter;
 mod options;
 mod position;
 mod reader;
 mod sink;
 mod source;
-mod stream;
 mod table_store;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 pub(crate) use commit::open as open_committer;
 pub(crate) use options::check;

@@ -16,7 +16,7 @@ const INFLATE: usize = 64 << 10;
 
 /// Why an object cannot be read on.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum DecodeError {
     Record(BadRecord),
     Compression(io::Error),
 }
@@ -30,9 +30,9 @@ pub(super) enum Step {
     More,
 }
 
-/// An object being decoded. Input comes in chunks ([`Stream::push`]); the last one is announced.
+/// An object being decoded. Input comes in chunks ([`ObjectDecoder::push`]); the last one is announced.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct ObjectDecoder {
     decoder: Decoder,
     inflater: Option<Inflater>,
     /// Uncompressed bytes to leave out before the first record.
@@ -44,7 +44,7 @@ pub(super) struct Stream {
     start: usize,
 }
 
-impl Stream {
+impl ObjectDecoder {
     /// A stream from `from` on. A compressed one is fed from its start, another one from `from`.
     pub(super) fn new(
         format: &Format,
@@ -70,29 +70,33 @@ impl Stream {
     }
 
     /// Decodes on until a batch is full or the input is used up.
-    pub(super) fn step(&mut self) -> Result<Step, Broken> {
+    pub(super) fn step(&mut self) -> Result<Step, DecodeError> {
         loop {
             let at_end = self.last && self.input.is_empty() && self.inflater.is_none();
             let used = self.decoder.decode(&self.buffer[self.start..], at_end);
             // What came before a bad record is handed out before the error.
             let used = match used {
                 Ok(used) => used,
-                Err(bad) => return Err(Broken::Record(bad)),
+                Err(bad) => return Err(DecodeError::Record(bad)),
             };
             self.start += used;
             if self.decoder.is_full() {
-                return self.decoder.take().map(Step::Rows).map_err(Broken::Record);
+                return self
+                    .decoder
+                    .take()
+                    .map(Step::Rows)
+                    .map_err(DecodeError::Record);
             }
             if self.input.is_empty() && !(self.last && self.inflater.is_some()) {
                 return Ok(Step::More);
             }
-            self.refill().map_err(Broken::Compression)?;
+            self.refill().map_err(DecodeError::Compression)?;
         }
     }
 
     /// The rows since the last full batch.
-    pub(super) fn rest(&mut self) -> Result<Decoded, Broken> {
-        self.decoder.take().map_err(Broken::Record)
+    pub(super) fn rest(&mut self) -> Result<Decoded, DecodeError> {
+        self.decoder.take().map_err(DecodeError::Record)
     }
 
     /// Moves input to the buffer.

@@ -6,13 +6,13 @@ use super::options::FileOptions;
 
 /// Where objects are, and which of them count.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct ObjectFilter {
     /// Key of the one object, or what keys start with before a slash.
     prefix: String,
     options: FileOptions,
 }
 
-impl Place {
+impl ObjectFilter {
     /// The place of a table whose path has this key in its store.
     pub(super) fn new(key: &str, options: FileOptions) -> Self {
         Self {

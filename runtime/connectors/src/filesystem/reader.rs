@@ -15,10 +15,10 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     compression,
-    listing::Place,
+    object_decoder::{DecodeError, ObjectDecoder, Step},
+    object_filter::ObjectFilter,
     options::FileOptions,
     position::Position,
-    stream::{Broken, Step, Stream},
 };
 use crate::{ConnectorError, format::Decoded, source::SourceContext};
 
@@ -69,7 +69,7 @@ pub(super) struct Reader {
     pub(super) context: SourceContext,
     pub(super) options: FileOptions,
     pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) place: Place,
+    pub(super) place: ObjectFilter,
     /// Objects that were listed before, read or not.
     pub(super) known: BTreeSet<String>,
     /// Objects that are not read to their end. They are read in the order of their keys, one begun
@@ -289,9 +289,14 @@ impl Reader {
     }
 
     /// A stream from a position on.
-    fn stream(&self, position: &Position, compressed: bool) -> Result<Stream, Stop> {
+    fn stream(&self, position: &Position, compressed: bool) -> Result<ObjectDecoder, Stop> {
         let (format, table) = (&self.options.format, &self.context.table);
-        Ok(Stream::new(format, table, position.mark(), compressed)?)
+        Ok(ObjectDecoder::new(
+            format,
+            table,
+            position.mark(),
+            compressed,
+        )?)
     }
 
     fn check_version(&self, key: &str, position: &Position, now: &str) -> Result<Arc<str>, Stop> {
@@ -383,10 +388,10 @@ impl Reader {
         &self,
         key: &str,
         etag: &Arc<str>,
-        mut stream: Stream,
+        mut stream: ObjectDecoder,
         chunk: Bytes,
         last: bool,
-    ) -> Result<Stream, Stop> {
+    ) -> Result<ObjectDecoder, Stop> {
         stream.push(chunk, last);
         loop {
             let step = tokio::task::spawn_blocking(move || {
@@ -408,7 +413,12 @@ impl Reader {
     }
 
     /// Hands over the rows of the last, incomplete batch.
-    async fn finish(&self, key: &str, etag: &Arc<str>, mut stream: Stream) -> Result<(), Stop> {
+    async fn finish(
+        &self,
+        key: &str,
+        etag: &Arc<str>,
+        mut stream: ObjectDecoder,
+    ) -> Result<(), Stop> {
         let rest = stream.rest().map_err(|broken| self.broken(key, broken))?;
         self.hand_over(key, etag, rest).await
     }
@@ -425,10 +435,10 @@ impl Reader {
         .await
     }
 
-    fn broken(&self, key: &str, broken: Broken) -> ConnectorError {
+    fn broken(&self, key: &str, broken: DecodeError) -> ConnectorError {
         match broken {
-            Broken::Record(bad) => self.record(key, bad.line, bad.detail),
-            Broken::Compression(error) => self.record(
+            DecodeError::Record(bad) => self.record(key, bad.line, bad.detail),
+            DecodeError::Compression(error) => self.record(
                 key,
                 0,
                 format!("the gzip stream is damaged or cut off: {error}"),

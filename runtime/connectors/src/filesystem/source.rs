@@ -11,12 +11,12 @@ use tokio::{
 };
 
 use super::{
-    listing::Place,
-    notices,
+    object_filter::ObjectFilter,
     options::FileOptions,
     position::{Position, Restored, listed, restore},
     reader::{Event, Reader},
     table_store::open_store,
+    warnings,
 };
 use crate::{
     ConnectorError, TableUse,
@@ -63,7 +63,7 @@ pub(crate) fn open(context: SourceContext) -> Result<Box<dyn Source>, ConnectorE
     let open_objects = unread.len();
     let (sender, events) = mpsc::channel(AHEAD);
     let reader = Reader {
-        place: Place::new(&key, options.clone()),
+        place: ObjectFilter::new(&key, options.clone()),
         known: positions.keys().cloned().collect(),
         context: context.clone(),
         options: options.clone(),
@@ -167,8 +167,8 @@ impl FileSource {
                 self.skipped += decoded.skipped;
                 self.misfits += decoded.misfits;
                 MISFITS.fetch_add(decoded.misfits, Relaxed);
-                for notice in &decoded.notices {
-                    notices::tell(&self.context.table.name, notice);
+                for warning in &decoded.warnings {
+                    warnings::warn_once(&self.context.table.name, warning);
                 }
                 let (key, etag) = (key.to_string(), etag.to_string());
                 self.current = Some(Current {

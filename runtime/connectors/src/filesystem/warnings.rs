@@ -10,9 +10,9 @@ static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// No more are remembered, and told.
 const MOST: usize = 1_000;
 
-/// Logs a notice about a table, unless the process did so before.
-pub(super) fn tell(table: &str, notice: &str) {
-    let text = format!("table '{table}': {notice}");
+/// Logs a warning about a table, unless the process did so before.
+pub(super) fn warn_once(table: &str, warning: &str) {
+    let text = format!("table '{table}': {warning}");
     if is_new(&TOLD, &text) {
         tracing::warn!(target: "streamkeeper::notice", "{text}");
     }

@@ -7,7 +7,7 @@ use super::{
     Format, csv, json, raw,
     record::{Appended, frame_line, without_line_end},
 };
-use crate::{ConnectorError, batch::BATCH_ROWS, column::Rows};
+use crate::{ConnectorError, batch::BATCH_ROWS, column_builder::Rows};
 
 /// A batch is cut when it has consumed so many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -36,13 +36,13 @@ pub(crate) struct Decoded {
     /// Values of them that were cut, or are NULL because they do not fit their column.
     pub(crate) misfits: u64,
     /// What the author of the table should know.
-    pub(crate) notices: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Decoded {
     /// Whether there is nothing to tell.
     pub(crate) fn is_empty(&self) -> bool {
-        self.marks.is_empty() && self.skipped == 0 && self.notices.is_empty()
+        self.marks.is_empty() && self.skipped == 0 && self.warnings.is_empty()
     }
 }
 
@@ -202,8 +202,8 @@ impl Decoder {
             marks: std::mem::take(&mut self.marks),
             skipped: std::mem::take(&mut self.skipped),
             misfits: self.rows.take_misfits(),
-            notices: match &mut self.records {
-                Records::Json(decoder) => decoder.take_notices(),
+            warnings: match &mut self.records {
+                Records::Json(decoder) => decoder.take_warnings(),
                 Records::Csv(_) | Records::Raw => Vec::new(),
             },
         })

@@ -6,7 +6,7 @@ use super::{Format, csv, json, raw};
 use crate::{
     ConnectorError,
     batch::{Batch, DELETE, INSERT, UPDATE_BEFORE},
-    view::View,
+    column_reader::ColumnReader,
 };
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Encoder {
 
     /// Appends the rows of a batch.
     pub(crate) fn append(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        let views = View::all(batch, &self.table)?;
+        let views = ColumnReader::all(batch, &self.table)?;
         for row in 0..batch.len() {
             let kind = batch.kind(row);
             if kind != INSERT && !matches!(self.lines, Lines::DebeziumJson(_)) {

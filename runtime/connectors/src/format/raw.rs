@@ -5,10 +5,10 @@ use streamkeeper_protocol::types::DataType;
 use super::record::Appended;
 use crate::{
     ConnectorError,
-    column::Rows,
+    column_builder::Rows,
+    column_reader::{ColumnReader, Value},
     options::Options,
     text::TimestampStyle,
-    view::{Value, View},
 };
 
 /// Names of the format's options.
@@ -41,7 +41,11 @@ pub(super) fn append(record: &[u8], rows: &mut Rows) -> Result<Appended, String>
     Ok(Appended::Row)
 }
 
-pub(super) fn write(out: &mut Vec<u8>, views: &[View<'_>], row: usize) -> Result<(), String> {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    views: &[ColumnReader<'_>],
+    row: usize,
+) -> Result<(), String> {
     match views.first().and_then(|view| view.get(row)) {
         Some(Value::Text(text)) => out.extend_from_slice(text.as_bytes()),
         Some(Value::Bytes(bytes)) => out.extend_from_slice(bytes),

@@ -4,12 +4,12 @@
 //!   Java prints them.
 //! * [`number`]: DECIMAL, FLOAT and DOUBLE.
 //! * [`bytes`]: BYTES as base64.
-//! * [`hint`]: what to do about a text that is no time in the form in which it is read.
+//! * [`timestamp_hint`]: what to do about a text that is no time in the form in which it is read.
 
 pub(crate) mod bytes;
-pub(crate) mod hint;
 pub(crate) mod number;
 pub(crate) mod time;
+pub(crate) mod timestamp_hint;
 
 /// Style of timestamps in JSON and CSV (`json.timestamp-format.standard`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

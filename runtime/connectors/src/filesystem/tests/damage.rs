@@ -9,8 +9,8 @@ use streamkeeper_protocol::{
 
 use super::{
     super::{
+        object_decoder::{DecodeError, ObjectDecoder, Step},
         options::FileOptions,
-        stream::{Broken, Step, Stream},
     },
     gzip,
 };
@@ -115,7 +115,8 @@ type Outcome = (Vec<(String, Mark)>, u64, Option<String>);
 
 fn read(table: &TableRef, chunks: &[&[u8]], compressed: bool) -> Outcome {
     let options = FileOptions::parse(Options::new(table), TableUse::Source).unwrap();
-    let mut stream = Stream::new(&options.format, table, Mark::default(), compressed).unwrap();
+    let mut stream =
+        ObjectDecoder::new(&options.format, table, Mark::default(), compressed).unwrap();
     let (mut rows, mut skipped) = (Vec::new(), 0);
     let mut keep = |decoded: Decoded| {
         assert_eq!(decoded.rows.num_rows(), decoded.marks.len());
@@ -131,11 +132,11 @@ fn read(table: &TableRef, chunks: &[&[u8]], compressed: bool) -> Outcome {
             match stream.step() {
                 Ok(Step::Rows(decoded)) => keep(decoded),
                 Ok(Step::More) => break,
-                Err(Broken::Record(bad)) => {
+                Err(DecodeError::Record(bad)) => {
                     error = Some(format!("{}: {}", bad.line, bad.detail));
                     break 'all;
                 }
-                Err(Broken::Compression(_)) => {
+                Err(DecodeError::Compression(_)) => {
                     error = Some("compression".to_owned());
                     break 'all;
                 }

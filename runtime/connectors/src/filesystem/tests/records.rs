@@ -456,7 +456,7 @@ fn csv_records_that_are_none_are_errors_with_their_place() {
     assert_eq!(skipped, 1);
 }
 
-/// What one decoder says of some JSON lines: values that did not fit, and notices.
+/// What one decoder says of some JSON lines: values that did not fit, and warnings.
 fn told(table: &TableRef, content: &str) -> (u64, Vec<String>) {
     use crate::format::{Decoder, Format, Mark};
     let options = crate::options::Options::new(table);
@@ -464,7 +464,7 @@ fn told(table: &TableRef, content: &str) -> (u64, Vec<String>) {
     let mut decoder = Decoder::new(&format, table, Mark::default()).unwrap();
     decoder.decode(content.as_bytes(), true).unwrap();
     let decoded = decoder.take().unwrap();
-    (decoded.misfits, decoded.notices)
+    (decoded.misfits, decoded.warnings)
 }
 
 #[test]
@@ -497,14 +497,14 @@ fn a_column_whose_name_differs_in_letter_case_is_noticed_once() {
     let path = [("path", "s3://b/in"), ("format", "json")];
     let columns = [("userid", DataType::Int), ("n", DataType::Int)];
     let table = table("filesystem", &columns, &path);
-    let (_, notices) = told(
+    let (_, warnings) = told(
         &table,
         "{\"userId\":1,\"n\":1}\n{\"userId\":2}\n{\"USERID\":3}\n",
     );
-    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        notices[0].contains("'userid'") && notices[0].contains("'userId'"),
-        "{notices:?}"
+        warnings[0].contains("'userid'") && warnings[0].contains("'userId'"),
+        "{warnings:?}"
     );
     for quiet in [
         "{\"userid\":1,\"userId\":2}\n",

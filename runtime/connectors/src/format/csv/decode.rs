@@ -2,9 +2,9 @@
 
 use super::CsvOptions;
 use crate::{
-    column::Rows,
+    column_builder::Rows,
     format::record::{Appended, Frame, frame_line},
-    text::{TimestampStyle, hint::timestamp_hint},
+    text::{TimestampStyle, timestamp_hint::timestamp_hint},
 };
 
 /// Decodes records of one table.

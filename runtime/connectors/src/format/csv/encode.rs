@@ -2,8 +2,8 @@
 
 use super::CsvOptions;
 use crate::{
+    column_reader::{ColumnReader, Value},
     text::{TimestampStyle, bytes, number, time},
-    view::{Value, View},
 };
 
 /// Encodes rows of one table.
@@ -18,7 +18,12 @@ impl RowEncoder {
     }
 
     /// Writes a record, without a line end.
-    pub(in crate::format) fn write(&self, out: &mut Vec<u8>, views: &[View<'_>], row: usize) {
+    pub(in crate::format) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        views: &[ColumnReader<'_>],
+        row: usize,
+    ) {
         let start = out.len();
         for (position, view) in views.iter().enumerate() {
             if position > 0 {

@@ -9,9 +9,9 @@ use super::{
     reader::{Reader, Value, compact},
 };
 use crate::{
-    column::{Column, Rows},
+    column_builder::{ColumnBuilder, Rows},
     format::record::Appended,
-    text::{TimestampStyle, hint::timestamp_hint},
+    text::{TimestampStyle, timestamp_hint::timestamp_hint},
 };
 
 /// Levels of objects and arrays in a value that a column reads, as many as Flink's parser allows.
@@ -25,7 +25,7 @@ pub(in crate::format) struct RowDecoder {
     /// Columns that no field was for yet.
     unmet: Vec<usize>,
     /// What the author of the table should know.
-    notices: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl RowDecoder {
@@ -40,12 +40,12 @@ impl RowDecoder {
             by_name,
             options: options.clone(),
             unmet: (0..schema.fields.len()).collect(),
-            notices: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    pub(in crate::format) fn take_notices(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notices)
+    pub(in crate::format) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Appends a line to every column; on an error some columns may have a value too many.
@@ -85,7 +85,7 @@ impl RowDecoder {
         if !self.unmet.is_empty() {
             self.unmet
                 .retain(|position| rows.columns[*position].len() == row);
-            self.notice(&alike, &rows.columns);
+            self.warning(&alike, &rows.columns);
         }
         for column in &mut rows.columns {
             if column.len() == row {
@@ -105,19 +105,19 @@ impl RowDecoder {
     }
 
     /// A column that no field was for yet and whose name differs from this one only in letter case.
-    fn unmet_like(&self, key: &str, columns: &[Column]) -> Option<usize> {
+    fn unmet_like(&self, key: &str, columns: &[ColumnBuilder]) -> Option<usize> {
         let mut unmet = self.unmet.iter().copied();
         unmet.find(|position| columns[*position].name().eq_ignore_ascii_case(key))
     }
 
     /// Notes columns that are still unmet although the record has a field whose name is alike.
-    fn notice(&mut self, alike: &[(usize, String)], columns: &[Column]) {
+    fn warning(&mut self, alike: &[(usize, String)], columns: &[ColumnBuilder]) {
         for (position, key) in alike {
             let met = self.unmet.len();
             self.unmet.retain(|unmet| unmet != position);
             if self.unmet.len() < met {
                 let name = columns[*position].name();
-                self.notices.push(format!(
+                self.warnings.push(format!(
                     "column '{name}' reads as NULL: the data has no field '{name}', but one named \
                      '{key}', and letter case counts; name the column `{key}`"
                 ));
@@ -125,7 +125,7 @@ impl RowDecoder {
         }
     }
 
-    fn push(&self, column: &mut Column, value: &Value<'_>) -> Result<(), String> {
+    fn push(&self, column: &mut ColumnBuilder, value: &Value<'_>) -> Result<(), String> {
         let pushed = match value {
             Value::Null => column.push_null(),
             Value::Boolean(value) => column.push_boolean(*value),
@@ -156,7 +156,7 @@ impl RowDecoder {
         })
     }
 
-    fn hint(&self, text: &str, column: &Column) -> Option<String> {
+    fn hint(&self, text: &str, column: &ColumnBuilder) -> Option<String> {
         let option = Some(self.options.style_option.as_str());
         timestamp_hint(text, self.options.style, column.data(), option)
     }

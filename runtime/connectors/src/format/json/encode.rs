@@ -4,8 +4,8 @@ use streamkeeper_protocol::types::Schema;
 
 use super::JsonOptions;
 use crate::{
+    column_reader::{ColumnReader, Value},
     text::{TimestampStyle, bytes, number, time},
-    view::{Value, View},
 };
 
 /// Encodes rows of one table.
@@ -33,7 +33,12 @@ impl RowEncoder {
     }
 
     /// Writes the object of a row, without a line end.
-    pub(in crate::format) fn write(&self, out: &mut Vec<u8>, views: &[View<'_>], row: usize) {
+    pub(in crate::format) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        views: &[ColumnReader<'_>],
+        row: usize,
+    ) {
         out.push(b'{');
         let mut first = true;
         for (key, view) in self.keys.iter().zip(views) {
