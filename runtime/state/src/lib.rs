@@ -1,14 +1,14 @@
 //! Keyed state, dirty sets, delta runs, snapshots.
 //!
 //! In reading order:
-//! * [`frozen`]: what an operator hands over at a barrier, and gets back at a restore.
+//! * [`frozen_state`]: what an operator hands over at a barrier, and gets back at a restore.
 //! * [`key`]: Arrow columns to bytes that sort as the values do, and back.
-//! * [`table`]: a state in memory that knows what changed; its slots in `pages`, found by
+//! * [`state_table`]: a state in memory that knows what changed; its slots in `paged_vec`, found by
 //!   `slot_index`.
-//! * [`runs`]: sorted runs of entries in checksummed blocks.
-//! * [`object`]: all runs and staged rows of a worker in one object.
-//! * [`history`]: which runs are live, and who must write everything anew.
-//! * [`restore`] and [`cache`]: from runs back to entries.
+//! * [`sorted_run`]: sorted runs of entries in checksummed blocks.
+//! * [`data_object`]: all runs and staged rows of a worker in one object.
+//! * [`run_history`]: which runs are live, and who must write everything anew.
+//! * [`restore`] and [`object_cache`]: from runs back to entries.
 //!
 //! It may depend on `streamkeeper-protocol` and `streamkeeper-storage`, never on operators or
 //! connectors.
@@ -23,26 +23,26 @@
     )
 )]
 
-pub mod cache;
-pub mod frozen;
-pub mod history;
+pub mod data_object;
+pub mod frozen_state;
 pub mod key;
-pub mod object;
-mod pages;
+pub mod object_cache;
+mod paged_vec;
 pub mod restore;
-pub mod runs;
+pub mod run_history;
 mod slot_index;
-pub mod table;
+pub mod sorted_run;
+pub mod state_table;
 
-pub use cache::ObjectCache;
-pub use frozen::*;
-pub use history::{Continuation, RunHistory, StateReport};
+pub use data_object::ObjectWriter;
+pub use frozen_state::*;
 pub use key::{KeyBatch, KeyEncoder, KeyRef};
-pub use object::ObjectWriter;
-pub use pages::Pages;
+pub use object_cache::ObjectCache;
+pub use paged_vec::PagedVec;
 pub use restore::{GroupSet, load_state};
-pub use runs::{EncodedRun, decode_block, encode_run};
-pub use table::{Part, StateTable, StateValue};
+pub use run_history::{Continuation, RunHistory, StateReport};
+pub use sorted_run::{EncodedRun, decode_block, encode_run};
+pub use state_table::{Part, StateTable, StateValue};
 
 /// Why state cannot be encoded, read or merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,16 +9,16 @@ const PAGE: usize = 1 << BITS;
 /// A vector in pages. A `Vec` of millions of items moves all of them when it grows, which stops
 /// every pipeline of the slot meanwhile. Here an item never moves once the first page is full.
 #[derive(Debug, Clone)]
-pub struct Pages<T> {
+pub struct PagedVec<T> {
     /// The first page: small vectors are as small and as fast as a `Vec`.
     first: Vec<T>,
-    /// Pages of `PAGE` items; the last one that holds items may have fewer, and after it come empty
+    /// PagedVec of `PAGE` items; the last one that holds items may have fewer, and after it come empty
     /// ones, kept for their memory.
     rest: Vec<Vec<T>>,
     len: usize,
 }
 
-impl<T> Default for Pages<T> {
+impl<T> Default for PagedVec<T> {
     fn default() -> Self {
         Self {
             first: Vec::new(),
@@ -28,7 +28,7 @@ impl<T> Default for Pages<T> {
     }
 }
 
-impl<T> Pages<T> {
+impl<T> PagedVec<T> {
     /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.len
@@ -87,7 +87,7 @@ impl<T> Pages<T> {
     }
 }
 
-impl<T: Clone> Pages<T> {
+impl<T: Clone> PagedVec<T> {
     /// Appends copies of `item` until there are `len` items. Removes none.
     pub fn grow(&mut self, len: usize, item: &T) {
         while self.len < len {
@@ -106,7 +106,7 @@ const fn split(index: usize) -> (usize, usize) {
     ((index >> BITS).wrapping_sub(1), index & (PAGE - 1))
 }
 
-impl<T> Index<usize> for Pages<T> {
+impl<T> Index<usize> for PagedVec<T> {
     type Output = T;
 
     #[inline]
@@ -119,7 +119,7 @@ impl<T> Index<usize> for Pages<T> {
     }
 }
 
-impl<T> IndexMut<usize> for Pages<T> {
+impl<T> IndexMut<usize> for PagedVec<T> {
     #[inline]
     fn index_mut(&mut self, index: usize) -> &mut T {
         if index < self.first.len() {
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn items_keep_their_index_and_their_place_in_memory() {
-        let mut pages = Pages::default();
+        let mut pages = PagedVec::default();
         for item in 0..PAGE {
             assert_eq!(pages.push(item), item);
         }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn growing_adds_what_is_missing_and_removes_nothing() {
-        let mut pages = Pages::default();
+        let mut pages = PagedVec::default();
         let mut expected = Vec::new();
         for (round, len) in [3, PAGE - 1, PAGE, 7, 3 * PAGE + 1].into_iter().enumerate() {
             pages.grow(len, &round);
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn changes_are_applied_in_their_order_with_one_page_and_with_more() {
         for len in [5, 2 * PAGE + 5] {
-            let mut pages = Pages::default();
+            let mut pages = PagedVec::default();
             pages.grow(len, &1);
             let changes = [(0, 2), (len - 1, 3), (0, 5)];
             pages.update(changes.into_iter(), |item, by| *item = *item * 10 + by);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_emptied_vector_starts_again_at_index_0() {
-        let mut pages = Pages::default();
+        let mut pages = PagedVec::default();
         pages.grow(2 * PAGE, &1);
         pages.clear();
         assert!(pages.is_empty());

@@ -138,7 +138,7 @@ fn encode_block(entries: &[Entry]) -> Result<Vec<u8>, StateError> {
     write().map_err(|error| StateError::Encoding(format!("a block of state: {error}")))
 }
 
-/// Reads a block back. `object` and `offset` name its place in messages.
+/// Reads a block back. `data_object` and `offset` name its place in messages.
 pub fn decode_block(
     bytes: &[u8],
     block: &BlockRef,

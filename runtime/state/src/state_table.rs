@@ -5,7 +5,7 @@ use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
 use crate::{
     Entry, FrozenState, StateError,
     key::{KeyRef, group_of, hex},
-    pages::Pages,
+    paged_vec::PagedVec,
     slot_index::SlotIndex,
 };
 
@@ -35,7 +35,7 @@ pub struct StateTable<V> {
     /// Bytes at the front of a key that do not decide its key group.
     prefix: usize,
     index: SlotIndex,
-    slots: Pages<Slot<V>>,
+    slots: PagedVec<Slot<V>>,
     free: Vec<u32>,
     dirty: Vec<u32>,
     live: usize,
@@ -101,7 +101,7 @@ impl<V> StateTable<V> {
             max_parallelism,
             prefix: 0,
             index: SlotIndex::default(),
-            slots: Pages::default(),
+            slots: PagedVec::default(),
             free: Vec::new(),
             dirty: Vec::new(),
             live: 0,

@@ -14,7 +14,7 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_state::{
     Entry, FrozenState, GroupSet, ObjectCache, ObjectWriter, RunHistory, StateError, StateReport,
-    encode_run, history::DELTAS, load_state, object::read_range, runs::BLOCK_BYTES,
+    data_object::read_range, encode_run, load_state, run_history::DELTAS, sorted_run::BLOCK_BYTES,
 };
 use streamkeeper_storage::{Action, Condition, Fault, FaultStore, MemoryStore, ObjectStore, Rule};
 

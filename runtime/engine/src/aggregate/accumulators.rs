@@ -5,7 +5,7 @@
 //! can skip what it does not know and find by uid what it does.
 //!
 //! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial
-//! number of the group (64 bits, little-endian), and every value is an entry of its own (`apart`).
+//! number of the group (64 bits, little-endian), and every value is an entry of its own (`value_entry`).
 //! The descriptor of a state whose entries are of version 2 says so with its own version.
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
@@ -14,15 +14,15 @@ use streamkeeper_protocol::{
     manifest::AccumulatorDescriptor,
     types::{DataType, LogicalType},
 };
-use streamkeeper_state::{Entry, Pages};
+use streamkeeper_state::{Entry, PagedVec};
 
 use super::{
     accumulator::{Accumulator, Input, Rows, corrupt},
-    apart::Apart,
     count::Count,
     distinct::Distinct,
     extreme::{Extreme, RetractableExtreme},
     sum::{Sum, Summable},
+    value_entry::ValueEntry,
     value_repr::{Bytes, Exact, Real, ValueRepr, Whole, take},
 };
 
@@ -41,7 +41,7 @@ pub struct Accumulators {
     groups: usize,
     free: Vec<u32>,
     /// Serial number of every group; absent where groups are not state.
-    serials: Option<Pages<u64>>,
+    serials: Option<PagedVec<u64>>,
     /// Larger than all serial numbers that are in the state.
     next_serial: u64,
 }
@@ -70,7 +70,7 @@ impl Accumulators {
     /// The same, for groups that are state.
     pub fn stored(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
         let mut stored = Self::new(calls, input)?;
-        stored.serials = Some(Pages::default());
+        stored.serials = Some(PagedVec::default());
         for cell in &mut stored.cells {
             cell.track_values();
         }
@@ -256,8 +256,8 @@ impl Accumulators {
             cell.freeze_values(group as usize, full, &mut |value, count| {
                 into.push(Entry {
                     key_group,
-                    key: Apart::key(owner, position, value),
-                    value: count.map(|count| Apart::value(owner, serial, count)),
+                    key: ValueEntry::key(owner, position, value),
+                    value: count.map(|count| ValueEntry::value(owner, serial, count)),
                 });
             });
         }
@@ -273,7 +273,7 @@ impl Accumulators {
     ) -> Result<(), String> {
         let mut loaded: Vec<Vec<Loaded<'_>>> = vec![Vec::new(); self.cells.len()];
         for entry in entries {
-            let Some(apart) = Apart::read(entry)? else {
+            let Some(apart) = ValueEntry::read(entry)? else {
                 continue;
             };
             self.next_serial = self.next_serial.max(apart.serial.saturating_add(1));

@@ -3,14 +3,14 @@
 use std::{any::Any, sync::Arc};
 
 use arrow_array::{Array, ArrayRef, Int64Array, cast::AsArray, types::Int64Type};
-use streamkeeper_state::Pages;
+use streamkeeper_state::PagedVec;
 
 use super::accumulator::{Accumulator, Rows, corrupt, same};
 
 /// Rows, or values that are not NULL.
 #[derive(Debug, Default)]
 pub(super) struct Count {
-    counts: Pages<i64>,
+    counts: PagedVec<i64>,
 }
 
 impl Count {

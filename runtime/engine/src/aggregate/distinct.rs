@@ -8,8 +8,8 @@ use streamkeeper_protocol::types::DataType;
 
 use super::{
     accumulator::{Accumulator, Rows, same},
+    value_counts::Values,
     value_repr::ValueRepr,
-    values::Values,
 };
 
 /// Passes a value on when it appears, and takes it back when its last copy is retracted.

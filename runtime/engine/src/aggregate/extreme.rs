@@ -5,18 +5,18 @@ use std::{any::Any, cmp::Ordering};
 
 use arrow_array::{Array, ArrayRef};
 use streamkeeper_protocol::types::DataType;
-use streamkeeper_state::Pages;
+use streamkeeper_state::PagedVec;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
+    value_counts::Values,
     value_repr::{ValueRepr, take},
-    values::Values,
 };
 
 /// The smallest or largest value.
 #[derive(Debug)]
 pub(super) struct Extreme<D: ValueRepr> {
-    best: Pages<Option<D::Value>>,
+    best: PagedVec<Option<D::Value>>,
     /// What a better value is, compared with the best so far.
     better: Ordering,
     data: DataType,
@@ -28,7 +28,7 @@ impl<D: ValueRepr> Extreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
-            best: Pages::default(),
+            best: PagedVec::default(),
             better: if largest {
                 Ordering::Greater
             } else {

@@ -10,7 +10,7 @@ use streamkeeper_protocol::{
     aggregate::widened,
     types::{DataType, LogicalType},
 };
-use streamkeeper_state::Pages;
+use streamkeeper_state::PagedVec;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
@@ -227,8 +227,8 @@ impl Summable for Exact {
 /// Sums and counts.
 #[derive(Debug)]
 pub(super) struct Sum<D: Summable> {
-    sums: Pages<D::Sum>,
-    counts: Pages<i64>,
+    sums: PagedVec<D::Sum>,
+    counts: PagedVec<i64>,
     average: bool,
     arg: DataType,
     ty: LogicalType,
@@ -238,8 +238,8 @@ impl<D: Summable> Sum<D> {
     /// Of values of type `arg`, with a result of type `ty`.
     pub(super) fn new(average: bool, arg: DataType, ty: LogicalType) -> Self {
         Self {
-            sums: Pages::default(),
-            counts: Pages::default(),
+            sums: PagedVec::default(),
+            counts: PagedVec::default(),
             average,
             arg,
             ty,

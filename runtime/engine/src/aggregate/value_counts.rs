@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use streamkeeper_state::Pages;
+use streamkeeper_state::PagedVec;
 
 use super::{
     accumulator::corrupt,
@@ -15,16 +15,16 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 /// The values of every group.
 #[derive(Debug)]
 pub(super) struct Values<D: ValueRepr> {
-    counts: Pages<Multiset<D::Value>>,
+    counts: PagedVec<Multiset<D::Value>>,
     /// What changed since the last freeze, with the counts of that time. Absent where nobody stores
     /// the values.
-    changed: Option<Pages<Multiset<D::Value>>>,
+    changed: Option<PagedVec<Multiset<D::Value>>>,
 }
 
 impl<D: ValueRepr> Default for Values<D> {
     fn default() -> Self {
         Self {
-            counts: Pages::default(),
+            counts: PagedVec::default(),
             changed: None,
         }
     }
@@ -33,7 +33,7 @@ impl<D: ValueRepr> Default for Values<D> {
 impl<D: ValueRepr> Values<D> {
     /// Notes from now on what changes.
     pub(super) fn track(&mut self) {
-        let mut changed = Pages::default();
+        let mut changed = PagedVec::default();
         changed.grow(self.counts.len(), &Multiset::new());
         self.changed = Some(changed);
     }

@@ -22,7 +22,7 @@ const MARK: u8 = 2;
 
 /// An entry, read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Apart<'a> {
+pub(super) struct ValueEntry<'a> {
     /// Key of the group.
     pub(super) owner: &'a [u8],
     /// Position of the call.
@@ -36,11 +36,11 @@ pub(super) struct Apart<'a> {
 }
 
 /// Whether an entry of a state is a value that stands apart.
-pub fn is_apart(entry: &Entry) -> bool {
+pub fn is_value_entry(entry: &Entry) -> bool {
     entry.key.first() == Some(&MARK)
 }
 
-impl<'a> Apart<'a> {
+impl<'a> ValueEntry<'a> {
     /// The entry's key.
     pub(super) fn key(owner: &[u8], position: u16, value: &[u8]) -> Box<[u8]> {
         let parts = [&[MARK], owner, &position.to_be_bytes(), value];

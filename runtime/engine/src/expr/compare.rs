@@ -15,9 +15,9 @@ use super::{
     ExprError,
     call_context::CallContext,
     decimal::{self, Operand},
+    int64,
     node::Kernel,
     value::{Value, any_null, compare2},
-    wide,
 };
 
 /// The kernel for a call.
@@ -122,10 +122,10 @@ fn comparison(function: Function, left: &DataType, right: &DataType) -> Option<C
                 && std::mem::discriminant(left) == std::mem::discriminant(right) =>
         {
             // Precisions may differ below the same unit; above it both are lifted to microseconds.
-            let lift = |data: &DataType| 1000 / wide::units_per_ms(data);
+            let lift = |data: &DataType| 1000 / int64::units_per_ms(data);
             let (left, right) = (lift(left), lift(right));
             Some(Box::new(move |a, b, rows| {
-                let (a, b) = (wide::as_i64(a)?, wide::as_i64(b)?);
+                let (a, b) = (int64::as_i64(a)?, int64::as_i64(b)?);
                 compare2::<arrow_array::types::Int64Type>(&a, &b, rows, |a, b| {
                     holds(Some(
                         (i128::from(a) * i128::from(left))

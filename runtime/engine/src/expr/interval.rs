@@ -9,9 +9,9 @@ use streamkeeper_protocol::{calendar, expr::Function, types::DataType};
 use super::{
     ExprError,
     call_context::CallContext,
+    int64::{as_i64, from_i64, units_per_ms},
     node::Kernel,
     value::map2,
-    wide::{as_i64, from_i64, units_per_ms},
 };
 
 /// A date, time or timestamp plus or minus an interval; the difference of two timestamps.

@@ -14,9 +14,9 @@ use super::{
     ExprError,
     call_context::CallContext,
     decimal::{self, Target},
+    int64,
     node::Kernel,
     value::{Value, map1, map2},
-    wide,
 };
 
 /// The kernel for a call.
@@ -235,7 +235,7 @@ fn round(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         (from, to) if from == to && from.is_integer() => {
             let out = arrow_type(to);
             Ok(Box::new(move |args, rows| {
-                let wide = wide::as_i64(&args[0])?;
+                let wide = int64::as_i64(&args[0])?;
                 let rounded = map2::<Int64Type, Int32Type, Int64Type>(
                     &wide,
                     &digits_of(args),
@@ -250,7 +250,7 @@ fn round(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
                         Ok(rounded.map(|value| value.as_i128() as i64))
                     },
                 )?;
-                wide::from_i64(Arc::new(rounded), &out)
+                int64::from_i64(Arc::new(rounded), &out)
             }))
         }
         _ => Err(context.unsupported()),

@@ -3,7 +3,7 @@
 //! [`CompiledExpr::new`] turns the plan's [`Expr`] into a tree of kernels once;
 //! [`CompiledExpr::evaluate`] runs it over a batch, column at a time. Constants stay scalars as
 //! long as the kernels allow. In reading order:
-//! * `value`: a column or a scalar, and loops over them; `wide`: whole numbers and times as 64-bit
+//! * `value`: a column or a scalar, and loops over them; `int64`: whole numbers and times as 64-bit
 //!   integers.
 //! * `node`: the compiled tree; what is evaluated on which rows.
 //! * `compile`, `call_context`, `literal`: from the plan's expression to the tree, with constant
@@ -21,6 +21,7 @@ mod compiled;
 mod datetime_text;
 mod decimal;
 mod error;
+mod int64;
 mod interval;
 mod like;
 mod literal;
@@ -31,7 +32,6 @@ mod pattern;
 mod temporal;
 mod text;
 mod value;
-mod wide;
 mod zone;
 
 #[cfg(test)]
@@ -44,6 +44,6 @@ pub(crate) mod conversion {
     pub(crate) use super::{
         compare::differ,
         decimal::{Operand, Target, divide, fit_i128},
-        wide::{array_as_i64, from_i64},
+        int64::{array_as_i64, from_i64},
     };
 }

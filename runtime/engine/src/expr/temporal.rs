@@ -17,11 +17,11 @@ use super::{
     ExprError,
     call_context::{CallContext, sql_name},
     datetime_text::{self, Local},
+    int64,
     node::Kernel,
     parse_failure,
     pattern::Pattern,
     value::{Value, build_strings, map1},
-    wide,
 };
 
 /// The kernel for a call.
@@ -43,9 +43,9 @@ pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
 /// is no time.
 fn to_local(context: &CallContext<'_>, data: &DataType) -> Option<(i64, i64)> {
     match data {
-        DataType::Timestamp { .. } => Some((1000 / wide::units_per_ms(data), 0)),
+        DataType::Timestamp { .. } => Some((1000 / int64::units_per_ms(data), 0)),
         DataType::TimestampLtz { .. } => Some((
-            1000 / wide::units_per_ms(data),
+            1000 / int64::units_per_ms(data),
             context.zone.offset_micros(),
         )),
         DataType::Date => Some((DAY_MICROS, 0)),
@@ -72,7 +72,7 @@ fn extract(context: &CallContext<'_>, unit: TimeUnit) -> Result<Kernel, ExprErro
             offset
         };
     Ok(Box::new(move |args, rows| {
-        let times = wide::as_i64(&args[0])?;
+        let times = int64::as_i64(&args[0])?;
         Ok(Arc::new(map1::<Int64Type, Int64Type>(
             &times,
             rows,
@@ -125,12 +125,12 @@ fn round_to(context: &CallContext<'_>, unit: TimeUnit, up: bool) -> Result<Kerne
     }
     let out = arrow_type(context.ty);
     Ok(Box::new(move |args, rows| {
-        let times = wide::as_i64(&args[0])?;
+        let times = int64::as_i64(&args[0])?;
         let rounded = map1::<Int64Type, Int64Type>(&times, rows, |time| {
             let micros = round_micros(unit, up, time.wrapping_mul(scale).wrapping_add(offset));
             Ok(Some(micros.wrapping_sub(offset).div_euclid(scale)))
         })?;
-        wide::from_i64(Arc::new(rounded), &out)
+        int64::from_i64(Arc::new(rounded), &out)
     }))
 }
 
@@ -189,7 +189,7 @@ fn date_format(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     let (scale, offset) =
         to_local(context, context.args[0]).ok_or_else(|| context.unsupported())?;
     Ok(Box::new(move |args, rows| {
-        let times = wide::as_i64(&args[0])?;
+        let times = int64::as_i64(&args[0])?;
         let times = times.primitive::<Int64Type>()?;
         Ok(Arc::new(build_strings(rows, |row| {
             Ok(times.get(row).map(|time| {
@@ -223,7 +223,7 @@ fn parser(context: &CallContext<'_>) -> Result<Parser<Local>, ExprError> {
 fn to_timestamp(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     let parse = parser(context)?;
     let (scale, out) = match context.ty {
-        data @ DataType::Timestamp { .. } => (1000 / wide::units_per_ms(data), arrow_type(data)),
+        data @ DataType::Timestamp { .. } => (1000 / int64::units_per_ms(data), arrow_type(data)),
         _ => return Err(context.unsupported()),
     };
     Ok(Box::new(move |args, rows| {
@@ -242,7 +242,7 @@ fn to_timestamp(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         if let Some((row, text)) = unread {
             parse_failure::note(row, text);
         }
-        wide::from_i64(Arc::new(parsed), &out)
+        int64::from_i64(Arc::new(parsed), &out)
     }))
 }
 
@@ -263,7 +263,7 @@ fn to_date(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     Ok(Box::new(move |args, rows| {
         let texts = args[0].strings()?;
         let parsed: Int64Array = (0..rows).map(|row| parse(texts.get(row)?)).collect();
-        wide::from_i64(Arc::new(parsed), &out)
+        int64::from_i64(Arc::new(parsed), &out)
     }))
 }
 
@@ -275,7 +275,7 @@ fn to_timestamp_ltz(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         None => 3,
         Some(Some(constant)) if constant.is_valid(0) => {
             let value = Value::Scalar(Arc::clone(constant));
-            wide::as_i64(&value)?
+            int64::as_i64(&value)?
                 .primitive::<Int64Type>()?
                 .get(0)
                 .unwrap_or(-1)
@@ -293,18 +293,18 @@ fn to_timestamp_ltz(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         }
     };
     let (scale, out) = match context.ty {
-        data @ DataType::TimestampLtz { .. } => (wide::units_per_ms(data), arrow_type(data)),
+        data @ DataType::TimestampLtz { .. } => (int64::units_per_ms(data), arrow_type(data)),
         _ => return Err(context.unsupported()),
     };
     let in_range =
         move |ms: Option<i64>| ms.filter(|ms| RANGE_MS.contains(ms)).map(|ms| ms * scale);
     match context.args[0] {
         data if data.is_integer() => Ok(Box::new(move |args, rows| {
-            let numbers = wide::as_i64(&args[0])?;
+            let numbers = int64::as_i64(&args[0])?;
             let times = map1::<Int64Type, Int64Type>(&numbers, rows, |number| {
                 Ok(in_range(number.checked_mul(per_unit)))
             })?;
-            wide::from_i64(Arc::new(times), &out)
+            int64::from_i64(Arc::new(times), &out)
         })),
         #[expect(
             clippy::cast_possible_truncation,
@@ -315,7 +315,7 @@ fn to_timestamp_ltz(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
             let times = map1::<Float64Type, Int64Type>(&args[0], rows, |number| {
                 Ok(in_range(Some((number * per_unit as f64) as i64)))
             })?;
-            wide::from_i64(Arc::new(times), &out)
+            int64::from_i64(Arc::new(times), &out)
         })),
         _ => Err(context.unsupported()),
     }
@@ -325,9 +325,9 @@ fn epoch_millis(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     if !context.args[0].is_timestamp() {
         return Err(context.unsupported());
     }
-    let divisor = wide::units_per_ms(context.args[0]);
+    let divisor = int64::units_per_ms(context.args[0]);
     Ok(Box::new(move |args, rows| {
-        let times = wide::as_i64(&args[0])?;
+        let times = int64::as_i64(&args[0])?;
         Ok(Arc::new(map1::<Int64Type, Int64Type>(
             &times,
             rows,

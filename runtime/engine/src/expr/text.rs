@@ -8,10 +8,10 @@ use streamkeeper_protocol::{expr::Function, types::DataType};
 use super::{
     ExprError,
     call_context::CallContext,
+    int64,
     like::Pattern,
     node::Kernel,
     value::{Value, build_strings},
-    wide,
 };
 
 /// The kernel for a call.
@@ -84,7 +84,7 @@ pub(crate) fn kernel(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
         }),
         Function::SplitIndex => Box::new(|args, rows| {
             let (text, separator) = (args[0].strings()?, args[1].strings()?);
-            let index = wide::as_i64(&args[2])?;
+            let index = int64::as_i64(&args[2])?;
             let index = index.primitive::<Int64Type>()?;
             Ok(Arc::new(build_strings(rows, |row| {
                 Ok(split_index(
@@ -149,9 +149,9 @@ fn trim(function: Function) -> Kernel {
 fn substring() -> Kernel {
     Box::new(|args, rows| {
         let texts = args[0].strings()?;
-        let start = wide::as_i64(&args[1])?;
+        let start = int64::as_i64(&args[1])?;
         let start = start.primitive::<Int64Type>()?;
-        let length = args.get(2).map(wide::as_i64).transpose()?;
+        let length = args.get(2).map(int64::as_i64).transpose()?;
         let length = length
             .as_ref()
             .map(Value::primitive::<Int64Type>)

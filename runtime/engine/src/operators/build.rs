@@ -3,8 +3,8 @@
 use streamkeeper_protocol::plan::{Operator as Planned, Phase, PlanNode, StreamPlan};
 
 use super::{
-    calc::Calc, context::context_of, groups::Groups, lateness, local::LocalWindows, union::Union,
-    watermarks::WatermarkAssigner, windows::Windows,
+    calc::Calc, context::context_of, group_aggregate::Groups, late_filter,
+    local_windows::LocalWindows, union::Union, watermarks::WatermarkAssigner, windows::Windows,
 };
 use crate::{
     EngineError,
@@ -24,7 +24,7 @@ pub fn build(
             Box::new(Calc::new(context, node, filter.as_ref(), project)?)
         }
         Planned::WatermarkAssigner { column, expr } => {
-            let slicings = lateness::slicings(&context, plan)?;
+            let slicings = late_filter::slicings(&context, plan)?;
             Box::new(WatermarkAssigner::new(context, *column, expr, slicings)?)
         }
         Planned::Union => Box::new(Union::new(context, node)),

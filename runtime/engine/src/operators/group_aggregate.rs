@@ -9,7 +9,7 @@ use streamkeeper_protocol::{
     plan::{ChangelogMode, PlanNode, StreamPlan},
 };
 use streamkeeper_state::{
-    Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, Pages, Part, StateTable,
+    Entry, FrozenState, KeyBatch, KeyEncoder, KeyRef, PagedVec, Part, StateTable,
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    aggregate::{Accumulators, Input, is_apart},
+    aggregate::{Accumulators, Input, is_value_entry},
     expr::conversion,
     operator::{Operator, Place},
 };
@@ -43,9 +43,9 @@ pub(super) struct Groups {
     table: StateTable<u32>,
     accumulators: Accumulators,
     /// Rows of every group.
-    rows: Pages<i64>,
+    rows: PagedVec<i64>,
     /// Number of the newest batch that has rows of a group.
-    batch_of: Pages<u64>,
+    batch_of: PagedVec<u64>,
     batch: u64,
     /// Kept for its memory.
     encoded: KeyBatch,
@@ -98,8 +98,8 @@ impl Groups {
             table: StateTable::new(descriptor, key_groups),
             accumulators: Accumulators::stored(calls, input)
                 .map_err(|detail| context.refused(detail))?,
-            rows: Pages::default(),
-            batch_of: Pages::default(),
+            rows: PagedVec::default(),
+            batch_of: PagedVec::default(),
             batch: 0,
             encoded: KeyBatch::default(),
             context,
@@ -284,7 +284,7 @@ impl Groups {
 /// Appends the value of a group, and the values that stand apart.
 fn encode(
     part: &Part<'_, u32>,
-    rows: &Pages<i64>,
+    rows: &PagedVec<i64>,
     accumulators: &mut Accumulators,
     out: &mut Vec<u8>,
     parts: &mut Vec<Entry>,
@@ -366,7 +366,8 @@ impl Operator for Groups {
                 .context
                 .unreadable(name, "a GROUP BY keeps no such state"));
         }
-        let (values, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_apart);
+        let (values, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(is_value_entry);
         let (mapping, count) = (
             self.accumulators.mapping(&written.accumulators),
             written.accumulators.len(),

@@ -8,9 +8,9 @@ use streamkeeper_protocol::plan::{ChangelogMode, PlanNode, StreamPlan, WindowAgg
 
 use super::{
     OperatorContext, event_time,
-    index::GroupIndex,
+    group_index::GroupIndex,
     input_of,
-    lateness::LateFilter,
+    late_filter::LateFilter,
     output::{BATCH_TEXT_BYTES, Output, batch_end},
 };
 use crate::{

@@ -6,19 +6,19 @@
 //! * `output`: columns to batches of the node's schema.
 //! * `calc`, `watermarks`, `union`: without state.
 //! * `slices`: the arithmetic of windows and slices.
-//! * `lateness`: which rows come too late.
-//! * `local`: partial aggregates before the shuffle; `windows`: windows after it.
-//! * `groups`: unbounded `GROUP BY`.
+//! * `late_filter`: which rows come too late.
+//! * `local_windows`: partial aggregates before the shuffle; `windows`: windows after it.
+//! * `group_aggregate`: unbounded `GROUP BY`.
 //! * `state_descriptors`: the states of operators, as the compatibility check knows them.
 
 mod build;
 mod calc;
 mod context;
 mod event_time;
-mod groups;
-mod index;
-mod lateness;
-mod local;
+mod group_aggregate;
+mod group_index;
+mod late_filter;
+mod local_windows;
 mod output;
 mod slices;
 mod state_descriptors;
@@ -31,4 +31,4 @@ mod tests;
 
 pub use self::build::build;
 use self::context::{OperatorContext, input_of};
-pub(crate) use self::lateness::{LateFilter, late_filter};
+pub(crate) use self::late_filter::{LateFilter, late_filter};

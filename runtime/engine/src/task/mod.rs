@@ -8,7 +8,7 @@
 //! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks
 //!   from node to node; `barrier`: checkpoints; `watermark_tracker`, `alignment`: watermarks and
 //!   barriers over several inputs.
-//! * `source`, `pace`: a source with its positions, pace and idleness.
+//! * `source`, `rate_limiter`: a source with its positions, pace and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
 //! * [`thread`]: a thread that steps a subtask until it is told to stop.
 //! * [`clock`], [`counters`]: time as the subtask sees it, and what it counts.
@@ -20,7 +20,7 @@ pub mod clock;
 pub mod counters;
 pub mod event;
 mod flow;
-mod pace;
+mod rate_limiter;
 mod source;
 pub mod subtask;
 #[cfg(test)]

@@ -10,7 +10,7 @@ const LOOK_MS: u64 = 100;
 
 /// A token bucket over an injected clock; a tenth of a second may be made up for.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     rows_per_ms: f64,
     tokens: f64,
     burst: f64,
@@ -18,7 +18,7 @@ pub(crate) struct Pace {
     looked_ms: u64,
 }
 
-impl Pace {
+impl RateLimiter {
     /// This subtask's even share of `rows_per_second` over `subtasks`.
     pub(crate) fn share_of(rows_per_second: u64, subtasks: u32, now_ms: u64) -> Self {
         #[expect(
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_second_of_reading_is_the_share_of_a_second() {
-        let mut pace = Pace::share_of(1000, 4, 0);
+        let mut pace = RateLimiter::share_of(1000, 4, 0);
         let mut read = 0;
         for now in 0..1000 {
             let rows = pace.allowance(now);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn less_than_one_row_a_second_still_moves() {
-        let mut pace = Pace::share_of(1, 4, 0);
+        let mut pace = RateLimiter::share_of(1, 4, 0);
         assert_eq!(pace.allowance(3_999), 0);
         assert_eq!(pace.next_ms(3_999), 4_000);
         assert_eq!(pace.allowance(4_000), 1);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_long_pause_is_not_made_up_for() {
-        let mut pace = Pace::share_of(1000, 1, 0);
+        let mut pace = RateLimiter::share_of(1000, 1, 0);
         assert_eq!(pace.allowance(60_000), 100);
     }
 }

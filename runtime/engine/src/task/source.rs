@@ -10,7 +10,7 @@ use streamkeeper_connectors::{
 use streamkeeper_protocol::{compatibility::splits_descriptor, manifest::RunKind, plan::Settings};
 use streamkeeper_state::{Entry, FrozenState};
 
-use super::pace::Pace;
+use super::rate_limiter::RateLimiter;
 use crate::EngineError;
 
 /// Splits as a checkpoint's `splits` state holds them.
@@ -53,7 +53,7 @@ pub(super) struct SourceTask {
     splits: BTreeMap<(u16, String), Vec<u8>>,
     /// Changed since the last freeze.
     dirty: BTreeSet<(u16, String)>,
-    pace: Option<Pace>,
+    pace: Option<RateLimiter>,
     idle_after_ms: Option<u64>,
     /// Since when it has given nothing.
     quiet_since_ms: Option<u64>,
@@ -80,7 +80,7 @@ impl SourceTask {
             pace: settings
                 .source_rows_per_second
                 .filter(|rows| *rows > 0)
-                .map(|rows| Pace::share_of(rows, subtasks, now_ms)),
+                .map(|rows| RateLimiter::share_of(rows, subtasks, now_ms)),
             idle_after_ms: settings.source_idle_timeout_ms.filter(|after| *after > 0),
             quiet_since_ms: None,
             idle: false,

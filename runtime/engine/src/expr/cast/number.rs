@@ -13,9 +13,9 @@ use super::Cast;
 use crate::expr::{
     ExprError, decimal,
     decimal::Target,
+    int64,
     node::Kernel,
     value::{Value, map1},
-    wide,
 };
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
@@ -33,7 +33,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             }))
         }
         (from, DataType::Boolean) if from.is_integer() => Some(Box::new(|args, rows| {
-            let wide = wide::as_i64(&args[0])?;
+            let wide = int64::as_i64(&args[0])?;
             let wide = wide.primitive::<Int64Type>()?;
             Ok(Arc::new(
                 (0..rows)
@@ -44,7 +44,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
         (from, to) if from.is_integer() && to.is_numeric() => {
             let target = target(to);
             Some(Box::new(move |args, rows| {
-                from_whole(&wide::as_i64(&args[0])?, rows, &out, target)
+                from_whole(&int64::as_i64(&args[0])?, rows, &out, target)
             }))
         }
         (DataType::Float, to) if to.is_numeric() => {
@@ -113,7 +113,7 @@ fn from_whole(
             })?;
             Arc::new(digits.with_data_type(out.clone()))
         }
-        _ => wide::from_i64(ArrayRef::clone(value.array()), out)?,
+        _ => int64::from_i64(ArrayRef::clone(value.array()), out)?,
     })
 }
 
@@ -146,7 +146,7 @@ where
         Arrow::Int64 => Arc::new(map1::<T, Int64Type>(value, rows, |value| {
             Ok(Some(value.into() as i64))
         })?),
-        _ => wide::from_i64(
+        _ => int64::from_i64(
             Arc::new(map1::<T, Int64Type>(value, rows, |value| {
                 Ok(Some(i64::from(value.into() as i32)))
             })?),
@@ -190,7 +190,7 @@ fn from_decimal(
             })?;
             Arc::new(digits.with_data_type(out.clone()))
         }
-        _ => wide::from_i64(
+        _ => int64::from_i64(
             Arc::new(map1::<Decimal128Type, Int64Type>(value, rows, |digits| {
                 Ok(Some((digits / one) as i64))
             })?),

@@ -13,9 +13,9 @@ use super::{Cast, print};
 use crate::expr::{
     ExprError, datetime_text,
     decimal::{self, BadDecimal, Target},
+    int64,
     node::Kernel,
     value::{Value, build_strings},
-    wide,
 };
 
 /// Parses a text to the 64-bit form of its type.
@@ -29,7 +29,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             let parsed: Int64Array = each(&args[0], rows, tolerant, &to, &parse)?
                 .into_iter()
                 .collect();
-            wide::from_i64(Arc::new(parsed), &out)
+            int64::from_i64(Arc::new(parsed), &out)
         })
     };
     let bounds = |least: i64, most: i64| whole(Box::new(move |text| integer(text, least, most)));
@@ -190,7 +190,7 @@ fn float<F: std::str::FromStr>(text: &str) -> Result<F, &'static str> {
 }
 
 fn timestamp(to: &DataType, precision: u8, offset: i64) -> ParseWhole {
-    let unit = 1000 / wide::units_per_ms(to);
+    let unit = 1000 / int64::units_per_ms(to);
     let step = 10_i64.pow(u32::from(6_u8.saturating_sub(precision)));
     Box::new(move |text| {
         let local =

@@ -13,10 +13,9 @@ use super::Cast;
 use crate::expr::{
     ExprError,
     datetime_text::{self, Local},
-    decimal,
+    decimal, int64,
     node::Kernel,
     value::build_strings,
-    wide,
 };
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
@@ -83,7 +82,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
         from => {
             let text = printer(from, offset)?;
             Some(Box::new(move |args, rows| {
-                let values = wide::as_i64(&args[0])?;
+                let values = int64::as_i64(&args[0])?;
                 let values = values.primitive::<Int64Type>()?;
                 Ok(Arc::new(build_strings(rows, |row| {
                     Ok(values.get(row).map(|value| fit(&text(value), &to)))
@@ -95,7 +94,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
 
 /// Prints the 64-bit form of a type.
 fn printer(from: &DataType, offset: i64) -> Option<Box<dyn Fn(i64) -> String + Send + Sync>> {
-    let scale = 1000 / wide::units_per_ms(from);
+    let scale = 1000 / int64::units_per_ms(from);
     Some(match from {
         DataType::TinyInt | DataType::SmallInt | DataType::Int | DataType::BigInt => {
             Box::new(|value| value.to_string())

@@ -7,7 +7,7 @@ use streamkeeper_connectors::batch::arrow_type;
 use streamkeeper_protocol::{calendar::DAY_MICROS, types::DataType};
 
 use super::Cast;
-use crate::expr::{node::Kernel, value::map1, wide};
+use crate::expr::{int64, node::Kernel, value::map1};
 
 pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     let zone = cast.zone.offset_micros();
@@ -18,7 +18,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
         DataType::Date => (DAY_MICROS, 0),
         DataType::Time => (1000, 0),
         from if from.is_timestamp() => (
-            1000 / wide::units_per_ms(from),
+            1000 / int64::units_per_ms(from),
             if is_ltz(from) && cross { zone } else { 0 },
         ),
         _ => return None,
@@ -32,7 +32,7 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
             Box::new(|micros| micros.rem_euclid(DAY_MICROS) / 1_000_000 * 1000)
         }
         (_, to @ (DataType::Timestamp { precision } | DataType::TimestampLtz { precision })) => {
-            let unit = 1000 / wide::units_per_ms(to);
+            let unit = 1000 / int64::units_per_ms(to);
             let step = 10_i64.pow(u32::from(6_u8.saturating_sub(*precision)));
             let back = if is_ltz(to) && cross { zone } else { 0 };
             Box::new(move |micros| {
@@ -47,10 +47,10 @@ pub(super) fn kernel(cast: &Cast<'_>) -> Option<Kernel> {
     };
     let out = arrow_type(cast.to);
     Some(Box::new(move |args, rows| {
-        let times = wide::as_i64(&args[0])?;
+        let times = int64::as_i64(&args[0])?;
         let moved = map1::<Int64Type, Int64Type>(&times, rows, |time| {
             Ok(Some(finish(time.wrapping_mul(scale).wrapping_add(shift))))
         })?;
-        wide::from_i64(Arc::new(moved), &out)
+        int64::from_i64(Arc::new(moved), &out)
     }))
 }

@@ -23,7 +23,7 @@ fn pool() -> Vec<(DataType, ArrayRef)> {
                 .chain([None])
                 .collect::<Vec<_>>(),
         );
-        let array = super::super::wide::from_i64(values, &arrow_type(&data)).unwrap();
+        let array = super::super::int64::from_i64(values, &arrow_type(&data)).unwrap();
         (data, array)
     };
     let around = |least: i64, most: i64| vec![least, least + 1, -1, 0, 1, 7, most - 1, most];

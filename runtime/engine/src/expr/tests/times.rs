@@ -277,7 +277,7 @@ fn no_time_is_so_far_away_that_a_function_panics() {
     let types: Vec<DataType> = types.into_iter().chain(zoned).collect();
     let mut ran = 0;
     for ty in &types {
-        let column = super::super::wide::from_i64(
+        let column = super::super::int64::from_i64(
             longs(&extremes.map(Some)),
             &streamkeeper_connectors::batch::arrow_type(ty),
         );

@@ -13,7 +13,7 @@ use super::{
     plans::{NAME, NUMBER, Row, TEXT, VALUE, all, batch, call, grouped, row},
     run::{Emitted, Machine, emitted},
 };
-use crate::{aggregate::is_apart, operator::Place, operators::build};
+use crate::{aggregate::is_value_entry, operator::Place, operators::build};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -127,7 +127,7 @@ fn compare(
                 machine.checkpoint(full);
                 let entries = machine.store.entries.values();
                 assert_eq!(
-                    entries.filter(|entry| !is_apart(entry)).count(),
+                    entries.filter(|entry| !is_value_entry(entry)).count(),
                     view.rows.len(),
                     "one entry per key that is there"
                 );

@@ -2,8 +2,8 @@
 
 mod evolution;
 mod freezes;
-mod groups;
-mod lateness;
+mod group_aggregate;
+mod late_filter;
 mod naive;
 mod plans;
 mod run;

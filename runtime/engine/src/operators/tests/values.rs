@@ -21,7 +21,7 @@ use super::{
     plans::{NAME, Row, TEXT, VALUE, batch, call, distinct, grouped, single},
     run::{GROUPS, Machine, Store, emitted},
 };
-use crate::aggregate::is_apart;
+use crate::aggregate::is_value_entry;
 
 /// Entries as state of version 1 had them, written by the release that did; and of version 2.
 const VERSION_1: &str = include_str!("golden/groups-v1.txt");
@@ -277,7 +277,7 @@ fn a_delta_holds_the_values_whose_count_is_another() {
         machine.process(&batch(rows, Some(kinds.to_vec())));
         let frozen = machine.subtasks[0].freeze(false).unwrap();
         let entries = frozen.into_iter().flat_map(FrozenState::into_entries);
-        let (apart, groups): (Vec<Entry>, Vec<Entry>) = entries.partition(is_apart);
+        let (apart, groups): (Vec<Entry>, Vec<Entry>) = entries.partition(is_value_entry);
         let gone = |entries: &[Entry]| entries.iter().filter(|entry| entry.value.is_none()).count();
         (groups.len(), gone(&groups), apart.len(), gone(&apart))
     };
@@ -309,7 +309,7 @@ fn what_a_group_left_behind_is_not_taken_for_that_of_the_next_with_its_key() {
         .store
         .entries
         .values()
-        .filter(|entry| is_apart(entry));
+        .filter(|entry| is_value_entry(entry));
     assert_eq!(left.count(), 6, "no tombstone for each");
     machine.process(&batch(&[at(Some("a"), 1, "y")], Some(vec![INSERT])));
     machine.checkpoint(false);
@@ -324,7 +324,7 @@ fn what_a_group_left_behind_is_not_taken_for_that_of_the_next_with_its_key() {
         .store
         .entries
         .values()
-        .filter(|entry| is_apart(entry));
+        .filter(|entry| is_value_entry(entry));
     assert_eq!(
         left.count(),
         3,
@@ -340,7 +340,7 @@ fn damaged_values_are_refused() {
     machine.checkpoint(true);
     let written = machine.store.written.clone().unwrap();
     let entries: Vec<Entry> = machine.store.entries.values().cloned().collect();
-    let number = entries.iter().position(is_apart).unwrap();
+    let number = entries.iter().position(is_value_entry).unwrap();
     let damage = |change: &dyn Fn(&mut Entry)| {
         let mut entries = entries.clone();
         change(&mut entries[number]);
@@ -422,7 +422,7 @@ fn follow(steps: Vec<Step>) {
                         .store
                         .entries
                         .values()
-                        .filter(|entry| is_apart(entry));
+                        .filter(|entry| is_value_entry(entry));
                     // A text and a number are one to one here, and the number is kept twice.
                     assert_eq!(apart.count(), 3 * texts.len());
                 }

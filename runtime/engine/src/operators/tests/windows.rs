@@ -14,7 +14,7 @@ use super::{
     },
     run::{Emitted, Machine, emitted, show_time},
 };
-use crate::aggregate::is_apart;
+use crate::aggregate::is_value_entry;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -194,7 +194,7 @@ fn compare(
     assert_eq!(late, model.late, "split: {is_split}");
     machine.checkpoint(false);
     assert!(
-        machine.store.entries.values().all(is_apart),
+        machine.store.entries.values().all(is_value_entry),
         "no group is left after the last window"
     );
     machine.checkpoint(true);

@@ -17,7 +17,7 @@ const KEY_BYTES: usize = 3;
 
 /// Key groups whose windows have fired further than the operator's watermark says.
 #[derive(Debug, Default)]
-pub(super) struct Fired {
+pub(super) struct FiredWatermarks {
     /// Watermark by key group.
     through: BTreeMap<u16, i64>,
     /// What is in the state.
@@ -29,7 +29,7 @@ fn key(group: u16) -> Box<[u8]> {
     Box::new([MARK, high, low])
 }
 
-impl Fired {
+impl FiredWatermarks {
     /// Whether an entry of the state is ours.
     pub(super) fn owns(entry: &Entry) -> bool {
         entry.key.len() == KEY_BYTES && entry.key[0] == MARK

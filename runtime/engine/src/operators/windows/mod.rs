@@ -1,12 +1,12 @@
 //! Windows after the shuffle: from rows (`Single`) or from partial accumulators (`Global`).
 //!
-//! * `late`: which rows come too late.
+//! * `late_rows`: which rows come too late.
 //! * `fire`: windows whose time has come.
-//! * `fired`: which have fired already, where the watermark does not tell.
+//! * `fired_watermarks`: which have fired already, where the watermark does not tell.
 
 mod fire;
-mod fired;
-mod late;
+mod fired_watermarks;
+mod late_rows;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_state::{Entry, FrozenState, KeyEncoder, KeyRef, Part, StateTable};
 
-use self::fired::Fired;
+use self::fired_watermarks::FiredWatermarks;
 use super::{
     OperatorContext, input_of,
     output::Output,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     EngineError,
-    aggregate::{Accumulators, Input, is_apart},
+    aggregate::{Accumulators, Input, is_value_entry},
     operator::{Operator, Place},
 };
 
@@ -68,7 +68,7 @@ pub(super) struct Windows {
     agreed: i64,
     /// Own key groups.
     owned: Vec<u16>,
-    fired: Fired,
+    fired: FiredWatermarks,
     /// What of it the freeze under way holds.
     marks: Vec<Entry>,
     late: u64,
@@ -155,7 +155,7 @@ impl Windows {
             watermark: i64::MIN,
             agreed: i64::MAX,
             owned: place.assignment.groups_of(place.subtask).collect(),
-            fired: Fired::default(),
+            fired: FiredWatermarks::default(),
             marks: Vec::new(),
             late: 0,
             context,
@@ -269,8 +269,10 @@ impl Operator for Windows {
                 .context
                 .unreadable(name, "a window aggregation keeps no such state"));
         }
-        let (marks, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Fired::owns);
-        let (values, entries): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_apart);
+        let (marks, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(FiredWatermarks::owns);
+        let (values, entries): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(is_value_entry);
         for mark in &marks {
             self.fired
                 .restore(mark)
