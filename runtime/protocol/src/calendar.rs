@@ -50,7 +50,7 @@ pub fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The same day `months` later, or the last one of that month.
+/// Returns the day `months` later, or the last day of that month if it is shorter.
 pub fn add_months(days: i64, months: i64) -> i64 {
     let (year, month, day) = civil_from_days(days);
     let first = days_from_civil(year, month + months, 1);

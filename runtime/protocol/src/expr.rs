@@ -6,7 +6,7 @@
 //!   casts being explicit, except that decimals may differ in precision and scale, and that
 //!   `timestamp ± interval` mixes types; the result type of every node is stated in `ty`;
 //! * integer arithmetic wraps, integer division by zero is an error, as in Flink;
-//! * `AND`, `OR`, `NOT` follow three-valued logic; every other function answers NULL when an
+//! * `AND`, `OR`, `NOT` follow three-valued logic; every other function returns NULL when an
 //!   argument is NULL unless its variant says otherwise.
 
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub enum ExprKind {
         /// Arguments in SQL order.
         args: Vec<Expr>,
     },
-    /// Conversion to the node's type; `tolerant` (TRY_CAST) answers NULL where CAST fails the job.
+    /// Conversion to the node's type; `tolerant` (TRY_CAST) returns NULL where CAST fails the job.
     Cast {
         /// Value to convert.
         input: Box<Expr>,

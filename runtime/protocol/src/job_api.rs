@@ -12,11 +12,11 @@
 //! | `POST /v1/rescale` | [`RescaleRequest`] | [`Operation`] |
 //! | `GET /v1/operations/{key}` | | [`Operation`], 404 when unknown |
 //!
-//! A mutating call answers 202 with the operation as it stands; the same key again answers the same
-//! operation, also from a later attempt, because results are in HEAD. Errors are 4xx/5xx with an
-//! [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it, or, where the Job API
-//! asks for certificates, on a port of their own. Every call then shows the job's token:
-//! `Authorization: Bearer ...`.
+//! A mutating call returns 202 with the operation as it stands. A repeated call with the same key
+//! returns the same operation, also from a later attempt, because results are in HEAD. Errors are
+//! 4xx/5xx with an [`ApiError`] body. `/metrics`, `/healthz`, `/readyz` are served beside it, or,
+//! where the Job API requires certificates, on a port of their own. Every call then carries the
+//! job's token: `Authorization: Bearer ...`.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,14 +24,14 @@ use crate::head::{Head, OperationKind, OperationResult};
 
 /// Default port of the Job API in a pod.
 pub const JOB_API_PORT: u16 = 8081;
-/// Default port of health and metrics in a pod whose Job API asks for certificates.
+/// Default port of health and metrics in a pod whose Job API requires certificates.
 pub const HEALTH_PORT: u16 = 8082;
 /// Default port of the data plane in a pod.
 pub const DATA_PORT: u16 = 7000;
 /// Default port of the control plane (coordinator ↔ workers) in pod 0.
 pub const CONTROL_PORT: u16 = 7001;
 
-/// What a coordinator knows about its job.
+/// State of a job as its coordinator reports it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Uid of the StreamJob.
@@ -74,15 +74,15 @@ pub struct Report {
     pub version: String,
 }
 
-/// HEAD as a coordinator knows it: it reads it while it stands by, and writes it while it runs the
-/// job.
+/// HEAD as a coordinator knows it. The coordinator reads HEAD while it stands by, and writes it
+/// while it runs the job.
 ///
-/// The operator asks for it where it does not look into the store of the job itself.
+/// The operator requests it where it does not read the store of the job itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeenHead {
     /// Milliseconds since it was read or written.
     pub age_ms: u64,
-    /// The record; none only when the store said that there is none.
+    /// The record; none only when the store reports that there is none.
     pub head: Option<Head>,
 }
 
@@ -121,7 +121,7 @@ pub struct WorkerReport {
     pub index: u32,
     /// Whether it is connected.
     pub registered: bool,
-    /// Resident memory in bytes, as it last said.
+    /// Resident memory in bytes, as the worker last reported it.
     pub memory_bytes: u64,
 }
 
@@ -162,21 +162,21 @@ pub struct Failure {
     pub message: String,
     /// Checkpoint it restarted from.
     pub restored_from: Option<u64>,
-    /// Whether nothing broke: the pod of that worker was asked to end, because it was evicted,
-    /// drained or deleted.
+    /// Whether the loss was planned: the pod of that worker was asked to end, because it was
+    /// evicted, drained or deleted.
     #[serde(default)]
     pub terminated: bool,
-    /// Resident memory of that worker's process in bytes, as it last said before it was lost.
+    /// Resident memory of that worker's process in bytes, as last reported before the loss.
     #[serde(default)]
     pub memory_bytes: Option<u64>,
 }
 
 /// A gap in the flow of records, measured by the job: last record before, first record after.
 ///
-/// Before is what a source handed out until the attempt was given up: what a worker reads on after
-/// that, because nobody could tell it or it was frozen, becomes no output and does not count. A
-/// worker that is lost counts with what it said last, so that the gap is rather told too long than
-/// too short.
+/// "Before" covers what a source handed out until the coordinator gave up the attempt. A worker
+/// that could not be reached, or was frozen, may read on after that; those records become no output
+/// and do not count. A lost worker counts with its last report, so the gap is reported too long
+/// rather than too short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Why.
@@ -214,7 +214,7 @@ pub struct JobError {
 /// Whether a standby could take over now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preflight {
-    /// The answer.
+    /// The verdict.
     pub verdict: PreflightVerdict,
     /// Revision of this process.
     pub revision: u64,
@@ -222,7 +222,8 @@ pub struct Preflight {
     pub message: String,
     /// Checkpoint the state was checked against.
     pub checked_against: Option<u64>,
-    /// Savepoint that was asked about; none: the state of HEAD's newest checkpoint was checked.
+    /// URI of the savepoint that was checked; none: the state of HEAD's newest checkpoint was
+    /// checked.
     #[serde(default)]
     pub from: Option<String>,
     /// Per state: identity, verdict, why.
@@ -233,7 +234,7 @@ pub struct Preflight {
     pub checked_bytes: Option<u64>,
 }
 
-/// Answers of a preflight.
+/// Verdicts of a preflight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub enum PreflightVerdict {
@@ -247,9 +248,9 @@ pub enum PreflightVerdict {
     Incompatible,
     /// The store or HEAD could not be read; it will be tried again.
     StorageUnavailable,
-    /// There is no savepoint at the URI that was asked about.
+    /// There is no savepoint at the requested URI.
     SnapshotNotFound,
-    /// The savepoint that was asked about is damaged, or cannot be brought from there.
+    /// The requested savepoint is damaged, or cannot be copied from its place.
     RestoreFailed,
 }
 
@@ -266,8 +267,8 @@ pub struct PromoteRequest {
     /// meanwhile).
     #[serde(default)]
     pub workers: Option<u32>,
-    /// Uid of a StreamJob whose HEAD may be taken although it does not say that it stopped: a
-    /// person confirmed that nothing of it runs any more.
+    /// Uid of a StreamJob whose HEAD may be taken over although that HEAD is not stopped: a user
+    /// confirmed that nothing of that job runs any more.
     #[serde(default)]
     pub running_owner: Option<String>,
 }
@@ -293,7 +294,7 @@ pub enum PromoteFrom {
     Fresh,
 }
 
-/// Asks for a savepoint.
+/// Requests a savepoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavepointRequest {
     /// Idempotency key.
@@ -302,18 +303,19 @@ pub struct SavepointRequest {
     pub uri: Option<String>,
 }
 
-/// Asks the running revision to hand the job to a successor.
+/// Requests that the running revision hands the job to a successor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandOverRequest {
     /// Idempotency key.
     pub key: String,
     /// The successor, greater than the callee's revision.
     pub to_revision: u64,
-    /// Its Job API, `host:port`, to be told at once; it would see HEAD anyway.
+    /// Its Job API, `host:port`, so that it is notified at once; without it the successor finds out
+    /// from HEAD.
     pub to_address: Option<String>,
 }
 
-/// Asks for the end of this attempt.
+/// Requests the end of this attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {
     /// Idempotency key.
@@ -336,7 +338,7 @@ pub enum StopMode {
     Now,
 }
 
-/// Asks for another parallelism; the workers must be registered (or about to).
+/// Requests another parallelism; the workers must be registered, or about to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RescaleRequest {
     /// Idempotency key.

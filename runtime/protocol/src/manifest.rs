@@ -51,8 +51,8 @@ pub struct Manifest {
     pub records_in: u64,
     /// Records written to all sinks since the job's first start.
     pub records_out: u64,
-    /// When a record last flowed before this checkpoint, milliseconds since the epoch: who goes on
-    /// from here measures its pause from it.
+    /// When a record last flowed before this checkpoint, milliseconds since the epoch. An attempt
+    /// that restores from here measures its pause from it.
     #[serde(default)]
     pub last_record_ms: Option<i64>,
 }
@@ -89,9 +89,9 @@ pub struct OperatorState {
     pub label: String,
     /// Combined watermark, epoch milliseconds: the minimum over subtasks; none before the first.
     pub watermark: Option<i64>,
-    /// Subtasks with their own watermarks, where they differ between subtasks: what stands between
-    /// the sources and the first exchange. A row of a subtask is late by these, so whoever goes on
-    /// with the same assignment takes them. Empty in manifests of earlier releases.
+    /// Subtasks with their own watermarks, where they differ between subtasks: between the sources
+    /// and the first exchange. They decide which rows of a subtask are late, so an attempt that
+    /// continues with the same assignment restores them. Empty in manifests of earlier releases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watermarks: Vec<(u32, i64)>,
     /// Its states.
@@ -112,7 +112,7 @@ pub struct StateRef {
 pub struct StateDescriptor {
     /// Name within the operator, like `groups`, `windows`, `splits`.
     pub name: String,
-    /// What it is.
+    /// The kind of state.
     pub kind: StateKind,
     /// Columns of the key.
     pub key: Vec<LogicalType>,
@@ -226,7 +226,7 @@ pub enum ManifestError {
     /// Not the JSON of a manifest.
     #[error("the manifest cannot be read: {0}")]
     Malformed(String),
-    /// Written by a release whose manifests this one does not understand.
+    /// The manifest was written by a release whose format this one does not read.
     #[error(
         "the manifest has format {format}, which needs a reader of format {min_reader}; this \
          release reads up to {MANIFEST_FORMAT}: use a newer release"
@@ -239,7 +239,7 @@ pub enum ManifestError {
     },
 }
 
-/// What every format keeps, so that a reader can tell whether it understands the rest.
+/// Fields that every format keeps, so that a reader can tell whether it understands the rest.
 #[derive(Deserialize)]
 struct Versions {
     format: u32,
@@ -287,7 +287,7 @@ impl Manifest {
         }
     }
 
-    /// The same ranges, to move them to other objects.
+    /// Like `ranges`, to move the ranges to other objects.
     pub fn ranges_mut(&mut self) -> impl Iterator<Item = &mut ObjectRange> {
         let runs = self
             .operators
@@ -311,8 +311,7 @@ impl Manifest {
         all
     }
 
-    /// Bytes that a restore reads; of a manifest that was made up, at most as many as a number can
-    /// tell.
+    /// Bytes that a restore reads. The sum saturates, so a forged manifest cannot overflow it.
     pub fn total_bytes(&self) -> u64 {
         let lengths = self.ranges().map(|range| range.len);
         lengths.fold(0, u64::saturating_add)

@@ -48,8 +48,8 @@ impl StatePaths {
         self.below(&format!("chk/{checkpoint:012}/{attempt}/manifest.json"))
     }
 
-    /// Manifest of a savepoint that becomes this checkpoint; `unique` is a ULID, because whoever
-    /// writes it does not own the attempt yet.
+    /// Manifest of a savepoint that becomes this checkpoint; `unique` is a ULID, because the writer
+    /// does not own the attempt yet.
     pub fn imported_manifest(&self, checkpoint: u64, attempt: u64, unique: &str) -> String {
         self.below(&format!(
             "chk/{checkpoint:012}/{attempt}/manifest-{unique}.json"
@@ -95,7 +95,7 @@ impl StatePaths {
         self.below(&format!("history/{seq:012}.json"))
     }
 
-    /// Folder of a named savepoint of this job when no other place was asked for.
+    /// Folder of a named savepoint of this job when the request names no other place.
     pub fn savepoint(&self, name: &str) -> String {
         self.below(&format!("savepoints/{name}"))
     }

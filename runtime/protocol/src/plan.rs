@@ -43,7 +43,7 @@ pub struct Settings {
     pub source_rows_per_second: Option<u64>,
     /// `table.exec.source.idle-timeout` in milliseconds; 0 or absent means none.
     pub source_idle_timeout_ms: Option<u64>,
-    /// `table.exec.state.ttl` in milliseconds; 0 or absent keeps state for ever.
+    /// `table.exec.state.ttl` in milliseconds; 0 or absent keeps state without a limit.
     pub state_ttl_ms: Option<u64>,
     /// `streamkeeper.sink.buffer-size` in bytes: rows that each subtask of a sink keeps at most
     /// until they are committed. Absent means a share of the worker's memory, at most
@@ -52,7 +52,7 @@ pub struct Settings {
     pub sink_buffer_bytes: Option<u64>,
 }
 
-/// What a subtask of a sink keeps at most until it is committed, unless the job says otherwise.
+/// Default limit of what a subtask of a sink keeps in memory until it is committed.
 pub const SINK_BUFFER_BYTES: u64 = 256 << 20;
 
 /// One operator of the plan.

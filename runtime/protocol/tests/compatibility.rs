@@ -67,7 +67,7 @@ fn table() -> TableRef {
     }
 }
 
-/// Source → local window → global window (by carrier) → unbounded group (by carrier), and the same
+/// Source → local window → global window (by carrier) → unbounded group (by carrier), and an equal
 /// group over the source.
 fn plan(aggregates: &[AggregateCall]) -> StreamPlan {
     let columns = [

@@ -13,9 +13,9 @@ const WHOLE: u32 = 1;
 /// Version of states that keep values of their groups as entries of their own.
 const APART: u32 = 2;
 
-/// Newest version of a kind of state that this release reads. Which one it writes is for the
-/// state's layout to say, so that a state that has no use for the newer layout stays readable by
-/// older releases.
+/// Newest version of a kind of state that this release reads. The state's layout decides which
+/// version is written, so that a state without use for the newer layout stays readable by older
+/// releases.
 pub fn newest(kind: StateKind) -> u32 {
     match kind {
         StateKind::Splits => WHOLE,

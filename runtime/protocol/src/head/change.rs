@@ -22,7 +22,7 @@ pub struct HeadChange {
     head: Head,
 }
 
-/// Answer to the begin of an operation.
+/// Outcome of the begin of an operation.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 #[expect(
@@ -32,7 +32,7 @@ pub struct HeadChange {
 pub enum Begun {
     /// A new operation: write this, then work.
     New(HeadChange),
-    /// The key is known: answer this and do nothing.
+    /// HEAD knows the key: the caller returns this record and does nothing.
     Known(OperationRecord),
 }
 
@@ -50,8 +50,8 @@ impl HeadChange {
     }
 
     /// Makes the record to write: next sequence number, a nonce that was never used before. Forgets
-    /// the oldest finished operations and complete savepoints if that is what it takes to stay
-    /// within [`HEAD_LIMIT`].
+    /// the oldest finished operations and complete savepoints if the record would exceed
+    /// [`HEAD_LIMIT`].
     pub fn seal(mut self, nonce: &str) -> Result<Head, HeadError> {
         self.head.v = HEAD_FORMAT;
         self.head.min_reader = HEAD_FORMAT;
@@ -69,8 +69,8 @@ impl HeadChange {
     }
 
     /// Names a new restore point; its number must not have been used before, and the sink output of
-    /// the one before must be committed. Of the older checkpoints `retain` are kept (at most
-    /// [`RETAINED_KEPT`]), and the ones that are not any more are answered.
+    /// the one before must be committed. Keeps `retain` of the older checkpoints (at most
+    /// [`RETAINED_KEPT`]) and returns those that are no longer kept.
     pub fn publish(
         mut self,
         last: LastCheckpoint,
@@ -166,13 +166,13 @@ impl HeadChange {
         Ok(self)
     }
 
-    /// Remembers the number of workers that the next attempt runs on, for whoever restarts the job.
+    /// Records the number of workers for the next attempt, so that a restart uses it.
     pub fn on_workers(mut self, workers: u32) -> Self {
         self.head.workers = workers;
         self
     }
 
-    /// Begins a mutating call, or answers what its key already stands for.
+    /// Begins a mutating call, or returns the operation that its key already stands for.
     pub fn begin_operation(mut self, key: &str, kind: OperationKind) -> Result<Begun, HeadError> {
         limit("the idempotency key", key, NAME_LIMIT)?;
         match self.head.operation(key) {
@@ -199,7 +199,7 @@ impl HeadChange {
 
     /// Begins a stop whose savepoint is [added](Self::add_savepoint) by the same write. A
     /// coordinator that starts after it finds the stop in HEAD and [finishes](Head::open_stop) it.
-    /// A stop that was begun already stays as it is.
+    /// A stop that has already begun stays as it is.
     pub fn begin_stop(self, key: &str, release: bool) -> Result<Self, HeadError> {
         match self.clone().begin_operation(key, OperationKind::Stop)? {
             Begun::New(mut change) => {
@@ -244,9 +244,9 @@ impl HeadChange {
         Ok(self)
     }
 
-    /// Pins the restore point as savepoint `name`, to be copied to `folder`. The same name and key
-    /// again change nothing, unless the restore point has moved: the older savepoint is not what is
-    /// asked for.
+    /// Pins the restore point as savepoint `name`, to be copied to `folder`. A repeated call with
+    /// the same name and key changes nothing, unless the restore point has moved: then the older
+    /// savepoint is not the requested one.
     pub fn add_savepoint(mut self, name: &str, key: &str, folder: &str) -> Result<Self, HeadError> {
         limit("the savepoint's name", name, NAME_LIMIT)?;
         limit("the idempotency key", key, NAME_LIMIT)?;

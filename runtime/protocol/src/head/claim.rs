@@ -28,19 +28,18 @@ pub struct Claimant<'a> {
 /// Longest uid of a pod that is remembered, in bytes; Kubernetes makes them of 36.
 const POD_LIMIT: usize = 64;
 
-/// What made a process ask.
+/// Why a process claims the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order<'a> {
     /// It started, or it watches HEAD.
     None,
     /// The operator promoted it.
     Promoted {
-        /// Idempotency key of the call; a key that HEAD knows already is no new order.
+        /// Idempotency key of the call; a key that HEAD already knows is not a new order.
         key: &'a str,
         /// Where to start from.
         from: &'a PromoteFrom,
-        /// Uid of another StreamJob whose HEAD may be taken although it does not say that it
-        /// stopped.
+        /// Uid of another StreamJob whose HEAD may be taken over although that HEAD is not stopped.
         running_owner: Option<&'a str>,
     },
 }
@@ -57,15 +56,15 @@ pub struct Ids<'a> {
     pub lineage: &'a str,
 }
 
-/// The answer to a process that could run a job.
+/// Decision about a process that could run a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClaimDecision {
     /// There is no HEAD: write this one with `If-None-Match: *`.
     Create(Head),
     /// Write this one with `If-Match`; only after that anything may be restored or committed.
     Replace(Head),
-    /// Copy the savepoint of the order to where this says, and write what [`Import::with`] makes of
-    /// it; before that write nothing has happened.
+    /// Copy the ordered savepoint to the place that the import names, then write the record that
+    /// [`Import::with`] returns. Before that write nothing has happened.
     Import(Import),
     /// Run nothing and watch HEAD.
     StandBy {
@@ -241,7 +240,7 @@ fn refuse(code: &'static str, why: String) -> Ruling {
     Ruling::Not { code, why }
 }
 
-/// What HEAD gives to a process that nobody ordered to run.
+/// Decides for a process without an order.
 fn unordered(head: &Head, claimant: &Claimant<'_>) -> Ruling {
     if !guard!("the state of another job gives nothing": head.job_uid == claimant.job_uid) {
         return refuse("StateInUse", another_job(head));
@@ -324,7 +323,7 @@ fn promoted(
     }
 }
 
-/// The same for a HEAD that another StreamJob left.
+/// Like `promoted`, for a HEAD that another StreamJob left.
 fn promoted_over_another(head: &Head, from: &PromoteFrom, running_owner: Option<&str>) -> Ruling {
     let running = matches!(head.state, RunState::Running | RunState::HandingOver { .. });
     match from {
@@ -369,9 +368,9 @@ fn remembered(pod: &str) -> &str {
     if pod.len() > POD_LIMIT { "" } else { pod }
 }
 
-/// Names the pod that claims, and remembers the one before it as displaced. The same pod after a
-/// restart of its container displaces nothing. Pods of a revision that is `outrun` by a greater one
-/// never claim again anyway: none of them takes a place in the list.
+/// Names the pod that claims, and remembers the one before it as displaced. A pod that claims again
+/// after a restart of its container displaces nothing. Pods of a revision that is `outrun` by a
+/// greater one never claim again, so none of them takes a place in the list.
 fn displace(head: &mut Head, pod: &str, outrun: bool) {
     let before = std::mem::replace(&mut head.pod, pod.to_owned());
     if guard!("a pod of an older revision takes no place in the list": outrun, else false) {
@@ -412,8 +411,9 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
         next.max_parallelism = claimant.max_parallelism;
     }
     for operation in &mut next.operations {
-        // A savepoint that HEAD names can be finished by any owner, the stop that asked for one
-        // only by a restart of what was to stop. The rest died with its process.
+        // Any owner can finish a savepoint that HEAD names. A stop that requested one can be
+        // finished only by a restart of the revision that was to stop. All other operations ended
+        // with their process.
         let named = next
             .savepoints
             .iter()

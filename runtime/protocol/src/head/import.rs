@@ -11,7 +11,7 @@ use super::{
 /// Permission to start from a savepoint: which checkpoint its copy becomes, and the record that
 /// will name it.
 ///
-/// Nothing happens before that one write, so a crash leaves no more than objects that nobody names.
+/// Nothing happens before that one write, so a crash leaves only objects that no manifest names.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Import {
@@ -65,7 +65,7 @@ impl Import {
         limit("the manifest's key", &last.manifest, KEY_LIMIT)?;
         next.next_checkpoint = last.checkpoint + 1;
         plan_hash.clone_into(&mut next.plan_hash);
-        // The promotion that asked for it stands first.
+        // The promotion that requested the import is the first operation.
         if let Some(promotion) = next.operations.first_mut() {
             promotion.result = OperationResult::Done {
                 checkpoint: Some(last.checkpoint),
@@ -77,8 +77,8 @@ impl Import {
     }
 }
 
-/// Leaves the restore point behind. It is kept, whatever becomes of older checkpoints, until
-/// another one is left behind.
+/// Retires the restore point. It is kept, independently of older checkpoints, until another one is
+/// retired.
 pub(super) fn retire_restore_point(head: &mut Head) {
     let Some(last) = head.last.take() else {
         return;

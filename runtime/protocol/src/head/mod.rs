@@ -26,7 +26,7 @@ pub use swap::*;
 
 /// Version of the record; a reader accepts its own and older ones.
 pub const HEAD_FORMAT: u32 = 1;
-/// Operations kept for idempotent answers.
+/// Operations kept so that repeated calls are idempotent.
 pub const OPERATIONS_KEPT: usize = 32;
 /// Savepoints kept by name.
 pub const SAVEPOINTS_KEPT: usize = 16;
@@ -46,8 +46,8 @@ pub struct Head {
     pub min_reader: u32,
     /// Grows by one with every write.
     pub seq: u64,
-    /// Unique per write: tells our own lost answer from somebody else's write, and makes every ETag
-    /// unique.
+    /// Unique per write. It distinguishes a writer's own lost response from the write of another
+    /// process, and makes every ETag unique.
     pub nonce: String,
     /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are
     /// keyed by it. A job that starts over beside another one's HEAD, from nothing or from a
@@ -74,8 +74,8 @@ pub struct Head {
     pub plan_hash: String,
     /// Key groups, fixed for the job's life.
     pub max_parallelism: u16,
-    /// Workers that `revision` runs on: a rescale outlives the coordinator that did it. 0 when
-    /// never said.
+    /// Workers that `revision` runs on: a rescale outlives the coordinator that did it. 0 if no
+    /// rescale set it.
     #[serde(default)]
     pub workers: u32,
     /// Next checkpoint number; only grows, also when an older snapshot is restored.
@@ -94,7 +94,7 @@ pub struct Head {
     pub operations: Vec<OperationRecord>,
 }
 
-/// What HEAD says the job is doing.
+/// State of the job as HEAD records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum RunState {
@@ -148,7 +148,7 @@ pub struct RetainedCheckpoint {
 pub struct SavepointRecord {
     /// Name, unique within the job.
     pub name: String,
-    /// Idempotency key that asked for it.
+    /// Idempotency key of the call that requested it.
     pub key: String,
     /// Folder it is copied to (key in the job's bucket).
     pub uri: String,
@@ -169,8 +169,8 @@ pub struct OperationRecord {
     pub kind: OperationKind,
     /// Its result, once known.
     pub result: OperationResult,
-    /// Whether a stop also releases the state: a coordinator that finishes the stop of another one
-    /// must know it.
+    /// Whether a stop also releases the state: a coordinator that finishes the stop of another
+    /// coordinator needs to know this.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub release: bool,
 }

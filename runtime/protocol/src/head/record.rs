@@ -13,7 +13,7 @@ pub enum HeadError {
     /// Not the JSON of a HEAD.
     #[error("HEAD cannot be read: {detail}; restore the object's previous version")]
     Malformed {
-        /// What the parser said, with line and column.
+        /// Message of the parser, with line and column.
         detail: String,
     },
     /// Written by a release whose records this one does not understand.
@@ -30,9 +30,9 @@ pub enum HeadError {
     /// The job is not running, so it cannot do that.
     #[error("cannot {action}: HEAD says the job is {state}")]
     NotRunning {
-        /// What was asked for.
+        /// The requested action.
         action: &'static str,
-        /// What HEAD says.
+        /// The state in HEAD.
         state: String,
     },
     /// Sink output of the restore point is not committed yet.
@@ -112,7 +112,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// Code of the answer to the Job API call that asked for it.
+    /// Error code in the response to the Job API call that requested the change.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed { .. } | Self::TooNew { .. } => "StorageUnavailable",
@@ -131,7 +131,8 @@ impl HeadError {
     }
 }
 
-/// What every format of HEAD keeps, so that a reader can tell whether it understands the rest.
+/// Fields that every format of HEAD keeps, so that a reader can tell whether it understands the
+/// rest.
 #[derive(Deserialize)]
 struct Versions {
     v: u32,
@@ -165,7 +166,7 @@ impl Head {
         self.attempt == attempt && self.token == token
     }
 
-    /// Whether the restore point has sink output that nobody confirmed as committed: a new attempt
+    /// Whether the restore point has sink output that is not confirmed as committed. A new attempt
     /// must commit it again before any source starts.
     pub fn has_open_commits(&self) -> bool {
         self.last
@@ -224,7 +225,7 @@ impl Head {
 }
 
 impl RunState {
-    /// For messages: what HEAD says.
+    /// Describes the state for messages.
     pub(super) fn describe(self) -> String {
         match self {
             Self::Running => "running".to_owned(),

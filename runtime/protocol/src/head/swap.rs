@@ -18,7 +18,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Who owns `head`.
+    /// Returns the owner of `head`.
     pub fn of(head: &Head) -> Self {
         Self {
             job_uid: head.job_uid.clone(),
@@ -42,22 +42,23 @@ impl std::fmt::Display for Owner {
 /// What became of a write of HEAD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwapOutcome {
-    /// It is in the store; only the answer was lost.
+    /// The write is in the store; only the response was lost.
     Won,
     /// It is not, and what is there does not forbid it: decide again from there.
     Retry,
-    /// Somebody else owns the job: end this process.
+    /// Another process owns the job: end this process.
     Fenced {
-        /// Who.
+        /// The owner.
         by: Owner,
     },
 }
 
-/// Judges a write of `ours` that was refused (412) or not answered, by the record `found` since.
+/// Decides what became of a write of `ours` that was refused (412) or got no response, from the
+/// record `found` since.
 ///
-/// Attempts grow over the whole life of a HEAD, also from one job to the next that takes it over,
-/// so the attempt alone orders owners. One attempt with two tokens means that two processes raced
-/// for it and the other one won.
+/// Attempts grow over the whole life of a HEAD, also when one job takes it over from another, so
+/// the attempt alone orders owners. One attempt with two tokens means that two processes raced for
+/// it and the other one won.
 pub fn after_lost_swap(ours: &Head, found: &Head) -> SwapOutcome {
     if guard!("a lost answer is told from a lost race": found.nonce == ours.nonce, else false) {
         return SwapOutcome::Won;

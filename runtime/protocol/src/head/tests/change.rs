@@ -429,7 +429,7 @@ pub(super) fn a_refused_write_is_ours_again_or_a_fence() {
     let found = with_checkpoint();
     let fenced = |ours: &Head| matches!(after_lost_swap(ours, &found), SwapOutcome::Fenced { by } if by.attempt == found.attempt);
     let ours = |change: HeadChange| change.seal("ours").unwrap();
-    // Our own next write, and our own lost answer.
+    // The owner's next write, and the owner's lost response.
     assert_eq!(
         after_lost_swap(&ours(found.change().new_attempt("t").unwrap()), &found),
         SwapOutcome::Retry
@@ -439,7 +439,7 @@ pub(super) fn a_refused_write_is_ours_again_or_a_fence() {
         after_lost_swap(&ours(found.change()), &found),
         SwapOutcome::Retry
     );
-    // Somebody else, by attempt, by token, by lineage.
+    // Another process: by attempt, by token, by lineage.
     assert!(fenced(&Head {
         attempt: found.attempt - 1,
         ..ours(found.change())

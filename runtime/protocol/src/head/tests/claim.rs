@@ -9,7 +9,7 @@ use streamkeeper_protocol::{
     job_api::{PromoteFrom, PromoteRequest},
 };
 
-/// The answer in one word: `create`, `replace`, `import`, `stand by`, or the code of a refusal.
+/// The decision in one word: `create`, `replace`, `import`, `stand by`, or the code of a refusal.
 fn word(decision: &ClaimDecision) -> &'static str {
     match decision {
         ClaimDecision::Create(_) => "create",
@@ -368,7 +368,7 @@ pub(super) fn a_first_claim_starts_from_nothing_with_a_new_lineage() {
 
 #[test]
 pub(super) fn an_order_that_was_followed_already_is_no_new_order() {
-    // Promoted once, then superseded: the same call again must not bring the old revision back.
+    // Promoted once, then superseded: a repeat of that call must not bring the old revision back.
     let head = Head {
         revision: 1,
         state: RunState::Stopped,
@@ -384,7 +384,7 @@ pub(super) fn an_order_that_was_followed_already_is_no_new_order() {
         word(&claim(Some(&head), &claimant("a", 1), order, ids())),
         "stand by"
     );
-    // While the revision still is the running one, a restart is what it comes to.
+    // While the revision is still the running one, the call amounts to a restart.
     let head = Head {
         state: RunState::Running,
         ..head

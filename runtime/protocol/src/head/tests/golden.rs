@@ -1,4 +1,4 @@
-//! Stored records of this release: later releases must go on reading them, and writing the same.
+//! Stored records of this release. Later releases must read them and write them without a change.
 
 use streamkeeper_protocol::{
     head::{Head, HeadError, RunState},
@@ -41,7 +41,7 @@ pub(super) fn a_state_that_was_left_behind_is_read_and_written_as_it_was() {
     let head = Head::parse(LEFT.as_bytes()).unwrap();
     is_written_as_it_was(&head.encode(), LEFT);
     assert_eq!(head.left.unwrap().checkpoint, 37);
-    // Records of before say nothing of it.
+    // Older records do not have this field.
     assert_eq!(Head::parse(HEAD.as_bytes()).unwrap().left, None);
 }
 

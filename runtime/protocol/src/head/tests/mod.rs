@@ -1,5 +1,5 @@
-//! HEAD: who may claim a job, what its owner may write, how it is stored, that no interleaving of
-//! it all makes two owners, and that no rule of these is idle.
+//! HEAD: which process may claim a job, what its owner may write, how it is stored, that no
+//! interleaving of these makes two owners, and that a test fails without each of the rules.
 
 mod change;
 mod claim;

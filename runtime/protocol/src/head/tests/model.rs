@@ -1,7 +1,7 @@
-//! A toy world: processes of two revisions that read HEAD at one time and write at another, writes
-//! whose answers are lost, writes that arrive late, processes that sleep through their own end. The
-//! worlds that can be reached are looked at in order of the steps it takes; in none of them can two
-//! processes both write as the owner, lose open commits or use a number twice.
+//! A model of HEAD and its writers: processes of two revisions that read HEAD at one time and write
+//! at another, writes whose responses are lost, writes that arrive late, processes that sleep past
+//! their own end. The search visits reachable worlds in order of their number of steps. In none of
+//! them do two processes both write as the owner, lose open commits or use a number twice.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -45,7 +45,7 @@ enum Process {
     Owner {
         head: Arc<Head>,
     },
-    /// Sent a write and does not know what became of it; `owned`: it wrote as the owner.
+    /// Sent a write whose outcome it does not know; `owned`: it wrote as the owner.
     Waiting {
         ours: Arc<Head>,
         condition: Condition,
@@ -68,11 +68,11 @@ struct World {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Answered,
-    /// It happened, nobody heard.
+    /// The write happened; the response was lost.
     AnswerLost,
-    /// It did not happen, nobody heard.
+    /// The write did not happen; the request was lost.
     RequestLost,
-    /// It has not happened yet, nobody heard.
+    /// The write has not happened yet; it is still under way.
     Late,
 }
 
@@ -248,7 +248,7 @@ impl World {
         Ok(())
     }
 
-    /// What a process makes of a write that was refused or not answered, as `swap_head` does.
+    /// Handles a write that was refused or got no response, as `swap_head` does.
     fn settle(&mut self, process: usize) {
         let Process::Waiting {
             ours,
@@ -264,7 +264,7 @@ impl World {
                 SwapOutcome::Won => Process::Owner { head: head.clone() },
                 SwapOutcome::Fenced { .. } if *owned => Process::Ended,
                 SwapOutcome::Fenced { .. } => Process::Watching { seen: None },
-                // Nothing happened yet: the same write goes out again.
+                // Nothing has happened yet: the process sends the write again.
                 SwapOutcome::Retry if *condition == Condition::Matches(head.nonce.clone()) => {
                     return;
                 }
@@ -403,7 +403,7 @@ impl World {
         Ok(())
     }
 
-    /// What makes two worlds behave alike: names of writes matter only by which are the same.
+    /// What makes two worlds behave alike. Of the names of writes only their equality matters.
     fn fingerprint(&self) -> Vec<u64> {
         let mut names: Vec<String> = Vec::new();
         let mut print = Vec::new();
