@@ -7,7 +7,8 @@
 //! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens
 //!   its source or sink, and knows the encoding of its positions and committables.
 //! * `format`: `json`, `csv`, `raw`, `debezium-json`: bytes to rows and back.
-//! * `column_builder`, `column_reader`, `text`: values while they are read and written, and how they look as text.
+//! * `column_builder`, `column_reader`, `text`: values while they are read and written, and how
+//!   they look as text.
 //!
 //! Depends on the protocol (plans, types, key groups) and on the object store's trait; never on the
 //! engine, a server or a clock of its own.

@@ -1,5 +1,4 @@
-//! Certificate authorities and what they sign: Ed25519, whose signatures are the same for the same
-//! input.
+//! Certificate authorities and what they sign: Ed25519, whose signatures are deterministic.
 
 use std::time::Duration;
 
@@ -67,7 +66,8 @@ fn named(common_name: String) -> CertificateParams {
 }
 
 impl Authority {
-    /// An authority; a root is trusted as long as somebody trusts it, so its own dates say nothing.
+    /// Makes an authority. A root is trusted as long as it is in a trust store, so its own dates
+    /// mean nothing.
     fn new(name: String, seed: &Bytes) -> Result<Self, SecurityError> {
         let mut params = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -118,7 +118,7 @@ fn operator_authority(job: &JobKey) -> Result<Authority, SecurityError> {
     )
 }
 
-/// Who signs the certificates of a job's workers in an epoch.
+/// The authority that signs the certificates of a job's workers in an epoch.
 pub(crate) fn worker_ca(
     key: &WorkerKey,
     uid: &str,
@@ -145,7 +145,7 @@ pub(crate) fn worker(
     )
 }
 
-/// Who signs the operator's certificates for a job.
+/// The authority that signs the operator's certificates for a job.
 pub(crate) fn operator_ca(job: &JobKey) -> Result<CertificateDer<'static>, SecurityError> {
     operator_authority(job)?.certificate()
 }

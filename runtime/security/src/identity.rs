@@ -1,5 +1,5 @@
-//! What a worker and the operator need for TLS at this moment. Kept for an epoch and made anew with
-//! the next: nobody restarts, no file changes.
+//! What a worker and the operator need for TLS at this moment. Kept for an epoch and derived anew
+//! for the next: no process restarts, no file changes.
 
 use std::{
     fmt,
@@ -35,16 +35,16 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     })
 });
 
-/// Who calls.
+/// The role of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The operator.
     Operator,
-    /// A worker of the same job.
+    /// A worker of this job.
     Worker,
 }
 
-/// Tells the time.
+/// Source of the time.
 pub type Clock = Arc<dyn TimeProvider>;
 
 fn now(clock: &Clock) -> Result<u64, SecurityError> {
@@ -92,7 +92,7 @@ impl fmt::Debug for WorkerIdentity {
 }
 
 impl WorkerIdentity {
-    /// The pods of the job whose Secret holds this, by this clock.
+    /// Identity of a pod of the job whose Secret holds `material`.
     pub fn new(material: Material, rotation: Rotation, clock: Clock) -> Self {
         Self {
             material,
@@ -117,15 +117,16 @@ impl WorkerIdentity {
         name_of(&self.material.uid)
     }
 
-    /// Who shows these certificates; none for a stranger, or when they have expired.
+    /// Role of the peer that shows these certificates; none for an unknown peer, or when they have
+    /// expired.
     pub fn role(&self, shown: &[CertificateDer<'_>]) -> Result<Option<Role>, SecurityError> {
         let current = self.current()?;
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now(&self.clock)?));
         let Some((own, rest)) = shown.split_first() else {
             return Ok(None);
         };
-        // By who signed it: whoever holds the workers' key can write any name into a certificate,
-        // but not sign for the operator.
+        // The signer decides: a holder of the workers' key can write any name into a certificate,
+        // but cannot sign for the operator.
         let signed =
             |by: &Arc<dyn ClientCertVerifier>| by.verify_client_cert(own, rest, at).is_ok();
         Ok(if signed(&current.operators) {

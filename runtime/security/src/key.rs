@@ -38,7 +38,7 @@ fn extract(salt: &[u8], secret: &[u8]) -> Bytes {
 
 impl Bytes {
     /// HKDF-Expand to 32 bytes. A purpose ends with a zero byte, so that no two purposes with what
-    /// follows them are the same text.
+    /// follows them are equal.
     pub(crate) fn expand(&self, purpose: &str, about: &[u8]) -> Self {
         mac(&self.0, &[purpose.as_bytes(), &[0], about, &[1]])
     }
@@ -62,7 +62,7 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A name for a job that is a DNS label whatever its uid looks like.
+/// Name for a job that is always a DNS label, independently of the form of its uid.
 pub(crate) fn label(uid: &str) -> String {
     hex(digest::digest(&digest::SHA256, uid.as_bytes()).as_ref())[..32].to_owned()
 }
@@ -93,7 +93,7 @@ impl MasterKey {
         Ok(Self(extract(b"streamkeeper v1", bytes)))
     }
 
-    /// Tells master keys apart, and nothing about them.
+    /// Distinguishes master keys without revealing them.
     pub fn fingerprint(&self) -> String {
         self.0.expand("fingerprint", &[]).hex(16)
     }
@@ -125,8 +125,8 @@ impl JobKey {
         WorkerKey(self.key.expand("workers", &[]))
     }
 
-    /// Tells the keys of jobs apart, and nothing about them: only who has this key knows it, so no
-    /// object can be made under a name with it beforehand.
+    /// Distinguishes the keys of jobs without revealing them. Only a holder of the key knows the
+    /// tag, so no object can be created beforehand under a name that contains it.
     pub fn tag(&self) -> String {
         self.key.expand("tag", &[]).hex(16)
     }
@@ -140,7 +140,7 @@ impl JobKey {
     }
 }
 
-/// What all workers of a job share, and nobody else but the operator.
+/// Secret that all workers of a job share with each other and the operator only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerKey(Bytes);
 
@@ -211,7 +211,7 @@ mod tests {
             hex(&extracted.0),
             "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"
         );
-        // A.1 asks for 42 bytes; the first block is the same.
+        // A.1 has 42 bytes of output; the first block is equal.
         let info: Vec<u8> = (0xf0..=0xf9).collect();
         assert_eq!(
             hex(&mac(&extracted.0, &[&info, &[1]]).0),

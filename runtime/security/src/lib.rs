@@ -1,4 +1,4 @@
-//! What may talk to what within a job: keys, certificates, roles and the token of the Job API.
+//! Authentication within a job: keys, certificates, roles and the token of the Job API.
 //!
 //! Nothing is stored but one master key of the operator and one key per job; everything else
 //! follows from them and the time (`docs/adr/0007-keys-are-derived.md`).
@@ -50,7 +50,7 @@ pub enum SecurityError {
     /// TLS does not take what was made, or what the Secret holds.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// Nobody could be trusted.
+    /// The set of trusted certificates is empty or invalid.
     #[error("cannot set up the check of certificates: {0}")]
     Verifier(#[from] rustls::client::VerifierBuilderError),
     /// The clock has no time.

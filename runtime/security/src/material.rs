@@ -12,7 +12,7 @@ use crate::{
 pub const JOB_UID: &str = "job-uid";
 /// Key and file name of the workers' key: 32 bytes.
 pub const WORKER_KEY: &str = "worker.key";
-/// Key and file name of the certificate of who signs the operator's certificates: X.509, DER.
+/// Key and file name of the CA certificate that signs the operator's certificates: X.509, DER.
 pub const OPERATOR_CA: &str = "operator-ca.der";
 
 /// What the pods of a job are given.
@@ -22,7 +22,7 @@ pub struct Material {
     pub uid: String,
     /// What all workers share.
     pub worker_key: WorkerKey,
-    /// Who signs the operator's certificates.
+    /// CA that signs the operator's certificates.
     pub operator_ca: CertificateDer<'static>,
 }
 

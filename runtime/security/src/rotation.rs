@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an epoch lasts. Everybody in a job must use the same.
+/// How long an epoch lasts. All processes of a job must use one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
     seconds: u64,
@@ -31,8 +31,8 @@ impl Rotation {
         Epoch(now / self.seconds)
     }
 
-    /// The epochs that are trusted at a moment: nobody is further away, unless a clock is wrong by
-    /// a whole epoch.
+    /// The epochs that are trusted at a moment: no process is further away, unless a clock is wrong
+    /// by a whole epoch.
     pub fn trusted(self, now: u64) -> [Epoch; 3] {
         let Epoch(now) = self.epoch(now);
         [now.saturating_sub(1), now, now.saturating_add(1)].map(Epoch)

@@ -1,5 +1,5 @@
-//! Who gets through a handshake with whom, and until when. No sockets: both ends in one thread, by
-//! a clock that the test sets.
+//! Which peers complete a handshake with which, and until when. No sockets: both ends run in one
+//! thread, by a clock that the test sets.
 
 use std::{
     fmt, io,
@@ -122,7 +122,7 @@ fn another_job_another_master_key_and_nobody_are_refused() {
         refused(shake(other.client().unwrap(), &pod), "certificate");
         let header = other.token().unwrap().header();
         assert!(!pod.knows(header.as_bytes()).unwrap());
-        // One that does not care whom it calls is refused all the same.
+        // A client that does not verify the server is refused too.
         let shown = certificate::operator(&stranger, Epoch(10), rotation()).unwrap();
         assert_eq!(pod.role(&[shown.certificate]).unwrap(), None);
     }
@@ -208,7 +208,7 @@ fn the_same_input_makes_the_same_keys_and_certificates() {
     }
 }
 
-/// An operator of tomorrow must come to the same keys: pods that run have them in their Secret.
+/// A later operator must derive equal keys: running pods have them in their Secret.
 #[test]
 fn keys_are_what_they_were() {
     let master = MasterKey::new(b"not a secret: the key of one test").unwrap();

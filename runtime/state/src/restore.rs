@@ -79,8 +79,8 @@ struct Request<'a> {
 /// Key group and newest value of a key; none if that is a tombstone.
 type Newest = (u16, Option<Box<[u8]>>);
 
-/// Live entries of the wanted key groups, in no order, without tombstones. What is in the `object_cache`
-/// is not read again, and what is read is put there.
+/// Live entries of the wanted key groups, in no order, without tombstones. What is in the
+/// `object_cache` is not read again, and what is read is put there.
 pub async fn load_state(
     store: &dyn ObjectStore,
     state: &StateRef,

@@ -8,9 +8,9 @@ use std::fmt;
 pub struct StorageConfig {
     /// URL of an S3-compatible server; addressed by path. None means AWS.
     pub endpoint: Option<String>,
-    /// Region; none means what the environment or the instance says, `us-east-1` with an endpoint.
+    /// Region; none: that of the environment or the instance, `us-east-1` with an endpoint.
     pub region: Option<String>,
-    /// How the store encrypts what is written; none: as the bucket says.
+    /// How the store encrypts what is written; none: as the bucket is configured.
     pub sse: Option<SseKms>,
     /// Whether the content of writes is left out of their signature (`UNSIGNED-PAYLOAD`), which TLS
     /// protects then.

@@ -21,7 +21,7 @@ use crate::{
     Begin, Condition, Object, ObjectMeta, ObjectStore, StorageError, StoreFuture, memory::outside,
 };
 
-/// Names of our own files; no key may have such a component, and no listing shows one.
+/// Prefix of the store's own files. No key may have such a component, and no listing shows one.
 const OWN: &str = ".streamkeeper-";
 
 /// A store in a local directory, made by the first write.
@@ -41,7 +41,8 @@ impl DirStore {
         }
     }
 
-    /// The same store, which refuses files outside `folder`, also those that a link leads to.
+    /// Returns this store restricted to `folder`: it refuses files outside, also those that a link
+    /// leads to.
     #[must_use]
     pub fn within(self, folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -496,8 +497,8 @@ impl ObjectStore for DirStore {
         Box::pin(blocking(move || store.remove(&key)))
     }
 
-    /// The versions it lists tell a changed file from an unchanged one, but are not those of
-    /// [`ObjectStore::get`].
+    /// The listed versions distinguish a changed file from an unchanged one, but differ from those
+    /// of [`ObjectStore::get`].
     fn list<'a>(&'a self, prefix: &'a str) -> StoreFuture<'a, Vec<ObjectMeta>> {
         let (store, prefix) = (self.clone(), prefix.to_owned());
         Box::pin(blocking(move || store.entries(&prefix)))

@@ -1,4 +1,4 @@
-//! A store that fails as told, for tests.
+//! A store that fails as configured, for tests.
 
 use std::{
     fmt,
@@ -46,11 +46,11 @@ pub enum Fault {
     Unavailable,
     /// 403: nothing happens.
     Denied,
-    /// The request is lost: nothing happens, and the caller cannot know it.
+    /// The request is lost: nothing happens, and the caller cannot find out.
     LostRequest,
-    /// It happens, but the answer is lost.
+    /// The action happens, but the response is lost.
     LostAnswer,
-    /// It happens, but the answer is 412, as from a proxy that sends a request twice.
+    /// The action happens, but the response is 412, as from a proxy that sends a request twice.
     RefusedAfterSuccess,
 }
 
@@ -278,7 +278,7 @@ impl<S: ObjectStore> FaultStore<S> {
             }),
             Some(Fault::LostRequest) => Err(lost(at, "injected loss of the request")),
             Some(Fault::LostAnswer) => {
-                // Whatever it was, nobody hears it.
+                // The response is lost, whatever it was.
                 let _ = work.await;
                 Err(lost(at, "injected loss of the answer"))
             }

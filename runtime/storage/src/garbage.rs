@@ -1,12 +1,12 @@
-//! What nothing needs any more.
+//! Garbage collection of a job's objects.
 //!
-//! Mark, then sweep. Marked is what the restore point, the retained checkpoints, the state that was
-//! left behind last and the savepoints being copied need, as HEAD pins them; if one of their
-//! manifests cannot be read, nothing is swept. Swept are manifests and data of checkpoints before
-//! the restore point that are not marked: HEAD dropped them, or they never became one. A later
-//! manifest can only name what a pinned one names and what is written after, so this is right even
-//! for a HEAD that is not the newest any more. Savepoint folders, plans and names this release does
-//! not know are never touched.
+//! Mark, then sweep. The mark phase marks the objects that HEAD pins: those of the restore point,
+//! the retained checkpoints, the last retired state and the savepoints being copied. If one of
+//! their manifests cannot be read, nothing is swept. The sweep phase removes unmarked manifests and
+//! data of checkpoints before the restore point: HEAD dropped them, or they never became a
+//! checkpoint. A later manifest can only name what a pinned one names and what is written after it,
+//! so this is correct even for a HEAD that is no longer the newest. Savepoint folders, plans and
+//! names that this release does not know are never touched.
 
 use std::collections::HashSet;
 
@@ -28,8 +28,9 @@ pub struct Collected {
 /// Uploads in parts that are older belong to no process that lives, milliseconds.
 const STALE_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Ends uploads of data in parts that were begun more than a day ago: their process was killed, and
-/// nothing else ends them. Answers how many. A store that does not know the question is left alone.
+/// Aborts multipart uploads of data that began more than a day ago and returns their number: their
+/// process was killed, and nothing else aborts them. Does nothing on a store without such a
+/// request.
 pub async fn end_stale_uploads(store: &dyn ObjectStore, paths: &StatePaths, now_ms: i64) -> u64 {
     let prefix = paths.data_prefix();
     let ended = store.end_uploads(&prefix, now_ms.saturating_sub(STALE_MS));
@@ -55,7 +56,7 @@ pub async fn collect_garbage(
         marked.extend(manifest.objects().into_iter().map(str::to_owned));
         marked.insert(key.to_owned());
     }
-    // Manifests last: until its data is gone, a manifest says what belonged together.
+    // Manifests last: until its data is gone, a manifest records what belonged together.
     let mut listed = store.list(&paths.data_prefix()).await?;
     listed.extend(store.list(&paths.manifests()).await?);
     for object in listed {

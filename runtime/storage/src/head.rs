@@ -31,21 +31,21 @@ pub enum HeadAccessError {
 /// What became of a swap.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SwapResult {
-    /// Our record is HEAD.
+    /// The written record is HEAD.
     Won {
         /// Its version, for the next swap.
         etag: String,
     },
-    /// Our record is not HEAD and never will be; nothing found there forbids another try from it.
+    /// The written record is not HEAD and never will be. The record found there allows another try.
     Lost {
         /// What is there.
         found: Box<Head>,
         /// Its version.
         etag: String,
     },
-    /// Somebody else owns the job: end this process.
+    /// Another process owns the job: end this process.
     Fenced {
-        /// Who.
+        /// The owner.
         by: Owner,
     },
     /// HEAD was removed under its owner: end this process.
@@ -71,10 +71,10 @@ pub async fn read_head(
     }
 }
 
-/// Writes `ours` under `condition` and finds out what became of it, also when the answer is lost.
+/// Writes `ours` under `condition` and finds out what became of it, also when the response is lost.
 ///
 /// After an error the outcome is open: until a later call with the same arguments has settled it,
-/// the caller may neither act as the owner of `ours` nor take it that somebody else is.
+/// the caller may neither act as the owner of `ours` nor assume that another process is the owner.
 pub async fn swap_head(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -88,15 +88,15 @@ pub async fn swap_head(
         tries += 1;
         let error = match store.put(&key, bytes.clone(), condition.clone()).await {
             Ok(etag) => return Ok(SwapResult::Won { etag }),
-            // Refused: HEAD is not what we took it for, perhaps because it is ours already.
+            // Refused: HEAD is not the expected version, perhaps because `ours` is already there.
             Err(error @ (StorageError::Precondition { .. } | StorageError::NotFound { .. })) => {
                 if let Some(result) = settle(store, paths, ours, &condition, true).await? {
                     return Ok(result);
                 }
                 error
             }
-            // Unanswered: what can be read tells, unless the write is still on its way. Then the
-            // same write again is safe, because only one of the two can meet the condition.
+            // No response: reading HEAD decides, unless the write is still under way. Then it is
+            // safe to repeat the write, because only one of the two can meet the condition.
             Err(error @ StorageError::Unknown { .. }) => {
                 if let Some(result) = settle(store, paths, ours, &condition, false).await? {
                     return Ok(result);
@@ -114,7 +114,7 @@ pub async fn swap_head(
     }
 }
 
-/// What the store holds says about our write; none if it says nothing yet.
+/// Decides the outcome of the write from what the store holds; none while that is open.
 async fn settle(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -128,8 +128,7 @@ async fn settle(
     };
     match after_lost_swap(ours, &found) {
         SwapOutcome::Won => Ok(Some(SwapResult::Won { etag })),
-        // Still the version we meant to replace, perhaps of another lineage: our write may land
-        // yet.
+        // Still the version to be replaced, perhaps of another lineage: the write may still arrive.
         SwapOutcome::Fenced { .. } | SwapOutcome::Retry
             if !refused && *condition == Condition::Matches(etag.clone()) =>
         {

@@ -15,11 +15,11 @@ use crate::{Condition, ObjectStore, StorageError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedObjects(BTreeMap<String, String>);
 
-/// Copies all that `savepoint` (as [`crate::read_savepoint`] answers it) needs below the job's
+/// Copies all objects of `savepoint` (as returned by [`crate::read_savepoint`]) below the job's
 /// `data/`, as data of this checkpoint and attempt.
 ///
-/// The attempt must be greater than that of HEAD: garbage collection of the owner there is leaves
-/// it alone.
+/// The attempt must be greater than that of HEAD: then the garbage collection of the present owner
+/// leaves the copies alone.
 pub async fn import_objects(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -62,9 +62,9 @@ pub async fn import_plan(
         .await
 }
 
-/// Writes the manifest of an import under a name that nobody else uses, and answers its key.
-/// Whoever writes it owns nothing yet: another process may claim the same attempt and publish the
-/// same checkpoint.
+/// Writes the manifest of an import under a unique name and returns its key. The name is unique
+/// because the writer owns nothing yet: another process may claim that attempt and publish that
+/// checkpoint.
 pub async fn write_imported_manifest(
     store: &dyn ObjectStore,
     paths: &StatePaths,

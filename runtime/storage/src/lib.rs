@@ -6,13 +6,13 @@
 //! * [`config`]: how to reach S3; [`uri`]: from a URI to a store.
 //! * [`s3`], [`dir`], [`memory`]: the stores; [`write_progress`]: how far a write is.
 //! * [`fault`]: a store that fails as told, for tests.
-//! * [`probe`]: does a store keep the promise that everything stands on?
+//! * [`probe`]: checks that a store honours conditional writes, on which all else depends.
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`manifests`]: reading and writing manifests and plans; [`manifest_outline`]: what a manifest needs,
-//!   without holding it.
-//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: whether it is whole;
-//!   [`import`]: back among a job's checkpoints.
-//! * [`garbage`]: what nothing needs any more.
+//! * [`manifests`]: reading and writing manifests and plans; [`manifest_outline`]: what a manifest
+//!   needs, without holding it.
+//! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: checks that it is
+//!   complete and undamaged; [`import`]: copies it back among a job's checkpoints.
+//! * [`garbage`]: removes objects that no checkpoint needs any more.
 //!
 //! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.
 #![deny(missing_docs)]

@@ -24,8 +24,8 @@ pub async fn read_manifest(store: &dyn ObjectStore, key: &str) -> Result<Manifes
     Manifest::parse(&object.bytes).map_err(|error| unreadable(store, key, &error.to_string()))
 }
 
-/// Writes a manifest to the place its checkpoint and attempt give it, and answers its key. Only the
-/// owner of that attempt may call this.
+/// Writes a manifest to the place given by its checkpoint and attempt, and returns its key. Only
+/// the owner of that attempt may call this.
 pub async fn write_manifest(
     store: &dyn ObjectStore,
     paths: &StatePaths,
@@ -49,7 +49,7 @@ pub async fn read_plan(
     parse(store, &key, &object.bytes)
 }
 
-/// Writes a plan to the place its hash gives it, and answers the hash. Writing it again is
+/// Writes a plan to the place given by its hash, and returns the hash. Writing it again is
 /// harmless.
 pub async fn write_plan(
     store: &dyn ObjectStore,
@@ -81,7 +81,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
     serde_json::from_slice(bytes).map_err(|error| unreadable(store, key, &error.to_string()))
 }
 
-/// The object is there, but it is not what its name says.
+/// Error for an object whose content does not match its name.
 pub(crate) fn unreadable(store: &dyn ObjectStore, key: &str, detail: &str) -> StorageError {
     StorageError::Invalid {
         action: "read",

@@ -1,4 +1,4 @@
-//! Does a store keep the promise that everything stands on?
+//! Checks that a store honours conditional writes.
 
 use bytes::Bytes;
 

@@ -99,7 +99,7 @@ pub trait ObjectStore: Send + Sync + Debug {
         range: Range<u64>,
     ) -> StoreFuture<'a, Bytes>;
 
-    /// Writes an object and answers its version. A conditional write is tried once: a lost answer
+    /// Writes an object and returns its version. A conditional write is tried once: a lost response
     /// is [`StorageError::Unknown`], never retried blindly.
     fn put<'a>(
         &'a self,
@@ -117,9 +117,8 @@ pub trait ObjectStore: Send + Sync + Debug {
     /// Copies an object inside the store.
     fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, ()>;
 
-    /// Ends uploads in parts of objects whose key starts with `prefix` that were begun before
-    /// `before_ms` (milliseconds since the epoch) and never ended, and answers how many. Most
-    /// stores have none.
+    /// Aborts multipart uploads of objects whose key starts with `prefix` that began before
+    /// `before_ms` (milliseconds since the epoch), and returns their number. Most stores have none.
     fn end_uploads<'a>(&'a self, prefix: &'a str, before_ms: i64) -> StoreFuture<'a, u64> {
         let _ = (prefix, before_ms);
         Box::pin(async { Ok(0) })
@@ -193,7 +192,7 @@ pub enum StorageError {
         /// `s3://bucket`.
         at: String,
     },
-    /// The store cannot be reached or answers 5xx; nothing was written, or the action is harmless
+    /// The store cannot be reached or returns 5xx; nothing was written, or the action is harmless
     /// to repeat.
     #[error("{action} {at}: the store does not answer ({detail})")]
     Unavailable {
@@ -201,10 +200,10 @@ pub enum StorageError {
         action: &'static str,
         /// `s3://bucket/key`.
         at: String,
-        /// What it said.
+        /// The store's message.
         detail: String,
     },
-    /// The answer to a conditional write was lost: it may have happened. Read back.
+    /// The response to a conditional write was lost: the write may have happened. Read back.
     #[error("{action} {at}: the answer was lost, the write may have happened ({detail})")]
     Unknown {
         /// S3 action.
@@ -214,14 +213,14 @@ pub enum StorageError {
         /// What happened.
         detail: String,
     },
-    /// The store does not do what is asked of it, and never will (501), or not as promised.
+    /// The store does not support the action (501), or does not carry it out as required.
     #[error("{action} {at}: {detail}")]
     Unsupported {
         /// S3 action.
         action: &'static str,
         /// Where.
         at: String,
-        /// What it does instead, and what to do.
+        /// What the store does instead, and what to do.
         detail: String,
     },
     /// The request or the configuration is wrong.

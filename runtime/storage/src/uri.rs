@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use crate::{DirStore, ObjectStore, S3Store, StorageConfig, StorageError, dir::lies_within};
 
-/// Opens the store that holds `uri` and answers it with the key (or prefix) inside it, without
+/// Opens the store that holds `uri` and returns it with the key (or prefix) inside it, without
 /// slashes at its ends. Nothing is read: a wrong bucket shows at the first action.
 ///
 /// * `s3://bucket/prefix`;

@@ -1,8 +1,8 @@
-//! Is everything there that a savepoint needs, and is it what was written?
+//! Verifies that all objects of a savepoint are there and undamaged.
 //!
 //! Reads every byte that a restore would read, once, in parts of [`PART`] bytes: memory stays small
-//! however large the state is. Checksums are those of the manifest; what the bytes mean is nothing
-//! that this crate knows.
+//! however large the state is. Checksums are those of the manifest; this crate does not interpret
+//! the bytes.
 
 use streamkeeper_protocol::manifest::{BlockRef, Manifest};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Bytes asked for at once.
+/// Bytes requested at once.
 const PART: u64 = 4 << 20;
 
 /// How much was checked, of how much.
@@ -37,8 +37,8 @@ pub struct Checked {
     pub of_bytes: u64,
 }
 
-/// Checks a savepoint's folder: every object there, every checksum right. `progress` hears of every
-/// part that was read.
+/// Checks a savepoint's folder: every object there, every checksum right. Calls `progress` after
+/// every part.
 pub async fn verify_savepoint(
     store: &dyn ObjectStore,
     folder: &str,
@@ -47,8 +47,8 @@ pub async fn verify_savepoint(
     verify_savepoint_within(store, folder, MemoryLimit::UNLIMITED, progress).await
 }
 
-/// The same with at most so much memory for what the manifest names: [`StorageError::OverMemoryLimit`] when
-/// it is more.
+/// Like [`verify_savepoint`], with a limit on the memory for what the manifest names:
+/// [`StorageError::OverMemoryLimit`] when it needs more.
 pub async fn verify_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,
@@ -94,7 +94,7 @@ pub async fn verify_savepoint_within(
     .await
 }
 
-/// Reads a savepoint; what is wrong with it is told apart from a store that fails.
+/// Reads a savepoint. The error distinguishes a damaged savepoint from a store that fails.
 pub async fn open_savepoint(
     store: &dyn ObjectStore,
     folder: &str,
@@ -111,7 +111,7 @@ pub async fn open_savepoint(
         .map_err(|error| told_apart(store, folder, error))
 }
 
-/// What the error of a read says about the savepoint, if anything.
+/// Converts the error of a read to what it means for the savepoint.
 fn told_apart(store: &dyn ObjectStore, folder: &str, error: StorageError) -> SavepointError {
     match error {
         StorageError::NotFound { at, .. } if at.ends_with(&key_in(folder, METADATA)) => {
@@ -129,7 +129,8 @@ fn told_apart(store: &dyn ObjectStore, folder: &str, error: StorageError) -> Sav
     }
 }
 
-/// Checks all that a manifest names. Object by object, so that it can be told how many are right.
+/// Checks all that a manifest names, object by object, so that the number of correct objects is
+/// known.
 pub async fn verify_manifest(
     store: &dyn ObjectStore,
     manifest: &Manifest,
@@ -178,7 +179,7 @@ async fn verify_spans<'a>(
 }
 
 impl Span<'_> {
-    /// Whether who has read `other` has compared all that this one names.
+    /// Whether a check of `other` covers all that this span names.
     fn is_part_of(&self, other: &Span<'_>) -> bool {
         self.blocks.is_empty()
             && (self.object, self.offset, self.len, self.crc32c)
@@ -254,7 +255,8 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// A byte of the span as the object counts it. A block says about itself what it likes.
+    /// Offset in the object of a byte of the span. It saturates, because the offsets of a block are
+    /// not trusted.
     const fn at(&self, byte: u64) -> u64 {
         self.span.offset.saturating_add(byte)
     }

@@ -1,7 +1,7 @@
-//! How far writes are, which tells one that is slow from one that is stuck.
+//! Progress of writes, which distinguishes a slow write from a stuck one.
 //!
-//! Whoever waits for a write gives it a [`WriteProgress`]; a store that sends bytes over a network says
-//! there how far it is.
+//! The caller of a write gives it a [`WriteProgress`]; a store that sends bytes over a network
+//! reports there how far it is.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ impl BytesSent {
     }
 }
 
-/// How far one object is. Clones are about the same object.
+/// Progress of one object. Clones share it.
 #[derive(Debug, Clone)]
 pub struct WriteProgress {
     moved: BytesSent,
@@ -42,7 +42,7 @@ pub struct WriteProgress {
 }
 
 impl WriteProgress {
-    /// Does `work`, whose writes are those of this object.
+    /// Runs `work` and counts its writes as those of this object.
     pub async fn count<F: Future>(&self, work: F) -> F::Output {
         HERE.scope(self.clone(), work).await
     }
@@ -55,7 +55,7 @@ impl WriteProgress {
             .fetch_add(bytes.saturating_sub(before), Relaxed);
     }
 
-    /// The progress of the work that this is part of, if somebody waits for it.
+    /// The progress that the current work reports to, if there is one.
     pub(crate) fn here() -> Option<Self> {
         HERE.try_with(Clone::clone).ok()
     }

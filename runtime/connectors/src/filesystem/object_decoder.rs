@@ -30,7 +30,8 @@ pub(super) enum Step {
     More,
 }
 
-/// An object being decoded. Input comes in chunks ([`ObjectDecoder::push`]); the last one is announced.
+/// An object being decoded. Input comes in chunks ([`ObjectDecoder::push`]); the last one is
+/// announced.
 #[derive(Debug)]
 pub(super) struct ObjectDecoder {
     decoder: Decoder,

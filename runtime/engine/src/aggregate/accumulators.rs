@@ -5,8 +5,9 @@
 //! can skip what it does not know and find by uid what it does.
 //!
 //! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial
-//! number of the group (64 bits, little-endian), and every value is an entry of its own (`value_entry`).
-//! The descriptor of a state whose entries are of version 2 says so with its own version.
+//! number of the group (64 bits, little-endian), and every value is an entry of its own
+//! (`value_entry`). The descriptor of a state whose entries are of version 2 says so with its own
+//! version.
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use streamkeeper_protocol::{

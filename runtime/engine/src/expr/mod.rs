@@ -10,7 +10,8 @@
 //!   folding.
 //! * A module per family of functions: `arithmetic`, `interval`, `compare`, `math`, `text`,
 //!   `temporal`, `cast`.
-//! * What those stand on: `decimal`, `like`, `datetime_text` (dates and times as texts), `pattern` (Java's date patterns), `zone`.
+//! * What those stand on: `decimal`, `like`, `datetime_text` (dates and times as texts), `pattern`
+//!   (Java's date patterns), `zone`.
 
 mod arithmetic;
 mod call_context;

@@ -24,7 +24,7 @@ pub(super) fn read(mut draft: Draft, text: impl io::Read) -> Result<Outline, Par
     draft.finish().map_err(ParseError::Text)
 }
 
-/// Reads a plan as far as it can be told from other text.
+/// Reads a plan only as far as needed to distinguish it from other JSON.
 pub(super) fn read_plan(text: impl io::Read) -> Result<(), ParseError> {
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "they must be there")]
@@ -70,7 +70,7 @@ enum Field {
 trait Record {
     const WHAT: &'static str;
 
-    /// What is noted before its fields.
+    /// Prepares for the fields of the record.
     fn begin(_: &mut Draft) {}
 
     /// Reads the value of one field.
@@ -80,7 +80,7 @@ trait Record {
         map: &mut A,
     ) -> Result<(), A::Error>;
 
-    /// What is noted after them, or why that will not do.
+    /// Completes the record after its fields, or returns why it is invalid.
     fn end(_: &mut Draft) -> Result<(), String> {
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! What a manifest needs, read without holding the manifest: names of objects, ranges, checksums.
 //!
-//! * `parts`: an object part by part, and what no text may be like.
+//! * `parts`: parses an object part by part, with limits on its text.
 //! * `fields`: which fields count.
 //! * `read`: both together, over a store.
 //! * [`span`]: a range of bytes that is needed.
 //!
-//! Whoever reads manifests that others may have written says how much memory one may take: then
-//! neither the size of its text nor the number of its elements decides.
+//! A program that reads manifests from untrusted writers limits the memory of an outline. Then
+//! neither the size of the text nor the number of its elements decides how much memory is used.
 
 mod fields;
 mod parts;
@@ -102,7 +102,7 @@ struct Draft {
     with_blocks: bool,
     format: u32,
     min_reader: Option<u32>,
-    /// What the run that is being read has said so far.
+    /// Range of the run that is being read, once its field was read.
     range: Option<ObjectRange>,
     /// Its first block.
     first_block: usize,
@@ -122,7 +122,7 @@ struct Seen {
     runs: bool,
 }
 
-/// What is said in place of an error of the parser when there is no room.
+/// Text that stands for the error of the parser when the memory limit is reached.
 const NO_ROOM: &str = "no room";
 
 impl Draft {
@@ -232,7 +232,7 @@ impl Draft {
         for part in &mut outline.parts {
             part.name = sorted[part.name as usize];
         }
-        // Of ranges that are the same, the one that says most comes first.
+        // Of equal ranges, the one with most blocks comes first.
         let order = |part: &Part| {
             (
                 part.name,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{ObjectStore, StorageError};
 
-/// Bytes asked for at once.
+/// Bytes requested at once.
 const PART: u64 = 256 << 10;
 /// Longest name or text: a parser holds one as a whole.
 const TEXT: usize = 512 << 10;
@@ -48,7 +48,7 @@ pub(super) async fn parse<T: Send + 'static>(
         let (mut next, mut at) = (begin.bytes, 0);
         loop {
             at += next.len() as u64;
-            // The parser that has ended says why.
+            // A parser that has ended returns the reason itself.
             if parts.send(next).await.is_err() || at >= begin.size {
                 return Ok(());
             }
@@ -66,7 +66,7 @@ pub(super) async fn parse<T: Send + 'static>(
         Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
         Err(_) => Err(ParseError::Text("reading was given up".to_owned())),
     };
-    // A store that fails says nothing about the object.
+    // A failure of the store says nothing about the object.
     fed.map_err(ParseError::Storage)?;
     parsed
 }

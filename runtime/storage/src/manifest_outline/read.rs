@@ -9,8 +9,8 @@ use crate::{
     manifests::{MANIFEST_LIMIT, PLAN_LIMIT, unreadable},
 };
 
-/// Reads the manifest stored at `key`. Blocks are left out where there is no room for them, or
-/// where nobody asks: the checksum of a run is that of all its blocks.
+/// Reads the manifest stored at `key`. Blocks are left out where the memory limit does not allow
+/// them, or without `with_blocks`: the checksum of a run covers all its blocks.
 pub(crate) async fn read_outline(
     store: &dyn ObjectStore,
     key: &str,

@@ -1,9 +1,9 @@
-//! How patient a store is with what it sends, by what became of it so far.
+//! Timeouts of transfers that adapt to how earlier transfers went.
 //!
-//! Deadlines assume that a transfer gets [`RequestLimits::slowest`] for itself. Where several share a link
-//! that does not give each of them as much, all of them run out of time, and would do so for ever.
-//! So after one that ran out of time the next gets twice as much, and large ones go one at a time;
-//! until one that went alone was quick enough for several at once.
+//! Deadlines assume that a transfer gets [`RequestLimits::slowest`] for itself. Where several share
+//! a link that does not give each of them as much, all of them run out of time, and would do so
+//! again and again. So after a timeout the next transfer gets twice the time, and large transfers
+//! go one at a time, until a transfer that went alone was quick enough for several at once.
 
 use std::{
     future::Future,
@@ -20,9 +20,10 @@ use tokio::{
 
 use super::limits::{RequestKind, RequestLimits};
 
-/// Transfers that whoever uses a store has under way at once.
+/// Transfers that a user of a store has under way at once.
 const SEVERAL: u32 = 8;
-/// How often the slowest rate is halved at most: a store that hangs must be given up some day.
+/// Largest number of times the slowest rate is halved, so that a store that hangs is given up at
+/// some point.
 const MOST: u32 = 3;
 
 /// The state of one store.
@@ -98,7 +99,7 @@ impl AdaptiveTimeout {
         let _ = self.halved.compare_exchange(halved, next, Relaxed, Relaxed);
     }
 
-    /// A transfer succeeded: the patience goes back to what it needed.
+    /// A transfer succeeded: the timeout goes back to what the transfer needed.
     fn took(
         &self,
         limits: &RequestLimits,

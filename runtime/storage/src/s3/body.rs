@@ -60,7 +60,7 @@ struct Pieces {
     body: SdkBody,
     /// Taken from the body and not yet handed on.
     held: Bytes,
-    /// Bytes to come, if the body says how many.
+    /// Bytes still to come, if the body announces their number.
     left: Option<u64>,
     sent: u64,
     progress: WriteProgress,
@@ -84,7 +84,7 @@ impl Body for Pieces {
                 other => return Poll::Ready(other),
             }
         }
-        // What was handed on before is on its way, or the connection would not ask for more.
+        // Bytes handed on before are on their way, or the connection would not request more.
         this.progress.reached(this.sent);
         let piece = this.held.split_to(this.held.len().min(PIECE));
         let length = piece.len() as u64;

@@ -48,7 +48,7 @@ pub(super) async fn connect(
         .http_client(http)
         .timeout_config(timeouts)
         .retry_config(retries())
-        // Everything we store has a checksum of its own, and not every server knows S3's new ones.
+        // Every stored object has a checksum of its own, and not every server knows S3's new ones.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(region) = region(config) {

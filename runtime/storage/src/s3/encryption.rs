@@ -4,7 +4,7 @@ use aws_sdk_s3::types::ServerSideEncryption;
 
 use crate::StorageConfig;
 
-/// What a request that makes an object says about its encryption.
+/// Encryption headers of a request that creates an object.
 pub(super) fn encryption(config: &StorageConfig) -> (Option<ServerSideEncryption>, Option<String>) {
     let sse = config.sse.as_ref();
     (

@@ -1,4 +1,4 @@
-//! From the SDK's errors to ours.
+//! From the SDK's errors to [`StorageError`].
 
 use std::error::Error;
 
@@ -12,11 +12,11 @@ pub(super) struct Attempt<'a> {
     pub(super) action: &'static str,
     pub(super) bucket: &'a str,
     pub(super) key: &'a str,
-    /// Server that is asked, when it is not AWS.
+    /// Server of the request, when it is not AWS.
     pub(super) endpoint: Option<&'a str>,
 }
 
-/// Codes that say "your credentials are no good" under a status that does not.
+/// Codes for refused credentials under a status that does not show it.
 const CREDENTIAL_CODES: [&str; 5] = [
     "ExpiredToken",
     "InvalidToken",
@@ -31,7 +31,7 @@ impl Attempt<'_> {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    /// The error of an answer that no S3 server gives.
+    /// Error for a response that no S3 server gives.
     pub(super) fn not_s3(&self, answer: &str) -> StorageError {
         StorageError::Invalid {
             action: self.action,
@@ -71,7 +71,7 @@ impl Attempt<'_> {
         };
         if code.is_empty() && is_page(error) {
             match status {
-                // What stands in front of a store answers so while the store is away.
+                // A proxy in front of a store returns these while the store is away.
                 401 | 403 | 408 | 429 | 500.. => {}
                 _ => return self.not_s3(&format!("an HTML page (status {status})")),
             }
@@ -96,8 +96,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The error of a write that must not be repeated blindly: whatever is not a plain refusal may
-    /// have been carried out.
+    /// The error of a write that must not be repeated blindly: unless the store plainly refused it,
+    /// it may have been carried out.
     pub(super) fn failed_conditionally<E>(&self, error: &SdkError<E, HttpResponse>) -> StorageError
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -121,7 +121,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Whether the answer is a page for people.
+/// Whether the response is a web page.
 fn is_page<E>(error: &SdkError<E, HttpResponse>) -> bool {
     let kind = error
         .raw_response()
@@ -129,7 +129,7 @@ fn is_page<E>(error: &SdkError<E, HttpResponse>) -> bool {
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// Status, code and message, if the store answered at all.
+/// Status, code and message of the response, if there was one.
 fn answer<E: ProvideErrorMetadata>(
     error: &SdkError<E, HttpResponse>,
 ) -> Option<(u16, String, String)> {

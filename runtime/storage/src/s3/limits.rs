@@ -43,7 +43,7 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
-    /// Time for so many bytes, if the slowest rate is halved so often.
+    /// Time for so many bytes, if the slowest rate is halved `halved` times.
     pub(super) fn moving(&self, bytes: u64, halved: u32) -> Duration {
         let slowest = (self.slowest >> halved).max(1);
         Duration::from_millis(bytes.saturating_mul(1000) / slowest)
@@ -62,7 +62,7 @@ impl RequestLimits {
     /// repeat.
     pub(super) fn of_transfer(&self, bytes: u64) -> Builder {
         let timeouts = TimeoutConfig::builder()
-            // It would count from the first byte sent, whatever there is to send.
+            // It would count from the first byte sent, independently of the size.
             .disable_read_timeout()
             .operation_attempt_timeout(self.base + self.moving(bytes, 0))
             .build();
@@ -70,7 +70,8 @@ impl RequestLimits {
     }
 
     /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused
-    /// within the time, and nothing that ran out of it: that is for [`super::adaptive_timeout`] to judge.
+    /// within the time, and nothing that ran out of it: that is for [`super::adaptive_timeout`] to
+    /// judge.
     pub(super) fn of_send(&self, bytes: u64, halved: u32) -> Builder {
         let time = self.time(RequestKind::Plain, bytes, halved);
         let timeouts = TimeoutConfig::builder()

@@ -1,7 +1,7 @@
 //! S3 and servers that speak it.
 //!
 //! Reads and unconditional writes are harmless to repeat, so the SDK repeats them. A conditional
-//! write is sent once: had the SDK repeated one whose answer was lost, the second would answer 412
+//! write is sent once: had the SDK repeated one whose response was lost, the second would get 412
 //! although the first had succeeded. [`crate::swap_head`] reads back instead.
 
 mod adaptive_timeout;
@@ -53,7 +53,7 @@ const TRIES: u32 = 2;
 
 impl S3Store {
     /// The bucket, reached as `config` says, with the credentials of the environment if it has
-    /// them, else those that a web identity token or the instance gives.
+    /// them, else those of a web identity token or of the instance.
     pub fn new(bucket: &str, config: StorageConfig) -> Self {
         Self::connect_as(bucket, config, StaticCredentials::from_env())
     }
@@ -88,7 +88,7 @@ impl S3Store {
         }
     }
 
-    /// The same bucket with other limits of time and size.
+    /// Returns this store with other limits of time and size.
     #[must_use]
     pub fn with_limits(self, limits: RequestLimits) -> Self {
         Self { limits, ..self }
@@ -149,7 +149,7 @@ impl S3Store {
         }
         let mut answer = ask(&attempt, request).await?;
         let etag = answer.e_tag.take().unwrap_or_default();
-        // A server that does not know the condition still says what it read.
+        // A server that ignores the condition still returns the version that it read.
         let bare = |etag: &str| etag.trim_matches('"').to_owned();
         if version.is_some_and(|wanted| !etag.is_empty() && bare(wanted) != bare(&etag)) {
             let (action, at) = (attempt.action, attempt.at());
@@ -168,8 +168,7 @@ impl S3Store {
         Ok(Object { bytes, etag })
     }
 
-    /// The first bytes of an object. How much there is of it stands beside the range that the
-    /// server answers.
+    /// The first bytes of an object. Its size stands beside the range in the server's response.
     async fn first(&self, key: &str, len: u64) -> Result<Begin, StorageError> {
         let attempt = self.attempt("GetObject", key);
         let request = self.client().await.get_object();
@@ -327,7 +326,7 @@ impl S3Store {
     }
 }
 
-/// The answer to a read, unless it is a page that something else than a store has sent.
+/// The response to a read, unless it is a web page that something other than a store has sent.
 async fn ask(
     attempt: &Attempt<'_>,
     request: GetObjectFluentBuilder,
@@ -345,7 +344,7 @@ async fn ask(
     Ok(answer)
 }
 
-/// The content of an answer, at most `limit` bytes.
+/// The content of a response, at most `limit` bytes.
 async fn content(
     attempt: &Attempt<'_>,
     answer: GetObjectOutput,
@@ -361,7 +360,7 @@ async fn content(
     if told.is_some_and(|len| len > limit) {
         return Err(too_large());
     }
-    // What a server says about the length is not relied on: it may send without end.
+    // The length that a server announces is not relied on: it may send without end.
     let (mut body, mut read) = (answer.body, BytesMut::new());
     while let Some(part) = body.next().await {
         let part = part.map_err(|error| attempt.interrupted(&error))?;

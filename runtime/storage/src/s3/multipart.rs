@@ -3,8 +3,8 @@
 //!
 //! A part that is stored is not sent again: as long as parts get there, those that did not are
 //! tried in another round. What fails, or is given up by its caller, leaves no parts behind: a
-//! store keeps them, and asks money for them, until it is told otherwise. Those of a process that
-//! was killed are ended by [`super::uploads`].
+//! store keeps them, and charges for them, until the upload is aborted. Uploads of a process that
+//! was killed are aborted by [`super::uploads`].
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ enum Content {
 }
 
 impl Parts<'_> {
-    /// Writes `bytes`; answers the version.
+    /// Writes `bytes` and returns the version.
     pub(super) async fn upload(&self, bytes: &Bytes) -> Result<String, StorageError> {
         self.make(bytes.len() as u64, |from, until| {
             // Both are at most the length of a slice.
@@ -151,7 +151,7 @@ impl Parts<'_> {
         Ok(done)
     }
 
-    /// Sends parts; answers those that a store which does not answer did not take, and the last
+    /// Sends parts. Returns the parts that failed because the store did not respond, and the last
     /// reason.
     async fn round(
         &self,
@@ -216,7 +216,7 @@ impl Parts<'_> {
             Ok(answer) => return Ok(answer.e_tag.unwrap_or_default()),
             Err(error) => self.attempt.failed(&error),
         };
-        // An upload that is gone was completed by a request whose answer was lost.
+        // An upload that is gone was completed by a request whose response was lost.
         let there = self
             .client
             .head_object()

@@ -1,4 +1,4 @@
-//! Uploads in parts that nobody ended: their process was killed.
+//! Aborts stale multipart uploads: their process was killed.
 
 use aws_sdk_s3::types::MultipartUpload;
 
@@ -28,7 +28,7 @@ impl S3Store {
             after = (page.next_key_marker, page.next_upload_id_marker);
             let listed = page.uploads.unwrap_or_default();
             old.extend(listed.into_iter().filter_map(|upload| {
-                // A store may answer more than what was asked for.
+                // A store may return more than was requested.
                 named(upload, before_ms).filter(|(key, _)| key.starts_with(prefix))
             }));
             if page.is_truncated != Some(true) || after.0.is_none() {
@@ -42,7 +42,7 @@ impl S3Store {
             let sent = request.key(&key).upload_id(id).send().await;
             match sent.map_err(|error| attempt.failed(&error)) {
                 Ok(_) => ended += 1,
-                // Somebody else ended it.
+                // Another process has ended it.
                 Err(StorageError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -14,10 +14,10 @@ use crate::{ObjectStore, StorageError, manifests::put_json, verify::verify_manif
 
 /// Copies all that `manifest` needs, with its plan, to `folder` (a key in the same bucket). The
 /// manifest must be pinned in HEAD. Running it again after a failure finishes the copy. The copy is
-/// read back and held against its checksums before it counts as a savepoint.
+/// read back and compared with its checksums before it counts as a savepoint.
 ///
-/// Output that was prepared but not yet committed travels along: whoever restores it under the same
-/// lineage commits it, under another lineage must not.
+/// Output that was prepared but not yet committed is copied too: a restore under the same lineage
+/// commits it, a restore under another lineage must not.
 pub async fn copy_savepoint(
     store: &dyn ObjectStore,
     paths: &StatePaths,

@@ -13,7 +13,7 @@ pub enum Removal {
     Done,
     /// It belongs to another job and was left as it is.
     NotOurs {
-        /// Uid of the StreamJob it was taken of, as the folder says.
+        /// Uid of the StreamJob it was taken of, as recorded in the folder.
         job_uid: String,
     },
 }
@@ -30,8 +30,8 @@ pub async fn delete_savepoint(
     delete_savepoint_within(store, folder, job_uid, MemoryLimit::UNLIMITED).await
 }
 
-/// The same with at most so much memory for the names of objects; nothing is removed when they are
-/// more ([`StorageError::OverMemoryLimit`]).
+/// Like [`delete_savepoint`], with a limit on the memory for the names of objects. Nothing is
+/// removed when they need more ([`StorageError::OverMemoryLimit`]).
 pub async fn delete_savepoint_within(
     store: &dyn ObjectStore,
     folder: &str,

@@ -3,7 +3,7 @@
 use super::folder::METADATA;
 use crate::StorageError;
 
-/// Why a savepoint will not do.
+/// Why a savepoint cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SavepointError {
     /// The store failed, which says nothing about the savepoint.

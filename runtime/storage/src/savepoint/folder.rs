@@ -53,7 +53,7 @@ pub(crate) fn key_in(folder: &str, name: &str) -> String {
     }
 }
 
-/// The same, as messages name it.
+/// Like [`key_in`], with the store, for messages.
 pub(crate) fn at_key(store: &dyn ObjectStore, folder: &str, name: &str) -> String {
     format!("{}/{}", store.describe(), key_in(folder, name))
 }

@@ -180,15 +180,15 @@ async fn a_conditional_write_happens_only_under_its_condition() {
     }
 }
 
-/// A server may let rivals wait for each other (SeaweedFS: each up to some seconds), so an answer
-/// may be lost here as anywhere: such a writer asks the object whether it won, as HEAD's writers
-/// do.
+/// A server may let rivals wait for each other (SeaweedFS: each up to some seconds), so a response
+/// may be lost here as anywhere: such a writer reads the object to find out whether it won, as
+/// HEAD's writers do.
 #[tokio::test]
 async fn of_writers_at_once_one_wins() {
     const WRITERS: usize = 4;
     for (store, prefix, _keep) in stores("race") {
         let key = format!("{prefix}/race");
-        // A version may be a hash of the content, so no two writes are the same.
+        // A version may be a hash of the content, so no two writes are equal.
         let race = async |round: &'static str, condition: Condition| -> String {
             let mut racers = tokio::task::JoinSet::new();
             for racer in 0..WRITERS {
@@ -407,7 +407,7 @@ async fn a_directory_never_serves_what_is_outside_it() {
             );
         }
     }
-    // What it writes for itself is in no listing.
+    // The store's own files are in no listing.
     let keys: Vec<String> = store
         .list("")
         .await
@@ -509,7 +509,7 @@ async fn a_file_that_is_replaced_or_written_on_is_another_version() {
     let version = store.list("").await.unwrap()[0].etag.clone();
     let read = async || store.get_range_of("file", &version, 0..2).await;
     assert_eq!(read().await.unwrap(), "01");
-    // The same length and the same time, but another file.
+    // Another file with equal length and time.
     std::fs::write(dir.path().join("new"), "9876").unwrap();
     let new = std::fs::File::options()
         .write(true)
@@ -520,7 +520,7 @@ async fn a_file_that_is_replaced_or_written_on_is_another_version() {
         read().await,
         Err(StorageError::Precondition { .. })
     ));
-    // The same file, longer.
+    // That file, longer.
     let version = store.list("").await.unwrap()[0].etag.clone();
     std::fs::write(&path, "98765").unwrap();
     let read = store.get_range_of("file", &version, 0..2).await;

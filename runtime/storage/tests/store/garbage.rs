@@ -46,7 +46,7 @@ pub(crate) fn new_head() -> Head {
     }
 }
 
-/// What a revision of the same job is answered.
+/// Decision for a revision of that job.
 pub(crate) fn claimed(head: &Head, revision: u64, order: Order<'_>) -> ClaimDecision {
     let claimant = Claimant {
         job_uid: "job",

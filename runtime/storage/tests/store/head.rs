@@ -1,5 +1,5 @@
-//! HEAD under every fault a store may have: whoever is told that it won has won, and whoever won is
-//! told.
+//! HEAD under every fault a store may have: a writer that is reported as the winner has won, and a
+//! writer that won is reported as the winner.
 
 use std::sync::Arc;
 
@@ -226,7 +226,7 @@ async fn an_outcome_that_cannot_be_found_out_stays_open_until_it_can() {
         ),
         "{open}"
     );
-    // The same call again settles it, although the first write had happened.
+    // A repeated call settles it, although the first write had happened.
     let settled = swap_head(&store, &paths(), &ours, matches(&etag))
         .await
         .unwrap();
@@ -312,7 +312,7 @@ async fn under_random_faults_every_win_is_real_and_numbers_never_go_back() {
             wins.extend(done.unwrap());
         }
         store.heal();
-        // Every win was a step of its own: no two of the same number, and none lost.
+        // Every win was a step of its own: no number twice, and none lost.
         wins.sort_unstable();
         let steps: Vec<u64> = wins.iter().map(|win| win.0).collect();
         let expected: Vec<u64> = (2..2 + steps.len() as u64).collect();
@@ -369,7 +369,7 @@ async fn live(store: Arc<FaultStore<MemoryStore>>, name: String) -> Vec<(u64, u6
     wins
 }
 
-/// As a coordinator does: the same call until its outcome is known.
+/// Repeats the call until its outcome is known, as a coordinator does.
 async fn settle(store: &FaultStore<MemoryStore>, ours: &Head, etag: &str) -> SwapResult {
     loop {
         if let Ok(result) = swap_head(store, &paths(), ours, matches(etag)).await {

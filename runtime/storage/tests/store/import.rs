@@ -59,7 +59,7 @@ async fn what_was_imported_needs_its_savepoint_no_more_and_no_collector_takes_it
     import_plan(&store, &paths, "saved", &metadata.plan_hash)
         .await
         .unwrap();
-    // Whoever loses the race for HEAD writes over nothing.
+    // The loser of the race for HEAD overwrites nothing.
     let other = write_imported_manifest(&store, &paths, &brought)
         .await
         .unwrap();
@@ -98,6 +98,6 @@ async fn what_was_imported_needs_its_savepoint_no_more_and_no_collector_takes_it
     }
     let stored = read_plan(&store, &paths, &kept.plan_hash).await.unwrap();
     assert_eq!(stored, plan());
-    // The manifest that nobody names goes like any other orphan.
+    // A manifest that HEAD does not name is removed like any other orphan.
     assert!(store.get(&other).await.is_err());
 }

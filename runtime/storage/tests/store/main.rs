@@ -1,4 +1,4 @@
-//! Stores and what stands on them: the same promises of every store, HEAD under faults, savepoints,
+//! Stores and their users: the contract that every store keeps, HEAD under faults, savepoints,
 //! garbage. S3 takes part when `STREAMKEEPER_TEST_S3_ENDPOINT` and `STREAMKEEPER_TEST_S3_BUCKET`
 //! name a server (`dev/s3/local -- cargo test -p streamkeeper-storage`).
 #![allow(
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use streamkeeper_storage::{DirStore, MemoryStore, ObjectStore, StorageConfig, open};
 
-/// S3 of the environment with a prefix of its own; none, said aloud, when there is none.
+/// S3 of the environment with a prefix of its own; none, with a printed line, when there is none.
 fn s3(test: &str) -> Option<(Arc<dyn ObjectStore>, String)> {
     let Some((endpoint, bucket)) = s3_server() else {
         eprintln!(

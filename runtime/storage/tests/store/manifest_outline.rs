@@ -22,7 +22,7 @@ use crate::{
     stores,
 };
 
-/// A store that knows how many bytes of its answers are held by somebody.
+/// A store that counts how many bytes of its responses are still held.
 #[derive(Debug, Default)]
 struct Counting {
     inner: MemoryStore,
@@ -30,7 +30,7 @@ struct Counting {
     most: AtomicUsize,
 }
 
-/// Bytes of an answer; they are given back when the last of their readers lets go.
+/// Bytes of a response; they count until their last reader drops them.
 struct Held(Bytes, Arc<AtomicUsize>);
 
 impl AsRef<[u8]> for Held {
@@ -52,7 +52,7 @@ impl Counting {
         Bytes::from_owner(Held(bytes, self.held.clone()))
     }
 
-    /// Most bytes that were held at once since somebody asked.
+    /// Most bytes that were held at once since the last call.
     fn most(&self) -> usize {
         self.most.swap(0, Ordering::SeqCst)
     }
@@ -137,7 +137,7 @@ async fn put(store: &dyn ObjectStore, key: &str, bytes: Vec<u8>) {
     store.put(key, bytes.into(), always).await.unwrap();
 }
 
-/// Replaces the manifest, and what the metadata says of its objects.
+/// Replaces the manifest, and the metadata of its objects.
 async fn forge(store: &dyn ObjectStore, manifest: &Manifest) {
     let text = store.get("s/metadata.json").await.unwrap().bytes;
     let metadata: SavepointMetadata = serde_json::from_slice(&text).unwrap();
@@ -185,7 +185,7 @@ async fn the_begin_of_an_object_says_how_much_there_is_of_it() {
 async fn a_manifest_of_many_mebibytes_is_looked_at_and_removed_in_small_parts() {
     let store = Counting::default();
     let mut large = saved(&store).await;
-    // Nobody needs it, and so nobody holds it.
+    // No reader needs it, so none holds it.
     let noise = serde_json::json!(vec!["x".repeat(1000); 6000]);
     large.committables[0].meta = noise;
     forge(&store, &large).await;
@@ -196,7 +196,7 @@ async fn a_manifest_of_many_mebibytes_is_looked_at_and_removed_in_small_parts() 
     assert_eq!(verified(&store, MemoryLimit(4 << 20)).await, Ok(6));
     let most = store.most();
     assert!(most <= 1 << 20, "{most} of {size} bytes at once");
-    // The control: who wants all of it holds all of it.
+    // The control: a reader of the whole manifest holds all of it.
     read_savepoint(&store, "s").await.unwrap();
     assert!(store.most() >= size);
 

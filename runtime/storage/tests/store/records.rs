@@ -25,7 +25,7 @@ pub(crate) fn plan() -> StreamPlan {
     }
 }
 
-/// What [`data`] writes to an object, told by its key.
+/// What [`data`] writes to the object with this key.
 fn content(object: &str) -> String {
     let name = object.rsplit('/').next().unwrap();
     let mut words = name.split('-');
@@ -104,7 +104,7 @@ pub(crate) fn manifest(checkpoint: u64, attempt: u64, objects: &[String]) -> Man
     }
 }
 
-/// Writes a data object of one worker and answers its key.
+/// Writes a data object of one worker and returns its key.
 pub(crate) async fn data(
     store: &dyn ObjectStore,
     paths: &StatePaths,

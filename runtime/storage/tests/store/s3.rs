@@ -1,6 +1,6 @@
-//! What only S3 can get wrong: credentials, buckets, servers that do not answer. The answers come
-//! from a scripted server on loopback, so that they are the same everywhere; the tests in
-//! `contract` ask a real one.
+//! What only S3 can get wrong: credentials, buckets, servers that do not respond. The responses
+//! come from a scripted server on loopback, so that they are equal everywhere; the tests in
+//! `contract` use a real one.
 
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A server that gives every request the same answer; without one it closes the connection
-/// unanswered.
+/// A server that gives every request one response; without one it closes the connection.
 struct Scripted {
     endpoint: String,
     requests: std::sync::Arc<std::sync::atomic::AtomicUsize>,
@@ -138,7 +137,7 @@ async fn answers_of_the_server_become_our_errors() {
     }
 }
 
-/// A web server that answers every request with this status and a page.
+/// A web server that responds to every request with this status and a page.
 async fn web_server(status: u16) -> (S3Store, String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -196,7 +195,7 @@ async fn a_web_server_is_not_taken_for_s3() {
         }
         task.abort();
     }
-    // What a proxy says while the store behind it is away.
+    // The response of a proxy while the store behind it is away.
     let (store, _, task) = web_server(503).await;
     let error = store.get("key").await.unwrap_err();
     assert_eq!(kind(&error), "Unavailable", "{error}");

@@ -30,7 +30,7 @@ async fn a_savepoint_outlives_all_it_was_made_of_and_may_be_moved() {
             (metadata.checkpoint, metadata.objects, metadata.total_bytes),
             (2, 2, 6)
         );
-        // The same again, as after a crash, changes nothing.
+        // A repeated call, as after a crash, changes nothing.
         assert_eq!(
             copy_savepoint(&*store, &paths, &written, &folder)
                 .await

@@ -1,5 +1,5 @@
-//! Large objects and slow stores. A server on loopback that knows writes, copies and uploads in
-//! parts says what it was asked for and how fast it takes it in.
+//! Large objects and slow stores. A server on loopback that knows writes, copies and multipart
+//! uploads records its requests and limits how fast it reads.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ struct Held {
     /// Parts of uploads that are neither complete nor given up.
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     requests: Vec<String>,
-    /// What each said beside its content, in small letters.
+    /// Head of each request, in lower case.
     heads: Vec<String>,
 }
 
@@ -37,15 +37,16 @@ struct Manner {
     rate: Option<u64>,
     /// The link that all its connections share; none: each has that rate for itself.
     link: Option<Arc<Turn<()>>>,
-    /// Uploads that it says nobody ended: key, id, begun; two on a page.
+    /// Stale uploads that it lists: key, id, begun; two on a page.
     stale: Vec<(&'static str, &'static str, &'static str)>,
-    /// Whether it does not know the question for them.
+    /// Whether it does not know the request that lists them.
     ignorant: bool,
     /// Part that it refuses.
     refused: Option<u32>,
-    /// Part that it never answers.
+    /// Part to which it never responds.
     held: Option<u32>,
-    /// Whether it answers the end of an upload, which it carries out, with an error once.
+    /// Whether it responds to one completion of an upload with an error, although it carries it
+    /// out.
     deaf: bool,
 }
 
@@ -86,7 +87,7 @@ impl Server {
         self.store_with(StorageConfig::default())
     }
 
-    /// The store, written to as `config` says.
+    /// The store with this configuration.
     fn store_with(&self, config: StorageConfig) -> S3Store {
         self.made(
             config,
@@ -116,7 +117,7 @@ impl Server {
         self.held.lock().unwrap().requests.clone()
     }
 
-    /// Waits until the server holds what is asked for.
+    /// Waits until the server has received what `what` expects.
     async fn until(&self, what: impl Fn(&Held) -> bool) {
         let mut changed = self.changed.clone();
         let held = changed.wait_for(|_| what(&self.held.lock().unwrap()));
@@ -191,7 +192,7 @@ async fn serve(
     let _ = stream.shutdown().await;
 }
 
-/// Status, headers and body of an answer.
+/// Status, headers and body of a response.
 type Answer = (u16, String, Vec<u8>);
 
 fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<Answer> {
@@ -313,7 +314,7 @@ fn act(head: &str, body: Vec<u8>, manner: &Manner, held: &mut Held) -> Option<An
     })
 }
 
-/// The page of a list of uploads that follows the marker asked for.
+/// The page of a list of uploads that follows the requested marker.
 fn uploads(all: &[(&str, &str, &str)], fields: &BTreeMap<&str, &str>) -> String {
     let after = fields.get("upload-id-marker");
     let from = after.map_or(0, |id| {
@@ -517,7 +518,7 @@ async fn a_write_says_how_far_it_is_and_one_that_is_refused_counts_once() {
     for _ in 0..2 {
         let put = object.count(store.put("a", large.clone(), Condition::Absent));
         put.await.unwrap();
-        // The last piece counts with whatever is asked for after it.
+        // The last piece counts with the request that follows it.
         assert!(moved.bytes() >= (1 << 20) - (64 << 10), "{}", moved.bytes());
         assert!(moved.bytes() <= 1 << 20, "{}", moved.bytes());
     }
@@ -608,8 +609,8 @@ async fn an_upload_that_is_given_up_leaves_no_parts_behind() {
     server.until(|held| held.uploads.is_empty()).await;
 }
 
-/// Per request, whether it says the algorithm, whether the key, and whether its content is left out
-/// of its signature.
+/// Per request: whether it names the algorithm, whether it names the key, and whether its content
+/// is left out of its signature.
 async fn said(config: StorageConfig) -> BTreeMap<String, [bool; 3]> {
     let server = Server::start(Manner::default()).await;
     let store = server.store_with(config);

@@ -43,7 +43,7 @@ async fn a_whole_savepoint_is_whole_and_every_object_that_is_not_is_named() {
         save(store, &paths, &folder).await;
         let mut heard = Vec::new();
         let found = verify_savepoint(store, &folder, &mut |checked| heard.push(checked)).await;
-        // The second object holds a run and staged rows, which are the same bytes here.
+        // The second object holds a run and staged rows, which are equal bytes here.
         let whole = Checked {
             objects: 2,
             of_objects: 2,
