@@ -1,4 +1,5 @@
-//! Columns of a batch while it is decoded: typed vectors that can also take a row back.
+//! Columns of a batch while it is decoded: typed vectors from which the last row can be removed
+//! again.
 //!
 //! Conversions are Flink's: numbers may come as text, a decimal with too many integer digits reads
 //! as NULL, BOOLEAN is `true` or else false.
@@ -68,7 +69,7 @@ pub(crate) struct ColumnBuilder {
     misfit: bool,
 }
 
-/// Runs `$body` with `$vector` bound to the vector of values, whatever its type.
+/// Runs `$body` with `$vector` bound to the vector of values of any type.
 macro_rules! each_vector {
     ($values:expr, $vector:ident => $body:expr) => {
         match $values {
@@ -254,7 +255,7 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Appends what a text says; nothing is appended on an error.
+    /// Appends the value that a text represents; nothing is appended on an error.
     pub(crate) fn push_text(&mut self, text: &str, style: TimestampStyle) -> Result<(), String> {
         let trimmed = text.trim();
         let pushed = match &mut self.values {

@@ -1,14 +1,16 @@
-//! Sources and sinks, one folder each, behind two traits.
+//! Sources and sinks, one folder each, behind two traits. In reading order:
 //!
-//! * [`batch`]: rows in flight and their Arrow types.
+//! * [`batch`]: rows in flight and their Arrow types; `table`, `error`: what the planner learns
+//!   about a table, and why a connector fails.
 //! * [`source`]: replayable input whose positions are state.
 //! * [`sink`]: output that is prepared for a checkpoint and committed after it.
-//! * `options`: a table's options, read into types; unknown ones are refused.
+//! * `registry`: the connectors by name; `options`: a table's options, read into types. Unknown
+//!   options are refused.
 //! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens
-//!   its source or sink, and knows the encoding of its positions and committables.
+//!   its source or sink, and defines the encoding of its positions and committables.
 //! * `format`: `json`, `csv`, `raw`, `debezium-json`: bytes to rows and back.
-//! * `column_builder`, `column_reader`, `text`: values while they are read and written, and how
-//!   they look as text.
+//! * `column_builder`, `column_reader`: columns while they are decoded and while they are written;
+//!   `text`: values as text.
 //!
 //! Depends on the protocol (plans, types, key groups) and on the object store's trait; never on the
 //! engine, a server or a clock of its own.

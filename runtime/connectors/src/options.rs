@@ -1,4 +1,5 @@
-//! The options of a table, read one by one into types; what nobody read is refused.
+//! The options of a table, read one by one into types; an option that no connector reads is
+//! refused.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -74,7 +75,7 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// A value that its type can parse; `what` says what it should be, like `a number of rows`.
+    /// A value that its type can parse; `what` describes it for the error, like `a number of rows`.
     pub(crate) fn parsed<T: FromStr>(
         self,
         option: &str,

@@ -2,9 +2,9 @@
 //!
 //! A source consists of splits (an object, a partition, a range of a sequence). Every split belongs
 //! to a key group, and the subtask that owns the key group reads it: so positions are ordinary
-//! keyed state, and a rescale moves splits as it moves any other state. The engine calls a
-//! [`Source`] from the thread of its slot, which never waits: I/O runs on the tokio runtime of
-//! [`SourceContext`], and the source wakes the slot when something arrived.
+//! keyed state, and a rescale moves splits like any other state. The engine calls a [`Source`] from
+//! the thread of its slot, which never waits: I/O runs on the tokio runtime of [`SourceContext`],
+//! and the source wakes the slot when something arrived.
 
 use std::{fmt, sync::Arc};
 
@@ -77,8 +77,7 @@ pub struct SplitState {
 /// What a poll found.
 #[derive(Debug)]
 pub enum Polled {
-    /// Rows, at most as many as asked for: of one split, or of several that the source keeps in
-    /// step.
+    /// Rows, at most `max_rows`: of one split, or of several that the source advances evenly.
     Rows(Batch),
     /// Nothing now; `wake` will be called.
     Pending,
@@ -99,7 +98,7 @@ pub trait Source: Send {
     /// them.
     fn changed_splits(&mut self) -> Vec<SplitState>;
 
-    /// Undecodable records skipped so far, when the table says so.
+    /// Undecodable records skipped so far, if the table's options allow that.
     fn skipped_records(&self) -> u64 {
         0
     }

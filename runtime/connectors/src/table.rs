@@ -1,4 +1,4 @@
-//! What the planner asks and learns about a table.
+//! How a job uses a table, and what the planner learns about it.
 
 use streamkeeper_protocol::plan::ChangelogMode;
 
@@ -11,7 +11,7 @@ pub enum TableUse {
     Sink,
 }
 
-/// What the planner must know about a table.
+/// Traits of a table that the planner needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableTraits {
     /// For a sink: the richest changelog it accepts.

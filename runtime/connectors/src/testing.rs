@@ -46,7 +46,7 @@ pub(crate) fn table(
     }
 }
 
-/// The same with another option.
+/// Returns the table with one more option.
 pub(crate) fn with(mut table: TableRef, option: &str, value: &str) -> TableRef {
     table.options.insert(option.to_owned(), value.to_owned());
     table

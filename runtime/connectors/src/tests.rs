@@ -1,4 +1,4 @@
-//! What a table may say.
+//! Options that a table may have.
 
 use streamkeeper_protocol::{
     plan::{ChangelogMode, TableRef},

@@ -70,7 +70,7 @@ impl ObjectWriter {
         }
     }
 
-    /// Writes the object, unless it is empty, and answers its size. Nothing names it before the
+    /// Writes the object, unless it is empty, and returns its size. Nothing names it before the
     /// checkpoint's manifest does.
     pub async fn upload(self, store: &dyn ObjectStore) -> Result<u64, StateError> {
         let (key, bytes) = self.into_parts();

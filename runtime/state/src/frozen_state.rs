@@ -21,7 +21,7 @@ pub struct FrozenState {
     pub descriptor: StateDescriptor,
     /// Everything, or what changed since the last freeze.
     pub kind: RunKind,
-    /// Entries in any order, no key twice; in chunks, so that nobody has to copy them together.
+    /// Entries in any order, no key twice; in chunks, so that they need not be copied together.
     pub chunks: Vec<Vec<Entry>>,
 }
 
@@ -31,7 +31,7 @@ impl FrozenState {
         self.chunks.iter().flatten()
     }
 
-    /// The same, to be kept.
+    /// Like `entries`, by value.
     pub fn into_entries(self) -> impl Iterator<Item = Entry> {
         self.chunks.into_iter().flatten()
     }

@@ -1,5 +1,5 @@
 //! Parts of immutable objects that were read once and will be read again: by a standby that takes
-//! over, by a restart from the same checkpoint.
+//! over, or by a restart from that checkpoint.
 
 use std::{
     collections::{BTreeMap, HashMap},

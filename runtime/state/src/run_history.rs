@@ -1,14 +1,13 @@
-//! Which runs are live, and who must write everything anew.
+//! Which runs are live, and which subtasks must write a new base.
 //!
-//! Per state and subtask a base run and the deltas after it are live. A subtask is asked for
-//! everything (a base) when its deltas weigh as much as its base or are more than
-//! [`DELTAS`], so what is written is at most about twice what changed, and what a restore reads
-//! about twice what is live. After a restore under another assignment the old runs cover key groups
-//! of several subtasks, so every subtask writes a base at the next checkpoint, and none of the old
-//! runs is in it.
+//! Per state and subtask a base run and the deltas after it are live. A subtask writes everything
+//! (a base) when its deltas weigh as much as its base or are more than [`DELTAS`], so what is
+//! written is at most about twice what changed, and what a restore reads about twice what is live.
+//! After a restore under another assignment the old runs cover key groups of several subtasks, so
+//! every subtask writes a base at the next checkpoint, and none of the old runs is in it.
 //!
-//! A history covers some subtasks: all of a job, or those of one worker, whose part of the manifest
-//! it then is.
+//! A history covers some subtasks: all of a job, or those of one worker. Then it is that worker's
+//! part of the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -235,8 +234,8 @@ impl RunHistory {
         })
     }
 
-    /// The operators of a manifest, with the watermark that `watermark` answers for each; operators
-    /// without keyed state are not among them.
+    /// The operators of a manifest, each with the watermark that `watermark` returns for it;
+    /// operators without keyed state are not among them.
     pub fn operators(&self, watermark: impl Fn(&str) -> Option<i64>) -> Vec<OperatorState> {
         let mut operators: Vec<OperatorState> = Vec::new();
         for ((state_uid, _), history) in &self.states {

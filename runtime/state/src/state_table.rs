@@ -1,4 +1,4 @@
-//! A state in memory that knows what changed since it was last frozen.
+//! A state in memory that tracks what changed since it was last frozen.
 
 use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
 
@@ -14,7 +14,7 @@ pub trait StateValue: Sized {
     /// Appends the encoded value.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Reads it back; the error says what is wrong with the bytes.
+    /// Reads the value back; the error describes what is wrong with the bytes.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
@@ -24,10 +24,9 @@ pub trait StateValue: Sized {
 /// vanish without a tombstone.
 ///
 /// A freeze begins in constant time: the list of changed slots is swapped for an empty one. Then it
-/// advances in slices of any size, between which rows go on to be taken. What it hands out is the
-/// state of its beginning, because whoever changes a key in the meantime calls
-/// [`StateTable::preserve`] first, which writes the slot ahead of its turn. No value is copied
-/// otherwise.
+/// advances in slices of any size, and the operator takes rows between them. What it hands out is
+/// the state of its beginning, because the caller calls [`StateTable::preserve`] before it changes
+/// a key in the meantime, which writes the slot ahead of its turn. No value is copied otherwise.
 #[derive(Debug, Clone)]
 pub struct StateTable<V> {
     descriptor: StateDescriptor,
@@ -111,7 +110,7 @@ impl<V> StateTable<V> {
         }
     }
 
-    /// The same state, but the key group of a key is that of the key without its first `prefix`
+    /// Returns this state with the key group of a key taken from the key without its first `prefix`
     /// bytes: rows are spread by the rest.
     #[must_use]
     pub fn with_prefix(mut self, prefix: usize) -> Self {
@@ -204,7 +203,7 @@ impl<V> StateTable<V> {
         value.get_or_insert_with(make)
     }
 
-    /// Sets the value of a key and answers the one before.
+    /// Sets the value of a key and returns the previous one.
     pub fn insert(&mut self, key: KeyRef<'_>, value: V) -> Option<V> {
         let slot = match self.find(key) {
             Some(slot) => slot,
@@ -216,7 +215,7 @@ impl<V> StateTable<V> {
         before
     }
 
-    /// Removes a key and answers its value.
+    /// Removes a key and returns its value.
     pub fn remove(&mut self, key: KeyRef<'_>) -> Option<V> {
         let slot = self.find(key)?;
         debug_assert!(
@@ -264,7 +263,8 @@ impl<V> StateTable<V> {
         self.freeze_parts(full, |part, out, _| encode(part.value, out))
     }
 
-    /// The same, where parts of a value are entries of their own: see [`Self::advance_freeze`].
+    /// Like [`Self::freeze`], where parts of a value are entries of their own: see
+    /// [`Self::advance_freeze`].
     pub fn freeze_parts(
         &mut self,
         full: bool,
@@ -279,7 +279,7 @@ impl<V> StateTable<V> {
     }
 
     /// Begins to freeze the changes since the last time, or with `full` everything, as it is now.
-    /// Takes the same time whatever that is. One freeze ends before the next begins.
+    /// Takes constant time. One freeze ends before the next begins.
     pub fn begin_freeze(&mut self, full: bool) {
         debug_assert!(self.freezing.is_none(), "a freeze is under way");
         self.number = self.number.wrapping_add(1);
@@ -303,10 +303,10 @@ impl<V> StateTable<V> {
         self.freezing.is_some()
     }
 
-    /// Goes on with the freeze until it has looked at `slice` slots or written as many entries;
-    /// answers the whole when nothing is left. `encode` appends the bytes of a value. Where parts
-    /// of it are entries of their own, it adds those that changed, or all of them if the freeze is
-    /// full; what becomes of the parts of a key that was removed is for whoever makes them to say.
+    /// Continues the freeze until it has visited `slice` slots or written as many entries; returns
+    /// the whole result when nothing is left. `encode` appends the bytes of a value. Where parts of
+    /// it are entries of their own, it adds those that changed, or all of them if the freeze is
+    /// full; the caller decides what becomes of the parts of a removed key.
     pub fn advance_freeze(
         &mut self,
         slice: usize,

@@ -149,7 +149,7 @@ impl Job {
         Ok(())
     }
 
-    /// Freezes all tables, with these changes between the slices; answers what was frozen, and the
+    /// Freezes all tables, with these changes between the slices; returns what was frozen, and the
     /// model at the beginning.
     fn freeze(
         &mut self,
@@ -331,7 +331,7 @@ async fn run(parallelism: u32, steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Rescale(parallelism) => {
                 job.rescale(parallelism).await?;
                 job.check()?;
-                // The other way to the same place: from the store alone, under the new assignment.
+                // The other way to that state: from the store alone, under the new assignment.
                 let live = job.model.clone();
                 job.restore(job.assignment.clone(), parallelism).await;
                 prop_assert_eq!(&job.model, &live);

@@ -1,4 +1,4 @@
-//! What a restore reads, keeps and refuses; what a history asks for and refuses.
+//! What a restore reads, keeps and refuses; what a history requests and refuses.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,9 +1,9 @@
-//! `datagen`: made-up rows, at any speed, the same ones after every restart.
+//! `datagen`: generated rows, at any rate, equal after every restart.
 //!
 //! Rows are numbered 0, 1, 2, … over the whole job, and a row is a pure function of the table and
 //! its number: neither parallelism nor restarts change what is produced. Key group `k` of `G` is a
-//! split and owns the rows `k, k + G, k + 2·G, …`; a subtask keeps its splits in step, so that its
-//! rows come nearly in the order of their numbers.
+//! split and owns the rows `k, k + G, k + 2·G, …`; a subtask advances its splits evenly, so that
+//! its rows come nearly in the order of their numbers.
 //!
 //! * [`options`]: the table's options to one generator per column.
 //! * [`generator`]: generators and row numbers to columns.
@@ -28,7 +28,7 @@ use crate::{
     source::{Polled, Source, SourceContext, SplitState},
 };
 
-/// Checks the options of a table; answers whether it ends.
+/// Checks the options of a table; returns whether the table is bounded.
 pub(crate) fn check(options: Options<'_>) -> Result<bool, ConnectorError> {
     Ok(options::DatagenOptions::parse(options)?.is_bounded)
 }

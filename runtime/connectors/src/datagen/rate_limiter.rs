@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::source::SourceContext;
 
-/// Rows wait until so much of a second's worth is due, so that batches are worth their cost.
+/// Rows wait until those of this duration are due, so that batches are worth their cost.
 const LINGER: Duration = Duration::from_millis(10);
-/// A source that was held up catches up at most so much.
+/// A source that was held up catches up at most the rows of this duration.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// What may be handed out now.
@@ -57,7 +57,7 @@ impl RateLimiter {
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
-    /// How many of `wanted` rows may go now.
+    /// How many of `wanted` rows may be handed out now.
     pub(super) fn allow(&mut self, wanted: usize) -> Allowed {
         let now = Instant::now();
         let linger = LINGER
@@ -82,7 +82,7 @@ impl RateLimiter {
         Allowed::Rows(rows.clamp(1, wanted))
     }
 
-    /// Counts rows that went.
+    /// Counts rows that were handed out.
     pub(super) fn spend(&mut self, rows: usize) {
         let step = self.duration_of(rows);
         self.due = self.due.and_then(|due| due.checked_add(step));

@@ -1,4 +1,4 @@
-//! The same rows, whatever the parallelism and however often a job restarts.
+//! Equal rows at any parallelism and after any number of restarts.
 
 use std::sync::Arc;
 

@@ -111,10 +111,10 @@ impl FileCommitter {
             return Ok(());
         };
         let there = match &refused {
-            // Committed before, or by a write whose answer was lost: then it holds these bytes.
+            // Committed before, or by a write whose response was lost: then it holds these bytes.
             StorageError::Precondition { .. } => store.get(&key).await,
-            // This write's answer is lost; what it did can be seen at once, unless it did nothing
-            // yet.
+            // The response to this write was lost. Its effect can be seen at once, unless it has
+            // had none yet.
             StorageError::Unknown { .. } => store.get(&key).await.map_err(|_| refused),
             _ => Err(refused),
         };

@@ -1,16 +1,17 @@
-//! Compression of objects: what their names and first bytes say, and gzip read member by member.
+//! Compression of objects: detects it by name and first bytes, and reads gzip member by member.
 
 use std::io::{self, Write as _};
 
 use flate2::write::GzDecoder;
 
-/// So many bytes of an object tell how it is compressed.
+/// Number of first bytes of an object that show how it is compressed.
 pub(super) const MAGIC: usize = 6;
 
 /// Compressions that are known and not read, by the ends of names.
 const UNSUPPORTED: [&str; 7] = ["bz2", "xz", "zst", "zip", "deflate", "snappy", "lz4"];
 
-/// Whether an object is compressed with gzip, by its name. An error says what cannot be read.
+/// Whether an object is compressed with gzip, by its name. The error names a compression that is
+/// not supported.
 pub(super) fn by_name(key: &str) -> Result<bool, String> {
     match key.rsplit_once('.').map(|(_, extension)| extension) {
         Some("gz" | "gzip") => Ok(true),
@@ -21,7 +22,8 @@ pub(super) fn by_name(key: &str) -> Result<bool, String> {
     }
 }
 
-/// The same by the first bytes of an object whose name says nothing. No text starts like these.
+/// Like [`by_name`], by the first bytes of an object whose name does not show it. No text starts
+/// with these bytes.
 pub(super) fn by_content(start: &[u8]) -> Result<bool, String> {
     let kinds: [(&[u8], &str); 4] = [
         (b"\x28\xb5\x2f\xfd", "zstd"),

@@ -13,7 +13,7 @@ pub(super) struct ObjectFilter {
 }
 
 impl ObjectFilter {
-    /// The place of a table whose path has this key in its store.
+    /// The filter of a table whose path has this key in its store.
     pub(super) fn new(key: &str, options: FileOptions) -> Self {
         Self {
             prefix: key.trim_end_matches('/').to_owned(),

@@ -14,7 +14,7 @@ const PATH: &str = "path";
 const MONITOR: &str = "source.monitor-interval";
 const PATTERN: &str = "source.path.regex-pattern";
 
-/// What a table says about its files.
+/// Options of a table about its files.
 #[derive(Debug, Clone)]
 pub(super) struct FileOptions {
     /// URI of an object or of everything below it, without a slash at the end.

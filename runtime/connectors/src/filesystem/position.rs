@@ -1,4 +1,4 @@
-//! What is known of an object, as state.
+//! How far an object was read, as state.
 
 use serde::{Deserialize, Serialize};
 use streamkeeper_protocol::key_group::key_group;
@@ -7,7 +7,8 @@ use crate::{ConnectorError, format::Mark, source::SplitState};
 
 const POSITION_FORMAT: u32 = 1;
 
-/// Split of a key group that says that its objects were listed. No key starts with a slash.
+/// Name of the split that records that the objects of a key group were listed. No key starts with a
+/// slash.
 const LISTED: &str = "//listed";
 
 /// How far an object was read.
@@ -61,7 +62,7 @@ pub(super) enum Restored {
     Listed,
 }
 
-/// State that says that the objects of a key group were listed.
+/// State that records that the objects of a key group were listed.
 pub(super) fn listed(key_group: u16) -> SplitState {
     SplitState {
         split: LISTED.to_owned(),

@@ -26,10 +26,10 @@ use crate::{ConnectorError, format::Decoded, source::SourceContext};
 const WHOLE: u64 = if cfg!(test) { 256 } else { 8 << 20 };
 /// Larger ones are read in ranges of this size, one ahead.
 const RANGE: u64 = if cfg!(test) { 64 } else { 4 << 20 };
-/// Pauses between tries while the store does not answer.
+/// Pauses between tries while the store does not respond.
 const PAUSES_MS: [u64; 6] = [100, 200, 400, 800, 1_600, 3_200];
 
-/// What the task tells the source, in order.
+/// What the task sends to the source, in order.
 #[derive(Debug)]
 pub(super) enum Event {
     /// New objects, and the key groups that were listed for the first time.
@@ -81,7 +81,7 @@ pub(super) struct Reader {
     pub(super) events: mpsc::Sender<Event>,
 }
 
-/// Tries again while the store does not answer.
+/// Retries while the store does not respond.
 async fn patiently<T, F>(mut action: impl FnMut() -> F) -> Result<T, StorageError>
 where
     F: Future<Output = Result<T, StorageError>>,
@@ -97,8 +97,9 @@ where
     action().await
 }
 
-/// A version without the quotes that some answers put around it, and without what stands behind a
-/// semicolon: a directory names the file itself there, which a restart may find under another name.
+/// A version without the quotes that some servers put around it, and without what follows a
+/// semicolon: a directory identifies the file there, and a restart may find a copy of it with
+/// another identity.
 fn version(etag: &str) -> &str {
     let bare = etag.trim_matches('"');
     bare.split_once(';').map_or(bare, |(lasting, _)| lasting)
@@ -198,7 +199,7 @@ impl Reader {
         self.record(key, position.line, detail)
     }
 
-    /// Looks for new objects; answers their sizes.
+    /// Lists new objects and returns their sizes.
     async fn list(&mut self) -> Result<HashMap<String, u64>, Stop> {
         let listed = patiently(|| self.store.list(self.place.prefix())).await;
         let mut listed = listed.map_err(|error| self.storage(error))?;
@@ -320,7 +321,7 @@ impl Reader {
         self.changed(key, &read, version(&now)).into()
     }
 
-    /// Reads a small object by one request, which also says its version.
+    /// Reads a small object by one request, which also returns its version.
     async fn read_whole(&self, key: &str, position: &Position) -> Result<Arc<str>, Stop> {
         let object = match patiently(|| self.store.get(key)).await {
             Err(StorageError::Precondition { .. }) => {

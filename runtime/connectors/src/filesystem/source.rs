@@ -1,4 +1,5 @@
-//! The source in its slot: rows from the reader's task, positions after the rows handed out.
+//! The source, which runs on the thread of its slot: rows from the reader's task, positions after
+//! the rows handed out.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

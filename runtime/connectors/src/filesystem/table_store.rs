@@ -13,7 +13,7 @@ pub(super) fn open_store(
     table: &str,
 ) -> Result<(Arc<dyn ObjectStore>, String), ConnectorError> {
     stores.open(path).map_err(|error| match error {
-        // Stores know no tables.
+        // A store does not know the table's name.
         ConnectorError::Storage { source, .. } => ConnectorError::Storage {
             table: table.to_owned(),
             source,

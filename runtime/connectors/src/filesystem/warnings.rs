@@ -1,13 +1,13 @@
-//! What the author of a table should know, said once in a process.
+//! Warnings for the author of a table, each logged once in a process.
 
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
 
-/// Notices that were told. A job restarts and has many subtasks; the log says each of them once.
+/// Warnings that were logged. A job restarts and has many subtasks; each warning is logged once.
 static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-/// No more are remembered, and told.
+/// Largest number of warnings; later ones are not logged.
 const MOST: usize = 1_000;
 
 /// Logs a warning about a table, unless the process did so before.

@@ -35,12 +35,12 @@ pub(crate) struct Decoded {
     pub(crate) skipped: u64,
     /// Values of them that were cut, or are NULL because they do not fit their column.
     pub(crate) misfits: u64,
-    /// What the author of the table should know.
+    /// Warnings for the author of the table.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Decoded {
-    /// Whether there is nothing to tell.
+    /// Whether there are no rows, no skipped records and no warnings.
     pub(crate) fn is_empty(&self) -> bool {
         self.marks.is_empty() && self.skipped == 0 && self.warnings.is_empty()
     }
@@ -118,8 +118,8 @@ impl Decoder {
         self.rows.len() >= BATCH_ROWS || self.at.offset - self.batch_start >= BATCH_BYTES
     }
 
-    /// Decodes whole records from the start of `input` until the batch is full; `last` says that
-    /// nothing follows. Answers the bytes used.
+    /// Decodes whole records from the start of `input` until the batch is full; `last` marks the
+    /// end of the input. Returns the number of bytes used.
     pub(crate) fn decode(&mut self, input: &[u8], last: bool) -> Result<usize, BadRecord> {
         let mut used = 0;
         while !self.is_full() {
@@ -179,7 +179,7 @@ impl Decoder {
         Ok(used)
     }
 
-    /// Length of the mark at the start of an object; none while that cannot be told yet.
+    /// Length of the mark at the start of an object; none while that is not known yet.
     fn byte_order_mark(&self, input: &[u8], last: bool) -> Option<usize> {
         if self.at.offset > 0 {
             return Some(0);

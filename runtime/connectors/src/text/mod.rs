@@ -1,10 +1,10 @@
-//! How values look as text: the one place that knows, for reading and for writing.
+//! Values as text: the one place that defines it, for reading and for writing.
 //!
 //! * [`time`]: DATE, TIME, TIMESTAMP and TIMESTAMP_LTZ in the SQL and the ISO-8601 style, and as
 //!   Java prints them.
 //! * [`number`]: DECIMAL, FLOAT and DOUBLE.
 //! * [`bytes`]: BYTES as base64.
-//! * [`timestamp_hint`]: what to do about a text that is no time in the form in which it is read.
+//! * [`timestamp_hint`]: advice about a text that is not a timestamp of the expected form.
 
 pub(crate) mod bytes;
 pub(crate) mod number;

@@ -123,8 +123,8 @@ pub(crate) fn parse_float(text: &str) -> Option<f32> {
     }
 }
 
-/// Writes a double as Java does: shortest digits that read back the same, plain between 10⁻³ and
-/// 10⁷ and scientific outside.
+/// Writes a double as Java does: shortest digits that read back as an equal value, plain between
+/// 10⁻³ and 10⁷ and scientific outside.
 pub(crate) fn write_double(out: &mut Vec<u8>, value: f64) {
     let plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
     write_java(

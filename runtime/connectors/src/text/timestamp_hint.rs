@@ -1,4 +1,4 @@
-//! What to do about a text that is no time in the form in which it is read.
+//! Advice about a text that is not a timestamp of the expected form.
 
 use streamkeeper_protocol::types::DataType;
 

@@ -152,7 +152,7 @@ impl Builder {
             Self::Decimal(mut builder, precision, scale) => {
                 let scale = i8::try_from(scale).unwrap_or(i8::MAX);
                 let array = builder.finish();
-                // The type comes from our own plan, where precision and scale were checked.
+                // The type comes from the plan, where precision and scale were checked.
                 Arc::new(
                     array
                         .clone()

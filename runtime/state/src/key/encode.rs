@@ -24,7 +24,7 @@ impl KeyEncoder {
         Ok(batch)
     }
 
-    /// The same, into a batch whose memory is used again.
+    /// Like [`Self::encode`], into a batch whose memory is reused.
     pub fn encode_into(
         &self,
         columns: &[ArrayRef],
@@ -73,7 +73,7 @@ impl KeyEncoder {
 struct Column<'a> {
     values: Values<'a>,
     array: &'a dyn Array,
-    /// Bytes of a value with its marker, if all are the same.
+    /// Bytes of a value with its marker, if all values have one length.
     width: Option<usize>,
 }
 
@@ -218,7 +218,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Markers, and `write(row, place)` for every value; it answers the bytes it took.
+    /// Writes markers, and calls `write(row, place)` for every value; it returns the bytes it took.
     fn each(
         &self,
         bytes: &mut [u8],

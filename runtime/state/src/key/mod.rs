@@ -5,8 +5,8 @@
 //! * booleans: 0 or 1;
 //! * integers, dates, times, timestamps, intervals, decimals (their unscaled digits): big-endian,
 //!   sign bit flipped;
-//! * floats: IEEE bits, big-endian, all flipped when negative, else the sign bit; every NaN is the
-//!   same; -0 and 0 differ, as in Flink's keys;
+//! * floats: IEEE bits, big-endian, all flipped when negative, else the sign bit; all NaNs are
+//!   equal; -0 and 0 differ, as in Flink's keys;
 //! * strings and bytes: themselves with every 0 followed by 255, then 0 0.
 //!
 //! So NULL sorts first, no key is the beginning of another of the same types, and `memcmp` order is
@@ -37,7 +37,7 @@ impl<'a> KeyRef<'a> {
         }
     }
 
-    /// Its key group; the same as [`streamkeeper_protocol::key_group::key_group`].
+    /// Its key group, as [`streamkeeper_protocol::key_group::key_group`] computes it.
     pub fn key_group(self, max_parallelism: u16) -> u16 {
         group_of(self.hash, max_parallelism)
     }

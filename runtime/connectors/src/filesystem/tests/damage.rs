@@ -1,4 +1,5 @@
-//! Damaged input: an error with its place, never a panic, and the same however the bytes arrive.
+//! Damaged input: an error with its position, never a panic, and equal in whatever pieces the bytes
+//! arrive.
 
 use bytes::Bytes;
 use proptest::prelude::*;

@@ -456,7 +456,7 @@ fn csv_records_that_are_none_are_errors_with_their_place() {
     assert_eq!(skipped, 1);
 }
 
-/// What one decoder says of some JSON lines: values that did not fit, and warnings.
+/// What one decoder reports for some JSON lines: values that did not fit, and warnings.
 fn told(table: &TableRef, content: &str) -> (u64, Vec<String>) {
     use crate::format::{Decoder, Format, Mark};
     let options = crate::options::Options::new(table);

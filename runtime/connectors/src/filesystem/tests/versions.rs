@@ -16,7 +16,7 @@ fn lines(word: &str) -> String {
     (0..ROWS).map(line).collect()
 }
 
-/// Reads until something fails while `change` happens after the first rows; answers the words of
+/// Reads until something fails while `change` happens after the first rows; returns the words of
 /// all rows and the error.
 fn read_while(store: &Arc<dyn ObjectStore>, change: impl FnOnce()) -> (Vec<String>, String) {
     let runtime = runtime();

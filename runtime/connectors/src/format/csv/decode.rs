@@ -100,7 +100,7 @@ impl RowDecoder {
         Ok(Appended::Row)
     }
 
-    /// Reads the field at `at`; answers whether another one follows.
+    /// Reads the field at `at`; returns whether another one follows.
     fn read_field(&mut self, record: &[u8], at: &mut usize) -> Result<bool, String> {
         self.field.clear();
         let quoted = record

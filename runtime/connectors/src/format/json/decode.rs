@@ -24,7 +24,7 @@ pub(in crate::format) struct RowDecoder {
     options: JsonOptions,
     /// Columns that no field was for yet.
     unmet: Vec<usize>,
-    /// What the author of the table should know.
+    /// Warnings for the author of the table.
     warnings: Vec<String>,
 }
 
@@ -104,13 +104,15 @@ impl RowDecoder {
         Ok(Appended::Row)
     }
 
-    /// A column that no field was for yet and whose name differs from this one only in letter case.
+    /// Finds a column that no field has matched yet and whose name differs from `key` only in
+    /// letter case.
     fn unmet_like(&self, key: &str, columns: &[ColumnBuilder]) -> Option<usize> {
         let mut unmet = self.unmet.iter().copied();
         unmet.find(|position| columns[*position].name().eq_ignore_ascii_case(key))
     }
 
-    /// Notes columns that are still unmet although the record has a field whose name is alike.
+    /// Warns of columns that are still unmatched although the record has a field with a similar
+    /// name.
     fn warning(&mut self, alike: &[(usize, String)], columns: &[ColumnBuilder]) {
         for (position, key) in alike {
             let met = self.unmet.len();

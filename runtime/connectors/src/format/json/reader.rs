@@ -269,8 +269,8 @@ impl<'a> Reader<'a> {
         Ok(code)
     }
 
-    /// Passes an object or array and answers its levels. Without recursion: levels of what no
-    /// column reads cost a byte each, and no stack.
+    /// Skips an object or array and returns its depth. It does not recurse: each level of a value
+    /// that no column reads costs a byte, and no stack.
     fn skip_nested(&mut self) -> Result<usize, Malformed> {
         /// What is open around the next value.
         enum Open {
