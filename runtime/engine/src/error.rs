@@ -24,7 +24,8 @@ pub enum EngineError {
         /// What is wrong.
         detail: String,
     },
-    /// Arrow refused, or the plan asks for something the engine does not do: a defect of ours.
+    /// Arrow refused an operation, or the plan contains something that the engine does not support:
+    /// a defect of Streamkeeper.
     #[error("{operator}: {detail}")]
     Internal {
         /// Label of the operator.

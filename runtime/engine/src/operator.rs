@@ -12,7 +12,7 @@ use streamkeeper_state::{Entry, FrozenState};
 
 use crate::EngineError;
 
-/// What an operator knows about its place in the job.
+/// Place of an operator in the job.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// This subtask.
@@ -31,8 +31,8 @@ pub trait Operator: Send {
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError>;
 
-    /// Goes on with the batch of the last [`Operator::process`], once what `out` held was sent on;
-    /// answers whether it did. For output that is too much at once.
+    /// Continues with the batch of the last [`Operator::process`], after the content of `out` was
+    /// sent on. Returns whether it produced more. For output that is too large at once.
     fn go_on(&mut self, _out: &mut Vec<Batch>) -> Result<bool, EngineError> {
         Ok(false)
     }
@@ -54,8 +54,8 @@ pub trait Operator: Send {
         &[]
     }
 
-    /// Emits whatever the operator holds back for efficiency and does not keep as state. Called
-    /// before a barrier is taken, when the input falls idle and at its end.
+    /// Emits what the operator holds back for efficiency and does not keep as state. Called before
+    /// a barrier is taken, when the input falls idle and at its end.
     fn flush(&mut self, _out: &mut Vec<Batch>) -> Result<(), EngineError> {
         Ok(())
     }
@@ -79,19 +79,18 @@ pub trait Operator: Send {
     /// Takes the combined watermark of the checkpoint back, after all states.
     fn restore_watermark(&mut self, _watermark: i64) {}
 
-    /// Told before [`Self::freeze`]: the watermark that all subtasks of the node agree upon at this
-    /// barrier, if there is one. The operator's own may be larger, where an input fell idle and
-    /// spoke again: only the order in which a subtask heard its inputs made it so, and the
-    /// checkpoint may keep the smaller one.
+    /// Called before [`Self::freeze`] with the watermark that all subtasks of the node agree upon
+    /// at this barrier, if there is one. The operator's own watermark may be larger where an input
+    /// fell idle and became active again: then it depends on the order in which the subtask
+    /// received its inputs, and the checkpoint may keep the smaller one.
     fn align_watermark(&mut self, _watermark: Option<i64>) {}
 
     /// Begins to freeze the changes of every state since the last time, or everything if `full`, as
-    /// they are now. Takes constant time, whatever that is.
+    /// they are now. Takes constant time.
     fn begin_freeze(&mut self, _full: bool) {}
 
-    /// Goes on with what began, by about `slice` entries, and answers all of it when nothing is
-    /// left. Between two calls the operator goes on to take rows and watermarks, of which nothing
-    /// is in what it answers.
+    /// Continues the freeze by about `slice` entries, and returns all of it when nothing is left.
+    /// Between two calls the operator takes rows and watermarks, and none of them is in the result.
     fn advance_freeze(&mut self, _slice: usize) -> Result<Option<Vec<FrozenState>>, EngineError> {
         Ok(Some(Vec::new()))
     }

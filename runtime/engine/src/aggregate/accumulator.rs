@@ -40,9 +40,9 @@ pub enum Input {
     Changes,
 }
 
-/// Accumulators of one aggregate call, one per group. Groups are numbered densely; whoever numbers
-/// them calls [`Accumulator::grow`] first. Errors say what does not fit; they come from plans and
-/// bytes that do not belong together.
+/// Accumulators of one aggregate call, one per group. Groups are numbered densely; the caller that
+/// numbers them calls [`Accumulator::grow`] first. Errors describe what does not fit; they come
+/// from plans and bytes that do not belong together.
 pub trait Accumulator: Send + std::fmt::Debug {
     /// Makes room for `groups` groups; new ones are empty.
     fn grow(&mut self, groups: usize);
@@ -59,7 +59,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Takes partial results, made by [`Accumulator::partial`], of rows that were inserted.
     fn merge(&mut self, groups: &[u32], partial: &[ArrayRef]) -> Result<(), String>;
 
-    /// Adds groups of another accumulator of the same call: `theirs[i]` to `own[i]`.
+    /// Adds groups of another accumulator of this call: `theirs[i]` to `own[i]`.
     fn absorb(
         &mut self,
         own: &[u32],
@@ -74,7 +74,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Results of these groups.
     fn result(&self, groups: &[u32]) -> Result<ArrayRef, String>;
 
-    /// Whether results may be texts or bytes, whose length nothing bounds.
+    /// Whether results may be texts or bytes, whose length has no bound.
     fn has_texts(&self) -> bool {
         false
     }
@@ -124,7 +124,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// The other accumulator, if it is of the same kind.
+/// The other accumulator, if it is of this kind.
 pub(super) fn same<A: 'static>(other: &dyn Accumulator) -> Result<&A, String> {
     other
         .as_any()

@@ -1,13 +1,12 @@
 //! All aggregate calls of an operator together, with their encoding in state.
 //!
 //! The value of a state entry ends with its accumulators: for each one of the descriptor, in order,
-//! a 32-bit little-endian length, a version byte and the stored form of its kind. So whoever reads
-//! can skip what it does not know and find by uid what it does.
+//! a 32-bit little-endian length, a version byte and the stored form of its kind. So a reader can
+//! skip an accumulator that it does not know, and find the others by uid.
 //!
 //! Where an accumulator keeps values, version 1 has all of them here. Version 2 has the serial
 //! number of the group (64 bits, little-endian), and every value is an entry of its own
-//! (`value_entry`). The descriptor of a state whose entries are of version 2 says so with its own
-//! version.
+//! (`value_entry`). The version of the state's descriptor shows that its entries are of version 2.
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use streamkeeper_protocol::{
@@ -29,7 +28,7 @@ use super::{
 
 /// Version byte of a stored accumulator that is whole.
 const WHOLE: u8 = 1;
-/// Version byte of one whose values stand apart.
+/// Version byte of an accumulator whose values are entries of their own.
 const APART: u8 = 2;
 /// Values that are taken back at a time.
 const LOADED: usize = 1 << 16;
@@ -51,8 +50,8 @@ pub struct Accumulators {
 type Loaded<'a> = (u32, &'a [u8], i64);
 
 impl Accumulators {
-    /// For these calls; `input` says whether rows may be retracted. Fails on types that a function
-    /// does not take.
+    /// Makes the accumulators of these calls; `input` tells whether rows may be retracted. Fails on
+    /// types that a function does not take.
     pub fn new(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
         let cells = calls
             .iter()
@@ -68,7 +67,7 @@ impl Accumulators {
         })
     }
 
-    /// The same, for groups that are state.
+    /// Like [`Self::new`], for groups that are stored as state.
     pub fn stored(calls: &[AggregateCall], input: Input) -> Result<Self, String> {
         let mut stored = Self::new(calls, input)?;
         stored.serials = Some(PagedVec::default());
@@ -110,7 +109,7 @@ impl Accumulators {
         }
     }
 
-    /// Makes room for exactly the groups 0 to `groups`, numbered by somebody else.
+    /// Makes room for exactly the groups 0 to `groups`, which the caller has numbered.
     pub fn settle_at(&mut self, groups: usize) {
         self.groups = groups;
         self.settle();
@@ -186,7 +185,7 @@ impl Accumulators {
         Ok(())
     }
 
-    /// Adds groups of other accumulators of the same calls: `theirs[i]` to `own[i]`.
+    /// Adds groups of other accumulators of these calls: `theirs[i]` to `own[i]`.
     pub fn absorb(&mut self, own: &[u32], other: &Self, theirs: &[u32]) -> Result<(), String> {
         self.cells
             .iter_mut()
@@ -209,7 +208,7 @@ impl Accumulators {
         self.cells.iter().map(|cell| cell.result(groups)).collect()
     }
 
-    /// Whether results may be texts or bytes, whose length nothing bounds.
+    /// Whether results may be texts or bytes, whose length has no bound.
     pub fn has_texts(&self) -> bool {
         self.cells.iter().any(|cell| cell.has_texts())
     }
@@ -225,7 +224,7 @@ impl Accumulators {
         self.cells.iter().map(|cell| cell.held_text_bytes()).sum()
     }
 
-    /// Appends the stored form of a group, without the values that stand apart.
+    /// Appends the stored form of a group, without the values that are entries of their own.
     pub fn encode(&self, group: u32, out: &mut Vec<u8>) {
         for cell in &self.cells {
             let start = out.len();
@@ -241,8 +240,8 @@ impl Accumulators {
         }
     }
 
-    /// Adds the values of a group that stand apart and changed since the last call, or with `full`
-    /// all of them. `owner` is the key of the group.
+    /// Adds the entries of a group's values that changed since the last call, or with `full` all of
+    /// them. `owner` is the key of the group.
     pub fn freeze_values(
         &mut self,
         group: u32,
@@ -264,8 +263,8 @@ impl Accumulators {
         }
     }
 
-    /// Takes back values that stand apart, after their groups. `group_of` knows a group by its key;
-    /// `mapping` as in [`Self::decode`].
+    /// Restores values that are entries of their own, after their groups. `group_of` finds a group
+    /// by its key; `mapping` as in [`Self::decode`].
     pub fn load_values(
         &mut self,
         entries: &[Entry],

@@ -20,7 +20,7 @@ pub(super) struct Distinct<D: ValueRepr> {
     data: DataType,
 }
 
-/// Values that `inner` has to hear of.
+/// Values to pass on to `inner`.
 struct News<V> {
     groups: Vec<u32>,
     weights: Vec<i8>,

@@ -1,6 +1,6 @@
 //! Accumulators of aggregate calls, column-wise over dense group numbers.
 //!
-//! * [`value_repr`]: the few forms in which values are kept, whatever their type.
+//! * [`value_repr`]: the few forms in which values of all types are kept.
 //! * [`accumulator`]: the contract of one call's accumulators.
 //! * `count`, `sum` (with `wide_sum`), `extreme`, `distinct`: the kinds.
 //! * `value_counts`: the values that the last two keep, and which of them changed.

@@ -312,7 +312,8 @@ impl<D: Summable> Accumulator for Sum<D> {
         for (row, (sum, &group)) in sums.iter().zip(groups).enumerate() {
             if let Some(sum) = sum {
                 D::combine(&mut self.sums[group as usize], sum);
-                // A sum alone does not say of how many values: one stands for some.
+                // A sum alone does not show how many values are in it: a count of one stands for
+                // any number.
                 self.counts[group as usize] += counts.map_or(1, |counts| counts.value(row));
             }
         }

@@ -16,8 +16,8 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 #[derive(Debug)]
 pub(super) struct Values<D: ValueRepr> {
     counts: PagedVec<Multiset<D::Value>>,
-    /// What changed since the last freeze, with the counts of that time. Absent where nobody stores
-    /// the values.
+    /// What changed since the last freeze, with the counts of that time. Absent where the values
+    /// are not stored.
     changed: Option<PagedVec<Multiset<D::Value>>>,
 }
 
@@ -46,7 +46,7 @@ impl<D: ValueRepr> Values<D> {
         }
     }
 
-    /// Empties a group. Nothing is noted: who forgets a group forgets its values.
+    /// Empties a group. This records no change: a group that is forgotten takes its values with it.
     pub(super) fn clear(&mut self, group: usize) {
         self.counts[group] = Multiset::new();
         if let Some(changed) = &mut self.changed {
@@ -67,7 +67,7 @@ impl<D: ValueRepr> Values<D> {
         &self.counts[group]
     }
 
-    /// Changes the count of a value; answers it before and after.
+    /// Changes the count of a value; returns the count before and after.
     pub(super) fn change(&mut self, group: usize, value: D::Value, by: i64) -> (i64, i64) {
         let Some(changed) = &mut self.changed else {
             return change(&mut self.counts[group], value, by);
@@ -111,7 +111,7 @@ impl<D: ValueRepr> Values<D> {
         }
     }
 
-    /// Takes a stored value back, which does not count as a change; answers it.
+    /// Restores a stored value, which does not count as a change; returns the value.
     pub(super) fn load(
         &mut self,
         group: usize,
@@ -148,7 +148,7 @@ impl<D: ValueRepr> Values<D> {
     }
 }
 
-/// Changes the count of a value; answers it before and after.
+/// Changes the count of a value; returns the count before and after.
 fn change<V: Ord>(values: &mut Multiset<V>, value: V, by: i64) -> (i64, i64) {
     use std::collections::btree_map::Entry;
     match values.entry(value) {

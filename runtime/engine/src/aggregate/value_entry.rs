@@ -1,17 +1,17 @@
-//! Values that stand apart from their group: each is an entry of the state, so that a checkpoint
-//! writes the values that changed and not the whole set.
+//! Values of a group as entries of their own in the state, so that a checkpoint writes the values
+//! that changed and not the whole set.
 //!
 //! The key of such an entry is the byte 2, the key of the group, the position of the aggregate call
 //! among those of the state (16 bits, big-endian) and the stored form of the value. The key of a
-//! group begins with the marker of a column, 0 or 1, or is empty, so the two never meet; and no key
-//! of a group is the beginning of another, so no two values do. The entry lies in the key group of
-//! its group.
+//! group begins with the marker of a column, 0 or 1, or is empty, so a value never has the key of a
+//! group. No key of a group is a prefix of another, so no two values have one key. The entry lies
+//! in the key group of its group.
 //!
 //! Its value is the length of the group's key (32 bits), the serial number of the group (64 bits)
-//! and the count (64 bits), little-endian. The entry of the group holds the same serial number.
-//! Where a group is gone, or another took its key, what is left of its values has another number or
-//! none to meet: a restore leaves it out, and the next base does not hold it. So a set of any size
-//! is forgotten with one tombstone.
+//! and the count (64 bits), little-endian. The entry of the group holds that serial number too.
+//! Where a group is gone, or a new group took its key, the values left of it find no group or
+//! another serial number: a restore leaves them out, and the next base does not hold them. So a set
+//! of any size is removed with one tombstone.
 
 use streamkeeper_state::Entry;
 
@@ -35,7 +35,7 @@ pub(super) struct ValueEntry<'a> {
     pub(super) count: i64,
 }
 
-/// Whether an entry of a state is a value that stands apart.
+/// Whether an entry of a state is a value of a group.
 pub fn is_value_entry(entry: &Entry) -> bool {
     entry.key.first() == Some(&MARK)
 }

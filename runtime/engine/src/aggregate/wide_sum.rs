@@ -1,5 +1,5 @@
-//! Sums of decimals that are wider than a decimal, so that they are exact whatever the order of
-//! their values.
+//! Sums of decimals that are wider than a decimal, so that they are exact in any order of their
+//! values.
 
 use std::sync::Arc;
 

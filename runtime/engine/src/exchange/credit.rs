@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-/// Credit of a channel unless somebody says otherwise. Enough for several batches; a job holds at
-/// most this much, and one batch more, per channel.
+/// Default credit of a channel. Enough for several batches; a job holds at most this much, and one
+/// batch more, per channel.
 pub const CREDIT_BYTES: u32 = 256 << 10;
 
 /// Wakes a subtask; cheap, may be called from anywhere.

@@ -1,10 +1,10 @@
 //! Messages as bytes, for channels between processes.
 //!
 //! A frame is a header of [`HEADER`] bytes and a payload. Rows are one Arrow IPC record batch
-//! without its schema: both sides know it from the plan. The payload starts with the length of the
-//! IPC metadata (`u32`), the metadata, zeros up to a multiple of 64 bytes, then the body, so that a
-//! reader that puts the payload at a 64-byte boundary decodes without copying. All integers are
-//! little-endian.
+//! without its schema, which both sides know from the plan. The payload starts with the length of
+//! the IPC metadata (`u32`), the metadata, zeros up to a multiple of 64 bytes, then the body, so
+//! that a reader that puts the payload at a 64-byte boundary decodes without copying. All integers
+//! are little-endian.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -33,7 +33,7 @@ pub struct FrameError(String);
 pub struct Header {
     /// Bytes of payload that follow.
     pub payload: u32,
-    /// What it is.
+    /// Kind of the frame.
     pub kind: FrameKind,
     /// Exchange edge.
     pub edge: u16,

@@ -17,7 +17,7 @@ use super::{Envelope, Wake};
 /// Takes messages for one subtask, wherever that subtask runs. Order within a channel is kept.
 pub trait Deliver: Send + Sync {
     /// Hands a message over, without waiting. Fails only when it cannot be encoded; a receiver that
-    /// is gone is noticed by whoever watches it.
+    /// is gone is detected by the process that watches it.
     fn deliver(&self, envelope: Envelope) -> Result<(), ArrowError>;
 }
 
@@ -91,8 +91,8 @@ impl<C> Inbox<C> {
         }
     }
 
-    /// Takes everything out that is in it: commands are appended, messages too, in the order of
-    /// their arrival. Answers whether anything was there or woke it.
+    /// Takes out all commands and messages and appends them in the order of their arrival. Returns
+    /// whether there were any, or whether the inbox was woken.
     pub fn take(&self, commands: &mut VecDeque<C>, messages: &mut Vec<Envelope>) -> bool {
         if !self.dirty.load(Ordering::Acquire) {
             return false;

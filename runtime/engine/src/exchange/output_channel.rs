@@ -107,7 +107,7 @@ impl OutputChannel {
         self.since_ms.get_or_insert(now_ms);
     }
 
-    /// Sends what is held back, then `msg` to everyone.
+    /// Sends the rows held back, then `msg` to all receivers.
     pub fn control(&mut self, msg: &Msg) -> Result<(), ArrowError> {
         self.flush()?;
         self.broadcast(msg)

@@ -52,7 +52,7 @@ impl CallContext<'_> {
     }
 }
 
-/// The function as people know it.
+/// The function's name in SQL.
 pub(crate) fn sql_name(function: Function) -> String {
     let name = match function {
         Function::Add => "+",

@@ -121,7 +121,8 @@ fn comparison(function: Function, left: &DataType, right: &DataType) -> Option<C
                 && right.is_timestamp()
                 && std::mem::discriminant(left) == std::mem::discriminant(right) =>
         {
-            // Precisions may differ below the same unit; above it both are lifted to microseconds.
+            // Precisions may differ within one unit; where the units differ both are converted to
+            // microseconds.
             let lift = |data: &DataType| 1000 / int64::units_per_ms(data);
             let (left, right) = (lift(left), lift(right));
             Some(Box::new(move |a, b, rows| {
@@ -186,7 +187,7 @@ fn in_list(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-/// A comparison of two scalars among columns answers one value for all rows.
+/// Repeats the one value of a comparison of two scalars for all rows.
 fn broadcast(array: BooleanArray, rows: usize) -> BooleanArray {
     if array.len() == rows {
         return array;

@@ -24,7 +24,7 @@ impl std::fmt::Debug for CompiledExpr {
 
 impl CompiledExpr {
     /// Compiles `expr` for a job whose local time zone is UTC. Fails on what the engine does not
-    /// do, like an unknown letter in a date pattern.
+    /// support, like an unknown letter in a date pattern.
     pub fn new(expr: &Expr) -> Result<Self, ExprError> {
         Self::in_zone(expr, Zone::UTC)
     }
@@ -60,8 +60,8 @@ impl CompiledExpr {
         self.evaluate_columns(batch.columns(), batch.num_rows())
     }
 
-    /// The same for `rows` rows of columns, of which only those of [`Self::columns`] must have that
-    /// length.
+    /// Like [`Self::evaluate`], for `rows` rows of columns, of which only those of
+    /// [`Self::columns`] must have that length.
     pub fn evaluate_columns(
         &self,
         columns: &[ArrayRef],

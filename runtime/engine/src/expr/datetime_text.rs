@@ -1,4 +1,4 @@
-//! Dates and times of day without a zone, in the forms that SQL reads and writes them.
+//! Dates and times of day without a zone as texts, in the forms that SQL reads and writes.
 
 use streamkeeper_protocol::calendar;
 

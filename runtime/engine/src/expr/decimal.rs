@@ -40,7 +40,7 @@ fn divide_half_up(dividend: i256, divisor: i256) -> i256 {
     }
 }
 
-/// The same number with scale `to` instead of `from`; none beyond 256 bits.
+/// The number with scale `to` instead of `from`; none beyond 256 bits.
 pub(crate) fn rescale(value: i256, from: i32, to: i32) -> Option<i256> {
     match from.cmp(&to) {
         Ordering::Equal => Some(value),

@@ -151,7 +151,7 @@ fn decimal_elementwise(function: Function, scale: u8, to: Target, ty: &DataType)
     })
 }
 
-/// `value` rounded half up to `digits` after the point, where its own scale is `scale`; the answer
+/// `value` rounded half up to `digits` after the point, where its own scale is `scale`; the result
 /// has scale `scale` too.
 fn round_digits(value: i256, scale: i32, digits: i32) -> Option<i256> {
     if digits >= scale {

@@ -2,7 +2,7 @@
 //!
 //! A branch of `CASE`, a later argument of `COALESCE`, and the right side of `AND` and `OR` run
 //! only on the rows that need them if they can fail; otherwise they run on all rows, because that
-//! is faster and nobody can tell.
+//! is faster and makes no visible difference.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use arrow_schema::DataType as Arrow;
 
 use super::{ExprError, parse_failure, value::Value};
 
-/// Computes all rows at once. Gets 1 row and answers 1 value when all arguments are scalars.
+/// Computes all rows at once. Gets 1 row and returns 1 value when all arguments are scalars.
 pub(crate) type Kernel = Box<dyn Fn(&[Value], usize) -> Result<ArrayRef, ExprError> + Send + Sync>;
 
 /// A compiled expression.
@@ -45,7 +45,7 @@ pub(crate) enum Node {
         /// Type of the values.
         ty: Arrow,
     },
-    /// `COALESCE`, all of the same type.
+    /// `COALESCE`; all nodes have one type.
     Coalesce(Vec<Node>),
 }
 

@@ -1,5 +1,5 @@
-//! The first text that is no time, and its row, of the newest evaluation that had one: for the
-//! message about the NULL that it became.
+//! A text that `TO_TIMESTAMP` could not parse, with its row, of the newest evaluation that had one.
+//! The error about a NULL event time quotes it.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ thread_local! {
     static FIRST: RefCell<Option<(usize, String)>> = const { RefCell::new(None) };
 }
 
-/// Keeps a text that cannot be read, in this row of what is being evaluated.
+/// Keeps a text that cannot be parsed, with its row in the batch under evaluation.
 pub(super) fn note(row: usize, text: &str) {
     let excerpt = match text.char_indices().nth(LONGEST) {
         None => text.to_owned(),
@@ -20,12 +20,12 @@ pub(super) fn note(row: usize, text: &str) {
     FIRST.set(Some((row, excerpt)));
 }
 
-/// Forgets the text that was kept: it belongs to other rows than those that follow.
+/// Forgets the kept text: it belongs to other rows than those that follow.
 pub(crate) fn forget() {
     FIRST.set(None);
 }
 
-/// Takes the text that was kept, with its row.
+/// Takes the kept text, with its row.
 pub(crate) fn take() -> Option<(usize, String)> {
     FIRST.with_borrow_mut(Option::take)
 }

@@ -149,7 +149,8 @@ impl Pattern {
         )
     }
 
-    /// A field of open width takes what it can, but only its least when digits follow at once.
+    /// A field of open width takes as many digits as it can, but only its minimum when another
+    /// number follows directly.
     fn widest(&self, index: usize, most: usize) -> usize {
         if matches!(self.pieces.get(index + 1), None | Some(Piece::Text(_))) {
             most

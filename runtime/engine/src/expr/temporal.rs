@@ -267,7 +267,7 @@ fn to_date(context: &CallContext<'_>) -> Result<Kernel, ExprError> {
     }))
 }
 
-/// First and last millisecond of the years 0 to 9999, beyond which Flink answers NULL.
+/// First and last millisecond of the years 0 to 9999, beyond which Flink returns NULL.
 const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 fn to_timestamp_ltz(context: &CallContext<'_>) -> Result<Kernel, ExprError> {

@@ -51,7 +51,7 @@ impl Value {
         }
     }
 
-    /// The same kind of value with other contents.
+    /// A value of this kind with other contents.
     pub(crate) fn with_array(&self, array: ArrayRef) -> Self {
         match self {
             Self::Array(_) => Self::Array(array),
@@ -149,7 +149,7 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// What `f` answers for the rows that are not NULL; it may answer NULL, too.
+/// Applies `f` to the rows that are not NULL; `f` may return NULL, too.
 #[inline]
 fn collect<O: ArrowPrimitiveType>(
     rows: usize,
@@ -182,7 +182,7 @@ fn collect<O: ArrowPrimitiveType>(
     Ok(PrimitiveArray::new(ScalarBuffer::from(out), nulls))
 }
 
-/// `f` of every value; NULL stays NULL, and `f` may answer NULL.
+/// Applies `f` to every value; NULL stays NULL, and `f` may return NULL.
 pub(crate) fn map1<A, O>(
     a: &Value,
     rows: usize,
@@ -197,7 +197,7 @@ where
     collect(rows, nulls, |row| f(a.value(row)))
 }
 
-/// `f` of every pair of values; NULL if either is, and `f` may answer NULL.
+/// Applies `f` to every pair of values; NULL if either is NULL, and `f` may return NULL.
 pub(crate) fn map2<A, B, O>(
     a: &Value,
     b: &Value,

@@ -155,7 +155,7 @@ impl Groups {
         Ok(touched)
     }
 
-    /// Takes the rows, and answers what the results and numbers of rows were before.
+    /// Takes the rows, and returns the results and numbers of rows from before.
     fn apply(
         &mut self,
         batch: &Batch,
@@ -281,7 +281,7 @@ impl Groups {
     }
 }
 
-/// Appends the value of a group, and the values that stand apart.
+/// Appends the value of a group, and its values that are entries of their own.
 fn encode(
     part: &Part<'_, u32>,
     rows: &PagedVec<i64>,

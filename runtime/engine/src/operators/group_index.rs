@@ -240,7 +240,7 @@ impl Store<'_> {
         self.group(slice, hash, same, write)
     }
 
-    /// The group of a slice whose key is the `same`, or a new one whose key `write` puts in place.
+    /// The group of a slice whose key is equal by `same`, or a new one whose key `write` stores.
     #[inline]
     fn group(
         &mut self,

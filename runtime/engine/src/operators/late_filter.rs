@@ -1,7 +1,7 @@
 //! Which rows come too late, row by row and before any exchange.
 //!
 //! A row is late if all its windows end before the watermark that the rows ahead of it gave. Rows
-//! ahead of it are those of the same subtask, in the order of its sources. So the answer depends
+//! ahead of it are those of the same subtask, in the order of its sources. So the decision depends
 //! neither on where batches are cut, nor on how fast other subtasks are.
 
 use arrow_array::{BooleanArray, cast::AsArray, types::Int64Type};

@@ -146,7 +146,8 @@ impl Operator for LocalWindows {
                 .slicing()
                 .slice_ends(millis.as_primitive::<Int64Type>().values()),
         );
-        // Who merges the partial sums would judge a late row together with rows that are in time.
+        // The operator that merges partial accumulators could not separate a late row from rows
+        // that are in time.
         let kept = self.filter.in_time(batch, &self.slices)?;
         let batch = if let Some((kept, slices)) = &kept {
             self.slices.clone_from(slices);

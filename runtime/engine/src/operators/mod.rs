@@ -3,7 +3,7 @@
 //! In reading order:
 //! * [`build`]: the operator of a node; `context`: what it is built with.
 //! * `event_time`: the time column of a batch.
-//! * `output`: columns to batches of the node's schema.
+//! * `output`: columns to batches of the node's schema; `group_index`: groups to dense numbers.
 //! * `calc`, `watermarks`, `union`: without state.
 //! * `slices`: the arithmetic of windows and slices.
 //! * `late_filter`: which rows come too late.

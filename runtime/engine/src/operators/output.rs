@@ -83,7 +83,7 @@ impl Output {
             .map_err(|error| context.refused(error))
     }
 
-    /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` says whether a batch
+    /// Appends these rows in batches of at most [`BATCH_ROWS`]. `whole(row)` tells whether a batch
     /// may start at a row.
     pub(super) fn emit(
         &self,

@@ -1,7 +1,7 @@
 //! The arithmetic of windows and slices.
 //!
-//! Time is cut into slices of `gcd(size, slide)`, named by their ends. A window is the slices whose
-//! ends lie in `(end - size, end]`; so a row is kept once, however many windows it is in.
+//! Time is cut into slices of `gcd(size, slide)`, identified by their ends. A window is the slices
+//! whose ends lie in `(end - size, end]`; so a row is kept once, even if it is in many windows.
 
 use std::sync::Arc;
 

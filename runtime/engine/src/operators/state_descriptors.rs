@@ -1,4 +1,4 @@
-//! Shapes of the states, as the compatibility check knows them.
+//! Descriptors of the operators' states, as the compatibility check compares them.
 
 use streamkeeper_protocol::{
     compatibility::catalog,
@@ -15,7 +15,7 @@ pub(super) const GROUPS: &str = "groups";
 /// State of a window aggregation.
 pub(super) const SLICES: &str = "slices";
 
-/// Shape of state `name` of `node`.
+/// Descriptor of state `name` of `node`.
 pub(super) fn descriptor(
     context: &OperatorContext,
     node: &PlanNode,

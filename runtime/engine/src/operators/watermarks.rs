@@ -16,12 +16,11 @@ use crate::{
     operator::Operator,
 };
 
-/// Passes rows on, and remembers the largest watermark they gave.
+/// Passes rows on, and keeps the largest watermark that they yield.
 ///
-/// A row that may be late for some window is told the watermark of all rows ahead of it, not that
-/// of the batches ahead: the batch is cut before it. So the same rows are late however the rows are
-/// cut into batches. All other rows, which are most, cost no cut: they are in time by either
-/// watermark.
+/// For a row that may be late for some window, the watermark of all rows ahead of it counts, not
+/// that of the batches ahead: the batch is cut before it. So lateness does not depend on how rows
+/// are cut into batches. Most rows need no cut: they are in time by either watermark.
 #[derive(Debug)]
 pub(super) struct WatermarkAssigner {
     context: OperatorContext,
@@ -30,9 +29,9 @@ pub(super) struct WatermarkAssigner {
     /// Shapes of the plan's windows.
     slicings: Vec<Slicing>,
     watermark: Option<i64>,
-    /// What downstream knows.
+    /// The watermark that was sent downstream.
     told: Option<i64>,
-    /// What to tell before the batches of the last call.
+    /// Watermarks to send before the batches of the last call.
     marks: Vec<(usize, i64)>,
 }
 

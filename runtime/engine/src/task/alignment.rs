@@ -1,8 +1,8 @@
 //! Barriers of one chain: it takes part in a checkpoint when every input has delivered the barrier.
 //!
 //! Where records count exactly once, a channel that delivered the barrier waits for the others.
-//! Where they count at least once it does not: what it brings meanwhile is in the state of this
-//! checkpoint, and is read again after a restart from it.
+//! Where they count at least once it does not wait: the records that it delivers meanwhile are in
+//! the state of this checkpoint, and are read again after a restart from it.
 
 use std::collections::VecDeque;
 

@@ -63,8 +63,8 @@ impl Subtask {
         let full = self.pending(barrier.checkpoint).full.clone();
         let (mut frozen, mut begun) = (Vec::with_capacity(wiring.nodes.len()), 0);
         for &node in &wiring.nodes {
-            // Without a trigger of its own (which no correct coordinator forgets) everything is the
-            // safe answer.
+            // Without a trigger of its own (which no correct coordinator forgets) a full snapshot
+            // is the safe choice.
             let full = full.as_ref().is_none_or(|full| full.contains(&node));
             let snapshot = self.freeze(node, barrier.checkpoint, full)?;
             if matches!(self.nodes[node].work, Work::Operator { .. }) {
@@ -119,8 +119,8 @@ impl Subtask {
         }
     }
 
-    /// One slice of what there is to freeze; answers whether there was any. Small states end within
-    /// it, several of them.
+    /// Freezes one slice; returns whether there was anything to freeze. Several small states may
+    /// end within one slice.
     pub(super) fn advance_freezes(&mut self) -> Result<bool, EngineError> {
         let mut left = self.freeze_slice;
         let worked = !self.freezes.is_empty();
@@ -139,8 +139,8 @@ impl Subtask {
         Ok(())
     }
 
-    /// Goes on with a freeze; answers how many entries that made: `slice` if there are more, else
-    /// all it has, and at least one.
+    /// Continues a freeze; returns the number of entries written: `slice` if there are more, else
+    /// all that are left, and at least one.
     fn advance_freeze(&mut self, position: usize, slice: usize) -> Result<usize, EngineError> {
         let Some(freeze) = self.freezes.get_mut(position) else {
             return Ok(slice);

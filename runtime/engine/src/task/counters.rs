@@ -1,4 +1,4 @@
-//! What a subtask counts. Written by its thread, read by anyone.
+//! Counters of a subtask. Its thread writes them, any thread may read them.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 

@@ -8,7 +8,7 @@ use streamkeeper_state::FrozenState;
 
 use crate::{EngineError, exchange::Barrier};
 
-/// Told to a subtask, through its inbox.
+/// Command to a subtask, through its inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Sources may read.
@@ -26,7 +26,7 @@ pub enum Command {
     Stop,
 }
 
-/// Told by a subtask.
+/// Event of a subtask.
 #[derive(Debug)]
 pub enum Event {
     /// A source handed out its first rows.
@@ -34,7 +34,7 @@ pub enum Event {
         /// When, milliseconds since the epoch.
         at_ms: i64,
     },
-    /// A sink keeps half of what it may keep until the next checkpoint; told once for each of them.
+    /// A sink's buffer is half full; sent once per sink and checkpoint.
     SinkFilling,
     /// All nodes have passed the barrier.
     Frozen(Snapshot),
@@ -47,11 +47,11 @@ pub enum Event {
 /// How a subtask ended.
 #[derive(Debug)]
 pub enum Exit {
-    /// It was told to.
+    /// It received [`Command::Stop`].
     Stopped,
     /// An operator or connector failed.
     Failed(EngineError),
-    /// A defect: what the panic said.
+    /// A defect: the message of the panic.
     Panicked(String),
 }
 

@@ -165,7 +165,7 @@ impl Subtask {
         Ok(())
     }
 
-    /// Tells every directly called node of a change on its input.
+    /// Passes a change of an input on to every directly called node.
     pub(super) fn forward_change(
         &mut self,
         node: NodeId,

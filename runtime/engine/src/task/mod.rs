@@ -8,9 +8,9 @@
 //! * [`subtask`]: the subtask and its step; `build`: from its parts; `flow`: rows and watermarks
 //!   from node to node; `barrier`: checkpoints; `watermark_tracker`, `alignment`: watermarks and
 //!   barriers over several inputs.
-//! * `source`, `rate_limiter`: a source with its positions, pace and idleness.
+//! * `source`, `rate_limiter`: a source with its positions, rate and idleness.
 //! * [`event`]: what goes in (commands) and comes out (snapshots, failures).
-//! * [`thread`]: a thread that steps a subtask until it is told to stop.
+//! * [`thread`]: a thread that steps a subtask until it is stopped.
 //! * [`clock`], [`counters`]: time as the subtask sees it, and what it counts.
 
 mod alignment;

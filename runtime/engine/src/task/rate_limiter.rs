@@ -1,14 +1,14 @@
-//! How fast a source may read.
+//! Limits how fast a source reads.
 
 use std::{path::PathBuf, sync::OnceLock};
 
-/// Environment variable of tests: once the file that it names exists, no rate holds any more. So a
-/// test's input lasts until its faults are over, however slow the machine is.
+/// Environment variable of tests: once the file that it names exists, no rate applies any more. So
+/// a test's input lasts until its faults are over, also on a slow machine.
 const HURRY: &str = "STREAMKEEPER_HURRY_FILE";
 /// Between two looks for that file.
 const LOOK_MS: u64 = 100;
 
-/// A token bucket over an injected clock; a tenth of a second may be made up for.
+/// A token bucket over an injected clock; it lets at most a tenth of a second catch up.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     rows_per_ms: f64,
@@ -35,7 +35,7 @@ impl RateLimiter {
         }
     }
 
-    /// Whether a test does not want to wait any longer.
+    /// Whether the file exists that ends the limit in tests.
     pub(crate) fn hurries(&mut self, now_ms: u64) -> bool {
         static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
         let Some(file) = FILE.get_or_init(|| std::env::var_os(HURRY).map(PathBuf::from)) else {

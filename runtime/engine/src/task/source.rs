@@ -129,7 +129,7 @@ impl SourceTask {
         }
     }
 
-    /// It is not asked now: that it gives nothing is no silence of its own.
+    /// Notes that the source is not polled now, so that the pause does not make it idle.
     pub(super) fn rest(&mut self) {
         if !self.idle {
             self.quiet_since_ms = None;

@@ -81,7 +81,7 @@ pub struct SubtaskParts {
     pub credits: Vec<Vec<Arc<dyn ReturnCredit>>>,
     /// Credit of one channel, bytes; returned in quarters of it.
     pub credit_bytes: u32,
-    /// What a sink keeps at most in memory, bytes, unless the job says otherwise.
+    /// Bytes that a sink keeps in memory at most.
     pub sink_buffer_bytes: u64,
     /// Entries of state that are frozen at a time, about; [`FREEZE_SLICE`] outside of tests.
     pub freeze_slice: usize,
@@ -115,7 +115,7 @@ pub enum Step {
         /// Whether there was input but no room downstream.
         back_pressured: bool,
     },
-    /// It was told to stop.
+    /// It received [`Command::Stop`].
     Stopped,
 }
 
@@ -165,7 +165,7 @@ pub(super) struct PendingSnapshot {
     pub(super) barrier: Option<Barrier>,
     pub(super) full: Option<BTreeSet<NodeId>>,
     pub(super) chains_left: usize,
-    /// Operators whose freeze has begun and not ended.
+    /// Operators whose freeze has begun and has not ended.
     pub(super) freezes_left: usize,
     pub(super) nodes: Vec<NodeSnapshot>,
     pub(super) ended: bool,
@@ -177,11 +177,11 @@ pub(super) struct PendingSnapshot {
 pub(super) enum Room {
     /// More than half of it is left in each.
     Plenty,
-    /// One keeps half of what it may keep.
+    /// A sink's buffer is half full.
     Half,
 }
 
-/// An operator whose freeze has begun and not ended.
+/// An operator whose freeze has begun and has not ended.
 pub(super) struct Freeze {
     pub(super) checkpoint: u64,
     pub(super) snapshot: NodeSnapshot,
@@ -207,7 +207,7 @@ pub struct Subtask {
     pub(super) credit_bytes: u32,
     /// What a sink keeps at most until its output is committed, bytes.
     pub(super) sink_buffer_bytes: u64,
-    /// What the owner knows of that.
+    /// The level that was reported to the owner.
     pub(super) room: Room,
     pub(super) clock: Arc<dyn Clock>,
     /// Time at the start of the step.
@@ -356,8 +356,8 @@ impl Subtask {
             })
     }
 
-    /// Tells the owner in time that only a checkpoint makes room, so that nothing stands still for
-    /// it.
+    /// Reports a half-full buffer to the owner, because only a checkpoint empties it. So the
+    /// checkpoint comes before the sources must stop.
     fn tell_filling(&mut self) {
         let half = self.sink_buffer_bytes / 2;
         let filling = self.nodes.iter().any(

@@ -1,4 +1,4 @@
-//! A thread that steps a subtask until it is told to stop.
+//! A thread that steps a subtask until it is stopped.
 
 use std::{
     any::Any,
@@ -12,8 +12,7 @@ use std::{
 use super::{Command, Event, Exit, Step, Subtask, clock::now_ms};
 use crate::{EngineError, exchange::Inbox};
 
-/// Longest wait between two looks at the inbox: a bound on the harm of a wake-up that somebody
-/// forgot.
+/// Longest wait between two looks at the inbox: a bound on the harm of a missing wake-up.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Stack of a subtask's thread. Rows and watermarks go from operator to operator by direct calls,
@@ -31,7 +30,7 @@ pub struct SubtaskThread {
 }
 
 impl SubtaskThread {
-    /// Starts a thread for `subtask`. Its last event is [`Event::Exited`], whatever happens.
+    /// Starts a thread for `subtask`. Its last event is always [`Event::Exited`].
     pub fn spawn(name: String, mut subtask: Subtask) -> io::Result<Self> {
         let inbox = subtask.inbox();
         let thread = std::thread::Builder::new()
@@ -51,7 +50,7 @@ impl SubtaskThread {
         })
     }
 
-    /// Tells the subtask something.
+    /// Sends a command to the subtask.
     pub fn command(&self, command: Command) {
         self.inbox.command(command);
     }
@@ -61,7 +60,7 @@ impl SubtaskThread {
         self.inbox.wake();
     }
 
-    /// Tells it to stop and waits until it has: at most one batch of work.
+    /// Stops the subtask and waits for its end: at most one batch of work.
     pub fn stop(mut self) {
         self.inbox.command(Command::Stop);
         if let Some(thread) = self.thread.take() {

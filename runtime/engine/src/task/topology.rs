@@ -52,8 +52,8 @@ pub struct Wiring {
     pub chain: usize,
 }
 
-/// How a plan runs at some parallelism. The same on every worker, so that edges have the same
-/// numbers everywhere.
+/// How a plan runs at some parallelism. Every worker computes an equal topology, so that edges have
+/// equal numbers everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     /// By node.
@@ -140,7 +140,7 @@ impl Topology {
 }
 
 /// A chain takes part in a checkpoint when all its inputs have delivered the barrier, and only then
-/// sends it on: one that waits for its own output waits for ever.
+/// sends it on: a chain that waits for its own output never continues.
 fn within_a_stage(plan: &StreamPlan, edge: &Edge) -> EngineError {
     let to = &plan.nodes[edge.to.node];
     EngineError::Internal {

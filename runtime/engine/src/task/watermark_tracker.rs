@@ -50,9 +50,10 @@ impl WatermarkTracker {
         self.watermark
     }
 
-    /// The watermark that every subtask of the node agrees upon at a barrier: what the inputs say
-    /// now, without the order in which they fell idle and spoke again. Lanes say the same
-    /// everywhere, and so does the checkpoint they started from.
+    /// The watermark that every subtask of the node agrees upon at a barrier: computed from the
+    /// inputs as they are now, independently of the order in which they fell idle and became active
+    /// again. Channels have equal values in all subtasks, and so has the checkpoint they started
+    /// from.
     pub(crate) fn agreed(&self) -> Option<i64> {
         self.of_lanes().max(self.restored)
     }

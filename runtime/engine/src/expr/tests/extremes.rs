@@ -1,5 +1,5 @@
-//! No value a record may hold makes a function panic: it answers, answers NULL, or fails with a
-//! message.
+//! No value that a record may hold makes a function panic: it returns a value, returns NULL, or
+//! fails with a message.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -137,7 +137,7 @@ fn column(index: usize, data: &DataType) -> Expr {
     }
 }
 
-/// Runs all expressions over a batch; answers how many compile, and those that panic.
+/// Runs all expressions over a batch; returns how many compile, and those that panic.
 fn run(exprs: impl IntoIterator<Item = Expr>, input: &RecordBatch) -> (usize, Vec<String>) {
     let (mut ran, mut panics) = (0, Vec::new());
     for expr in exprs {

@@ -1,4 +1,4 @@
-//! Flink's answers, one table per family. Every case runs twice: folded from constants, and over
+//! Flink's results, one table per family. Every case runs twice: folded from constants, and over
 //! columns.
 
 mod casts;
@@ -205,7 +205,7 @@ pub(super) fn batch(columns: Vec<ArrayRef>) -> RecordBatch {
     .unwrap()
 }
 
-/// What an expression answers, from constants and from columns, in a zone.
+/// Results of an expression, from constants and from columns, in a zone.
 pub(super) fn answers_in(expr: &Expr, zone: Zone) -> [Result<String, ExprError>; 2] {
     let run = |expr: &Expr, batch: &RecordBatch| {
         let array = CompiledExpr::in_zone(expr, zone)?.evaluate(batch)?;

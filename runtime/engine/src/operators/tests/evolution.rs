@@ -132,7 +132,7 @@ fn bytes_of_another_shape_are_refused() {
     );
 }
 
-/// The verdicts of the compatibility check speak of the same evolution.
+/// The verdicts of the compatibility check describe that evolution.
 #[test]
 fn the_check_calls_it_an_evolution() {
     let of = |calls: &[_]| {

@@ -41,7 +41,7 @@ fn sorted(states: Vec<FrozenState>) -> Vec<Entry> {
     entries
 }
 
-/// An operator whose freeze is under way, and what it must become.
+/// An operator whose freeze is under way, and the expected result.
 struct Pair {
     sliced: Box<dyn Operator>,
     whole: Box<dyn Operator>,

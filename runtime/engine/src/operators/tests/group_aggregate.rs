@@ -34,7 +34,7 @@ fn step(retracts: bool) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The result as whoever applies the changes has it.
+/// The result after applying the changes.
 #[derive(Default)]
 struct View {
     rows: BTreeMap<Vec<String>, Vec<String>>,
@@ -297,7 +297,7 @@ fn results_too_large_for_one_batch_change_in_several() {
     let kinds: Vec<i8> = emitted(&second).iter().map(|row| row.kind).collect();
     assert_eq!(kinds, [UPDATE_BEFORE, UPDATE_AFTER].repeat(8));
     assert!(second.len() > first.len(), "old and new texts count");
-    // Small rows of the same keys come in one batch again once the texts are small.
+    // Small rows of those keys come in one batch again once the texts are small.
     let small = Machine::new(&plan, 1, 1).process(&batch(&[at("a", 1), at("b", 2)], None));
     assert_eq!(small.len(), 1);
 }

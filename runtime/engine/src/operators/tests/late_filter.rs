@@ -1,4 +1,4 @@
-//! The same rows are late however they are cut into batches, and after any restart.
+//! Which rows are late depends neither on the batches nor on restarts.
 
 use std::sync::Arc;
 

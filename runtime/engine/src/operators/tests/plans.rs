@@ -197,7 +197,7 @@ pub(super) fn splittable() -> Vec<AggregateCall> {
     ]
 }
 
-/// The same and DISTINCT ones.
+/// These calls and their DISTINCT variants.
 pub(super) fn all() -> Vec<AggregateCall> {
     use AggregateFunction::{Avg, Count, Min, Sum};
     let mut calls = splittable();

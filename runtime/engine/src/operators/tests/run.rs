@@ -191,7 +191,7 @@ impl Machine {
             .sum()
     }
 
-    /// Takes a checkpoint into the store; answers how many entries were written.
+    /// Takes a checkpoint into the store; returns how many entries were written.
     pub(super) fn checkpoint(&mut self, full: bool) -> usize {
         let mut written = 0;
         if full {

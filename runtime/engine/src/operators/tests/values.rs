@@ -191,7 +191,7 @@ fn only_state_with_such_values_is_of_the_newer_version() {
     let plain = grouped(&[NAME], &[call(Count, None)], changes, changes);
     let state = |plan: &StreamPlan| catalog(plan).remove(0).descriptor;
     assert_eq!((state(&plain).version, state(&plan()).version), (1, 2));
-    // A query that needs the values no more reads what it keeps.
+    // A query that no longer needs the values reads the state that it keeps.
     let dropped = verdict(&plain, state(&plan()));
     assert!(matches!(dropped, Fit::Evolve { .. }), "{dropped:?}");
     let older = StateDescriptor {
@@ -282,7 +282,7 @@ fn a_delta_holds_the_values_whose_count_is_another() {
         (groups.len(), gone(&groups), apart.len(), gone(&apart))
     };
     let a = |text| at(Some("a"), 5, text);
-    // A text, and the same number for the sum and for the largest.
+    // A text, and one number for both the sum and the maximum.
     assert_eq!(run(&[a("x"), a("y")], &[INSERT; 2]), (1, 0, 4, 0));
     assert_eq!(run(&[], &[]), (0, 0, 0, 0));
     // It came and went.
@@ -298,7 +298,7 @@ fn a_delta_holds_the_values_whose_count_is_another() {
 #[test]
 fn what_a_group_left_behind_is_not_taken_for_that_of_the_next_with_its_key() {
     let mut machine = Machine::new(&plan(), 1, 1);
-    // The rows leave, and their values stay: whoever retracts says other values than it inserted.
+    // The rows leave, and their values stay: the retraction has other values than the insertion.
     let rows = [at(Some("a"), 5, "x"), at(Some("a"), 6, "y")];
     machine.process(&batch(&rows, Some(vec![INSERT, INSERT])));
     machine.checkpoint(false);
@@ -378,7 +378,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Rows by key as whoever applies the changes has them.
+/// Rows by key after applying the changes.
 type View = BTreeMap<String, Vec<String>>;
 
 fn follow(steps: Vec<Step>) {

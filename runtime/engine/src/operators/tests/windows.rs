@@ -404,7 +404,8 @@ fn a_window_that_one_subtask_fired_stays_fired_though_the_checkpoint_keeps_a_sma
         let plan = single(window, &[NAME], &calls);
         let mut machine = Machine::new(&plan, 1, 2);
         machine.process(&batch(&rows, None));
-        // The first subtask heard an input fall idle before another one spoke, the second after it.
+        // The first subtask saw an input fall idle before another one sent a watermark, the second
+        // after it.
         let mut out = Vec::new();
         machine.subtasks[0].watermark(9, &mut out).unwrap();
         machine.subtasks[1].watermark(4, &mut out).unwrap();

@@ -1,4 +1,4 @@
-//! Windows whose time has come.
+//! Fires the windows that the watermark has passed.
 
 use hashbrown::HashTable;
 use streamkeeper_connectors::batch::Batch;
@@ -25,7 +25,7 @@ impl Windows {
 
     /// Emits the window with this end.
     pub(super) fn fire(&self, end: i64, out: &mut Vec<Batch>) -> Result<(), EngineError> {
-        // A window at the very start of time begins before any number says.
+        // The start of a window at the smallest time does not fit a number.
         let start = self.slicing.start(end);
         let first = if start < end { start + 1 } else { i64::MIN };
         let slices = || self.slices.range(first..=end);

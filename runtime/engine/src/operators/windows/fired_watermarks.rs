@@ -1,10 +1,11 @@
-//! How far windows have fired, where that is further than the watermark of the checkpoint says.
+//! How far windows have fired, where that is beyond the watermark of the checkpoint.
 //!
-//! The combined watermark depends on the order in which a subtask hears its inputs, if one of them
-//! falls idle and speaks again: what one subtask holds for late is in time for another. Both stand
-//! at the same barrier, and a checkpoint keeps the smaller watermark. So those that went further
-//! say so in their state, by key group, because a rescale moves key groups. Without it a window
-//! that was emitted before the checkpoint would open again after a restore and be emitted twice.
+//! The combined watermark depends on the order in which a subtask receives its inputs, if one of
+//! them falls idle and becomes active again: a row that is late for one subtask is in time for
+//! another. At one barrier their watermarks differ, and a checkpoint keeps the smaller one. So the
+//! subtasks that went further record this in their state, by key group, because a rescale moves key
+//! groups. Without it a window that was emitted before the checkpoint would open again after a
+//! restore and be emitted twice.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ const MARK: u8 = 0;
 /// The mark and a key group: what makes the key unique among all.
 const KEY_BYTES: usize = 3;
 
-/// Key groups whose windows have fired further than the operator's watermark says.
+/// Key groups whose windows have fired beyond the operator's watermark.
 #[derive(Debug, Default)]
 pub(super) struct FiredWatermarks {
     /// Watermark by key group.
@@ -30,7 +31,7 @@ fn key(group: u16) -> Box<[u8]> {
 }
 
 impl FiredWatermarks {
-    /// Whether an entry of the state is ours.
+    /// Whether an entry of the state is such a record.
     pub(super) fn owns(entry: &Entry) -> bool {
         entry.key.len() == KEY_BYTES && entry.key[0] == MARK
     }

@@ -78,7 +78,7 @@ impl Windows {
             .collect()
     }
 
-    /// The same, where windows of some key groups have fired further than those of others.
+    /// Like `kept`, where windows of some key groups have fired further than those of others.
     fn kept_by_group(
         &self,
         rows: &RecordBatch,

@@ -2,7 +2,7 @@
 //!
 //! * `late_rows`: which rows come too late.
 //! * `fire`: windows whose time has come.
-//! * `fired_watermarks`: which have fired already, where the watermark does not tell.
+//! * `fired_watermarks`: which have fired already, where the watermark does not show it.
 
 mod fire;
 mod fired_watermarks;
@@ -74,7 +74,7 @@ pub(super) struct Windows {
     late: u64,
 }
 
-/// Appends the value of a group, and the values that stand apart.
+/// Appends the value of a group, and its values that are entries of their own.
 fn encode(
     part: &Part<'_, u32>,
     accumulators: &mut Accumulators,
@@ -199,7 +199,7 @@ impl Windows {
         Ok(groups)
     }
 
-    /// Forgets the slices whose last window has this end or an earlier one.
+    /// Drops the slices whose last window has this end or an earlier one.
     fn expire(&mut self, end: i64) {
         while let Some(first) = self
             .slices

@@ -1,5 +1,5 @@
-//! Whatever the interleaving, the crash and the rescale, the output is that of one undisturbed
-//! pass; where records may count again, it holds all of that.
+//! After any interleaving, crash and rescale the output is that of one undisturbed pass; where
+//! records may count again, it contains all of that.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -124,8 +124,8 @@ fn splits() -> impl Strategy<Value = Vec<Vec<Row>>> {
 /// ended.
 type Lives = [(u32, u64)];
 
-/// Runs a job through its lives; `build` makes the parts of one with this seed. Answers what was
-/// committed.
+/// Runs a job through several attempts; `build` makes the parts of an attempt with this seed.
+/// Returns what was committed.
 fn live<B>(
     plan: &StreamPlan,
     lives: &Lives,
@@ -168,7 +168,7 @@ where
                 _ => {}
             }
         }
-        // The crash: whatever was not complete is gone.
+        // The crash: all that was not complete is gone.
         (stored, committed, next_checkpoint) = (rig.stored, rig.committed, rig.next_checkpoint);
     }
     Ok(committed)
@@ -312,7 +312,8 @@ proptest! {
     }
 }
 
-/// Counts that subtask 0 wrote, of a job whose subtask 1 delivers it nothing, not even the barrier.
+/// Counts that subtask 0 wrote, in a job whose subtask 1 delivers nothing to it, not even the
+/// barrier.
 fn written_beside_a_slow_channel(guarantee: Guarantee) -> u64 {
     let splits: Vec<Vec<Row>> = (0..8)
         .map(|split| (0..60).map(|time| (time, (time + split) % 9, 1)).collect())

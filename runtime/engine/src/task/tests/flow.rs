@@ -235,7 +235,7 @@ fn a_sink_without_a_checkpoint_stops_its_sources_at_its_budget() {
             "{written} rows wait in the sinks"
         );
         assert!(rows(&rig, 0) < total, "the sources wait");
-        // Who could take a checkpoint was told, by each sink once.
+        // Each sink reported once that its buffer fills.
         let (told, subtasks) = (rig.filling, parallelism as usize);
         assert!((1..=subtasks).contains(&told) && rig.ended == 0, "{told}");
         // It is back: every checkpoint makes room, and the job goes on by itself.

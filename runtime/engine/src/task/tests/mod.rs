@@ -1,10 +1,9 @@
 //! Subtasks driven step by step, without threads, sockets or time.
 //!
 //! * [`parts`]: a source, operators and a sink made for checking.
-//! * [`rig`]: a whole job in one thread: subtasks, wires that deliver when the dice say so, and a
-//!   coordinator.
-//! * [`exactly_once`]: whatever the interleaving, the crash and the rescale, the output is that of
-//!   one undisturbed pass.
+//! * [`rig`]: a whole job in one thread: subtasks, wires that deliver at random, and a coordinator.
+//! * [`exactly_once`]: after any interleaving, crash and rescale the output is that of one
+//!   undisturbed pass.
 
 mod exactly_once;
 mod flow;

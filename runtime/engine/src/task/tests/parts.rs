@@ -171,7 +171,7 @@ impl TestSource {
         }
     }
 
-    /// Falls idle now and then, as if what it reads next did not exist yet.
+    /// Falls idle now and then, as if its next input did not exist yet.
     pub(super) fn napping(mut self) -> Self {
         self.naps = true;
         self
@@ -234,7 +234,7 @@ impl Source for TestSource {
 /// What a row counts in a sink.
 pub(super) const ROW_BYTES: usize = 24;
 
-/// Collects rows; what it prepares is the rows of the epoch.
+/// Collects rows; its committable holds the rows of the epoch.
 #[derive(Default)]
 pub(super) struct TestSink {
     rows: Vec<Row>,
@@ -409,7 +409,7 @@ impl Operator for RunningCount {
                 "a row of a foreign key group"
             );
             // Keys of the state are multiples of 1000, so that window keys (below) find their group
-            // the same way.
+            // in that way too.
             let count = self.0.values.entry(key * 1000).or_default();
             *count += 1;
             self.0.changed.insert(key * 1000);

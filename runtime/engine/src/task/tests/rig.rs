@@ -1,4 +1,4 @@
-//! A whole job in one thread: subtasks, wires that deliver when the dice say so, and a coordinator.
+//! A whole job in one thread: subtasks, wires that deliver at random, and a coordinator.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -148,7 +148,7 @@ pub(super) struct Rig {
     /// Committed sink rows by node.
     pub(super) committed: BTreeMap<NodeId, Vec<Row>>,
     pub(super) ended: usize,
-    /// How often a sink was told to fill.
+    /// How often a sink reported that its buffer fills.
     pub(super) filling: usize,
     pub(super) next_checkpoint: u64,
     /// A wire that delivers nothing: from one subtask to another.
@@ -283,7 +283,7 @@ impl Rig {
         }
     }
 
-    /// Tells all subtasks to take a checkpoint; answers its number.
+    /// Triggers a checkpoint in all subtasks; returns its number.
     pub(super) fn trigger(&mut self, kind: CheckpointKind) -> u64 {
         let checkpoint = self.next_checkpoint;
         self.next_checkpoint += 1;
@@ -305,8 +305,8 @@ impl Rig {
         }
     }
 
-    /// One roll of the dice: a subtask steps, a wire delivers, or time passes. Answers whether
-    /// anything moved.
+    /// One random step: a subtask steps, a wire delivers, or time passes. Returns whether anything
+    /// moved.
     pub(super) fn roll(&mut self) -> bool {
         let count = self.subtasks.len() as u64;
         let choice = usize::try_from(self.dice.below(2 * count + 1)).unwrap();
@@ -394,7 +394,7 @@ impl Rig {
             .extend(self.frozen.remove(&checkpoint).unwrap());
     }
 
-    /// Completes a frozen checkpoint: stores its state, commits its output. Answers whether the
+    /// Completes a frozen checkpoint: stores its state, commits its output. Returns whether the
     /// input had ended.
     pub(super) fn complete(&mut self, checkpoint: u64) -> bool {
         let mut snapshots = std::mem::take(&mut self.carried);
