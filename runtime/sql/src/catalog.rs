@@ -27,7 +27,7 @@ use crate::{
 pub(crate) enum Entry {
     Table(Rc<Table>),
     View(Rc<CreateView>),
-    /// Its statement is wrong, which has been said once.
+    /// Its statement is wrong, which has already been reported.
     Broken,
 }
 
@@ -59,7 +59,8 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Finds a table or view. A broken one answers an error without text: it has been reported.
+    /// Finds a table or view. A broken one yields an error without text, because it has already
+    /// been reported.
     pub(crate) fn find(&self, name: &str, position: Position) -> Result<Entry, SqlError> {
         if let Some(entry) = self.entries.get(name) {
             return Ok(entry.clone());

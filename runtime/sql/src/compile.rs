@@ -1,4 +1,4 @@
-//! The way from text to plan.
+//! Compiles a text to a plan.
 
 use streamkeeper_protocol::plan::{Operator, Settings, StreamPlan};
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Compiled {
     /// What the engine runs.
     pub plan: StreamPlan,
-    /// What the author should know.
+    /// Warnings for the author.
     pub warnings: Vec<SqlWarning>,
     /// Names of the tables that the job reads or writes, sorted.
     pub tables: Vec<String>,
@@ -156,8 +156,8 @@ impl Job<'_> {
     }
 }
 
-/// In the order of the text, without what was said before: an error without text is about a name
-/// whose declaration is wrong.
+/// Sorts errors in the order of the text and drops repeated ones: an error without text is about a
+/// name whose declaration has already been reported.
 fn sorted(errors: Vec<SqlError>) -> Vec<SqlError> {
     let mut told: Vec<SqlError> = errors
         .iter()

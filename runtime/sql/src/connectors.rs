@@ -1,4 +1,4 @@
-//! What the front end asks about connectors. It knows no connector itself.
+//! What the front end needs from connectors. It contains no connector itself.
 
 use streamkeeper_protocol::plan::{ChangelogMode, TableRef};
 
@@ -11,14 +11,14 @@ pub enum TableUse {
     Sink,
 }
 
-/// What a connector says about a table.
+/// Traits of a table, as its connector defines them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableTraits {
     /// Changes that a sink takes: `InsertOnly` only new rows; `Retract` any change, updates as old
-    /// and new row; `Upsert` inserts, new values and deletions by the table's PRIMARY KEY. Not
-    /// asked of sources.
+    /// and new row; `Upsert` inserts, new values and deletions by the table's PRIMARY KEY. Unused
+    /// for sources.
     pub accepts: ChangelogMode,
-    /// Whether a source ends by itself. Not asked of sinks.
+    /// Whether a source ends by itself. Unused for sinks.
     pub bounded: bool,
 }
 

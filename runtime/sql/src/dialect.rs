@@ -1,4 +1,4 @@
-//! What the tokenizer and parser must know about Flink's lexical rules.
+//! Flink's lexical rules for the tokenizer and parser.
 
 use sqlparser::{
     ast::{DataType, Ident, ObjectName, TypeModifier},
@@ -8,7 +8,7 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-/// Backticks quote names, names keep their case, strings know no escapes but `''`.
+/// Backticks quote names, names keep their case, strings have no escape but `''`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FlinkDialect;
 

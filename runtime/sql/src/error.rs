@@ -66,7 +66,7 @@ impl SqlError {
         }
     }
 
-    /// The same error with advice.
+    /// Adds advice to the error.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -155,7 +155,7 @@ fn split_place(text: &str) -> (&str, Option<Position>) {
     }
 }
 
-/// `Expected: ), found: EOF` as this crate says it.
+/// Rewords a message like `Expected: ), found: EOF` in the style of this crate.
 fn reworded(message: &str) -> String {
     let expected = message.strip_prefix("Expected: ");
     match expected.and_then(|rest| rest.rsplit_once(", found: ")) {

@@ -12,7 +12,7 @@ use crate::{
     physical::{call_text, window_text},
 };
 
-/// The plan as text: one tree per sink, inputs below and indented, every node with what it does,
+/// The plan as text: one tree per sink, inputs below and indented, every node with its operation,
 /// its columns and types, how rows reach it and which changes they carry. A node that several
 /// others read is printed once. Nodes that keep state show its identity.
 pub fn explain(plan: &StreamPlan) -> String {

@@ -276,8 +276,8 @@ impl Graph {
     /// Aggregates the input by key columns. `place` is the view or sink in whose query the
     /// aggregation is written.
     ///
-    /// The uid names the kind, the keys' lineage, the window, the source tables and the place:
-    /// filters, aggregates, other columns, the order of keys and statements do not enter it.
+    /// The uid names the kind, the keys' lineage, the window, the source tables and the place: it
+    /// does not depend on filters, aggregates, other columns, or the order of keys and statements.
     pub(crate) fn aggregate(
         &mut self,
         input: RelationId,

@@ -1,15 +1,16 @@
-//! Flink SQL text to a [`StreamPlan`](streamkeeper_protocol::plan::StreamPlan), or a refusal with
-//! line and column. The only crate that sees a SQL library.
+//! Compiles Flink SQL to a [`StreamPlan`](streamkeeper_protocol::plan::StreamPlan), or refuses it
+//! with line and column. The only crate that depends on a SQL library.
 //!
-//! [`compile`] goes through these modules in order:
-//! * `dialect`, `script`: tokens and syntax trees, cut into statements. Everything unknown is
-//!   refused here or where it is met; nothing is skipped.
-//! * `settings`, `catalog`: `SET`, tables and views. [`connectors`] answers what a table can do.
+//! In reading order, which is the order of compilation ([`compile`]):
+//! * `dialect`, `script`: tokens and syntax trees, cut into statements. Anything unknown is an
+//!   error, here or in a later module; nothing is skipped.
+//! * `settings`, `catalog`: `SET`, tables and views; [`connectors`]: what a table can do.
 //! * `types`, `coercion`, `expression`, `scope`: Flink's types, names and conversions; expressions
 //!   without anything left to infer.
 //! * `query`, `insert`: queries to a graph of relations (`graph`), every column with its `lineage`.
 //! * `physical`: unused columns go, calculations fuse, exchanges and kinds of change come in.
-//! * `explain`: the plan as text.
+//! * `explain`: the plan as text; `error`, `suggest`: errors with their position, and a similar
+//!   name for a misspelt one.
 //!
 //! Pure: no I/O, no clock, no random source. May depend on the protocol crate, on sqlparser's
 //! tokenizer and syntax tree, and on jiff for the calendar.

@@ -6,7 +6,7 @@ use streamkeeper_protocol::plan::Settings;
 pub(crate) enum Applied {
     /// It changes the job.
     Known,
-    /// It changes nothing; the text says why and where the matter is set instead.
+    /// The setting changes nothing; the text explains why and where it is set instead.
     Ignored(String),
 }
 
@@ -67,7 +67,7 @@ fn positive(value: &str) -> Result<Option<u64>, String> {
     Ok(Some(duration_ms(value)?).filter(|ms| *ms > 0))
 }
 
-/// UTC or a fixed distance from it, as the engine knows them: `UTC`, `GMT+2`, `+05:30`. `default`
+/// UTC or a fixed offset from it, as the engine supports them: `UTC`, `GMT+2`, `+05:30`. `default`
 /// is UTC.
 fn time_zone(value: &str) -> Result<Option<String>, String> {
     if value == "default" {

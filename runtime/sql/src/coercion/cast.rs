@@ -105,8 +105,8 @@ pub(crate) fn explicit_cast(from: &DataType, to: &DataType) -> Result<(), &'stat
     }
 }
 
-/// Whether `INSERT INTO` converts `from` to the sink's `to` without being asked: to wider numbers,
-/// between decimals, between strings, between timestamps.
+/// Whether `INSERT INTO` converts `from` to the sink's `to` implicitly: to wider numbers, between
+/// decimals, between strings, between timestamps.
 pub(crate) fn fits_sink(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     let rank = |ty: &T| match ty {

@@ -15,8 +15,7 @@ pub(crate) enum Rules {
     Widest,
 }
 
-/// The type that all `types` convert to without being asked, if there is one. Untyped NULLs fit any
-/// type.
+/// The type that all `types` convert to implicitly, if there is one. Untyped NULLs fit any type.
 pub(crate) fn common_type<'a>(
     types: impl IntoIterator<Item = &'a DataType>,
     rules: Rules,

@@ -1,4 +1,4 @@
-//! A call of an aggregate function, as a query asks for it.
+//! A call of an aggregate function in a query.
 
 use streamkeeper_protocol::{aggregate::AggregateFunction, expr::Expr, types::LogicalType};
 

@@ -9,7 +9,7 @@ use crate::{error::Position, scope::Scope, script::Places};
 
 /// What to do with aggregate functions.
 pub(crate) enum Aggregates<'a> {
-    /// Refuse them; the text says where they stand.
+    /// Refuse them; the text names the clause for the error.
     Refused(&'static str),
     /// Collect them. The n-th stands as column `scope.columns.len() + n` in the result.
     Collected {

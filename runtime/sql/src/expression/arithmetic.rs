@@ -194,7 +194,7 @@ fn temporal(function: Function, l: Expr, r: Expr) -> Option<Expr> {
     }
 }
 
-/// Flink drops the hours of an interval added to a date; we refuse to.
+/// Flink drops the hours of an interval added to a date; Streamkeeper refuses such an interval.
 fn whole_days(interval: &Expr) -> bool {
     match &interval.kind {
         ExprKind::Literal(Literal::IntervalMillis(ms)) => ms % MILLIS_PER_DAY == 0,

@@ -23,7 +23,7 @@ pub(super) fn strict(function: Function, args: Vec<Expr>, data: DataType) -> Exp
     call(function, args, LogicalType { data, nullable })
 }
 
-/// `AND` or `OR`; chains of the same one become flat.
+/// `AND` or `OR`; chains of one operator become flat.
 pub(crate) fn logical(function: Function, operands: Vec<Expr>) -> Expr {
     let mut flat = Vec::with_capacity(operands.len());
     for operand in operands {
@@ -109,7 +109,7 @@ pub(crate) fn columns_of(expr: &Expr) -> BTreeSet<usize> {
     }
 }
 
-/// The expression with every column replaced by what `replace` says.
+/// The expression with every column replaced by the result of `replace`.
 pub(crate) fn map_columns(expr: &Expr, replace: &impl Fn(usize, &LogicalType) -> Expr) -> Expr {
     let map = |expr: &Expr| map_columns(expr, replace);
     let kind = match &expr.kind {

@@ -72,8 +72,8 @@ const KNOWN: &[(&str, usize, usize)] = &[
     ("YEAR", 1, 1),
 ];
 
-/// Functions whose value is not the row's alone. A restored job would compute other values than the
-/// first run.
+/// Functions whose value does not depend on the row alone. A restored job would compute other
+/// values than the first run.
 const UNREPEATABLE: &[&str] = &[
     "CURRENT_DATE",
     "CURRENT_ROW_TIMESTAMP",

@@ -8,8 +8,8 @@
 //! * `arithmetic`, `comparison`, `conditional`: operators.
 //! * `function`: functions by name, with their `arguments`; `number`, `string`, `temporal` (with
 //!   `pattern`): their families.
-//! * `aggregate`: aggregate functions; `aggregate_request`: what a query asks of one.
-//! * `build`: building, measuring and rewriting typed expressions; `text`: them in words.
+//! * `aggregate`: aggregate functions; `aggregate_request`: one call of them.
+//! * `build`: building, measuring and rewriting typed expressions; `text`: printing them.
 
 mod aggregate;
 mod aggregate_request;

@@ -1,4 +1,4 @@
-//! Typed expressions in words, for plans that people read.
+//! Prints typed expressions, for `EXPLAIN` and labels.
 
 use jiff::{SignedDuration, civil::DateTime};
 use streamkeeper_protocol::{

@@ -12,7 +12,7 @@ use crate::{
 /// double it each time.
 const MAX_SIZE: usize = 500;
 
-/// The same relations, at the same ids; those that are skipped over lead nowhere any more.
+/// Returns the relations at their ids; those that were fused into others are no longer reachable.
 pub(super) fn fuse(mut relations: Vec<Relation>) -> Vec<Relation> {
     let alive = reachable(&relations);
     let mut consumers = consumers(&relations, &alive);

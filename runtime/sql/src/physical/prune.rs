@@ -1,4 +1,4 @@
-//! Columns that nobody reads are not computed, kept in state or sent.
+//! Removes unused columns, so that they are not computed, kept in state or sent.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use crate::{
 /// New positions of the columns that stay.
 type Kept = HashMap<usize, usize>;
 
-/// The same relations, at the same ids, without unused columns.
+/// Returns the relations at their ids, without unused columns.
 pub(super) fn prune(relations: Vec<Relation>) -> Vec<Relation> {
     let needed = needed(&relations);
     let mut kept: Vec<Kept> = Vec::new();

@@ -18,7 +18,8 @@ pub(crate) struct Planner<'a> {
     pub(super) sources: HashMap<String, RelationId>,
     pub(super) views: HashMap<String, Rows>,
     pub(super) traits: HashMap<(String, bool), TableTraits>,
-    /// What connectors say about tables in use. It hides no mistake in the queries that use them.
+    /// Errors of connectors about tables in use. They do not hide errors in the queries that use
+    /// the tables.
     pub(crate) problems: Vec<SqlError>,
 }
 
@@ -44,7 +45,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What the connector says about a table; asked once per use.
+    /// The traits of a table from its connector; checked once per use.
     pub(crate) fn traits(&mut self, table: &Table, table_use: TableUse) -> Result<TableTraits> {
         let key = (table.reference.name.clone(), table_use == TableUse::Source);
         if let Some(traits) = self.traits.get(&key) {

@@ -110,7 +110,7 @@ impl Planner<'_> {
         Ok(self.rows(union))
     }
 
-    /// Rows of relations whose columns have the same types but for nullability.
+    /// Rows of relations whose columns have equal types except for nullability.
     pub(crate) fn union_of(&mut self, inputs: &[(RelationId, Position)]) -> RelationId {
         let inputs: Vec<_> = inputs
             .iter()

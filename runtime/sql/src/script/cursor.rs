@@ -1,4 +1,4 @@
-//! Reading tokens one by one, with errors that know their place.
+//! Reads tokens one by one, with errors that have their position.
 
 use sqlparser::{
     ast,

@@ -1,5 +1,5 @@
-//! What can be seen of a statement before it is parsed: its size, its parentheses and quotes,
-//! clauses that follow an operator.
+//! Checks of a statement before it is parsed: its size, its parentheses and quotes, clauses that
+//! follow an operator.
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 

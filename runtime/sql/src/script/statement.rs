@@ -17,7 +17,8 @@ pub(crate) enum Statement {
     CreateView(CreateView),
     Set(SetOption),
     Insert(Insert),
-    /// A table or view of this name whose statement cannot be read, which has been said.
+    /// A table or view of this name whose statement cannot be read, which has already been
+    /// reported.
     Broken(String),
 }
 
@@ -88,8 +89,8 @@ pub(crate) struct Insert {
     pub(crate) in_set: bool,
 }
 
-/// Where the words of a statement stand. The syntax tree does not know the place of every clause; a
-/// refused one is found here by its first word.
+/// Where the words of a statement stand. The syntax tree does not hold the position of every
+/// clause; that of a refused clause is found here by its first word.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     words: Rc<[(String, Position)]>,

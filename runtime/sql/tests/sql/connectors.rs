@@ -1,5 +1,5 @@
-//! Connectors that need no crate but the protocol: what they accept and refuse is enough to see
-//! that the front end asks, listens and points.
+//! Connectors that need no crate but the protocol: what they accept and refuse is enough to test
+//! that the front end consults connectors and reports the position of their errors.
 
 use streamkeeper_protocol::plan::{ChangelogMode, TableRef};
 use streamkeeper_sql::{

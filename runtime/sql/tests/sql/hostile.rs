@@ -1,5 +1,5 @@
-//! No text breaks the front end: not by depth, not by length, not by nonsense. It answers with a
-//! plan or with errors that lie in the text.
+//! No text breaks the front end: not by depth, not by length, not by nonsense. It returns a plan,
+//! or errors whose positions lie in the text.
 
 use std::thread;
 
@@ -279,7 +279,7 @@ const WORDS: &[&str] = &[
     "'connector' = 'datagen'",
 ];
 
-/// Compiles and checks what holds for every answer.
+/// Compiles and checks what holds for every result.
 fn answer(text: &str) -> Result<(), TestCaseError> {
     match compile(text, &Known) {
         Ok(compiled) => {

@@ -64,7 +64,7 @@ pub(crate) fn example() -> String {
     lines.join("\n")
 }
 
-/// What the engine relies on, whatever the plan.
+/// Checks what the engine relies on in every plan.
 pub(crate) fn check(plan: &StreamPlan) {
     let mut levels: Vec<usize> = Vec::new();
     let mut uids: Vec<&str> = plan

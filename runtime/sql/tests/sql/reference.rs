@@ -1,4 +1,4 @@
-//! `docs/sql.md` keeps what it promises.
+//! The examples of `docs/sql.md` compile.
 
 use crate::{connectors::compiled, golden, plans};
 

@@ -10,7 +10,7 @@ CREATE VIEW counted AS SELECT name, COUNT(*) AS n FROM t GROUP BY name;
 CREATE TABLE o (r BIGINT) WITH ('connector' = 'print');
 ";
 
-/// What is wrong with the answer to a marked text: it should be one error, at the mark, with these
+/// What is wrong with the result for a marked text: it should be one error, at the mark, with these
 /// words in message or hint.
 fn complaint(before: &str, marked: &str, words: &str) -> Option<String> {
     let Some((start, _)) = marked.split_once('☞') else {

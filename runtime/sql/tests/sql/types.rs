@@ -1,4 +1,5 @@
-//! Flink's types, expression by expression: `tests/flink/` holds what Flink itself answers.
+//! Flink's types, expression by expression: `tests/flink/` holds the types that Flink itself
+//! computes.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What compiles but is said.
+//! Texts that compile with a warning.
 
 use crate::connectors::compiled;
 
