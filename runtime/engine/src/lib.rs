@@ -1,11 +1,14 @@
-//! Operators, channels, barriers, watermarks; deterministic under an injected clock.
-//!
+//! Operators, channels, barriers, watermarks; deterministic under an injected clock. In reading
+//! order:
 //! * [`operator`]: the contract between an operator and the subtask that drives it.
 //! * [`exchange`]: how rows travel between subtasks.
 //! * [`task`]: the subtask and its thread.
 //! * [`expr`]: scalar expressions over batches.
 //! * [`aggregate`]: accumulators of aggregate calls.
 //! * [`operators`]: the nodes of a plan between sources and sinks.
+//! * `error`: why a subtask fails.
+//!
+//! It may depend on the protocol, the storage, the state and the connectors.
 #![cfg_attr(
     test,
     allow(

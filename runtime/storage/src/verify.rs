@@ -55,14 +55,18 @@ pub async fn verify_savepoint_within(
     room: MemoryLimit,
     progress: &mut (dyn FnMut(Checked) + Send),
 ) -> Result<Checked, SavepointError> {
-    let told = |error| told_apart(store, folder, error);
-    let metadata = read_savepoint_metadata(store, folder).await.map_err(told)?;
+    let convert = |error| as_savepoint_error(store, folder, error);
+    let metadata = read_savepoint_metadata(store, folder)
+        .await
+        .map_err(convert)?;
     let key = key_in(folder, MANIFEST);
-    let manifest = read_outline(store, &key, room, true).await.map_err(told)?;
-    must_be_inside(store, folder, manifest.objects()).map_err(told)?;
+    let manifest = read_outline(store, &key, room, true)
+        .await
+        .map_err(convert)?;
+    must_be_inside(store, folder, manifest.objects()).map_err(convert)?;
     look_at_plan(store, &key_in(folder, PLAN))
         .await
-        .map_err(told)?;
+        .map_err(convert)?;
     let objects = manifest.len() as u64;
     let named = (metadata.checkpoint, &metadata.plan_hash, metadata.objects);
     if named != (manifest.checkpoint, &manifest.plan_hash, objects) {
@@ -108,11 +112,15 @@ pub async fn open_savepoint(
 > {
     read_savepoint(store, folder)
         .await
-        .map_err(|error| told_apart(store, folder, error))
+        .map_err(|error| as_savepoint_error(store, folder, error))
 }
 
 /// Converts the error of a read to what it means for the savepoint.
-fn told_apart(store: &dyn ObjectStore, folder: &str, error: StorageError) -> SavepointError {
+fn as_savepoint_error(
+    store: &dyn ObjectStore,
+    folder: &str,
+    error: StorageError,
+) -> SavepointError {
     match error {
         StorageError::NotFound { at, .. } if at.ends_with(&key_in(folder, METADATA)) => {
             SavepointError::NotFound {

@@ -6,22 +6,22 @@ use std::{
 };
 
 /// Warnings that were logged. A job restarts and has many subtasks; each warning is logged once.
-static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// Largest number of warnings; later ones are not logged.
 const MOST: usize = 1_000;
 
 /// Logs a warning about a table, unless the process did so before.
 pub(super) fn warn_once(table: &str, warning: &str) {
     let text = format!("table '{table}': {warning}");
-    if is_new(&TOLD, &text) {
+    if is_new(&LOGGED, &text) {
         tracing::warn!(target: "streamkeeper::notice", "{text}");
     }
 }
 
-fn is_new(told: &Mutex<BTreeSet<String>>, text: &str) -> bool {
+fn is_new(logged: &Mutex<BTreeSet<String>>, text: &str) -> bool {
     // A set of texts is whole between any two statements.
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    told.len() < MOST && told.insert(text.to_owned())
+    let mut logged = logged.lock().unwrap_or_else(PoisonError::into_inner);
+    logged.len() < MOST && logged.insert(text.to_owned())
 }
 
 #[cfg(test)]
@@ -30,9 +30,9 @@ mod tests {
 
     #[test]
     fn a_notice_is_told_once() {
-        let told = Mutex::default();
-        assert!(is_new(&told, "a"));
-        assert!(!is_new(&told, "a"));
-        assert!(is_new(&told, "b"));
+        let logged = Mutex::default();
+        assert!(is_new(&logged, "a"));
+        assert!(!is_new(&logged, "a"));
+        assert!(is_new(&logged, "b"));
     }
 }

@@ -29,7 +29,7 @@ use super::{
 /// Version byte of a stored accumulator that is whole.
 const WHOLE: u8 = 1;
 /// Version byte of an accumulator whose values are entries of their own.
-const APART: u8 = 2;
+const VALUES_IN_ENTRIES: u8 = 2;
 /// Values that are taken back at a time.
 const LOADED: usize = 1 << 16;
 
@@ -229,7 +229,7 @@ impl Accumulators {
         for cell in &self.cells {
             let start = out.len();
             if cell.keeps_values() {
-                out.extend_from_slice(&[0, 0, 0, 0, APART]);
+                out.extend_from_slice(&[0, 0, 0, 0, VALUES_IN_ENTRIES]);
                 out.extend_from_slice(&self.serial(group).to_le_bytes());
             } else {
                 out.extend_from_slice(&[0, 0, 0, 0, WHOLE]);
@@ -348,17 +348,17 @@ impl Accumulators {
             };
             match own.split_first() {
                 Some((&WHOLE, own)) => cell.decode(group as usize, own)?,
-                Some((&APART, own)) if cell.keeps_values() => {
+                Some((&VALUES_IN_ENTRIES, own)) if cell.keeps_values() => {
                     let serial = u64::from_le_bytes(own.try_into().map_err(|_| corrupt())?);
                     self.next_serial = self.next_serial.max(serial.saturating_add(1));
                     if let Some(serials) = &mut self.serials {
                         serials[group as usize] = serial;
                     }
                 }
-                Some((&APART, _)) | None => return Err(corrupt()),
+                Some((&VALUES_IN_ENTRIES, _)) | None => return Err(corrupt()),
                 Some((version, _)) => {
                     return Err(format!(
-                        "version {version} of a stored accumulator is unknown, the newest known is {APART}"
+                        "version {version} of a stored accumulator is unknown, the newest known is {VALUES_IN_ENTRIES}"
                     ));
                 }
             }

@@ -8,26 +8,26 @@ use streamkeeper_protocol::types::DataType;
 
 use super::{
     accumulator::{Accumulator, Rows, same},
-    value_counts::Values,
+    value_counts::ValueCounts,
     value_repr::ValueRepr,
 };
 
 /// Passes a value on when it appears, and takes it back when its last copy is retracted.
 #[derive(Debug)]
 pub(super) struct Distinct<D: ValueRepr> {
-    seen: Values<D>,
+    seen: ValueCounts<D>,
     inner: Box<dyn Accumulator>,
     data: DataType,
 }
 
 /// Values to pass on to `inner`.
-struct News<V> {
+struct ForwardedValues<V> {
     groups: Vec<u32>,
     weights: Vec<i8>,
     values: Vec<V>,
 }
 
-impl<V> News<V> {
+impl<V> ForwardedValues<V> {
     fn new() -> Self {
         Self {
             groups: Vec::new(),
@@ -53,21 +53,21 @@ impl<D: ValueRepr> Distinct<D> {
     /// In front of `inner`, for values of type `data`.
     pub(super) fn new(inner: Box<dyn Accumulator>, data: DataType) -> Self {
         Self {
-            seen: Values::default(),
+            seen: ValueCounts::default(),
             inner,
             data,
         }
     }
 
-    fn tell(&mut self, news: &News<D::Value>) -> Result<(), String> {
-        if news.groups.is_empty() {
+    fn forward(&mut self, forwarded: &ForwardedValues<D::Value>) -> Result<(), String> {
+        if forwarded.groups.is_empty() {
             return Ok(());
         }
-        let values = D::array(news.values.iter().map(Some), &self.data)?;
+        let values = D::array(forwarded.values.iter().map(Some), &self.data)?;
         self.inner.update(
             Rows {
-                groups: &news.groups,
-                weights: Some(&news.weights),
+                groups: &forwarded.groups,
+                weights: Some(&forwarded.weights),
             },
             Some(&values),
         )
@@ -93,23 +93,23 @@ impl<D: ValueRepr> Accumulator for Distinct<D> {
     fn update(&mut self, rows: Rows<'_>, arg: Option<&ArrayRef>) -> Result<(), String> {
         let arg = arg.ok_or("DISTINCT needs an argument")?;
         let column = D::column(arg)?;
-        let mut news = News::new();
+        let mut forwarded = ForwardedValues::new();
         for (row, group, weight) in rows.iter().filter(|(row, ..)| column.is_valid(*row)) {
             let counts = self.seen.change(group, D::value(&column, row), weight);
             // A row number fits 32 bits: batches are small.
-            news.note(rows.groups[row], counts, || {
+            forwarded.note(rows.groups[row], counts, || {
                 u32::try_from(row).unwrap_or(u32::MAX)
             });
         }
-        if news.groups.is_empty() {
+        if forwarded.groups.is_empty() {
             return Ok(());
         }
-        let values = arrow_select::take::take(arg, &UInt32Array::from(news.values), None)
+        let values = arrow_select::take::take(arg, &UInt32Array::from(forwarded.values), None)
             .map_err(|error| error.to_string())?;
         self.inner.update(
             Rows {
-                groups: &news.groups,
-                weights: Some(&news.weights),
+                groups: &forwarded.groups,
+                weights: Some(&forwarded.weights),
             },
             Some(&values),
         )
@@ -126,14 +126,14 @@ impl<D: ValueRepr> Accumulator for Distinct<D> {
         theirs: &[u32],
     ) -> Result<(), String> {
         let other = same::<Self>(other)?;
-        let mut news = News::new();
+        let mut forwarded = ForwardedValues::new();
         for (&to, &from) in own.iter().zip(theirs) {
             for (value, count) in other.seen.of(from as usize) {
                 let counts = self.seen.change(to as usize, value.clone(), *count);
-                news.note(to, counts, || value.clone());
+                forwarded.note(to, counts, || value.clone());
             }
         }
-        self.tell(&news)
+        self.forward(&forwarded)
     }
 
     fn partial(&self, _: &[u32]) -> Result<Vec<ArrayRef>, String> {
@@ -149,12 +149,12 @@ impl<D: ValueRepr> Accumulator for Distinct<D> {
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
         self.seen.load_all(group, bytes)?;
         // What stands behind is a function of the values.
-        let mut news = News::new();
+        let mut forwarded = ForwardedValues::new();
         let number = u32::try_from(group).unwrap_or(u32::MAX);
         for (value, count) in self.seen.of(group) {
-            news.note(number, (0, *count), || value.clone());
+            forwarded.note(number, (0, *count), || value.clone());
         }
-        self.tell(&news)
+        self.forward(&forwarded)
     }
 
     fn keeps_values(&self) -> bool {
@@ -175,12 +175,12 @@ impl<D: ValueRepr> Accumulator for Distinct<D> {
     }
 
     fn load_values(&mut self, values: &[(u32, &[u8], i64)]) -> Result<(), String> {
-        let mut news = News::new();
+        let mut forwarded = ForwardedValues::new();
         for &(group, bytes, count) in values {
             let value = self.seen.load(group as usize, bytes, count)?;
-            news.note(group, (0, count), || value);
+            forwarded.note(group, (0, count), || value);
         }
-        self.tell(&news)
+        self.forward(&forwarded)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -9,7 +9,7 @@ use streamkeeper_state::PagedVec;
 
 use super::{
     accumulator::{Accumulator, Rows, corrupt, same},
-    value_counts::Values,
+    value_counts::ValueCounts,
     value_repr::{ValueRepr, take},
 };
 
@@ -185,7 +185,7 @@ impl<D: ValueRepr> Accumulator for Extreme<D> {
 /// The smallest or largest value among changes.
 #[derive(Debug)]
 pub(super) struct RetractableExtreme<D: ValueRepr> {
-    values: Values<D>,
+    values: ValueCounts<D>,
     largest: bool,
     data: DataType,
 }
@@ -194,7 +194,7 @@ impl<D: ValueRepr> RetractableExtreme<D> {
     /// Of values of type `data`.
     pub(super) fn new(largest: bool, data: DataType) -> Self {
         Self {
-            values: Values::default(),
+            values: ValueCounts::default(),
             largest,
             data,
         }

@@ -14,14 +14,14 @@ pub(super) type Multiset<V> = BTreeMap<V, i64>;
 
 /// The values of every group.
 #[derive(Debug)]
-pub(super) struct Values<D: ValueRepr> {
+pub(super) struct ValueCounts<D: ValueRepr> {
     counts: PagedVec<Multiset<D::Value>>,
     /// What changed since the last freeze, with the counts of that time. Absent where the values
     /// are not stored.
     changed: Option<PagedVec<Multiset<D::Value>>>,
 }
 
-impl<D: ValueRepr> Default for Values<D> {
+impl<D: ValueRepr> Default for ValueCounts<D> {
     fn default() -> Self {
         Self {
             counts: PagedVec::default(),
@@ -30,7 +30,7 @@ impl<D: ValueRepr> Default for Values<D> {
     }
 }
 
-impl<D: ValueRepr> Values<D> {
+impl<D: ValueRepr> ValueCounts<D> {
     /// Notes from now on what changes.
     pub(super) fn track(&mut self) {
         let mut changed = PagedVec::default();

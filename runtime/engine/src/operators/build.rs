@@ -3,7 +3,7 @@
 use streamkeeper_protocol::plan::{Operator as Planned, Phase, PlanNode, StreamPlan};
 
 use super::{
-    calc::Calc, context::context_of, group_aggregate::Groups, late_filter,
+    calc::Calc, context::context_of, group_aggregate::GroupAggregate, late_filter,
     local_windows::LocalWindows, union::Union, watermarks::WatermarkAssigner, windows::Windows,
 };
 use crate::{
@@ -34,9 +34,9 @@ pub fn build(
                 Box::new(Windows::new(context, node, plan, place, window)?)
             }
         },
-        Planned::GroupAggregate { keys, aggregates } => {
-            Box::new(Groups::new(context, node, plan, place, keys, aggregates)?)
-        }
+        Planned::GroupAggregate { keys, aggregates } => Box::new(GroupAggregate::new(
+            context, node, plan, place, keys, aggregates,
+        )?),
         Planned::Source(_) | Planned::Sink(_) => {
             return Err(
                 context.refused("sources and sinks are run by the subtask, not built as operators")

@@ -34,7 +34,7 @@ const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 /// A retraction of a key that has no rows is ignored, as in Flink: it takes back a row from before
 /// the operator was added to the query.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct GroupAggregate {
     context: OperatorContext,
     output: Output,
     keys: Vec<usize>,
@@ -65,7 +65,7 @@ struct Touched {
 /// A row of the output: kind, old results (0) or new ones (1), position of its group.
 type Change = (i8, usize, usize);
 
-impl Groups {
+impl GroupAggregate {
     pub(super) fn new(
         context: OperatorContext,
         node: &PlanNode,
@@ -308,7 +308,7 @@ fn differences(old: &[ArrayRef], new: &[ArrayRef], count: usize) -> Result<Vec<b
     Ok(changed)
 }
 
-impl Operator for Groups {
+impl Operator for GroupAggregate {
     fn process(
         &mut self,
         _: usize,

@@ -30,7 +30,7 @@ pub(super) struct WatermarkAssigner {
     slicings: Vec<Slicing>,
     watermark: Option<i64>,
     /// The watermark that was sent downstream.
-    told: Option<i64>,
+    sent: Option<i64>,
     /// Watermarks to send before the batches of the last call.
     marks: Vec<(usize, i64)>,
 }
@@ -56,7 +56,7 @@ impl WatermarkAssigner {
             expr,
             slicings,
             watermark: None,
-            told: None,
+            sent: None,
             marks: Vec::new(),
         })
     }
@@ -118,7 +118,7 @@ impl WatermarkAssigner {
         let mut start = 0;
         for (row, (own, &time)) in millis.iter().zip(times.values()).enumerate() {
             if let Some(watermark) = self.watermark
-                && self.told < self.watermark
+                && self.sent < self.watermark
                 && self.may_be_late(time, watermark)
             {
                 if row > start {
@@ -126,7 +126,7 @@ impl WatermarkAssigner {
                     start = row;
                 }
                 self.marks.push((out.len(), watermark));
-                self.told = self.watermark;
+                self.sent = self.watermark;
             }
             self.watermark = self.watermark.max(own);
         }
@@ -160,7 +160,7 @@ impl Operator for WatermarkAssigner {
         self.marks.clear();
         let unread = unread.as_ref().map(|(row, text)| (*row, text.as_str()));
         self.assign(batch, unread, out)?;
-        self.told = self.watermark;
+        self.sent = self.watermark;
         Ok(())
     }
 
@@ -178,6 +178,6 @@ impl Operator for WatermarkAssigner {
 
     fn restore_watermark(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(Some(watermark));
-        self.told = self.watermark;
+        self.sent = self.watermark;
     }
 }

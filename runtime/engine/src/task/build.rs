@@ -11,7 +11,7 @@ use super::{
     alignment::Alignment,
     clock::now_ms,
     source::SourceTask,
-    subtask::{ChainState, Channel, Node, NodePart, Room, Subtask, SubtaskParts, Work},
+    subtask::{ChainState, Channel, Node, NodePart, SinkBufferLevel, Subtask, SubtaskParts, Work},
     watermark_tracker::WatermarkTracker,
 };
 use crate::{
@@ -181,7 +181,7 @@ impl Subtask {
             now_ms: now,
             counters,
             report,
-            room: Room::Plenty,
+            buffer_level: SinkBufferLevel::Plenty,
             started: false,
             first_record: false,
             ended: false,

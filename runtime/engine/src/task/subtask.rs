@@ -172,10 +172,10 @@ pub(super) struct PendingSnapshot {
     pub(super) freeze: Duration,
 }
 
-/// Room that sinks have for rows.
+/// How full the buffers of sinks are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
-    /// More than half of it is left in each.
+pub(super) enum SinkBufferLevel {
+    /// Every sink has more than half of its buffer left.
     Plenty,
     /// A sink's buffer is half full.
     Half,
@@ -208,7 +208,7 @@ pub struct Subtask {
     /// What a sink keeps at most until its output is committed, bytes.
     pub(super) sink_buffer_bytes: u64,
     /// The level that was reported to the owner.
-    pub(super) room: Room,
+    pub(super) buffer_level: SinkBufferLevel,
     pub(super) clock: Arc<dyn Clock>,
     /// Time at the start of the step.
     pub(super) now_ms: u64,
@@ -248,7 +248,7 @@ impl Subtask {
             worked |= self.consume(chain, &mut back_pressured)?;
             worked |= self.read(chain, &mut back_pressured)?;
         }
-        self.tell_filling();
+        self.report_filling();
         for output_channel in 0..self.output_channels.len() {
             if self.output_channels[output_channel].is_due(self.now_ms) {
                 self.flush_outlet(output_channel)?;
@@ -358,16 +358,20 @@ impl Subtask {
 
     /// Reports a half-full buffer to the owner, because only a checkpoint empties it. So the
     /// checkpoint comes before the sources must stop.
-    fn tell_filling(&mut self) {
+    fn report_filling(&mut self) {
         let half = self.sink_buffer_bytes / 2;
         let filling = self.nodes.iter().any(
             |node| matches!(&node.work, Work::Sink(sink) if sink.held_bytes() as u64 >= half.max(1)),
         );
-        let room = if filling { Room::Half } else { Room::Plenty };
-        if room == Room::Half && self.room == Room::Plenty {
+        let level = if filling {
+            SinkBufferLevel::Half
+        } else {
+            SinkBufferLevel::Plenty
+        };
+        if level == SinkBufferLevel::Half && self.buffer_level == SinkBufferLevel::Plenty {
             self.report(Event::SinkFilling);
         }
-        self.room = room;
+        self.buffer_level = level;
     }
 
     /// Whether a sink of the chain keeps so much uncommitted output that not even a checkpoint may

@@ -9,19 +9,22 @@ use serde::{
 };
 use streamkeeper_protocol::manifest::{BlockRef, ObjectRange};
 
-use super::{Draft, NO_ROOM, Outline, parts::ParseError};
+use super::{NO_ROOM, Outline, OutlineBuilder, parts::ParseError};
 
 /// Reads an outline.
-pub(super) fn read(mut draft: Draft, text: impl io::Read) -> Result<Outline, ParseError> {
+pub(super) fn read(
+    mut builder: OutlineBuilder,
+    text: impl io::Read,
+) -> Result<Outline, ParseError> {
     let mut parser = serde_json::Deserializer::from_reader(io::BufReader::new(text));
-    let read = One::<Top>::new(&mut draft)
+    let read = One::<Top>::new(&mut builder)
         .deserialize(&mut parser)
         .and_then(|()| parser.end());
-    if let Some(why) = draft.too_new() {
+    if let Some(why) = builder.too_new() {
         return Err(ParseError::Text(why));
     }
     read.map_err(|error| text_error(&error))?;
-    draft.finish().map_err(ParseError::Text)
+    builder.finish().map_err(ParseError::Text)
 }
 
 /// Reads a plan only as far as needed to distinguish it from other JSON.
@@ -71,27 +74,27 @@ trait Record {
     const WHAT: &'static str;
 
     /// Prepares for the fields of the record.
-    fn begin(_: &mut Draft) {}
+    fn begin(_: &mut OutlineBuilder) {}
 
     /// Reads the value of one field.
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error>;
 
     /// Completes the record after its fields, or returns why it is invalid.
-    fn end(_: &mut Draft) -> Result<(), String> {
+    fn end(_: &mut OutlineBuilder) -> Result<(), String> {
         Ok(())
     }
 }
 
 /// One record.
-struct One<'a, R>(&'a mut Draft, PhantomData<R>);
+struct One<'a, R>(&'a mut OutlineBuilder, PhantomData<R>);
 
 impl<'a, R> One<'a, R> {
-    fn new(draft: &'a mut Draft) -> Self {
-        Self(draft, PhantomData)
+    fn new(builder: &'a mut OutlineBuilder) -> Self {
+        Self(builder, PhantomData)
     }
 }
 
@@ -120,11 +123,11 @@ impl<'de, R: Record> Visitor<'de> for One<'_, R> {
 }
 
 /// A list of records.
-struct Each<'a, R>(&'a mut Draft, PhantomData<R>);
+struct Each<'a, R>(&'a mut OutlineBuilder, PhantomData<R>);
 
 impl<'a, R> Each<'a, R> {
-    fn new(draft: &'a mut Draft) -> Self {
-        Self(draft, PhantomData)
+    fn new(builder: &'a mut OutlineBuilder) -> Self {
+        Self(builder, PhantomData)
     }
 }
 
@@ -150,7 +153,7 @@ impl<'de, R: Record> Visitor<'de> for Each<'_, R> {
 }
 
 /// Blocks of a run.
-struct Blocks<'a>(&'a mut Draft);
+struct Blocks<'a>(&'a mut OutlineBuilder);
 
 impl<'de> DeserializeSeed<'de> for Blocks<'_> {
     type Value = ();
@@ -193,50 +196,50 @@ impl Record for Top {
     const WHAT: &'static str = "a manifest";
 
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error> {
         match field {
-            Field::Format => draft.format = map.next_value()?,
+            Field::Format => builder.format = map.next_value()?,
             Field::MinReader => {
-                draft.min_reader = Some(map.next_value()?);
-                if let Some(why) = draft.too_new() {
+                builder.min_reader = Some(map.next_value()?);
+                if let Some(why) = builder.too_new() {
                     return Err(A::Error::custom(why));
                 }
             }
             Field::JobUid => {
-                draft.outline.job_uid = map.next_value()?;
-                draft.seen.job_uid = true;
+                builder.outline.job_uid = map.next_value()?;
+                builder.seen.job_uid = true;
             }
             Field::Checkpoint => {
-                draft.outline.checkpoint = map.next_value()?;
-                draft.seen.checkpoint = true;
+                builder.outline.checkpoint = map.next_value()?;
+                builder.seen.checkpoint = true;
             }
             Field::PlanHash => {
-                draft.outline.plan_hash = map.next_value()?;
-                draft.seen.plan_hash = true;
+                builder.outline.plan_hash = map.next_value()?;
+                builder.seen.plan_hash = true;
             }
             Field::Operators => {
-                map.next_value_seed(Each::<Operator>::new(draft))?;
-                draft.seen.operators = true;
+                map.next_value_seed(Each::<Operator>::new(builder))?;
+                builder.seen.operators = true;
             }
             Field::Committables => {
-                map.next_value_seed(Each::<Committable>::new(draft))?;
-                draft.seen.committables = true;
+                map.next_value_seed(Each::<Committable>::new(builder))?;
+                builder.seen.committables = true;
             }
             _ => pass(map)?,
         }
         Ok(())
     }
 
-    fn end(draft: &mut Draft) -> Result<(), String> {
-        need(draft.min_reader.is_some(), "min_reader")?;
-        need(draft.seen.job_uid, "job_uid")?;
-        need(draft.seen.checkpoint, "checkpoint")?;
-        need(draft.seen.plan_hash, "plan_hash")?;
-        need(draft.seen.operators, "operators")?;
-        need(draft.seen.committables, "committables")
+    fn end(builder: &mut OutlineBuilder) -> Result<(), String> {
+        need(builder.min_reader.is_some(), "min_reader")?;
+        need(builder.seen.job_uid, "job_uid")?;
+        need(builder.seen.checkpoint, "checkpoint")?;
+        need(builder.seen.plan_hash, "plan_hash")?;
+        need(builder.seen.operators, "operators")?;
+        need(builder.seen.committables, "committables")
     }
 }
 
@@ -246,22 +249,22 @@ impl Record for Operator {
     const WHAT: &'static str = "the state of an operator";
 
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error> {
         match field {
             Field::States => {
-                map.next_value_seed(Each::<State>::new(draft))?;
-                draft.seen.states = true;
+                map.next_value_seed(Each::<State>::new(builder))?;
+                builder.seen.states = true;
                 Ok(())
             }
             _ => pass(map),
         }
     }
 
-    fn end(draft: &mut Draft) -> Result<(), String> {
-        need(std::mem::take(&mut draft.seen.states), "states")
+    fn end(builder: &mut OutlineBuilder) -> Result<(), String> {
+        need(std::mem::take(&mut builder.seen.states), "states")
     }
 }
 
@@ -271,22 +274,22 @@ impl Record for State {
     const WHAT: &'static str = "a state with its runs";
 
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error> {
         match field {
             Field::Runs => {
-                map.next_value_seed(Each::<Run>::new(draft))?;
-                draft.seen.runs = true;
+                map.next_value_seed(Each::<Run>::new(builder))?;
+                builder.seen.runs = true;
                 Ok(())
             }
             _ => pass(map),
         }
     }
 
-    fn end(draft: &mut Draft) -> Result<(), String> {
-        need(std::mem::take(&mut draft.seen.runs), "runs")
+    fn end(builder: &mut OutlineBuilder) -> Result<(), String> {
+        need(std::mem::take(&mut builder.seen.runs), "runs")
     }
 }
 
@@ -295,25 +298,25 @@ struct Run;
 impl Record for Run {
     const WHAT: &'static str = "a run";
 
-    fn begin(draft: &mut Draft) {
-        draft.begin_run();
+    fn begin(builder: &mut OutlineBuilder) {
+        builder.begin_run();
     }
 
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error> {
         match field {
-            Field::At => draft.range = Some(map.next_value()?),
-            Field::Blocks => map.next_value_seed(Blocks(draft))?,
+            Field::At => builder.range = Some(map.next_value()?),
+            Field::Blocks => map.next_value_seed(Blocks(builder))?,
             _ => pass(map)?,
         }
         Ok(())
     }
 
-    fn end(draft: &mut Draft) -> Result<(), String> {
-        draft.end_run()
+    fn end(builder: &mut OutlineBuilder) -> Result<(), String> {
+        builder.end_run()
     }
 }
 
@@ -323,14 +326,14 @@ impl Record for Committable {
     const WHAT: &'static str = "output that is prepared";
 
     fn field<'de, A: MapAccess<'de>>(
-        draft: &mut Draft,
+        builder: &mut OutlineBuilder,
         field: &Field,
         map: &mut A,
     ) -> Result<(), A::Error> {
         match field {
             Field::Staged => {
                 if let Some(range) = map.next_value::<Option<ObjectRange>>()? {
-                    draft.push(range, (0, 0)).map_err(A::Error::custom)?;
+                    builder.push(range, (0, 0)).map_err(A::Error::custom)?;
                 }
                 Ok(())
             }

@@ -94,7 +94,7 @@ impl Outline {
 
 /// An outline that is being read.
 #[derive(Debug, Default)]
-struct Draft {
+struct OutlineBuilder {
     outline: Outline,
     /// Bytes that are left.
     room: u64,
@@ -125,7 +125,7 @@ struct Seen {
 /// Text that stands for the error of the parser when the memory limit is reached.
 const NO_ROOM: &str = "no room";
 
-impl Draft {
+impl OutlineBuilder {
     fn new(room: MemoryLimit, with_blocks: bool) -> Self {
         Self {
             room: room.0,

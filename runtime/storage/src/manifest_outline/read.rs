@@ -1,7 +1,7 @@
 //! Reads the outline of a stored manifest.
 
 use super::{
-    Draft, MemoryLimit, NO_ROOM, Outline, fields,
+    MemoryLimit, NO_ROOM, Outline, OutlineBuilder, fields,
     parts::{ParseError, parse},
 };
 use crate::{
@@ -17,9 +17,9 @@ pub(crate) async fn read_outline(
     room: MemoryLimit,
     with_blocks: bool,
 ) -> Result<Outline, StorageError> {
-    let draft = Draft::new(room, with_blocks);
+    let builder = OutlineBuilder::new(room, with_blocks);
     let read = parse(store, key, MANIFEST_LIMIT, move |text| {
-        fields::read(draft, text)
+        fields::read(builder, text)
     });
     read.await.map_err(|error| match error {
         ParseError::Storage(error) => error,

@@ -7,7 +7,7 @@ use streamkeeper_guard::{fails_without, marked};
 use super::{parts::ParseError, *};
 
 fn outline(text: &str, room: MemoryLimit, with_blocks: bool) -> Result<Outline, ParseError> {
-    fields::read(Draft::new(room, with_blocks), text.as_bytes())
+    fields::read(OutlineBuilder::new(room, with_blocks), text.as_bytes())
 }
 
 fn manifest(runs: &str) -> String {
