@@ -37,7 +37,7 @@ const CLAIMS: &[fn()] = &[
 fn a_guard_of_an_outline_that_is_taken_away_is_missed_by_some_claim() {
     let guards = marked(Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/src/outline"
+        "/src/manifest_outline"
     )))
     .unwrap();
     assert!(guards.len() >= 8, "only {} guards are marked", guards.len());
