@@ -8,7 +8,8 @@ use crate::types::{DataType, LogicalType};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AggregateCall {
     /// Identity across plan changes: function, argument expression, DISTINCT, FILTER and type,
-    /// hashed by the front end. State of an aggregate is found again by this, not by its position.
+    /// hashed by the front end. A restore finds the state of an aggregate by this identity, not by
+    /// its position.
     pub uid: String,
     /// Which function.
     pub function: AggregateFunction,

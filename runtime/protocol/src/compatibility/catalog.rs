@@ -1,4 +1,4 @@
-//! The states that a plan keeps, and their shapes.
+//! The states that a plan keeps, and their descriptors.
 
 use super::CatalogEntry;
 use crate::{
@@ -106,7 +106,7 @@ pub fn slices_descriptor(keys: Vec<LogicalType>, aggregates: &[AggregateCall]) -
 }
 
 /// State `groups` of an unbounded aggregation: number of rows and accumulators by `keys`.
-/// `retractable`: its input may take rows back.
+/// `retractable`: its input may retract rows.
 pub fn groups_descriptor(
     keys: Vec<LogicalType>,
     aggregates: &[AggregateCall],
@@ -140,8 +140,8 @@ fn is_extreme(call: &AggregateCall) -> bool {
     )
 }
 
-/// Whether single values must be remembered. The extreme of a set is that of its distinct values,
-/// so DISTINCT alone does not make it so.
+/// Whether single values must be kept. The extreme of a set is that of its distinct values, so
+/// DISTINCT alone does not require it.
 fn keeps_values(call: &AggregateCall, retractable: bool) -> bool {
     if is_extreme(call) {
         retractable
@@ -151,8 +151,8 @@ fn keeps_values(call: &AggregateCall, retractable: bool) -> bool {
 }
 
 /// What is kept for a call: a COUNT its number; a SUM or AVG the widened sum and the number of
-/// values in it; MIN and MAX the value. Where single values must be remembered (DISTINCT; MIN and
-/// MAX over rows that may be taken back) it is every value with how often it is there.
+/// values in it; MIN and MAX the value. Where single values must be kept (DISTINCT; MIN and MAX
+/// over rows that may be retracted) it is every value with its count.
 pub fn accumulator(call: &AggregateCall, retractable: bool) -> AccumulatorDescriptor {
     let count = LogicalType::not_null(DataType::BigInt);
     let arg = call.arg_type.as_ref().map(|ty| ty.data.clone());

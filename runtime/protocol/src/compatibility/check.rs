@@ -1,4 +1,4 @@
-//! States that a plan keeps against states that a manifest holds.
+//! Compares the states that a plan keeps with the states that a manifest holds.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use crate::{
     types::{DataType, LogicalType},
 };
 
-/// Judges every state of the plan, in its order, and then those that only the manifest has. What
-/// concerns no single state (key groups, key hash) comes first, with an empty `state_uid`, and only
-/// if it does not fit.
+/// Returns a verdict for every state of the plan, in its order, and then for those that only the
+/// manifest has. Problems of the whole job (key groups, key hash) come first, with an empty
+/// `state_uid`.
 pub fn check(
     catalog: &[CatalogEntry],
     max_parallelism: u16,
@@ -50,8 +50,8 @@ pub fn check(
 }
 
 /// Whether a plan with these verdicts may start: nothing is incompatible, and nothing is dropped
-/// unless that is allowed. The error is for people: every state that stands in the way, and what to
-/// do.
+/// unless that is allowed. The error is a message for users: every state that prevents the start,
+/// and what to do.
 pub fn summary(verdicts: &[StateVerdict], allow_dropped: bool) -> Result<(), String> {
     let mut why = String::new();
     for verdict in verdicts {

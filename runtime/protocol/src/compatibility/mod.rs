@@ -1,8 +1,8 @@
-//! Can this plan continue from that checkpoint?
+//! Whether a plan can continue from a checkpoint.
 //!
 //! * [`catalog`]: the states that a plan keeps, and their shapes.
-//! * [`check`]: those against the states of a manifest.
-//! * [`summary`]: whether that will do, in words.
+//! * [`check`]: compares them with the states of a manifest.
+//! * [`summary`]: whether the plan may start, as a message.
 
 mod catalog;
 mod check;
@@ -18,7 +18,7 @@ use crate::manifest::StateDescriptor;
 pub struct StateVerdict {
     /// Identity of the operator.
     pub state_uid: String,
-    /// Label for people.
+    /// Label for messages.
     pub label: String,
     /// Name of the state within the operator.
     pub state: String,
@@ -34,7 +34,7 @@ pub enum Fit {
     Exact,
     /// Fits after these steps, done while restoring.
     Evolve {
-        /// For people, like `add SUM(BIGINT), starting from no rows`.
+        /// Descriptions, like `add SUM(BIGINT), starting from no rows`.
         steps: Vec<String>,
     },
     /// Not in the checkpoint: starts empty.

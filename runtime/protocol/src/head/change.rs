@@ -114,8 +114,8 @@ impl HeadChange {
         }
     }
 
-    /// Gives the job to revision `to`: there is a restore point, and nothing of it is left to
-    /// commit.
+    /// Hands the job over to revision `to`. There must be a restore point, with all its output
+    /// committed.
     pub fn hand_over(mut self, to: u64) -> Result<Self, HeadError> {
         self.must_run("hand over")?;
         if !guard!("a successor is greater": to > self.head.revision) {
@@ -216,7 +216,7 @@ impl HeadChange {
         }
     }
 
-    /// Notes how a call ended. A result that stands already stays.
+    /// Notes how a call ended. Keeps a result that is already recorded.
     pub fn finish_operation(
         mut self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Who may run a job.
+//! Decides which process may run a job.
 
 use streamkeeper_guard::guard;
 
@@ -25,7 +25,7 @@ pub struct Claimant<'a> {
     pub pod: &'a str,
 }
 
-/// Longest uid of a pod that is remembered, in bytes; Kubernetes makes them of 36.
+/// Longest uid of a pod that HEAD keeps, in bytes; those of Kubernetes have 36.
 const POD_LIMIT: usize = 64;
 
 /// Why a process claims the job.
@@ -44,7 +44,7 @@ pub enum Order<'a> {
     },
 }
 
-/// Fresh identifiers for the record a claim would write. The caller owns the dice.
+/// Fresh identifiers for the record that a claim would write. The caller provides the randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids<'a> {
     /// Unique per write.
@@ -80,7 +80,7 @@ pub enum ClaimDecision {
     },
 }
 
-/// What the rules make of one HEAD and one claimant, before the new record is built.
+/// Ruling about one HEAD and one claimant, before the new record is built.
 enum Ruling {
     Take,
     Not { code: &'static str, why: String },
@@ -90,7 +90,8 @@ enum Ruling {
 /// object; a HEAD that could not be read is not a missing one).
 ///
 /// By itself a process claims only what HEAD gives it: as the running revision (a restart) or as
-/// the named successor. All else needs an order. Every claim has a greater attempt than all before.
+/// the named successor. Everything else needs an order. Every claim has a greater attempt than all
+/// before.
 pub fn claim(
     head: Option<&Head>,
     claimant: &Claimant<'_>,
@@ -215,7 +216,7 @@ fn first_head(claimant: &Claimant<'_>, key: &str, ids: Ids<'_>) -> Head {
     }
 }
 
-/// Whether the order leaves HEAD's restore point behind.
+/// Whether the order retires HEAD's restore point.
 fn starts_over(order: Order<'_>) -> bool {
     matches!(
         order,
@@ -259,7 +260,7 @@ fn unordered(head: &Head, claimant: &Claimant<'_>) -> Ruling {
     }
 }
 
-/// What an order adds to that.
+/// Decides for a process with an order.
 fn promoted(
     head: &Head,
     claimant: &Claimant<'_>,
@@ -363,14 +364,14 @@ fn promotion(key: &str, checkpoint: Option<u64>) -> OperationRecord {
     }
 }
 
-/// The uid of a pod as HEAD holds it; what is too long for one is no uid.
+/// The uid of a pod as HEAD holds it; a text that is too long is treated as no uid.
 fn remembered(pod: &str) -> &str {
     if pod.len() > POD_LIMIT { "" } else { pod }
 }
 
-/// Names the pod that claims, and remembers the one before it as displaced. A pod that claims again
-/// after a restart of its container displaces nothing. Pods of a revision that is `outrun` by a
-/// greater one never claim again, so none of them takes a place in the list.
+/// Records the pod that claims, and the one before it as displaced. A pod that claims again after a
+/// restart of its container displaces nothing. Pods of a revision that is `outrun` by a greater one
+/// never claim again, so none of them takes a place in the list.
 fn displace(head: &mut Head, pod: &str, outrun: bool) {
     let before = std::mem::replace(&mut head.pod, pod.to_owned());
     if guard!("a pod of an older revision takes no place in the list": outrun, else false) {
@@ -431,7 +432,7 @@ fn taken(head: &Head, claimant: &Claimant<'_>, order: Order<'_>, ids: Ids<'_>) -
     }
     if let Order::Promoted { key, .. } = order {
         let checkpoint = next.last.as_ref().map(|last| last.checkpoint);
-        // Nothing is in progress that could fill the list: the loop above ended it.
+        // No operation is in progress that could fill the list: the loop above ended all of them.
         let _ = remember_operation(&mut next.operations, promotion(key, checkpoint));
     }
     next

@@ -1,5 +1,4 @@
-//! A claim that brings its restore point along: a savepoint, copied among the job's own
-//! checkpoints.
+//! A claim that imports its restore point: a savepoint, copied among the job's own checkpoints.
 
 use streamkeeper_guard::guard;
 

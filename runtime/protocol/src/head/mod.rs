@@ -1,10 +1,10 @@
 //! `HEAD.json`: the one record that decides who runs a job and from where.
 //!
 //! At most 16 KiB, changed only by compare-and-swap. Every function here is pure: the caller reads
-//! HEAD, asks for the next record, writes it with `If-Match`, and asks [`after_lost_swap`] what a
-//! refused write means.
+//! HEAD, computes the next record, writes it with `If-Match`, and calls [`after_lost_swap`] to
+//! interpret a refused write.
 //!
-//! * [`claim`]: who may run the job; [`Import`]: and bring a savepoint along.
+//! * [`claim`]: which process may run the job; [`Import`]: a claim that starts from a savepoint.
 //! * [`Head::change`]: the next record of its owner (publish, commit, hand over, stop, operations,
 //!   savepoints).
 //! * [`after_lost_swap`]: what a refused write means.
@@ -32,7 +32,7 @@ pub const OPERATIONS_KEPT: usize = 32;
 pub const SAVEPOINTS_KEPT: usize = 16;
 /// Older checkpoints kept at most.
 pub const RETAINED_KEPT: usize = 10;
-/// Displaced pods that are remembered.
+/// Largest number of displaced pods in HEAD.
 pub const DISPLACED_KEPT: usize = 16;
 /// Largest HEAD in bytes.
 pub const HEAD_LIMIT: usize = 16 * 1024;
@@ -49,15 +49,15 @@ pub struct Head {
     /// Unique per write. It distinguishes a writer's own lost response from the write of another
     /// process, and makes every ETag unique.
     pub nonce: String,
-    /// Made with HEAD, kept through take-over and re-creation of the StreamJob: sink markers are
-    /// keyed by it. A job that starts over beside another one's HEAD, from nothing or from a
-    /// savepoint, begins a new one.
+    /// Created with HEAD, and kept when another process or a re-created StreamJob takes the job
+    /// over: sink markers are keyed by it. A job that starts over from the HEAD of another
+    /// StreamJob, without state or from a savepoint, begins a new lineage.
     pub lineage: String,
     /// Uid of the StreamJob that owns it.
     pub job_uid: String,
     /// Revision that runs (or ran last).
     pub revision: u64,
-    /// Fence: grows with every start of the job's graph. `(revision, attempt)` only grows.
+    /// Fencing number: grows with every start of the job's graph. `(revision, attempt)` only grows.
     pub attempt: u64,
     /// Secret-free token of the attempt's owner, to tell two processes of the same attempt apart.
     pub token: String,
@@ -84,8 +84,8 @@ pub struct Head {
     pub last: Option<LastCheckpoint>,
     /// Older complete checkpoints that are kept, newest first.
     pub retained: Vec<RetainedCheckpoint>,
-    /// The restore point that the last start over left behind. It stays until another one is left
-    /// behind: for as long as the choice may be regretted.
+    /// The restore point that the last start over retired. It is kept until another one is retired,
+    /// so that a user can go back to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<RetainedCheckpoint>,
     /// Savepoints by name, newest first.
@@ -202,7 +202,7 @@ pub enum OperationResult {
     },
     /// Failed; nothing of it remains and the job goes on as before.
     Failed {
-        /// Why, for people.
+        /// Why, as a message.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Reading and writing the record itself, and why it cannot be.
+//! Reads and writes the record, and defines its errors.
 
 use serde::Deserialize;
 use streamkeeper_guard::guard;
@@ -27,7 +27,7 @@ pub enum HeadError {
         /// Oldest format that can read it.
         min_reader: u32,
     },
-    /// The job is not running, so it cannot do that.
+    /// The job is not running, so it cannot carry out the action.
     #[error("cannot {action}: HEAD says the job is {state}")]
     NotRunning {
         /// The requested action.
@@ -38,7 +38,7 @@ pub enum HeadError {
     /// Sink output of the restore point is not committed yet.
     #[error("cannot {action}: sink output of checkpoint {checkpoint} is not committed yet")]
     CommitPending {
-        /// What was asked for.
+        /// The requested action.
         action: &'static str,
         /// The restore point.
         checkpoint: u64,
@@ -46,7 +46,7 @@ pub enum HeadError {
     /// There is no restore point.
     #[error("cannot {action}: the job has no complete checkpoint yet")]
     NothingToRestore {
-        /// What was asked for.
+        /// The requested action.
         action: &'static str,
     },
     /// A checkpoint number that was used already.
@@ -79,7 +79,7 @@ pub enum HeadError {
         /// The call it stands for.
         kind: OperationKind,
     },
-    /// Nothing goes by that key or name.
+    /// Nothing has that key or name.
     #[error("HEAD knows no {what} '{name}'")]
     Unknown {
         /// `operation` or `savepoint`.
@@ -87,7 +87,7 @@ pub enum HeadError {
         /// Key or name.
         name: String,
     },
-    /// Too much is going on at once.
+    /// Too many operations or savepoints are in progress.
     #[error("too many {what} in progress: wait for one to finish")]
     Busy {
         /// `operations` or `savepoints`.
@@ -103,7 +103,7 @@ pub enum HeadError {
         /// The limit.
         limit: usize,
     },
-    /// The record would exceed [`HEAD_LIMIT`] even without anything that may be forgotten.
+    /// The record would exceed [`HEAD_LIMIT`] even without everything that may be dropped.
     #[error("HEAD would have {bytes} bytes, at most {HEAD_LIMIT}")]
     TooLarge {
         /// Its size.
@@ -140,7 +140,7 @@ struct Versions {
 }
 
 impl Head {
-    /// Reads a record; one that needs a newer reader is refused before its fields are looked at.
+    /// Reads a record; one that needs a newer reader is refused before its other fields are read.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
         let malformed = |error: serde_json::Error| HeadError::Malformed {
             detail: error.to_string(),
@@ -174,8 +174,8 @@ impl Head {
             .is_some_and(|last| last.needs_commit && !last.committed)
     }
 
-    /// Whether all sink output of a complete checkpoint is known to be committed. It is of every
-    /// one before the restore point: the next is published only then.
+    /// Whether all sink output of a complete checkpoint is known to be committed. That holds for
+    /// every checkpoint before the restore point: the next one is published only then.
     pub fn is_committed(&self, checkpoint: u64) -> bool {
         self.last.as_ref().is_some_and(|last| {
             last.checkpoint > checkpoint
@@ -203,8 +203,8 @@ impl Head {
         })
     }
 
-    /// Manifests that must stay readable: the restore point, what is retained, what was left behind
-    /// last, what is being copied.
+    /// Manifests that must stay readable: the restore point, the retained checkpoints, the last
+    /// retired one, and those being copied.
     pub fn pinned_manifests(&self) -> Vec<&str> {
         let last = self.last.iter().map(|last| last.manifest.as_str());
         let retained = self.retained.iter().map(|kept| kept.manifest.as_str());

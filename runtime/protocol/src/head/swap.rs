@@ -1,4 +1,4 @@
-//! What a refused or unanswered write of HEAD means.
+//! Interprets a write of HEAD that was refused or got no response.
 
 use streamkeeper_guard::guard;
 
@@ -44,7 +44,8 @@ impl std::fmt::Display for Owner {
 pub enum SwapOutcome {
     /// The write is in the store; only the response was lost.
     Won,
-    /// It is not, and what is there does not forbid it: decide again from there.
+    /// The write is not in the store, and the record there allows another try: decide again from
+    /// that record.
     Retry,
     /// Another process owns the job: end this process.
     Fenced {

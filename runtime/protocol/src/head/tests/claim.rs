@@ -1,4 +1,4 @@
-//! Who may run a job, state by state.
+//! Which process may run a job, state by state.
 
 use super::records::{checkpoint, claimant, first, ids, with_checkpoint};
 use streamkeeper_protocol::{

@@ -19,7 +19,7 @@ use streamkeeper_protocol::{
 const REVISIONS: [u64; 3] = [1, 1, 2];
 const MAX_ATTEMPT: u64 = 4;
 const MAX_CHECKPOINT: u64 = 3;
-/// Worlds looked at.
+/// Number of worlds that the search visits.
 const LIMIT: usize = 250_000;
 
 /// The version of an object is its nonce: every write has a new one.
@@ -27,7 +27,7 @@ const LIMIT: usize = 250_000;
 enum Condition {
     Absent,
     Matches(String),
-    /// Only with the fence switched off.
+    /// Only with fencing switched off.
     Always,
 }
 
