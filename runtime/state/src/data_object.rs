@@ -1,4 +1,4 @@
-//! All runs and staged rows of a worker in one object, so that a checkpoint costs one write a
+//! All runs and staged rows of a worker in one object, so that a checkpoint costs one write per
 //! worker.
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub struct ObjectWriter {
 }
 
 impl ObjectWriter {
-    /// Packs the object that will have this key
+    /// Starts an object that will have this key
     /// ([`streamkeeper_protocol::paths::StatePaths::data`]).
     pub fn new(key: impl Into<String>) -> Self {
         Self {

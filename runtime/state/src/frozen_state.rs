@@ -1,4 +1,4 @@
-//! What an operator hands over at a barrier, and gets back at a restore.
+//! State that an operator hands over at a barrier, and receives at a restore.
 
 use streamkeeper_protocol::manifest::{RunKind, StateDescriptor};
 

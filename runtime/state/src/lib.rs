@@ -1,14 +1,14 @@
 //! Keyed state, sets of changed keys, delta runs, snapshots.
 //!
 //! In reading order:
-//! * [`frozen_state`]: what an operator hands over at a barrier, and gets back at a restore.
+//! * [`frozen_state`]: state that an operator hands over at a barrier, and receives at a restore.
 //! * [`key`]: Arrow columns to bytes that sort as the values do, and back.
 //! * [`state_table`]: a state in memory that tracks its changes; its slots in `paged_vec`, found by
 //!   `slot_index`.
 //! * [`sorted_run`]: sorted runs of entries in checksummed blocks.
 //! * [`data_object`]: all runs and staged rows of a worker in one object.
 //! * [`run_history`]: which runs are live, and which subtasks must write a new base.
-//! * [`restore`] and [`object_cache`]: from runs back to entries.
+//! * [`restore`], [`object_cache`]: restores entries from runs; caches what it read.
 //!
 //! It may depend on `streamkeeper-protocol` and `streamkeeper-storage`, never on operators or
 //! connectors.

@@ -12,8 +12,8 @@ const PAGE: usize = 1 << BITS;
 pub struct PagedVec<T> {
     /// The first page: small vectors are as small and as fast as a `Vec`.
     first: Vec<T>,
-    /// PagedVec of `PAGE` items; the last one that holds items may have fewer, and after it come
-    /// empty ones, kept for their memory.
+    /// Pages of `PAGE` items; the last one that holds items may have fewer, and after it come empty
+    /// ones, kept for their memory.
     rest: Vec<Vec<T>>,
     len: usize,
 }

@@ -1,4 +1,4 @@
-//! From runs back to entries.
+//! Restores entries from runs.
 //!
 //! Only blocks that may hold wanted key groups are read; neighbours in one request, several
 //! requests at once, each decoded when it arrives. Newer runs go first, so that an older value is
@@ -45,8 +45,8 @@ impl GroupSet {
         }
     }
 
-    /// The groups that a subtask owns now and did not own before: what a survivor of a rescale
-    /// reads.
+    /// The groups that a subtask owns now and did not own before: those that a surviving worker
+    /// reads after a rescale.
     pub fn gained(before: &Assignment, after: &Assignment, subtask: u32) -> Self {
         let pairs = before.owner.iter().zip(&after.owner);
         Self {
@@ -79,8 +79,8 @@ struct Request<'a> {
 /// Key group and newest value of a key; none if that is a tombstone.
 type Newest = (u16, Option<Box<[u8]>>);
 
-/// Live entries of the wanted key groups, in no order, without tombstones. What is in the
-/// `object_cache` is not read again, and what is read is put there.
+/// Reads the live entries of the wanted key groups, in no order, without tombstones. Parts that are
+/// in the `cache` are not read again, and parts that are read are put there.
 pub async fn load_state(
     store: &dyn ObjectStore,
     state: &StateRef,
@@ -189,7 +189,7 @@ async fn read(
                 .filter(|entry| groups.contains(entry.key_group)),
         );
     }
-    // Only what was found whole is kept.
+    // Only a part whose checksum is right is kept.
     if let (true, Some(cache)) = (fresh, cache) {
         cache.put(object, offset, bytes);
     }

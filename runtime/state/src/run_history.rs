@@ -38,10 +38,10 @@ pub struct StateReport {
     pub run: Option<RunRef>,
 }
 
-/// How a graph goes on from a manifest.
+/// How a graph continues from a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Continuation {
-    /// Same job, same assignment, same shapes: deltas may go on.
+    /// Job, assignment and shapes are unchanged: deltas may continue.
     Same,
     /// Another assignment, another shape, or a savepoint whose files may be removed: the next
     /// checkpoint writes everything.
@@ -66,12 +66,12 @@ struct History {
 }
 
 impl RunHistory {
-    /// Of a job that starts empty.
+    /// Makes the history of a job that starts empty.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Of these subtasks of a job that was restored from `manifest`.
+    /// Makes the history of these subtasks of a job that was restored from `manifest`.
     pub fn restored(
         manifest: &Manifest,
         continuation: Continuation,
@@ -123,17 +123,18 @@ impl RunHistory {
         deltas > DELTAS || (deltas > 0 && bytes(RunKind::Delta) >= bytes(RunKind::Base))
     }
 
-    /// After frozen changes were lost, because their run could not be stored: they are in no live
-    /// run, so the next checkpoint writes everything. (A checkpoint that is stored but does not
-    /// become the restore point loses nothing: its runs are live, and go into the next manifest.)
+    /// Notes that frozen changes were lost, because their run could not be stored. They are in no
+    /// live run, so the next checkpoint writes everything. (A checkpoint that is stored but does
+    /// not become the restore point loses nothing: its runs are live, and go into the next
+    /// manifest.)
     #[must_use]
     pub fn after_failure(mut self) -> Self {
         self.rewrite = true;
         self
     }
 
-    /// The history with the runs of a checkpoint, once they are stored. Each of `subtasks` must
-    /// have reported each of its states.
+    /// Returns the history with the runs of a checkpoint, once they are stored. Each of `subtasks`
+    /// must have reported each of its states.
     pub fn advance(
         &self,
         reports: Vec<StateReport>,
@@ -188,7 +189,7 @@ impl RunHistory {
         let all_based = reports.iter().all(|report| report.kind == RunKind::Base);
         let continues = before.filter(|before| !self.rewrite && before.descriptor == descriptor);
         let mut runs = match continues {
-            // Foreign runs go all at once, when nothing needs them any more.
+            // Runs of other subtasks are dropped together, when nothing needs them any more.
             _ if all_based => Vec::new(),
             Some(before) => before.runs.clone(),
             None => {

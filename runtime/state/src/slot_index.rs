@@ -71,7 +71,7 @@ impl SlotIndex {
     /// Makes a large index, with room for `more` slots.
     fn split(&mut self, more: usize, hash_of: &impl Fn(u32) -> u64) {
         self.shards.resize_with(SHARDS, HashTable::new);
-        // Hashes do not fall into the tables quite evenly.
+        // Hashes are not spread quite evenly over the tables.
         let room = (self.single.len() + more) / SHARDS * 17 / 16 + 1;
         for shard in &mut self.shards {
             shard.reserve(room, |slot| hash_of(*slot));

@@ -53,7 +53,7 @@ fn schema() -> Arc<Schema> {
     ]))
 }
 
-/// Sorts and encodes what was frozen; none if that is nothing. Takes time: not for the thread of a
+/// Sorts and encodes a frozen state; none if it is empty. Slow: call it outside the thread of a
 /// subtask.
 pub fn encode_run(frozen: FrozenState) -> Result<Option<EncodedRun>, StateError> {
     let kind = frozen.kind;
@@ -138,7 +138,7 @@ fn encode_block(entries: &[Entry]) -> Result<Vec<u8>, StateError> {
     write().map_err(|error| StateError::Encoding(format!("a block of state: {error}")))
 }
 
-/// Reads a block back. `data_object` and `offset` name its place in messages.
+/// Reads a block back. `object` and `offset` name its place in messages.
 pub fn decode_block(
     bytes: &[u8],
     block: &BlockRef,

@@ -20,8 +20,8 @@ pub trait StateValue: Sized {
 
 /// Values by encoded key, with the set of keys that changed.
 ///
-/// A key lives in one slot until a freeze has written its removal. Keys that no freeze ever saw
-/// vanish without a tombstone.
+/// A key lives in one slot until a freeze has written its removal. A key that no freeze has seen is
+/// removed without a tombstone.
 ///
 /// A freeze begins in constant time: the list of changed slots is swapped for an empty one. Then it
 /// advances in slices of any size, and the operator takes rows between them. What it hands out is
@@ -164,7 +164,8 @@ impl<V> StateTable<V> {
         self.slots[slot].seen = self.number;
         if !self.slots[slot].dirty {
             self.slots[slot].dirty = true;
-            // Keys that come and go between two freezes leave their slots' numbers behind.
+            // Keys that appear and disappear between two freezes leave their slot numbers in the
+            // list.
             if self.dirty.len() > 2 * self.slots.len() + 1024 {
                 let marked = (0..).zip(self.slots.iter()).filter(|(_, slot)| slot.dirty);
                 self.dirty = marked.map(|(number, _)| number).collect();
@@ -239,8 +240,8 @@ impl<V> StateTable<V> {
             .filter_map(|slot| Some((&*slot.key, slot.value.as_ref()?)))
     }
 
-    /// Forgets the keys of all key groups that `keep` is false for, without a trace: another
-    /// subtask has them now.
+    /// Drops the keys of all key groups for which `keep` is false, without tombstones: another
+    /// subtask owns them now.
     pub fn retain_groups(&mut self, keep: impl Fn(u16) -> bool) {
         debug_assert!(self.freezing.is_none(), "a freeze is under way");
         for number in 0..self.slots.len() {
@@ -339,8 +340,8 @@ impl<V> StateTable<V> {
         })
     }
 
-    /// Before a key is changed, removed or set: if the freeze under way has still to write it, it
-    /// does so now. `encode` as in [`Self::advance_freeze`].
+    /// Call this before a key is changed, removed or set: if the freeze under way has still to
+    /// write the key, it does so now. `encode` as in [`Self::advance_freeze`].
     pub fn preserve(
         &mut self,
         key: KeyRef<'_>,
@@ -414,8 +415,8 @@ impl<V> StateTable<V> {
         }
     }
 
-    /// Takes entries of a checkpoint back, before anything else happens; `decode` reads a value.
-    /// They do not count as changed.
+    /// Restores entries of a checkpoint, before anything else happens; `decode` reads a value. They
+    /// do not count as changed.
     pub fn load_with(
         &mut self,
         entries: Vec<Entry>,
@@ -495,7 +496,7 @@ impl<V: StateValue> StateTable<V> {
         self.freeze_with(full, V::encode)
     }
 
-    /// Takes entries of a checkpoint back, before anything else happens.
+    /// Restores entries of a checkpoint, before anything else happens.
     pub fn load(&mut self, entries: Vec<Entry>) -> Result<(), StateError> {
         self.load_with(entries, V::decode)
     }

@@ -1,4 +1,4 @@
-//! A local directory as a store: for a single process without S3, and for tests.
+//! A local directory as a store, for a single process without S3 and for tests.
 //!
 //! An object is a file, its version a hash of its content; in a listing, which reads no content,
 //! the version is length, time of change and identity of the file. Writes go to a temporary file
@@ -152,8 +152,8 @@ impl DirStore {
         Err(StorageError::Precondition { action, at })
     }
 
-    /// Reads a part of a file, of this version if one is given. The version is looked at before and
-    /// after the bytes are read: a change in between leaves no bytes of two versions.
+    /// Reads a part of a file, of this version if one is given. The version is checked before and
+    /// after the bytes are read, so that a change in between never yields bytes of two versions.
     fn read_range(
         &self,
         key: &str,
@@ -389,8 +389,8 @@ fn version(metadata: &Metadata) -> io::Result<String> {
     ))
 }
 
-/// Whether a path lies below a folder once all links are followed. Of what does not exist yet, the
-/// part that does is looked at.
+/// Whether a path lies below a folder once all links are followed. Of a path that does not exist
+/// yet, the existing part is checked.
 pub fn lies_within(path: &Path, folder: &Path) -> bool {
     let steps_back = |path: &Path| {
         path.components()
@@ -403,7 +403,7 @@ pub fn lies_within(path: &Path, folder: &Path) -> bool {
         return false;
     }
     for part in path.ancestors() {
-        // A link that leads nowhere exists as a link: what is made there would be made elsewhere.
+        // A dangling link exists as a link: a file created there would be created elsewhere.
         match fs::symlink_metadata(part) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}

@@ -95,7 +95,7 @@ impl Rule {
     }
 }
 
-/// Called before every action, and waited for: to hold a call back, or to do something meanwhile.
+/// Called and awaited before every action: it can delay a call, or act meanwhile.
 pub type Hook =
     Arc<dyn Fn(Call) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 

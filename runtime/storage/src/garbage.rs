@@ -25,7 +25,7 @@ pub struct Collected {
     pub kept: u64,
 }
 
-/// Uploads in parts that are older belong to no process that lives, milliseconds.
+/// Age of multipart uploads that no living process can own, in milliseconds.
 const STALE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Aborts multipart uploads of data that began more than a day ago and returns their number: their
@@ -40,7 +40,8 @@ pub async fn end_stale_uploads(store: &dyn ObjectStore, paths: &StatePaths, now_
     })
 }
 
-/// Removes what nothing needs any more. `head` is the record that the caller itself wrote last.
+/// Removes objects that are no longer needed. `head` is the record that the caller itself wrote
+/// last.
 pub async fn collect_garbage(
     store: &dyn ObjectStore,
     paths: &StatePaths,

@@ -1,20 +1,20 @@
-//! Object stores: S3, a local directory, memory with injected faults. The only crate that sees the
-//! S3 SDK.
+//! Object stores: S3, a local directory, memory with injected faults. The only crate that depends
+//! on the S3 SDK.
 //!
 //! In reading order:
 //! * [`store`]: the trait, its conditions and errors.
 //! * [`config`]: how to reach S3; [`uri`]: from a URI to a store.
 //! * [`s3`], [`dir`], [`memory`]: the stores; [`write_progress`]: how far a write is.
-//! * [`fault`]: a store that fails as told, for tests.
+//! * [`fault`]: a store that fails as configured, for tests.
 //! * [`probe`]: checks that a store honours conditional writes, on which all else depends.
 //! * [`head`]: reading and swapping `HEAD.json`.
-//! * [`manifests`]: reading and writing manifests and plans; [`manifest_outline`]: what a manifest
-//!   needs, without holding it.
+//! * [`manifests`]: reading and writing manifests and plans; [`manifest_outline`]: the objects and
+//!   ranges that a manifest names, without holding it.
 //! * [`savepoint`]: a checkpoint copied into a folder of its own; [`verify`]: checks that it is
 //!   complete and undamaged; [`import`]: copies it back among a job's checkpoints.
 //! * [`garbage`]: removes objects that no checkpoint needs any more.
 //!
-//! It may depend on `streamkeeper-protocol`, which decides; this crate carries out.
+//! It may depend on `streamkeeper-protocol`, which decides; this crate does the I/O.
 #![deny(missing_docs)]
 #![cfg_attr(
     test,

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::{Condition, ObjectStore, StorageError};
 
-/// Creates an object below `prefix` from several sides at once and once more, and replaces a
-/// version it never had: a store that lets two of them succeed would let two processes own one job,
-/// and is refused. Leaves nothing behind.
+/// Creates an object below `prefix` several times at once, then once more, then replaces a version
+/// that it never had. A store that lets two of these succeed would let two processes own one job,
+/// and is refused. Leaves no object behind.
 pub async fn probe(store: &dyn ObjectStore, prefix: &str) -> Result<(), StorageError> {
     let prefix = prefix.trim_matches('/');
     let name = format!("probe-{}", ulid::Ulid::generate());
@@ -40,8 +40,8 @@ async fn check(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
     )
 }
 
-/// Several creations at once: one must win. A store that looks first and writes then lets more than
-/// one.
+/// Several creations at once: one must win. A store that checks first and then writes lets more
+/// than one win.
 async fn race(store: &dyn ObjectStore, key: &str) -> Result<(), StorageError> {
     let create = |side: &'static str| store.put(key, Bytes::from(side), Condition::Absent);
     let (one, two, three, four, five, six) = tokio::join!(

@@ -16,14 +16,14 @@ pub struct Object {
     pub etag: String,
 }
 
-/// The begin of an object, and how much there is of it.
+/// The first bytes of an object, and its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begin {
     /// Its first bytes.
     pub bytes: Bytes,
     /// Bytes of all of it.
     pub size: u64,
-    /// Version, for [`ObjectStore::get_range_of`]; empty when the store tells none.
+    /// Version, for [`ObjectStore::get_range_of`]; empty when the store returns none.
     pub etag: String,
 }
 
@@ -71,9 +71,9 @@ pub trait ObjectStore: Send + Sync + Debug {
         })
     }
 
-    /// Reads the first bytes of an object, at most `len`, and how much there is of it: for objects
-    /// that are read part by part. A store whose listings tell other versions than its reads
-    /// answers those of listings.
+    /// Reads the first bytes of an object, at most `len`, and its size: for objects that are read
+    /// part by part. A store whose listings have other versions than its reads returns the version
+    /// of listings.
     fn begin<'a>(&'a self, key: &'a str, len: u64) -> StoreFuture<'a, Begin> {
         Box::pin(async move {
             let object = self.get(key).await?;
@@ -124,11 +124,12 @@ pub trait ObjectStore: Send + Sync + Debug {
         Box::pin(async { Ok(0) })
     }
 
-    /// What to call it in messages: `s3://bucket` or `file:///dir`.
+    /// Name of the store in messages: `s3://bucket` or `file:///dir`.
     fn describe(&self) -> String;
 }
 
-/// Why a store did not do it. Messages name the bucket, the key and the action; never a credential.
+/// Why an action of a store failed. Messages name the bucket, the key and the action; never a
+/// credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
     /// No such object.
@@ -166,7 +167,7 @@ pub enum StorageError {
         /// Most bytes that are read.
         limit: u64,
     },
-    /// Nothing is wrong with an object, but it names more than may be held in memory.
+    /// The object is valid, but its names need more than the memory limit.
     #[error("GetObject {at}: it names more than fits in {room} bytes of memory")]
     OverMemoryLimit {
         /// `s3://bucket/key`.

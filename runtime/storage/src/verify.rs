@@ -24,7 +24,7 @@ use crate::{
 /// Bytes requested at once.
 const PART: u64 = 4 << 20;
 
-/// How much was checked, of how much.
+/// Progress of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Objects that are right.
@@ -215,7 +215,7 @@ impl Span<'_> {
         let mut done = 0;
         while done < self.len {
             let len = PART.min(self.len - done);
-            // All of it ends somewhere.
+            // The end of the span fits a number.
             let from = self.offset + done;
             let bytes = match store.get_range(object, from..from + len).await {
                 Ok(bytes) => bytes,

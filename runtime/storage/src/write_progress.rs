@@ -20,12 +20,12 @@ tokio::task_local! {
 pub struct BytesSent(Arc<AtomicU64>);
 
 impl BytesSent {
-    /// How many.
+    /// The number of bytes.
     pub fn bytes(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
-    /// A progress for one object more.
+    /// Progress for one more object.
     pub fn object(&self) -> WriteProgress {
         WriteProgress {
             moved: self.clone(),
@@ -47,7 +47,7 @@ impl WriteProgress {
         HERE.scope(self.clone(), work).await
     }
 
-    /// Notes that so many bytes of the object were sent, from its begin.
+    /// Records that `bytes` bytes of the object were sent, counted from its beginning.
     pub fn reached(&self, bytes: u64) {
         let before = self.furthest.fetch_max(bytes, Relaxed);
         self.moved
@@ -60,7 +60,7 @@ impl WriteProgress {
         HERE.try_with(Clone::clone).ok()
     }
 
-    /// A progress for a part of the object, which counts from its own begin.
+    /// Progress for a part of the object, counted from the beginning of the part.
     pub(crate) fn of_part(&self) -> Self {
         self.moved.object()
     }

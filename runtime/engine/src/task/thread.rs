@@ -17,7 +17,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// Stack of a subtask's thread. Rows and watermarks go from operator to operator by direct calls,
 /// [`MAX_DEPTH`] of them at most, and a call of the development profile takes about 2 KiB; an
-/// expression in the last of them needs a little more. PagedVec that are not used cost no memory.
+/// expression in the last of them needs a little more. Pages that are not used cost no memory.
 ///
 /// [`MAX_DEPTH`]: streamkeeper_protocol::plan::MAX_DEPTH
 const STACK_BYTES: usize = 16 << 20;

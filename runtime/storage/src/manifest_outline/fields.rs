@@ -1,5 +1,4 @@
-//! The fields of a manifest that an outline is made of. All others are passed over without being
-//! held.
+//! The fields of a manifest that an outline is made of. All others are skipped without being held.
 
 use std::{fmt, io, marker::PhantomData};
 

@@ -1,4 +1,5 @@
-//! What a manifest needs, read without holding the manifest: names of objects, ranges, checksums.
+//! The outline of a manifest: the names of objects, ranges and checksums that it contains, read
+//! without holding the manifest.
 //!
 //! * `parts`: parses an object part by part, with limits on its text.
 //! * `fields`: which fields count.

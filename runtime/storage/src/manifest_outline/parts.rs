@@ -1,4 +1,4 @@
-//! An object part by part, read by a parser that waits for bytes, and what no text may be like.
+//! Parses an object part by part while it is read, with limits on its text.
 
 use std::io;
 
@@ -23,7 +23,7 @@ pub(super) enum ParseError {
     Storage(StorageError),
     /// What is wrong with its text.
     Text(String),
-    /// It holds more than there is room for.
+    /// It needs more than the memory limit.
     OverMemoryLimit,
 }
 

@@ -19,8 +19,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::write_progress::WriteProgress;
 
-/// Bytes that are handed to the connection at once. One that does not send takes no more than a few
-/// of them.
+/// Bytes that are handed to the connection at once. A connection that does not send takes no more
+/// than a few of them.
 const PIECE: usize = 64 << 10;
 
 /// Counts the body of each try of a request. It comes after the request is signed: the signature is

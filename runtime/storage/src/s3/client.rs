@@ -82,7 +82,7 @@ fn region(config: &StorageConfig) -> Option<String> {
 }
 
 /// The system's certificates are trusted: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, where these
-/// are set. `HTTPS_PROXY` and `NO_PROXY` lead out of a network that has no other way.
+/// are set. `HTTPS_PROXY` and `NO_PROXY` name the proxy of a network without direct access.
 fn http_client(config: &StorageConfig) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new();
     // Without TLS the system's certificates, which an image may not have, are not looked for. Such

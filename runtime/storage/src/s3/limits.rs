@@ -1,10 +1,10 @@
-//! How long a request may take, and what is sent in one.
+//! Limits of a request: how long it may take, and how large it may be.
 
 use std::time::Duration;
 
 use aws_sdk_s3::config::{Builder, retry::RetryConfig, timeout::TimeoutConfig};
 
-/// What is to be sent.
+/// Kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     /// Harmless to repeat.
@@ -43,7 +43,7 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
-    /// Time for so many bytes, if the slowest rate is halved `halved` times.
+    /// Time for `bytes` bytes, if the slowest rate is halved `halved` times.
     pub(super) fn moving(&self, bytes: u64, halved: u32) -> Duration {
         let slowest = (self.slowest >> halved).max(1);
         Duration::from_millis(bytes.saturating_mul(1000) / slowest)
@@ -58,8 +58,8 @@ impl RequestLimits {
         base + self.moving(bytes, halved)
     }
 
-    /// For a request that the store needs so long for as for so many bytes, and that is harmless to
-    /// repeat.
+    /// Configuration of a request that takes the store as long as a transfer of `bytes`, and that
+    /// is harmless to repeat.
     pub(super) fn of_transfer(&self, bytes: u64) -> Builder {
         let timeouts = TimeoutConfig::builder()
             // It would count from the first byte sent, independently of the size.
@@ -69,9 +69,9 @@ impl RequestLimits {
         Builder::new().timeout_config(timeouts)
     }
 
-    /// For a write of so many bytes that is harmless to repeat. The SDK repeats what is refused
-    /// within the time, and nothing that ran out of it: that is for [`super::adaptive_timeout`] to
-    /// judge.
+    /// Configuration of a write of `bytes` bytes that is harmless to repeat. The SDK repeats what
+    /// is refused within the time, and nothing that ran out of it: that is for
+    /// [`super::adaptive_timeout`] to decide.
     pub(super) fn of_send(&self, bytes: u64, halved: u32) -> Builder {
         let time = self.time(RequestKind::Plain, bytes, halved);
         let timeouts = TimeoutConfig::builder()
@@ -82,7 +82,7 @@ impl RequestLimits {
         Builder::new().timeout_config(timeouts)
     }
 
-    /// For a conditional write of so many bytes: it is sent once.
+    /// Configuration of a conditional write of `bytes` bytes: it is sent once.
     pub(super) fn of_condition(&self, bytes: u64, halved: u32) -> Builder {
         let time = self.time(RequestKind::Conditional, bytes, halved);
         let timeouts = TimeoutConfig::builder()

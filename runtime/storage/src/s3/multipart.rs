@@ -26,7 +26,7 @@ use crate::{StorageConfig, StorageError, write_progress::WriteProgress};
 
 /// Parts under way at once.
 const AT_ONCE: usize = 4;
-/// An upload is given up after so many rounds in which no part was stored.
+/// An upload is given up after this number of rounds in which no part was stored.
 const ROUNDS: u32 = 3;
 
 /// An object that is made of parts.
@@ -323,7 +323,7 @@ impl Part {
     }
 }
 
-/// An upload that the store holds parts of; dropped, it ends.
+/// An upload that the store holds parts of; it is aborted when dropped.
 struct Open {
     client: Client,
     bucket: String,

@@ -6,7 +6,7 @@ use super::S3Store;
 use crate::StorageError;
 
 impl S3Store {
-    /// Ends every upload below `prefix` that was begun before.
+    /// Aborts every upload below `prefix` that began before `before_ms`.
     pub(super) async fn end_old_uploads(
         &self,
         prefix: &str,

@@ -34,7 +34,7 @@ pub async fn copy_savepoint(
     let mut copied = manifest.clone();
     copied.rename_objects(&renamed);
     drop_former(store, folder, &copied).await?;
-    // Before its objects: what a copy that never ends has left is known from it, without a listing.
+    // Before its objects, so that the objects of an unfinished copy are known without a listing.
     put_json(store, &key_in(folder, MANIFEST), &copied).await?;
     for (object, relative) in &renamed {
         store.copy(object, &key_in(folder, relative)).await?;

@@ -1,4 +1,4 @@
-//! What is in the folder of a savepoint, and where.
+//! The content of a savepoint's folder.
 
 use serde::{Deserialize, Serialize};
 use streamkeeper_protocol::{manifest::Manifest, plan::StreamPlan};
@@ -16,7 +16,7 @@ pub(crate) const PLAN: &str = "plan.json";
 /// Version of a savepoint's folder; a reader accepts its own and older ones.
 pub const SAVEPOINT_FORMAT: u32 = 1;
 
-/// What a savepoint is, for people and for a restore.
+/// Metadata of a savepoint, for users and for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavepointMetadata {
     /// [`SAVEPOINT_FORMAT`] of the writer.
@@ -65,7 +65,7 @@ pub(super) fn place(manifest: &mut Manifest, folder: &str) {
     }
 }
 
-/// Reads what a savepoint is, and nothing else of it.
+/// Reads the metadata of a savepoint only.
 pub async fn read_savepoint_metadata(
     store: &dyn ObjectStore,
     folder: &str,
@@ -84,8 +84,8 @@ pub async fn read_savepoint_metadata(
     Ok(metadata)
 }
 
-/// Reads a savepoint: what it is, its manifest with the keys its objects have in this bucket, its
-/// plan. A folder without `metadata.json` is not a savepoint, or not a whole one.
+/// Reads a savepoint: its metadata, its manifest with the keys of its objects in this bucket, and
+/// its plan. A folder without `metadata.json` is not a savepoint, or not a whole one.
 pub async fn read_savepoint(
     store: &dyn ObjectStore,
     folder: &str,
