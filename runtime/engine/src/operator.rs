@@ -60,13 +60,13 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// Shapes of the operator's states: none for stateless operators.
+    /// Descriptors of the operator's states: none for stateless operators.
     fn states(&self) -> Vec<StateDescriptor> {
         Vec::new()
     }
 
-    /// Takes entries of state `name` back, before any row; `written` is their shape when they were
-    /// written, which [`streamkeeper_protocol::compatibility`] found fit.
+    /// Restores entries of state `name`, before any row; `written` is their descriptor when they
+    /// were written, which [`streamkeeper_protocol::compatibility`] has accepted.
     fn restore(
         &mut self,
         _name: &str,
@@ -76,7 +76,7 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// Takes the combined watermark of the checkpoint back, after all states.
+    /// Restores the combined watermark of the checkpoint, after all states.
     fn restore_watermark(&mut self, _watermark: i64) {}
 
     /// Called before [`Self::freeze`] with the watermark that all subtasks of the node agree upon
@@ -95,7 +95,7 @@ pub trait Operator: Send {
         Ok(Some(Vec::new()))
     }
 
-    /// Both in one go.
+    /// Begins and completes a freeze in one call.
     fn freeze(&mut self, full: bool) -> Result<Vec<FrozenState>, EngineError> {
         self.begin_freeze(full);
         loop {

@@ -34,7 +34,7 @@ impl Rows<'_> {
 /// What the input of an operator may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Only `+I`: the cheap forms will do.
+    /// Only `+I`: the cheap forms are enough.
     InsertOnly,
     /// Retractions too.
     Changes,
@@ -50,7 +50,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Empties a group.
     fn clear(&mut self, group: usize);
 
-    /// Forgets all groups.
+    /// Removes all groups.
     fn reset(&mut self);
 
     /// Takes rows; `arg` is the argument column, absent for `COUNT(*)`.
@@ -92,7 +92,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     /// Appends the stored form of a group.
     fn encode(&self, group: usize, out: &mut Vec<u8>);
 
-    /// Puts a stored form into an empty group.
+    /// Loads a stored form into an empty group.
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String>;
 
     /// Whether it keeps every value of a group. Then [`Accumulator::encode`] writes nothing,
@@ -102,11 +102,11 @@ pub trait Accumulator: Send + std::fmt::Debug {
         false
     }
 
-    /// Notes from now on which values change: their groups are state.
+    /// Starts to track which values change, because the groups are stored as state.
     fn track_values(&mut self) {}
 
-    /// Hands the values of a group that changed since the last call to `each`, or with `full` all
-    /// of them: stored form and count, none for a value that is gone.
+    /// Calls `each` for the values of a group that changed since the last call, or with `full` for
+    /// all of them: stored form and count, none for a removed value.
     fn freeze_values(
         &mut self,
         _group: usize,
@@ -115,7 +115,7 @@ pub trait Accumulator: Send + std::fmt::Debug {
     ) {
     }
 
-    /// Takes values back into settled groups: group, stored form, count.
+    /// Restores values of settled groups: group, stored form, count.
     fn load_values(&mut self, _values: &[(u32, &[u8], i64)]) -> Result<(), String> {
         Err(corrupt())
     }

@@ -30,7 +30,7 @@ use super::{
 const WHOLE: u8 = 1;
 /// Version byte of an accumulator whose values are entries of their own.
 const VALUES_IN_ENTRIES: u8 = 2;
-/// Values that are taken back at a time.
+/// Values that are restored at a time.
 const LOADED: usize = 1 << 16;
 
 /// The accumulators of an operator, and the numbers of its groups.
@@ -46,7 +46,7 @@ pub struct Accumulators {
     next_serial: u64,
 }
 
-/// A stored value on its way back: group, stored form, count.
+/// A stored value to restore: group, stored form, count.
 type Loaded<'a> = (u32, &'a [u8], i64);
 
 impl Accumulators {
@@ -115,7 +115,7 @@ impl Accumulators {
         self.settle();
     }
 
-    /// Forgets all groups.
+    /// Removes all groups.
     pub fn reset(&mut self) {
         self.groups = 0;
         self.free.clear();
@@ -124,7 +124,7 @@ impl Accumulators {
         }
     }
 
-    /// Gives a settled group back.
+    /// Frees a settled group.
     pub fn release(&mut self, group: u32) {
         for cell in &mut self.cells {
             cell.clear(group as usize);
@@ -280,9 +280,9 @@ impl Accumulators {
             let cell = mapping
                 .iter()
                 .position(|written| *written == Some(usize::from(apart.position)));
-            // Of a call that is no more.
+            // The value of a call that no longer exists.
             let Some(cell) = cell else { continue };
-            // Of a group that is no more.
+            // The value of a group that no longer exists.
             let group = group_of(apart.owner).filter(|group| self.serial(*group) == apart.serial);
             let Some(group) = group else { continue };
             loaded[cell].push((group, apart.value, apart.count));
@@ -316,7 +316,7 @@ impl Accumulators {
             .collect()
     }
 
-    /// Puts a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the
+    /// Loads a stored form into an empty, settled group. `mapping` is [`Self::mapping`] of the
     /// `count` accumulators that were written.
     pub fn decode(
         &mut self,

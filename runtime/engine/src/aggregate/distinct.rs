@@ -1,5 +1,4 @@
-//! `DISTINCT`: values with how often they are there, in front of the accumulator that sees each
-//! once.
+//! `DISTINCT`: values with their counts, in front of an accumulator that receives each value once.
 
 use std::any::Any;
 
@@ -12,7 +11,7 @@ use super::{
     value_repr::ValueRepr,
 };
 
-/// Passes a value on when it appears, and takes it back when its last copy is retracted.
+/// Passes a value on when it appears, and retracts it when its last copy is retracted.
 #[derive(Debug)]
 pub(super) struct Distinct<D: ValueRepr> {
     seen: ValueCounts<D>,
@@ -36,7 +35,7 @@ impl<V> ForwardedValues<V> {
         }
     }
 
-    /// Notes what a change of a value's count means.
+    /// Records a value that appeared or disappeared.
     fn note(&mut self, group: u32, (before, after): (i64, i64), value: impl FnOnce() -> V) {
         let weight = match (before > 0, after > 0) {
             (false, true) => 1,
@@ -148,7 +147,7 @@ impl<D: ValueRepr> Accumulator for Distinct<D> {
 
     fn decode(&mut self, group: usize, bytes: &[u8]) -> Result<(), String> {
         self.seen.load_all(group, bytes)?;
-        // What stands behind is a function of the values.
+        // The inner accumulator is a function of the values.
         let mut forwarded = ForwardedValues::new();
         let number = u32::try_from(group).unwrap_or(u32::MAX);
         for (value, count) in self.seen.of(group) {

@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Extreme<D: ValueRepr> {
     best: PagedVec<Option<D::Value>>,
-    /// What a better value is, compared with the best so far.
+    /// How a better value compares with the best so far.
     better: Ordering,
     data: DataType,
     /// Bytes of all texts in `best`.

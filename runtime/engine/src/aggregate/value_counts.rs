@@ -1,4 +1,4 @@
-//! Values with how often they are there, by group, and which of them changed since the last freeze.
+//! Values with their counts, by group, and which of them changed since the last freeze.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
     value_repr::{ValueRepr, take},
 };
 
-/// Values with how often they are there; a retraction may come before its insertion.
+/// Values with their counts; a retraction may come before its insertion.
 pub(super) type Multiset<V> = BTreeMap<V, i64>;
 
 /// The values of every group.
@@ -31,7 +31,7 @@ impl<D: ValueRepr> Default for ValueCounts<D> {
 }
 
 impl<D: ValueRepr> ValueCounts<D> {
-    /// Notes from now on what changes.
+    /// Starts to track changes.
     pub(super) fn track(&mut self) {
         let mut changed = PagedVec::default();
         changed.grow(self.counts.len(), &Multiset::new());
@@ -54,7 +54,7 @@ impl<D: ValueRepr> ValueCounts<D> {
         }
     }
 
-    /// Forgets all groups.
+    /// Removes all groups.
     pub(super) fn reset(&mut self) {
         self.counts.clear();
         if let Some(changed) = &mut self.changed {
@@ -77,9 +77,9 @@ impl<D: ValueRepr> ValueCounts<D> {
         (before, after)
     }
 
-    /// Hands the changes since the last freeze to `each`, or with `full` everything: the stored
-    /// form of a value and its count, none if it is gone. A value that has the count of the last
-    /// freeze again is not among the changes, nor is one that came and went.
+    /// Calls `each` for the changes since the last freeze, or with `full` for everything: the
+    /// stored form of a value and its count, none for a removed value. A value whose count is again
+    /// that of the last freeze is not a change.
     pub(super) fn freeze(
         &mut self,
         group: usize,
@@ -128,7 +128,7 @@ impl<D: ValueRepr> ValueCounts<D> {
         Ok(value)
     }
 
-    /// Takes back all values of a group, as state of version 1 has them: their number, and each
+    /// Restores all values of a group, as state of version 1 holds them: their number, and each
     /// with its count.
     pub(super) fn load_all(&mut self, group: usize, mut bytes: &[u8]) -> Result<(), String> {
         let count = take(&mut bytes)

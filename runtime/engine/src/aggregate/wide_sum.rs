@@ -49,8 +49,8 @@ impl WideSum {
             .and_then(|low| conversion::fit_i128(low, DIGITS))
     }
 
-    /// Returns `low` and `high` of a partial sum. Only a sum that rows do not make, of more than
-    /// 2^63 * 10^38, has none.
+    /// Returns `low` and `high` of a partial sum. Only a sum of more than 2^63 * 10^38, which rows
+    /// cannot reach, has none.
     fn parts(self) -> Result<(i128, i64), String> {
         if let Some(total) = self.total() {
             return Ok((total, 0));

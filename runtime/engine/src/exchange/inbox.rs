@@ -14,7 +14,7 @@ use arrow_schema::ArrowError;
 
 use super::{Envelope, Wake};
 
-/// Takes messages for one subtask, wherever that subtask runs. Order within a channel is kept.
+/// Takes messages for one subtask, in this or another process. Order within a channel is kept.
 pub trait Deliver: Send + Sync {
     /// Hands a message over, without waiting. Fails only when it cannot be encoded; a receiver that
     /// is gone is detected by the process that watches it.
@@ -33,8 +33,8 @@ impl ReturnCredit for super::Credit {
     }
 }
 
-/// Letterbox of one subtask: channel messages and commands `C`, put in by any thread, taken out by
-/// the subtask's.
+/// Queue of one subtask: channel messages and commands `C`, added by any thread, taken by the
+/// subtask's thread.
 pub struct Inbox<C> {
     content: Mutex<Content<C>>,
     arrived: Condvar,

@@ -8,11 +8,11 @@ use streamkeeper_protocol::manifest::CheckpointKind;
 pub enum Msg {
     /// Rows.
     Batch(Batch),
-    /// No row behind it is older; epoch milliseconds.
+    /// Watermark: no row behind it is older; epoch milliseconds.
     Watermark(i64),
-    /// Nothing to expect for now: do not wait for this channel's watermark.
+    /// The channel is idle: do not wait for its watermark.
     Idle,
-    /// The channel counts again.
+    /// The channel is active again.
     Active,
     /// Everything before it belongs to the checkpoint, everything behind it does not.
     Barrier(Barrier),

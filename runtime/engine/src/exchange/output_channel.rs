@@ -9,10 +9,10 @@ use streamkeeper_connectors::batch::{BATCH_ROWS, Batch, INSERT};
 
 use super::{Credit, Deliver, Envelope, Msg, Partition};
 
-/// Rows wait at most so long to become a larger batch.
+/// Longest time that rows wait to become a larger batch.
 pub const LINGER_MS: u64 = 10;
-/// Rows of more bytes wait for nothing. It also keeps texts that are joined far below the 2 GiB
-/// where the offsets of Arrow end.
+/// Rows of more bytes are sent at once. The limit also keeps joined texts far below the 2 GiB where
+/// the offsets of Arrow end.
 const BATCH_BYTES: usize = 1 << 20;
 /// What a message costs beside its rows.
 const OVERHEAD: u32 = 64;

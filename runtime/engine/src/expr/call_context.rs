@@ -1,4 +1,4 @@
-//! A function where it is called: what its family needs to make a kernel.
+//! The call of a function: what its family needs to make a kernel.
 
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use streamkeeper_protocol::{expr::Function, types::DataType};

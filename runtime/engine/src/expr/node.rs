@@ -132,8 +132,8 @@ impl Node {
         }
     }
 
-    /// Like [`Self::evaluate`], but what other rows than `selected` get is unspecified, and they
-    /// cannot fail.
+    /// Like [`Self::evaluate`], but rows other than `selected` get unspecified values and cannot
+    /// fail.
     fn evaluate_on(
         &self,
         selected: &BooleanArray,

@@ -64,7 +64,7 @@ fn extract(context: &CallContext<'_>, unit: TimeUnit) -> Result<Kernel, ExprErro
     if *context.args[0] == DataType::Time && !is_clock || *context.ty != DataType::BigInt {
         return Err(context.unsupported());
     }
-    // The epoch of an instant is the instant's; everything else is read off the local clock.
+    // EPOCH is that of the instant; all other units are those of the local time.
     let offset =
         if unit == TimeUnit::Epoch && !matches!(context.args[0], DataType::Timestamp { .. }) {
             0

@@ -26,7 +26,7 @@ pub(super) struct Calc {
     /// Columns of the input that the projection reads.
     used: BTreeSet<usize>,
     output: Output,
-    /// Parts of the batch at hand that are still to be computed; the last is the next.
+    /// Parts of the current batch that are still to be computed; the last is the next.
     rest: Vec<Batch>,
 }
 

@@ -38,7 +38,7 @@ impl OperatorContext {
     }
 }
 
-/// How `node` names itself in errors, and the job's zone.
+/// The label of `node` for errors, and the job's zone.
 pub(super) fn context_of(
     node: &PlanNode,
     plan: &StreamPlan,
@@ -56,7 +56,7 @@ pub(super) fn context_of(
     Ok(OperatorContext { zone, ..unzoned })
 }
 
-/// Output schema of the only input of `node`.
+/// The only input of `node`.
 pub(super) fn input_of<'a>(
     context: &OperatorContext,
     node: &PlanNode,

@@ -24,14 +24,15 @@ use crate::{
     operator::{Operator, Place},
 };
 
-/// Text of a batch and of the results that it may change, from which on it is taken in two parts.
-/// Old and new rows together have at most twice as much, and offsets of Arrow end at 2 GiB.
+/// Bytes of text, in a batch and the results that it may change, above which the batch is processed
+/// in two parts. Old and new rows together have at most twice as much, and offsets of Arrow end at
+/// 2 GiB.
 const CROWDED_BYTES: usize = if cfg!(test) { 4 << 20 } else { 512 << 20 };
 
 /// Keeps accumulators and the number of rows by key. A batch is a mini-batch: it changes the result
 /// of a key once.
 ///
-/// A retraction of a key that has no rows is ignored, as in Flink: it takes back a row from before
+/// A retraction of a key that has no rows is ignored, as in Flink: it retracts a row from before
 /// the operator was added to the query.
 #[derive(Debug)]
 pub(super) struct GroupAggregate {
@@ -269,7 +270,7 @@ impl GroupAggregate {
         )
     }
 
-    /// Forgets the groups that have no rows left.
+    /// Removes the groups that have no rows left.
     fn forget(&mut self, touched: &Touched) {
         for (&group, &row) in touched.groups.iter().zip(&touched.first) {
             if self.rows[group as usize] <= 0 {

@@ -49,7 +49,7 @@ enum Key {
     Bytes(usize, usize),
 }
 
-/// No hash of a key is better for NULL than another.
+/// Hash of the NULL key; any number works.
 const NULL_HASH: u64 = 0;
 
 /// Spreads a number over all bits.
@@ -194,7 +194,7 @@ impl GroupIndex {
         Ok((keys, groups.iter().map(|group| group.slice).collect()))
     }
 
-    /// Forgets all groups, keeps the memory.
+    /// Removes all groups and keeps the memory.
     pub(super) fn clear(&mut self) {
         self.table.clear();
         self.groups.clear();

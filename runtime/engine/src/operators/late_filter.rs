@@ -1,4 +1,4 @@
-//! Which rows come too late, row by row and before any exchange.
+//! Drops late rows, row by row and before any exchange.
 //!
 //! A row is late if all its windows end before the watermark that the rows ahead of it gave. Rows
 //! ahead of it are those of the same subtask, in the order of its sources. So the decision depends
@@ -50,7 +50,7 @@ impl LateFilter {
         self.slicing
     }
 
-    /// The rows ahead gave this watermark.
+    /// Advances to the watermark of the rows ahead.
     pub(crate) fn reached(&mut self, watermark: i64) {
         self.watermark = self.watermark.max(watermark);
     }

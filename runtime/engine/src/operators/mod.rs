@@ -5,8 +5,8 @@
 //! * `event_time`: the time column of a batch.
 //! * `output`: columns to batches of the node's schema; `group_index`: groups to dense numbers.
 //! * `calc`, `watermarks`, `union`: without state.
-//! * `slices`: the arithmetic of windows and slices.
-//! * `late_filter`: which rows come too late.
+//! * `slices`: windows and their slices.
+//! * `late_filter`: drops late rows.
 //! * `local_windows`: partial aggregates before the shuffle; `windows`: windows after it.
 //! * `group_aggregate`: unbounded `GROUP BY`.
 //! * `state_descriptors`: the states of operators, as the compatibility check knows them.

@@ -1,4 +1,4 @@
-//! Watermarks from rows.
+//! The watermark assigner: watermarks from rows.
 
 use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use streamkeeper_connectors::batch::Batch;
@@ -155,7 +155,8 @@ impl Operator for WatermarkAssigner {
         batch: &Batch,
         out: &mut Vec<Batch>,
     ) -> Result<(), EngineError> {
-        // Of this batch: what computed the time ran just before, in this thread, for these rows.
+        // The failure belongs to this batch: the operator that computed the time ran just before,
+        // in this thread, for these rows.
         let unread = parse_failure::take();
         self.marks.clear();
         let unread = unread.as_ref().map(|(row, text)| (*row, text.as_str()));

@@ -17,7 +17,7 @@ pub(crate) struct Alignment {
     /// By channel: barriers it delivered and some other has not, oldest first. At most one where
     /// channels wait.
     ahead: Vec<VecDeque<Barrier>>,
-    /// Channels that are ahead of none.
+    /// Channels that are not ahead of any other.
     missing: usize,
     /// Whether the chain has sources, which take part as one more input.
     sources: bool,
@@ -63,7 +63,7 @@ impl Alignment {
         true
     }
 
-    /// Whether what is ahead waits for the rest.
+    /// Whether channels that are ahead wait for the rest.
     fn waits(&self) -> bool {
         self.guarantee == Guarantee::ExactlyOnce
     }
@@ -164,7 +164,7 @@ mod tests {
         }
         assert!(!alignment.arrive(0, barrier(3)), "the same again");
         assert_eq!(alignment.complete(), None);
-        // The slow one comes along, barrier by barrier.
+        // The slow channel follows, barrier by barrier.
         assert!(!alignment.arrive(1, barrier(2)), "not its next one");
         assert!(alignment.arrive(1, barrier(1)));
         assert_eq!(alignment.complete(), Some(barrier(1)));

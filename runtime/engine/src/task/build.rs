@@ -1,4 +1,4 @@
-//! A subtask from its parts.
+//! Builds a subtask from its parts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Subtask {
-    /// Puts a subtask together. Nothing moves before [`Command::Start`].
+    /// Builds a subtask. It does nothing before [`Command::Start`].
     pub fn new(parts: SubtaskParts) -> Result<Self, EngineError> {
         let SubtaskParts {
             plan,

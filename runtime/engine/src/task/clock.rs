@@ -7,7 +7,7 @@ pub trait Clock: Send + Sync + Debug {
     /// Time since some fixed start; never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Milliseconds since the epoch, for people and measurements.
+    /// Milliseconds since the epoch, for messages and measurements.
     fn wall_ms(&self) -> i64;
 }
 

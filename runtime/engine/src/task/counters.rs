@@ -66,7 +66,7 @@ impl Counters {
         }
     }
 
-    /// Notes that bytes of a sink node are committed, and no longer in memory.
+    /// Records that bytes of a sink node are committed, and no longer in memory.
     pub fn committed(&self, node: usize, bytes: usize) {
         if let Some(uncommitted) = self.uncommitted.get(node) {
             uncommitted.fetch_sub(bytes as u64, Relaxed);

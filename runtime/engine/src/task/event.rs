@@ -1,4 +1,4 @@
-//! What goes into a subtask and comes out of it.
+//! Commands to a subtask, and its events.
 
 use std::time::Duration;
 

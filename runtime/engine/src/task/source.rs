@@ -1,4 +1,4 @@
-//! A source with its positions, its pace and its idleness.
+//! A source with its positions, its rate and its idleness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ pub fn splits_of(operator: &str, entries: Vec<Entry>) -> Result<Vec<SplitState>,
         .collect()
 }
 
-/// What a source gave.
+/// Result of a read.
 #[derive(Debug)]
 pub(super) enum Drawn {
     /// Rows.
@@ -55,7 +55,7 @@ pub(super) struct SourceTask {
     dirty: BTreeSet<(u16, String)>,
     pace: Option<RateLimiter>,
     idle_after_ms: Option<u64>,
-    /// Since when it has given nothing.
+    /// Time since which the source has returned nothing.
     quiet_since_ms: Option<u64>,
     pub(super) idle: bool,
     pub(super) ended: bool,

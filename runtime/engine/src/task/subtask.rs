@@ -32,8 +32,8 @@ use crate::{
     operators::LateFilter,
 };
 
-/// Entries of state that are frozen in a step, about: some ten milliseconds, between which rows
-/// flow.
+/// Approximate number of state entries that are frozen in a step: some ten milliseconds of work,
+/// between which rows flow.
 pub const FREEZE_SLICE: usize = 1 << 15;
 
 /// Messages that a chain takes in one step before others get their turn.
@@ -77,13 +77,13 @@ pub struct SubtaskParts {
     pub inbox: Arc<Inbox<Command>>,
     /// By edge, by receiving subtask.
     pub links: Vec<Vec<Link>>,
-    /// By edge, by sending subtask: takes the credit back.
+    /// By edge, by sending subtask: where consumed credit is returned.
     pub credits: Vec<Vec<Arc<dyn ReturnCredit>>>,
     /// Credit of one channel, bytes; returned in quarters of it.
     pub credit_bytes: u32,
     /// Bytes that a sink keeps in memory at most.
     pub sink_buffer_bytes: u64,
-    /// Entries of state that are frozen at a time, about; [`FREEZE_SLICE`] outside of tests.
+    /// Approximate number of state entries frozen at a time; [`FREEZE_SLICE`] outside of tests.
     pub freeze_slice: usize,
     /// Whether channels wait for each other's barriers.
     pub guarantee: Guarantee,
@@ -106,9 +106,9 @@ impl fmt::Debug for SubtaskParts {
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Something; there may be more to do.
+    /// The subtask worked; there may be more to do.
     Worked,
-    /// Nothing: wait for the inbox.
+    /// There was nothing to do: wait for the inbox.
     Waiting {
         /// When to look again even if nothing arrives, by [`Clock::monotonic`] in milliseconds.
         until_ms: Option<u64>,
@@ -154,7 +154,7 @@ pub(super) struct ChainState {
     pub(super) channels: Vec<Channel>,
     /// Where the next turn begins.
     pub(super) turn: usize,
-    /// Sources stand still after a final barrier.
+    /// Whether a final barrier has stopped the sources.
     pub(super) stopped: bool,
     /// The last checkpoint that passed.
     pub(super) passed: Option<u64>,
@@ -195,7 +195,7 @@ pub struct Subtask {
     /// By edge: first channel inside the receiving chain.
     pub(super) first_channel: Vec<usize>,
     pub(super) output_channels: Vec<OutputChannel>,
-    /// By edge: what drops late rows before it.
+    /// By edge: the filter that drops late rows before the exchange.
     pub(super) late_filters: Vec<Option<LateFilter>>,
     pub(super) inbox: Arc<Inbox<Command>>,
     pub(super) commands: VecDeque<Command>,
@@ -242,7 +242,7 @@ impl Subtask {
         }
         worked |= self.advance_freezes()?;
         let mut back_pressured = false;
-        // Downstream first: what lies in a queue leaves before more comes in.
+        // Downstream first: queued rows leave before more come in.
         for chain in (0..self.chains.len()).rev() {
             worked |= self.pass_barriers(chain)?;
             worked |= self.consume(chain, &mut back_pressured)?;

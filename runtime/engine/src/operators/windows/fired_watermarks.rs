@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use streamkeeper_state::Entry;
 
-/// Before a value's marker this one cannot be the end of a slice, which is never NULL.
+/// First byte of the key. It is not the marker of a value, so the key cannot be one of a slice,
+/// whose end is never NULL.
 const MARK: u8 = 0;
 /// The mark and a key group: what makes the key unique among all.
 const KEY_BYTES: usize = 3;
@@ -48,12 +49,12 @@ impl FiredWatermarks {
             .map_or(watermark, |through| watermark.max(*through))
     }
 
-    /// Forgets what the operator's watermark has reached.
+    /// Removes the key groups that the operator's watermark has reached.
     pub(super) fn reached(&mut self, watermark: i64) {
         self.through.retain(|_, through| *through > watermark);
     }
 
-    /// Takes an entry back.
+    /// Restores an entry.
     pub(super) fn restore(&mut self, entry: &Entry) -> Result<(), String> {
         let Some(value) = &entry.value else {
             return Ok(());

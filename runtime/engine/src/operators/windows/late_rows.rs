@@ -1,4 +1,4 @@
-//! Which rows come too late.
+//! Drops late rows before they enter their slices.
 
 use arrow_array::{
     ArrayRef, BooleanArray, Int64Array, RecordBatch, cast::AsArray, types::Int64Type,

@@ -1,7 +1,7 @@
 //! Windows after the shuffle: from rows (`Single`) or from partial accumulators (`Global`).
 //!
-//! * `late_rows`: which rows come too late.
-//! * `fire`: windows whose time has come.
+//! * `late_rows`: drops late rows.
+//! * `fire`: fires the windows that the watermark has passed.
 //! * `fired_watermarks`: which have fired already, where the watermark does not show it.
 
 mod fire;
@@ -44,7 +44,7 @@ struct Member {
 }
 
 /// Keeps accumulators by slice and key, fires windows in order as the watermark passes them, and
-/// forgets a slice with its last window.
+/// removes a slice with its last window.
 #[derive(Debug)]
 pub(super) struct Windows {
     context: OperatorContext,
@@ -64,12 +64,12 @@ pub(super) struct Windows {
     accumulators: Accumulators,
     slices: BTreeMap<i64, Vec<Member>>,
     watermark: i64,
-    /// What all subtasks agree upon at the barrier at hand.
+    /// Watermark that all subtasks agree upon at the current barrier.
     agreed: i64,
     /// Own key groups.
     owned: Vec<u16>,
     fired: FiredWatermarks,
-    /// What of it the freeze under way holds.
+    /// The entries of `fired` in the current freeze.
     marks: Vec<Entry>,
     late: u64,
 }
@@ -85,7 +85,7 @@ fn encode(
     accumulators.freeze_values(*part.value, part.full, part.key, part.key_group, parts);
 }
 
-/// Before a group is changed or removed.
+/// Call this before a group is changed or removed.
 fn preserve(table: &mut StateTable<u32>, accumulators: &mut Accumulators, key: KeyRef<'_>) {
     if table.is_freezing() {
         table.preserve(key, |part, out, parts| {
@@ -227,7 +227,7 @@ impl Operator for Windows {
         }
         let groups = self.groups_of(&rows, &ends)?;
         let done = if self.merges {
-            // The last two count the records and name the slice.
+            // The last two columns are the number of records and the end of the slice.
             let columns = self.keys.len()..rows.num_columns().saturating_sub(2);
             rows.columns().get(columns).map_or_else(
                 || Err("its input has too few columns".to_owned()),
