@@ -166,7 +166,7 @@ impl ColumnBuilder {
         self.valid.len()
     }
 
-    /// Takes rows back until `rows` are left.
+    /// Removes the last rows until `rows` are left.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.misfit = false;
         self.valid.truncate(rows);
@@ -443,7 +443,7 @@ impl Rows {
         std::mem::take(&mut self.misfits)
     }
 
-    /// Takes back what was appended of a row.
+    /// Removes what was appended of an incomplete row.
     pub(crate) fn abandon_row(&mut self) {
         for column in &mut self.columns {
             column.truncate(self.length);

@@ -8,7 +8,7 @@
 //!   options are refused.
 //! * `datagen`, `filesystem`, `print`, `blackhole`: the connectors. Each checks its options, opens
 //!   its source or sink, and defines the encoding of its positions and committables.
-//! * `format`: `json`, `csv`, `raw`, `debezium-json`: bytes to rows and back.
+//! * `format`: `json`, `csv`, `raw`, `debezium-json`: decode bytes to rows, and encode rows.
 //! * `column_builder`, `column_reader`: columns while they are decoded and while they are written;
 //!   `text`: values as text.
 //!

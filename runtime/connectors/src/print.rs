@@ -1,5 +1,5 @@
-//! `print`: rows as lines on standard output, as Flink shows them. For looking, not for keeping:
-//! after a failure, rows since the last checkpoint appear again.
+//! `print`: rows as lines on standard output, as Flink shows them. For inspection only: after a
+//! failure, rows since the last checkpoint appear again.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! The connectors by name: checks a table, opens its source, sink or committer.
+//! Finds the connector of a table: checks the table, opens its source, sink or committer.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -38,8 +38,8 @@ pub fn check(table: &TableRef, table_use: TableUse) -> Result<TableTraits, Conne
     }
 }
 
-/// Opens a source. I/O starts on the context's runtime; what goes wrong there is the error of a
-/// later poll.
+/// Opens a source. I/O starts on the context's runtime; a failure there is the error of a later
+/// poll.
 pub fn open_source(context: SourceContext) -> Result<Box<dyn Source>, ConnectorError> {
     match context.table.connector.as_str() {
         FILESYSTEM => filesystem::open_source(context),

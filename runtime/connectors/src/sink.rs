@@ -73,7 +73,7 @@ pub trait Sink: Send {
 
 /// Commits prepared output. One per sink and process.
 pub trait Committer: Send + Sync {
-    /// Makes `committable` visible, exactly once however often it is called. `staged` is what
+    /// Makes `committable` visible, exactly once for any number of calls. `staged` is what
     /// [`Committable::staged`] held.
     fn commit<'a>(
         &'a self,

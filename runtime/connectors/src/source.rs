@@ -74,7 +74,7 @@ pub struct SplitState {
     pub position: Vec<u8>,
 }
 
-/// What a poll found.
+/// Result of a poll.
 #[derive(Debug)]
 pub enum Polled {
     /// Rows, at most `max_rows`: of one split, or of several that the source advances evenly.

@@ -1,4 +1,5 @@
-//! Certificate authorities and what they sign: Ed25519, whose signatures are deterministic.
+//! Certificate authorities and the certificates that they sign: Ed25519, whose signatures are
+//! deterministic.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a worker and the operator need for TLS at this moment. Kept for an epoch and derived anew
-//! for the next: no process restarts, no file changes.
+//! TLS identities of a worker and of the operator in the current epoch. Kept for an epoch and
+//! derived anew for the next: no process restarts, no file changes.
 
 use std::{
     fmt,
@@ -73,7 +73,7 @@ pub struct WorkerIdentity {
     kept: Mutex<Option<Arc<OfWorker>>>,
 }
 
-/// What an epoch needs.
+/// Keys and certificates of an epoch.
 struct OfWorker {
     epoch: Epoch,
     server: Arc<ServerConfig>,
@@ -180,7 +180,7 @@ impl WorkerIdentity {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(verifier(callers)?)
             .with_single_cert(vec![certificate], private)?;
-        // A session that is taken up again would outlive its certificates.
+        // A resumed session would outlive its certificates.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Ok(OfWorker {
@@ -211,7 +211,7 @@ impl fmt::Debug for OperatorIdentity {
 }
 
 impl OperatorIdentity {
-    /// The operator towards the pods of a job, by this clock.
+    /// The operator's identity for the pods of a job, by this clock.
     pub fn new(job: JobKey, rotation: Rotation, clock: Clock) -> Self {
         Self {
             job,

@@ -1,4 +1,4 @@
-//! Keys, and how one follows from the other: HKDF with SHA-256 (RFC 5869), one block each.
+//! Keys and their derivation: HKDF with SHA-256 (RFC 5869), one block each.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use ring::{digest, hmac};
 
 use crate::rotation::Epoch;
 
-/// Fewer bytes than this are no key.
+/// Least number of bytes of a key file.
 const LEAST: usize = 32;
-/// More than this is some other file.
+/// Largest number of bytes of a key file.
 const MOST: usize = 4096;
 
 /// 32 secret bytes. Printed, they stay secret.
@@ -80,7 +80,7 @@ pub enum KeyError {
     Worker(usize),
 }
 
-/// The operator's only secret: from it follow the keys of every job.
+/// The operator's only secret: the keys of all jobs are derived from it.
 #[derive(Debug, Clone)]
 pub struct MasterKey(Bytes);
 
@@ -107,7 +107,7 @@ impl MasterKey {
     }
 }
 
-/// Everything of one job follows from this. Only the operator has it.
+/// The key from which all keys of one job are derived. Only the operator has it.
 #[derive(Debug, Clone)]
 pub struct JobKey {
     uid: String,
@@ -120,7 +120,7 @@ impl JobKey {
         &self.uid
     }
 
-    /// What the workers get.
+    /// The workers' key.
     pub fn worker_key(&self) -> WorkerKey {
         WorkerKey(self.key.expand("workers", &[]))
     }

@@ -1,7 +1,7 @@
 //! Authentication within a job: keys, certificates, roles and the token of the Job API.
 //!
-//! Nothing is stored but one master key of the operator and one key per job; everything else
-//! follows from them and the time (`docs/adr/0007-keys-are-derived.md`).
+//! Only one master key of the operator and one key per job are stored; everything else is derived
+//! from them and the time (`docs/adr/0007-keys-are-derived.md`).
 //!
 //! ```text
 //! master key ── job key ─┬─ worker key ─┬─ CA of the workers, per epoch ── certificate of the workers, per epoch
@@ -9,11 +9,11 @@
 //!                        └─ CA of the operator (its certificate alone is in the Secret) ── certificate of the operator, per epoch
 //! ```
 //!
-//! * [`key`]: master key, job key, worker key and how one follows from the other.
-//! * [`rotation`] of epochs.
-//! * [`certificate`]: certificate authorities and what they sign.
-//! * [`material`]: what a Secret holds.
-//! * [`identity`]: what a worker and the operator need for TLS at this moment.
+//! * [`key`]: master key, job key, worker key and their derivation.
+//! * [`rotation`]: epochs, and which of them are trusted.
+//! * [`certificate`]: certificate authorities and the certificates that they sign.
+//! * [`material`]: the content of a job's Secret.
+//! * [`identity`]: TLS identities of a worker and of the operator in the current epoch.
 //!
 //! No I/O; the clock is passed in.
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! What the Secret of a job holds, and the files that its pods see.
+//! The content of a job's Secret, and the files that its pods mount.
 
 use rustls::pki_types::CertificateDer;
 
@@ -15,19 +15,19 @@ pub const WORKER_KEY: &str = "worker.key";
 /// Key and file name of the CA certificate that signs the operator's certificates: X.509, DER.
 pub const OPERATOR_CA: &str = "operator-ca.der";
 
-/// What the pods of a job are given.
+/// The content of a job's Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Material {
     /// Uid of the StreamJob.
     pub uid: String,
-    /// What all workers share.
+    /// Key that all workers share.
     pub worker_key: WorkerKey,
     /// CA that signs the operator's certificates.
     pub operator_ca: CertificateDer<'static>,
 }
 
 impl Material {
-    /// What the pods of this job get.
+    /// The Secret's content for the pods of this job.
     pub fn of(job: &JobKey) -> Result<Self, SecurityError> {
         Ok(Self {
             uid: job.uid().to_owned(),

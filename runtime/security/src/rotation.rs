@@ -19,7 +19,7 @@ impl Default for Rotation {
 }
 
 impl Rotation {
-    /// A new epoch after so long; at least a second.
+    /// A new epoch begins after this duration; at least a second.
     pub fn every(period: Duration) -> Self {
         Self {
             seconds: period.as_secs().max(1),

@@ -22,7 +22,7 @@ use crate::{
     suggest::nearest,
 };
 
-/// What a name stands for.
+/// Entry of the catalog.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Table(Rc<Table>),
@@ -73,12 +73,12 @@ impl Catalog {
         })
     }
 
-    /// Remembers that a name was declared wrongly.
+    /// Marks a name whose declaration is wrong.
     pub(crate) fn mark_broken(&mut self, name: &str) {
         self.entries.entry(name.to_owned()).or_insert(Entry::Broken);
     }
 
-    /// Remembers that a declared name turned out wrong.
+    /// Marks a declared name whose query turned out to be wrong.
     pub(crate) fn replace_broken(&mut self, name: &str) {
         self.entries.insert(name.to_owned(), Entry::Broken);
     }

@@ -25,7 +25,8 @@ impl Dialect for FlinkDialect {
         ch.is_alphanumeric() || ch == '_' || ch == '$'
     }
 
-    /// What cannot be a name unquoted: a mistake behind such a word is then reported where it is.
+    /// Words that cannot be a name unquoted, so that a mistake after such a word is reported at its
+    /// position.
     fn is_reserved_for_identifier(&self, word: Keyword) -> bool {
         use Keyword as K;
         matches!(
@@ -67,12 +68,12 @@ impl Dialect for FlinkDialect {
         true
     }
 
-    /// Read so that it can be refused with its place.
+    /// Parsed so that it can be refused with its position.
     fn supports_table_versioning(&self) -> bool {
         true
     }
 
-    /// Read so that it can be refused with its place.
+    /// Parsed so that it can be refused with its position.
     fn supports_match_recognize(&self) -> bool {
         true
     }

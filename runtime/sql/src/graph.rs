@@ -1,4 +1,4 @@
-//! The job as relations: what is computed, not yet how it is spread over subtasks.
+//! The job as relations: what is computed, not yet how it is distributed over subtasks.
 //!
 //! A relation reads relations with smaller ids. Tables and views are in the graph once, however
 //! often they are read.
@@ -25,7 +25,7 @@ pub(crate) type RelationId = usize;
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) ty: LogicalType,
-    /// Whether watermarks speak about it.
+    /// Whether it is a time attribute.
     pub(crate) rowtime: bool,
     pub(crate) lineage: Lineage,
 }
@@ -91,7 +91,7 @@ pub(crate) struct Relation {
     pub(crate) tables: BTreeSet<String>,
     /// Identity of the state it keeps, where it keeps any.
     pub(crate) state_uid: Option<String>,
-    /// What errors about it point at.
+    /// Position for errors about it.
     pub(crate) position: Position,
 }
 
@@ -358,7 +358,7 @@ impl Graph {
     }
 }
 
-/// A window in words, for identities.
+/// A window as text, for identities.
 fn window_text(window: Window) -> String {
     match window {
         Window::Tumble { size, offset } => format!("tumble({size},{offset})"),

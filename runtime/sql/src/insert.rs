@@ -18,7 +18,7 @@ use crate::{
     script::{Insert, Name},
 };
 
-/// What is written into one table.
+/// The queries that are written into one table.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) table: Rc<Table>,
@@ -127,7 +127,7 @@ pub(crate) fn plan_insert(
     Ok(())
 }
 
-/// Adds the sinks to the graph, one per table however many statements write it.
+/// Adds the sinks to the graph, one per table for any number of statements.
 pub(crate) fn add_sinks(planner: &mut Planner<'_>, written: Vec<Written>) {
     for Written { table, inputs } in written {
         let Some((first, position)) = inputs.first().copied() else {

@@ -5,10 +5,10 @@
 //! * `dialect`, `script`: tokens and syntax trees, cut into statements. Anything unknown is an
 //!   error, here or in a later module; nothing is skipped.
 //! * `settings`, `catalog`: `SET`, tables and views; [`connectors`]: what a table can do.
-//! * `types`, `coercion`, `expression`, `scope`: Flink's types, names and conversions; expressions
-//!   without anything left to infer.
+//! * `types`, `coercion`, `expression`, `scope`: Flink's types, names and conversions; fully typed
+//!   expressions.
 //! * `query`, `insert`: queries to a graph of relations (`graph`), every column with its `lineage`.
-//! * `physical`: unused columns go, calculations fuse, exchanges and kinds of change come in.
+//! * `physical`: removes unused columns, fuses calculations, adds exchanges and kinds of change.
 //! * `explain`: the plan as text; `error`, `suggest`: errors with their position, and a similar
 //!   name for a misspelt one.
 //!

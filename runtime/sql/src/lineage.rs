@@ -1,8 +1,8 @@
-//! Where a column comes from, in words that survive a change of the plan.
+//! Where a column comes from, as a text that survives a change of the plan.
 //!
 //! `flights.carrier` is a column of a table, `upper(flights.carrier)` an expression over it. Names
 //! of views, aliases and positions do not occur, so a query may be rewritten freely without
-//! changing the lineage of its keys; state is found again by it.
+//! changing the lineage of its keys. A restore finds state by it.
 
 use std::fmt::Write as _;
 

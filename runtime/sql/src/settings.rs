@@ -2,7 +2,7 @@
 
 use streamkeeper_protocol::plan::Settings;
 
-/// What became of a `SET`.
+/// Result of a `SET`.
 pub(crate) enum Applied {
     /// It changes the job.
     Known,
@@ -10,7 +10,7 @@ pub(crate) enum Applied {
     Ignored(String),
 }
 
-/// Puts one `SET 'key' = 'value'` into the settings. The error is a sentence about the value.
+/// Applies one `SET 'key' = 'value'` to the settings. The error is a sentence about the value.
 pub(crate) fn apply(settings: &mut Settings, key: &str, value: &str) -> Result<Applied, String> {
     match key {
         "table.local-time-zone" => settings.time_zone = time_zone(value)?,

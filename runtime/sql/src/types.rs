@@ -1,4 +1,4 @@
-//! Type names of the SQL text to the engine's types.
+//! Converts type names of the SQL text to the engine's types.
 
 use sqlparser::ast::{self, CharacterLength, ExactNumberInfo, TimezoneInfo, TypeModifier};
 use streamkeeper_protocol::types::DataType;

@@ -1,4 +1,4 @@
-//! Generators and row numbers to columns.
+//! Makes columns from generators and row numbers.
 //!
 //! Every value is a hash of (table and column, row number), spread by splitmix64's finaliser
 //! (Steele, Lea, Flood 2014): no state, so any row can be made at any time.
@@ -40,7 +40,7 @@ pub(super) enum Kind {
         length: usize,
         variable: bool,
     },
-    /// The row's time on the schedule, or up to so much before.
+    /// The row's time on the schedule, or up to `max_past_ms` before.
     Now {
         max_past_ms: u64,
     },
@@ -54,13 +54,14 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Generator {
     pub(super) kind: Kind,
-    /// NULL where a hash is below this.
+    /// The value is NULL where a hash is below this.
     pub(super) nulls: u64,
     pub(super) seed: u64,
     pub(super) data: DataType,
 }
 
-/// When rows are due: row `n` at `origin + n / rate`. So "now" does not depend on a clock.
+/// When rows are due: row `n` at `origin + n / rate`. So the time of a row does not depend on a
+/// clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Schedule {
     pub(super) origin_ms: i64,
@@ -132,7 +133,7 @@ fn integer_in(min: i64, max: i64, hash: u64) -> i64 {
     min.wrapping_add_unsigned(scale(hash, max.abs_diff(min)))
 }
 
-/// Appends so many hexadecimal digits, or bytes.
+/// Appends `length` hexadecimal digits, or bytes.
 fn push_random(bytes: &mut Vec<u8>, length: usize, seed: u64, number: u64, hexadecimal: bool) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let end = bytes.len() + length;

@@ -5,8 +5,8 @@
 //! split and owns the rows `k, k + G, k + 2·G, …`; a subtask advances its splits evenly, so that
 //! its rows come nearly in the order of their numbers.
 //!
-//! * [`options`]: the table's options to one generator per column.
-//! * [`generator`]: generators and row numbers to columns.
+//! * [`options`]: makes one generator per column from the table's options.
+//! * [`generator`]: makes columns from generators and row numbers.
 //! * [`split`]: which row numbers come next; positions.
 //! * [`rate_limiter`]: the rate, `rows-per-second`.
 

@@ -1,4 +1,4 @@
-//! The table's options to one generator per column.
+//! Makes one generator per column from the table's options.
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
@@ -44,7 +44,7 @@ const LONGEST: usize = 1 << 16;
 /// What a table generates.
 #[derive(Debug)]
 pub(super) struct DatagenOptions {
-    /// Rows in all; none for no end (or an end that a variable names).
+    /// Number of rows; none for an unbounded table, or where a variable stands for the number.
     pub(super) rows: Option<u64>,
     pub(super) is_bounded: bool,
     pub(super) rows_per_second: u64,

@@ -107,7 +107,7 @@ impl Splits {
     }
 
     /// Appends the numbers of the next rows, at most `most`: of the splits that are furthest
-    /// behind, in step, until they meet the others.
+    /// behind, evenly, until they reach the others.
     pub(super) fn advance(&mut self, most: usize, numbers: &mut Vec<u64>) {
         let open = self
             .all

@@ -1,7 +1,7 @@
-//! Puts staged files in place.
+//! The committer, which writes staged files to their place.
 //!
 //! The name of a file is made of lineage, sink, subtask and checkpoint, so a repeated commit finds
-//! the file there and is done.
+//! the file and does nothing.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

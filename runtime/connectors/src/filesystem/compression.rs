@@ -39,8 +39,8 @@ pub(super) fn by_content(start: &[u8]) -> Result<bool, String> {
     }
 }
 
-/// Decompresses gzip members, one after another. As gzip itself does, it leaves out zeros after the
-/// last one, with which tapes and block devices are filled up; anything else there is an error.
+/// Decompresses gzip members, one after another. Like gzip itself, it skips zeros after the last
+/// one, which tapes and block devices add as padding; anything else there is an error.
 #[derive(Debug)]
 pub(super) struct Inflater {
     member: GzDecoder<Vec<u8>>,
@@ -106,7 +106,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// The error of a member; of what follows one and does not even begin like another.
+    /// The error of a damaged member, or of bytes after a member that do not begin another one.
     fn explained(&self, error: io::Error) -> io::Error {
         match self.state {
             State::Later if self.member.header().is_none() => trailing(),

@@ -1,4 +1,4 @@
-//! Bytes of an object to rows, in one thread.
+//! Decodes the bytes of an object to rows, in one thread.
 
 use std::io;
 
@@ -11,17 +11,17 @@ use crate::{
     format::{BadRecord, Decoded, Decoder, Format, Mark},
 };
 
-/// So many compressed bytes are decompressed at once: with the best ratio there is, 64 MiB.
+/// Number of compressed bytes that are decompressed at once: at most 64 MiB with the best ratio.
 const INFLATE: usize = 64 << 10;
 
-/// Why an object cannot be read on.
+/// Why the rest of an object cannot be read.
 #[derive(Debug)]
 pub(super) enum DecodeError {
     Record(BadRecord),
     Compression(io::Error),
 }
 
-/// What became of some input.
+/// Result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Rows; there may be more in the input.
@@ -46,7 +46,8 @@ pub(super) struct ObjectDecoder {
 }
 
 impl ObjectDecoder {
-    /// A stream from `from` on. A compressed one is fed from its start, another one from `from`.
+    /// Makes a decoder that starts at `from`. The input of a compressed object starts at its
+    /// beginning, that of another one at `from`.
     pub(super) fn new(
         format: &Format,
         table: &TableRef,

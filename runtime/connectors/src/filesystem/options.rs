@@ -81,7 +81,7 @@ impl FileOptions {
     }
 }
 
-/// The path as `s3://bucket/prefix` or `file:///directory`. Flink's other ways to write them count:
+/// The path as `s3://bucket/prefix` or `file:///directory`. Flink's other forms are accepted:
 /// `s3a://`, `s3p://`, `file:/directory`, `/directory`.
 fn normal_path(options: Options<'_>) -> Result<String, ConnectorError> {
     let path = options
@@ -130,7 +130,7 @@ fn refuse_wildcards(options: Options<'_>) -> Result<(), ConnectorError> {
     ))
 }
 
-/// A regular expression for the absolute path of what a glob means.
+/// A regular expression with the meaning of a glob, for the absolute path.
 fn glob_to_regex(path: &str) -> String {
     let path = match path.split_once("://") {
         Some(("file", rest)) => rest,
@@ -156,7 +156,7 @@ fn glob_to_regex(path: &str) -> String {
     regex
 }
 
-/// Options of Flink's connector that mean nothing here, each with the reason.
+/// Options of Flink's connector that Streamkeeper does not support, each with the reason.
 fn refuse_foreign(options: Options<'_>) -> Result<(), ConnectorError> {
     options.refuse_sink_parallelism()?;
     let reasons: [(&[&str], &str); 4] = [

@@ -72,9 +72,9 @@ pub(super) struct Reader {
     pub(super) place: ObjectFilter,
     /// Objects that were listed before, read or not.
     pub(super) known: BTreeSet<String>,
-    /// Objects that are not read to their end. They are read in the order of their keys, one begun
-    /// before a rescale too: where keys follow time, a subtask that got more objects still reads
-    /// forward in time, and nothing comes late.
+    /// Objects that are not read to their end. They are read in the order of their keys, also one
+    /// that was begun before a rescale. So where keys follow time, a subtask that got more objects
+    /// still reads forward in time, and no row is late.
     pub(super) unread: BTreeMap<String, Position>,
     /// Own key groups that a bounded table has not listed yet; irrelevant for a watched one.
     pub(super) unlisted: BTreeSet<u16>,
@@ -244,7 +244,7 @@ impl Reader {
             .collect())
     }
 
-    /// What is there now under a key.
+    /// The object that is now stored under a key.
     async fn look_up(&self, key: &str) -> Result<ObjectMeta, ConnectorError> {
         let listed = patiently(|| self.store.list(key)).await;
         let listed = listed.map_err(|error| self.storage(error))?;
@@ -279,7 +279,7 @@ impl Reader {
     /// Whether an object is compressed, by its name or else by how it starts.
     fn is_compressed(&self, key: &str, position: &Position, start: &[u8]) -> Result<bool, Stop> {
         let named = compression::by_name(key);
-        // A line of BYTES may start like anything.
+        // A line of BYTES may start with any bytes.
         let seen = match named {
             Ok(false) if !self.options.format.is_raw_bytes(&self.context.table) => {
                 compression::by_content(start)
@@ -289,7 +289,7 @@ impl Reader {
         seen.map_err(|detail| self.record(key, position.line, detail).into())
     }
 
-    /// A stream from a position on.
+    /// A decoder that starts at a position.
     fn stream(&self, position: &Position, compressed: bool) -> Result<ObjectDecoder, Stop> {
         let (format, table) = (&self.options.format, &self.context.table);
         Ok(ObjectDecoder::new(

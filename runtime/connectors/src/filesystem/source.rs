@@ -27,7 +27,7 @@ use crate::{
     source::{Polled, Source, SourceContext, SplitState},
 };
 
-/// Events that wait for the slot: so many batches of about a megabyte are read ahead.
+/// Number of events that wait for the slot: batches of about a megabyte that are read ahead.
 const AHEAD: usize = 4;
 
 /// Values of all sources of this process that did not fit their column.

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{ConnectorError, batch::BATCH_ROWS, column_builder::Rows};
 
-/// A batch is cut when it has consumed so many bytes.
+/// A batch ends when it has consumed this many bytes.
 const BATCH_BYTES: u64 = 1 << 20;
-/// A record longer than this is not a record: the object has another format, or none.
+/// Longest record. A longer one means that the object has another format, or none.
 const LONGEST_RECORD: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 /// May stand at the start of an object.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -46,7 +46,7 @@ impl Decoded {
     }
 }
 
-/// A record that is not one.
+/// A malformed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadRecord {
     /// Line where it starts, from 1.

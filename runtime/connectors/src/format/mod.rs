@@ -1,4 +1,4 @@
-//! Formats: bytes of an object to rows and back.
+//! Formats: decode the bytes of an object to rows, and encode rows.
 //!
 //! * [`options`]: which format a table has, with its options.
 //! * [`record`]: where a record ends.

@@ -1,4 +1,4 @@
-//! The format of a table: which one, with which options.
+//! The format of a table, with its options.
 
 use streamkeeper_protocol::{
     plan::{ChangelogMode, TableRef},

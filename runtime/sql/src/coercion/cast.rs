@@ -1,4 +1,4 @@
-//! Casts: which exist, which need not be written, and casts of constants.
+//! Casts: which exist, which are implicit, and casts of constants.
 
 use streamkeeper_protocol::{
     expr::{Expr, ExprKind, Literal},

@@ -1,4 +1,4 @@
-//! The type that values of several types have in common.
+//! The common type of values of several types.
 
 use streamkeeper_protocol::types::DataType;
 

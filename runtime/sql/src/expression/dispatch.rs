@@ -1,4 +1,4 @@
-//! An expression by its kind.
+//! Analyzes an expression by its kind.
 
 use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 use streamkeeper_protocol::{
@@ -323,7 +323,7 @@ impl Analyzer<'_> {
                 );
             }
         };
-        // Some of these have a place only for what stands in them.
+        // For some of these the parser knows only the position of their content.
         let word = match expr {
             E::Exists { .. } => "EXISTS",
             E::Array(_) => "ARRAY",

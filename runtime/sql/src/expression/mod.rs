@@ -1,9 +1,8 @@
-//! Expressions of the SQL text to typed expressions of the plan.
+//! Converts expressions of the SQL text to typed expressions of the plan.
 //!
 //! Every result satisfies what [`streamkeeper_protocol::expr`] promises the engine: operands of one
 //! type, explicit casts, the type of every node stated. In reading order:
-//! * `analyzer`: what is known while an expression is analyzed; `dispatch`: an expression by its
-//!   kind.
+//! * `analyzer`: the analyzer over one scope; `dispatch`: analyzes an expression by its kind.
 //! * `literal`, `interval`: constants.
 //! * `arithmetic`, `comparison`, `conditional`: operators.
 //! * `function`: functions by name, with their `arguments`; `number`, `string`, `temporal` (with

@@ -1,4 +1,4 @@
-//! The plan of a job, step by step.
+//! Builds the plan of a job, step by step.
 
 use streamkeeper_protocol::plan::{Settings, StreamPlan};
 

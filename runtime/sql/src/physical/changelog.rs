@@ -1,4 +1,4 @@
-//! Which changes flow where.
+//! Infers the kinds of change of every relation.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! How many operators follow each other.
+//! Limits how many operators follow each other.
 
 use streamkeeper_protocol::{aggregate::AggregateCall, plan::MAX_DEPTH};
 
@@ -30,7 +30,7 @@ pub(super) fn check(relations: &[Relation]) -> Result<(), Vec<SqlError>> {
     Ok(())
 }
 
-/// Operators that a relation becomes, at most.
+/// Largest number of operators that a relation becomes.
 fn operators(operation: &Operation) -> usize {
     match operation {
         Operation::WindowAggregate { calls, .. }

@@ -1,4 +1,4 @@
-//! Neighbouring calculations become one.
+//! Fuses neighbouring calculations.
 
 use streamkeeper_protocol::expr::{Expr, ExprKind, Function};
 
@@ -29,7 +29,7 @@ pub(super) fn fuse(mut relations: Vec<Relation>) -> Vec<Relation> {
     relations
 }
 
-/// Another operation for `id`. What nothing reads any more lets go of its own inputs.
+/// Replaces the operation of `id`. A relation that is no longer read releases its own inputs.
 fn replace(
     relations: &mut [Relation],
     id: RelationId,

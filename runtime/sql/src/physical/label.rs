@@ -1,4 +1,4 @@
-//! Short names of nodes, for people.
+//! Short labels of nodes, for messages and EXPLAIN.
 
 use streamkeeper_protocol::{
     aggregate::{AggregateCall, AggregateFunction},
@@ -13,7 +13,7 @@ use crate::{
 /// Longest label, in characters.
 const MAX: usize = 80;
 
-/// What a relation does, in a few words.
+/// A short text about what a relation does.
 pub(super) fn label(relations: &[Relation], id: RelationId) -> String {
     let relation = &relations[id];
     let text = match &relation.operation {
@@ -54,7 +54,7 @@ fn key_names(relation: &Relation, keys: usize) -> Vec<String> {
         .collect()
 }
 
-/// A window in words.
+/// A window as text.
 pub(crate) fn window_text(window: Window) -> String {
     let shifted = |offset: i64| {
         if offset == 0 {
@@ -82,7 +82,7 @@ pub(crate) fn window_text(window: Window) -> String {
     }
 }
 
-/// An aggregate in words; `name` gives the input's column names.
+/// An aggregate as text; `name` gives the input's column names.
 pub(crate) fn call_text(call: &AggregateCall, name: &impl Fn(usize) -> String) -> String {
     let function = match call.function {
         AggregateFunction::Count => "COUNT",

@@ -1,11 +1,11 @@
-//! Relations to the nodes of a plan: fewer columns, fewer steps, then exchanges and kinds of
-//! change.
+//! Converts relations to the nodes of a plan: removes columns and steps, then adds exchanges and
+//! kinds of change.
 //!
 //! * `build`: the steps in their order.
-//! * `prune`, `fuse`: unused columns go, neighbouring calculations become one.
+//! * `prune`, `fuse`: removes unused columns, fuses neighbouring calculations.
 //! * `depth`: refuses a plan that is too deep.
 //! * `changelog`: which kinds of change every relation brings.
-//! * `nodes`: relations to nodes with exchanges; `label`: their names.
+//! * `nodes`: converts relations to nodes with exchanges; `label`: their labels.
 //! * `traversal`: which relations lead to a sink, and how many read each.
 
 mod build;

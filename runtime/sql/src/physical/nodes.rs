@@ -1,4 +1,4 @@
-//! The nodes of the plan with their exchanges.
+//! Converts relations to the nodes of the plan, with their exchanges.
 
 use std::collections::HashMap;
 
@@ -137,7 +137,7 @@ impl Emitter<'_> {
                 ));
             }
         }
-        // Late ones are counted by it.
+        // Late records are counted by it.
         let number = LogicalType::not_null(DataType::BigInt);
         fields.push(Field::new("records", number.clone()));
         let slice_end = fields.len();
@@ -222,7 +222,8 @@ impl Emitter<'_> {
 
     /// A subtask aligns barriers for all nodes that call each other directly, so rows that were
     /// exchanged and rows that were not cannot meet in a union: its nearer inputs are exchanged,
-    /// too. What changes goes by the key of its changes, everything else by all columns.
+    /// too. A relation with updates is exchanged by the key of its updates, any other by all
+    /// columns.
     fn levelled(&self, operation: &Operation, mut inputs: Vec<Input>) -> Vec<Input> {
         let Operation::Union { inputs: relations } = operation else {
             return inputs;
@@ -239,7 +240,7 @@ impl Emitter<'_> {
         inputs
     }
 
-    /// Nothing is found again by it; it only has to be unique.
+    /// No state is found by it; it only has to be unique.
     fn stateless_uid(&mut self, operator: &Operator, inputs: &[Input]) -> String {
         let kind = if matches!(operator, Operator::Union) {
             "union"

@@ -185,7 +185,7 @@ fn rewrite(mut relation: Relation, columns: &[usize], kept: &[Kept]) -> Relation
 }
 
 fn moved(kept: &Kept, column: usize) -> usize {
-    // What is not kept belongs to relations that lead nowhere.
+    // A column that is not kept belongs to a relation that leads to no sink.
     kept.get(&column).copied().unwrap_or(0)
 }
 

@@ -1,4 +1,4 @@
-//! Which relations of a graph count.
+//! Which relations of a graph lead to a sink, and how many read each.
 
 use crate::graph::{Operation, Relation};
 

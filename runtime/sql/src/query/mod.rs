@@ -1,6 +1,6 @@
-//! Queries to relations.
+//! Converts queries to relations.
 //!
-//! * `planner`: what is known while queries become relations; `rows`: the rows of a query.
+//! * `planner`: tables, views and relations while queries are planned; `rows`: the rows of a query.
 //! * `with`, `set`, `select`: queries from the outside in: `WITH`, `UNION ALL`, `SELECT`.
 //! * `from`, `window`: what stands in `FROM`; `windowed`: expressions over windowed rows.
 //! * `projection`, `grouping`: the select list and `GROUP BY`.

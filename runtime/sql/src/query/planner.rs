@@ -1,4 +1,4 @@
-//! The planner: what is known of tables and views while queries become relations.
+//! The planner: tables, views and relations while queries are planned.
 
 use std::collections::HashMap;
 

@@ -20,8 +20,8 @@ pub(crate) struct Rows {
     pub(crate) windowed: Option<Windowed>,
 }
 
-/// Rows of `relation`, each in its windows. No operator does that alone: an aggregation by window
-/// takes it in.
+/// Rows of `relation`, each in its windows. No operator does that alone: it becomes part of an
+/// aggregation by window.
 #[derive(Debug, Clone)]
 pub(crate) struct Windowed {
     pub(crate) window: Window,
@@ -42,7 +42,7 @@ pub(crate) enum Output {
     Property(usize),
 }
 
-/// What surrounds a query.
+/// Context of a query.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// Where its aggregations belong: a view or a sink.

@@ -26,7 +26,7 @@ pub(super) fn below_window(
     ))
 }
 
-/// Refuses `window_start` and its like where there are no windows yet.
+/// Refuses `window_start`, `window_end` and `window_time` where there are no windows yet.
 pub(super) fn no_properties(
     expr: &Expr,
     windowed: &Windowed,

@@ -81,7 +81,7 @@ fn refuse_clauses(cursor: &Cursor<'_>) -> Result<(), SqlError> {
     }
 }
 
-/// Passes the options of a table that has no columns, to see the clause that would give it some.
+/// Skips the options of a table without columns, to find the clause that would define its columns.
 fn refuse_without_columns(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
     if cursor.peek(0) == Token::LParen {
         return Ok(());

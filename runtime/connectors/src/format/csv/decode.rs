@@ -1,4 +1,4 @@
-//! A record to a row.
+//! Decodes a record to a row.
 
 use super::CsvOptions;
 use crate::{

@@ -1,4 +1,4 @@
-//! A row to a record.
+//! Encodes a row to a record.
 
 use super::CsvOptions;
 use crate::{
@@ -50,7 +50,7 @@ impl RowEncoder {
                 }
             }
         }
-        // An empty line would be no record at all.
+        // An empty line would not be a record.
         if let (true, Some(quote)) = (out.len() == start, self.options.quote) {
             out.extend_from_slice(&[quote, quote]);
         }

@@ -1,7 +1,7 @@
 //! `csv`: fields between delimiters, quoted where they need it.
 //!
-//! * [`decode`]: a record to a row.
-//! * [`encode`]: a row to a record.
+//! * [`decode`]: decodes a record to a row.
+//! * [`encode`]: encodes a row to a record.
 
 mod decode;
 mod encode;
@@ -34,7 +34,7 @@ pub(crate) struct CsvOptions {
     comments: bool,
     /// Leave out the first record of every object.
     pub(super) ignore_first: bool,
-    /// Skip records that are not one, read fields that are not a value as NULL.
+    /// Skip malformed records, and read malformed fields as NULL.
     pub(super) ignore_errors: bool,
 }
 

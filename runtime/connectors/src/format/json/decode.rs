@@ -1,4 +1,4 @@
-//! A line to a row.
+//! Decodes a line to a row.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ const DEEPEST: usize = 1_000;
 pub(in crate::format) struct RowDecoder {
     by_name: HashMap<String, usize>,
     options: JsonOptions,
-    /// Columns that no field was for yet.
+    /// Columns that no field has matched yet.
     unmet: Vec<usize>,
     /// Warnings for the author of the table.
     warnings: Vec<String>,

@@ -1,4 +1,4 @@
-//! A row to a line.
+//! Encodes a row to a line.
 
 use streamkeeper_protocol::types::Schema;
 

@@ -1,8 +1,8 @@
 //! `json`: one object per line; and the row images inside `debezium-json`.
 //!
 //! * [`reader`]: a pull parser over one line that keeps numbers as they are written.
-//! * [`decode`]: a line to a row.
-//! * [`encode`]: a row to a line.
+//! * [`decode`]: decodes a line to a row.
+//! * [`encode`]: encodes a row to a line.
 
 mod decode;
 mod encode;
@@ -33,7 +33,7 @@ pub(super) const DEBEZIUM_OPTIONS: &[&str] = &[
 /// Options of `json` and `debezium-json`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct JsonOptions {
-    /// Skip lines that are not an object, read fields that are not a value as NULL.
+    /// Skip lines that are not an object, and read malformed fields as NULL.
     pub(super) ignore_errors: bool,
     fail_on_missing: bool,
     /// Name of the option that chooses the style of timestamps.
