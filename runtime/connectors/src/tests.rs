@@ -29,7 +29,7 @@ fn gen_table(options: &[(&str, &str)]) -> TableRef {
 }
 
 #[test]
-fn the_planner_learns_what_it_must_know() {
+fn the_planner_learns_the_traits_of_a_table() {
     let traits = |table: &TableRef, table_use| check(table, table_use).unwrap();
     let source = TableUse::Source;
     assert!(traits(&files("json"), source).bounded);

@@ -220,7 +220,7 @@ fn a_catalog_lists_sources_windows_after_the_shuffle_and_groups() {
 }
 
 #[test]
-fn an_accumulator_says_what_it_keeps() {
+fn an_accumulator_tells_whether_it_keeps_values() {
     let distinct = AggregateCall {
         distinct: true,
         filter: Some(0),
@@ -305,7 +305,7 @@ fn the_same_plan_fits_exactly() {
 }
 
 #[test]
-fn aggregates_come_and_go_and_change_places() {
+fn aggregates_are_added_dropped_and_reordered() {
     let written = catalog(&plan(&counts()));
     let fits = |calls: &[AggregateCall]| {
         let verdicts = check(&catalog(&plan(calls)), 128, &manifest(&written));

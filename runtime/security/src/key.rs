@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_of_a_key_is_what_rfc_5869_says() {
+    fn keys_are_derived_as_in_rfc_5869() {
         let secret = [0x0b; 22];
         let salt: Vec<u8> = (0..=0x0c).collect();
         let extracted = extract(&salt, &secret);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_by_all_of_it() {
+    fn a_token_is_compared_as_a_whole() {
         let token = WorkerKey::new(&[7; 32]).unwrap().token(Epoch(3));
         let header = token.header();
         assert_eq!(header.len(), Token::HEADER_BYTES);

@@ -112,7 +112,7 @@ fn workers_and_operator_of_one_job_know_each_other() {
 }
 
 #[test]
-fn another_job_another_master_key_and_nobody_are_refused() {
+fn peers_of_another_job_or_master_key_and_peers_without_a_certificate_are_refused() {
     let clock = Hand::at(10 * EPOCH);
     let pod = worker(&job(1, "a"), &clock);
     for stranger in [job(1, "b"), job(2, "a")] {
@@ -141,7 +141,7 @@ fn a_certificate_with_the_operators_name_that_the_workers_signed_is_a_workers() 
 }
 
 #[test]
-fn who_is_an_epoch_apart_is_trusted_and_who_is_two_apart_is_not() {
+fn a_peer_one_epoch_apart_is_trusted_and_a_peer_two_apart_is_not() {
     let job = job(1, "a");
     for (apart, trusted) in [(0, true), (EPOCH, true), (2 * EPOCH, false)] {
         for (pod_at, caller_at) in [
@@ -210,7 +210,7 @@ fn the_same_input_makes_the_same_keys_and_certificates() {
 
 /// A later operator must derive equal keys: running pods have them in their Secret.
 #[test]
-fn keys_are_what_they_were() {
+fn derived_keys_do_not_change() {
     let master = MasterKey::new(b"not a secret: the key of one test").unwrap();
     let job = master.job("6a1f0c1e-0000-4000-8000-000000000001");
     let digest = ring::digest::digest(&ring::digest::SHA256, job.worker_key().bytes());

@@ -210,7 +210,7 @@ async fn damage_is_named_and_neither_used_nor_kept() {
 }
 
 #[tokio::test]
-async fn staged_bytes_come_back_or_are_called_damaged() {
+async fn staged_bytes_are_read_back_or_reported_as_damaged() {
     let store = MemoryStore::new();
     let mut object = ObjectWriter::new("data/x");
     assert!(object.is_empty());

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_cut_off_or_damaged_is_an_error() {
+    fn a_truncated_or_damaged_gzip_member_is_an_error() {
         let one = gzip(b"one\n");
         for cut in 1..one.len() {
             assert!(inflated(&one[..cut]).is_err(), "{cut}");

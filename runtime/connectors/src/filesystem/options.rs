@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_in_a_path_is_answered_with_options_that_work() {
+    fn a_wildcard_in_a_path_is_an_error_that_names_options_that_work() {
         for (path, reads, leaves) in [
             (
                 "s3://b/in/*.json",

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_is_told_once() {
+    fn a_warning_is_logged_once() {
         let logged = Mutex::default();
         assert!(is_new(&logged, "a"));
         assert!(!is_new(&logged, "a"));

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_in_another_form_is_answered_with_what_to_change() {
+    fn a_time_in_another_form_is_an_error_with_advice() {
         const OPTION: &str = "json.timestamp-format.standard";
         let local = DataType::Timestamp { precision: 3 };
         let instant = DataType::TimestampLtz { precision: 3 };

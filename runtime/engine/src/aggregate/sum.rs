@@ -482,7 +482,7 @@ mod tests {
         }
 
         #[test]
-        fn a_retracted_decimal_leaves_no_trace(rows in values()) {
+        fn a_retracted_decimal_has_no_effect_on_the_sum(rows in values()) {
             let mut sum = accumulator(true, 2);
             update(&mut sum, &[(0, 5, 1)]);
             update(&mut sum, &rows);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_pause_is_not_made_up_for() {
+    fn a_source_does_not_catch_up_after_a_long_pause() {
         let mut pace = RateLimiter::share_of(1000, 1, 0);
         assert_eq!(pace.allowance(60_000), 100);
     }

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_counts_only_while_the_source_is_asked() {
+    fn a_source_becomes_idle_only_while_it_is_polled() {
         let settings = Settings {
             source_idle_timeout_ms: Some(50),
             ..Settings::default()

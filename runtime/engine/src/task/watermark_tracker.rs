@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watermark_is_the_smallest_of_the_lanes_that_count() {
+    fn the_watermark_is_the_smallest_of_the_active_channels() {
         let mut watermarks = WatermarkTracker::new(3);
         assert_eq!(watermarks.watermark(0, 10), Change::default());
         assert_eq!(watermarks.watermark(1, 20), Change::default());
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_all_lanes_is_the_last_watermark() {
+    fn the_end_of_all_channels_is_the_last_watermark() {
         let mut watermarks = WatermarkTracker::new(2);
         watermarks.end(0);
         watermarks.idle(1, true);

@@ -364,7 +364,7 @@ fn changed(text: &str, changes: &[Change]) -> String {
 
 proptest! {
     #[test]
-    fn any_text_gets_an_answer(text in any::<String>()) {
+    fn any_text_yields_a_plan_or_errors(text in any::<String>()) {
         answer(&text)?;
     }
 
@@ -378,7 +378,7 @@ proptest! {
     }
 
     #[test]
-    fn jobs_with_mistakes_get_an_answer(
+    fn jobs_with_mistakes_yield_errors(
         name in prop::sample::select(&["tables", "expressions", "windows", "groups", "unions"]),
         changes in prop::collection::vec(change(), 1..6),
     ) {

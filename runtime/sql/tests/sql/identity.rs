@@ -104,7 +104,7 @@ fn what_does_not_change_the_question_keeps_the_state() {
 }
 
 #[test]
-fn an_added_aggregate_leaves_the_others_theirs() {
+fn an_added_aggregate_does_not_change_the_others() {
     for (was, more) in [
         (
             GROUPED,
@@ -146,7 +146,7 @@ fn keys_in_another_order_are_the_same_keys() {
 }
 
 #[test]
-fn another_question_is_another_state() {
+fn another_query_has_another_state() {
     let uids = |text: &str| aggregations(text).into_keys().collect::<Vec<_>>();
     for (grouped, why) in [
         (

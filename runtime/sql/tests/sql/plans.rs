@@ -8,7 +8,7 @@ use streamkeeper_sql::explain;
 use crate::{connectors::compiled, golden};
 
 #[test]
-fn every_job_has_its_plan() {
+fn every_job_has_its_golden_plan() {
     let mut names: Vec<String> = fs::read_dir(golden::path("plans"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -24,7 +24,7 @@ fn every_job_has_its_plan() {
 }
 
 #[test]
-fn the_example_has_its_plan() {
+fn the_example_has_its_golden_plan() {
     let job = compiled(&example());
     check(&job.plan);
     assert_eq!(job.tables, ["airports", "delays", "flights"]);

@@ -44,7 +44,7 @@ fn check_all(before: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn statements_that_do_not_exist_here() {
+fn unsupported_statements_are_refused() {
     check_all(
         "",
         &[
@@ -463,7 +463,7 @@ fn expressions_that_are_not_supported() {
 }
 
 #[test]
-fn names_that_do_not_exist() {
+fn unknown_names_are_refused() {
     check_all(
         TABLES,
         &[
@@ -754,7 +754,7 @@ fn values_of_the_wrong_type() {
 }
 
 #[test]
-fn aggregations_that_make_no_sense() {
+fn invalid_aggregations_are_refused() {
     check_all(
         TABLES,
         &[
@@ -896,7 +896,7 @@ fn windows_that_cannot_be() {
 }
 
 #[test]
-fn tables_that_cannot_be() {
+fn invalid_tables_are_refused() {
     check_all(
         "",
         &[
@@ -1139,7 +1139,7 @@ CREATE TABLE wide (a STRING, b STRING) WITH ('connector' = 'print');
 }
 
 #[test]
-fn settings_that_cannot_be() {
+fn invalid_settings_are_refused() {
     check_all(
         TABLES,
         &[
@@ -1168,7 +1168,7 @@ fn settings_that_cannot_be() {
 }
 
 #[test]
-fn statement_sets_that_are_broken() {
+fn malformed_statement_sets_are_refused() {
     check_all(
         TABLES,
         &[
@@ -1222,7 +1222,7 @@ INSERT INTO o SELECT a FROM t WHERE a > 'x';
 }
 
 #[test]
-fn a_wrong_option_hides_no_mistake_in_the_queries_and_is_told_once() {
+fn a_wrong_option_hides_no_error_in_the_queries_and_is_reported_once() {
     let errors = refused(
         "CREATE TABLE t (a INT) WITH ('connector' = 'datagen', 'rows' = '5');
 CREATE TABLE o (r INT) WITH ('connector' = 'print', 'print' = 'x');

@@ -15,7 +15,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_setting_without_effect_is_a_warning_that_says_where_the_matter_is_set() {
+fn a_setting_without_effect_is_a_warning_that_names_where_to_set_it() {
     let said = warnings(
         "SET 'parallelism.default' = '4';
 SET 'no.such.key' = '1';

@@ -122,7 +122,7 @@ fn the_encoding_is_frozen() {
 }
 
 #[test]
-fn every_type_comes_back_as_it_went() {
+fn every_type_survives_a_round_trip() {
     let (types, columns): (Vec<_>, Vec<_>) = samples()
         .into_iter()
         .map(|(data, array, _)| (data, array))

@@ -27,9 +27,9 @@ fn run(object: &str, offset: u64, len: u64, blocks: usize) -> String {
 }
 
 const CLAIMS: &[fn()] = &[
-    blocks_go_first_when_there_is_little_room_and_names_are_not_given_up,
+    over_the_memory_limit_blocks_are_dropped_first_and_names_are_kept,
     what_is_collected_is_no_larger_than_its_room_however_many_elements_there_are,
-    numbers_that_lead_nowhere_and_ranges_that_overlap_are_refused,
+    offsets_that_overflow_and_ranges_that_overlap_are_refused,
     parts::tests::text_that_a_parser_would_have_to_hold_or_to_remember_without_end_is_refused,
 ];
 
@@ -47,7 +47,7 @@ fn a_guard_of_an_outline_that_is_taken_away_is_missed_by_some_claim() {
 }
 
 #[test]
-fn blocks_go_first_when_there_is_little_room_and_names_are_not_given_up() {
+fn over_the_memory_limit_blocks_are_dropped_first_and_names_are_kept() {
     let runs = [run("data/b", 0, 5, 50), run("data/a", 3, 5, 50)].join(",");
     let text = manifest(&runs);
     let whole = outline(&text, MemoryLimit::UNLIMITED, true).unwrap();
@@ -86,7 +86,7 @@ fn what_is_collected_is_no_larger_than_its_room_however_many_elements_there_are(
 }
 
 #[test]
-fn numbers_that_lead_nowhere_and_ranges_that_overlap_are_refused() {
+fn offsets_that_overflow_and_ranges_that_overlap_are_refused() {
     let max = u64::MAX;
     for (runs, told) in [
         (run("data/a", max, 1, 0), "ends nowhere"),

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_that_ran_out_of_time_together_one_counts_and_patience_ends() {
+    fn simultaneous_timeouts_count_once_and_the_timeout_has_a_limit() {
         let adaptive_timeout = AdaptiveTimeout::default();
         for _ in 0..SEVERAL {
             adaptive_timeout.ran_out(0);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_goes_back_to_what_was_needed_and_turns_end_with_a_quick_one() {
+    fn the_timeout_goes_back_and_a_quick_transfer_ends_the_turns() {
         let limits = RequestLimits::default();
         let adaptive_timeout = AdaptiveTimeout::default();
         adaptive_timeout.ran_out(0);

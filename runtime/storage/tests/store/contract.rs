@@ -184,7 +184,7 @@ async fn a_conditional_write_happens_only_under_its_condition() {
 /// may be lost here as anywhere: such a writer reads the object to find out whether it won, as
 /// HEAD's writers do.
 #[tokio::test]
-async fn of_writers_at_once_one_wins() {
+async fn one_of_several_concurrent_writers_wins() {
     const WRITERS: usize = 4;
     for (store, prefix, _keep) in stores("race") {
         let key = format!("{prefix}/race");
@@ -230,7 +230,7 @@ async fn of_writers_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn a_store_that_keeps_its_promises_passes_the_probe_and_keeps_nothing_of_it() {
+async fn a_correct_store_passes_the_probe_and_keeps_no_object_of_it() {
     for (store, prefix, _keep) in stores("probe") {
         probe(&*store, &prefix).await.unwrap();
         assert_eq!(store.list(&prefix).await.unwrap(), []);
@@ -320,7 +320,7 @@ impl ObjectStore for Careless {
 }
 
 #[tokio::test]
-async fn a_store_that_ignores_conditions_is_refused_in_plain_words() {
+async fn a_store_that_ignores_conditions_is_refused_with_a_clear_message() {
     type Ignored = fn(&Condition) -> bool;
     let ignores: [(Ignored, &str); 2] = [
         (
@@ -359,7 +359,7 @@ async fn a_store_that_lets_two_of_several_creations_win_is_refused() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_probed_now_is_not_called_unfit() {
+async fn a_store_that_cannot_be_probed_now_is_not_reported_as_unsuitable() {
     let store = FaultStore::new(MemoryStore::new());
     store.fail(Rule::once(Action::Put, "probe", Fault::Denied));
     assert!(matches!(

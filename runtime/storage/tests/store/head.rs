@@ -149,7 +149,7 @@ async fn head_is_created_once_and_then_swapped() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_out() {
+async fn the_outcome_of_a_write_with_a_lost_response_is_found_out() {
     for fault in [
         Fault::LostAnswer,
         Fault::RefusedAfterSuccess,
@@ -171,7 +171,7 @@ async fn a_lost_answer_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_lost_creation_is_found_out() {
+async fn the_outcome_of_a_creation_with_a_lost_response_is_found_out() {
     for fault in [
         Fault::LostAnswer,
         Fault::RefusedAfterSuccess,
@@ -235,7 +235,7 @@ async fn an_outcome_that_cannot_be_found_out_stays_open_until_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_loses_everything_gives_no_answer_rather_than_a_wrong_one() {
+async fn a_store_that_loses_every_request_leaves_the_outcome_open() {
     let (store, head, etag) = owned().await;
     store.fail(Rule {
         action: Some(Action::Put),
@@ -276,7 +276,7 @@ async fn denied_is_an_error_and_not_a_lost_race() {
 }
 
 #[tokio::test]
-async fn a_head_of_the_future_is_named_and_not_replaced() {
+async fn a_head_of_a_newer_format_is_refused_and_not_replaced() {
     let (store, ..) = owned().await;
     let future = r#"{"v": 9, "min_reader": 9}"#;
     store

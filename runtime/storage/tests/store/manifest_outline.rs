@@ -157,7 +157,7 @@ async fn verified(store: &dyn ObjectStore, room: MemoryLimit) -> Result<u64, Sav
 }
 
 #[tokio::test]
-async fn the_begin_of_an_object_says_how_much_there_is_of_it() {
+async fn a_read_of_the_first_bytes_returns_the_size_of_the_object() {
     for (store, prefix, _keep) in stores("begin") {
         let (store, key) = (&*store, format!("{prefix}/object"));
         put(store, &key, b"0123456789".to_vec()).await;
@@ -209,7 +209,7 @@ async fn a_manifest_of_many_mebibytes_is_looked_at_and_removed_in_small_parts() 
 }
 
 #[tokio::test]
-async fn a_manifest_of_more_names_than_there_is_room_for_is_left_alone_and_said_to_be_so() {
+async fn a_manifest_over_the_memory_limit_is_not_touched_and_is_reported() {
     let store = MemoryStore::new();
     let mut many = saved(&store).await;
     let run = many.operators[0].states[0].runs[0].clone();
@@ -278,7 +278,7 @@ async fn a_text_that_is_hard_on_a_parser_is_damage() {
 }
 
 #[tokio::test]
-async fn numbers_that_were_made_up_are_damage_and_read_nothing() {
+async fn forged_numbers_are_reported_as_damage_without_a_read() {
     let store = MemoryStore::new();
     let fine = saved(&store).await;
     let broken = |edit: fn(&mut Manifest)| {

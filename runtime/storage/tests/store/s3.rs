@@ -95,7 +95,7 @@ fn kind(error: &StorageError) -> &'static str {
 }
 
 #[tokio::test]
-async fn answers_of_the_server_become_our_errors() {
+async fn responses_of_the_server_become_storage_errors() {
     // Status, code, what a read makes of it, what a conditional write makes of it.
     let table = [
         (403, "AccessDenied", "AccessDenied", "AccessDenied"),

@@ -76,7 +76,7 @@ async fn a_savepoint_outlives_all_it_was_made_of_and_may_be_moved() {
 }
 
 #[tokio::test]
-async fn half_a_savepoint_is_none() {
+async fn an_incomplete_savepoint_is_not_a_savepoint() {
     let store = FaultStore::new(MemoryStore::new());
     let paths = StatePaths::at("job");
     write_plan(&store, &paths, &plan()).await.unwrap();
@@ -129,7 +129,7 @@ async fn keys(store: &dyn ObjectStore) -> Vec<String> {
 
 /// A job's root as the operator must never touch it: data, manifests and a plan, but no savepoint.
 #[tokio::test]
-async fn a_removal_touches_only_what_the_manifest_of_the_folder_names() {
+async fn a_removal_deletes_only_objects_that_the_manifest_of_the_folder_names() {
     let store = MemoryStore::new();
     for key in [
         "s/data/of-a-running-job",

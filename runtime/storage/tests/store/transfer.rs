@@ -506,7 +506,7 @@ async fn a_store_that_does_not_know_uploads_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_write_says_how_far_it_is_and_one_that_is_refused_counts_once() {
+async fn a_write_reports_its_progress_and_a_refused_one_counts_once() {
     let server = Server::start(Manner {
         refused: Some(3),
         ..Manner::default()
@@ -666,7 +666,7 @@ async fn what_makes_an_object_names_the_key_that_it_is_encrypted_with() {
 }
 
 #[tokio::test]
-async fn content_that_tls_protects_is_left_out_of_signatures_where_that_is_asked_for() {
+async fn content_under_tls_is_left_out_of_signatures_if_configured() {
     let unsigned = said(StorageConfig {
         unsigned_payload: true,
         ..StorageConfig::default()

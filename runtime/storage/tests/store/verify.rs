@@ -33,7 +33,7 @@ async fn verify(store: &dyn ObjectStore, folder: &str) -> Result<Checked, Savepo
 }
 
 #[tokio::test]
-async fn a_whole_savepoint_is_whole_and_every_object_that_is_not_is_named() {
+async fn a_complete_savepoint_is_verified_and_every_damaged_object_is_named() {
     for (store, prefix, _keep) in stores("verify") {
         let store = &*store;
         let (paths, folder) = (

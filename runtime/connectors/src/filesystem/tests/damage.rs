@@ -154,7 +154,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn damaged_records_are_errors_and_the_same_in_every_cut(
+    fn damaged_records_are_equal_errors_for_every_cut_of_the_input(
         content in content(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_gzip_stream_is_an_error_or_less_and_never_a_panic(
+    fn a_damaged_gzip_stream_gives_an_error_or_fewer_rows_and_never_a_panic(
         content in content(),
         at in any::<prop::sample::Index>(),
         damage in any::<u8>(),

@@ -493,7 +493,7 @@ fn values_that_do_not_fit_their_column_are_counted() {
 }
 
 #[test]
-fn a_column_whose_name_differs_in_letter_case_is_noticed_once() {
+fn a_column_whose_name_differs_in_letter_case_is_warned_of_once() {
     let path = [("path", "s3://b/in"), ("format", "json")];
     let columns = [("userid", DataType::Int), ("n", DataType::Int)];
     let table = table("filesystem", &columns, &path);

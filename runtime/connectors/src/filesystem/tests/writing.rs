@@ -75,7 +75,7 @@ fn a_file_is_committed_once_however_often_it_is_tried() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_not_taken_for_ours() {
+fn a_file_of_another_writer_is_not_taken_for_the_sinks_own() {
     let runtime = runtime();
     let store = store_of(&[(NAME, b"theirs")], runtime.handle());
     let table = words("json");

@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where() {
+    fn errors_name_their_position() {
         let error = read("{\"a\": 1, \"b\" 2}").unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn any_depth_is_passed_and_told() {
+    fn any_depth_is_skipped_and_counted() {
         let nested = |depth: usize| format!("{}{}", "[{\"a\":".repeat(depth), "}]".repeat(depth));
         let whole = |depth: usize| format!("{{\"a\":{}}}", nested(depth).replace(":}", ":0}"));
         for depth in [1, 2, 500_000] {

@@ -181,7 +181,7 @@ fn everything_prints_as_in_flink() {
 }
 
 #[test]
-fn times_become_each_other() {
+fn dates_times_and_timestamps_are_cast_to_each_other() {
     check(vec![
         (cast(text("2021-09-27"), TIMESTAMP3), "2021-09-27T00:00:00"),
         (

@@ -215,7 +215,7 @@ fn a_constant_that_fails_does_so_only_where_it_is_reached() {
 }
 
 #[test]
-fn and_or_and_coalesce_stop_where_they_know_the_answer() {
+fn and_or_and_coalesce_stop_once_the_result_is_known() {
     let is_set = call(F::NotEqual, &[column(1), long(0)], Boolean);
     let is_zero = call(F::Equal, &[column(1), long(0)], Boolean);
     let large = call(F::Greater, &[divide(), long(1)], Boolean);

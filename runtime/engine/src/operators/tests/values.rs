@@ -130,7 +130,7 @@ fn the_layout_is_that_of_the_golden_file() {
 }
 
 #[test]
-fn state_of_either_version_goes_on_as_if_it_never_stopped() {
+fn state_of_either_version_continues_without_a_difference() {
     let mut whole = Machine::new(&plan(), 1, 1);
     let (rows, kinds) = golden_rows();
     whole.process(&batch(&rows, Some(kinds)));
@@ -271,7 +271,7 @@ fn a_delta_does_not_grow_with_the_set() {
 }
 
 #[test]
-fn a_delta_holds_the_values_whose_count_is_another() {
+fn a_delta_holds_the_values_whose_count_changed() {
     let mut machine = Machine::new(&plan(), 1, 1);
     let mut run = |rows: &[Row], kinds: &[i8]| {
         machine.process(&batch(rows, Some(kinds.to_vec())));

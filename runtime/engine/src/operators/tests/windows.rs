@@ -261,7 +261,7 @@ fn a_local_slice_is_held_until_the_watermark_reaches_it() {
 }
 
 #[test]
-fn a_late_row_waits_in_no_local_aggregate() {
+fn a_late_row_is_not_held_in_a_local_aggregate() {
     let window = Window::Tumble {
         size: 10,
         offset: 0,

@@ -172,7 +172,7 @@ pub(super) fn a_job_that_does_not_run_changes_nothing_but_may_be_released() {
 }
 
 #[test]
-pub(super) fn a_key_stands_for_one_call_for_ever() {
+pub(super) fn an_idempotency_key_stands_for_one_call_only() {
     let head = begin(with_checkpoint().change(), "k", OperationKind::Rescale)
         .seal("n")
         .unwrap();
@@ -399,7 +399,7 @@ pub(super) fn ordinary_records_keep_all_their_lists_within_the_limit() {
 }
 
 #[test]
-pub(super) fn too_many_at_once_is_busy() {
+pub(super) fn too_many_operations_in_progress_are_refused_as_busy() {
     let mut change = with_checkpoint().change();
     for number in 0..SAVEPOINTS_KEPT {
         change = change

@@ -530,7 +530,7 @@ proptest::proptest! {
 
     /// Deeper than the search goes, one path at a time.
     #[test]
-    fn long_lives_keep_the_same_promises(choices in proptest::collection::vec(proptest::prelude::any::<usize>(), 1..150)) {
+    fn long_histories_of_claims_keep_the_invariants(choices in proptest::collection::vec(proptest::prelude::any::<usize>(), 1..150)) {
         let mut world = World::new(true);
         for choice in choices {
             let mut next = world.successors().map_err(proptest::test_runner::TestCaseError::fail)?;

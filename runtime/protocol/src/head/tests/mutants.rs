@@ -32,11 +32,11 @@ claims![
     change::nothing_goes_on_before_the_sinks_have_committed,
     change::a_hand_over_needs_a_restore_point_and_a_greater_revision,
     change::a_job_that_does_not_run_changes_nothing_but_may_be_released,
-    change::a_key_stands_for_one_call_for_ever,
+    change::an_idempotency_key_stands_for_one_call_only,
     change::a_savepoint_pins_its_checkpoint_until_it_is_complete,
     change::a_refused_write_is_ours_again_or_a_fence,
     change::head_stays_small_and_never_forgets_what_is_in_progress,
-    change::too_many_at_once_is_busy,
+    change::too_many_operations_in_progress_are_refused_as_busy,
     golden::fields_and_formats_of_newer_writers_are_read_as_long_as_they_say_so,
     model::no_short_interleaving_makes_two_owners,
 ];
