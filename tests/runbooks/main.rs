@@ -113,7 +113,7 @@ fn every_page_is_short_and_has_the_same_parts() {
 
 #[test]
 fn every_link_resolves() {
-    for folder in ["docs/runbooks", "docs", "."] {
+    for folder in ["docs/runbooks", "docs/proofs", "docs/adr", "docs", "."] {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {
