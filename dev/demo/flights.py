@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from dev.demo import ledger
+from dev.demo import output
+from dev.lib import ledger
 from dev.lib.kubectl import Kubectl
 from dev.lib.paths import CACHE, ROOT
 from dev.lib.s3 import S3
@@ -89,12 +91,11 @@ def clear(kubectl: Kubectl, store: S3) -> None:
             store.delete(BUCKET, entry.key)
 
 
-def check(store: S3, files: list[Path]) -> ledger.Verdict:
-    """Hold what the sinks hold against the input."""
+def check(store: S3, files: list[Path]) -> output.Verdict:
+    """Compares what the sinks hold with the input."""
 
-    def lines(prefix: str):
-        for key in ledger.in_commit_order(entry.key for entry in store.entries(BUCKET, prefix)):
-            yield from store.get(BUCKET, key).splitlines()
+    def lines(folder: str) -> Iterator[bytes]:
+        return ledger.lines(store, BUCKET, ledger.parts(store, BUCKET, folder))
 
     raw = (line for file in files for line in gzip.decompress(file.read_bytes()).splitlines())
-    return ledger.check(raw, lines(DELAYS), lines(AIRPORTS))
+    return output.check(raw, lines(DELAYS), lines(AIRPORTS))

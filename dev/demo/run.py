@@ -100,7 +100,7 @@ def tell(cluster: Cluster, full: bool) -> bool:
     print(f"\n{verdict}")
     print(
         f"added column: exact in {verdict.added_exact} rows, begun in the middle of {verdict.added_partial} windows"
-        f" that were open at the edit, wrong in {verdict.added_wrong}"
+        f" that were open at the edit, wrong in {verdict.wrong}"
     )
     for example in verdict.examples:
         narrate.say(example)

@@ -7,7 +7,7 @@ import time
 from dev.demo import run, watch
 from dev.demo.story import OPERATOR_NAMESPACE, kill_process
 from dev.e2e.base import StoryCase
-from dev.lib import wait
+from dev.lib import ledger, wait
 from dev.lib.kubectl import CommandFailed, Object
 from dev.s3 import install as s3
 
@@ -54,21 +54,17 @@ INSERT INTO counts SELECT name, COUNT(*) AS rows_seen, SUM(n) AS total FROM name
                 server.client.put(s3.BUCKET, f"{self.folder}/in/{name}", ("\n".join(lines) + "\n").encode())
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """The output changelog, applied in the order of its checkpoints; contradictions fail the story."""
-        from dev.demo.ledger import in_commit_order
+        """Returns the output changelog, applied in commit order. A change that contradicts what is there fails the story."""
+        tables = ledger.Tables()
+        columns = "name TEXT, rows_seen INTEGER, total INTEGER"
+        self.assertEqual(tables.apply("counts", columns, self.changes("out"), key="name"), [])
+        return {name: (rows_seen, total) for name, rows_seen, total in tables.rows("SELECT * FROM counts")}
 
-        found: dict[str, tuple[int, int]] = {}
+    def changes(self, folder: str) -> list[bytes]:
+        """Returns the lines of a changelog in commit order."""
         with s3.connect(self.cluster) as server:
-            keys = in_commit_order(entry.key for entry in server.client.entries(s3.BUCKET, f"{self.folder}/out/"))
-            lines = [line for key in keys for line in server.client.get(s3.BUCKET, key).splitlines()]
-        for line in lines:
-            change = json.loads(line)
-            if before := change.get("before"):
-                self.assertEqual(found.pop(before["name"], None), (before["rows_seen"], before["total"]), f"takes back what is not there: {line}")
-            if after := change.get("after"):
-                self.assertNotIn(after["name"], found, f"inserted twice: {line}")
-                found[after["name"]] = (after["rows_seen"], after["total"])
-        return found
+            keys = ledger.parts(server.client, s3.BUCKET, f"{self.folder}/{folder}/")
+            return list(ledger.lines(server.client, s3.BUCKET, keys))
 
     def expect_stalled(self, reason: str, *parts: str) -> str:
         """Waits for Stalled with a reason; its message must contain all `parts`."""
@@ -327,20 +323,15 @@ class Snapshots(JobStory):
             return [entry.key.removeprefix(prefix) for entry in server.client.entries(s3.BUCKET, prefix)]
 
     def final(self, folder: str) -> tuple[dict[str, tuple[int, int]], dict[str, bool]]:
-        """The last row of every name, and whether its first change took back an earlier one."""
-        from dev.demo.ledger import in_commit_order
-
+        """Returns the last row of every name, and whether its first change took back an earlier one."""
         last: dict[str, tuple[int, int]] = {}
         updates: dict[str, bool] = {}
-        with s3.connect(self.cluster) as server:
-            keys = in_commit_order(entry.key for entry in server.client.entries(s3.BUCKET, f"{self.folder}/{folder}/"))
-            for key in keys:
-                for line in server.client.get(s3.BUCKET, key).splitlines():
-                    change = json.loads(line)
-                    name = (change.get("after") or change["before"])["name"]
-                    updates.setdefault(name, bool(change.get("before")))
-                    if after := change.get("after"):
-                        last[name] = (after["rows_seen"], after["total"])
+        for line in self.changes(folder):
+            change = json.loads(line)
+            name = (change.get("after") or change["before"])["name"]
+            updates.setdefault(name, bool(change.get("before")))
+            if after := change.get("after"):
+                last[name] = (after["rows_seen"], after["total"])
         return last, updates
 
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dev.demo import run  # noqa: E402
 from dev.demo.watch import RETRY, Job, settled  # noqa: E402
 from dev.e2e import base  # noqa: E402
-from dev.faults import injections, ledger, load, short_lived_job, transitions  # noqa: E402
+from dev.faults import injections, load, output, short_lived_job, transitions  # noqa: E402
 from dev.faults.world import Missed, World  # noqa: E402
 from dev.lib import diagnose, narrate, wait  # noqa: E402
 from dev.lib.cluster import Local, Unsupported, choose  # noqa: E402
@@ -106,7 +106,7 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
             wait.until("all rows to be written", written, LONG, interval=1, retry=RETRY, on_pending=step.update)
         with narrate.Step(f"{world.snapshots} snapshots", usually="1 s") as step:
             wait.until("all snapshots to be complete", lambda: _all_complete(job.kubectl), LONG, interval=1, retry=RETRY, on_pending=step.update)
-        verdict = ledger.check(server.client, rows, world.left)
+        verdict = output.check(server.client, rows, world.left)
         report(tally, world, seed, verdict)
         for kind in ("streamsnapshots", "streamjobs"):
             job.kubectl.run("delete", kind, "--all", "--timeout=120s", timeout=150)
@@ -198,7 +198,7 @@ def _checkpoint(job: Job) -> int:
 
 
 def _all_written(world: World, rows: int, counted: dict[str, int]) -> bool | wait.Pending:
-    written = ledger.written(world.store, world.left, counted)
+    written = output.written(world.store, world.left, counted)
     return True if written >= rows else wait.Pending(f"{written} of {rows} rows")
 
 
@@ -209,7 +209,7 @@ def _all_complete(kubectl: Kubectl) -> bool | wait.Pending:
     return wait.Pending(", ".join(others)) if others else True
 
 
-def report(tally: Tally, world: World, seed: int, verdict: ledger.Verdict) -> None:
+def report(tally: Tally, world: World, seed: int, verdict: output.Verdict) -> None:
     """What it cost, and whether it is right."""
     narrate.heading("What it cost, and whether it is right")
     kinds: dict[str, list[str]] = defaultdict(list)

@@ -7,7 +7,7 @@ import json
 import random
 
 from dev.demo.watch import RETRY, Job
-from dev.faults import ledger, load
+from dev.faults import load, output
 from dev.faults.world import World
 from dev.lib import narrate, wait
 from dev.lib.kubectl import Object
@@ -20,7 +20,7 @@ SLOW, FAST = 60, 2000
 CHILDREN = ("pods", "statefulsets", "services", "configmaps", "controllerrevisions")
 
 
-def rows() -> list[ledger.Row]:
+def rows() -> list[output.Row]:
     """What every guest reads."""
     dice = random.Random(ROWS)
     return [(number, f"n{dice.randrange(load.NAMES)}", dice.randrange(100)) for number in range(ROWS)]
@@ -106,7 +106,7 @@ def _completes(world: World) -> None:
         return report["phase"] == "Completed" or wait.Pending(f"{report['phase']}: {report['error'] or report['records_in']}")
 
     wait.until(f"{guest.name} to complete", look, LONG, interval=0.5, retry=(*RETRY, KeyError))
-    verdict = ledger.check(world.store, rows(), out=f"{guest.name}/")
+    verdict = output.check(world.store, rows(), out=f"{guest.name}/")
     if not verdict.exact:
         raise AssertionError("\n".join([f"{guest.name}: {verdict}", *verdict.examples]))
 

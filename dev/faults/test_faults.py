@@ -4,7 +4,7 @@ import unittest
 from dataclasses import dataclass
 from unittest import mock
 
-from dev.faults import injections, ledger, run
+from dev.faults import injections, output, run
 from dev.faults.load import FOLDER
 from dev.faults.transitions import Transition, nothing
 from dev.faults.world import Missed, World
@@ -35,23 +35,23 @@ class Objects(dict):
         return self[key]
 
 
-class LedgerTest(unittest.TestCase):
+class OutputTest(unittest.TestCase):
     def test_output_that_a_restore_left_behind_is_left_out_and_nothing_else(self) -> None:
         store = Objects().write(4, ROWS[:1], (None, ("a", 1, 1)))
         store.write(6, ROWS[1:], (None, ("b", 1, 2)), (("a", 1, 1), ("a", 2, 4)))  # snapshot of 5, then this; 8 goes back
         store.write(9, ROWS[1:2], (None, ("b", 1, 2))).write(10, ROWS[2:], (("a", 1, 1), ("a", 2, 4)))
-        verdict = ledger.check(store, ROWS, [range(6, 8)])
+        verdict = output.check(store, ROWS, [range(6, 8)])
         self.assertTrue(verdict.exact, verdict.examples)
         self.assertEqual((verdict.found, verdict.left_out), (3, 2))
-        self.assertEqual(ledger.written(store, [range(6, 8)], {}), 3)
-        whole = ledger.check(store, ROWS)
+        self.assertEqual(output.written(store, [range(6, 8)], {}), 3)
+        whole = output.check(store, ROWS)
         self.assertEqual((whole.duplicated, whole.exact), (2, False))
-        self.assertGreater(whole.wrong_counts, 0)
-        self.assertEqual(ledger.check(store, ROWS, [range(6, 10)]).lost, 1)
+        self.assertGreater(whole.wrong, 0)
+        self.assertEqual(output.check(store, ROWS, [range(6, 10)]).lost, 1)
 
     def test_lost_doubled_and_wrong_rows_are_told_by_number(self) -> None:
         store = Objects().write(1, [ROWS[0], ROWS[0], (7, "c", 1)], (("a", 1, 1), ("a", 2, 4)))
-        verdict = ledger.check(store, ROWS)
+        verdict = output.check(store, ROWS)
         self.assertEqual((verdict.lost, verdict.duplicated, verdict.exact), (2, 1, False))
         self.assertIn("takes back what is not there", "\n".join(verdict.examples))
 

@@ -5,6 +5,6 @@
 | `gate.py` | what stands between the job and its store: one rate for all, or 503 for all |
 | `limit.py` | the memory limit of a worker, as a container has it |
 | `workers.py` | the processes of the job, started again as a kubelet does |
-| `ledger.py` | every row once, whole |
+| `output.py` | the job, and whether every row is there once, whole |
 | `run.py` | the phases, what is measured in each, and the verdict |
 """

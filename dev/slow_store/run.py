@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dev.lib import narrate, seaweed, wait
+from dev.lib import ledger, narrate, seaweed, wait
 from dev.lib.s3 import S3Error
-from dev.slow_store import ledger
+from dev.slow_store import output
 from dev.slow_store.gate import Gate
 from dev.slow_store.limit import limited
 from dev.slow_store.workers import Crew, Job, Report
@@ -242,7 +242,7 @@ def play(plan: Plan, folder: Path, name: str) -> Outcome:
         sql = folder / "job.sql"
         # Where a worker cannot read its limit it is told what it would make of it.
         buffer = None if all(limit.tells for limit in limits) else plan.limit // 8
-        sql.write_text(ledger.job(plan.rows, f"s3://{server.bucket}/{OUT}", buffer=buffer))
+        sql.write_text(output.job(plan.rows, f"s3://{server.bucket}/{OUT}", buffer=buffer))
         keys = {name: value for name, value in server.environment.items() if name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
         storage = f"s3://{server.bucket}/state"
         job = Job(plan.binary, sql, storage, gate.endpoint, "us-east-1", plan.checkpoint_interval, keys)
@@ -274,6 +274,6 @@ def phases(run: Run) -> Outcome:
             outcome.against.append(f"the last failure that the job told: {last['message']}")
     else:
         with narrate.Step("every row is looked for") as step:
-            outcome.verdict = ledger.check(plan.rows, ledger.committed(run.server.client, run.server.bucket, OUT))
+            outcome.verdict = output.check(plan.rows, output.committed(run.server.client, run.server.bucket, OUT))
             step.result(f"{outcome.verdict.found} found")
     return outcome

@@ -18,7 +18,7 @@ from dev.lib import wait
 from dev.lib.s3 import S3, S3Error
 from dev.lib.seaweed import Server
 from dev.slow_store import __main__ as program
-from dev.slow_store import ledger
+from dev.slow_store import output
 from dev.slow_store.gate import Gate, Pace, body_of
 from dev.slow_store.limit import Cgroup, Watched, limited, value_of
 from dev.slow_store.run import MIB, Failed, Outcome, Phase, Plan, Rising, Run
@@ -28,34 +28,34 @@ GREEDY = "held = bytes([1]) * (200 << 20)\nimport signal\nsignal.pause()"
 
 
 def part(*numbers: int) -> bytes:
-    rows = [{"id": n, "triple": 3 * n, "pad": "0" * ledger.PAD} for n in numbers]
+    rows = [{"id": n, "triple": 3 * n, "pad": "0" * output.PAD} for n in numbers]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-class LedgerTest(unittest.TestCase):
+class OutputTest(unittest.TestCase):
     def test_every_row_once_is_exact(self) -> None:
-        verdict = ledger.check(5, [("a", part(1, 3, 5)), ("b", b""), ("c", part(4, 2))])
+        verdict = output.check(5, [("a", part(1, 3, 5)), ("b", b""), ("c", part(4, 2))])
         self.assertTrue(verdict.exact, verdict)
         self.assertEqual((verdict.found, verdict.examples), (5, []))
 
     def test_a_lost_and_a_doubled_row_are_told_though_the_count_is_right(self) -> None:
-        verdict = ledger.check(4, [("a", part(1, 2)), ("b", part(2, 4))])
+        verdict = output.check(4, [("a", part(1, 2)), ("b", part(2, 4))])
         self.assertEqual((verdict.found, verdict.lost, verdict.duplicated, verdict.exact), (4, 1, 1, False))
         self.assertEqual(verdict.examples, ["b: row 2 is there again", "the first lost row is 3"])
 
     def test_what_is_not_a_whole_row_of_the_job_is_wrong(self) -> None:
-        other = {"id": 2, "triple": 7, "pad": "0" * ledger.PAD}
+        other = {"id": 2, "triple": 7, "pad": "0" * output.PAD}
         for line in (other, {**other, "triple": 6, "pad": ""}, {**other, "triple": 6, "more": 1}, 7, {"id": "2"}):
-            verdict = ledger.check(2, [("a", part(1) + json.dumps(line).encode() + b"\n")])
+            verdict = output.check(2, [("a", part(1) + json.dumps(line).encode() + b"\n")])
             self.assertEqual((verdict.wrong, verdict.lost, verdict.exact), (1, 1, False), line)
         for number in (0, 3, -1):
-            self.assertEqual(ledger.check(2, [("a", part(1, 2, number))]).wrong, 1)
-        cut = ledger.check(2, [("a", part(1, 2)[:-1])])
+            self.assertEqual(output.check(2, [("a", part(1, 2, number))]).wrong, 1)
+        cut = output.check(2, [("a", part(1, 2)[:-1])])
         self.assertEqual((cut.lost, cut.wrong, cut.examples), (0, 1, ["a ends within a row"]))
 
     def test_the_job_is_told_its_buffer_only_where_it_cannot_read_its_limit(self) -> None:
-        self.assertNotIn("SET", ledger.job(7, "s3://b/out", buffer=None))
-        self.assertIn("SET 'streamkeeper.sink.buffer-size' = '64';", ledger.job(7, "s3://b/out", buffer=64))
+        self.assertNotIn("SET", output.job(7, "s3://b/out", buffer=None))
+        self.assertIn("SET 'streamkeeper.sink.buffer-size' = '64';", output.job(7, "s3://b/out", buffer=64))
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -228,7 +228,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual(rising.sum, 7)
 
     def test_the_claim_holds_only_with_every_row_and_below_the_limit(self) -> None:
-        exact, lost = ledger.check(2, [("a", part(1, 2))]), ledger.check(2, [("a", part(1))])
+        exact, lost = output.check(2, [("a", part(1, 2))]), output.check(2, [("a", part(1))])
         self.assertEqual(Outcome([measured(9, 8)], 10, [], exact).wrong(), [])
         for outcome in (
             Outcome([measured(8, 10)], 10, [], exact),
@@ -260,14 +260,14 @@ class RunTest(unittest.TestCase):
         store.entries.return_value = [mock.Mock(key="out/a")]
         store.get.side_effect = [S3Error(0, "TimeoutError", "GET", "timed out"), part(1)]
         with mock.patch("time.sleep"):
-            self.assertEqual(list(ledger.committed(store, "bucket", "out")), [("out/a", part(1))])
+            self.assertEqual(list(output.committed(store, "bucket", "out")), [("out/a", part(1))])
 
     def test_a_worker_that_took_too_much_ends_the_run(self) -> None:
         with self.assertRaisesRegex(Failed, "more than 512 MiB"):
             self.run_of("running", kills=1).look()
 
     def test_exit_codes(self) -> None:
-        exact = ledger.check(1, [("a", part(1))])
+        exact = output.check(1, [("a", part(1))])
         for against, code, line in (([], 0, "came through by itself"), (["a worker was ended"], 1, "a worker was ended")):
             printed = io.StringIO()
             outcome = Outcome([measured(1, 1)], 10, against, exact)
