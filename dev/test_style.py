@@ -1,16 +1,33 @@
-"""Rules of CONTRIBUTING.md that a program can hold."""
+"""Rules of CONTRIBUTING.md that a program can hold.
 
+`python3 -m dev.test_style --list` prints the files that still have banned words, as `banned.txt`
+lists them.
+"""
+
+import io
+import re
 import subprocess
+import sys
+import tokenize
 import unittest
+from pathlib import Path
 
 from dev.lib.paths import ROOT
 
 WIDTH = 100
 """Columns of a comment."""
+BANNED = re.compile(r"\b(whoever|nobody|somebody|anybody|the same of)\b", re.IGNORECASE)
+"""Words that leave open who acts, and a phrase that is read twice."""
+ANSWERS = re.compile(r"\AAnswers?\b")
+"""How no doc comment starts: it says what it returns, or what it is."""
+LISTED = Path(__file__).with_name("banned.txt")
+"""Files that are not converted yet: how many banned words each has at most. The list only shrinks."""
+MOST = 318
+"""Banned words of all listed files. A commit that moves a file writes the list anew, and never raises this number."""
 
 
 def long_comments(text: str) -> list[int]:
-    """Numbers of the lines of Rust that are comments and too wide. Tables and diagrams may be."""
+    """Returns the numbers of the lines of Rust that are comments and too wide. Tables and diagrams may be."""
     found, verbatim = [], False
     for number, line in enumerate(text.splitlines(), 1):
         comment = line.strip()
@@ -25,6 +42,60 @@ def long_comments(text: str) -> list[int]:
     return found
 
 
+def banned(name: str, text: str) -> int:
+    """Returns how many banned words the prose of a file has."""
+    prose = _prose(name, text)
+    return sum(len(BANNED.findall(block)) + len(ANSWERS.findall(block.strip())) for block in prose)
+
+
+def _prose(name: str, text: str) -> list[str]:
+    """Returns the comments of a file, or the text of a page without what it quotes."""
+    if name.endswith(".rs"):
+        return _blocks(text, r"^\s*//[/!]?(.*)$|\s//\s(.*)$")
+    if name.endswith(".py"):
+        return _python(text)
+    if name.endswith(".md"):
+        text = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        return re.split(r"\n\s*\n", re.sub(r"`[^`]*`", "", text))
+    return _blocks(text, r"^\s*#(.*)$")
+
+
+def _blocks(text: str, comment: str) -> list[str]:
+    """Returns comments; those on lines that follow each other are one."""
+    found = [""]
+    for line in text.splitlines():
+        match = re.search(comment, line)
+        if match:
+            found[-1] += " ".join(group for group in match.groups() if group) + " "
+        elif found[-1]:
+            found.append("")
+    return [" ".join(block.split()) for block in found]
+
+
+def _python(text: str) -> list[str]:
+    """Returns docstrings and comments."""
+    found = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            found.append(token.string.lstrip("# "))
+        elif token.type == tokenize.STRING and token.string.startswith('"""'):
+            found.append(" ".join(token.string[3:-3].split()))
+    return found
+
+
+def files(*patterns: str) -> list[str]:
+    """Returns the files of the repository that match."""
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [file for file in listed.stdout.split() if (ROOT / file).is_file()]
+
+
+def with_banned_words() -> dict[str, int]:
+    """Returns the files whose prose has banned words, and how many."""
+    texts = files("*.rs", "*.py", "*.md", "Makefile", "*.toml", "*.yaml", "*.Dockerfile")
+    found = {file: banned(file, (ROOT / file).read_text()) for file in texts}
+    return {file: count for file, count in found.items() if count}
+
+
 class Style(unittest.TestCase):
     def test_a_long_comment_is_found_and_long_code_is_not(self) -> None:
         wide = "x" * WIDTH
@@ -32,12 +103,30 @@ class Style(unittest.TestCase):
         self.assertEqual(long_comments(text), [1, 7])
 
     def test_comments_are_wrapped(self) -> None:
-        listed = subprocess.run(["git", "ls-files", "*.rs"], cwd=ROOT, check=True, capture_output=True, text=True)
-        files = listed.stdout.split()
-        self.assertTrue(files)
-        found = [f"{file}:{number}" for file in files for number in long_comments((ROOT / file).read_text())]
+        listed = files("*.rs")
+        self.assertTrue(listed)
+        found = [f"{file}:{number}" for file in listed for number in long_comments((ROOT / file).read_text())]
         self.assertEqual(found, [], f"comments wider than {WIDTH} columns")
+
+    def test_banned_words_are_found_in_comments_and_not_in_code(self) -> None:
+        self.assertEqual(banned("a.rs", "/// Answers with it. Whoever asks, the\n/// same of it.\nlet nobody = 1; // nobody\n"), 4)
+        self.assertEqual(banned("a.rs", 'let x = "nobody"; // it works\nfn nobody_asks() {}'), 0)
+        self.assertEqual(banned("a.py", '"""Answers nobody."""\nnobody = "anybody"  # somebody\n'), 3)
+        self.assertEqual(banned("a.md", "Whoever\n\n```\nnobody\n```\n\nsays `nobody` to anybody.\n"), 2)
+        self.assertEqual(banned("a.md", "It asks: nobody\nanswers. Answers follow.\n"), 1)
+
+    def test_files_without_banned_words_stay_so_and_the_list_of_others_shrinks(self) -> None:
+        listed = {file: int(count) for count, file in (line.split() for line in LISTED.read_text().splitlines())}
+        found = with_banned_words()
+        self.assertLessEqual(sum(listed.values()), MOST)
+        more = {file: count for file, count in found.items() if count > listed.get(file, 0)}
+        self.assertEqual(more, {}, f"banned words: {BANNED.pattern}, or a comment that starts with Answers")
+        done = [file for file in listed if file not in found]
+        self.assertEqual(done, [], f"these have none left: remove them from {LISTED.name}")
 
 
 if __name__ == "__main__":
-    unittest.main()
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(f"{count} {file}" for file, count in sorted(with_banned_words().items())))
+    else:
+        unittest.main()
