@@ -1,8 +1,9 @@
-"""Play the attacks: `make attack`, or `python3 -m dev.attack [WORD]` for those whose title has WORD.
+"""Plays the attacks of docs/threat-model.md on the cluster. KEEP=1 leaves the cluster up.
 
-KEEP=1 leaves the cluster up. Ends with 0 only if there was an attack and all were refused.
+Exit code 0 only if there was an attack and all were refused.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ ALL = [attack for module in (stored_state, manifests, job_ports, operator_keys, 
 
 
 def main(words: list[str]) -> int:
-    """Prepare, play, clean up."""
+    """Prepares the cluster, plays the attacks whose title has all words, and cleans up."""
     chosen = [attack for attack in ALL if all(word.lower() in attack.title.lower() for word in words)]
     if not chosen:
         print(f"no attack matches {' '.join(words)}", file=sys.stderr)
@@ -40,7 +41,9 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python3 -m dev.attack", description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="words in the title of an attack; all attacks without one")
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(parser.parse_args().words))
     except (CommandFailed, Undecided, Unsupported, images.BuildFailed, wait.Timeout, subprocess.CalledProcessError) as error:
         sys.exit(f"attack: {error}")

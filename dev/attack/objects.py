@@ -1,4 +1,4 @@
-"""Objects that are meant to stop the operator for everybody."""
+"""Objects that try to stop the operator for all tenants."""
 
 import json
 
@@ -39,7 +39,7 @@ def poison_in_etcd(world: World) -> str:
         world.operator.wait_rollout("deployment", "streamkeeper", PATIENCE)
         world.operator_works()
     except wait.Timeout as error:
-        raise Succeeded(f"the operator does nothing for anybody: {error}") from error
+        raise Succeeded(f"the operator does nothing for any tenant: {error}") from error
     reason, message = world.stalled("streamjob", "poison")
     if "ttlAfterCompletion" not in message:
         raise Succeeded(f"the operator does not name the field: {reason}: {message}")

@@ -26,7 +26,7 @@ class Listener(http.server.ThreadingHTTPServer):
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
-    """Answers 403 to everything."""
+    """Returns 403 to every request."""
 
     def answer(self) -> None:
         """Note the key and refuse."""

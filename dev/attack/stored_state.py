@@ -46,7 +46,7 @@ def import_foreign_state(world: World) -> str:
 
 
 def restore_foreign_state(world: World) -> str:
-    """A job of the attacker, with a key of his own, that starts from a savepoint of the victim: does anybody read it for him?"""
+    """Starts a job of the attacker, with the attacker's own key, from a savepoint of the victim. No process may read it for the attacker."""
     world.victim.apply(streamsnapshot("nightly", jobRef={"name": "victim"}))
     world.victim.wait_condition("streamsnapshot", "nightly", "Ready", seconds=60)
     uri = world.victim.get("streamsnapshot", "nightly")["status"]["uri"]

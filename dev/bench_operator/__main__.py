@@ -1,4 +1,4 @@
-"""python3 -m dev.bench_operator [--jobs 1000,5000] [--idle 120] [--edits 200] [--checkpoints 10] [--deaf 0]"""
+"""Measures what the operator costs with many jobs: start, memory, writes, latency of edits."""
 
 import argparse
 import os
@@ -24,11 +24,11 @@ INSIDE = "STREAMKEEPER_BENCH_INSIDE"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="bench-operator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 -m dev.bench_operator", description=__doc__)
     parser.add_argument("--jobs", default="1000,5000", help="how many jobs, one measurement after the other")
-    parser.add_argument("--idle", type=float, default=120, help="seconds during which nothing happens")
+    parser.add_argument("--idle", type=float, default=120, help="seconds without edits")
     parser.add_argument("--edits", type=int, default=200, help="edits of single jobs, one after the other")
-    parser.add_argument("--checkpoints", type=float, default=10, help="seconds between the checkpoints of a job, measured beside jobs that take none; 0: those only")
+    parser.add_argument("--checkpoints", type=float, default=10, help="seconds between the checkpoints of a job, measured beside jobs that take none; 0: only jobs that take none")
     parser.add_argument("--deaf", type=int, default=0, help="jobs in a namespace of their own whose store takes connections and never answers, beside all others")
     parser.add_argument("--profile", default="dev", help="Cargo profile of the operator")
     options = parser.parse_args()
@@ -88,7 +88,7 @@ def bench(plane: ControlPlane, binary: Path, counts: list[int], idle: float, edi
             coordinators.progress.take(0)
             print()
             narrate.table(COLUMNS, rows)
-    print("  writes, reads and reports (questions to coordinators) per job and minute while nobody edits anything; the Lease is not counted")
+    print("  writes, reads and reports (questions to coordinators) per job and minute without edits; the Lease is not counted")
 
 
 def all_run(cluster: Cluster, count: int) -> bool | wait.Pending:
@@ -127,7 +127,7 @@ def one(plane: ControlPlane, binary: Path, coordinators: Coordinators, count: in
         wait.until("every job to be looked at", seen, 600, interval=0.1, on_pending=step.update)
         seen_after = time.monotonic() - operator.started
     try:
-        with narrate.Step(f"{count} jobs: nobody edits anything", usually=f"{idle:.0f} s"):
+        with narrate.Step(f"{count} jobs: no edits", usually=f"{idle:.0f} s"):
             if every:
                 time.sleep(WARM_UP)
             else:

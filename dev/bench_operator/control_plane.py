@@ -112,7 +112,7 @@ class Client:
         return response.status, response.read()
 
     def done(self, verb: str, path: str, body: Any = None) -> dict[str, Any]:
-        """The object that the API server answers; what it refuses is an error."""
+        """Returns the object in the response of the API server. A refusal is an error."""
         for _ in range(60):
             status, answer = self.call(verb, path, body)
             if status != 429:

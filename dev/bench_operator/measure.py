@@ -86,7 +86,7 @@ def settled(number: int) -> bool:
 
 
 def edit(number: int, hours: int) -> float:
-    """Edits what needs no other pods of one job: nothing is under way afterwards. Answers the seconds until its status is about that edit."""
+    """Edits a field of one job that needs no new pods, so no transition follows. Returns the seconds until the status shows the edit."""
     path = f"{STREAM_JOBS}/job-{number}"
     began = time.monotonic()
     generation = client().done("PATCH", path, {"spec": {"ttlAfterCompletion": f"{hours}h"}})["metadata"]["generation"]

@@ -1,4 +1,4 @@
-"""Runs the cases whose name holds PATTERN, prints a line each and what is wrong with an answer."""
+"""Runs the cases whose name contains PATTERN. Prints a line for each, and what is wrong with its answer."""
 
 import argparse
 import platform
@@ -33,12 +33,12 @@ def main() -> int:
 
 
 def folders(pattern: str = "") -> list[Path]:
-    """The folders of cases whose name holds the pattern."""
+    """Returns the folders of the cases whose name contains the pattern."""
     return sorted(path for path in CASES.iterdir() if path.is_dir() and pattern in path.name)
 
 
 def tell(folder: Path, binary: Path) -> bool:
-    """Runs a case and prints its line; whether its answer is right."""
+    """Runs a case and prints its line. Returns whether its answer is right."""
     began = time.monotonic()
     try:
         one = case.load(folder)
@@ -58,7 +58,7 @@ def tell(folder: Path, binary: Path) -> bool:
 
 
 def control(one: case.Case, answer: judge.Answer) -> list[str]:
-    """Other expectations, under which the answer should be wrong, and is not."""
+    """Returns changed expectations under which the answer should be wrong, and is not."""
     blind = [other for other in judge.spoiled(one) if not judge.wrong(other, answer)]
     return [f"the answer is called right under a wrong expectation, too: {other}" for other in blind]
 

@@ -29,7 +29,7 @@ class Answer:
 
 
 def wrong(case: Case, answer: Answer) -> list[str]:
-    """What is wrong with an answer; nothing if it is right."""
+    """Returns what is wrong with an answer; nothing if it is right."""
     found = []
     if case.until is not None:
         if not (answer.ended and re.search(case.until, answer.err)):
@@ -65,9 +65,9 @@ def wrong(case: Case, answer: Answer) -> list[str]:
 
 
 def spoiled(case: Case) -> Iterator[Case]:
-    """The case with other right answers, for a control: an answer that was right is wrong under each."""
+    """Yields the case with changed expectations, for a control: a right answer must be wrong under each."""
     if case.rows is not None:
-        yield replace(case, rows=[*case.rows, "+I[nobody wrote this row]"])
+        yield replace(case, rows=[*case.rows, "+I[no query wrote this row]"])
         if case.rows:
             yield replace(case, rows=case.rows[1:])
     if case.error is not None:

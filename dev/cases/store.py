@@ -18,7 +18,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 class Refusal(Exception):
-    """An answer that is an error of S3."""
+    """An error response of S3."""
 
     def __init__(self, status: int, code: str, message: str = "") -> None:
         super().__init__(f"{status} {code}")
@@ -45,7 +45,7 @@ def version(body: bytes) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from `store`, which a subclass sets."""
+    """Responds from `store`, which a subclass sets."""
 
     protocol_version = "HTTP/1.1"
     store: Store
@@ -149,7 +149,7 @@ def serve(store: Store, authority: str | None = None) -> None:
 
 
 def certified(authority: Path) -> ssl.SSLContext:
-    """TLS for 127.0.0.1, by an authority that nobody knows and whose certificate is written to a file."""
+    """TLS for 127.0.0.1, by an unknown authority whose certificate is written to a file."""
     keys = [authority.with_suffix(".key"), authority.with_name("server.key")]
     leaf = authority.with_name("server.pem")
     made(authority, keys[0], "/CN=an authority that nobody knows")

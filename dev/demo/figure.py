@@ -7,7 +7,7 @@ from html import escape
 from dev.lib.paths import CACHE
 
 # Title, our step, and the peer: Flink Kubernetes operator 1.7.0 with Flink 1.18.1, measured once; docs/figures.md says what
-# and how often. Of a missing image its job stays down until somebody acts: there is no end to draw.
+# and how often. With a missing image its job stays down until a user acts: there is no end to draw.
 PEER: tuple[tuple[str, str, float | None, str], ...] = (
     ("worker killed (-9)", "kill -9 of worker 2", 18.0, "18.0"),
     ("coordinator killed (-9)", "kill -9 of worker 0", 20.3, "20.3"),

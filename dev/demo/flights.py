@@ -1,4 +1,4 @@
-"""The job of the demonstration, its input, and the edits that people make to it."""
+"""The job of the demonstration, its input, and the edits that the story makes to it."""
 
 import gzip
 import re
@@ -74,7 +74,7 @@ def days(full: bool) -> list[Path]:
 
 
 def upload(store: S3, files: list[Path]) -> int:
-    """Put the input into the bucket; answers its rows."""
+    """Puts the input into the bucket. Returns its number of rows."""
     rows = 0
     for file in files:
         content = file.read_bytes()
@@ -84,7 +84,7 @@ def upload(store: S3, files: list[Path]) -> int:
 
 
 def clear(kubectl: Kubectl, store: S3) -> None:
-    """Remove what an earlier run left: the job first, then its input, output and state."""
+    """Removes what an earlier run left: the job first, then its input, output and state."""
     kubectl.at(NAMESPACE).run("delete", "streamjobs", "--all", "--timeout=120s", timeout=150)
     for prefix in ("flights/", f"state/{NAMESPACE}/"):
         for entry in store.entries(BUCKET, prefix):

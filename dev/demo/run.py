@@ -68,7 +68,7 @@ def install_operator(cluster: Cluster, *settings: str, image: str = images.OPERA
 
 
 def tell(cluster: Cluster, full: bool) -> bool:
-    """The story; answers whether the ledger is exact."""
+    """Plays the story. Returns whether the ledger is exact."""
     narrate.heading("The flights of New York 2013, replayed from S3" + (" (the whole year)" if full else " (January)"))
     files = flights.days(full)
     with s3.connect(cluster) as server:
@@ -122,7 +122,7 @@ def say_what_next(cluster: Cluster) -> None:
 
 
 def explain_failure(cluster: Cluster) -> None:
-    """What a person needs to see when a step failed."""
+    """Prints what a person needs to see when a step failed."""
     kubectl = cluster.kubectl.at(flights.NAMESPACE)
     narrate.heading("What the cluster says")
     for arguments in (

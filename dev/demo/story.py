@@ -54,7 +54,7 @@ class Story:
             self.job.wait_checkpointed(LONG, step.update)
 
     def kill_worker(self, ordinal: int) -> None:
-        """kill -9 of a worker's process; its pod stays, nobody is told."""
+        """kill -9 of a worker's process. Its pod stays, and no other process is informed."""
         with self._measured(f"kill -9 of worker {ordinal}", usually="3 s") as note:
             kill_process(self.cluster, self.job.kubectl, self.job.pod(ordinal))
             note.recovered()

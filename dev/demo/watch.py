@@ -71,7 +71,7 @@ class Job:
         return [Pause(p["reason"], p["last_before_ms"], p["first_after_ms"], p["restored_from"]) for p in self.report()["pauses"]]
 
     def wait(self, what: str, probe: Callable[[Object], str | None], seconds: float, on_pending: Callable[[str], None] | None = None) -> Object:
-        """Wait until `probe(StreamJob)` answers None; until then it says what it sees."""
+        """Waits until `probe(StreamJob)` returns None. Until then the probe returns what it sees."""
         return self.kubectl.wait_for(what, "streamjob", self.name, probe, seconds, on_pending)
 
     def wait_settled(self, seconds: float, on_pending: Callable[[str], None] | None = None) -> Object:

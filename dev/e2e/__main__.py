@@ -1,8 +1,6 @@
-"""Run the stories: `python3 -m dev.e2e [PATTERN]`; KEEP=1 leaves the cluster up.
+"""Runs the end-to-end stories on the cluster. KEEP=1 leaves the cluster up."""
 
-PATTERN is unittest's -k: `python3 -m dev.e2e '*killed*'`.
-"""
-
+import argparse
 import os
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from dev.lib.paths import ROOT
 
 
 def main(patterns: list[str]) -> int:
-    """Prepare, run every story that matches, clean up; 0 when all passed and there was one."""
+    """Prepares the cluster, runs every story that matches, and cleans up. Returns 0 if there was a story and all passed."""
     was_running = choose().running()
     cluster = base.prepare()
     try:
@@ -35,7 +33,9 @@ def main(patterns: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python3 -m dev.e2e", description=__doc__)
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="part of the name of a story, or a pattern with *; all without it")
     try:
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(main(parser.parse_args().patterns))
     except (CommandFailed, Unsupported, images.BuildFailed, wait.Timeout, subprocess.CalledProcessError) as error:
         sys.exit(f"e2e: {error}")

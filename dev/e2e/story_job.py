@@ -90,7 +90,7 @@ INSERT INTO counts SELECT name, COUNT(*) AS rows_seen, SUM(n) AS total FROM name
         self.job.wait("the job to complete", probe, SLOW)
 
     def refused(self, job: Object) -> str:
-        """Applies what must be refused; answers what kubectl says."""
+        """Applies what must be refused. Returns what kubectl prints."""
         with self.assertRaises(CommandFailed) as failed:
             self.kubectl.run("apply", "--validate=strict", "-f", "-", stdin=json.dumps(job))
         return failed.exception.stderr
@@ -291,7 +291,7 @@ class Snapshots(JobStory):
         self.assertIn("metadata.json", self.folder_of(taken["uri"]))
         whole = expected(rows)
 
-        # Another job goes on from there, with its own output, and ends where a job that read everything ends.
+        # Another job continues from there, with its own output, and ends like a job that read everything.
         fork = manifest(self.counting(rate=100_000).replace("/out/", "/fork/"), restoreFrom={"snapshotRef": {"name": "monday"}})
         fork["metadata"]["name"] = "fork"
         self.kubectl.apply(fork)

@@ -19,7 +19,7 @@ class Replicas(JobStory):
         def look() -> str | wait.Pending:
             leader, _ = replicas.holder(self.kubectl)
             ready = replicas.ready(self.kubectl)
-            return leader if leader in ready and len(ready) == 2 else wait.Pending(f"{leader or 'nobody'} leads, {ready} are ready")
+            return leader if leader in ready and len(ready) == 2 else wait.Pending(f"{leader or 'no replica'} leads, {ready} are ready")
 
         return wait.until("one replica to lead and one to stand by", look, SLOW)
 
@@ -44,7 +44,7 @@ class Replicas(JobStory):
         objects, leader = self.begin_upgrade()
         before, began = replicas.holder(self.kubectl), time.monotonic()
         self.kubectl.at(OPERATOR_NAMESPACE).run("delete", "pod", leader, "--wait=false")
-        # The one that stood by, or the one that comes for the deleted one: whoever looks first once the Lease is given back.
+        # The replica that stood by, or the one that replaces the deleted one: the first that looks once the Lease is released.
         successor = replicas.wait_successor(self.kubectl, before, SLOW)
         self.assertNotEqual(successor, leader, "its pod is deleted")
         print(f"{successor} led {time.monotonic() - began:.1f} s after {leader} was deleted", flush=True)
@@ -88,7 +88,7 @@ class Certificates(JobStory):
 
 
     def ask(self, secure: ssl.SSLContext | None) -> tuple[int, str]:
-        """Asks the coordinator for its report, as anybody might who reaches its port."""
+        """Asks the coordinator for its report, as any client might that reaches its port."""
         with self.kubectl.port_forward(f"pod/{self.job.pod()}", 8081) as address:
             connection = http.client.HTTPSConnection(address, context=secure, timeout=SLOW) if secure else http.client.HTTPConnection(address, timeout=SLOW)
             try:
@@ -105,7 +105,7 @@ class Certificates(JobStory):
         return refused.exception.reason
 
     def with_foreign_certificate(self) -> ssl.SSLContext:
-        """A caller with a certificate that nobody knows."""
+        """A caller with an unknown certificate."""
         with tempfile.TemporaryDirectory() as folder:
             key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
             made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=operator"]
@@ -116,7 +116,7 @@ class Certificates(JobStory):
 
 
 def without_certificate() -> ssl.SSLContext:
-    """A caller that believes whoever answers, and has nothing to show."""
+    """A caller that trusts any server, and has no certificate."""
     secure = ssl.create_default_context()
     secure.check_hostname, secure.verify_mode = False, ssl.CERT_NONE
     return secure

@@ -52,7 +52,7 @@ class OperatorExchanged(JobStory):
         self.expect_operator(images.OPERATOR)
 
     def expect_operator(self, image: str) -> None:
-        """Waits until nobody else is left."""
+        """Waits until no other replica is left."""
 
         def others() -> bool | wait.Pending:
             pods = self.kubectl.at(OPERATOR_NAMESPACE).objects("pods", OPERATOR_SELECTOR)

@@ -1,6 +1,7 @@
-"""The faults. Each finds its victim and yields: it strikes when it is asked to go on, lasts for a while if it is of that kind, and is over when it returns whom it hit.
+"""The faults. Each is a generator that first finds its victim and yields. When it is resumed, the fault happens, and lasts for
+a while if it is of that kind. It is over when the generator returns the name of the victim.
 
-One that finds nobody, or does not come about, raises `Missed`.
+A fault that finds no victim, or does not happen, raises `Missed`.
 """
 
 import json
@@ -29,7 +30,7 @@ def _kill(world: World, coordinator: bool) -> Fault:
 
 @contextmanager
 def _stopped(world: World, processes: list[Process]) -> Iterator[None]:
-    """Stops processes; they go on afterwards, whatever happens."""
+    """Stops processes, and continues them afterwards, whatever happens."""
     try:
         for process in processes:
             world.stop(process)
@@ -64,7 +65,7 @@ def freeze_coordinator(world: World) -> Fault:
 
 
 def freeze_worker(world: World) -> Fault:
-    """The same of another worker."""
+    """SIGSTOP of a worker without the coordinator, like `freeze_coordinator`."""
     return (yield from _freeze(world, coordinator=False))
 
 
@@ -115,7 +116,7 @@ def delete_operators(world: World) -> Fault:
 
 
 def kill_leader(world: World) -> Fault:
-    """kill -9 of the operator that leads: its next process goes on, or another replica once the Lease has run out."""
+    """kill -9 of the operator that leads: its next process takes over, or another replica once the Lease has ended."""
     process, life = _leader(world)
     yield
     world.kill(process)
@@ -133,7 +134,7 @@ def freeze_leader(world: World) -> Fault:
 
 
 def cut_off_leader(world: World) -> Fault:
-    """The cable of the operator that leads is pulled until another one leads, and a little longer: it runs on and reaches nobody."""
+    """Cuts the network of the leading operator until another one leads, and a little longer: it runs on and reaches no other process."""
     process, life = _leader(world)
     address = world.cluster.kubectl.at(OPERATOR_NAMESPACE).get("pod", process.pod)["status"]["podIP"]
     hardware = json.loads(world.cluster.inside(process.node, "ip", "-json", "neigh", "show", address))[0]["lladdr"]
@@ -152,12 +153,12 @@ def cut_off_leader(world: World) -> Fault:
 
 
 def _leader(world: World) -> tuple[Process, str]:
-    """The replica that leads, and which life of it. Where nobody stands by there is no succession to strike."""
+    """Returns the leading replica and which life of it. Without another ready replica there is no successor, so the fault is missed."""
     kubectl = world.cluster.kubectl
     pod, life = replicas.holder(kubectl)
     ready = replicas.ready(kubectl)
     if pod not in ready or len(ready) < 2:
-        raise Missed(f"{pod or 'nobody'} leads, and {', '.join(ready) or 'nobody'} is ready")
+        raise Missed(f"{pod or 'no replica'} leads, and {', '.join(ready) or 'none'} is ready")
     return world.process(OPERATOR_NAMESPACE, pod), life
 
 
@@ -172,7 +173,7 @@ def _successor(world: World, pod: str, life: str) -> str:
 
 
 def stop_store(world: World) -> Fault:
-    """The S3 server does not answer for a while."""
+    """Stops the S3 server for a while."""
     pods = [pod["metadata"]["name"] for pod in world.cluster.kubectl.at("storage").objects("pods")]
     processes = [world.process("storage", pod) for pod in pods]
     yield
@@ -221,7 +222,7 @@ def partition_node(world: World) -> Fault:
 
 
 def freeze_node(world: World) -> Fault:
-    """A whole node stands still, and goes on where it was."""
+    """Freezes a whole node for a while."""
     return (yield from _node_for_a_while(world, "freeze", "thaw", (5, 40)))
 
 

@@ -1,6 +1,7 @@
-"""The job, and what feeds it: rows that never come twice.
+"""The job, and what feeds it.
 
-Every row has a number of its own. The job copies rows one by one and counts them per name; so what is lost, written twice or counted wrong shows by number.
+Every row has a number of its own. The job copies the rows and counts them by name. So each row that is lost, written twice or
+counted wrong is known by its number.
 """
 
 import json
@@ -65,7 +66,7 @@ def clear(kubectl: Kubectl, client: S3, namespace: str) -> None:
 
 
 class Feeder:
-    """Puts an object of rows into the input folder every second, until told to stop. A store that is down makes it wait, never skip."""
+    """Puts an object of rows into the input folder every second, until `stop`. While the store is down it waits and never skips."""
 
     def __init__(self, client: S3, seed: int, rows_per_object: int) -> None:
         self.client = client
@@ -80,7 +81,7 @@ class Feeder:
         self._thread.start()
 
     def stop(self) -> list[tuple[int, str, int]]:
-        """No more; answers all rows that are in the store."""
+        """Stops the feeder. Returns all rows that are in the store."""
         self._stop.set()
         self._thread.join(120)
         if self._thread.is_alive():
@@ -93,7 +94,7 @@ class Feeder:
             first = number * self._each
             rows = [(first + i, f"n{self._dice.randrange(NAMES)}", self._dice.randrange(100)) for i in range(self._each)]
             body = "\n".join(json.dumps({"id": i, "name": name, "n": n}) for i, name, n in rows) + "\n"
-            # The same object again does no harm: same name, same bytes.
+            # A repeated object is harmless: the name and the bytes are equal.
             while True:
                 try:
                     self.client.put(s3.BUCKET, f"{FOLDER}/in/{number:06}.json", body.encode())

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """A job under load through many seeded faults: `make faults [N=100] [SEED=…]`.
 
-Each round begins a transition (or none), lets a fault strike once the status says that it is under way, and waits until the spec is in force, records flow and a new checkpoint is complete. What the
-status said right before the fault is what the fault is filed under. In the end the feeder stops and SQLite holds the output against everything that was fed. Exit code 0 only if nothing was lost,
-written twice or counted wrong. The same seed makes the same rounds.
+Each round begins a transition (or none) and injects a fault once the status says that the transition is in progress. Then it
+waits until the spec is in force, records flow and a new checkpoint is complete. The fault is counted under what the status
+said just before it. In the end the feeder stops, and SQLite compares the output with all rows that were fed. The exit code is
+0 only if nothing was lost, written twice or counted wrong. Equal seeds make equal rounds.
 """
 
 import json
@@ -59,7 +60,7 @@ def main() -> int:
 
 @dataclass
 class Tally:
-    """Faults that struck."""
+    """The faults that happened."""
 
     rounds: int = 0
     pauses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -73,12 +74,12 @@ class Tally:
 
     @property
     def in_the_middle(self) -> int:
-        """How many struck while something was under way."""
+        """How many happened during a transition."""
         return sum(len(all_) for where, all_ in self.pauses.items() if "/" in where)
 
 
 def tell(cluster: Local, seed: int, rounds: int) -> bool:
-    """All rounds; whether the ledger is exact."""
+    """Plays all rounds. Returns whether the ledger is exact."""
     narrate.heading(f"{rounds} faults, seed {seed}")
     job = Job(cluster, "load", NAMESPACE)
     access, secret = s3.keys(cluster.kubectl)
@@ -116,7 +117,7 @@ def tell(cluster: Local, seed: int, rounds: int) -> bool:
 
 
 def one(world: World, rounds: int, tally: Tally) -> None:
-    """One round."""
+    """Plays one round."""
     tally.rounds += 1
     transition = world.dice.choices(transitions.TRANSITIONS, [it.weight for it in transitions.TRANSITIONS])[0]
     with narrate.Step(f"{tally.struck + 1:3} of {rounds}: {transition.name}") as step:
@@ -129,11 +130,11 @@ def one(world: World, rounds: int, tally: Tally) -> None:
         if fault:
             tally.pauses[where].append(measured)
             tally.faults[fault] += 1
-        step.result(f"{fault or 'nothing struck'}: {victim}; {where or '-'}; longest pause {measured:.1f} s")
+        step.result(f"{fault or 'no fault'}: {victim}; {where or '-'}; longest pause {measured:.1f} s")
 
 
 def strike(world: World, transition: transitions.Transition) -> tuple[str, str, str]:
-    """The transition, and a fault in the middle of it. Answers what was under way right before the fault struck, its name and its victim."""
+    """Begins the transition and injects a fault in the middle of it. Returns what was in progress just before, the name of the fault and its victim."""
     missed: list[str] = []
     aimed = aim(world, missed) if transition.at_once else None
     transition.begin(world)
@@ -151,7 +152,7 @@ def strike(world: World, transition: transitions.Transition) -> tuple[str, str, 
 
 
 def aim(world: World, missed: list[str]) -> tuple[str, injections.Fault]:
-    """A fault that has found its victim, and its name; one that finds nobody gives way to another."""
+    """Returns a fault that has found its victim, and its name. A fault without a victim gives way to another one."""
     for _ in range(TRIES):
         kind = world.dice.choices([fault for fault, _ in injections.FAULTS], [weight for _, weight in injections.FAULTS])[0]
         name, fault = kind.__name__.replace("_", " "), kind(world)
@@ -161,11 +162,11 @@ def aim(world: World, missed: list[str]) -> tuple[str, injections.Fault]:
             missed.append(f"{name}: {why}")
         else:
             return name, fault
-    raise AssertionError(f"no fault finds anybody: {'; '.join(missed)}")
+    raise AssertionError(f"no fault finds a victim: {'; '.join(missed)}")
 
 
 def recovered(world: World, before: int, began: int, step: narrate.Step) -> float:
-    """The spec is in force, the nodes are there, records flow, and two checkpoints after the fault are complete: the first may have been under way. Answers the longest pause since `began`."""
+    """Waits until the spec is in force, all nodes are ready, records flow, and two checkpoints after the fault are complete: the first may have begun before. Returns the longest pause since `began`."""
     for node in world.cluster.node_names:
         world.cluster.kubectl.wait_condition("node", node, "Ready", seconds=90)
 
@@ -187,13 +188,13 @@ def recovered(world: World, before: int, began: int, step: narrate.Step) -> floa
 
 
 def _of_history(job: Object, began: int) -> list[float]:
-    """Pauses that the status remembers: a coordinator that died has taken its own along."""
+    """Returns the pauses in the history of the status: those in a coordinator are lost when it dies."""
     entries = [entry for entry in job["status"].get("history", []) if entry.get("pause")]
     return [float(entry["pause"].removesuffix("s")) for entry in entries if datetime.fromisoformat(entry["time"]).timestamp() * 1000 >= began]
 
 
 def _checkpoint(job: Job) -> int:
-    """The last complete one."""
+    """Returns the last complete checkpoint."""
     return wait.until("the coordinator to answer", lambda: int((job.report().get("last_checkpoint") or {}).get("id", 0)), LONG, retry=RETRY)
 
 
@@ -203,14 +204,14 @@ def _all_written(world: World, rows: int, counted: dict[str, int]) -> bool | wai
 
 
 def _all_complete(kubectl: Kubectl) -> bool | wait.Pending:
-    """Whether every snapshot is there whole, whatever struck while it was taken."""
+    """Returns whether every snapshot is complete, whatever happened while it was taken."""
     phases = {it["metadata"]["name"]: it.get("status", {}).get("phase") for it in kubectl.objects("streamsnapshots")}
     others = [f"{name} is {phase}" for name, phase in phases.items() if phase != "Completed"]
     return wait.Pending(", ".join(others)) if others else True
 
 
 def report(tally: Tally, world: World, seed: int, verdict: output.Verdict) -> None:
-    """What it cost, and whether it is right."""
+    """Prints the pauses and the verdict."""
     narrate.heading("What it cost, and whether it is right")
     kinds: dict[str, list[str]] = defaultdict(list)
     for where in sorted(tally.pauses):
@@ -223,8 +224,8 @@ def report(tally: Tally, world: World, seed: int, verdict: output.Verdict) -> No
     narrate.table(("in the middle of", "faults", "at the step", "median of the longest pause", "longest"), lines)
     narrate.table(("fault", "times"), sorted(tally.faults.items()))
     (CACHE / "faults.json").write_text(json.dumps({"seed": seed, "pauses": tally.pauses, "faults": tally.faults}, indent=1))
-    print(f"\n{tally.struck} faults in {tally.rounds} rounds, {tally.in_the_middle} of them in the middle of something; seed {seed}")
-    print(f"{len(world.left)} restores went back, {world.guests} jobs came and went")
+    print(f"\n{tally.struck} faults in {tally.rounds} rounds, {tally.in_the_middle} of them during a transition; seed {seed}")
+    print(f"{len(world.left)} restores went back, {world.guests} other jobs started and were deleted")
     print(verdict)
 
 

@@ -1,6 +1,7 @@
-"""A second, small job that comes and goes: its first start and its deletion are struck as well, and it has a ledger of its own.
+"""A second, small job with a short life. Faults also hit its first start and its deletion, and it has a ledger of its own.
 
-After its deletion nothing of it may run, and its state must be released: a job of the same name goes on from there and ends with every row written once.
+After its deletion none of its pods may run, and its state must be released: a job of the same name continues from there and
+ends with every row written once.
 """
 
 import json
@@ -21,13 +22,13 @@ CHILDREN = ("pods", "statefulsets", "services", "configmaps", "controllerrevisio
 
 
 def rows() -> list[output.Row]:
-    """What every guest reads."""
+    """Returns the rows that every guest reads."""
     dice = random.Random(ROWS)
     return [(number, f"n{dice.randrange(load.NAMES)}", dice.randrange(100)) for number in range(ROWS)]
 
 
 def feed(client: S3) -> None:
-    """Puts that into the store."""
+    """Puts these rows into the store."""
     for number in range(OBJECTS):
         lines = [json.dumps({"id": i, "name": name, "n": n}) for i, name, n in rows()[number::OBJECTS]]
         client.put(s3.BUCKET, f"{load.FOLDER}/{SOURCE}/{number}.json", ("\n".join(lines) + "\n").encode())
@@ -47,7 +48,7 @@ def apply(world: World, rate: int, metadata: Object | None = None, **spec: objec
 
 
 def expected(world: World) -> None:
-    """A guest that has not been there before is about to come."""
+    """Names the next guest."""
     world.guests += 1
     world.guest = Job(world.cluster, f"guest-{world.guests}", world.job.namespace)
 
@@ -58,7 +59,7 @@ def first_start(world: World) -> None:
 
 
 def running(world: World) -> None:
-    """A guest is in the middle of its work; it may have to leave a snapshot behind."""
+    """Brings a guest into the middle of its work. Its deletion may have to take a snapshot."""
     expected(world)
     guest = apply(world, SLOW, snapshots={"onDelete": world.dice.choice(["Take", "Skip"])})
     guest.wait_settled(LONG)
@@ -72,13 +73,13 @@ def deletion(world: World) -> None:
 
 
 def started(world: World) -> None:
-    """It ends right, and can be deleted."""
+    """Checks that the guest completes with the right output, and can be deleted."""
     _completes(world)
     _delete(world)
 
 
 def deleted(world: World) -> None:
-    """Nothing of it is left but its state, from which one of the same name goes on to the right end."""
+    """Checks that only its state is left, and that a job of the same name continues from it to the right end."""
     guest = world.target
     _gone(guest)
     state, uid = _head(world)
@@ -87,7 +88,7 @@ def deleted(world: World) -> None:
     else:
         events = [it["reason"] for it in guest.kubectl.objects("events.events.k8s.io") if it["regarding"].get("name") == guest.name]
         if "StateNotReleased" not in events:
-            raise AssertionError(f"{guest.name} is deleted, HEAD says {state}, and nobody said that it was not released: {events}")
+            raise AssertionError(f"{guest.name} is deleted, HEAD says {state}, and no event says that it was not released: {events}")
         narrate.say(f"{guest.name} did not stop in time, and the operator said so; its state is taken over by hand")
         apply(world, FAST, {"annotations": {"streamkeeper.dev/take-over": uid}})
     _completes(world)
@@ -95,7 +96,7 @@ def deleted(world: World) -> None:
 
 
 def _completes(world: World) -> None:
-    """Waits until it has read all, and holds its output against that."""
+    """Waits until the guest has read all rows, and compares its output with them."""
     guest = world.target
 
     def look() -> bool | wait.Pending:
@@ -119,7 +120,7 @@ def _delete(world: World) -> None:
 
 
 def _gone(guest: Job) -> None:
-    """Waits until neither the guest nor any child of it is there."""
+    """Waits until the guest and all its children are gone."""
 
     def look() -> bool | wait.Pending:
         left = [f"streamjob {guest.name}"] if guest.kubectl.find("streamjob", guest.name) else []
@@ -131,6 +132,6 @@ def _gone(guest: Job) -> None:
 
 
 def _head(world: World) -> tuple[str, str]:
-    """What HEAD says the guest is doing, and whose it is."""
+    """Returns the state and the owner that HEAD names for the guest."""
     head = json.loads(world.store.get(s3.BUCKET, f"{load.STATE}/{world.job.namespace}/{world.target.name}/HEAD.json"))
     return head["state"]["is"], head["job_uid"]

@@ -1,4 +1,4 @@
-"""The transitions in the middle of which faults strike. Each begins by what a user does."""
+"""The transitions in which faults happen. Each begins with an action of a user."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The cluster, the job and its spec as they stand; how a fault finds its victim, and whether it was hit."""
+"""The cluster, the job and its current spec; how a fault finds its victim, and whether it hit."""
 
 import random
 import socket
@@ -16,7 +16,7 @@ KUBELET = 10250
 
 
 class Missed(Exception):
-    """A fault found nobody to strike, or did not come about: why."""
+    """A fault found no victim or did not happen; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Process:
 
 @dataclass
 class World:
-    """The cluster, the job, and the spec as it stands."""
+    """The cluster, the job, and its current spec."""
 
     cluster: Local
     job: Job
@@ -42,14 +42,14 @@ class World:
     snapshots: int = 0
     spec: Object = field(default_factory=dict)
     guest: Job | None = None
-    """A second job, while faults strike that one."""
+    """A second job, while it is the target of faults."""
     guests: int = 0
     left: list[range] = field(default_factory=list)
-    """Checkpoints of lines that the job has left, for a snapshot: what it wrote with them it has written again."""
+    """Checkpoints that the job left when it went back to a snapshot. It has written their output again."""
 
     @property
     def target(self) -> Job:
-        """The job that faults strike."""
+        """The job that is the target of faults."""
         return self.guest or self.job
 
     @property
@@ -65,7 +65,7 @@ class World:
     # ------------------------------------------------------------ pods and their processes
 
     def pods(self) -> list[Object]:
-        """Pods of the struck job that nobody has deleted, whatever their revision."""
+        """Returns the pods of the target that are not being deleted, of all revisions."""
         found = self.target.kubectl.objects("pods", f"streamkeeper.dev/job={self.target.name}")
         return sorted((pod for pod in found if "deletionTimestamp" not in pod["metadata"]), key=lambda pod: pod["metadata"]["name"])
 
@@ -149,7 +149,7 @@ class World:
 
 
 def answers(host: str, port: int, tls: bool = True) -> bool:
-    """Whether somebody there says anything within a second: a TLS handshake, or the address being taken."""
+    """Returns whether a server accepts a connection within a second, with a TLS handshake if `tls`."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

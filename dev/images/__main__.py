@@ -1,4 +1,4 @@
-"""python3 -m dev.images [operator|runtime|seaweedfs ...] [--profile release] [--no-load]"""
+"""Builds the images and loads them into the cluster, if one runs."""
 
 import argparse
 import subprocess
@@ -11,11 +11,11 @@ from dev.lib.kubectl import CommandFailed
 
 
 def main() -> None:
-    """Build the images, show what they weigh, and load them when a cluster runs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Builds the images, prints their sizes, and loads them if a cluster runs."""
+    parser = argparse.ArgumentParser(prog="python3 -m dev.images", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="IMAGE", help=", ".join(REFERENCES))
-    parser.add_argument("--profile", default="dev")
-    parser.add_argument("--no-load", action="store_true")
+    parser.add_argument("--profile", default="dev", help="Cargo profile (%(default)s)")
+    parser.add_argument("--no-load", action="store_true", help="only build")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(REFERENCES):
         parser.error(f"no image {', '.join(unknown)}; there are {', '.join(REFERENCES)}")

@@ -80,7 +80,7 @@ class Kubectl:
         self.run("delete", kind, name, "--ignore-not-found", *args, timeout=300)
 
     def delete_pod_by_force(self, name: str) -> bool:
-        """Delete a pod at once and do not wait; whether there was one: somebody may have been faster, as after the loss of its node."""
+        """Deletes a pod at once and does not wait. Returns whether it existed: the operator may already have deleted it, as after the loss of its node."""
         return "deleted" in self.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
 
     def wait_for(
@@ -92,9 +92,9 @@ class Kubectl:
         seconds: float,
         on_pending: Callable[[str], None] | None = None,
     ) -> Object:
-        """Poll one object until `probe(object)` answers None; until then it answers what it sees.
+        """Polls one object until `probe(object)` returns None. Until then the probe returns what it sees.
 
-        Returns the object. Raises `wait.Timeout` with the last answer. An absent object and a
+        Returns the object. Raises `wait.Timeout` with what was seen last. An absent object and a
         cluster that does not answer are pending.
         """
 

@@ -18,7 +18,7 @@ from dev.lib.s3 import S3, S3Error
 
 VERSION = "4.48"
 
-# Quiet, and strict where the real service is: nobody reports home, no bucket appears by itself.
+# Quiet, and strict where the real service is: no telemetry, and no bucket appears by itself.
 FLAGS = [
     "-webdav=false",
     "-admin.ui=false",

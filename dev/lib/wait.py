@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Pending(str):
-    """A probe's answer for "not yet": what it saw instead, in words for a person."""
+    """What a probe returns for "not yet": what it saw instead, in words for a person."""
 
 
 class Timeout(Exception):
@@ -28,10 +28,10 @@ def until(
     retry: tuple[type[Exception], ...] = (),
     on_pending: Callable[[str], None] | None = None,
 ) -> T:
-    """Call `probe` until it answers something other than a `Pending`, and return that.
+    """Calls `probe` until it returns something other than a `Pending`, and returns that.
 
-    An exception listed in `retry` counts as pending with its message; every other one goes
-    through. `on_pending` hears each pending answer (`Step.update` fits). Raises `Timeout`
+    An exception listed in `retry` counts as pending with its message; every other one passes
+    through. `on_pending` is called with each `Pending` (`Step.update` fits). Raises `Timeout`
     after `seconds`. The probe runs at least once, and once more after the deadline has passed.
     """
     deadline = time.monotonic() + seconds

@@ -19,7 +19,7 @@ RACERS = 16
 
 
 def refused(status: int, action: Callable[[], object]) -> str | None:
-    """None when `action` is refused with that HTTP status, else what happened instead."""
+    """Returns None if `action` is refused with that HTTP status, otherwise what happened instead."""
     try:
         action()
     except S3Error as error:
@@ -69,7 +69,7 @@ def report(server: Server) -> int:
     try:
         answers = promises(server)
     except S3Error as error:
-        print(f"  FAIL it does not even answer: {error}")
+        print(f"  FAIL it does not respond: {error}")
         return 1
     for promise, seen in answers:
         print(f"  {'ok  ' if seen is None else 'FAIL'} {promise}{'' if seen is None else ': ' + seen}")

@@ -1,4 +1,4 @@
-"""Put the S3 server into the cluster and wait until it answers: `python3 -m dev.s3.install`
+"""Puts the S3 server into the cluster and waits until it responds: `python3 -m dev.s3.install`
 
 The image must have been loaded (`python3 -m dev.images seaweedfs`).
 """

@@ -1,5 +1,5 @@
-"""A job whose store is slow, then answers 503, then works again: does it come through by itself, with every row once and
-within its memory? Exit code 0 if it does."""
+"""Runs a job whose store is slow, then returns 503, then works again. Exit code 0 if the job recovers by itself, writes every
+row once and stays within its memory."""
 
 import argparse
 import os
@@ -17,17 +17,17 @@ LAST_LINES = 15
 
 
 def arguments(given: list[str]) -> Plan:
-    """The plan of a command line."""
+    """Returns the plan of a command line."""
     parser = argparse.ArgumentParser(prog="python3 -m dev.slow_store", description=__doc__)
     parser.add_argument("--binary", type=Path, help="streamjob-runtime; Cargo's dev build without it")
     parser.add_argument("--rows", type=positive(int), default=Plan.rows, help="rows of the job (%(default)s)")
-    parser.add_argument("--workers", type=positive(int), default=Plan.workers, help="processes (%(default)s)")
+    parser.add_argument("--workers", type=positive(int), default=Plan.workers, help="worker processes (%(default)s)")
     parser.add_argument("--limit", type=positive(int), default=Plan.limit // MIB, help="memory of a worker, MiB (%(default)s)")
-    parser.add_argument("--rate", type=positive(int), default=Plan.rate // 1024, help="of the slow store, KiB/s (%(default)s)")
-    parser.add_argument("--slow-seconds", type=positive(float), default=Plan.slow_seconds, help="at that rate (%(default)s)")
-    parser.add_argument("--outage-seconds", type=positive(float), default=Plan.outage_seconds, help="of 503 (%(default)s)")
-    parser.add_argument("--patience", type=positive(float), default=Plan.patience, help="seconds to complete after it (%(default)s)")
-    parser.add_argument("--checkpoint-interval", default=Plan.checkpoint_interval, help="(%(default)s)")
+    parser.add_argument("--rate", type=positive(int), default=Plan.rate // 1024, help="rate of the slow store, KiB/s (%(default)s)")
+    parser.add_argument("--slow-seconds", type=positive(float), default=Plan.slow_seconds, help="seconds at that rate (%(default)s)")
+    parser.add_argument("--outage-seconds", type=positive(float), default=Plan.outage_seconds, help="seconds of 503 (%(default)s)")
+    parser.add_argument("--patience", type=positive(float), default=Plan.patience, help="seconds within which the job completes after the outage (%(default)s)")
+    parser.add_argument("--checkpoint-interval", default=Plan.checkpoint_interval, help="interval of checkpoints (%(default)s)")
     said = parser.parse_args(given)
     binary = (said.binary or CARGO_TARGET / f"{platform.machine()}-unknown-linux-gnu/debug/streamjob-runtime").resolve()
     if not binary.is_file():
@@ -38,7 +38,7 @@ def arguments(given: list[str]) -> Plan:
 
 
 def positive(kind: type) -> object:
-    """A number above zero, for argparse."""
+    """Returns a type of argparse: a number above zero."""
 
     def number(text: str) -> float:
         value: float = kind(text)
@@ -51,9 +51,9 @@ def positive(kind: type) -> object:
 
 
 def main() -> int:
-    """Plays it and prints what came of it."""
+    """Plays the plan and prints the outcome."""
     plan = arguments(sys.argv[1:])
-    # So that processes and cgroups are gone, however we are asked to end.
+    # So processes and cgroups are removed on SIGTERM too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="streamkeeper-slow-store-"))
     outcome = play(plan, folder, f"streamkeeper-slow-store-{os.getpid()}")

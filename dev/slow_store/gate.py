@@ -1,7 +1,8 @@
-"""Stands before an HTTP server and passes everything on, at one rate for all connections, or answers 503 to all.
+"""A proxy before an HTTP server. It passes everything on, at one rate for all connections, or returns 503 to all requests.
 
-A gate that begins or ends to answer 503 cuts the connections that are open: what was under way has no answer, and
-nobody knows whether the server did it.
+When the gate begins or stops to return 503, it cuts the open connections: requests in progress get no response, and the
+client does not know whether the server carried them out.
+
 """
 
 import asyncio
@@ -78,7 +79,7 @@ class Gate:
         self._change(rate, False)
 
     def refuse(self) -> None:
-        """Answers 503 to every request. The server does not hear of it."""
+        """Returns 503 to every request. The server does not see the requests."""
         self._change(None, True)
 
     def _change(self, rate: int | None, refuses: bool) -> None:
@@ -121,7 +122,7 @@ class Gate:
         except (OSError, EOFError, asyncio.LimitOverrunError):
             pass  # one side went away, or does not talk HTTP: the other side sees a connection that ends
         except asyncio.CancelledError:
-            pass  # the gate changed: nobody waits for this task but who cut it
+            pass  # the gate changed: only the task that cut this one waits for it
         finally:
             self._open.discard(task)
             writer.transport.abort()

@@ -80,7 +80,7 @@ class Cgroup:
 
 
 class Watched:
-    """Nobody but us looks at the process."""
+    """Only this tool watches the process."""
 
     kind = "watched"
     tells = False

@@ -45,7 +45,7 @@ class Plan:
 
 
 class Rising:
-    """The sum of a number that only grows, but starts again from zero with another process or attempt."""
+    """The sum of a number that only grows, but restarts from zero with another process or attempt."""
 
     def __init__(self) -> None:
         self.sum = 0
@@ -87,7 +87,7 @@ class Outcome:
     phases: list[Phase]
     limit: int
     against: list[str]
-    """What speaks against the claim, before the ledger."""
+    """Why the claim does not hold, before the ledger."""
     verdict: ledger.Verdict | None = None
 
     def wrong(self) -> list[str]:
@@ -240,7 +240,7 @@ def play(plan: Plan, folder: Path, name: str) -> Outcome:
         gate = stack.enter_context(Gate(url.hostname or "", url.port or 0))
         limits = [limited(f"{name}-{i}", plan.limit) for i in range(plan.workers)]
         sql = folder / "job.sql"
-        # Where a worker cannot read its limit it is told what it would make of it.
+        # Where a worker cannot read its limit, the job sets the buffer that would follow from it.
         buffer = None if all(limit.tells for limit in limits) else plan.limit // 8
         sql.write_text(output.job(plan.rows, f"s3://{server.bucket}/{OUT}", buffer=buffer))
         keys = {name: value for name, value in server.environment.items() if name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}

@@ -18,7 +18,7 @@ from dev.slow_store.limit import Limit
 
 Report = dict[str, Any]
 
-# As the kubelet: the first start is at once, the second waits so long, and it doubles; a process that lived long starts anew.
+# As the kubelet: the first start is at once, the second waits so long, and it doubles. A process that ran for long resets it.
 BACK_OFF_SECONDS = 10.0
 LONGEST_BACK_OFF_SECONDS = 300.0
 LIVED_LONG_SECONDS = 600.0
@@ -56,7 +56,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Job:
-    """What all of its processes are told."""
+    """The settings of all its processes."""
 
     binary: Path
     sql: Path
@@ -139,7 +139,7 @@ class Worker:
         self.limit.look(self._process.pid, highest)
 
     def forget(self) -> None:
-        """From now on the highest memory counts anew."""
+        """Resets the highest memory."""
         self.highest = 0
         if self._process is None:
             return
@@ -189,7 +189,7 @@ class Crew:
         return sum(worker.restarts for worker in self.workers)
 
     def report(self) -> Report | None:
-        """What the coordinator says; none when it does not answer."""
+        """Returns the report of the coordinator; None if it does not answer."""
         return self._call("GET", "/v1/report")
 
     def promote(self) -> Report | None:

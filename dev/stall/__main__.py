@@ -1,4 +1,4 @@
-"""`python3 -m dev.stall`: gaps in the output of a small pipeline beside a large one in the same slot.
+"""Measures gaps in the output of a small pipeline beside a large one in the same slot.
 
 One pipeline counts millions of keys, so that a checkpoint holds nearly all of them. The other prints a thousand
 rows a second. Both run in one slot. A gap is the time between two reads of what the second one prints.
@@ -32,9 +32,9 @@ WRITTEN = re.compile(r"written_bytes=(\d+)")
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m dev.stall", description=__doc__)
     parser.add_argument("--bin", type=Path, required=True, help="the streamjob-runtime to measure")
-    parser.add_argument("--keys", type=int, default=5_000_000)
-    parser.add_argument("--rate", type=int, default=250_000, help="keys a second")
-    parser.add_argument("--interval", default="5s", help="between checkpoints")
+    parser.add_argument("--keys", type=int, default=5_000_000, help="keys of the large pipeline (%(default)s)")
+    parser.add_argument("--rate", type=int, default=250_000, help="keys a second (%(default)s)")
+    parser.add_argument("--interval", default="5s", help="interval of checkpoints (%(default)s)")
     return parser.parse_args()
 
 
