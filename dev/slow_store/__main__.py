@@ -31,7 +31,7 @@ def arguments(given: list[str]) -> Plan:
     said = parser.parse_args(given)
     binary = (said.binary or CARGO_TARGET / f"{platform.machine()}-unknown-linux-gnu/debug/streamjob-runtime").resolve()
     if not binary.is_file():
-        parser.error(f"{binary} is missing; build it with: cargo build --workspace --locked --bin streamjob-runtime --test dependencies")
+        parser.error(f"{binary} is missing; build it with: cargo build --workspace --locked --bin streamjob-runtime --test documentation")
     sizes = {"limit": said.limit * MIB, "rate": said.rate * 1024}
     same = {name: getattr(said, name) for name in ("rows", "workers", "slow_seconds", "outage_seconds", "patience", "checkpoint_interval")}
     return Plan(binary, **same, **sizes)
