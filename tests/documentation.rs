@@ -202,6 +202,59 @@ fn every_table_of_proofs_has_proofs() {
     }
 }
 
+/// Returns all files below a folder, as paths from the root of the repository.
+fn files(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_and_folder_of_the_code_that_the_architecture_names_exists() {
+    let page = page("architecture.md");
+    let all: Vec<String> = ["src", "operator", "runtime"]
+        .into_iter()
+        .flat_map(files)
+        .map(|file| format!("/{file}"))
+        .collect();
+    let named: Vec<&str> = page
+        .split(|c: char| c.is_whitespace() || ",`()".contains(c))
+        .filter(|word| {
+            word.strip_suffix(".rs")
+                .or(word.strip_suffix('/'))
+                .is_some_and(|name| {
+                    !name.is_empty()
+                        && name
+                            .chars()
+                            .all(|c| c.is_ascii_lowercase() || "_/".contains(c))
+                })
+        })
+        .collect();
+    assert!(named.len() > 60, "{named:?}");
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|name| {
+            let inside = format!("/{name}");
+            !all.iter().any(|file| {
+                if name.ends_with('/') {
+                    file.contains(&inside)
+                } else {
+                    file.ends_with(&inside)
+                }
+            })
+        })
+        .collect();
+    assert!(missing.is_empty(), "not in the code: {missing:?}");
+}
+
 #[test]
 fn tests_name_the_stories_from_elsewhere_that_they_are_about() {
     let functions = functions();
