@@ -12,7 +12,7 @@ PYTHON := python3 -u
 CONTROLS := streamkeeper-node/test-unfenced,streamkeeper/test-acts-first
 .DEFAULT_GOAL := help
 .PHONY: help setup cluster-up cluster-down cluster-status node-kill node-start node-partition node-heal \
-  images s3 demo attack test test-rust test-dev test-e2e cases faults slow-store crash-plans operator-upgrade bench bench-operator crds lint deny
+  images s3 demo attack test test-rust test-dev test-e2e cases faults slow-store crash-plans operator-upgrade bench bench-operator crds circles lint deny
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,10 +65,12 @@ bench-operator: ## what the operator costs with JOBS=1000,5000 idle jobs: start,
 	$(PYTHON) -m dev.bench_operator --jobs $(JOBS)
 crds: ## write crds/ and the copy of the chart from the Rust types
 	UPDATE_GENERATED=1 cargo test --workspace --locked --test crds the_generated_files_are_current
-lint: setup ## formatting, clippy, chart
+lint: setup circles ## formatting, clippy, chart, circles of files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(PYTHON) -m dev.lib.cluster helm lint --strict charts/streamkeeper
+circles: ## files that import each other; none is the goal, and lint holds it
+	$(PYTHON) -m dev.circles
 deny: ## licences, advisories, sources of every dependency
 	@test -x $(CACHE)/tools/bin/cargo-deny || cargo install --locked --root $(CACHE)/tools cargo-deny
 	$(CACHE)/tools/bin/cargo-deny check
