@@ -9,7 +9,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::bench::{Spread, cpu_seconds};
+use super::measurement::{Spread, cpu_seconds};
 use crate::{
     clock,
     transport::{Acceptor, Transport},

@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod check;
 mod connection;
+mod measurement;
 mod node;
 mod report;
 mod run;

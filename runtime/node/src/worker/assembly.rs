@@ -18,8 +18,9 @@ use tokio::runtime::Handle;
 
 use super::{
     channels::Channels,
-    deploy::{Ears, Layout},
+    events::EventSender,
     failure::Failure,
+    layout::Layout,
     restore::{RestoredState, RestoredStates},
 };
 use crate::variables;
@@ -44,7 +45,7 @@ impl Assembly {
         &self,
         mut restored: RestoredStates,
         attempt: u64,
-        ears: &impl Ears,
+        events: &EventSender,
     ) -> Result<Vec<(u32, Subtask)>, Failure> {
         let mut subtasks = Vec::new();
         for (local, (&subtask, counters)) in self.layout.mine.iter().zip(&self.counters).enumerate()
@@ -62,7 +63,7 @@ impl Assembly {
                 )
             });
             let nodes = nodes.collect::<Result<_, Failure>>()?;
-            let ears = ears.clone();
+            let events = events.clone();
             subtasks.push((
                 subtask,
                 Subtask::new(SubtaskParts {
@@ -81,7 +82,7 @@ impl Assembly {
                     guarantee: self.layout.guarantee,
                     clock: self.clock.clone(),
                     counters: counters.clone(),
-                    report: Box::new(move |event| ears.subtask(attempt, subtask, event)),
+                    report: Box::new(move |event| events.subtask(attempt, subtask, event)),
                 })?,
             ));
         }

@@ -11,7 +11,7 @@ use streamkeeper_engine::{
     task::Command,
 };
 
-use super::deploy::Layout;
+use super::layout::Layout;
 use crate::data_plane::{PeerFrames, Queues, RemoteLink, RemoteReturn, Routes};
 
 /// Inboxes, credits and the ways to other workers.

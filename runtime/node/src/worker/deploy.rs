@@ -3,12 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use streamkeeper_connectors::sink::SinkContext;
-use streamkeeper_engine::task::{Counters, Event, SystemClock, Topology};
-use streamkeeper_protocol::{
-    key_group::Assignment,
-    manifest::Guarantee,
-    plan::{NodeId, Operator, StreamPlan},
-};
+use streamkeeper_engine::task::{Counters, SystemClock};
+use streamkeeper_protocol::plan::{NodeId, Operator};
 use streamkeeper_state::{Continuation, ObjectCache, RunHistory};
 use tokio::runtime::Handle;
 
@@ -18,8 +14,10 @@ use super::{
     channels::Channels,
     checkpoint::{Checkpoints, Writer},
     commit::Commits,
+    events::EventSender,
     failure::Failure,
     graph::Built,
+    layout::Layout,
     memory,
     restore::{RestoredStates, restore},
 };
@@ -37,20 +35,12 @@ pub(super) struct WorkerResources {
     pub(super) cache: ObjectCache,
 }
 
-/// Where the graph's events go.
-pub(super) trait Ears: Clone + Send + Sync + 'static {
-    /// A subtask said something.
-    fn subtask(&self, attempt: u64, subtask: u32, event: Event);
-    /// A connection to another worker is gone.
-    fn peer_lost(&self, attempt: u64, worker: u32, why: String);
-}
-
 /// Builds everything; nothing runs yet, but every data connection of this worker stands. Takes as
 /// long as the slowest peer: drop it to give up.
 pub(super) async fn build(
     resources: Arc<WorkerResources>,
     deploy: Deploy,
-    ears: impl Ears,
+    events: EventSender,
 ) -> Result<Built, Failure> {
     let config = &resources.config;
     let me = PeerId {
@@ -123,14 +113,15 @@ pub(super) async fn build(
     };
     let by_subtask = layout.mine.iter().copied().zip(counters.clone()).collect();
     let attempt = deploy.attempt;
-    let heard = ears.clone();
+    let subtask_events = events.clone();
     // Giving state back to operators takes as long as there is state.
-    let subtasks = tokio::task::spawn_blocking(move || assembly.build(restored, attempt, &heard));
+    let subtasks =
+        tokio::task::spawn_blocking(move || assembly.build(restored, attempt, &subtask_events));
     let subtasks = subtasks.await.map_err(|error| {
         Failure::new(FailureKind::Internal, format!("building subtasks: {error}"))
     })??;
     let mesh = Mesh::start(streams, queues, routes, move |worker, why| {
-        ears.peer_lost(attempt, worker, why);
+        events.peer_lost(attempt, worker, why);
     });
     Ok(Built {
         attempt,
@@ -142,73 +133,6 @@ pub(super) async fn build(
         mesh,
         entries,
     })
-}
-
-/// Which subtask is where.
-pub(super) struct Layout {
-    pub(super) plan: Arc<StreamPlan>,
-    pub(super) topology: Arc<Topology>,
-    pub(super) assignment: Arc<Assignment>,
-    pub(super) guarantee: Guarantee,
-    pub(super) parallelism: u32,
-    pub(super) slots: u32,
-    pub(super) worker: u32,
-    pub(super) workers: u32,
-    /// Subtasks of this worker.
-    pub(super) mine: Vec<u32>,
-}
-
-impl Layout {
-    fn of(deploy: &Deploy, config: &WorkerConfig) -> Result<Self, Failure> {
-        let wrong = |detail: String| {
-            Failure::new(
-                FailureKind::Internal,
-                format!(
-                    "the deployment does not fit worker {}: {detail}",
-                    config.worker
-                ),
-            )
-        };
-        let (slots, workers) = (
-            deploy.slots,
-            u32::try_from(deploy.workers.len()).unwrap_or(u32::MAX),
-        );
-        if slots == 0 || slots > config.slots || config.worker >= workers {
-            return Err(wrong(format!(
-                "it asks for {slots} slots on each of {workers} workers, this one has {}",
-                config.slots
-            )));
-        }
-        if deploy.plan.hash() != deploy.plan_hash {
-            return Err(wrong(format!(
-                "its plan has hash {}, announced as {}",
-                deploy.plan.hash(),
-                deploy.plan_hash
-            )));
-        }
-        let parallelism = workers.saturating_mul(slots);
-        if let Some(owner) = deploy
-            .assignment
-            .owner
-            .iter()
-            .find(|owner| **owner >= parallelism)
-        {
-            return Err(wrong(format!(
-                "it assigns key groups to subtask {owner} of {parallelism}"
-            )));
-        }
-        Ok(Self {
-            topology: Arc::new(Topology::of(&deploy.plan, parallelism)?),
-            plan: Arc::new(deploy.plan.clone()),
-            assignment: Arc::new(deploy.assignment.clone()),
-            guarantee: deploy.guarantee,
-            parallelism,
-            slots,
-            worker: config.worker,
-            workers,
-            mine: (config.worker * slots..(config.worker + 1) * slots).collect(),
-        })
-    }
 }
 
 /// Sinks of the plan, as subtask 0 would open them.

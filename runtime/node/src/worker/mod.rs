@@ -4,8 +4,9 @@
 //! checkpoints, commits. It decides nothing about the job. In reading order:
 //! * `config`: what it is told at the start.
 //! * `session`: the connection to the coordinator.
-//! * `worker_loop`: the one loop in which everything is decided.
-//! * `deploy`, `restore`, `channels`, `assembly`, `graph`: from a `Deploy` to running subtasks.
+//! * `worker_loop`: the one loop in which everything is decided; `events`: what it handles.
+//! * `deploy`, `layout`, `restore`, `channels`, `assembly`, `graph`: from a `Deploy` to running
+//!   subtasks.
 //! * `checkpoint`, `store`: from frozen state to a share of a manifest.
 //! * `commit`: sink output until it is committed.
 //! * `failure`, `liveness`: what it tells about itself.
@@ -16,8 +17,10 @@ mod checkpoint;
 mod commit;
 mod config;
 mod deploy;
+mod events;
 mod failure;
 mod graph;
+mod layout;
 mod liveness;
 mod memory;
 mod restore;

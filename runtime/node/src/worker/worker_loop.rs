@@ -21,7 +21,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     WorkerConfig,
     commit::{CommitJob, Outcome},
-    deploy::{self, Ears, WorkerResources},
+    deploy::{self, WorkerResources},
+    events::{EventSender, WorkerEvent},
     failure::Failure,
     graph::{Built, Graph},
     liveness::Liveness,
@@ -34,64 +35,6 @@ use crate::{
     data_plane::DataPlane,
     failpoint,
 };
-
-/// Something that the worker loop reacts to.
-#[derive(Debug)]
-enum WorkerEvent {
-    Session(FromSession),
-    Built {
-        attempt: u64,
-        took_ms: u64,
-        result: Box<Result<Built, Failure>>,
-    },
-    Subtask {
-        attempt: u64,
-        subtask: u32,
-        event: Event,
-    },
-    PeerLost {
-        attempt: u64,
-        worker: u32,
-        why: String,
-    },
-    Stored {
-        attempt: u64,
-        outcome: Result<Stored, String>,
-    },
-    Committed {
-        attempt: u64,
-        checkpoint: u64,
-        outcome: Outcome,
-    },
-}
-
-impl From<FromSession> for WorkerEvent {
-    fn from(news: FromSession) -> Self {
-        Self::Session(news)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct LoopEars(mpsc::UnboundedSender<WorkerEvent>);
-
-impl Ears for LoopEars {
-    fn subtask(&self, attempt: u64, subtask: u32, event: Event) {
-        // A worker loop that is gone has stopped its subtasks.
-        let _ = self.0.send(WorkerEvent::Subtask {
-            attempt,
-            subtask,
-            event,
-        });
-    }
-
-    fn peer_lost(&self, attempt: u64, worker: u32, why: String) {
-        let _ = self.0.send(WorkerEvent::PeerLost {
-            attempt,
-            worker,
-            why,
-        });
-    }
-}
 
 /// Runs a worker until its coordinator sends it home or `stop` is cancelled. Once `leave` is
 /// cancelled it ends as soon as nothing is lost by it, at the latest after
@@ -137,7 +80,7 @@ pub async fn run(
             }
             _ = tick.tick() => worker_loop.tick(orphan_limit).await,
             heard = news.recv() => match heard {
-                Some(heard) => if worker_loop.hear(heard).await { break },
+                Some(heard) => if worker_loop.handle_event(heard).await { break },
                 None => break,
             },
         }
@@ -185,7 +128,7 @@ impl WorkerLoop {
                 within_s = within.as_secs(),
                 "leaving; asking for a final checkpoint"
             );
-            self.say(ToCoordinator::Leaving {
+            self.send(ToCoordinator::Leaving {
                 attempt: graph.attempt,
                 within_ms: millis(within),
             });
@@ -197,7 +140,7 @@ impl WorkerLoop {
         self.leave_by.is_some() && !matches!(self.deployment, DeploymentState::Ready(_))
     }
 
-    fn say(&self, message: ToCoordinator) {
+    fn send(&self, message: ToCoordinator) {
         // The session ends only with this worker.
         let _ = self.outbox.send(message);
     }
@@ -226,7 +169,7 @@ impl WorkerLoop {
                 _ => None,
             };
             let heartbeat = self.liveness.heartbeat(graph, now);
-            self.say(ToCoordinator::Heartbeat(heartbeat));
+            self.send(ToCoordinator::Heartbeat(heartbeat));
         } else if self
             .lost_since
             .is_some_and(|since| now.duration_since(since) > orphan_limit)
@@ -250,7 +193,7 @@ impl WorkerLoop {
     }
 
     /// Reacts; answers whether the worker is sent home.
-    async fn hear(&mut self, news: WorkerEvent) -> bool {
+    async fn handle_event(&mut self, news: WorkerEvent) -> bool {
         match news {
             WorkerEvent::Session(FromSession::Connected) => {
                 self.connected = true;
@@ -264,7 +207,9 @@ impl WorkerLoop {
                     self.clear().await;
                 }
             }
-            WorkerEvent::Session(FromSession::Told(message)) => return self.obey(message).await,
+            WorkerEvent::Session(FromSession::Told(message)) => {
+                return self.handle_command(message).await;
+            }
             WorkerEvent::Built {
                 attempt,
                 took_ms,
@@ -293,7 +238,7 @@ impl WorkerLoop {
         false
     }
 
-    async fn obey(&mut self, message: ToWorker) -> bool {
+    async fn handle_command(&mut self, message: ToWorker) -> bool {
         match message {
             ToWorker::Deploy(deploy) => self.deploy(*deploy).await,
             ToWorker::Start { attempt } => self.command(attempt, &Command::Start),
@@ -334,7 +279,7 @@ impl WorkerLoop {
         if self.attempt().is_some_and(|here| here <= attempt) {
             last_record_ms = self.clear().await;
         }
-        self.say(ToCoordinator::Cancelled {
+        self.send(ToCoordinator::Cancelled {
             attempt,
             last_record_ms,
         });
@@ -352,7 +297,7 @@ impl WorkerLoop {
         }
         if let Some(here) = self.attempt() {
             let last_record_ms = self.clear().await;
-            self.say(ToCoordinator::Cancelled {
+            self.send(ToCoordinator::Cancelled {
                 attempt: here,
                 last_record_ms,
             });
@@ -360,7 +305,7 @@ impl WorkerLoop {
         self.last_attempt = attempt;
         let (resources, news, began) = (self.resources.clone(), self.news.clone(), clock::now());
         let task = tokio::spawn(async move {
-            let result = deploy::build(resources, deploy, LoopEars(news.clone())).await;
+            let result = deploy::build(resources, deploy, EventSender(news.clone())).await;
             let took_ms = millis(began.elapsed());
             let _ = news.send(WorkerEvent::Built {
                 attempt,
@@ -391,7 +336,7 @@ impl WorkerLoop {
                 self.running.store(attempt, Ordering::Relaxed);
                 self.deployment = DeploymentState::Ready(Box::new(graph));
                 self.liveness = Liveness::new(clock::now());
-                self.say(ToCoordinator::Deployed {
+                self.send(ToCoordinator::Deployed {
                     attempt,
                     restored: Restored { entries, took_ms },
                 });
@@ -415,7 +360,7 @@ impl WorkerLoop {
         }
         let Failure { kind, message } = failure;
         tracing::error!(attempt, ?kind, message, "the graph failed");
-        self.say(ToCoordinator::TaskFailed {
+        self.send(ToCoordinator::TaskFailed {
             attempt,
             message,
             kind,
@@ -429,7 +374,7 @@ impl WorkerLoop {
         match event {
             Event::FirstRecord { at_ms } => {
                 if !std::mem::replace(&mut graph.flowed, true) {
-                    self.say(ToCoordinator::FirstRecord { attempt, at_ms });
+                    self.send(ToCoordinator::FirstRecord { attempt, at_ms });
                 }
             }
             Event::Frozen(snapshot) => {
@@ -437,11 +382,11 @@ impl WorkerLoop {
                 graph.checkpoints.frozen(subtask, snapshot, last_record_ms);
                 self.store_next(attempt);
             }
-            Event::SinkFilling => self.say(ToCoordinator::CheckpointWanted { attempt }),
+            Event::SinkFilling => self.send(ToCoordinator::CheckpointWanted { attempt }),
             Event::Ended => {
                 graph.ended.insert(subtask);
                 if graph.ended.len() == graph.len() {
-                    self.say(ToCoordinator::InputEnded { attempt });
+                    self.send(ToCoordinator::InputEnded { attempt });
                 }
             }
             Event::Exited(Exit::Stopped) => {}
@@ -459,7 +404,7 @@ impl WorkerLoop {
         };
         if graph.failed {
             let why = "the graph has failed".to_owned();
-            return self.say(ToCoordinator::CheckpointDeclined {
+            return self.send(ToCoordinator::CheckpointDeclined {
                 attempt,
                 checkpoint,
                 why,
@@ -509,14 +454,14 @@ impl WorkerLoop {
             return;
         };
         match graph.checkpoints.stored(outcome, &mut graph.commits) {
-            Some(Ok(share)) => self.say(ToCoordinator::CheckpointAck(share)),
+            Some(Ok(share)) => self.send(ToCoordinator::CheckpointAck(share)),
             Some(Err((checkpoint, why))) => {
                 tracing::warn!(
                     checkpoint,
                     why,
                     "this worker's share of a checkpoint cannot be stored"
                 );
-                self.say(ToCoordinator::CheckpointDeclined {
+                self.send(ToCoordinator::CheckpointDeclined {
                     attempt,
                     checkpoint,
                     why,
@@ -556,7 +501,7 @@ impl WorkerLoop {
         let next = graph.commits.finish(&outcome.committed);
         // Sinks that were full have room.
         graph.wake();
-        self.say(match outcome.failure {
+        self.send(match outcome.failure {
             None => ToCoordinator::Committed {
                 attempt,
                 checkpoint,

@@ -169,7 +169,7 @@ impl FakeCoordinator {
     }
 
     /// The next message about the present attempt that is no heartbeat.
-    pub(super) async fn hear(&mut self) -> (u32, ToCoordinator) {
+    pub(super) async fn next_message(&mut self) -> (u32, ToCoordinator) {
         loop {
             let (worker, message) = timeout(PATIENCE, self.said.recv())
                 .await
@@ -190,7 +190,7 @@ impl FakeCoordinator {
     ) -> Vec<T> {
         let mut found = BTreeMap::new();
         while found.len() < self.employees.len() {
-            let (worker, message) = self.hear().await;
+            let (worker, message) = self.next_message().await;
             if let ToCoordinator::TaskFailed { message, .. } = &message {
                 panic!("worker {worker} failed: {message}");
             }
@@ -210,7 +210,7 @@ impl FakeCoordinator {
         .await;
         let mut left = self.employees.len();
         while left > 0 {
-            if let (_, ToCoordinator::Cancelled { .. }) = self.hear().await {
+            if let (_, ToCoordinator::Cancelled { .. }) = self.next_message().await {
                 left -= 1;
             }
         }

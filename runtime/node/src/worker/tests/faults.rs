@@ -53,7 +53,9 @@ async fn an_undecodable_record_fails_the_graph_with_object_and_line() {
     coordinator.connect(1).await;
     coordinator.start().await;
     let (message, kind) = loop {
-        if let (_, ToCoordinator::TaskFailed { message, kind, .. }) = coordinator.hear().await {
+        if let (_, ToCoordinator::TaskFailed { message, kind, .. }) =
+            coordinator.next_message().await
+        {
             break (message, kind);
         }
     };
@@ -75,7 +77,9 @@ async fn a_worker_notices_that_another_one_died() {
     coordinator.start().await;
     coordinator.kill(1).await;
     let failure = loop {
-        if let (0, ToCoordinator::TaskFailed { message, kind, .. }) = coordinator.hear().await {
+        if let (0, ToCoordinator::TaskFailed { message, kind, .. }) =
+            coordinator.next_message().await
+        {
             break (message, kind);
         }
     };
