@@ -167,7 +167,7 @@ async fn run(solo: Solo, storage: Option<&str>) -> Result<(), String> {
                 if std::mem::replace(&mut asked, true) {
                     break Err(format!("{signal} again: ended without a last checkpoint"));
                 }
-                progress.say("taking a last checkpoint (again to end at once)");
+                progress.print("taking a last checkpoint (again to end at once)");
                 job.terminate();
             }
             _ = tick.tick() => {
@@ -311,7 +311,7 @@ impl Progress {
             // A line that is written over must fit; the whole failure gets lines of its own.
             let failure = last_failure(report).map(str::to_owned);
             if failure.is_some() && failure != self.said {
-                self.say(&format!(
+                self.print(&format!(
                     "last failure: {}",
                     failure.as_deref().unwrap_or_default()
                 ));
@@ -337,7 +337,7 @@ impl Progress {
         }
     }
 
-    fn say(&mut self, message: &str) {
+    fn print(&mut self, message: &str) {
         self.clear();
         eprintln!("{message}");
     }

@@ -83,7 +83,7 @@ pub(super) async fn dial(
 }
 
 /// Reads who dials.
-pub(super) async fn hear(stream: &mut Wire) -> io::Result<Hello> {
+pub(super) async fn receive(stream: &mut Wire) -> io::Result<Hello> {
     let hello = timeout(Duration::from_secs(5), read_first_message(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

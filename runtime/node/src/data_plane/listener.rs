@@ -75,7 +75,7 @@ async fn serve(
     mut stream: Wire,
     mut expected: watch::Receiver<Option<Arc<Expected>>>,
 ) -> Result<(), String> {
-    let hello = handshake::hear(&mut stream)
+    let hello = handshake::receive(&mut stream)
         .await
         .map_err(|error| error.to_string())?;
     let attempt = hello.from().attempt;

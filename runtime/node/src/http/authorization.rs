@@ -18,8 +18,8 @@ use crate::transport::Caller;
 /// it.
 const POKE: &str = "/v1/poke";
 
-/// The same routes, for callers that may use them.
-pub(super) fn guarded(routes: Router, identity: Arc<WorkerIdentity>) -> Router {
+/// Wraps `routes` in a check of the caller's role and token.
+pub(super) fn require_token(routes: Router, identity: Arc<WorkerIdentity>) -> Router {
     routes.layer(middleware::from_fn_with_state(identity, check))
 }
 

@@ -1,12 +1,12 @@
 //! What a pod serves over HTTP: Job API v1 (pod 0), health and metrics (every pod).
 //!
-//! * [`job_api`]: the routes of the coordinator and their refusals; `guard`: who may call them.
+//! * [`job_api`]: the routes of the coordinator and their refusals; `authorization`: who may call them.
 //! * [`client`]: a call from one pod to another.
 //! * `server`: connections, heads and waits are bounded.
 //! * [`health`]: `/healthz`, `/readyz`, `/metrics`.
 
+mod authorization;
 pub mod client;
-mod guard;
 pub mod health;
 pub mod job_api;
 mod server;
@@ -44,7 +44,7 @@ pub async fn serve(
     let app = match &transport {
         Transport::Plain => routes.merge(health::routes(liveness)),
         Transport::Token(identity) | Transport::Tls(identity) => {
-            guard::guarded(routes, identity.clone())
+            authorization::require_token(routes, identity.clone())
         }
     };
     let acceptor = Acceptor::new(transport, "the Job API").answering(PLAINTEXT);

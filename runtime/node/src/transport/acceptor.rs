@@ -173,13 +173,13 @@ impl Acceptor {
         }
         let (mut wire, role) = self.transport.answer(stream).await?;
         if self.peers {
-            self.prove(&mut wire, role).await?;
+            self.authenticate(&mut wire, role).await?;
         }
         Ok((wire, role))
     }
 
     /// Reads the token of a worker: so many bytes and no more, whatever else it sends.
-    async fn prove(&self, wire: &mut Wire, role: Option<Role>) -> io::Result<()> {
+    async fn authenticate(&self, wire: &mut Wire, role: Option<Role>) -> io::Result<()> {
         if role == Some(Role::Operator) {
             return Err(io::Error::other(
                 "it shows the operator's certificate, and only workers talk here",
