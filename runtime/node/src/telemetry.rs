@@ -37,11 +37,11 @@ pub fn init(format: LogFormat, default_filter: &str) {
 }
 
 /// Leaves `message` as the container's last words, where the platform offers a place for them.
-pub fn leave_last_words(message: &str) {
-    leave_at(Path::new(TERMINATION_LOG), message);
+pub fn write_termination_message(message: &str) {
+    write_message_at(Path::new(TERMINATION_LOG), message);
 }
 
-fn leave_at(path: &Path, message: &str) {
+fn write_message_at(path: &Path, message: &str) {
     // Never create the file: outside a pod there is none, and it is nobody's business.
     if !path.exists() {
         return;
@@ -63,10 +63,10 @@ mod tests {
     fn last_words_are_cut_at_a_character_and_never_create_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("termination-log");
-        leave_at(&file, "lost");
+        write_message_at(&file, "lost");
         assert!(!file.exists());
         fs::write(&file, "").unwrap();
-        leave_at(&file, &"ä".repeat(TERMINATION_LIMIT));
+        write_message_at(&file, &"ä".repeat(TERMINATION_LIMIT));
         let left = fs::read_to_string(&file).unwrap();
         assert_eq!(left.len(), TERMINATION_LIMIT);
     }

@@ -276,7 +276,7 @@ pub(super) fn main(args: NodeArgs) -> ExitCode {
 
 /// Ends the process with last words.
 fn leave(code: u8, message: &str) -> ExitCode {
-    telemetry::leave_last_words(message);
+    telemetry::write_termination_message(message);
     let _ = fail(message);
     ExitCode::from(code)
 }

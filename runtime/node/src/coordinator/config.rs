@@ -6,8 +6,7 @@ use streamkeeper_connectors::source::Stores;
 use streamkeeper_protocol::{manifest::Guarantee, paths::StatePaths};
 use streamkeeper_storage::ObjectStore;
 
-use super::CompiledJob;
-use crate::transport::Transport;
+use crate::{coordinator::compiled_job::CompiledJob, transport::Transport};
 
 /// Which job this process belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

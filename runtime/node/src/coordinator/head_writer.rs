@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Why a change of HEAD did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HeadWriteError {
+pub(crate) enum HeadWriteError {
     /// HEAD as it is does not allow it.
     #[error(transparent)]
     Refused(#[from] HeadError),
@@ -42,7 +42,7 @@ struct Request {
 
 /// Handle to the head writer of one claim; it ends with its last handle.
 #[derive(Clone)]
-pub(super) struct HeadWriter {
+pub(crate) struct HeadWriter {
     requests: mpsc::UnboundedSender<Request>,
     current: watch::Receiver<Arc<Head>>,
     trouble: watch::Receiver<Option<StorageError>>,
@@ -50,7 +50,7 @@ pub(super) struct HeadWriter {
 
 impl HeadWriter {
     /// Keeps `head`, which its caller has just written with this version.
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Arc<dyn ObjectStore>,
         paths: StatePaths,
         head: Head,
@@ -75,13 +75,13 @@ impl HeadWriter {
     }
 
     /// HEAD as last written by this owner.
-    pub(super) fn head(&self) -> Arc<Head> {
+    pub(crate) fn head(&self) -> Arc<Head> {
         self.current.borrow().clone()
     }
 
     /// Waits until HEAD says that all sink output of a checkpoint is committed; gives up when
     /// `progress` stands still for this long.
-    pub(super) async fn committed(
+    pub(crate) async fn committed(
         &self,
         checkpoint: u64,
         patience: Duration,
@@ -100,13 +100,13 @@ impl HeadWriter {
     }
 
     /// Why the write in progress is not settled yet, if the store is to blame.
-    pub(super) fn trouble(&self) -> Option<StorageError> {
+    pub(crate) fn trouble(&self) -> Option<StorageError> {
         self.trouble.borrow().clone()
     }
 
     /// Writes the next record: `change` of HEAD as it is when its turn comes. The write happens
     /// even if nobody waits for the answer.
-    pub(super) fn change(
+    pub(crate) fn change(
         &self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
     ) -> impl Future<Output = Result<Arc<Head>, HeadWriteError>> + Send + 'static {
@@ -184,7 +184,7 @@ impl Task {
 }
 
 /// The store's part of an error; a HEAD that cannot be read counts as one too.
-pub(super) fn as_storage_error(error: HeadAccessError) -> StorageError {
+pub(crate) fn as_storage_error(error: HeadAccessError) -> StorageError {
     match error {
         HeadAccessError::Storage(error) => error,
         HeadAccessError::Head { at, source } => StorageError::Invalid {

@@ -16,17 +16,21 @@ use streamkeeper_storage::{
     read_manifest, verify_manifest, write_imported_manifest,
 };
 
-use super::{
-    CompiledJob, CoordinatorConfig, Refusal,
-    restore_point::{self, RestorePoint, Unfit},
-    savepoint::folder_of,
+use crate::{
+    coordinator::{
+        commands::Refusal,
+        compiled_job::CompiledJob,
+        config::CoordinatorConfig,
+        restore_point::{self, RestorePoint, Unfit},
+        savepoints::folder_of,
+    },
+    failpoint,
 };
-use crate::failpoint;
 
 /// A savepoint that this plan can go on from, and its copy: what is still good when somebody else
 /// wrote HEAD first.
 #[derive(Debug)]
-pub(super) struct VerifiedSavepoint {
+pub(crate) struct VerifiedSavepoint {
     folder: String,
     /// Its objects are those of the folder.
     savepoint: RestorePoint,
@@ -34,22 +38,22 @@ pub(super) struct VerifiedSavepoint {
     copy: Option<(u64, ImportedObjects)>,
 }
 
-/// Makes the restore point that `import` needs, of a savepoint that may be brought already;
+/// Makes the restore point that `import` needs, of a savepoint that may be verified already;
 /// `replaced` is HEAD as it is.
-pub(super) async fn bring(
+pub(crate) async fn import(
     config: Arc<CoordinatorConfig>,
     job: Arc<CompiledJob>,
     uri: String,
-    brought: Option<VerifiedSavepoint>,
+    verified: Option<VerifiedSavepoint>,
     import: Import,
     replaced: Option<Head>,
 ) -> Result<(VerifiedSavepoint, Head, RestorePoint), Refusal> {
-    let mut brought = match brought {
-        Some(brought) => brought,
-        None => prove(&config, &job, &uri, &mut |_| {}).await?,
+    let mut verified = match verified {
+        Some(verified) => verified,
+        None => verify(&config, &job, &uri, &mut |_| {}).await?,
     };
     let failed = |error: StorageError| refused(&uri, error.into());
-    let (key, manifest) = brought
+    let (key, manifest) = verified
         .copy(&config, &import, replaced.as_ref())
         .await
         .map_err(failed)?;
@@ -67,20 +71,20 @@ pub(super) async fn bring(
     let head = import.with(last, &manifest.plan_hash)?;
     tracing::info!(
         uri,
-        savepoint_of = brought.savepoint.manifest.checkpoint,
+        savepoint_of = verified.savepoint.manifest.checkpoint,
         checkpoint = manifest.checkpoint,
         "the savepoint is among the job's checkpoints"
     );
     let point = RestorePoint {
         manifest: Arc::new(manifest),
-        states: brought.savepoint.states.clone(),
+        states: verified.savepoint.states.clone(),
     };
-    Ok((brought, head, point))
+    Ok((verified, head, point))
 }
 
 /// Reads a savepoint and everything in it, and sees that the plan fits; says how many bytes were
 /// compared so far.
-pub(super) async fn prove(
+pub(crate) async fn verify(
     config: &CoordinatorConfig,
     job: &CompiledJob,
     uri: &str,
@@ -99,7 +103,7 @@ pub(super) async fn prove(
     })
     .await
     .map_err(|error| refused(uri, error))?;
-    restore_point::prove_readable(store, &savepoint, &job.plan)
+    restore_point::verify_readable(store, &savepoint, &job.plan)
         .await
         .map_err(|unfit| does_not_fit(uri, &unfit))?;
     Ok(VerifiedSavepoint {
@@ -137,12 +141,12 @@ fn does_not_fit(uri: &str, unfit: &Unfit) -> Refusal {
 
 impl VerifiedSavepoint {
     /// Checkpoint that it was of its own job.
-    pub(super) fn checkpoint(&self) -> u64 {
+    pub(crate) fn checkpoint(&self) -> u64 {
         self.savepoint.manifest.checkpoint
     }
 
     /// How the plan's states fit.
-    pub(super) fn states(&self) -> Vec<StateVerdict> {
+    pub(crate) fn states(&self) -> Vec<StateVerdict> {
         self.savepoint.states.clone()
     }
 
@@ -222,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::coordinator::{
-        compile,
+        compiled_job::compile,
         restore_point::tests::{SQL, checkpointed, config},
     };
 
@@ -240,7 +244,7 @@ mod tests {
     }
 
     /// What a claim of revision `revision` of the StreamJob `uid` from the savepoint is allowed.
-    fn import(head: Option<&Head>, uid: &str, revision: u64) -> Import {
+    fn decided_import(head: Option<&Head>, uid: &str, revision: u64) -> Import {
         let claimant = Claimant {
             job_uid: uid,
             revision,
@@ -270,7 +274,7 @@ mod tests {
 
     async fn refusal(store: &MemoryStore, sql: &str, uri: &str) -> (&'static str, String) {
         let config = config(store.clone(), false);
-        let refusal = prove(&config, &compile(sql).unwrap(), uri, &mut |_| {}).await;
+        let refusal = verify(&config, &compile(sql).unwrap(), uri, &mut |_| {}).await;
         let refusal = refusal.unwrap_err();
         (refusal.code(), refusal.message().to_owned())
     }
@@ -306,14 +310,17 @@ mod tests {
         let config = Arc::new(config(store.clone(), false));
         let job = Arc::new(compile(SQL).unwrap());
         let uri = || "memory:///saved".to_owned();
-        let (first, second) = (import(Some(&head), "u", 2), import(Some(&head), "u", 2));
+        let (first, second) = (
+            decided_import(Some(&head), "u", 2),
+            decided_import(Some(&head), "u", 2),
+        );
         let replaced = || Some(head.clone());
-        let done = bring(config.clone(), job.clone(), uri(), None, first, replaced()).await;
-        let (brought, next, point) = done.unwrap();
+        let done = import(config.clone(), job.clone(), uri(), None, first, replaced()).await;
+        let (verified, next, point) = done.unwrap();
         assert_eq!((next.revision, next.state), (2, RunState::Running));
         let objects = point.manifest.objects().len();
         assert!(objects > 0, "nothing to copy");
-        let again = bring(config, job, uri(), Some(brought), second, replaced()).await;
+        let again = import(config, job, uri(), Some(verified), second, replaced()).await;
         let (_, _, again) = again.unwrap();
         assert_eq!(again.manifest.objects(), point.manifest.objects());
         // Under another lineage it belongs to that one.

@@ -5,9 +5,10 @@ use streamkeeper_protocol::{
     job_api::{HandOverRequest, Operation, PromoteFrom, RescaleRequest, StopMode, StopRequest},
 };
 
-use super::{
-    Call, Command, Refusal, confine,
-    failure::AttemptExit,
+use crate::coordinator::{
+    allowed_targets,
+    attempt_failure::AttemptExit,
+    commands::{Call, Command, Refusal},
     leader::{LeadEnd, Leader},
 };
 
@@ -16,7 +17,7 @@ const KEY_LIMIT: usize = 128;
 
 impl Leader<'_> {
     /// Answers a call; what is accepted is carried out when its turn comes.
-    pub(super) fn accept(&mut self, call: Call) {
+    pub(crate) fn accept(&mut self, call: Call) {
         let answer = self.consider(&call.command);
         if let Err(refusal) = &answer {
             tracing::warn!(key = call.command.key(), ?refusal, "call refused");
@@ -69,7 +70,7 @@ impl Leader<'_> {
             }
             Command::HandOver(request) => {
                 let config = &self.context.config;
-                confine::hand_over(&config.job, config.on_loopback, request)?;
+                allowed_targets::hand_over(&config.job, config.on_loopback, request)?;
             }
             Command::Rescale(request) => {
                 let limit = u32::from(self.context.config.max_parallelism);
@@ -100,7 +101,7 @@ impl Leader<'_> {
 
     /// Notes the end of an operation; HEAD learns of it with the write that made it true, if one
     /// did.
-    pub(super) fn finish(&mut self, key: &str, kind: OperationKind, result: OperationResult) {
+    pub(crate) fn finish(&mut self, key: &str, kind: OperationKind, result: OperationResult) {
         match &result {
             OperationResult::Failed { why } => tracing::warn!(key, ?kind, why, "operation failed"),
             result => tracing::info!(key, ?kind, ?result, "operation finished"),
@@ -119,7 +120,7 @@ impl Leader<'_> {
     }
 
     /// Whether HEAD says that an operation goes on.
-    pub(super) fn is_open_in_head(&self, key: &str) -> bool {
+    pub(crate) fn is_open_in_head(&self, key: &str) -> bool {
         self.head_writer
             .head()
             .operation(key)
@@ -127,7 +128,7 @@ impl Leader<'_> {
     }
 
     /// Fails every operation that would end or move the job.
-    pub(super) fn fail_endings(&mut self, why: &str) {
+    pub(crate) fn fail_endings(&mut self, why: &str) {
         let failed: Vec<_> = self
             .asked
             .iter()
@@ -147,7 +148,7 @@ impl Leader<'_> {
 
     /// Carries out what needs no graph: everything up to the restore point is committed, and
     /// nothing after it ever happened.
-    pub(super) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
+    pub(crate) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
         while let Some(command) = self
             .asked
             .iter()
@@ -183,7 +184,7 @@ impl Leader<'_> {
     }
 
     /// HEAD names the successor, and the successor is told.
-    pub(super) async fn hand_over(
+    pub(crate) async fn hand_over(
         &mut self,
         request: &HandOverRequest,
     ) -> Result<Option<LeadEnd>, AttemptExit> {
@@ -207,7 +208,7 @@ impl Leader<'_> {
     }
 
     /// HEAD says Stopped, or Released.
-    pub(super) async fn stop(
+    pub(crate) async fn stop(
         &mut self,
         request: &StopRequest,
     ) -> Result<Option<LeadEnd>, AttemptExit> {
@@ -265,7 +266,7 @@ impl Leader<'_> {
 
     /// HEAD names another number of workers, under a new attempt if the graph of this one ran.
     /// Whether it does.
-    pub(super) async fn rescale(
+    pub(crate) async fn rescale(
         &mut self,
         request: &RescaleRequest,
         new_attempt: bool,
@@ -318,7 +319,7 @@ impl Leader<'_> {
 }
 
 /// The caller knows that all output of the restore point is committed.
-pub(super) fn confirm_commit(change: HeadChange) -> Result<HeadChange, HeadError> {
+pub(crate) fn confirm_commit(change: HeadChange) -> Result<HeadChange, HeadError> {
     match change.head().last.as_ref().map(|last| last.checkpoint) {
         Some(checkpoint) => change.committed(checkpoint),
         None => Ok(change),
@@ -326,7 +327,7 @@ pub(super) fn confirm_commit(change: HeadChange) -> Result<HeadChange, HeadError
 }
 
 /// The change together with the result of the operation that made it.
-pub(super) fn with_result(
+pub(crate) fn with_result(
     change: HeadChange,
     key: &str,
     kind: OperationKind,

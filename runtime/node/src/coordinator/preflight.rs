@@ -10,10 +10,10 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::StorageError;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    StandbyScope,
-    context::CoordinatorContext,
-    plan::CompiledJob,
+use crate::coordinator::{
+    compiled_job::CompiledJob,
+    config::StandbyScope,
+    coordinator_context::CoordinatorContext,
     restore_point::{self, RestorePoint, Unfit},
 };
 
@@ -22,7 +22,7 @@ type Checked = Result<Option<RestorePoint>, Unfit>;
 
 /// The check against one checkpoint, under way or done.
 #[derive(Default)]
-pub(super) struct PreflightRun {
+pub(crate) struct PreflightRun {
     running: Option<(Option<u64>, AbortOnDropHandle<Checked>)>,
     done: Option<(Option<u64>, Checked)>,
     store_trouble: Option<String>,
@@ -30,12 +30,12 @@ pub(super) struct PreflightRun {
 
 impl PreflightRun {
     /// HEAD cannot be read.
-    pub(super) fn unreadable(&mut self, error: &StorageError) {
+    pub(crate) fn unreadable(&mut self, error: &StorageError) {
         self.store_trouble = Some(format!("reading HEAD: {error}"));
     }
 
     /// HEAD's restore point is `last`: checks against it, unless that is done or under way.
-    pub(super) fn check(
+    pub(crate) fn check(
         &mut self,
         context: &CoordinatorContext,
         job: &Arc<CompiledJob>,
@@ -55,14 +55,14 @@ impl PreflightRun {
             let Some(last) = last else { return Ok(None) };
             let store = &*config.store;
             let point = restore_point::read(&config, &last, &job).await?;
-            restore_point::prove_readable(store, &point, &job.plan).await?;
+            restore_point::verify_readable(store, &point, &job.plan).await?;
             Ok(Some(point))
         });
         self.running = Some((wanted, AbortOnDropHandle::new(task)));
     }
 
     /// Returns when a check under way is done; never while there is none.
-    pub(super) async fn progressed(&mut self) {
+    pub(crate) async fn progressed(&mut self) {
         let Some((about, task)) = &mut self.running else {
             return std::future::pending().await;
         };
@@ -76,7 +76,7 @@ impl PreflightRun {
     }
 
     /// Publishes the verdict.
-    pub(super) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
+    pub(crate) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
         let revision = context.config.job.revision;
         let (missing, ready) = crew(context);
         let base = Preflight {
@@ -140,7 +140,7 @@ impl PreflightRun {
 }
 
 /// Workers that a standby still waits for, and what to say when there are none.
-pub(super) fn crew(context: &CoordinatorContext) -> (Vec<u32>, &'static str) {
+pub(crate) fn crew(context: &CoordinatorContext) -> (Vec<u32>, &'static str) {
     let (crew, ready) = match context.config.standby {
         StandbyScope::Full => (context.config.workers, "all workers are registered"),
         StandbyScope::First => (1, "the other workers come with the promotion"),

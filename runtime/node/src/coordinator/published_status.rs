@@ -17,8 +17,7 @@ use streamkeeper_protocol::{
 };
 use tokio::time::Instant;
 
-use super::config::JobIdentity;
-use crate::clock;
+use crate::{clock, coordinator::config::JobIdentity};
 
 /// Shared between the coordinator, which writes, and the HTTP routes, which read.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl PublishedStatus {
     }
 
     /// Changes the report.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Report)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Report)) {
         change(&mut locked(&self.report));
     }
 
@@ -92,7 +91,7 @@ impl PublishedStatus {
         locked(&self.preflight).clone()
     }
 
-    pub(super) fn set_preflight(&self, preflight: Preflight) {
+    pub(crate) fn set_preflight(&self, preflight: Preflight) {
         *locked(&self.preflight) = preflight;
     }
 
@@ -120,12 +119,12 @@ impl PublishedStatus {
         }
     }
 
-    pub(super) fn set_preflight_from(&self, preflight: Preflight) {
+    pub(crate) fn set_preflight_from(&self, preflight: Preflight) {
         *locked(&self.of_savepoint) = Some(preflight);
     }
 
     /// Notes how many bytes of the savepoint were compared so far.
-    pub(super) fn set_checked_bytes(&self, bytes: u64) {
+    pub(crate) fn set_checked_bytes(&self, bytes: u64) {
         self.checked_bytes.store(bytes, Ordering::Relaxed);
     }
 
@@ -140,7 +139,7 @@ impl PublishedStatus {
     }
 
     /// Notes HEAD as it was just read or written; none: there is no such object.
-    pub(super) fn saw_head(&self, head: Option<Arc<Head>>) {
+    pub(crate) fn saw_head(&self, head: Option<Arc<Head>>) {
         *locked(&self.head) = Some((clock::now(), head));
     }
 
@@ -149,12 +148,12 @@ impl PublishedStatus {
         locked(&self.operations).get(key).cloned()
     }
 
-    pub(super) fn set_operation(&self, operation: Operation) {
+    pub(crate) fn set_operation(&self, operation: Operation) {
         locked(&self.operations).insert(operation.key.clone(), operation);
     }
 
     /// Takes over what HEAD remembers; what this process already knows to be finished stays.
-    pub(super) fn learn_operations(&self, head: &Head) {
+    pub(crate) fn learn_operations(&self, head: &Head) {
         let mut operations = locked(&self.operations);
         for record in &head.operations {
             let known = operations.get(&record.key);

@@ -13,18 +13,20 @@ use streamkeeper_protocol::{
 use streamkeeper_state::{GroupSet, StateError, load_state};
 use streamkeeper_storage::{ObjectStore, StorageError, read_manifest};
 
-use super::{CompiledJob, CoordinatorConfig, failure::AttemptFailure};
+use crate::coordinator::{
+    attempt_failure::AttemptFailure, compiled_job::CompiledJob, config::CoordinatorConfig,
+};
 
 /// A checkpoint that this plan can go on from.
 #[derive(Debug, Clone)]
-pub(super) struct RestorePoint {
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) states: Vec<StateVerdict>,
+pub(crate) struct RestorePoint {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) states: Vec<StateVerdict>,
 }
 
 /// Why the restore point will not do.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// It cannot be read.
     #[error("reading checkpoint {checkpoint}: {source}")]
     Storage {
@@ -42,16 +44,17 @@ pub(super) enum Unfit {
 impl From<Unfit> for AttemptFailure {
     fn from(unfit: Unfit) -> Self {
         match &unfit {
-            Unfit::Storage { source, .. } => {
-                Self::because(super::failure::storage_reason(source), unfit.to_string())
-            }
+            Unfit::Storage { source, .. } => Self::because(
+                super::attempt_failure::storage_reason(source),
+                unfit.to_string(),
+            ),
             Unfit::Incompatible { .. } => Self::because("StateIncompatible", unfit.to_string()),
         }
     }
 }
 
 /// Reads the manifest of `last` and checks the plan's states against it.
-pub(super) async fn read(
+pub(crate) async fn read(
     config: &CoordinatorConfig,
     last: &LastCheckpoint,
     job: &CompiledJob,
@@ -66,7 +69,7 @@ pub(super) async fn read(
 }
 
 /// Checks the plan's states against a manifest.
-pub(super) fn fit(
+pub(crate) fn fit(
     config: &CoordinatorConfig,
     manifest: Manifest,
     job: &CompiledJob,
@@ -86,7 +89,7 @@ pub(super) fn fit(
 
 /// Reads a block of each state and gives it to the operator that would restore it: what the check
 /// of shapes cannot see shows here, while the old revision still runs.
-pub(super) async fn prove_readable(
+pub(crate) async fn verify_readable(
     store: &dyn ObjectStore,
     point: &RestorePoint,
     plan: &StreamPlan,
@@ -160,7 +163,7 @@ fn cannot_go_on(checkpoint: u64, why: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -171,8 +174,9 @@ pub(super) mod tests {
     use crate::{
         cli::solo::Solo,
         coordinator::{
-            BackOff, CheckpointPolicy, CoordinatorEnd, JobIdentity, JobText, StandbyScope,
-            StartMode, compile,
+            CoordinatorEnd,
+            compiled_job::compile,
+            config::{BackOff, CheckpointPolicy, JobIdentity, JobText, StandbyScope, StartMode},
         },
         stores::UriStores,
         transport::Transport,
@@ -267,7 +271,7 @@ pub(super) mod tests {
     ) -> Result<Vec<Fit>, String> {
         let (config, job) = (config(store.clone(), may_drop), compile(sql).unwrap());
         let point = read(&config, last, &job).await.map_err(|e| e.to_string())?;
-        let proven = prove_readable(store, &point, &job.plan).await;
+        let proven = verify_readable(store, &point, &job.plan).await;
         proven.map_err(|error| error.to_string())?;
         Ok(point.states.into_iter().map(|state| state.fit).collect())
     }

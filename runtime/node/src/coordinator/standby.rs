@@ -15,18 +15,22 @@ use streamkeeper_storage::{
 use tokio::time::Instant;
 use ulid::Ulid;
 
-use super::{
-    Call, Command, Refusal, StartMode,
-    context::{CoordinatorContext, CoordinatorEvent, During},
-    failure::{AttemptFailure, storage_code, storage_reason},
-    head_writer::{HeadWriter, as_storage_error},
-    import::{self, VerifiedSavepoint},
-    plan::CompiledJob,
-    preflight::PreflightRun,
-    restore_point::{self, RestorePoint},
-    savepoint_check::SavepointCheck,
+use crate::{
+    clock,
+    coordinator::{
+        attempt_failure::{AttemptFailure, storage_code, storage_reason},
+        commands::{Call, Command, Refusal},
+        compiled_job::CompiledJob,
+        config::StartMode,
+        coordinator_context::{CoordinatorContext, CoordinatorEvent, During},
+        head_writer::{HeadWriter, as_storage_error},
+        import::{self, VerifiedSavepoint},
+        preflight::PreflightRun,
+        restore_point::{self, RestorePoint},
+        savepoint_preflight::SavepointCheck,
+    },
+    failpoint,
 };
-use crate::{clock, failpoint};
 
 /// How often HEAD is read when a hand-over may come any moment.
 const WATCH_CLOSELY: Duration = Duration::from_millis(150);
@@ -34,16 +38,16 @@ const WATCH_CLOSELY: Duration = Duration::from_millis(150);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// HEAD is ours.
-pub(super) struct Claimed {
-    pub(super) head_writer: HeadWriter,
+pub(crate) struct Claimed {
+    pub(crate) head_writer: HeadWriter,
     /// HEAD's restore point, if it could be read before the claim and is the same after it.
-    pub(super) restore_point: Option<RestorePoint>,
+    pub(crate) restore_point: Option<RestorePoint>,
     /// Why no record flows, if any ever did.
-    pub(super) pause: PauseReason,
+    pub(crate) pause: PauseReason,
 }
 
 /// Waits until HEAD is ours; none when the process must end.
-pub(super) async fn stand_by(
+pub(crate) async fn stand_by(
     context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     idle: JobPhase,
@@ -248,13 +252,13 @@ async fn answer(
         let _ = call.reply.send(Err(refusal));
         return None;
     }
-    let mut brought = match &request.from {
+    let mut verified = match &request.from {
         PromoteFrom::Savepoint { uri } => savepoint.take(uri),
         _ => None,
     };
-    let promoted = promote(context, job, request, &mut brought).await;
-    if let (Some(brought), PromoteFrom::Savepoint { uri }) = (brought, &request.from) {
-        savepoint.put_back(uri, brought);
+    let promoted = promote(context, job, request, &mut verified).await;
+    if let (Some(verified), PromoteFrom::Savepoint { uri }) = (verified, &request.from) {
+        savepoint.put_back(uri, verified);
     }
     match promoted {
         Ok(claimed) => {
@@ -283,7 +287,7 @@ async fn promote(
     context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
     request: &PromoteRequest,
-    brought: &mut Option<VerifiedSavepoint>,
+    verified: &mut Option<VerifiedSavepoint>,
 ) -> Result<Claimed, Refusal> {
     let revision = context.config.job.revision;
     if request.revision != revision {
@@ -312,7 +316,7 @@ async fn promote(
             from: &request.from,
             running_owner: request.running_owner.as_deref(),
         };
-        match try_claim(context, job, head, order, workers, brought).await {
+        match try_claim(context, job, head, order, workers, verified).await {
             Ok(claimed) => return Ok(claimed),
             Err(NoClaim::Lost) => {}
             Err(NoClaim::StandBy(why)) => return Err(Refusal::new("NotRunning", why)),
@@ -352,7 +356,7 @@ async fn try_claim(
     found: Option<(&Head, String)>,
     order: Order<'_>,
     workers: u32,
-    brought: &mut Option<VerifiedSavepoint>,
+    verified: &mut Option<VerifiedSavepoint>,
 ) -> Result<Claimed, NoClaim> {
     let config = context.config.clone();
     let (nonce, token, lineage) = (
@@ -387,11 +391,11 @@ async fn try_claim(
                 ..
             },
         ) => {
-            let work = import::bring(
+            let work = import::import(
                 config.clone(),
                 job.clone(),
                 uri.clone(),
-                brought.take(),
+                verified.take(),
                 import,
                 before.clone(),
             );
@@ -399,7 +403,7 @@ async fn try_claim(
                 return Err(NoClaim::Lost);
             };
             let (kept, next, point) = done.map_err(NoClaim::Refused)?;
-            *brought = Some(kept);
+            *verified = Some(kept);
             (next, Some(point))
         }
         (ClaimDecision::Import(_), _) => {

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use streamkeeper_protocol::job_api::WorkerReport;
 use tokio::time::Instant;
 
-use super::links::Link;
-use crate::control::{Heartbeat, Register, ToWorker};
+use crate::{
+    control::{Heartbeat, Register, ToWorker},
+    coordinator::worker_connections::Link,
+};
 
 /// Workers by ordinal.
 #[derive(Debug, Default)]
-pub(super) struct WorkerRegistry {
+pub(crate) struct WorkerRegistry {
     members: BTreeMap<u32, RegisteredWorker>,
     /// Newest record that a connection told of before it was lost or replaced, and its attempt.
     gone: Option<(u64, i64)>,
@@ -30,7 +32,7 @@ struct RegisteredWorker {
 
 impl WorkerRegistry {
     /// Takes a worker in; a new connection replaces the old one.
-    pub(super) fn register(&mut self, register: Register, link: Link, now_ms: i64) {
+    pub(crate) fn register(&mut self, register: Register, link: Link, now_ms: i64) {
         let member = RegisteredWorker {
             link,
             data_addr: register.data_addr,
@@ -43,7 +45,7 @@ impl WorkerRegistry {
     }
 
     /// Forgets a worker, unless it has connected anew since.
-    pub(super) fn lose(&mut self, worker: u32, link: u64) -> bool {
+    pub(crate) fn lose(&mut self, worker: u32, link: u64) -> bool {
         let current = self.is_current(worker, link);
         if current {
             let lost = self.members.remove(&worker);
@@ -64,45 +66,45 @@ impl WorkerRegistry {
     }
 
     /// How much memory a worker had when it was lost, if it was and ever said.
-    pub(super) fn left_with(&self, worker: u32) -> Option<u64> {
+    pub(crate) fn left_with(&self, worker: u32) -> Option<u64> {
         let known = self.left_with.get(&worker).copied();
         known.filter(|bytes| *bytes > 0)
     }
 
     /// Since when the worker is connected, if it is.
-    pub(super) fn connected_ms(&self, worker: u32) -> Option<i64> {
+    pub(crate) fn connected_ms(&self, worker: u32) -> Option<i64> {
         self.members.get(&worker).map(|member| member.connected_ms)
     }
 
     /// Whether this is the connection of the worker.
-    pub(super) fn is_current(&self, worker: u32, link: u64) -> bool {
+    pub(crate) fn is_current(&self, worker: u32, link: u64) -> bool {
         self.members
             .get(&worker)
             .is_some_and(|member| member.link.id == link)
     }
 
     /// Notes that a worker leaves.
-    pub(super) fn leave(&mut self, worker: u32, by: Instant) {
+    pub(crate) fn leave(&mut self, worker: u32, by: Instant) {
         if let Some(member) = self.members.get_mut(&worker) {
             member.leaves_by = Some(by);
         }
     }
 
     /// Whether a worker is about to leave.
-    pub(super) fn is_leaving(&self, worker: u32) -> bool {
+    pub(crate) fn is_leaving(&self, worker: u32) -> bool {
         self.members
             .get(&worker)
             .is_some_and(|member| member.leaves_by.is_some())
     }
 
     /// The one of the first `workers` that leaves soonest, and when.
-    pub(super) fn first_to_leave(&self, workers: u32) -> Option<(u32, Instant)> {
+    pub(crate) fn first_to_leave(&self, workers: u32) -> Option<(u32, Instant)> {
         let leaving = self.members.range(..workers);
         let leaving = leaving.filter_map(|(worker, member)| Some((*worker, member.leaves_by?)));
         leaving.min_by_key(|(_, by)| *by)
     }
 
-    pub(super) fn heard(&mut self, worker: u32, heartbeat: Heartbeat) {
+    pub(crate) fn heard(&mut self, worker: u32, heartbeat: Heartbeat) {
         if let Some(member) = self.members.get_mut(&worker) {
             member.heartbeat = heartbeat;
             self.left_with.remove(&worker);
@@ -110,14 +112,14 @@ impl WorkerRegistry {
     }
 
     /// Ordinals below `workers` that are not connected, or not for long.
-    pub(super) fn missing(&self, workers: u32) -> Vec<u32> {
+    pub(crate) fn missing(&self, workers: u32) -> Vec<u32> {
         (0..workers)
             .filter(|worker| self.staying(*worker).is_none())
             .collect()
     }
 
     /// Data addresses of the first `workers`, if all of them are connected, and to stay.
-    pub(super) fn addresses(&self, workers: u32) -> Option<Vec<String>> {
+    pub(crate) fn addresses(&self, workers: u32) -> Option<Vec<String>> {
         (0..workers)
             .map(|worker| Some(self.staying(worker)?.data_addr.clone()))
             .collect()
@@ -128,26 +130,26 @@ impl WorkerRegistry {
         member.filter(|member| member.leaves_by.is_none())
     }
 
-    pub(super) fn send(&self, worker: u32, message: ToWorker) {
+    pub(crate) fn send(&self, worker: u32, message: ToWorker) {
         if let Some(member) = self.members.get(&worker) {
             member.link.send(message);
         }
     }
 
     /// Sends to every connected worker below `workers`.
-    pub(super) fn send_to_first(&self, workers: u32, message: &ToWorker) {
+    pub(crate) fn send_to_first(&self, workers: u32, message: &ToWorker) {
         for (_, member) in self.members.range(..workers) {
             member.link.send(message.clone());
         }
     }
 
     /// Sends to every connected worker.
-    pub(super) fn send_to_all(&self, message: &ToWorker) {
+    pub(crate) fn send_to_all(&self, message: &ToWorker) {
         self.send_to_first(u32::MAX, message);
     }
 
     /// Last signs of life that are about `attempt`.
-    pub(super) fn heartbeats(&self, attempt: u64) -> impl Iterator<Item = (u32, &Heartbeat)> {
+    pub(crate) fn heartbeats(&self, attempt: u64) -> impl Iterator<Item = (u32, &Heartbeat)> {
         self.members
             .iter()
             .map(|(worker, member)| (*worker, &member.heartbeat))
@@ -156,7 +158,7 @@ impl WorkerRegistry {
 
     /// When a source last handed out a record, as far as the workers said; a lost one counts with
     /// its last word.
-    pub(super) fn last_record_ms(&self, attempt: u64) -> Option<i64> {
+    pub(crate) fn last_record_ms(&self, attempt: u64) -> Option<i64> {
         let gone = self.gone.filter(|(of, _)| *of == attempt);
         self.heartbeats(attempt)
             .filter_map(|(_, heartbeat)| heartbeat.last_record_ms)
@@ -165,14 +167,14 @@ impl WorkerRegistry {
     }
 
     /// Bytes that the workers sent to stores in `attempt`, as they last said.
-    pub(super) fn moved_bytes(&self, attempt: u64) -> u64 {
+    pub(crate) fn moved_bytes(&self, attempt: u64) -> u64 {
         self.heartbeats(attempt)
             .map(|(_, heartbeat)| heartbeat.moved_bytes)
             .sum()
     }
 
     /// An entry for each of the first `workers`, and for any other that is connected.
-    pub(super) fn report(&self, workers: u32) -> Vec<WorkerReport> {
+    pub(crate) fn report(&self, workers: u32) -> Vec<WorkerReport> {
         let others = self.members.range(workers..).map(|(worker, _)| *worker);
         (0..workers)
             .chain(others)

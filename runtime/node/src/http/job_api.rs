@@ -100,7 +100,7 @@ async fn preflight(
         return Json(api.published_status.preflight());
     };
     let answer = api.published_status.preflight_from(&uri);
-    let _ = api.events.send(Event::Prove(uri));
+    let _ = api.events.send(Event::CheckSavepoint(uri));
     Json(answer)
 }
 

@@ -1,6 +1,7 @@
 //! What a pod serves over HTTP: Job API v1 (pod 0), health and metrics (every pod).
 //!
-//! * [`job_api`]: the routes of the coordinator and their refusals; `authorization`: who may call them.
+//! * [`job_api`]: the routes of the coordinator and their refusals; `authorization`: who may call
+//!   them.
 //! * [`client`]: a call from one pod to another.
 //! * `server`: connections, heads and waits are bounded.
 //! * [`health`]: `/healthz`, `/readyz`, `/metrics`.

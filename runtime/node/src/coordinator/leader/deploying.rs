@@ -6,23 +6,21 @@ use std::sync::Arc;
 use streamkeeper_protocol::{job_api::JobPhase, key_group::Assignment, manifest::Manifest};
 use streamkeeper_storage::read_plan;
 
-use super::{
-    super::{
-        checkpoint::Lineage,
-        commit,
-        failure::{AttemptExit, AttemptFailure},
-        restore_point,
-    },
-    Leader,
-};
 use crate::{
     clock,
     control::{Deploy, Restore, ToCoordinator, ToWorker},
+    coordinator::{
+        attempt_failure::{AttemptExit, AttemptFailure},
+        checkpoints::pending::Lineage,
+        commit_replay,
+        leader::Leader,
+        restore_point,
+    },
 };
 
 impl Leader<'_> {
     /// Output of the restore point that nobody confirmed is committed before any record moves.
-    pub(super) async fn replay_commits(&mut self) -> Result<(), AttemptExit> {
+    pub(crate) async fn replay_commits(&mut self) -> Result<(), AttemptExit> {
         let head = self.head_writer.head();
         let Some(last) = head.last.clone().filter(|_| head.has_open_commits()) else {
             return Ok(());
@@ -41,7 +39,7 @@ impl Leader<'_> {
                         AttemptFailure::storage("reading the plan of the checkpoint", &error)
                     })?)
                 };
-                commit::replay(&manifest, &plan, &*config.store, &config.stores)
+                commit_replay::replay(&manifest, &plan, &*config.store, &config.stores)
                     .await
                     .map_err(AttemptFailure::from)
             })
@@ -58,7 +56,7 @@ impl Leader<'_> {
     }
 
     /// The manifest of HEAD's restore point, fit for this plan.
-    pub(super) async fn read_manifest(&mut self) -> Result<Arc<Manifest>, AttemptExit> {
+    pub(crate) async fn read_manifest(&mut self) -> Result<Arc<Manifest>, AttemptExit> {
         let head = self.head_writer.head();
         let Some(last) = head.last.clone() else {
             return Err(AttemptFailure::new("HEAD has no restore point").into());
@@ -78,7 +76,7 @@ impl Leader<'_> {
         Ok(point.manifest)
     }
 
-    pub(super) async fn wait_for_workers(&mut self) -> Result<(), AttemptExit> {
+    pub(crate) async fn wait_for_workers(&mut self) -> Result<(), AttemptExit> {
         loop {
             self.show(JobPhase::WaitingForWorkers);
             if self
@@ -91,12 +89,12 @@ impl Leader<'_> {
             }
             self.check_at_rest()?;
             if let Some(news) = self.context.next(None).await {
-                self.hear(news);
+                self.handle_event(news);
             }
         }
     }
 
-    pub(super) async fn deploy(&mut self) -> Result<(), AttemptExit> {
+    pub(crate) async fn deploy(&mut self) -> Result<(), AttemptExit> {
         let head = self.head_writer.head();
         self.show(JobPhase::Restoring);
         let manifest = match &head.last {
@@ -184,7 +182,9 @@ impl Leader<'_> {
                 }
                 continue;
             };
-            if let Some((worker, ToCoordinator::Deployed { restored, .. })) = self.hear(news) {
+            if let Some((worker, ToCoordinator::Deployed { restored, .. })) =
+                self.handle_event(news)
+            {
                 waiting.retain(|other| *other != worker);
                 tracing::info!(
                     worker,

@@ -16,26 +16,26 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
 
-use super::{
-    Command,
-    checkpoint::Lineage,
-    context::{CoordinatorContext, CoordinatorEvent},
-    failing::Failing,
-    failure::{AttemptExit, AttemptFailure},
-    head_writer::{HeadWriteError, HeadWriter},
-    plan::CompiledJob,
-    restore_point::RestorePoint,
-    savepoint::Copied,
-    standby::Claimed,
-};
 use crate::{
     clock,
     control::{FailureKind, ToCoordinator, ToWorker},
+    coordinator::{
+        attempt_failure::{AttemptExit, AttemptFailure},
+        checkpoint_failures::FailedCheckpoints,
+        checkpoints::pending::Lineage,
+        commands::Command,
+        compiled_job::CompiledJob,
+        coordinator_context::{CoordinatorContext, CoordinatorEvent},
+        head_writer::{HeadWriteError, HeadWriter},
+        restore_point::RestorePoint,
+        savepoints::Copied,
+        standby::Claimed,
+    },
 };
 
 /// How a claim ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum LeadEnd {
+pub(crate) enum LeadEnd {
     /// HEAD names a successor.
     HandedOver,
     /// HEAD says Stopped or Released.
@@ -49,52 +49,52 @@ pub(super) enum LeadEnd {
 }
 
 /// The owner of HEAD at work.
-pub(super) struct Leader<'a> {
-    pub(super) context: &'a mut CoordinatorContext,
-    pub(super) job: Arc<CompiledJob>,
-    pub(super) head_writer: HeadWriter,
+pub(crate) struct Leader<'a> {
+    pub(crate) context: &'a mut CoordinatorContext,
+    pub(crate) job: Arc<CompiledJob>,
+    pub(crate) head_writer: HeadWriter,
     /// HEAD's restore point as far as it was read: reading it again is saved when it is still the
     /// same.
-    pub(super) manifest: Option<Arc<Manifest>>,
+    pub(crate) manifest: Option<Arc<Manifest>>,
     /// Operations accepted but not finished, oldest first.
-    pub(super) asked: VecDeque<Command>,
-    pub(super) work: Work,
-    pub(super) attempt: Attempt,
-    pub(super) failing: Failing,
+    pub(crate) asked: VecDeque<Command>,
+    pub(crate) work: Work,
+    pub(crate) attempt: Attempt,
+    pub(crate) failed_checkpoints: FailedCheckpoints,
     /// How far the workers are with what they send to stores.
-    pub(super) progress: watch::Sender<u64>,
+    pub(crate) progress: watch::Sender<u64>,
     /// When uploads that nobody ended were last looked for.
-    pub(super) uploads_swept: Option<Instant>,
+    pub(crate) uploads_swept: Option<Instant>,
     /// Failures since HEAD's restore point last moved, and that restore point.
     failures: (u32, Option<u64>),
-    pub(super) last_number: u64,
+    pub(crate) last_number: u64,
 }
 
 /// Work beside the event loop that outlives none of its attempts.
 #[derive(Default)]
-pub(super) struct Work {
-    pub(super) copies: JoinSet<Copied>,
-    pub(super) sweeps: JoinSet<()>,
+pub(crate) struct Work {
+    pub(crate) copies: JoinSet<Copied>,
+    pub(crate) sweeps: JoinSet<()>,
 }
 
 /// The graph under its attempt number.
 #[derive(Debug, Default)]
-pub(super) struct Attempt {
-    pub(super) number: u64,
+pub(crate) struct Attempt {
+    pub(crate) number: u64,
     /// Workers it runs on.
-    pub(super) workers: u32,
+    pub(crate) workers: u32,
     /// Whether a `Deploy` was sent: another attempt must be claimed before the next.
-    pub(super) used: bool,
+    pub(crate) used: bool,
     /// Whether the loss of a worker is the end of it.
-    pub(super) live: bool,
-    pub(super) started_ms: i64,
-    pub(super) restored_from: Option<u64>,
-    pub(super) checkpoints: u64,
-    pub(super) lineage: Option<Lineage>,
+    pub(crate) live: bool,
+    pub(crate) started_ms: i64,
+    pub(crate) restored_from: Option<u64>,
+    pub(crate) checkpoints: u64,
+    pub(crate) lineage: Option<Lineage>,
     /// Checkpoint whose output all workers committed.
-    pub(super) committed: Option<u64>,
+    pub(crate) committed: Option<u64>,
     /// What went wrong in it, until somebody acts on it.
-    pub(super) broken: Option<AttemptFailure>,
+    pub(crate) broken: Option<AttemptFailure>,
 }
 
 /// The stop that another coordinator left unfinished.
@@ -107,7 +107,7 @@ fn goes_on(stop: &OperationRecord) -> Command {
 }
 
 impl<'a> Leader<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         context: &'a mut CoordinatorContext,
         job: Arc<CompiledJob>,
         claimed: Claimed,
@@ -141,7 +141,7 @@ impl<'a> Leader<'a> {
             asked: head.open_stop().map(goes_on).into_iter().collect(),
             work: Work::default(),
             attempt,
-            failing: Failing::default(),
+            failed_checkpoints: FailedCheckpoints::default(),
             progress: watch::Sender::new(0),
             uploads_swept: None,
             failures: (0, last),
@@ -150,7 +150,7 @@ impl<'a> Leader<'a> {
     }
 
     /// Runs the job until it ends or somebody else owns it.
-    pub(super) async fn lead(mut self) -> LeadEnd {
+    pub(crate) async fn lead(mut self) -> LeadEnd {
         // They came while HEAD was being claimed.
         while let Some(call) = self.context.waiting_call() {
             self.accept(call);
@@ -231,7 +231,7 @@ impl<'a> Leader<'a> {
     }
 
     /// HEAD says that this attempt begins.
-    pub(super) fn begin_attempt(&mut self, head: &Head) {
+    pub(crate) fn begin_attempt(&mut self, head: &Head) {
         self.attempt = Attempt {
             number: head.attempt,
             workers: head.workers,
@@ -289,14 +289,14 @@ impl<'a> Leader<'a> {
             self.show(JobPhase::BackingOff);
             self.check_at_rest()?;
             if let Some(news) = self.context.next(Some(until)).await {
-                self.hear(news);
+                self.handle_event(news);
             }
         }
         Ok(())
     }
 
     /// Ends the graph of this attempt; work beside it that depends on it ends too.
-    pub(super) fn stop_graph(&mut self) {
+    pub(crate) fn stop_graph(&mut self) {
         if self.attempt.used {
             self.context.worker_registry.send_to_all(&ToWorker::Cancel {
                 attempt: self.attempt.number,
@@ -309,7 +309,7 @@ impl<'a> Leader<'a> {
     /// A restore point was reached. Failures before it do not count any more if records were read
     /// for it, or if the attempt has run for long: one that holds nothing new is also reached on
     /// the way to the same failure again.
-    pub(super) fn moved_on(&mut self, read_on: bool) {
+    pub(crate) fn moved_on(&mut self, read_on: bool) {
         let ran_ms = clock::now_ms().saturating_sub(self.attempt.started_ms);
         let ran = Duration::from_millis(u64::try_from(ran_ms).unwrap_or(0));
         let count = if self.context.config.back_off.settled(read_on, ran) {
@@ -329,7 +329,7 @@ impl<'a> Leader<'a> {
     }
 
     /// What must end the attempt, if something must.
-    pub(super) fn check(&mut self) -> Result<(), AttemptExit> {
+    pub(crate) fn check(&mut self) -> Result<(), AttemptExit> {
         if self.context.terminate_by.is_some() {
             return Err(AttemptExit::Terminate);
         }
@@ -352,7 +352,7 @@ impl<'a> Leader<'a> {
 
     /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to
     /// judge.
-    pub(super) fn hear(&mut self, news: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
+    pub(crate) fn handle_event(&mut self, news: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
         let failure = match news {
             CoordinatorEvent::Call(call) => {
                 self.accept(call);
@@ -367,7 +367,9 @@ impl<'a> Leader<'a> {
             CoordinatorEvent::Left(worker) if self.runs_on(worker) => {
                 AttemptFailure::left(worker, None)
             }
-            CoordinatorEvent::Said(worker, message) => return self.hear_worker(worker, message),
+            CoordinatorEvent::Said(worker, message) => {
+                return self.handle_worker_message(worker, message);
+            }
             CoordinatorEvent::Registered(_)
             | CoordinatorEvent::Lost(..)
             | CoordinatorEvent::Left(_)
@@ -383,7 +385,11 @@ impl<'a> Leader<'a> {
         self.attempt.live && worker < self.attempt.workers
     }
 
-    fn hear_worker(&mut self, worker: u32, message: ToCoordinator) -> Option<(u32, ToCoordinator)> {
+    fn handle_worker_message(
+        &mut self,
+        worker: u32,
+        message: ToCoordinator,
+    ) -> Option<(u32, ToCoordinator)> {
         if let ToCoordinator::Cancelled {
             last_record_ms: Some(at),
             ..
@@ -420,7 +426,7 @@ impl<'a> Leader<'a> {
     }
 
     /// Does `work` while events are taken in; what ends the attempt ends the work.
-    pub(super) async fn during<T: Send + 'static>(
+    pub(crate) async fn during<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, AttemptExit> {
@@ -435,7 +441,7 @@ impl<'a> Leader<'a> {
                 }
                 news = self.context.next(None) => {
                     if let Some(news) = news {
-                        self.hear(news);
+                        self.handle_event(news);
                     }
                 }
             }
@@ -443,7 +449,7 @@ impl<'a> Leader<'a> {
     }
 
     /// Writes HEAD, whatever fails meanwhile: an outcome left open would be worse.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &mut self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
     ) -> Result<Arc<Head>, AttemptExit> {
@@ -452,7 +458,7 @@ impl<'a> Leader<'a> {
     }
 
     /// The same; a change that HEAD does not allow is the caller's affair.
-    pub(super) async fn try_write(
+    pub(crate) async fn try_write(
         &mut self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
     ) -> Result<Result<Arc<Head>, HeadError>, AttemptExit> {
@@ -475,7 +481,7 @@ impl<'a> Leader<'a> {
                 },
                 news = self.context.next(until) => {
                     if let Some(news) = news {
-                        self.hear(news);
+                        self.handle_event(news);
                     }
                     self.show_store_trouble();
                 }

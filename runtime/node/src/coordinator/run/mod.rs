@@ -1,8 +1,6 @@
 //! Records flow: checkpoints by interval, on request, and the last one of an attempt.
 
-mod ending;
-mod patience;
-mod publishing;
+pub(crate) mod stop;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,20 +15,20 @@ use streamkeeper_protocol::{
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(super) use self::patience::Patience;
-use self::{
-    ending::{Concluded, StopReason},
-    publishing::{Published, finished},
-};
-use super::{
-    Command,
-    checkpoint::PendingCheckpoint,
-    failure::AttemptExit,
-    leader::{LeadEnd, Leader},
-};
 use crate::{
     clock,
     control::{ToCoordinator, ToWorker},
+    coordinator::{
+        attempt_failure::AttemptExit,
+        checkpoints::{
+            pending::PendingCheckpoint,
+            publish::{Published, finished},
+        },
+        commands::Command,
+        leader::{LeadEnd, Leader},
+        progress_deadline::ProgressDeadline,
+        run::stop::{RunEnd, StopReason},
+    },
     failpoint,
 };
 
@@ -40,34 +38,34 @@ const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(1);
 
 /// The state of a running attempt.
-pub(super) struct Run {
-    next_tick: Option<Instant>,
+pub(crate) struct Run {
+    pub(crate) next_tick: Option<Instant>,
     /// No checkpoint begins before.
-    hold_until: Instant,
-    collecting: Option<PendingCheckpoint>,
-    publishing: Option<AbortOnDropHandle<Published>>,
-    committing: Option<Committing>,
+    pub(crate) hold_until: Instant,
+    pub(crate) collecting: Option<PendingCheckpoint>,
+    pub(crate) publishing: Option<AbortOnDropHandle<Published>>,
+    pub(crate) committing: Option<Committing>,
     /// Savepoint or stop whose savepoint the checkpoint under way becomes.
-    saving: Option<SavepointRequest>,
-    ending: Option<StopReason>,
+    pub(crate) saving: Option<SavepointRequest>,
+    pub(crate) ending: Option<StopReason>,
     /// The final checkpoint, once HEAD names it.
-    at_end: Option<u64>,
-    input_ended: BTreeSet<u32>,
-    rescale_by: Option<Instant>,
+    pub(crate) at_end: Option<u64>,
+    pub(crate) input_ended: BTreeSet<u32>,
+    pub(crate) rescale_by: Option<Instant>,
     /// Workers that still send their share of a checkpoint that was given up, with its number. What
     /// they froze for it stays in their memory, so they are asked for no periodic one before.
-    owing: BTreeMap<u32, u64>,
+    pub(crate) owing: BTreeMap<u32, u64>,
     /// Whether a sink fills: a checkpoint is due now, whatever the interval says.
-    wanted: bool,
+    pub(crate) wanted: bool,
     /// How long operations wait for a commit, while some do.
-    commit_patience: Option<Patience>,
+    pub(crate) commit_deadline: Option<ProgressDeadline>,
 }
 
-struct Committing {
-    checkpoint: u64,
-    waiting: BTreeSet<u32>,
-    again_at: Instant,
-    trouble: Option<String>,
+pub(crate) struct Committing {
+    pub(crate) checkpoint: u64,
+    pub(crate) waiting: BTreeSet<u32>,
+    pub(crate) again_at: Instant,
+    pub(crate) trouble: Option<String>,
 }
 
 impl Run {
@@ -85,11 +83,11 @@ impl Run {
             rescale_by: None,
             owing: BTreeMap::new(),
             wanted: false,
-            commit_patience: None,
+            commit_deadline: None,
         }
     }
 
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.collecting.is_some() || self.publishing.is_some() || self.committing.is_some()
     }
 
@@ -135,7 +133,7 @@ impl Run {
             hold,
             collecting,
             committing,
-            self.commit_patience.map(|patience| patience.by()),
+            self.commit_deadline.map(|patience| patience.by()),
             self.rescale_by,
         ]
         .into_iter()
@@ -146,7 +144,7 @@ impl Run {
 
 impl Leader<'_> {
     /// Runs the deployed graph; none when it was rescaled and must be deployed again.
-    pub(super) async fn run(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
+    pub(crate) async fn run(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
         let mut run = Run::new(self.context.config.checkpoints.interval);
         loop {
             if let Some(failure) = self.attempt.broken.take() {
@@ -157,8 +155,8 @@ impl Leader<'_> {
             self.show(run.phase());
             if let Some(end) = self.conclude(&mut run).await? {
                 return Ok(match end {
-                    Concluded::Ended(end) => Some(end),
-                    Concluded::Rescaled => None,
+                    RunEnd::Ended(end) => Some(end),
+                    RunEnd::Rescaled => None,
                 });
             }
             let wake = run.wake();
@@ -176,7 +174,7 @@ impl Leader<'_> {
                     }
                 }
                 news = self.context.next(until) => {
-                    if let Some((worker, message)) = news.and_then(|news| self.hear(news)) {
+                    if let Some((worker, message)) = news.and_then(|news| self.handle_event(news)) {
                         self.said(&mut run, worker, message);
                     }
                 }
@@ -253,7 +251,7 @@ impl Leader<'_> {
             .into_iter()
             .flatten()
             .min();
-        let patience = Patience::new(now, policy.timeout, self.moved_bytes());
+        let patience = ProgressDeadline::new(now, policy.timeout, self.moved_bytes());
         run.collecting = Some(PendingCheckpoint::new(
             checkpoint,
             kind,
@@ -300,7 +298,7 @@ impl Leader<'_> {
                 checkpoint, why, ..
             } => {
                 let why = format!("worker {worker}: {why}");
-                self.failing
+                self.failed_checkpoints
                     .count(checkpoint, format!("checkpoint {checkpoint}: {why}"));
                 // It may be about one that was given up.
                 let collecting = run.collecting.as_mut();
@@ -341,7 +339,7 @@ impl Leader<'_> {
                         );
                     }
                     if committing.trouble.is_some() {
-                        self.failing.end();
+                        self.failed_checkpoints.end();
                     }
                     run.committing = None;
                 }
@@ -360,7 +358,7 @@ impl Leader<'_> {
                     );
                     committing.trouble = Some(message.clone());
                     committing.again_at = clock::now() + COMMIT_AGAIN;
-                    self.failing.count(checkpoint, message);
+                    self.failed_checkpoints.count(checkpoint, message);
                 }
             }
             ToCoordinator::CheckpointWanted { .. } => run.wanted = true,
@@ -372,13 +370,13 @@ impl Leader<'_> {
     }
 
     /// The checkpoint being collected will not be complete.
-    fn checkpoint_failed(&mut self, run: &mut Run, why: &str) {
+    pub(crate) fn checkpoint_failed(&mut self, run: &mut Run, why: &str) {
         if let Some(collecting) = run.collecting.take() {
             self.checkpoint_failed_at(run, collecting.checkpoint, collecting.kind, why);
         }
     }
 
-    fn checkpoint_failed_at(
+    pub(crate) fn checkpoint_failed_at(
         &mut self,
         run: &mut Run,
         checkpoint: u64,
@@ -394,7 +392,7 @@ impl Leader<'_> {
                 checkpoint,
             },
         );
-        self.failing
+        self.failed_checkpoints
             .count(checkpoint, format!("checkpoint {checkpoint}: {why}"));
         let why = format!("checkpoint {checkpoint} failed: {why}");
         self.give_up_saving(run, &why);
@@ -456,7 +454,7 @@ impl Leader<'_> {
     /// runs on.
     fn expire_commit(&mut self, run: &mut Run, now: Instant, progress: u64) {
         let Some(committing) = run.committing.as_mut() else {
-            run.commit_patience = None;
+            run.commit_deadline = None;
             return;
         };
         let checkpoint = committing.checkpoint;
@@ -476,17 +474,17 @@ impl Leader<'_> {
         // The end of the input waits for as long as it takes; a pod that must end has a time of its
         // own.
         if !self.asked.iter().any(|command| self.waits(command)) {
-            run.commit_patience = None;
+            run.commit_deadline = None;
             return;
         }
         let limit = self.context.config.commit_timeout;
         let patience = run
-            .commit_patience
-            .get_or_insert_with(|| Patience::new(now, limit, progress));
+            .commit_deadline
+            .get_or_insert_with(|| ProgressDeadline::new(now, limit, progress));
         if !patience.is_out(now, limit, progress) {
             return;
         }
-        run.commit_patience = None;
+        run.commit_deadline = None;
         let why = committing.trouble.clone().unwrap_or_else(|| {
             format!(
                 "output of checkpoint {checkpoint} is not committed, and has not got on for {} s: workers {:?} do not answer",

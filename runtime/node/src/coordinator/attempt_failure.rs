@@ -4,12 +4,11 @@ use streamkeeper_connectors::ConnectorError;
 use streamkeeper_protocol::{head::Owner, job_api::JobError};
 use streamkeeper_storage::StorageError;
 
-use super::head_writer::HeadWriteError;
-use crate::control::FailureKind;
+use crate::{control::FailureKind, coordinator::head_writer::HeadWriteError};
 
 /// Ends what the owner of HEAD is doing.
 #[derive(Debug)]
-pub(super) enum AttemptExit {
+pub(crate) enum AttemptExit {
     /// The attempt failed; another one may go better.
     Failed(AttemptFailure),
     /// HEAD belongs to somebody else.
@@ -24,19 +23,19 @@ pub(super) enum AttemptExit {
 
 /// A failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct AttemptFailure {
+pub(crate) struct AttemptFailure {
     /// Worker to blame, if one is.
-    pub(super) worker: Option<u32>,
+    pub(crate) worker: Option<u32>,
     /// What happened, for people.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// Reason as in conditions, when only a change from outside can cure it.
-    pub(super) reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// Whether nothing broke: the worker's pod was asked to end.
-    pub(super) terminated: bool,
+    pub(crate) terminated: bool,
 }
 
 impl AttemptFailure {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             worker: None,
             message: message.into(),
@@ -45,14 +44,14 @@ impl AttemptFailure {
         }
     }
 
-    pub(super) fn because(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn because(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             reason: Some(reason),
             ..Self::new(message)
         }
     }
 
-    pub(super) fn of_worker(worker: u32, message: impl Into<String>) -> Self {
+    pub(crate) fn of_worker(worker: u32, message: impl Into<String>) -> Self {
         Self {
             worker: Some(worker),
             ..Self::new(message)
@@ -60,7 +59,7 @@ impl AttemptFailure {
     }
 
     /// A worker whose pod was asked to end; `checkpoint` was taken for it, if there was time.
-    pub(super) fn left(worker: u32, checkpoint: Option<u64>) -> Self {
+    pub(crate) fn left(worker: u32, checkpoint: Option<u64>) -> Self {
         let asked =
             format!("the pod of worker {worker} was asked to end (evicted, drained or deleted)");
         let message = match checkpoint {
@@ -76,7 +75,7 @@ impl AttemptFailure {
     }
 
     /// What a worker said about its failed tasks.
-    pub(super) fn of_tasks(worker: u32, message: String, kind: FailureKind) -> Self {
+    pub(crate) fn of_tasks(worker: u32, message: String, kind: FailureKind) -> Self {
         let reason = match kind {
             FailureKind::Transient | FailureKind::Internal => None,
             FailureKind::StorageAccess => Some("StorageAccessDenied"),
@@ -90,12 +89,12 @@ impl AttemptFailure {
         }
     }
 
-    pub(super) fn storage(what: &str, error: &StorageError) -> Self {
+    pub(crate) fn storage(what: &str, error: &StorageError) -> Self {
         Self::because(storage_reason(error), format!("{what}: {error}"))
     }
 
     /// What a person has to know of it, after so many failures at the same checkpoint.
-    pub(super) fn job_error(&self, (times, at): (u32, Option<u64>)) -> Option<JobError> {
+    pub(crate) fn job_error(&self, (times, at): (u32, Option<u64>)) -> Option<JobError> {
         let again = match at {
             _ if times < 2 => String::new(),
             Some(checkpoint) => format!(" ({times} times in a row from checkpoint {checkpoint})"),
@@ -125,12 +124,12 @@ impl From<HeadWriteError> for AttemptExit {
 }
 
 /// For people: who won.
-pub(super) fn fenced_by(by: &Owner) -> String {
+pub(crate) fn fenced_by(by: &Owner) -> String {
     format!("HEAD belongs to {by} (token {})", by.token)
 }
 
 /// The condition's reason for a failure of the store.
-pub(super) fn storage_reason(error: &StorageError) -> &'static str {
+pub(crate) fn storage_reason(error: &StorageError) -> &'static str {
     match error {
         StorageError::AccessDenied { .. } | StorageError::NoSuchBucket { .. } => {
             "StorageAccessDenied"
@@ -149,7 +148,7 @@ pub(super) fn storage_reason(error: &StorageError) -> &'static str {
 
 /// The Job API's code for a call that a failure of the store keeps from being done; what the store
 /// never does is no matter of waiting.
-pub(super) fn storage_code(error: &StorageError) -> &'static str {
+pub(crate) fn storage_code(error: &StorageError) -> &'static str {
     match error {
         StorageError::Unsupported { .. } => storage_reason(error),
         _ => "StorageUnavailable",
@@ -157,7 +156,7 @@ pub(super) fn storage_code(error: &StorageError) -> &'static str {
 }
 
 /// The condition's reason for a sink that does not commit.
-pub(super) fn commit_reason(error: &ConnectorError) -> Option<&'static str> {
+pub(crate) fn commit_reason(error: &ConnectorError) -> Option<&'static str> {
     match error {
         ConnectorError::Storage { source, .. } => Some(storage_reason(source)),
         ConnectorError::Option { .. } => Some("InvalidSpec"),

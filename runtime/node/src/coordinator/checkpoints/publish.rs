@@ -10,18 +10,19 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{StorageError, collect_garbage, end_stale_uploads, write_manifest};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    super::{
-        checkpoint::{Lineage, PendingCheckpoint, entry_of},
-        failure::AttemptExit,
+use crate::{
+    clock,
+    control::ToWorker,
+    coordinator::{
+        attempt_failure::AttemptExit,
+        checkpoints::pending::{Lineage, PendingCheckpoint, entry_of},
         head_writer::{HeadWriteError, HeadWriter},
         leader::Leader,
         operations::{confirm_commit, with_result},
+        run::{Committing, Run, stop::StopReason},
     },
-    Committing, Run,
-    ending::StopReason,
+    failpoint,
 };
-use crate::{clock, control::ToWorker, failpoint};
 
 /// Between two looks for uploads that nobody ended.
 const UPLOADS_EVERY: Duration = Duration::from_hours(1);
@@ -35,7 +36,7 @@ struct Pin {
 }
 
 /// What became of it.
-pub(super) struct Published {
+pub(crate) struct Published {
     checkpoint: u64,
     kind: CheckpointKind,
     manifest: Arc<Manifest>,
@@ -52,7 +53,7 @@ enum PublishError {
 }
 
 impl Leader<'_> {
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         collecting: PendingCheckpoint,
         of: &Lineage,
@@ -102,7 +103,7 @@ impl Leader<'_> {
         }))
     }
 
-    pub(super) fn published(
+    pub(crate) fn published(
         &mut self,
         run: &mut Run,
         published: Result<Published, String>,
@@ -144,7 +145,7 @@ impl Leader<'_> {
         let before = self.manifest.replace(manifest.clone());
         let read_on = before.is_none_or(|before| before.records_in < manifest.records_in);
         self.attempt.checkpoints += 1;
-        self.failing.end();
+        self.failed_checkpoints.end();
         self.moved_on(read_on);
         let attempt = self.attempt.number;
         self.context.worker_registry.send_to_first(
@@ -195,7 +196,7 @@ impl Leader<'_> {
 }
 
 /// The savepoint of HEAD that an operation asked for.
-pub(super) fn pinned(head: &Head, key: &str) -> Option<SavepointRecord> {
+pub(crate) fn pinned(head: &Head, key: &str) -> Option<SavepointRecord> {
     head.savepoints
         .iter()
         .find(|record| record.key == key)
@@ -203,7 +204,7 @@ pub(super) fn pinned(head: &Head, key: &str) -> Option<SavepointRecord> {
 }
 
 /// Waits for a checkpoint that is being published; for ever if there is none.
-pub(super) async fn finished(
+pub(crate) async fn finished(
     publishing: &mut Option<AbortOnDropHandle<Published>>,
 ) -> Result<Published, String> {
     match publishing {

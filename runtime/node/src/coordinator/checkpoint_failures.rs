@@ -4,15 +4,15 @@ use streamkeeper_protocol::job_api::CheckpointFailures;
 
 /// Counts them: each checkpoint once, however often its shares and its output are sent again.
 #[derive(Debug, Default)]
-pub(super) struct Failing {
+pub(crate) struct FailedCheckpoints {
     told: CheckpointFailures,
     /// Newest checkpoint that counts.
     counted: Option<u64>,
 }
 
-impl Failing {
+impl FailedCheckpoints {
     /// A checkpoint is in trouble, or has failed.
-    pub(super) fn count(&mut self, checkpoint: u64, why: String) {
+    pub(crate) fn count(&mut self, checkpoint: u64, why: String) {
         // News of an older one, whose share is still being sent, are no news.
         if self.counted.is_some_and(|counted| counted > checkpoint) {
             return;
@@ -25,12 +25,12 @@ impl Failing {
     }
 
     /// A checkpoint is complete, or its output is committed after all.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         *self = Self::default();
     }
 
     /// What is told of it.
-    pub(super) fn told(&self) -> &CheckpointFailures {
+    pub(crate) fn told(&self) -> &CheckpointFailures {
         &self.told
     }
 }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_counts_once_however_often_its_share_is_sent_again() {
-        let mut failing = Failing::default();
+        let mut failing = FailedCheckpoints::default();
         for again in 0..20 {
             failing.count(7, format!("try {again}"));
         }

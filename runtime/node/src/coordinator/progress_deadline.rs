@@ -6,26 +6,21 @@ use tokio::time::Instant;
 
 /// Waits for work that says how far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Patience {
+pub(crate) struct ProgressDeadline {
     by: Instant,
     /// How far the work was when the deadline was set.
     seen: u64,
 }
 
-impl Patience {
+impl ProgressDeadline {
     /// It ends `limit` after `now`, unless the work gets further than `seen`.
-    pub(in super::super) fn new(now: Instant, limit: Duration, seen: u64) -> Self {
+    pub(crate) fn new(now: Instant, limit: Duration, seen: u64) -> Self {
         let by = now + limit;
         Self { by, seen }
     }
 
     /// Whether it is at an end, with the work at `progress`: nothing moved for `limit`.
-    pub(in super::super) fn is_out(
-        &mut self,
-        now: Instant,
-        limit: Duration,
-        progress: u64,
-    ) -> bool {
+    pub(crate) fn is_out(&mut self, now: Instant, limit: Duration, progress: u64) -> bool {
         if progress > self.seen {
             *self = Self::new(now, limit, progress);
         }
@@ -33,7 +28,7 @@ impl Patience {
     }
 
     /// When it ends.
-    pub(in super::super) fn by(&self) -> Instant {
+    pub(crate) fn by(&self) -> Instant {
         self.by
     }
 }
@@ -48,7 +43,7 @@ mod tests {
     /// second until `stuck`; none: never.
     fn ends_after(rate: u64, stuck: u64) -> Option<u64> {
         let began = crate::clock::now();
-        let mut patience = Patience::new(began, LIMIT, 0);
+        let mut patience = ProgressDeadline::new(began, LIMIT, 0);
         let done = (256 << 20) / rate.max(1);
         (0..done.min(3_600)).find(|second| {
             let now = began + Duration::from_secs(*second);
@@ -66,7 +61,7 @@ mod tests {
     #[test]
     fn a_worker_that_forgets_how_far_it_was_gains_no_time() {
         let began = crate::clock::now();
-        let mut patience = Patience::new(began, LIMIT, 10);
+        let mut patience = ProgressDeadline::new(began, LIMIT, 10);
         assert!(!patience.is_out(began, LIMIT, 0));
         assert!(!patience.is_out(began + LIMIT / 2, LIMIT, 10));
         assert!(patience.is_out(began + LIMIT, LIMIT, 9));

@@ -5,11 +5,11 @@ use streamkeeper_protocol::{
     job_api::{CheckpointReport, JobError, JobPhase},
 };
 
-use super::{failure::storage_reason, leader::Leader};
+use crate::coordinator::{attempt_failure::storage_reason, leader::Leader};
 
 impl Leader<'_> {
     /// Publishes everything.
-    pub(super) fn show(&mut self, phase: JobPhase) {
+    pub(crate) fn show(&mut self, phase: JobPhase) {
         let head = self.head_writer.head();
         self.context.published_status.saw_head(Some(head.clone()));
         let (workers, slots) = (self.attempt.workers, self.context.config.slots);
@@ -35,7 +35,7 @@ impl Leader<'_> {
             report.parallelism = workers * slots;
             report.workers = list;
             report.last_checkpoint = last_checkpoint(&head, self.attempt.committed);
-            report.checkpoint_failures = self.failing.told().clone();
+            report.checkpoint_failures = self.failed_checkpoints.told().clone();
             report.restored_from = self.attempt.restored_from;
             report.restarts = restarts;
             report.pauses = pauses;
@@ -57,7 +57,7 @@ impl Leader<'_> {
     }
 
     /// Tells of a write of HEAD that the store does not settle.
-    pub(super) fn show_store_trouble(&mut self) {
+    pub(crate) fn show_store_trouble(&mut self) {
         let error = self.head_writer.trouble().map(|error| JobError {
             reason: storage_reason(&error).to_owned(),
             message: format!("writing HEAD: {error}"),

@@ -9,8 +9,11 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_sql::{Connectors, OptionProblem, SqlError, TableTraits, TableUse};
 
-use super::{CoordinatorConfig, JobText};
-use crate::{access::Access, variables};
+use crate::{
+    access::Access,
+    coordinator::config::{CoordinatorConfig, JobText},
+    variables,
+};
 
 /// A compiled job.
 #[derive(Debug, Clone)]
@@ -122,7 +125,7 @@ pub fn compile(text: &str) -> Result<CompiledJob, CompileError> {
 }
 
 /// Compiles what the coordinator was given; an error says where in which file.
-pub(super) async fn compile_for(config: &CoordinatorConfig) -> Result<Arc<CompiledJob>, String> {
+pub(crate) async fn compile_for(config: &CoordinatorConfig) -> Result<Arc<CompiledJob>, String> {
     let (name, text) = match &config.text {
         JobText::Compiled(job) => return Ok(job.clone()),
         JobText::Sql { name, text } => (name.clone(), text.clone()),

@@ -11,19 +11,19 @@ use streamkeeper_protocol::{
     paths::StatePaths,
 };
 
-use super::{Refusal, config::JobIdentity};
+use crate::coordinator::{commands::Refusal, config::JobIdentity};
 
 /// Revisions by which a successor may be ahead of the revision that runs.
 ///
 /// The operator numbers every change that needs new pods, also those that were replaced before they
 /// ran, so the successor need not be the next number. A number at the end of the range would leave
 /// none for what follows.
-pub(super) const REACH: u64 = 1_000;
+pub(crate) const REACH: u64 = 1_000;
 /// Longest name of a savepoint: that of a StreamSnapshot with a part of its uid.
 const NAME_LIMIT: usize = 300;
 
 /// The folder of a savepoint, when it is a folder right below the job's own `savepoints/`.
-pub(super) fn savepoint(paths: &StatePaths, folder: &str) -> Result<(), Refusal> {
+pub(crate) fn savepoint(paths: &StatePaths, folder: &str) -> Result<(), Refusal> {
     let own = paths.savepoint("");
     let name = folder.strip_prefix(&own).unwrap_or_default();
     let is_name = (1..=NAME_LIMIT).contains(&name.len())
@@ -39,7 +39,7 @@ pub(super) fn savepoint(paths: &StatePaths, folder: &str) -> Result<(), Refusal>
 
 /// The name of a savepoint that was given only the key of its call: keys are free text, names are
 /// not.
-pub(super) fn savepoint_name(key: &str) -> String {
+pub(crate) fn savepoint_name(key: &str) -> String {
     let first = |(at, c): (usize, char)| at == 0 && c == '.';
     key.char_indices()
         .map(|(at, c)| {
@@ -58,7 +58,7 @@ fn is_plain(c: char) -> bool {
 
 /// Whether the job may be handed to the revision that the call names, and that revision be told at
 /// the address it names.
-pub(super) fn hand_over(
+pub(crate) fn hand_over(
     job: &JobIdentity,
     on_loopback: bool,
     request: &HandOverRequest,

@@ -8,35 +8,42 @@ use streamkeeper_protocol::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{
-    Call, Command, CoordinatorConfig, Event, PublishedStatus, Refusal, WorkerEvent, pauses::Pauses,
-    worker_registry::WorkerRegistry,
+use crate::{
+    control::ToCoordinator,
+    coordinator::{
+        commands::{Call, Command, Refusal},
+        config::CoordinatorConfig,
+        events::{Event, WorkerEvent},
+        processing_pauses::Pauses,
+        published_status::PublishedStatus,
+        worker_registry::WorkerRegistry,
+    },
+    http::Liveness,
 };
-use crate::{control::ToCoordinator, http::Liveness};
 
 /// The event loop turns at least this often, so that its health can be told.
 const TURN: Duration = Duration::from_secs(1);
 
 /// What every role of a coordinator works with. It outlives every claim of this process.
-pub(super) struct CoordinatorContext {
-    pub(super) config: Arc<CoordinatorConfig>,
-    pub(super) published_status: Arc<PublishedStatus>,
-    pub(super) liveness: Arc<Liveness>,
-    pub(super) worker_registry: WorkerRegistry,
-    pub(super) pauses: Pauses,
-    pub(super) restarts: u64,
+pub(crate) struct CoordinatorContext {
+    pub(crate) config: Arc<CoordinatorConfig>,
+    pub(crate) published_status: Arc<PublishedStatus>,
+    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) worker_registry: WorkerRegistry,
+    pub(crate) pauses: Pauses,
+    pub(crate) restarts: u64,
     events: mpsc::UnboundedReceiver<Event>,
     /// Savepoint that somebody thinks of starting from.
-    pub(super) asked_about: Option<String>,
+    pub(crate) savepoint_to_check: Option<String>,
     /// Calls that came while nobody could decide about them.
     calls: VecDeque<Call>,
     /// Set when the process must end.
-    pub(super) terminate_by: Option<Instant>,
+    pub(crate) terminate_by: Option<Instant>,
 }
 
 /// What is left of an event after the context has dealt with it.
 #[derive(Debug)]
-pub(super) enum CoordinatorEvent {
+pub(crate) enum CoordinatorEvent {
     /// A call of the Job API.
     Call(Call),
     /// HEAD may have changed.
@@ -56,7 +63,7 @@ pub(super) enum CoordinatorEvent {
 }
 
 impl CoordinatorContext {
-    pub(super) fn new(
+    pub(crate) fn new(
         config: Arc<CoordinatorConfig>,
         published_status: Arc<PublishedStatus>,
         liveness: Arc<Liveness>,
@@ -70,14 +77,14 @@ impl CoordinatorContext {
             pauses: Pauses::default(),
             restarts: 0,
             events,
-            asked_about: None,
+            savepoint_to_check: None,
             calls: VecDeque::new(),
             terminate_by: None,
         }
     }
 
     /// The next news, or none at `until`.
-    pub(super) async fn next(&mut self, until: Option<Instant>) -> Option<CoordinatorEvent> {
+    pub(crate) async fn next(&mut self, until: Option<Instant>) -> Option<CoordinatorEvent> {
         let turn = crate::clock::now() + TURN;
         let wake = until.map_or(turn, |until| until.min(turn));
         self.liveness.turn();
@@ -86,18 +93,18 @@ impl CoordinatorContext {
             event = self.events.recv() => event,
             () = tokio::time::sleep_until(wake) => None,
         };
-        event.map(|event| self.digest(event))
+        event.map(|event| self.classify(event))
     }
 
-    fn digest(&mut self, event: Event) -> CoordinatorEvent {
+    fn classify(&mut self, event: Event) -> CoordinatorEvent {
         match event {
             Event::Call(call) => CoordinatorEvent::Call(call),
             Event::Poke => CoordinatorEvent::Poke,
-            Event::Prove(uri) if self.asked_about.as_ref() == Some(&uri) => {
+            Event::CheckSavepoint(uri) if self.savepoint_to_check.as_ref() == Some(&uri) => {
                 CoordinatorEvent::Nothing
             }
-            Event::Prove(uri) => {
-                self.asked_about = Some(uri);
+            Event::CheckSavepoint(uri) => {
+                self.savepoint_to_check = Some(uri);
                 CoordinatorEvent::Poke
             }
             Event::Terminate { grace } => {
@@ -147,7 +154,7 @@ impl CoordinatorContext {
 
     /// Does `work` while events are taken in; calls wait for [`CoordinatorContext::waiting_call`].
     /// Dropped, it ends the work.
-    pub(super) async fn during<T: Send + 'static>(
+    pub(crate) async fn during<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
         mut heard: impl FnMut(&mut Self, CoordinatorEvent) -> bool,
@@ -170,17 +177,17 @@ impl CoordinatorContext {
     }
 
     /// Puts a call aside until somebody can decide about it.
-    pub(super) fn put_aside(&mut self, call: Call) {
+    pub(crate) fn put_aside(&mut self, call: Call) {
         self.calls.push_back(call);
     }
 
     /// A call that waits.
-    pub(super) fn waiting_call(&mut self) -> Option<Call> {
+    pub(crate) fn waiting_call(&mut self) -> Option<Call> {
         self.calls.pop_front()
     }
 
     /// What the key of a command already stands for: the answer, or a refusal.
-    pub(super) fn known(&self, command: &Command) -> Option<Result<Operation, Refusal>> {
+    pub(crate) fn known(&self, command: &Command) -> Option<Result<Operation, Refusal>> {
         let known = self.published_status.operation(command.key())?;
         Some(if known.kind == command.kind() {
             Ok(known)
@@ -194,7 +201,7 @@ impl CoordinatorContext {
     }
 
     /// Notes an operation's result, in memory only; answers it.
-    pub(super) fn note(
+    pub(crate) fn note(
         &self,
         key: &str,
         kind: OperationKind,
@@ -209,31 +216,31 @@ impl CoordinatorContext {
         operation
     }
 
-    pub(super) fn show_phase(&self, phase: JobPhase) {
+    pub(crate) fn show_phase(&self, phase: JobPhase) {
         self.published_status.update(|report| report.phase = phase);
     }
 
-    pub(super) fn show_error(&self, error: Option<JobError>) {
+    pub(crate) fn show_error(&self, error: Option<JobError>) {
         if let Some(error) = &error {
-            crate::telemetry::leave_last_words(&error.message);
+            crate::telemetry::write_termination_message(&error.message);
         }
         self.published_status.update(|report| report.error = error);
     }
 
-    pub(super) fn show_failure(&self, failure: Failure) {
-        crate::telemetry::leave_last_words(&failure.message);
+    pub(crate) fn show_failure(&self, failure: Failure) {
+        crate::telemetry::write_termination_message(&failure.message);
         self.published_status
             .update(|report| report.last_failure = Some(failure));
     }
 
     /// Takes what HEAD remembers over into the published status.
-    pub(super) fn learn(&self, head: &Head) {
+    pub(crate) fn learn(&self, head: &Head) {
         self.published_status.learn_operations(head);
     }
 }
 
 /// How work beside the event loop ended.
-pub(super) enum During<T> {
+pub(crate) enum During<T> {
     /// With this.
     Done(T),
     /// It was given up because of an event.

@@ -11,25 +11,27 @@ use streamkeeper_storage::{
 };
 use tokio::sync::watch;
 
-use super::{
-    CoordinatorConfig, Refusal, confine,
-    failure::AttemptExit,
+use crate::coordinator::{
+    allowed_targets,
+    attempt_failure::AttemptExit,
+    commands::Refusal,
+    config::CoordinatorConfig,
     head_writer::{HeadWriteError, HeadWriter},
     leader::Leader,
 };
 
 /// How copying a savepoint went.
 #[derive(Debug)]
-pub(super) struct Copied {
-    pub(super) key: String,
-    pub(super) checkpoint: u64,
-    pub(super) folder: String,
-    pub(super) result: Result<(), CopyError>,
+pub(crate) struct Copied {
+    pub(crate) key: String,
+    pub(crate) checkpoint: u64,
+    pub(crate) folder: String,
+    pub(crate) result: Result<(), CopyError>,
 }
 
 /// Why a savepoint was not copied.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CopyError {
+pub(crate) enum CopyError {
     #[error("copying the savepoint: {0}")]
     Storage(#[from] StorageError),
     #[error("copying the savepoint: {0}")]
@@ -45,22 +47,22 @@ pub(super) enum CopyError {
 
 impl Leader<'_> {
     /// Where a savepoint goes: a folder among the job's own savepoints.
-    pub(super) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
+    pub(crate) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
         let paths = &self.context.config.paths;
         let Some(uri) = uri else {
-            return Ok(paths.savepoint(&confine::savepoint_name(key)));
+            return Ok(paths.savepoint(&allowed_targets::savepoint_name(key)));
         };
         let folder = folder_of(&*self.context.config.store, uri)?;
-        confine::savepoint(paths, &folder)?;
+        allowed_targets::savepoint(paths, &folder)?;
         Ok(folder)
     }
 
-    pub(super) fn full_uri(&self, folder: &str) -> String {
+    pub(crate) fn full_uri(&self, folder: &str) -> String {
         format!("{}/{folder}", self.context.config.store.describe())
     }
 
     /// Copies every savepoint that HEAD pins.
-    pub(super) fn resume_copies(&mut self) {
+    pub(crate) fn resume_copies(&mut self) {
         let head = self.head_writer.head();
         // A stop copies its own savepoint before the graph starts.
         let stops = |key: &str| {
@@ -80,7 +82,7 @@ impl Leader<'_> {
     }
 
     /// Copies a savepoint beside the running job.
-    pub(super) fn copy(&mut self, record: SavepointRecord) {
+    pub(crate) fn copy(&mut self, record: SavepointRecord) {
         let (config, head_writer) = (self.context.config.clone(), self.head_writer.clone());
         let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
         self.work.copies.spawn(async move {
@@ -95,7 +97,7 @@ impl Leader<'_> {
     }
 
     /// What a finished copy means for the operation that asked for it.
-    pub(super) fn copied(&mut self, copied: &Copied) -> Result<(), AttemptExit> {
+    pub(crate) fn copied(&mut self, copied: &Copied) -> Result<(), AttemptExit> {
         let result = match &copied.result {
             Ok(()) => OperationResult::Done {
                 checkpoint: Some(copied.checkpoint),
@@ -117,7 +119,7 @@ impl Leader<'_> {
     }
 
     /// A stop with savepoint while nothing runs: the restore point is what is saved.
-    pub(super) async fn save_before_stop(
+    pub(crate) async fn save_before_stop(
         &mut self,
         request: &StopRequest,
     ) -> Result<Result<(), String>, AttemptExit> {
@@ -168,7 +170,7 @@ impl Leader<'_> {
 }
 
 /// The folder of the job's bucket that a URI, or a key in it, names.
-pub(super) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Refusal> {
+pub(crate) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Refusal> {
     let bucket = store.describe();
     let folder = match uri.strip_prefix(&bucket) {
         // Another bucket's name may begin with this one's.

@@ -9,7 +9,7 @@ const KEPT: usize = 16;
 
 /// Recent pauses, newest first; the newest may still last.
 #[derive(Debug, Default)]
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     pauses: VecDeque<Pause>,
     /// When the attempt was given up that the newest one began with.
     given_up_ms: i64,
@@ -18,7 +18,7 @@ pub(super) struct Pauses {
 impl Pauses {
     /// The flow stopped: an attempt is given up at `now_ms`. A pause that lasts already goes on
     /// from where it began: a restart that fails is the same gap.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &mut self,
         reason: PauseReason,
         last_before_ms: Option<i64>,
@@ -47,7 +47,7 @@ impl Pauses {
     ///
     /// What it read after the attempt was given up becomes no output. Who was there at that moment
     /// read up to it; who came back later may have stood still long before.
-    pub(super) fn still_flowed(&mut self, at_ms: i64, connected_ms: i64) {
+    pub(crate) fn still_flowed(&mut self, at_ms: i64, connected_ms: i64) {
         let given_up_ms = self.given_up_ms;
         if let Some(open) = self.open()
             && (at_ms <= given_up_ms || connected_ms <= given_up_ms)
@@ -57,20 +57,20 @@ impl Pauses {
     }
 
     /// The checkpoint the job goes on from.
-    pub(super) fn restored(&mut self, from: Option<u64>) {
+    pub(crate) fn restored(&mut self, from: Option<u64>) {
         if let Some(open) = self.open() {
             open.restored_from = from;
         }
     }
 
     /// A record flows again.
-    pub(super) fn end(&mut self, at_ms: i64) {
+    pub(crate) fn end(&mut self, at_ms: i64) {
         if let Some(open) = self.open() {
             open.first_after_ms = Some(at_ms);
         }
     }
 
-    pub(super) fn report(&self) -> Vec<Pause> {
+    pub(crate) fn report(&self) -> Vec<Pause> {
         self.pauses.iter().cloned().collect()
     }
 

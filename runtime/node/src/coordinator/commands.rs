@@ -33,7 +33,7 @@ impl Command {
     }
 
     /// Whether it ends this attempt, or moves it to other workers.
-    pub(super) fn ends_or_moves(&self) -> bool {
+    pub(crate) fn ends_or_moves(&self) -> bool {
         matches!(self, Self::HandOver(_) | Self::Stop(_) | Self::Rescale(_))
     }
 
@@ -78,7 +78,7 @@ impl Refusal {
     }
 
     /// The same with its reason as in conditions.
-    pub(super) fn because(self, reason: &'static str) -> Self {
+    pub(crate) fn because(self, reason: &'static str) -> Self {
         Self {
             reason: Some(reason),
             ..self
@@ -86,7 +86,7 @@ impl Refusal {
     }
 
     /// Its reason as in conditions.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.reason.unwrap_or(self.code)
     }
 

@@ -9,12 +9,12 @@ use std::{
 use tokio::{io::BufReader, net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Event, WorkerEvent};
 use crate::{
     control::{
         CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_first_message,
         read_message, write_message,
     },
+    coordinator::events::{Event, WorkerEvent},
     transport::{
         Acceptor, Caller, Wire,
         wire::{WireReader, WireWriter},
@@ -41,7 +41,7 @@ impl Link {
     }
 
     #[cfg(test)]
-    pub(super) fn detached() -> (Self, mpsc::UnboundedReceiver<ToWorker>) {
+    pub(crate) fn detached() -> (Self, mpsc::UnboundedReceiver<ToWorker>) {
         let (messages, received) = mpsc::unbounded_channel();
         (
             Self {
@@ -55,7 +55,7 @@ impl Link {
 
 /// Whom a coordinator welcomes.
 #[derive(Debug, Clone)]
-pub(super) struct Welcome {
+pub(crate) struct AcceptedWorkers {
     /// Uid of the StreamJob.
     pub job_uid: String,
     /// Revision of the coordinator: workers of another one belong to another coordinator.
@@ -66,7 +66,7 @@ pub(super) struct Welcome {
     pub silence: Duration,
 }
 
-impl Welcome {
+impl AcceptedWorkers {
     /// Why this worker does not belong here, if so.
     fn refusal(&self, register: &Register) -> Option<String> {
         if register.format != CONTROL_FORMAT {
@@ -91,10 +91,10 @@ impl Welcome {
 }
 
 /// Accepts workers until `stop` is cancelled.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
-    welcome: Welcome,
+    welcome: AcceptedWorkers,
     events: mpsc::UnboundedSender<Event>,
     stop: CancellationToken,
 ) {
@@ -115,7 +115,7 @@ pub(super) async fn accept(
 async fn serve(
     stream: Wire,
     caller: Caller,
-    welcome: Welcome,
+    welcome: AcceptedWorkers,
     events: mpsc::UnboundedSender<Event>,
 ) {
     let peer = caller.peer.to_string();

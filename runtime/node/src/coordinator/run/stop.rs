@@ -5,21 +5,23 @@ use streamkeeper_protocol::{
     job_api::{HandOverRequest, PauseReason, RescaleRequest, StopMode, StopRequest},
 };
 
-use super::{
-    super::{
-        Command,
-        failure::{AttemptExit, AttemptFailure},
+use crate::{
+    clock,
+    control::ToWorker,
+    coordinator::{
+        attempt_failure::{AttemptExit, AttemptFailure},
+        checkpoints::publish::pinned,
+        commands::Command,
         leader::{LeadEnd, Leader},
         operations::confirm_commit,
+        run::Run,
     },
-    Run,
-    publishing::pinned,
+    failpoint,
 };
-use crate::{clock, control::ToWorker, failpoint};
 
 /// How the attempt is to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum StopReason {
+pub(crate) enum StopReason {
     HandOver(HandOverRequest),
     Stop(StopRequest),
     Rescale(RescaleRequest),
@@ -30,13 +32,13 @@ pub(super) enum StopReason {
 }
 
 /// How a run ended.
-pub(super) enum Concluded {
+pub(crate) enum RunEnd {
     Ended(LeadEnd),
     Rescaled,
 }
 
 impl Leader<'_> {
-    pub(super) fn next_ending(&mut self, run: &mut Run) -> Option<StopReason> {
+    pub(crate) fn next_ending(&mut self, run: &mut Run) -> Option<StopReason> {
         if run.input_ended.len() == self.attempt.workers as usize {
             return Some(StopReason::Complete);
         }
@@ -82,7 +84,7 @@ impl Leader<'_> {
     }
 
     /// The attempt does not end after all: sources read on.
-    pub(super) fn fail_ending(&mut self, run: &mut Run, why: &str) {
+    pub(crate) fn fail_ending(&mut self, run: &mut Run, why: &str) {
         match &run.ending {
             Some(StopReason::HandOver(_) | StopReason::Stop(_) | StopReason::Rescale(_)) => {
                 self.fail_endings(why);
@@ -99,17 +101,14 @@ impl Leader<'_> {
             .send_to_first(self.attempt.workers, &ToWorker::Resume { attempt });
     }
 
-    pub(super) fn fail_ending_of(&mut self, run: &mut Run, key: &str, why: &str) {
+    pub(crate) fn fail_ending_of(&mut self, run: &mut Run, key: &str, why: &str) {
         if matches!(&run.ending, Some(StopReason::Stop(request)) if request.key == key) {
             self.fail_ending(run, why);
         }
     }
 
     /// Ends the attempt once all that must come first has happened.
-    pub(super) async fn conclude(
-        &mut self,
-        run: &mut Run,
-    ) -> Result<Option<Concluded>, AttemptExit> {
+    pub(crate) async fn conclude(&mut self, run: &mut Run) -> Result<Option<RunEnd>, AttemptExit> {
         let Some(ending) = run.ending.clone() else {
             return Ok(None);
         };
@@ -119,7 +118,7 @@ impl Leader<'_> {
                 .terminate_by
                 .is_some_and(|by| clock::now() >= by)
         {
-            return Ok(Some(Concluded::Ended(LeadEnd::Terminated)));
+            return Ok(Some(RunEnd::Ended(LeadEnd::Terminated)));
         }
         let without_checkpoint =
             matches!(&ending, StopReason::Stop(request) if request.mode == StopMode::Now);
@@ -167,7 +166,7 @@ impl Leader<'_> {
                             .worker_registry
                             .send(worker, ToWorker::Cancel { attempt: before.0 });
                     }
-                    return Ok(Some(Concluded::Rescaled));
+                    return Ok(Some(RunEnd::Rescaled));
                 }
                 None
             }
@@ -183,7 +182,7 @@ impl Leader<'_> {
             }
         };
         match ended {
-            Some(end) => Ok(Some(Concluded::Ended(end))),
+            Some(end) => Ok(Some(RunEnd::Ended(end))),
             // HEAD did not allow it: go on from the checkpoint that it names.
             None => Err(AttemptExit::Again),
         }

@@ -9,47 +9,49 @@ use streamkeeper_protocol::{
 };
 use tokio::time::Instant;
 
-use super::run::Patience;
-use crate::control::{CheckpointAck, merge_operators};
+use crate::{
+    control::{CheckpointAck, merge_operators},
+    coordinator::progress_deadline::ProgressDeadline,
+};
 
 /// What every checkpoint of an attempt has in common.
 #[derive(Debug, Clone)]
-pub(super) struct Lineage {
-    pub(super) job_uid: String,
+pub(crate) struct Lineage {
+    pub(crate) job_uid: String,
     /// Of HEAD: names and markers of sinks.
-    pub(super) of_head: String,
-    pub(super) revision: u64,
-    pub(super) attempt: u64,
-    pub(super) plan_hash: String,
-    pub(super) assignment: Assignment,
+    pub(crate) of_head: String,
+    pub(crate) revision: u64,
+    pub(crate) attempt: u64,
+    pub(crate) plan_hash: String,
+    pub(crate) assignment: Assignment,
     /// Records read and written before this attempt, over the job's life.
-    pub(super) records_before: (u64, u64),
+    pub(crate) records_before: (u64, u64),
     /// When a record last flowed before this attempt.
-    pub(super) last_record_before_ms: Option<i64>,
+    pub(crate) last_record_before_ms: Option<i64>,
 }
 
 /// A checkpoint whose shares are being collected.
 #[derive(Debug)]
-pub(super) struct PendingCheckpoint {
-    pub(super) checkpoint: u64,
-    pub(super) kind: CheckpointKind,
-    pub(super) started_ms: i64,
-    pub(super) patience: Patience,
+pub(crate) struct PendingCheckpoint {
+    pub(crate) checkpoint: u64,
+    pub(crate) kind: CheckpointKind,
+    pub(crate) started_ms: i64,
+    pub(crate) patience: ProgressDeadline,
     /// When it is given up, however well it gets on: a pod ends.
-    pub(super) until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
     /// Why a share was not stored at once.
-    pub(super) trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
     workers: u32,
     shares: BTreeMap<u32, CheckpointAck>,
 }
 
 impl PendingCheckpoint {
-    pub(super) fn new(
+    pub(crate) fn new(
         checkpoint: u64,
         kind: CheckpointKind,
         workers: u32,
         started_ms: i64,
-        patience: Patience,
+        patience: ProgressDeadline,
         until: Option<Instant>,
     ) -> Self {
         Self {
@@ -65,7 +67,7 @@ impl PendingCheckpoint {
     }
 
     /// Takes a worker's share; whether that was the last one missing.
-    pub(super) fn take(&mut self, share: CheckpointAck) -> bool {
+    pub(crate) fn take(&mut self, share: CheckpointAck) -> bool {
         if share.worker < self.workers && share.checkpoint == self.checkpoint {
             self.shares.insert(share.worker, share);
         }
@@ -73,7 +75,7 @@ impl PendingCheckpoint {
     }
 
     /// When it is given up unless it gets on.
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         let by = self.patience.by();
         self.until.map_or(by, |until| until.min(by))
     }
@@ -81,7 +83,7 @@ impl PendingCheckpoint {
     /// Whether it is to be given up, with the workers at `progress`. What an operation waits for
     /// may take as long as it gets on; a periodic one gets its time, and the next holds what it
     /// held.
-    pub(super) fn is_out_of_time(&mut self, now: Instant, limit: Duration, progress: u64) -> bool {
+    pub(crate) fn is_out_of_time(&mut self, now: Instant, limit: Duration, progress: u64) -> bool {
         let progress = match self.kind {
             CheckpointKind::Periodic => 0,
             CheckpointKind::Savepoint | CheckpointKind::Final => {
@@ -92,14 +94,14 @@ impl PendingCheckpoint {
     }
 
     /// Workers whose share is missing.
-    pub(super) fn missing(&self) -> Vec<u32> {
+    pub(crate) fn missing(&self) -> Vec<u32> {
         (0..self.workers)
             .filter(|worker| !self.shares.contains_key(worker))
             .collect()
     }
 
     /// The manifest of all shares, and the bytes that were written for it.
-    pub(super) fn complete(self, of: &Lineage, now_ms: i64) -> (Manifest, u64) {
+    pub(crate) fn complete(self, of: &Lineage, now_ms: i64) -> (Manifest, u64) {
         let sum = |value: fn(&CheckpointAck) -> u64| self.shares.values().map(value).sum::<u64>();
         let (read, written) = (
             sum(|share| share.records_in),
@@ -142,7 +144,7 @@ impl PendingCheckpoint {
 }
 
 /// HEAD's entry for a complete checkpoint; its duration is known only when it is written.
-pub(super) fn entry_of(
+pub(crate) fn entry_of(
     manifest: &Manifest,
     key: String,
     written_bytes: u64,
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_complete_with_one_share_of_every_worker() {
-        let patience = Patience::new(clock::now(), Duration::ZERO, 0);
+        let patience = ProgressDeadline::new(clock::now(), Duration::ZERO, 0);
         let mut collecting =
             PendingCheckpoint::new(4, CheckpointKind::Periodic, 2, 100, patience, None);
         assert!(!collecting.take(share(0, 4)));
@@ -225,7 +227,7 @@ mod tests {
         const LIMIT: Duration = Duration::from_mins(10);
         let began = clock::now();
         let given_up = |kind, until: Option<Duration>, rate: u64| {
-            let patience = Patience::new(began, LIMIT, 0);
+            let patience = ProgressDeadline::new(began, LIMIT, 0);
             let until = until.map(|until| began + until);
             let mut collecting = PendingCheckpoint::new(4, kind, 2, 100, patience, until);
             (0..2_000_u64).step_by(50).find(|second| {
@@ -246,7 +248,7 @@ mod tests {
     fn each_share_that_comes_moves_the_deadline() {
         const LIMIT: Duration = Duration::from_mins(1);
         let began = clock::now();
-        let patience = Patience::new(began, LIMIT, 0);
+        let patience = ProgressDeadline::new(began, LIMIT, 0);
         let mut collecting =
             PendingCheckpoint::new(4, CheckpointKind::Final, 2, 100, patience, None);
         assert!(!collecting.is_out_of_time(began + LIMIT / 2, LIMIT, 0));

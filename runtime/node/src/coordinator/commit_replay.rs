@@ -15,12 +15,14 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_storage::{ObjectStore, StorageError};
 
-use super::failure::{AttemptFailure, commit_reason, storage_reason};
-use crate::variables::{self, VariableError};
+use crate::{
+    coordinator::attempt_failure::{AttemptFailure, commit_reason, storage_reason},
+    variables::{self, VariableError},
+};
 
 /// Why some output is not committed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CommitError {
+pub(crate) enum CommitError {
     /// The checkpoint holds output of a sink that its plan does not have.
     #[error(
         "the checkpoint holds output of sink '{table}' ({sink_uid}), which its plan does not have"
@@ -66,7 +68,7 @@ impl From<CommitError> for AttemptFailure {
 }
 
 /// Commits all output that `manifest` names, whether or not it is committed already.
-pub(super) async fn replay(
+pub(crate) async fn replay(
     manifest: &Manifest,
     plan: &StreamPlan,
     store: &dyn ObjectStore,

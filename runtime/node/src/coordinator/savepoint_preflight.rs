@@ -6,9 +6,10 @@ use std::sync::Arc;
 use streamkeeper_protocol::job_api::{Preflight, PreflightVerdict};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    CompiledJob, Refusal,
-    context::CoordinatorContext,
+use crate::coordinator::{
+    commands::Refusal,
+    compiled_job::CompiledJob,
+    coordinator_context::CoordinatorContext,
     import::{self, VerifiedSavepoint},
     preflight::crew,
 };
@@ -17,7 +18,7 @@ type Proven = Result<VerifiedSavepoint, Refusal>;
 
 /// The check of one savepoint, under way or done.
 #[derive(Default)]
-pub(super) struct SavepointCheck {
+pub(crate) struct SavepointCheck {
     uri: String,
     running: Option<AbortOnDropHandle<Proven>>,
     done: Option<Proven>,
@@ -25,8 +26,8 @@ pub(super) struct SavepointCheck {
 
 impl SavepointCheck {
     /// Checks the savepoint that was asked about last, unless that is done or under way.
-    pub(super) fn check(&mut self, context: &CoordinatorContext, job: &Arc<CompiledJob>) {
-        let Some(uri) = &context.asked_about else {
+    pub(crate) fn check(&mut self, context: &CoordinatorContext, job: &Arc<CompiledJob>) {
+        let Some(uri) = &context.savepoint_to_check else {
             return;
         };
         if self.uri != *uri {
@@ -44,13 +45,13 @@ impl SavepointCheck {
         published_status.set_checked_bytes(0);
         let task = tokio::spawn(async move {
             let progress = &mut |bytes| published_status.set_checked_bytes(bytes);
-            import::prove(&config, &job, &uri, progress).await
+            import::verify(&config, &job, &uri, progress).await
         });
         self.running = Some(AbortOnDropHandle::new(task));
     }
 
     /// Returns when a check under way is done; never while there is none.
-    pub(super) async fn progressed(&mut self) {
+    pub(crate) async fn progressed(&mut self) {
         let Some(task) = &mut self.running else {
             return std::future::pending().await;
         };
@@ -63,7 +64,7 @@ impl SavepointCheck {
     }
 
     /// The savepoint at `uri`, if it is proven.
-    pub(super) fn take(&mut self, uri: &str) -> Option<VerifiedSavepoint> {
+    pub(crate) fn take(&mut self, uri: &str) -> Option<VerifiedSavepoint> {
         if self.uri != uri || !matches!(self.done, Some(Ok(_))) {
             return None;
         }
@@ -71,14 +72,14 @@ impl SavepointCheck {
     }
 
     /// What a start from `uri` that came to nothing leaves for the next.
-    pub(super) fn put_back(&mut self, uri: &str, brought: VerifiedSavepoint) {
+    pub(crate) fn put_back(&mut self, uri: &str, verified: VerifiedSavepoint) {
         if self.uri == uri {
-            self.done = Some(Ok(brought));
+            self.done = Some(Ok(verified));
         }
     }
 
     /// Publishes the verdict.
-    pub(super) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
+    pub(crate) fn publish(&self, context: &CoordinatorContext, job: &CompiledJob) {
         if self.uri.is_empty() {
             return;
         }
