@@ -24,8 +24,8 @@ use super::{
 use crate::{
     access::Access,
     coordinator::{
-        BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, Event,
-        JobIdentity, JobText, StandbyScope, StartMode,
+        BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd,
+        CoordinatorEvent, JobIdentity, JobText, StandbyScope, StartMode,
     },
     http::{self, CoordinatorApi, Liveness},
     metrics::Metrics,
@@ -416,7 +416,7 @@ async fn live(
                 }
                 match &events {
                     // The final checkpoint needs the worker of this pod, so that goes on.
-                    Some(events) => drop(events.send(Event::Terminate { grace })),
+                    Some(events) => drop(events.send(CoordinatorEvent::Terminate { grace })),
                     None => leave.cancel(),
                 }
             }

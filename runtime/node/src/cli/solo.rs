@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     coordinator::{
         BackOff, CheckpointPolicy, CompiledJob, Coordinator, CoordinatorConfig, CoordinatorEnd,
-        Event, JobIdentity, JobText, StandbyScope, StartMode,
+        CoordinatorEvent, JobIdentity, JobText, StandbyScope, StartMode,
     },
     http::{self, Liveness},
     transport::Transport,
@@ -135,7 +135,10 @@ impl SoloJob {
     /// Asks for a final checkpoint and the end.
     pub(crate) fn terminate(&self) {
         let grace = PATIENCE;
-        let _ = self.coordinator.events.send(Event::Terminate { grace });
+        let _ = self
+            .coordinator
+            .events
+            .send(CoordinatorEvent::Terminate { grace });
     }
 
     /// Waits for the end of the coordinator. May be called again after it was given up.

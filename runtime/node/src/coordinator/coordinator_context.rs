@@ -13,7 +13,7 @@ use crate::{
     coordinator::{
         commands::{Call, Command, Refusal},
         config::CoordinatorConfig,
-        events::{Event, WorkerEvent},
+        events::CoordinatorEvent,
         processing_pauses::Pauses,
         published_status::PublishedStatus,
         worker_registry::WorkerRegistry,
@@ -32,7 +32,7 @@ pub(crate) struct CoordinatorContext {
     pub(crate) worker_registry: WorkerRegistry,
     pub(crate) pauses: Pauses,
     pub(crate) restarts: u64,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::UnboundedReceiver<CoordinatorEvent>,
     /// Savepoint that somebody thinks of starting from.
     pub(crate) savepoint_to_check: Option<String>,
     /// Calls that came while nobody could decide about them.
@@ -41,33 +41,12 @@ pub(crate) struct CoordinatorContext {
     pub(crate) terminate_by: Option<Instant>,
 }
 
-/// What is left of an event after the context has dealt with it.
-#[derive(Debug)]
-pub(crate) enum CoordinatorEvent {
-    /// A call of the Job API.
-    Call(Call),
-    /// HEAD may have changed.
-    Poke,
-    /// The process must end; see [`CoordinatorContext::terminate_by`].
-    Terminate,
-    /// A worker connected (again).
-    Registered(u32),
-    /// A worker is gone.
-    Lost(u32, String),
-    /// A worker is gone that had said so.
-    Left(u32),
-    /// A worker said something, on its current connection.
-    Said(u32, ToCoordinator),
-    /// Nothing that matters to anybody else.
-    Nothing,
-}
-
 impl CoordinatorContext {
     pub(crate) fn new(
         config: Arc<CoordinatorConfig>,
         published_status: Arc<PublishedStatus>,
         liveness: Arc<Liveness>,
-        events: mpsc::UnboundedReceiver<Event>,
+        events: mpsc::UnboundedReceiver<CoordinatorEvent>,
     ) -> Self {
         Self {
             config,
@@ -83,7 +62,8 @@ impl CoordinatorContext {
         }
     }
 
-    /// The next news, or none at `until`.
+    /// Waits for the next event; none at `until`, at the next turn of the loop, and when this
+    /// context has handled the event alone.
     pub(crate) async fn next(&mut self, until: Option<Instant>) -> Option<CoordinatorEvent> {
         let turn = crate::clock::now() + TURN;
         let wake = until.map_or(turn, |until| until.min(turn));
@@ -93,63 +73,66 @@ impl CoordinatorContext {
             event = self.events.recv() => event,
             () = tokio::time::sleep_until(wake) => None,
         };
-        event.map(|event| self.classify(event))
+        event.and_then(|event| self.classify(event))
     }
 
-    fn classify(&mut self, event: Event) -> CoordinatorEvent {
-        match event {
-            Event::Call(call) => CoordinatorEvent::Call(call),
-            Event::Poke => CoordinatorEvent::Poke,
-            Event::CheckSavepoint(uri) if self.savepoint_to_check.as_ref() == Some(&uri) => {
-                CoordinatorEvent::Nothing
+    /// Applies an event to the workers and the process. Returns it unless that was all.
+    fn classify(&mut self, event: CoordinatorEvent) -> Option<CoordinatorEvent> {
+        match &event {
+            CoordinatorEvent::Call(_)
+            | CoordinatorEvent::HeadChanged
+            | CoordinatorEvent::WorkerLeft { .. } => {}
+            CoordinatorEvent::CheckSavepoint(uri) => {
+                if self.savepoint_to_check.as_ref() == Some(uri) {
+                    return None;
+                }
+                self.savepoint_to_check = Some(uri.clone());
             }
-            Event::CheckSavepoint(uri) => {
-                self.savepoint_to_check = Some(uri);
-                CoordinatorEvent::Poke
+            CoordinatorEvent::Terminate { grace } => {
+                self.terminate_by = Some(crate::clock::now() + *grace);
             }
-            Event::Terminate { grace } => {
-                self.terminate_by = Some(crate::clock::now() + grace);
-                CoordinatorEvent::Terminate
-            }
-            Event::Worker(WorkerEvent::Registered { register, link }) => {
+            CoordinatorEvent::WorkerRegistered { register, link } => {
                 let worker = register.worker;
                 tracing::info!(worker, address = register.data_addr, "worker registered");
-                self.worker_registry
-                    .register(register, link, crate::clock::now_ms());
-                CoordinatorEvent::Registered(worker)
+                self.worker_registry.register(
+                    register.clone(),
+                    link.clone(),
+                    crate::clock::now_ms(),
+                );
             }
-            Event::Worker(WorkerEvent::Lost { worker, link, why }) => {
+            CoordinatorEvent::WorkerLost { worker, link, why } => {
+                let worker = *worker;
                 let leaving = self.worker_registry.is_leaving(worker);
-                if !self.worker_registry.lose(worker, link) {
-                    return CoordinatorEvent::Nothing;
+                if !self.worker_registry.lose(worker, *link) {
+                    return None;
                 }
                 if leaving {
                     tracing::info!(worker, "worker left");
-                    return CoordinatorEvent::Left(worker);
+                    return Some(CoordinatorEvent::WorkerLeft { worker });
                 }
                 tracing::warn!(worker, why, "worker lost");
-                CoordinatorEvent::Lost(worker, why)
             }
-            Event::Worker(WorkerEvent::Said {
+            CoordinatorEvent::WorkerMessage {
                 worker,
                 link,
                 message,
-            }) => {
-                if !self.worker_registry.is_current(worker, link) {
-                    return CoordinatorEvent::Nothing;
+            } => {
+                let worker = *worker;
+                if !self.worker_registry.is_current(worker, *link) {
+                    return None;
                 }
                 if let ToCoordinator::Heartbeat(heartbeat) = message {
-                    self.worker_registry.heard(worker, heartbeat);
-                    return CoordinatorEvent::Nothing;
+                    self.worker_registry.heard(worker, heartbeat.clone());
+                    return None;
                 }
-                if let ToCoordinator::Leaving { within_ms, .. } = &message {
+                if let ToCoordinator::Leaving { within_ms, .. } = message {
                     tracing::info!(worker, within_ms, "worker leaves");
                     let by = crate::clock::now() + Duration::from_millis(*within_ms);
                     self.worker_registry.leave(worker, by);
                 }
-                CoordinatorEvent::Said(worker, message)
             }
         }
+        Some(event)
     }
 
     /// Does `work` while events are taken in; calls wait for [`CoordinatorContext::waiting_call`].
@@ -167,8 +150,8 @@ impl CoordinatorContext {
                     Ok(result) => During::Done(result),
                     Err(error) => During::Broken(error.to_string()),
                 },
-                news = self.next(None) => {
-                    if let Some(news) = news && !heard(self, news) {
+                event = self.next(None) => {
+                    if let Some(event) = event && !heard(self, event) {
                         return During::Left;
                     }
                 }

@@ -1,56 +1,56 @@
-//! What the coordinator handles: calls, changes of HEAD, the end of its process, its workers.
+//! The events that a coordinator handles: calls, changes of HEAD, the end of its process, and what
+//! happens on the control connections of its workers.
 
 use std::time::Duration;
 
 use crate::{
     control::{Register, ToCoordinator},
-    coordinator::{commands::Call, worker_connections::Link},
+    coordinator::{commands::Call, worker_link::WorkerLink},
 };
 
-/// Something that the coordinator reacts to.
+/// An event that the coordinator handles.
 #[derive(Debug)]
-pub enum Event {
+pub enum CoordinatorEvent {
     /// A call of the Job API.
     Call(Call),
-    /// HEAD may have changed: look now.
-    Poke,
+    /// HEAD may have changed: the coordinator reads it now.
+    HeadChanged,
     /// The operator asks whether this process could start from the savepoint at this URI.
     CheckSavepoint(String),
-    /// The process was asked to end within this time.
+    /// The process must end within this time.
     Terminate {
         /// Time left.
         grace: Duration,
     },
-    /// Something about a worker.
-    Worker(WorkerEvent),
-}
-
-/// Something about a worker's control connection.
-#[derive(Debug)]
-pub enum WorkerEvent {
-    /// It introduced itself and was welcomed.
-    Registered {
-        /// Who it is.
+    /// A worker registered, and was accepted.
+    WorkerRegistered {
+        /// The registration.
         register: Register,
-        /// How to reach it.
-        link: Link,
+        /// The connection of the worker.
+        link: WorkerLink,
     },
-    /// It said something.
-    Said {
-        /// Its ordinal.
+    /// A worker sent a message.
+    WorkerMessage {
+        /// Ordinal of the worker.
         worker: u32,
         /// Its connection.
         link: u64,
-        /// What.
+        /// The message.
         message: ToCoordinator,
     },
-    /// Its connection ended.
-    Lost {
-        /// Its ordinal.
+    /// The connection of a worker ended.
+    WorkerLost {
+        /// Ordinal of the worker.
         worker: u32,
         /// The connection.
         link: u64,
-        /// Why, for people.
+        /// The cause, as a sentence for people.
         why: String,
+    },
+    /// The connection of a worker ended that had announced it. Connections report
+    /// [`Self::WorkerLost`]; the coordinator knows which worker had announced its end.
+    WorkerLeft {
+        /// Ordinal of the worker.
+        worker: u32,
     },
 }

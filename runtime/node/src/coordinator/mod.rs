@@ -5,8 +5,8 @@
 //! * [`config`], [`commands`], [`events`]: what the process gives it, what the Job API asks of it,
 //!   what it handles. [`published_status`]: what it shows.
 //! * [`start`]: its tasks, and its life from standby to the end of the job.
-//! * [`worker_connections`], [`worker_registry`], [`coordinator_context`]: its workers and its
-//!   event loop.
+//! * [`worker_connections`], [`worker_link`], [`worker_registry`], [`coordinator_context`]: its
+//!   workers and its event loop.
 //! * [`compiled_job`], [`restore_point`], [`preflight`]: can this process run the job?
 //! * [`standby`]: waits for the job and claims it; [`savepoint_preflight`], [`import`]: from a
 //!   savepoint.
@@ -46,6 +46,7 @@ mod savepoints;
 mod standby;
 mod start;
 mod worker_connections;
+mod worker_link;
 mod worker_registry;
 
 pub use commands::{Call, Command, Refusal};
@@ -53,7 +54,7 @@ pub use compiled_job::{CompileError, CompiledJob, compile};
 pub use config::{
     BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyScope, StartMode,
 };
-pub use events::{Event, WorkerEvent};
+pub use events::CoordinatorEvent;
 pub use published_status::PublishedStatus;
 pub use start::{Coordinator, CoordinatorEnd};
-pub use worker_connections::Link;
+pub use worker_link::WorkerLink;

@@ -22,7 +22,8 @@ use crate::{
         commands::{Call, Command, Refusal},
         compiled_job::CompiledJob,
         config::StartMode,
-        coordinator_context::{CoordinatorContext, CoordinatorEvent, During},
+        coordinator_context::{CoordinatorContext, During},
+        events::CoordinatorEvent,
         head_writer::{HeadWriter, as_storage_error},
         import::{self, VerifiedSavepoint},
         preflight::PreflightRun,
@@ -88,7 +89,9 @@ pub(crate) async fn stand_by(
             .update(|report| report.workers = list);
         match wait(context, &mut preflight, &mut savepoint, next_look).await {
             Some(CoordinatorEvent::Call(call)) => context.put_aside(call),
-            Some(CoordinatorEvent::Poke) => next_look = clock::now(),
+            Some(CoordinatorEvent::HeadChanged | CoordinatorEvent::CheckSavepoint(_)) => {
+                next_look = clock::now()
+            }
             _ => {}
         }
     }
@@ -101,7 +104,7 @@ async fn wait(
     until: Instant,
 ) -> Option<CoordinatorEvent> {
     tokio::select! {
-        news = context.next(Some(until)) => news,
+        event = context.next(Some(until)) => event,
         () = preflight.progressed() => None,
         () = savepoint.progressed() => None,
     }
@@ -500,8 +503,8 @@ async fn aside<T: Send + 'static>(
     context: &mut CoordinatorContext,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let heard = |context: &mut CoordinatorContext, news: CoordinatorEvent| match news {
-        CoordinatorEvent::Terminate => false,
+    let heard = |context: &mut CoordinatorContext, event: CoordinatorEvent| match event {
+        CoordinatorEvent::Terminate { .. } => false,
         CoordinatorEvent::Call(call) => {
             context.put_aside(call);
             true

@@ -11,8 +11,8 @@ use crate::{
         commands::Refusal,
         compiled_job,
         config::{CoordinatorConfig, StartMode},
-        coordinator_context::{CoordinatorContext, CoordinatorEvent},
-        events::Event,
+        coordinator_context::CoordinatorContext,
+        events::CoordinatorEvent,
         leader::{LeadEnd, Leader},
         published_status::PublishedStatus,
         standby,
@@ -44,7 +44,7 @@ pub struct Coordinator {
     /// What it shows.
     pub published_status: Arc<PublishedStatus>,
     /// Where to send what it must react to.
-    pub events: mpsc::UnboundedSender<Event>,
+    pub events: mpsc::UnboundedSender<CoordinatorEvent>,
     /// How it ends.
     pub end: JoinHandle<CoordinatorEnd>,
 }
@@ -97,7 +97,7 @@ async fn coordinate(
     config: CoordinatorConfig,
     published_status: Arc<PublishedStatus>,
     liveness: Arc<Liveness>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::UnboundedReceiver<CoordinatorEvent>,
 ) -> CoordinatorEnd {
     let mut context = CoordinatorContext::new(Arc::new(config), published_status, liveness, events);
     let job = match compiled_job::compile_for(&context.config).await {

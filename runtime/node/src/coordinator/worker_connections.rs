@@ -1,10 +1,7 @@
 //! Control connections of workers: accepted, welcomed or refused, read and written by tasks of
 //! their own.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{io::BufReader, net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +11,7 @@ use crate::{
         CONTROL_FORMAT, HEARTBEAT_EVERY, Register, ToCoordinator, ToWorker, read_first_message,
         read_message, write_message,
     },
-    coordinator::events::{Event, WorkerEvent},
+    coordinator::{events::CoordinatorEvent, worker_link::WorkerLink},
     transport::{
         Acceptor, Caller, Wire,
         wire::{WireReader, WireWriter},
@@ -24,36 +21,7 @@ use crate::{
 /// A stranger gets this long to say who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
-static NEXT_LINK: AtomicU64 = AtomicU64::new(1);
-
-/// One control connection; messages put into it are sent in order, or lost with it.
-#[derive(Debug, Clone)]
-pub struct Link {
-    /// Tells connections of the same worker apart.
-    pub id: u64,
-    messages: mpsc::UnboundedSender<ToWorker>,
-}
-
-impl Link {
-    /// Sends; a lost connection is noticed elsewhere.
-    pub fn send(&self, message: ToWorker) {
-        let _ = self.messages.send(message);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn detached() -> (Self, mpsc::UnboundedReceiver<ToWorker>) {
-        let (messages, received) = mpsc::unbounded_channel();
-        (
-            Self {
-                id: NEXT_LINK.fetch_add(1, Ordering::Relaxed),
-                messages,
-            },
-            received,
-        )
-    }
-}
-
-/// Whom a coordinator welcomes.
+/// The workers that a coordinator accepts.
 #[derive(Debug, Clone)]
 pub(crate) struct AcceptedWorkers {
     /// Uid of the StreamJob.
@@ -95,7 +63,7 @@ pub(crate) async fn accept(
     listener: TcpListener,
     acceptor: Acceptor,
     welcome: AcceptedWorkers,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<CoordinatorEvent>,
     stop: CancellationToken,
 ) {
     loop {
@@ -116,7 +84,7 @@ async fn serve(
     stream: Wire,
     caller: Caller,
     welcome: AcceptedWorkers,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<CoordinatorEvent>,
 ) {
     let peer = caller.peer.to_string();
     let (read, mut write) = stream.into_split();
@@ -143,15 +111,11 @@ async fn serve(
         let _ = write_message(&mut write, &ToWorker::Refused { why }).await;
         return;
     }
-    let (messages, outbox) = mpsc::unbounded_channel();
-    let link = Link {
-        id: NEXT_LINK.fetch_add(1, Ordering::Relaxed),
-        messages,
-    };
+    let (link, outbox) = WorkerLink::new();
     let (worker, id) = (register.worker, link.id);
     link.send(ToWorker::Registered);
     if events
-        .send(Event::Worker(WorkerEvent::Registered { register, link }))
+        .send(CoordinatorEvent::WorkerRegistered { register, link })
         .is_err()
     {
         return;
@@ -160,11 +124,11 @@ async fn serve(
         why = listen(read, worker, id, welcome.silence, &events) => why,
         why = speak(write, outbox) => why,
     };
-    let _ = events.send(Event::Worker(WorkerEvent::Lost {
+    let _ = events.send(CoordinatorEvent::WorkerLost {
         worker,
         link: id,
         why,
-    }));
+    });
 }
 
 async fn listen(
@@ -172,17 +136,17 @@ async fn listen(
     worker: u32,
     link: u64,
     silence: Duration,
-    events: &mpsc::UnboundedSender<Event>,
+    events: &mpsc::UnboundedSender<CoordinatorEvent>,
 ) -> String {
     loop {
         match timeout(silence, read_message::<ToCoordinator>(&mut read)).await {
             Ok(Ok(Some(message))) => {
-                let said = WorkerEvent::Said {
+                let event = CoordinatorEvent::WorkerMessage {
                     worker,
                     link,
                     message,
                 };
-                if events.send(Event::Worker(said)).is_err() {
+                if events.send(event).is_err() {
                     return "the coordinator ends".to_owned();
                 }
             }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     control::{Heartbeat, Register, ToWorker},
-    coordinator::worker_connections::Link,
+    coordinator::worker_link::WorkerLink,
 };
 
 /// Workers by ordinal.
@@ -22,7 +22,7 @@ pub(crate) struct WorkerRegistry {
 
 #[derive(Debug)]
 struct RegisteredWorker {
-    link: Link,
+    link: WorkerLink,
     data_addr: String,
     heartbeat: Heartbeat,
     connected_ms: i64,
@@ -32,7 +32,7 @@ struct RegisteredWorker {
 
 impl WorkerRegistry {
     /// Takes a worker in; a new connection replaces the old one.
-    pub(crate) fn register(&mut self, register: Register, link: Link, now_ms: i64) {
+    pub(crate) fn register(&mut self, register: Register, link: WorkerLink, now_ms: i64) {
         let member = RegisteredWorker {
             link,
             data_addr: register.data_addr,
@@ -214,7 +214,7 @@ mod tests {
         let later = soon + std::time::Duration::from_secs(1);
         let mut inboxes = Vec::new();
         for worker in 0..3 {
-            let (link, inbox) = Link::detached();
+            let (link, inbox) = WorkerLink::new();
             inboxes.push(inbox);
             worker_registry.register(register(worker), link, 0);
         }
@@ -229,7 +229,7 @@ mod tests {
         );
         assert!(worker_registry.is_leaving(1) && !worker_registry.is_leaving(0));
         // Its next process is another one.
-        let (link, _inbox) = Link::detached();
+        let (link, _inbox) = WorkerLink::new();
         worker_registry.register(register(1), link, 0);
         assert_eq!(worker_registry.missing(3), [2]);
     }
@@ -237,8 +237,8 @@ mod tests {
     #[test]
     fn a_late_loss_of_an_old_connection_does_not_lose_the_new_one() {
         let mut worker_registry = WorkerRegistry::default();
-        let (old, _old_inbox) = Link::detached();
-        let (new, mut inbox) = Link::detached();
+        let (old, _old_inbox) = WorkerLink::new();
+        let (new, mut inbox) = WorkerLink::new();
         let (old_id, new_id) = (old.id, new.id);
         worker_registry.register(register(1), old, 0);
         worker_registry.register(register(1), new, 0);
@@ -260,7 +260,7 @@ mod tests {
             ..Heartbeat::default()
         };
         let mut worker_registry = WorkerRegistry::default();
-        let (link, _inbox) = Link::detached();
+        let (link, _inbox) = WorkerLink::new();
         let first = link.id;
         worker_registry.register(register(1), link, 10);
         worker_registry.heard(1, told(3, 100));
@@ -276,7 +276,7 @@ mod tests {
             (worker_registry.left_with(1), worker_registry.left_with(0)),
             (Some(3 << 20), None)
         );
-        let (link, _inbox) = Link::detached();
+        let (link, _inbox) = WorkerLink::new();
         worker_registry.register(register(1), link, 700);
         assert_eq!(worker_registry.connected_ms(1), Some(700));
         assert_eq!(worker_registry.last_record_ms(3), Some(100));
@@ -287,7 +287,7 @@ mod tests {
         );
         worker_registry.heard(1, told(4, 800));
         assert_eq!(worker_registry.left_with(1), None, "it lives");
-        let (link, _inbox) = Link::detached();
+        let (link, _inbox) = WorkerLink::new();
         worker_registry.register(register(1), link, 900);
         assert_eq!(
             worker_registry.last_record_ms(4),

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::coordinator::{Call, Command, Event, PublishedStatus, Refusal};
+use crate::coordinator::{Call, Command, CoordinatorEvent, PublishedStatus, Refusal};
 
 /// A caller gets this long to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct CoordinatorApi {
     /// What the coordinator shows.
     pub published_status: Arc<PublishedStatus>,
     /// Where calls go.
-    pub events: mpsc::UnboundedSender<Event>,
+    pub events: mpsc::UnboundedSender<CoordinatorEvent>,
 }
 
 /// The routes of pod 0.
@@ -100,7 +100,7 @@ async fn preflight(
         return Json(api.published_status.preflight());
     };
     let answer = api.published_status.preflight_from(&uri);
-    let _ = api.events.send(Event::CheckSavepoint(uri));
+    let _ = api.events.send(CoordinatorEvent::CheckSavepoint(uri));
     Json(answer)
 }
 
@@ -116,7 +116,7 @@ async fn operation(
 
 /// A predecessor that wrote HEAD tells its successor to look at it.
 async fn poke(State(api): State<CoordinatorApi>) -> StatusCode {
-    let _ = api.events.send(Event::Poke);
+    let _ = api.events.send(CoordinatorEvent::HeadChanged);
     StatusCode::ACCEPTED
 }
 
@@ -127,7 +127,7 @@ fn call(
     let (reply, answer) = oneshot::channel();
     let sent = api
         .events
-        .send(Event::Call(Call { command, reply }))
+        .send(CoordinatorEvent::Call(Call { command, reply }))
         .is_ok();
     async move {
         if !sent {

@@ -88,8 +88,8 @@ impl Leader<'_> {
                 return Ok(());
             }
             self.check_at_rest()?;
-            if let Some(news) = self.context.next(None).await {
-                self.handle_event(news);
+            if let Some(event) = self.context.next(None).await {
+                self.handle_event(event);
             }
         }
     }
@@ -172,7 +172,7 @@ impl Leader<'_> {
         while !waiting.is_empty() {
             self.check()?;
             self.show(JobPhase::Restoring);
-            let Some(news) = self.context.next(Some(deadline)).await else {
+            let Some(event) = self.context.next(Some(deadline)).await else {
                 if clock::now() >= deadline {
                     let message = format!(
                         "workers {waiting:?} did not deploy the graph within {} s",
@@ -183,7 +183,7 @@ impl Leader<'_> {
                 continue;
             };
             if let Some((worker, ToCoordinator::Deployed { restored, .. })) =
-                self.handle_event(news)
+                self.handle_event(event)
             {
                 waiting.retain(|other| *other != worker);
                 tracing::info!(

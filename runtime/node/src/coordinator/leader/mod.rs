@@ -25,7 +25,8 @@ use crate::{
         checkpoints::pending::Lineage,
         commands::Command,
         compiled_job::CompiledJob,
-        coordinator_context::{CoordinatorContext, CoordinatorEvent},
+        coordinator_context::CoordinatorContext,
+        events::CoordinatorEvent,
         head_writer::{HeadWriteError, HeadWriter},
         restore_point::RestorePoint,
         savepoints::Copied,
@@ -288,8 +289,8 @@ impl<'a> Leader<'a> {
         while clock::now() < until {
             self.show(JobPhase::BackingOff);
             self.check_at_rest()?;
-            if let Some(news) = self.context.next(Some(until)).await {
-                self.handle_event(news);
+            if let Some(event) = self.context.next(Some(until)).await {
+                self.handle_event(event);
             }
         }
         Ok(())
@@ -350,32 +351,37 @@ impl<'a> Leader<'a> {
         }
     }
 
-    /// Takes news in: answers what a worker said about this attempt, if it is for somebody else to
+    /// Takes event in: answers what a worker said about this attempt, if it is for somebody else to
     /// judge.
-    pub(crate) fn handle_event(&mut self, news: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
-        let failure = match news {
+    pub(crate) fn handle_event(&mut self, event: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
+        let failure = match event {
             CoordinatorEvent::Call(call) => {
                 self.accept(call);
                 return None;
             }
-            CoordinatorEvent::Registered(worker) if self.runs_on(worker) => {
+            CoordinatorEvent::WorkerRegistered { register, .. }
+                if self.runs_on(register.worker) =>
+            {
+                let worker = register.worker;
                 AttemptFailure::of_worker(worker, format!("worker {worker} was restarted"))
             }
-            CoordinatorEvent::Lost(worker, why) if self.runs_on(worker) => {
+            CoordinatorEvent::WorkerLost { worker, why, .. } if self.runs_on(worker) => {
                 AttemptFailure::of_worker(worker, format!("worker {worker} is lost: {why}"))
             }
-            CoordinatorEvent::Left(worker) if self.runs_on(worker) => {
+            CoordinatorEvent::WorkerLeft { worker } if self.runs_on(worker) => {
                 AttemptFailure::left(worker, None)
             }
-            CoordinatorEvent::Said(worker, message) => {
+            CoordinatorEvent::WorkerMessage {
+                worker, message, ..
+            } => {
                 return self.handle_worker_message(worker, message);
             }
-            CoordinatorEvent::Registered(_)
-            | CoordinatorEvent::Lost(..)
-            | CoordinatorEvent::Left(_)
-            | CoordinatorEvent::Poke
-            | CoordinatorEvent::Terminate
-            | CoordinatorEvent::Nothing => return None,
+            CoordinatorEvent::WorkerRegistered { .. }
+            | CoordinatorEvent::WorkerLost { .. }
+            | CoordinatorEvent::WorkerLeft { .. }
+            | CoordinatorEvent::HeadChanged
+            | CoordinatorEvent::CheckSavepoint(_)
+            | CoordinatorEvent::Terminate { .. } => return None,
         };
         self.attempt.broken.get_or_insert(failure);
         None
@@ -439,9 +445,9 @@ impl<'a> Leader<'a> {
                     let defect = |error| AttemptFailure::new(format!("a defect in the coordinator: {error}"));
                     return result.map_err(|error| defect(error).into());
                 }
-                news = self.context.next(None) => {
-                    if let Some(news) = news {
-                        self.handle_event(news);
+                event = self.context.next(None) => {
+                    if let Some(event) = event {
+                        self.handle_event(event);
                     }
                 }
             }
@@ -479,9 +485,9 @@ impl<'a> Leader<'a> {
                     Err(HeadWriteError::Refused(refused)) => Ok(Err(refused)),
                     Err(lost) => Err(lost.into()),
                 },
-                news = self.context.next(until) => {
-                    if let Some(news) = news {
-                        self.handle_event(news);
+                event = self.context.next(until) => {
+                    if let Some(event) = event {
+                        self.handle_event(event);
                     }
                     self.show_store_trouble();
                 }

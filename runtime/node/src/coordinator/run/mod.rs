@@ -173,8 +173,8 @@ impl Leader<'_> {
                         self.fail_ending_of(&mut run, &copied.key, &error.to_string());
                     }
                 }
-                news = self.context.next(until) => {
-                    if let Some((worker, message)) = news.and_then(|news| self.handle_event(news)) {
+                event = self.context.next(until) => {
+                    if let Some((worker, message)) = event.and_then(|event| self.handle_event(event)) {
                         self.said(&mut run, worker, message);
                     }
                 }
