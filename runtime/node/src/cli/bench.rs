@@ -9,14 +9,12 @@ use super::{
     args::{OptionalDuration, optional_duration},
     connection, fail,
     measurement::{Spread, cpu_seconds},
-    solo::Solo,
 };
-use crate::{
-    clock,
-    coordinator::{CoordinatorEnd, compile},
-    stores::UriStores,
-    telemetry::{self, LogFormat},
-};
+use crate::solo::Solo;
+use crate::telemetry::{self, LogFormat};
+use streamkeeper_control::clock;
+use streamkeeper_coordinator::{CoordinatorEnd, compile};
+use streamkeeper_tables::stores::UriStores;
 
 /// Measures whole jobs, from a generator to nowhere: what a CPU-second does, and what checkpoints
 /// cost. CPU time is that of the process: source, network, state, checkpoints and their upload

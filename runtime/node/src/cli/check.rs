@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::fail;
-use crate::coordinator::{CompileError, CompiledJob, compile};
+use streamkeeper_coordinator::{CompileError, CompiledJob, compile};
 
 /// Compiles a SQL file without touching any table, and prints its plan, or each error with the line
 /// it is in.

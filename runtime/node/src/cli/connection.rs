@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::measurement::{Spread, cpu_seconds};
-use crate::{
+use streamkeeper_control::{
     clock,
     transport::{Acceptor, Transport},
 };

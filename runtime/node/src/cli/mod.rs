@@ -3,8 +3,8 @@
 //! * [`node`]: a pod's process. [`run`]: a job in one process. [`check`]: does a text compile?
 //! * [`verify`]: is a savepoint whole? [`salvage`]: what a restore left behind becomes one.
 //!   [`report`]: what a running coordinator says.
-//! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`solo`]: a whole job in
-//!   one process, for both.
+//! * [`bench`]: events per CPU-second, and [`connection`]: what TLS costs. [`measurement`]: their
+//!   figures.
 //! * [`args`], [`signals`]: what several of them take and wait for.
 
 mod args;
@@ -17,7 +17,6 @@ mod report;
 mod run;
 mod salvage;
 mod signals;
-pub(crate) mod solo;
 mod verify;
 
 use std::{

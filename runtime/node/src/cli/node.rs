@@ -22,18 +22,16 @@ use super::{
     signals::EndSignals,
 };
 use crate::{
-    access::Access,
-    coordinator::{
-        BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd,
-        CoordinatorEvent, JobIdentity, JobText, StandbyScope, StartMode,
-    },
-    http::{self, CoordinatorApi, Liveness},
-    metrics::Metrics,
-    stores::UriStores,
+    http::{self, CoordinatorApi},
     telemetry::{self, LogFormat},
-    transport::{Transport, files},
     worker::{self, WorkerConfig},
 };
+use streamkeeper_control::transport::{Transport, files};
+use streamkeeper_coordinator::{
+    BackOff, CheckpointPolicy, Coordinator, CoordinatorConfig, CoordinatorEnd, CoordinatorEvent,
+    JobIdentity, JobText, StandbyScope, StartMode, liveness::Liveness, metrics::Metrics,
+};
+use streamkeeper_tables::{access::Access, stores::UriStores};
 
 /// A deployment that takes longer has failed: state is read back in it.
 const DEPLOY_TIMEOUT: Duration = Duration::from_mins(5);
@@ -276,7 +274,7 @@ pub(super) fn main(args: NodeArgs) -> ExitCode {
 
 /// Ends the process with last words.
 fn leave(code: u8, message: &str) -> ExitCode {
-    telemetry::write_termination_message(message);
+    streamkeeper_control::termination_message::write_termination_message(message);
     let _ = fail(message);
     ExitCode::from(code)
 }

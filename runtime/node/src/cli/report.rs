@@ -8,8 +8,8 @@ use streamkeeper_protocol::job_api::JOB_API_PORT;
 use streamkeeper_security::Rotation;
 
 use super::{answer, args::duration, fail};
-use crate::{
-    http::client,
+use streamkeeper_control::{
+    job_api_client,
     transport::{Transport, files},
 };
 
@@ -59,7 +59,7 @@ pub(super) fn main(args: &ReportArgs) -> ExitCode {
         None => Transport::Plain,
     };
     let called = match super::one_thread() {
-        Ok(runtime) => runtime.block_on(client::call(
+        Ok(runtime) => runtime.block_on(job_api_client::call(
             &transport,
             Method::GET,
             &args.address,

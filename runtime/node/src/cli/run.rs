@@ -16,14 +16,12 @@ use super::{
     args::{OptionalDuration, WriteArgs, optional_duration},
     check, fail,
     signals::EndSignals,
-    solo::{Solo, SoloJob},
 };
-use crate::{
-    clock,
-    coordinator::{CoordinatorEnd, compile},
-    stores::UriStores,
-    telemetry::{self, LogFormat},
-};
+use crate::solo::{Solo, SoloJob};
+use crate::telemetry::{self, LogFormat};
+use streamkeeper_control::clock;
+use streamkeeper_coordinator::{CoordinatorEnd, compile};
+use streamkeeper_tables::stores::UriStores;
 
 /// Runs the job of a SQL file in this process until its input ends or Ctrl-C, which takes a last
 /// checkpoint first. Run it again with the same --storage and it goes on where it was: nothing is
@@ -95,7 +93,7 @@ pub(super) fn main(args: &RunArgs) -> ExitCode {
     }
 }
 
-fn solo(args: &RunArgs, compiled: crate::coordinator::CompiledJob) -> Result<Solo, String> {
+fn solo(args: &RunArgs, compiled: streamkeeper_coordinator::CompiledJob) -> Result<Solo, String> {
     let (config, tables) = (args.writes).configs(args.endpoint.as_ref(), args.region.as_ref());
     let (store, prefix): (Arc<dyn ObjectStore>, String) = match &args.storage {
         None => (Arc::new(MemoryStore::new()), String::new()),
@@ -348,14 +346,14 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let job = crate::coordinator::JobIdentity {
+        let job = streamkeeper_coordinator::JobIdentity {
             namespace: "here".to_owned(),
             name: "job".to_owned(),
             uid: "uid".to_owned(),
             revision: 1,
             pod: String::new(),
         };
-        crate::coordinator::PublishedStatus::new(&job, 1, 1).report()
+        streamkeeper_coordinator::PublishedStatus::new(&job, 1, 1).report()
     }
 
     #[test]

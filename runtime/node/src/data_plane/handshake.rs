@@ -5,8 +5,8 @@ use std::{io, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::{
-    control::{read_first_message, write_message},
+use streamkeeper_control::{
+    messages::{read_first_message, write_message},
     transport::{Transport, Wire},
 };
 

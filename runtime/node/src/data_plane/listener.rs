@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, PeerId};
-use crate::transport::{Acceptor, Transport, Wire};
+use streamkeeper_control::transport::{Acceptor, Transport, Wire};
 
 /// How long a caller may be ahead of this worker's own deployment.
 const AHEAD: Duration = Duration::from_secs(25);

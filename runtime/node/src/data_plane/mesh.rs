@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::handshake::{self, HandshakeError, PeerId};
-use crate::transport::{
+use streamkeeper_control::transport::{
     Transport, Wire,
     wire::{WireReader, WireWriter},
 };

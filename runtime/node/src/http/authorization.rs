@@ -12,7 +12,7 @@ use axum::{
 use streamkeeper_protocol::job_api::ApiError;
 use streamkeeper_security::{Role, WorkerIdentity};
 
-use crate::transport::Caller;
+use streamkeeper_control::transport::Caller;
 
 /// The one call that changes nothing but when HEAD is looked at: a predecessor's coordinator makes
 /// it.

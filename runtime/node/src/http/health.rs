@@ -1,10 +1,7 @@
 //! `/healthz`: the event loop turns. `/readyz`: the process serves its role, standby counts;
 //! neither depends on a store or on other pods. `/metrics`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -13,48 +10,8 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-
-use crate::{clock, metrics::Metrics};
-
-/// An event loop that has not turned for this long is stuck.
-const STUCK_AFTER_MS: i64 = 15_000;
-
-/// What the probes and the metrics endpoint read.
-#[derive(Debug, Default)]
-pub struct Liveness {
-    /// Last turn of the coordinator's event loop, milliseconds since the epoch; 0 where no
-    /// coordinator runs.
-    turned_ms: AtomicI64,
-    leaving: AtomicBool,
-    /// What `/metrics` shows.
-    pub metrics: Metrics,
-}
-
-impl Liveness {
-    /// Liveness of a process with these metrics.
-    pub fn of(metrics: Metrics) -> Self {
-        Self {
-            metrics,
-            ..Self::default()
-        }
-    }
-
-    /// Notes that the event loop turned.
-    pub fn turn(&self) {
-        self.turned_ms.store(clock::now_ms(), Ordering::Relaxed);
-    }
-
-    /// Notes that the process is about to exit: not ready any more.
-    pub fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-    }
-
-    fn stuck_for_ms(&self, now_ms: i64) -> Option<i64> {
-        let turned = self.turned_ms.load(Ordering::Relaxed);
-        let silent = now_ms - turned;
-        (turned != 0 && silent > STUCK_AFTER_MS).then_some(silent)
-    }
-}
+use streamkeeper_control::clock;
+use streamkeeper_coordinator::liveness::Liveness;
 
 /// The routes.
 pub fn routes(liveness: Arc<Liveness>) -> Router {
@@ -76,7 +33,7 @@ async fn healthz(State(liveness): State<Arc<Liveness>>) -> (StatusCode, String) 
 }
 
 async fn readyz(State(liveness): State<Arc<Liveness>>) -> (StatusCode, &'static str) {
-    if liveness.leaving.load(Ordering::Relaxed) {
+    if liveness.is_leaving() {
         (StatusCode::SERVICE_UNAVAILABLE, "about to exit\n")
     } else {
         (StatusCode::OK, "ok\n")
@@ -95,23 +52,5 @@ async fn metrics(State(liveness): State<Arc<Liveness>>) -> impl IntoResponse {
         )
             .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loop_that_stands_still_is_noticed_and_no_loop_is_fine() {
-        let liveness = Liveness::default();
-        assert_eq!(liveness.stuck_for_ms(clock::now_ms()), None);
-        liveness.turn();
-        let turned = liveness.turned_ms.load(Ordering::Relaxed);
-        assert_eq!(liveness.stuck_for_ms(turned + STUCK_AFTER_MS), None);
-        assert_eq!(
-            liveness.stuck_for_ms(turned + STUCK_AFTER_MS + 1),
-            Some(STUCK_AFTER_MS + 1)
-        );
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::coordinator::{Call, Command, CoordinatorEvent, PublishedStatus, Refusal};
+use streamkeeper_coordinator::{Call, Command, CoordinatorEvent, PublishedStatus, Refusal};
 
 /// A caller gets this long to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);

@@ -2,12 +2,10 @@
 //!
 //! * [`job_api`]: the routes of the coordinator and their refusals; `authorization`: who may call
 //!   them.
-//! * [`client`]: a call from one pod to another.
 //! * `server`: connections, heads and waits are bounded.
 //! * [`health`]: `/healthz`, `/readyz`, `/metrics`.
 
 mod authorization;
-pub mod client;
 pub mod health;
 pub mod job_api;
 mod server;
@@ -18,10 +16,11 @@ use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use health::Liveness;
+use streamkeeper_coordinator::liveness::Liveness;
+
 pub use job_api::CoordinatorApi;
 
-use crate::transport::{Acceptor, Transport};
+use streamkeeper_control::transport::{Acceptor, Transport};
 
 /// Longest body of a call: commands are a few hundred bytes.
 const BODY_LIMIT: usize = 64 << 10;

@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::transport::{Acceptor, Crowd, PendingConnection, Place};
+use streamkeeper_control::transport::{Acceptor, Crowd, PendingConnection, Place};
 
 /// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for
 /// nothing makes room.
@@ -92,7 +92,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::Transport;
+    use streamkeeper_control::transport::Transport;
 
     /// A connection to `at` from this address of the loopback.
     async fn from(peer: &str, at: std::net::SocketAddr) -> TcpStream {

@@ -23,7 +23,7 @@ use super::{
     layout::Layout,
     restore::{RestoredState, RestoredStates},
 };
-use crate::variables;
+use streamkeeper_tables::variables;
 
 /// Everything that subtasks are made of.
 pub(super) struct Assembly {
@@ -118,7 +118,7 @@ impl Assembly {
                 let context = self.sinks.get(&node.id).cloned();
                 let context = context.ok_or_else(|| {
                     Failure::new(
-                        crate::control::FailureKind::Internal,
+                        streamkeeper_control::messages::FailureKind::Internal,
                         format!("{} has no context", node.label),
                     )
                 })?;

@@ -21,7 +21,7 @@ use super::{
     commit::Commits,
     store::{FrozenPart, Stored, ToStore},
 };
-use crate::control::CheckpointAck;
+use streamkeeper_control::messages::CheckpointAck;
 
 /// Where this worker's objects go.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{BytesSent, WriteProgress};
 
 use super::failure::Failure;
-use crate::failpoint;
+use streamkeeper_control::failpoint;
 
 /// Commits under way at once, within one checkpoint.
 const PARALLEL: usize = 8;

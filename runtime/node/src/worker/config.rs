@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use streamkeeper_connectors::source::Stores;
 use streamkeeper_storage::ObjectStore;
 
-use crate::transport::Transport;
+use streamkeeper_control::transport::Transport;
 
 /// Everything a worker is told.
 #[derive(Clone)]

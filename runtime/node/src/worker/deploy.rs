@@ -21,11 +21,9 @@ use super::{
     memory,
     restore::{RestoredStates, restore},
 };
-use crate::{
-    control::{Deploy, FailureKind, Restore},
-    data_plane::{DataPlane, Mesh, PeerId, Streams},
-    variables,
-};
+use crate::data_plane::{DataPlane, Mesh, PeerId, Streams};
+use streamkeeper_control::messages::{Deploy, FailureKind, Restore};
+use streamkeeper_tables::variables;
 
 /// What outlives deployments.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use streamkeeper_engine::EngineError;
 use streamkeeper_state::StateError;
 use streamkeeper_storage::StorageError;
 
-use crate::{control::FailureKind, variables::VariableError};
+use streamkeeper_control::messages::FailureKind;
+use streamkeeper_tables::variables::VariableError;
 
 /// A failure as the coordinator hears of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

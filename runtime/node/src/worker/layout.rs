@@ -6,7 +6,7 @@ use streamkeeper_engine::task::Topology;
 use streamkeeper_protocol::{key_group::Assignment, manifest::Guarantee, plan::StreamPlan};
 
 use super::{WorkerConfig, failure::Failure};
-use crate::control::{Deploy, FailureKind};
+use streamkeeper_control::messages::{Deploy, FailureKind};
 
 /// The subtasks of a deployment and the workers that run them.
 pub(super) struct Layout {

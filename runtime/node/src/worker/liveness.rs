@@ -6,7 +6,7 @@ use streamkeeper_protocol::plan::Operator;
 use tokio::time::Instant;
 
 use super::graph::Graph;
-use crate::control::Heartbeat;
+use streamkeeper_control::messages::Heartbeat;
 
 /// Makes heartbeats; remembers the last one, for rates.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use streamkeeper_state::{Entry, GroupSet, ObjectCache, load_state};
 use streamkeeper_storage::ObjectStore;
 
 use super::failure::Failure;
-use crate::control::Restore;
+use streamkeeper_control::messages::Restore;
 
 /// States read at once.
 const PARALLEL: usize = 4;

@@ -13,8 +13,8 @@ use tokio::{io::BufReader, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::WorkerConfig;
-use crate::{
-    control::{
+use streamkeeper_control::{
+    messages::{
         CONTROL_FORMAT, Register, SILENCE_LIMIT, ToCoordinator, ToWorker, read_first_message,
         read_message, write_message,
     },

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use super::commit::PendingId;
-use crate::{clock, failpoint};
+use streamkeeper_control::{clock, failpoint};
 
 /// A state of one subtask.
 #[derive(Debug)]

@@ -29,11 +29,10 @@ use super::{
     session::{self, FromSession, Running},
     store::{self, Stored},
 };
-use crate::{
-    clock,
-    control::{Deploy, FailureKind, HEARTBEAT_EVERY, Restored, ToCoordinator, ToWorker},
-    data_plane::DataPlane,
-    failpoint,
+use crate::data_plane::DataPlane;
+use streamkeeper_control::{
+    clock, failpoint,
+    messages::{Deploy, FailureKind, HEARTBEAT_EVERY, Restored, ToCoordinator, ToWorker},
 };
 
 /// Runs a worker until its coordinator sends it home or `stop` is cancelled. Once `leave` is

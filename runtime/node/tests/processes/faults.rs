@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use streamkeeper_node::failpoint;
+use streamkeeper_control::failpoint;
 use streamkeeper_protocol::{
     head::OperationResult,
     job_api::{

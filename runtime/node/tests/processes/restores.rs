@@ -1,7 +1,7 @@
 //! A job goes back to a savepoint, or another one goes on from it.
 
 use rustix::process::Signal;
-use streamkeeper_node::failpoint;
+use streamkeeper_control::failpoint;
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
     job_api::{Preflight, PreflightVerdict, PromoteFrom, SavepointRequest, StopMode, StopRequest},

@@ -1,6 +1,6 @@
 //! A process dies at a step of the protocol, and is started again.
 
-use streamkeeper_node::failpoint;
+use streamkeeper_control::failpoint;
 use streamkeeper_protocol::{
     head::{Head, OperationResult, RunState},
     job_api::{HandOverRequest, JobPhase, PromoteFrom, StopMode, StopRequest},

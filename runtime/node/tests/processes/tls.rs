@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
-use streamkeeper_node::transport::Wire;
+use streamkeeper_control::transport::Wire;
 use streamkeeper_protocol::job_api::{HandOverRequest, Operation, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

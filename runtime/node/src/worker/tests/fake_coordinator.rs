@@ -18,13 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::job::OneStore;
-use crate::{
-    control::{
+use crate::worker::{WorkerConfig, run};
+use streamkeeper_control::{
+    messages::{
         CheckpointAck, Deploy, Register, Restore, ToCoordinator, ToWorker, merge_operators,
         read_message, write_message,
     },
     transport::Transport,
-    worker::{WorkerConfig, run},
 };
 
 /// Key groups of test jobs.

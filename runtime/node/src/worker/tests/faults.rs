@@ -10,7 +10,7 @@ use super::{
     fake_coordinator::FakeCoordinator,
     job::{assert_output, plan, write_input},
 };
-use crate::control::{FailureKind, ToCoordinator, ToWorker};
+use streamkeeper_control::messages::{FailureKind, ToCoordinator, ToWorker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn output_of_a_checkpoint_that_was_given_up_comes_with_the_next_one() {

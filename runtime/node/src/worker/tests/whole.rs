@@ -9,7 +9,7 @@ use super::{
     fake_coordinator::FakeCoordinator,
     job::{assert_output, plan, write_input},
 };
-use crate::control::ToWorker;
+use streamkeeper_control::messages::ToWorker;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_run_a_job_to_its_end_and_every_row_comes_out_once() {
@@ -64,7 +64,7 @@ async fn after_a_final_barrier_sources_stand_still_until_they_are_resumed() {
     coordinator.connect(0).await;
     coordinator.connect(1).await;
     coordinator.start().await;
-    let sum = |shares: Vec<crate::control::CheckpointAck>| {
+    let sum = |shares: Vec<streamkeeper_control::messages::CheckpointAck>| {
         shares.iter().map(|share| share.records_in).sum::<u64>()
     };
     let at_final = sum(coordinator.checkpoint(CheckpointKind::Final).await);

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use serde::{Serialize, de::DeserializeOwned};
-use streamkeeper_node::transport::Wire;
+use streamkeeper_control::transport::Wire;
 use streamkeeper_security::OperatorIdentity;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};

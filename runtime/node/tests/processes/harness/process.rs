@@ -25,7 +25,8 @@ pub(crate) fn command() -> Command {
     }
     command.env(
         "RUST_LOG",
-        "info,streamkeeper_node=debug,streamkeeper_storage=debug",
+        "info,streamkeeper_node=debug,streamkeeper_coordinator=debug,streamkeeper_control=debug,\
+         streamkeeper_storage=debug",
     );
     command.stdin(Stdio::null());
     command
