@@ -10,6 +10,7 @@ use streamkeeper_protocol::{
     job_api::{HandOverRequest, JOB_API_PORT},
     paths::StatePaths,
 };
+use streamkeeper_storage::ObjectStore;
 
 use crate::{commands::Refusal, config::JobIdentity};
 
@@ -93,8 +94,55 @@ pub(crate) fn hand_over(
     )))
 }
 
+/// Returns the folder that a savepoint goes to: one of the job's own savepoints.
+pub(crate) fn savepoint_folder(
+    store: &dyn ObjectStore,
+    paths: &StatePaths,
+    key: &str,
+    uri: Option<&str>,
+) -> Result<String, Refusal> {
+    let Some(uri) = uri else {
+        return Ok(paths.savepoint(&savepoint_name(key)));
+    };
+    let folder = folder_of(store, uri)?;
+    savepoint(paths, &folder)?;
+    Ok(folder)
+}
+
+/// Returns the URI of a folder in the job's bucket.
+pub(crate) fn full_uri(store: &dyn ObjectStore, folder: &str) -> String {
+    format!("{}/{folder}", store.describe())
+}
+
+/// Returns the folder of the job's bucket that a URI, or a key in it, names.
+pub(crate) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Refusal> {
+    let bucket = store.describe();
+    let folder = match uri.strip_prefix(&bucket) {
+        // Another bucket's name may begin with this one's.
+        Some(rest) if rest.starts_with('/') => rest,
+        _ if uri.contains("://") => {
+            let message = format!("'{uri}' is not in {bucket}: savepoints lie in the job's bucket");
+            return Err(Refusal::bad_request(&message));
+        }
+        _ => uri,
+    };
+    let folder = folder.trim_matches('/');
+    if folder.is_empty()
+        || folder
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        return Err(Refusal::bad_request(&format!(
+            "'{uri}' is not the name of a folder in {bucket}"
+        )));
+    }
+    Ok(folder.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use streamkeeper_storage::{S3Store, StorageConfig};
+
     use super::*;
 
     fn job() -> JobIdentity {
@@ -196,5 +244,26 @@ mod tests {
         let here = |address| hand_over(&job(), true, &request(8, Some(address)));
         assert_eq!(here("127.0.0.1:31000"), Ok(()));
         assert!(here("10.0.0.1:8081").is_err());
+    }
+
+    #[test]
+    fn a_folder_is_one_of_the_jobs_own_bucket() {
+        let store = S3Store::new("bucket", StorageConfig::default());
+        let folder = |uri: &str| folder_of(&store, uri).ok();
+        for uri in ["s3://bucket/a/b", "s3://bucket/a/b/", "a/b", "/a/b/"] {
+            assert_eq!(folder(uri).as_deref(), Some("a/b"), "{uri}");
+        }
+        for uri in [
+            "s3://bucket2/a/b",
+            "s3://other/a",
+            "file:///a",
+            "s3://bucket",
+            "s3://bucket/",
+            "",
+            "a//b",
+            "a/../b",
+        ] {
+            assert_eq!(folder(uri), None, "{uri}");
+        }
     }
 }

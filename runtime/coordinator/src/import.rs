@@ -17,11 +17,11 @@ use streamkeeper_storage::{
 };
 
 use crate::{
+    allowed_targets::folder_of,
     commands::Refusal,
     compiled_job::CompiledJob,
     config::CoordinatorConfig,
     restore_point::{self, RestorePoint, Unfit},
-    savepoints::folder_of,
 };
 use streamkeeper_control::failpoint;
 

@@ -11,8 +11,9 @@
 //! * [`standby`]: waits for the job and claims it; [`savepoint_preflight`], [`import`]: from a
 //!   savepoint.
 //! * [`head_writer`]: the writes of HEAD.
-//! * [`leader`]: attempt after attempt; [`run`]: checkpoints while records flow, and how that ends
-//!   (`run/stop.rs`).
+//! * [`job_leader`]: attempt after attempt, on what the owner of HEAD has ([`head_ownership`],
+//!   [`attempt`]); [`deployment`]: a graph that runs; [`attempt_run`]: records flow; [`job_end`]:
+//!   the write that ends it, and the parts of such writes ([`head_changes`]).
 //! * [`checkpoints`]: one checkpoint from its first share until it is durable;
 //!   [`progress_deadline`], [`checkpoint_failures`]: those that take too long or fail.
 //! * [`operations`]: the operations of the Job API and what they may name ([`allowed_targets`]);
@@ -34,7 +35,9 @@
 )]
 
 mod allowed_targets;
+mod attempt;
 mod attempt_failure;
+mod attempt_run;
 mod checkpoint_failures;
 mod checkpoints;
 mod commands;
@@ -42,11 +45,15 @@ mod commit_replay;
 mod compiled_job;
 mod config;
 mod coordinator_context;
+mod deployment;
 mod events;
+mod head_changes;
+mod head_ownership;
 mod head_writer;
 mod import;
+mod job_end;
+mod job_leader;
 mod job_report;
-mod leader;
 pub mod liveness;
 pub mod metrics;
 mod operations;
@@ -55,7 +62,6 @@ mod processing_pauses;
 mod progress_deadline;
 mod published_status;
 mod restore_point;
-mod run;
 mod savepoint_preflight;
 mod savepoints;
 mod standby;

@@ -1,32 +1,66 @@
-//! Operations of the Job API, from acceptance to result, for the owner of HEAD.
+//! Operations of the Job API that the owner of HEAD has accepted, oldest first.
+
+use std::collections::VecDeque;
 
 use streamkeeper_protocol::{
-    head::{Begun, HeadChange, HeadError, OperationKind, OperationResult},
-    job_api::{HandOverRequest, Operation, PromoteFrom, RescaleRequest, StopMode, StopRequest},
+    head::{Head, OperationKind, OperationResult},
+    job_api::{Operation, PromoteFrom, SavepointRequest, StopMode, StopRequest},
 };
 
 use crate::{
     allowed_targets,
-    attempt_failure::AttemptExit,
     commands::{Call, Command, Refusal},
-    leader::{LeadEnd, Leader},
+    coordinator_context::CoordinatorContext,
+    head_writer::HeadWriter,
 };
 
 /// Longest idempotency key.
 const KEY_LIMIT: usize = 128;
 
-impl Leader<'_> {
-    /// Answers a call; what is accepted is carried out when its turn comes.
-    pub(crate) fn accept(&mut self, call: Call) {
-        let answer = self.consider(&call.command);
+/// Operations that are accepted and not finished.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    accepted: VecDeque<Command>,
+}
+
+impl Operations {
+    /// Returns the operations that HEAD knows to be unfinished: the stop that another coordinator
+    /// left, if it did.
+    pub(crate) fn unfinished(head: &Head) -> Self {
+        let stop = head.open_stop().map(|stop| {
+            Command::Stop(StopRequest {
+                key: stop.key.clone(),
+                mode: StopMode::Savepoint,
+                release: stop.release,
+            })
+        });
+        Self {
+            accepted: stop.into_iter().collect(),
+        }
+    }
+
+    /// Accepts or refuses a call, and replies. An accepted operation is carried out when its turn
+    /// comes.
+    pub(crate) fn accept(
+        &mut self,
+        call: Call,
+        context: &CoordinatorContext,
+        restored_from: Option<u64>,
+    ) {
+        let answer = self.consider(&call.command, context, restored_from);
         if let Err(refusal) = &answer {
             tracing::warn!(key = call.command.key(), ?refusal, "call refused");
         }
         let _ = call.reply.send(answer);
     }
 
-    fn consider(&mut self, command: &Command) -> Result<Operation, Refusal> {
-        if let Some(known) = self.context.known(command) {
+    fn consider(
+        &mut self,
+        command: &Command,
+        context: &CoordinatorContext,
+        restored_from: Option<u64>,
+    ) -> Result<Operation, Refusal> {
+        if let Some(known) = context.known(command) {
             return known;
         }
         if command.key().is_empty() || command.key().len() > KEY_LIMIT {
@@ -34,7 +68,7 @@ impl Leader<'_> {
                 "the idempotency key must have 1 to {KEY_LIMIT} bytes"
             )));
         }
-        let revision = self.context.config.job.revision;
+        let revision = context.config.job.revision;
         match command {
             Command::Promote(request) => {
                 if request.revision != revision {
@@ -60,26 +94,33 @@ impl Leader<'_> {
                     PromoteFrom::Head | PromoteFrom::TakeOver => {}
                 }
                 let done = OperationResult::Done {
-                    checkpoint: self.attempt.restored_from,
+                    checkpoint: restored_from,
                     uri: None,
                 };
-                return Ok(self.context.note(command.key(), command.kind(), done));
+                return Ok(context.note(command.key(), command.kind(), done));
             }
             Command::Savepoint(request) => {
-                self.folder(&request.key, request.uri.as_deref())?;
+                let config = &context.config;
+                let uri = request.uri.as_deref();
+                allowed_targets::savepoint_folder(
+                    &*config.store,
+                    &config.paths,
+                    &request.key,
+                    uri,
+                )?;
             }
             Command::HandOver(request) => {
-                let config = &self.context.config;
+                let config = &context.config;
                 allowed_targets::hand_over(&config.job, config.on_loopback, request)?;
             }
             Command::Rescale(request) => {
-                let limit = u32::from(self.context.config.max_parallelism);
+                let limit = u32::from(context.config.max_parallelism);
                 if request.workers == 0
-                    || request.workers.saturating_mul(self.context.config.slots) > limit
+                    || request.workers.saturating_mul(context.config.slots) > limit
                 {
                     let message = format!(
                         "workers × slots must be 1 to maxParallelism: {} × {} with maxParallelism {limit}",
-                        request.workers, self.context.config.slots
+                        request.workers, context.config.slots
                     );
                     return Err(Refusal::bad_request(&message));
                 }
@@ -87,267 +128,90 @@ impl Leader<'_> {
             Command::Stop(_) => {}
         }
         if command.ends_or_moves()
-            && let Some(other) = self.asked.iter().find(|other| other.ends_or_moves())
+            && let Some(other) = self.accepted.iter().find(|other| other.ends_or_moves())
         {
             let message = format!("{:?} '{}' is in progress", other.kind(), other.key());
             return Err(Refusal::new("Busy", message));
         }
         tracing::info!(key = command.key(), kind = ?command.kind(), "accepted");
-        self.asked.push_back(command.clone());
-        Ok(self
-            .context
-            .note(command.key(), command.kind(), OperationResult::Running))
+        self.accepted.push_back(command.clone());
+        Ok(context.note(command.key(), command.kind(), OperationResult::Running))
     }
 
     /// Notes the end of an operation; HEAD learns of it with the write that made it true, if one
     /// did.
-    pub(crate) fn finish(&mut self, key: &str, kind: OperationKind, result: OperationResult) {
+    pub(crate) fn finish(
+        &mut self,
+        context: &CoordinatorContext,
+        head_writer: &HeadWriter,
+        key: &str,
+        kind: OperationKind,
+        result: OperationResult,
+    ) {
         match &result {
             OperationResult::Failed { why } => tracing::warn!(key, ?kind, why, "operation failed"),
             result => tracing::info!(key, ?kind, ?result, "operation finished"),
         }
-        self.asked.retain(|command| command.key() != key);
-        if matches!(result, OperationResult::Failed { .. }) && self.is_open_in_head(key) {
+        self.accepted.retain(|command| command.key() != key);
+        if matches!(result, OperationResult::Failed { .. }) && is_open_in_head(head_writer, key) {
             // The head writer writes in order, and a result that stands stays: nothing waits for
             // this write.
             let (named, noted) = (key.to_owned(), result.clone());
             drop(
-                self.head_writer
+                head_writer
                     .change(move |head| head.change().finish_operation(&named, noted.clone())),
             );
         }
-        self.context.note(key, kind, result);
+        context.note(key, kind, result);
     }
 
-    /// Whether HEAD says that an operation goes on.
-    pub(crate) fn is_open_in_head(&self, key: &str) -> bool {
-        self.head_writer
-            .head()
-            .operation(key)
-            .is_some_and(|known| known.result == OperationResult::Running)
+    /// Returns the operation that ends the attempt or moves it to other workers, if one is
+    /// accepted.
+    pub(crate) fn ending_or_moving(&self) -> Option<&Command> {
+        self.accepted.iter().find(|command| command.ends_or_moves())
     }
 
-    /// Fails every operation that would end or move the job.
-    pub(crate) fn fail_endings(&mut self, why: &str) {
-        let failed: Vec<_> = self
-            .asked
-            .iter()
-            .filter(|command| command.ends_or_moves())
-            .map(|command| (command.key().to_owned(), command.kind()))
-            .collect();
-        for (key, kind) in failed {
-            self.finish(
-                &key,
-                kind,
-                OperationResult::Failed {
-                    why: why.to_owned(),
-                },
-            );
-        }
+    /// Returns every operation that is accepted and not finished, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Command> {
+        self.accepted.iter()
     }
 
-    /// Carries out what needs no graph: everything up to the restore point is committed, and
-    /// nothing after it ever happened.
-    pub(crate) async fn end_at_rest(&mut self) -> Result<Option<LeadEnd>, AttemptExit> {
-        while let Some(command) = self
-            .asked
-            .iter()
-            .find(|command| command.ends_or_moves())
-            .cloned()
-        {
-            let end = match command {
-                Command::HandOver(request) => self.hand_over(&request).await?,
-                Command::Stop(request) => {
-                    if request.mode == StopMode::Savepoint
-                        && let Err(why) = self.save_before_stop(&request).await?
-                    {
-                        self.finish(
-                            &request.key,
-                            OperationKind::Stop,
-                            OperationResult::Failed { why },
-                        );
-                        continue;
-                    }
-                    self.stop(&request).await?
-                }
-                Command::Rescale(request) => {
-                    self.rescale(&request, false).await?;
-                    None
-                }
-                Command::Promote(_) | Command::Savepoint(_) => return Ok(None),
-            };
-            if end.is_some() {
-                return Ok(end);
+    /// Returns the oldest savepoint that no checkpoint was taken for yet.
+    pub(crate) fn savepoint_to_take(&self, head: &Head) -> Option<SavepointRequest> {
+        self.accepted.iter().find_map(|command| match command {
+            Command::Savepoint(request) if !is_being_copied(head, &request.key) => {
+                Some(request.clone())
             }
-        }
-        Ok(None)
+            _ => None,
+        })
     }
 
-    /// HEAD names the successor, and the successor is told.
-    pub(crate) async fn hand_over(
-        &mut self,
-        request: &HandOverRequest,
-    ) -> Result<Option<LeadEnd>, AttemptExit> {
-        let (key, to) = (request.key.clone(), request.to_revision);
-        let ended = self
-            .end(
-                OperationKind::HandOver,
-                &key,
-                LeadEnd::HandedOver,
-                move |change| change.hand_over(to),
-            )
-            .await?;
-        if ended.is_some() {
-            streamkeeper_control::failpoint::pass(streamkeeper_control::failpoint::HANDED_OVER);
-            if let Some(address) = &request.to_address {
-                let transport = self.context.config.transport.clone();
-                tokio::spawn(streamkeeper_control::job_api_client::poke(
-                    transport,
-                    address.clone(),
-                ));
-            }
-        }
-        Ok(ended)
+    /// Returns the operations that cannot go on before output is committed.
+    pub(crate) fn waiting_for_commit<'a>(
+        &'a self,
+        head: &'a Head,
+    ) -> impl Iterator<Item = &'a Command> {
+        self.accepted.iter().filter(|command| match command {
+            Command::HandOver(_) | Command::Stop(_) | Command::Rescale(_) => true,
+            Command::Savepoint(request) => !is_being_copied(head, &request.key),
+            Command::Promote(_) => false,
+        })
     }
 
-    /// HEAD says Stopped, or Released.
-    pub(crate) async fn stop(
-        &mut self,
-        request: &StopRequest,
-    ) -> Result<Option<LeadEnd>, AttemptExit> {
-        let release = request.release;
-        self.end(
-            OperationKind::Stop,
-            &request.key,
-            LeadEnd::Stopped,
-            move |change| change.stop(release),
-        )
-        .await
-    }
-
-    /// One write that ends this ownership and holds the operation's result; none when HEAD does not
-    /// allow it.
-    async fn end(
-        &mut self,
-        kind: OperationKind,
-        key: &str,
-        end: LeadEnd,
-        how: impl Fn(HeadChange) -> Result<HeadChange, HeadError> + Send + Sync + 'static,
-    ) -> Result<Option<LeadEnd>, AttemptExit> {
-        let head = self.head_writer.head();
-        let checkpoint = head.last.as_ref().map(|last| last.checkpoint);
-        let uri = head
-            .savepoints
-            .iter()
-            .find(|savepoint| savepoint.key == key)
-            .map(|savepoint| self.full_uri(&savepoint.uri));
-        let result = OperationResult::Done { checkpoint, uri };
-        let (noted, named) = (result.clone(), key.to_owned());
-        let written = self
-            .try_write(move |head| {
-                let change = confirm_commit(head.change())?;
-                with_result(how(change)?, &named, kind, &noted)
-            })
-            .await?;
-        match written {
-            Ok(_) => {
-                self.finish(key, kind, result);
-                Ok(Some(end))
-            }
-            Err(refused) => {
-                self.finish(
-                    key,
-                    kind,
-                    OperationResult::Failed {
-                        why: refused.to_string(),
-                    },
-                );
-                Ok(None)
-            }
-        }
-    }
-
-    /// HEAD names another number of workers, under a new attempt if the graph of this one ran.
-    /// Whether it does.
-    pub(crate) async fn rescale(
-        &mut self,
-        request: &RescaleRequest,
-        new_attempt: bool,
-    ) -> Result<bool, AttemptExit> {
-        let (key, workers) = (request.key.clone(), request.workers);
-        let checkpoint = self
-            .head_writer
-            .head()
-            .last
-            .as_ref()
-            .map(|last| last.checkpoint);
-        let result = OperationResult::Done {
-            checkpoint,
-            uri: None,
-        };
-        let noted = result.clone();
-        let token = ulid::Ulid::generate().to_string();
-        let written = self
-            .try_write(move |head| {
-                let change = confirm_commit(head.change())?.on_workers(workers);
-                let change = if new_attempt {
-                    change.new_attempt(&token)?
-                } else {
-                    change
-                };
-                with_result(change, &key, OperationKind::Rescale, &noted)
-            })
-            .await?;
-        match written {
-            Ok(head) => {
-                if new_attempt {
-                    self.begin_attempt(&head);
-                } else {
-                    self.attempt.workers = workers;
-                }
-                self.finish(&request.key, OperationKind::Rescale, result);
-                Ok(true)
-            }
-            Err(refused) => {
-                let why = refused.to_string();
-                self.finish(
-                    &request.key,
-                    OperationKind::Rescale,
-                    OperationResult::Failed { why },
-                );
-                Ok(false)
-            }
-        }
+    /// Removes and returns all operations.
+    pub(crate) fn take_all(&mut self) -> VecDeque<Command> {
+        std::mem::take(&mut self.accepted)
     }
 }
 
-/// The caller knows that all output of the restore point is committed.
-pub(crate) fn confirm_commit(change: HeadChange) -> Result<HeadChange, HeadError> {
-    match change.head().last.as_ref().map(|last| last.checkpoint) {
-        Some(checkpoint) => change.committed(checkpoint),
-        None => Ok(change),
-    }
+fn is_being_copied(head: &Head, key: &str) -> bool {
+    head.savepoints.iter().any(|record| record.key == key)
 }
 
-/// The change together with the result of the operation that made it.
-pub(crate) fn with_result(
-    change: HeadChange,
-    key: &str,
-    kind: OperationKind,
-    result: &OperationResult,
-) -> Result<HeadChange, HeadError> {
-    let change = if change.head().operation(key).is_some() {
-        change
-    } else {
-        match change.begin_operation(key, kind)? {
-            Begun::New(change) => change,
-            Begun::Known(known) => {
-                return Err(HeadError::KeyReused {
-                    key: known.key,
-                    kind: known.kind,
-                });
-            }
-        }
-    };
-    change.finish_operation(key, result.clone())
+/// Whether HEAD says that an operation goes on.
+pub(crate) fn is_open_in_head(head_writer: &HeadWriter, key: &str) -> bool {
+    head_writer
+        .head()
+        .operation(key)
+        .is_some_and(|known| known.result == OperationResult::Running)
 }

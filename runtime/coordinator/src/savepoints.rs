@@ -1,4 +1,4 @@
-//! Savepoints: a checkpoint pinned in HEAD, copied to a folder of its own, then told.
+//! Savepoints: a checkpoint that HEAD pins is copied to a folder of its own.
 
 use std::sync::Arc;
 
@@ -6,18 +6,15 @@ use streamkeeper_protocol::{
     head::{OperationKind, OperationResult, SavepointRecord},
     job_api::StopRequest,
 };
-use streamkeeper_storage::{
-    ObjectStore, SavepointError, StorageError, copy_savepoint, read_manifest,
-};
-use tokio::sync::watch;
+use streamkeeper_storage::{SavepointError, StorageError, copy_savepoint, read_manifest};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    allowed_targets,
+    allowed_targets::{self, full_uri},
     attempt_failure::AttemptExit,
-    commands::Refusal,
     config::CoordinatorConfig,
+    head_ownership::HeadOwnership,
     head_writer::{HeadWriteError, HeadWriter},
-    leader::Leader,
 };
 
 /// How copying a savepoint went.
@@ -45,28 +42,28 @@ pub(crate) enum CopyError {
     Keep(#[from] HeadWriteError),
 }
 
-impl Leader<'_> {
-    /// Where a savepoint goes: a folder among the job's own savepoints.
-    pub(crate) fn folder(&self, key: &str, uri: Option<&str>) -> Result<String, Refusal> {
-        let paths = &self.context.config.paths;
-        let Some(uri) = uri else {
-            return Ok(paths.savepoint(&allowed_targets::savepoint_name(key)));
-        };
-        let folder = folder_of(&*self.context.config.store, uri)?;
-        allowed_targets::savepoint(paths, &folder)?;
-        Ok(folder)
-    }
+/// Copies of savepoints beside the running job. They end with the attempt.
+pub(crate) struct Savepoints {
+    copies: JoinSet<Copied>,
+    /// How far the workers are with what they send to stores.
+    progress: watch::Sender<u64>,
+}
 
-    pub(crate) fn full_uri(&self, folder: &str) -> String {
-        format!("{}/{folder}", self.context.config.store.describe())
+impl Savepoints {
+    pub(crate) fn new() -> Self {
+        Self {
+            copies: JoinSet::new(),
+            progress: watch::Sender::new(0),
+        }
     }
 
     /// Copies every savepoint that HEAD pins.
-    pub(crate) fn resume_copies(&mut self) {
-        let head = self.head_writer.head();
+    pub(crate) fn resume(&mut self, owner: &HeadOwnership<'_>) {
+        let head = owner.head_writer.head();
         // A stop copies its own savepoint before the graph starts.
         let stops = |key: &str| {
-            self.asked
+            owner
+                .operations
                 .iter()
                 .any(|command| command.ends_or_moves() && command.key() == key)
         };
@@ -77,15 +74,18 @@ impl Leader<'_> {
             .cloned()
             .collect();
         for record in open {
-            self.copy(record);
+            self.copy(owner, record);
         }
     }
 
     /// Copies a savepoint beside the running job.
-    pub(crate) fn copy(&mut self, record: SavepointRecord) {
-        let (config, head_writer) = (self.context.config.clone(), self.head_writer.clone());
-        let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
-        self.work.copies.spawn(async move {
+    pub(crate) fn copy(&mut self, owner: &HeadOwnership<'_>, record: SavepointRecord) {
+        let (config, head_writer) = (owner.context.config.clone(), owner.head_writer.clone());
+        let (uri, progress) = (
+            full_uri(&*config.store, &record.uri),
+            self.progress.subscribe(),
+        );
+        self.copies.spawn(async move {
             let result = copy_and_tell(&config, &head_writer, &record, uri, progress).await;
             Copied {
                 key: record.key,
@@ -96,42 +96,50 @@ impl Leader<'_> {
         });
     }
 
-    /// What a finished copy means for the operation that asked for it.
-    pub(crate) fn copied(&mut self, copied: &Copied) -> Result<(), AttemptExit> {
-        let result = match &copied.result {
-            Ok(()) => OperationResult::Done {
-                checkpoint: Some(copied.checkpoint),
-                uri: Some(self.full_uri(&copied.folder)),
-            },
-            Err(CopyError::Keep(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone))) => {
-                return Err(error.clone().into());
+    /// Waits for the next copy that ends; for ever while there is none.
+    pub(crate) async fn next_copied(&mut self) -> Copied {
+        loop {
+            match self.copies.join_next().await {
+                Some(Ok(copied)) => return copied,
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
             }
-            Err(error) => OperationResult::Failed {
-                why: error.to_string(),
-            },
-        };
-        let asked = self.context.published_status.operation(&copied.key);
-        // A stop goes on from here; its own result comes with its own write.
-        if asked.is_none_or(|operation| operation.kind == OperationKind::Savepoint) {
-            self.finish(&copied.key, OperationKind::Savepoint, result);
         }
-        Ok(())
+    }
+
+    /// Notes how far the workers are; copies wait for their commits as long as this grows.
+    pub(crate) fn note_progress(&self, progress: u64) {
+        self.progress.send_if_modified(|told| {
+            let before = std::mem::replace(told, progress);
+            before < progress
+        });
+    }
+
+    /// Ends all copies. The next attempt begins them again.
+    pub(crate) fn abort(&mut self) {
+        self.copies = JoinSet::new();
     }
 
     /// A stop with savepoint while nothing runs: the restore point is what is saved.
     pub(crate) async fn save_before_stop(
-        &mut self,
+        &self,
+        owner: &mut HeadOwnership<'_>,
         request: &StopRequest,
     ) -> Result<Result<(), String>, AttemptExit> {
-        let folder = match self.folder(&request.key, None) {
+        let folder = match allowed_targets::savepoint_folder(
+            &*owner.context.config.store,
+            &owner.context.config.paths,
+            &request.key,
+            None,
+        ) {
             Ok(folder) => folder,
             Err(refusal) => return Ok(Err(refusal.message().to_owned())),
         };
-        if self.head_writer.head().last.is_none() {
+        if owner.head_writer.head().last.is_none() {
             return Ok(Ok(()));
         }
         let (key, release) = (request.key.clone(), request.release);
-        let pinned = self
+        let pinned = owner
             .try_write(move |head| {
                 let change = head.change().add_savepoint(&key, &key, &folder)?;
                 change.begin_stop(&key, release)
@@ -152,9 +160,12 @@ impl Leader<'_> {
         if record.complete {
             return Ok(Ok(()));
         }
-        let (config, head_writer) = (self.context.config.clone(), self.head_writer.clone());
-        let (uri, progress) = (self.full_uri(&record.uri), self.progress.subscribe());
-        match self
+        let (config, head_writer) = (owner.context.config.clone(), owner.head_writer.clone());
+        let (uri, progress) = (
+            full_uri(&*config.store, &record.uri),
+            self.progress.subscribe(),
+        );
+        match owner
             .during(
                 async move { copy_and_tell(&config, &head_writer, &record, uri, progress).await },
             )
@@ -169,29 +180,29 @@ impl Leader<'_> {
     }
 }
 
-/// The folder of the job's bucket that a URI, or a key in it, names.
-pub(crate) fn folder_of(store: &dyn ObjectStore, uri: &str) -> Result<String, Refusal> {
-    let bucket = store.describe();
-    let folder = match uri.strip_prefix(&bucket) {
-        // Another bucket's name may begin with this one's.
-        Some(rest) if rest.starts_with('/') => rest,
-        _ if uri.contains("://") => {
-            let message = format!("'{uri}' is not in {bucket}: savepoints lie in the job's bucket");
-            return Err(Refusal::bad_request(&message));
+/// What a finished copy means for the operation that asked for it.
+pub(crate) fn note_copied(
+    owner: &mut HeadOwnership<'_>,
+    copied: &Copied,
+) -> Result<(), AttemptExit> {
+    let result = match &copied.result {
+        Ok(()) => OperationResult::Done {
+            checkpoint: Some(copied.checkpoint),
+            uri: Some(full_uri(&*owner.context.config.store, &copied.folder)),
+        },
+        Err(CopyError::Keep(error @ (HeadWriteError::Fenced(_) | HeadWriteError::Gone))) => {
+            return Err(error.clone().into());
         }
-        _ => uri,
+        Err(error) => OperationResult::Failed {
+            why: error.to_string(),
+        },
     };
-    let folder = folder.trim_matches('/');
-    if folder.is_empty()
-        || folder
-            .split('/')
-            .any(|part| part.is_empty() || part == "." || part == "..")
-    {
-        return Err(Refusal::bad_request(&format!(
-            "'{uri}' is not the name of a folder in {bucket}"
-        )));
+    let asked = owner.context.published_status.operation(&copied.key);
+    // A stop goes on from here; its own result comes with its own write.
+    if asked.is_none_or(|operation| operation.kind == OperationKind::Savepoint) {
+        owner.finish(&copied.key, OperationKind::Savepoint, result);
     }
-    Ok(folder.to_owned())
+    Ok(())
 }
 
 async fn copy_and_tell(
@@ -244,32 +255,4 @@ async fn copy_and_tell(
         .await?;
     copied?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use streamkeeper_storage::{S3Store, StorageConfig};
-
-    use super::*;
-
-    #[test]
-    fn a_folder_is_one_of_the_jobs_own_bucket() {
-        let store = S3Store::new("bucket", StorageConfig::default());
-        let folder = |uri: &str| folder_of(&store, uri).ok();
-        for uri in ["s3://bucket/a/b", "s3://bucket/a/b/", "a/b", "/a/b/"] {
-            assert_eq!(folder(uri).as_deref(), Some("a/b"), "{uri}");
-        }
-        for uri in [
-            "s3://bucket2/a/b",
-            "s3://other/a",
-            "file:///a",
-            "s3://bucket",
-            "s3://bucket/",
-            "",
-            "a//b",
-            "a/../b",
-        ] {
-            assert_eq!(folder(uri), None, "{uri}");
-        }
-    }
 }

@@ -12,7 +12,8 @@ use crate::{
     config::{CoordinatorConfig, StartMode},
     coordinator_context::CoordinatorContext,
     events::CoordinatorEvent,
-    leader::{LeadEnd, Leader},
+    head_ownership::LeadEnd,
+    job_leader::JobLeader,
     liveness::Liveness,
     published_status::PublishedStatus,
     standby,
@@ -109,7 +110,9 @@ async fn coordinate(
             return CoordinatorEnd::Terminated;
         };
         start = StartMode::Standby;
-        let end = Leader::new(&mut context, job.clone(), claimed).lead().await;
+        let end = JobLeader::new(&mut context, job.clone(), claimed)
+            .lead()
+            .await;
         idle = match end {
             LeadEnd::Terminated => return CoordinatorEnd::Terminated,
             LeadEnd::Fenced(why) => {

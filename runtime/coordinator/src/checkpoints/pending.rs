@@ -4,29 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use streamkeeper_protocol::{
     head::LastCheckpoint,
-    key_group::{Assignment, KEY_HASH},
+    key_group::KEY_HASH,
     manifest::{CheckpointKind, MANIFEST_FORMAT, Manifest},
 };
 use tokio::time::Instant;
 
+use crate::attempt::Lineage;
 use crate::progress_deadline::ProgressDeadline;
 use streamkeeper_control::messages::{CheckpointAck, merge_operators};
-
-/// What every checkpoint of an attempt has in common.
-#[derive(Debug, Clone)]
-pub(crate) struct Lineage {
-    pub(crate) job_uid: String,
-    /// Of HEAD: names and markers of sinks.
-    pub(crate) of_head: String,
-    pub(crate) revision: u64,
-    pub(crate) attempt: u64,
-    pub(crate) plan_hash: String,
-    pub(crate) assignment: Assignment,
-    /// Records read and written before this attempt, over the job's life.
-    pub(crate) records_before: (u64, u64),
-    /// When a record last flowed before this attempt.
-    pub(crate) last_record_before_ms: Option<i64>,
-}
 
 /// A checkpoint whose shares are being collected.
 #[derive(Debug)]
@@ -163,6 +148,8 @@ pub(crate) fn entry_of(
 
 #[cfg(test)]
 mod tests {
+    use streamkeeper_protocol::key_group::Assignment;
+
     use super::*;
     use streamkeeper_control::clock;
 
