@@ -9,8 +9,8 @@ use streamkeeper_control::{
 use streamkeeper_protocol::{
     head::{OperationKind, OperationResult},
     job_api::{
-        HandOverRequest, JobPhase, PauseReason, RescaleRequest, SavepointRequest, StopMode,
-        StopRequest,
+        HandOverRequest, JobCall, JobPhase, PauseReason, RescaleRequest, SavepointRequest,
+        StopMode, StopRequest,
     },
     manifest::CheckpointKind,
 };
@@ -22,7 +22,6 @@ use crate::{
         publish::Published,
         state::{AbandonedCheckpoint, Checkpoints, PublishOutcome},
     },
-    commands::Command,
     head_changes::{confirm_commit, pinned},
     head_ownership::{HeadOwnership, LeadEnd},
     job_end, job_report,
@@ -335,11 +334,11 @@ impl<'r, 'a> AttemptRun<'r, 'a> {
             .worker_registry
             .first_to_leave(self.owner.attempt.workers);
         match (command, leaving) {
-            (Some(Command::HandOver(request)), _) => Some(StopReason::HandOver(request)),
-            (Some(Command::Stop(request)), _) => Some(StopReason::Stop(request)),
+            (Some(JobCall::HandOver(request)), _) => Some(StopReason::HandOver(request)),
+            (Some(JobCall::Stop(request)), _) => Some(StopReason::Stop(request)),
             // Whatever else is asked for is done at rest, or with the worker that follows.
             (_, Some((worker, _))) => Some(StopReason::Leave(worker)),
-            (Some(Command::Rescale(request)), None) => {
+            (Some(JobCall::Rescale(request)), None) => {
                 let missing = self.owner.context.worker_registry.missing(request.workers);
                 if missing.is_empty() {
                     self.rescale_by = None;
@@ -362,7 +361,7 @@ impl<'r, 'a> AttemptRun<'r, 'a> {
                 }
                 None
             }
-            (Some(Command::Promote(_) | Command::Savepoint(_)) | None, None) => None,
+            (Some(JobCall::Promote(_) | JobCall::Savepoint(_)) | None, None) => None,
         }
     }
 

@@ -1,59 +1,16 @@
 //! Calls of the Job API on their way to the coordinator, and how they are refused.
 
 use streamkeeper_protocol::{
-    head::{HeadError, OperationKind},
-    job_api::{
-        ApiError, HandOverRequest, Operation, PromoteRequest, RescaleRequest, SavepointRequest,
-        StopRequest,
-    },
+    head::HeadError,
+    job_api::{ApiError, JobCall, Operation},
 };
 use tokio::sync::oneshot;
-
-/// A mutating call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named after the routes")]
-pub enum Command {
-    Promote(PromoteRequest),
-    Savepoint(SavepointRequest),
-    HandOver(HandOverRequest),
-    Stop(StopRequest),
-    Rescale(RescaleRequest),
-}
-
-impl Command {
-    /// Its idempotency key.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Promote(request) => &request.key,
-            Self::Savepoint(request) => &request.key,
-            Self::HandOver(request) => &request.key,
-            Self::Stop(request) => &request.key,
-            Self::Rescale(request) => &request.key,
-        }
-    }
-
-    /// Whether it ends this attempt, or moves it to other workers.
-    pub(crate) fn ends_or_moves(&self) -> bool {
-        matches!(self, Self::HandOver(_) | Self::Stop(_) | Self::Rescale(_))
-    }
-
-    /// Which call it is.
-    pub fn kind(&self) -> OperationKind {
-        match self {
-            Self::Promote(_) => OperationKind::Promote,
-            Self::Savepoint(_) => OperationKind::Savepoint,
-            Self::HandOver(_) => OperationKind::HandOver,
-            Self::Stop(_) => OperationKind::Stop,
-            Self::Rescale(_) => OperationKind::Rescale,
-        }
-    }
-}
 
 /// A mutating call with the place where its answer goes.
 #[derive(Debug)]
 pub struct Call {
     /// What is asked for.
-    pub command: Command,
+    pub command: JobCall,
     /// Takes the answer.
     pub reply: oneshot::Sender<Result<Operation, Refusal>>,
 }

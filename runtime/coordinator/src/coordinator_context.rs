@@ -4,12 +4,12 @@ use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use streamkeeper_protocol::{
     head::{Head, OperationKind, OperationResult},
-    job_api::{Failure, JobError, JobPhase, Operation},
+    job_api::{Failure, JobCall, JobError, JobPhase, Operation},
 };
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    commands::{Call, Command, Refusal},
+    commands::{Call, Refusal},
     config::CoordinatorConfig,
     events::CoordinatorEvent,
     liveness::Liveness,
@@ -168,7 +168,7 @@ impl CoordinatorContext {
     }
 
     /// What the key of a command already stands for: the answer, or a refusal.
-    pub(crate) fn known(&self, command: &Command) -> Option<Result<Operation, Refusal>> {
+    pub(crate) fn known(&self, command: &JobCall) -> Option<Result<Operation, Refusal>> {
         let known = self.published_status.operation(command.key())?;
         Some(if known.kind == command.kind() {
             Ok(known)

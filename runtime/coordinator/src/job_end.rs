@@ -3,13 +3,12 @@
 use streamkeeper_control::{failpoint, job_api_client};
 use streamkeeper_protocol::{
     head::{HeadChange, HeadError, OperationKind, OperationResult},
-    job_api::{HandOverRequest, RescaleRequest, StopMode, StopRequest},
+    job_api::{HandOverRequest, JobCall, RescaleRequest, StopMode, StopRequest},
 };
 
 use crate::{
     allowed_targets::full_uri,
     attempt_failure::AttemptExit,
-    commands::Command,
     head_changes::{confirm_commit, with_result},
     head_ownership::{HeadOwnership, LeadEnd},
     savepoints::Savepoints,
@@ -23,8 +22,8 @@ pub(crate) async fn end_at_rest(
 ) -> Result<Option<LeadEnd>, AttemptExit> {
     while let Some(command) = owner.operations.ending_or_moving().cloned() {
         let end = match command {
-            Command::HandOver(request) => hand_over(owner, &request).await?,
-            Command::Stop(request) => {
+            JobCall::HandOver(request) => hand_over(owner, &request).await?,
+            JobCall::Stop(request) => {
                 if request.mode == StopMode::Savepoint
                     && let Err(why) = savepoints.save_before_stop(owner, &request).await?
                 {
@@ -37,11 +36,11 @@ pub(crate) async fn end_at_rest(
                 }
                 stop(owner, &request).await?
             }
-            Command::Rescale(request) => {
+            JobCall::Rescale(request) => {
                 rescale(owner, &request, false).await?;
                 None
             }
-            Command::Promote(_) | Command::Savepoint(_) => return Ok(None),
+            JobCall::Promote(_) | JobCall::Savepoint(_) => return Ok(None),
         };
         if end.is_some() {
             return Ok(end);

@@ -70,7 +70,7 @@ mod worker_connections;
 mod worker_link;
 mod worker_registry;
 
-pub use commands::{Call, Command, Refusal};
+pub use commands::{Call, Refusal};
 pub use compiled_job::{CompileError, CompiledJob, compile};
 pub use config::{
     BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyScope, StartMode,

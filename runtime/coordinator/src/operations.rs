@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use streamkeeper_protocol::{
     head::{Head, OperationKind, OperationResult},
-    job_api::{Operation, PromoteFrom, SavepointRequest, StopMode, StopRequest},
+    job_api::{JobCall, Operation, PromoteFrom, SavepointRequest, StopMode, StopRequest},
 };
 
 use crate::{
     allowed_targets,
-    commands::{Call, Command, Refusal},
+    commands::{Call, Refusal},
     coordinator_context::CoordinatorContext,
     head_writer::HeadWriter,
 };
@@ -20,7 +20,7 @@ const KEY_LIMIT: usize = 128;
 /// Operations that are accepted and not finished.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
-    accepted: VecDeque<Command>,
+    accepted: VecDeque<JobCall>,
 }
 
 impl Operations {
@@ -28,7 +28,7 @@ impl Operations {
     /// left, if it did.
     pub(crate) fn unfinished(head: &Head) -> Self {
         let stop = head.open_stop().map(|stop| {
-            Command::Stop(StopRequest {
+            JobCall::Stop(StopRequest {
                 key: stop.key.clone(),
                 mode: StopMode::Savepoint,
                 release: stop.release,
@@ -56,7 +56,7 @@ impl Operations {
 
     fn consider(
         &mut self,
-        command: &Command,
+        command: &JobCall,
         context: &CoordinatorContext,
         restored_from: Option<u64>,
     ) -> Result<Operation, Refusal> {
@@ -70,7 +70,7 @@ impl Operations {
         }
         let revision = context.config.job.revision;
         match command {
-            Command::Promote(request) => {
+            JobCall::Promote(request) => {
                 if request.revision != revision {
                     let message = format!(
                         "this is revision {revision}, not revision {}",
@@ -99,7 +99,7 @@ impl Operations {
                 };
                 return Ok(context.note(command.key(), command.kind(), done));
             }
-            Command::Savepoint(request) => {
+            JobCall::Savepoint(request) => {
                 let config = &context.config;
                 let uri = request.uri.as_deref();
                 allowed_targets::savepoint_folder(
@@ -109,11 +109,11 @@ impl Operations {
                     uri,
                 )?;
             }
-            Command::HandOver(request) => {
+            JobCall::HandOver(request) => {
                 let config = &context.config;
                 allowed_targets::hand_over(&config.job, config.on_loopback, request)?;
             }
-            Command::Rescale(request) => {
+            JobCall::Rescale(request) => {
                 let limit = u32::from(context.config.max_parallelism);
                 if request.workers == 0
                     || request.workers.saturating_mul(context.config.slots) > limit
@@ -125,7 +125,7 @@ impl Operations {
                     return Err(Refusal::bad_request(&message));
                 }
             }
-            Command::Stop(_) => {}
+            JobCall::Stop(_) => {}
         }
         if command.ends_or_moves()
             && let Some(other) = self.accepted.iter().find(|other| other.ends_or_moves())
@@ -167,19 +167,19 @@ impl Operations {
 
     /// Returns the operation that ends the attempt or moves it to other workers, if one is
     /// accepted.
-    pub(crate) fn ending_or_moving(&self) -> Option<&Command> {
+    pub(crate) fn ending_or_moving(&self) -> Option<&JobCall> {
         self.accepted.iter().find(|command| command.ends_or_moves())
     }
 
     /// Returns every operation that is accepted and not finished, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Command> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &JobCall> {
         self.accepted.iter()
     }
 
     /// Returns the oldest savepoint that no checkpoint was taken for yet.
     pub(crate) fn savepoint_to_take(&self, head: &Head) -> Option<SavepointRequest> {
         self.accepted.iter().find_map(|command| match command {
-            Command::Savepoint(request) if !is_being_copied(head, &request.key) => {
+            JobCall::Savepoint(request) if !is_being_copied(head, &request.key) => {
                 Some(request.clone())
             }
             _ => None,
@@ -190,16 +190,16 @@ impl Operations {
     pub(crate) fn waiting_for_commit<'a>(
         &'a self,
         head: &'a Head,
-    ) -> impl Iterator<Item = &'a Command> {
+    ) -> impl Iterator<Item = &'a JobCall> {
         self.accepted.iter().filter(|command| match command {
-            Command::HandOver(_) | Command::Stop(_) | Command::Rescale(_) => true,
-            Command::Savepoint(request) => !is_being_copied(head, &request.key),
-            Command::Promote(_) => false,
+            JobCall::HandOver(_) | JobCall::Stop(_) | JobCall::Rescale(_) => true,
+            JobCall::Savepoint(request) => !is_being_copied(head, &request.key),
+            JobCall::Promote(_) => false,
         })
     }
 
     /// Removes and returns all operations.
-    pub(crate) fn take_all(&mut self) -> VecDeque<Command> {
+    pub(crate) fn take_all(&mut self) -> VecDeque<JobCall> {
         std::mem::take(&mut self.accepted)
     }
 }

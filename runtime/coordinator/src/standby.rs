@@ -7,7 +7,7 @@ use streamkeeper_protocol::{
     head::{
         ClaimDecision, Claimant, Head, Ids, OperationKind, OperationResult, Order, RunState, claim,
     },
-    job_api::{JobError, JobPhase, PauseReason, PromoteFrom, PromoteRequest},
+    job_api::{JobCall, JobError, JobPhase, PauseReason, PromoteFrom, PromoteRequest},
 };
 use streamkeeper_storage::{
     Condition, HeadAccessError, StorageError, SwapResult, probe, read_head, swap_head, write_plan,
@@ -17,7 +17,7 @@ use ulid::Ulid;
 
 use crate::{
     attempt_failure::{AttemptFailure, storage_code, storage_reason},
-    commands::{Call, Command, Refusal},
+    commands::{Call, Refusal},
     compiled_job::CompiledJob,
     config::StartMode,
     coordinator_context::{CoordinatorContext, During},
@@ -240,7 +240,7 @@ async fn answer(
         let _ = call.reply.send(known);
         return None;
     }
-    let Command::Promote(request) = &call.command else {
+    let JobCall::Promote(request) = &call.command else {
         let message = format!(
             "revision {} stands by: it does not run the job",
             context.config.job.revision

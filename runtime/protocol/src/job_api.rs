@@ -347,6 +347,50 @@ pub struct RescaleRequest {
     pub workers: u32,
 }
 
+/// A mutating call of the Job API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobCall {
+    /// `POST /v1/promote`
+    Promote(PromoteRequest),
+    /// `POST /v1/savepoint`
+    Savepoint(SavepointRequest),
+    /// `POST /v1/hand-over`
+    HandOver(HandOverRequest),
+    /// `POST /v1/stop`
+    Stop(StopRequest),
+    /// `POST /v1/rescale`
+    Rescale(RescaleRequest),
+}
+
+impl JobCall {
+    /// Idempotency key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Promote(request) => &request.key,
+            Self::Savepoint(request) => &request.key,
+            Self::HandOver(request) => &request.key,
+            Self::Stop(request) => &request.key,
+            Self::Rescale(request) => &request.key,
+        }
+    }
+
+    /// Kind of the operation that the call begins.
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Promote(_) => OperationKind::Promote,
+            Self::Savepoint(_) => OperationKind::Savepoint,
+            Self::HandOver(_) => OperationKind::HandOver,
+            Self::Stop(_) => OperationKind::Stop,
+            Self::Rescale(_) => OperationKind::Rescale,
+        }
+    }
+
+    /// Whether the call ends the attempt, or moves it to other workers.
+    pub const fn ends_or_moves(&self) -> bool {
+        matches!(self, Self::HandOver(_) | Self::Stop(_) | Self::Rescale(_))
+    }
+}
+
 /// A mutating call and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {

@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use streamkeeper_api::v1alpha1::StreamJobStatus;
-use streamkeeper_protocol::job_api::{
-    HandOverRequest, PromoteRequest, RescaleRequest, SavepointRequest, StopRequest,
-};
+pub use streamkeeper_protocol::job_api::JobCall;
 
 use crate::revision::record::RevisionRecord;
 
@@ -136,34 +134,6 @@ impl Trigger {
             Self::Rescale => "Rescale",
             Self::Suspend => "Suspend",
             Self::Delete => "Delete",
-        }
-    }
-}
-
-/// A mutating call of the Job API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobCall {
-    /// `POST /v1/promote`
-    Promote(PromoteRequest),
-    /// `POST /v1/savepoint`
-    Savepoint(SavepointRequest),
-    /// `POST /v1/hand-over`
-    HandOver(HandOverRequest),
-    /// `POST /v1/stop`
-    Stop(StopRequest),
-    /// `POST /v1/rescale`
-    Rescale(RescaleRequest),
-}
-
-impl JobCall {
-    /// Idempotency key.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Promote(request) => &request.key,
-            Self::Savepoint(request) => &request.key,
-            Self::HandOver(request) => &request.key,
-            Self::Stop(request) => &request.key,
-            Self::Rescale(request) => &request.key,
         }
     }
 }

@@ -12,15 +12,15 @@ use axum::{
 };
 use serde::Deserialize;
 use streamkeeper_protocol::job_api::{
-    ApiError, HandOverRequest, Operation, Preflight, PromoteRequest, Report, RescaleRequest,
-    SavepointRequest, SeenHead, StopRequest,
+    ApiError, HandOverRequest, JobCall, Operation, Preflight, PromoteRequest, Report,
+    RescaleRequest, SavepointRequest, SeenHead, StopRequest,
 };
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-use streamkeeper_coordinator::{Call, Command, CoordinatorEvent, PublishedStatus, Refusal};
+use streamkeeper_coordinator::{Call, CoordinatorEvent, PublishedStatus, Refusal};
 
 /// A caller gets this long to send its body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
@@ -43,25 +43,25 @@ pub fn routes(api: CoordinatorApi) -> Router {
         .route("/v1/operations/{key}", get(operation))
         .route(
             "/v1/promote",
-            post(|api, Body(request): Body<PromoteRequest>| call(api, Command::Promote(request))),
+            post(|api, Body(request): Body<PromoteRequest>| call(api, JobCall::Promote(request))),
         )
         .route(
             "/v1/savepoint",
             post(|api, Body(request): Body<SavepointRequest>| {
-                call(api, Command::Savepoint(request))
+                call(api, JobCall::Savepoint(request))
             }),
         )
         .route(
             "/v1/hand-over",
-            post(|api, Body(request): Body<HandOverRequest>| call(api, Command::HandOver(request))),
+            post(|api, Body(request): Body<HandOverRequest>| call(api, JobCall::HandOver(request))),
         )
         .route(
             "/v1/stop",
-            post(|api, Body(request): Body<StopRequest>| call(api, Command::Stop(request))),
+            post(|api, Body(request): Body<StopRequest>| call(api, JobCall::Stop(request))),
         )
         .route(
             "/v1/rescale",
-            post(|api, Body(request): Body<RescaleRequest>| call(api, Command::Rescale(request))),
+            post(|api, Body(request): Body<RescaleRequest>| call(api, JobCall::Rescale(request))),
         )
         .route("/v1/poke", post(poke))
         .fallback(|| std::future::ready(Refused(Refusal::no_such_route())))
@@ -122,7 +122,7 @@ async fn poke(State(api): State<CoordinatorApi>) -> StatusCode {
 
 fn call(
     State(api): State<CoordinatorApi>,
-    command: Command,
+    command: JobCall,
 ) -> impl Future<Output = Result<(StatusCode, Json<Operation>), Refused>> + Send {
     let (reply, answer) = oneshot::channel();
     let sent = api
