@@ -9,7 +9,6 @@ use streamkeeper_protocol::{
 };
 use streamkeeper_sql::{Connectors, OptionProblem, SqlError, TableTraits, TableUse};
 
-use crate::config::{CoordinatorConfig, JobText};
 use streamkeeper_tables::{access::Access, variables};
 
 /// A compiled job.
@@ -35,6 +34,20 @@ impl CompiledJob {
             warnings,
         }
     }
+}
+
+/// What a job is made of.
+#[derive(Debug, Clone)]
+pub enum JobText {
+    /// A SQL text, compiled when the coordinator begins.
+    Sql {
+        /// Name of the file, for messages.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// A job that is compiled already.
+    Compiled(Arc<CompiledJob>),
 }
 
 /// Why a text does not compile: at least one error, in the order of the text.
@@ -122,8 +135,8 @@ pub fn compile(text: &str) -> Result<CompiledJob, CompileError> {
 }
 
 /// Compiles what the coordinator was given; an error says where in which file.
-pub(crate) async fn compile_for(config: &CoordinatorConfig) -> Result<Arc<CompiledJob>, String> {
-    let (name, text) = match &config.text {
+pub(crate) async fn compile_for(text: &JobText) -> Result<Arc<CompiledJob>, String> {
+    let (name, text) = match text {
         JobText::Compiled(job) => return Ok(job.clone()),
         JobText::Sql { name, text } => (name.clone(), text.clone()),
     };

@@ -6,7 +6,7 @@ use streamkeeper_connectors::source::Stores;
 use streamkeeper_protocol::{manifest::Guarantee, paths::StatePaths};
 use streamkeeper_storage::ObjectStore;
 
-use crate::compiled_job::CompiledJob;
+use crate::compiled_job::JobText;
 use streamkeeper_control::transport::Transport;
 
 /// Which job this process belongs to.
@@ -84,20 +84,6 @@ pub enum StandbyScope {
     /// Its own pod's: image, query and state are proven, and the rest of the pods come with the
     /// promotion.
     First,
-}
-
-/// What a job is made of.
-#[derive(Debug, Clone)]
-pub enum JobText {
-    /// A SQL text, compiled when the coordinator begins.
-    Sql {
-        /// Name of the file, for messages.
-        name: String,
-        /// The text.
-        text: String,
-    },
-    /// A job that is compiled already.
-    Compiled(Arc<CompiledJob>),
 }
 
 /// Everything a coordinator is told.

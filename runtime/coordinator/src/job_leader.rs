@@ -27,8 +27,8 @@ use crate::{
     standby::Claimed,
 };
 
-/// The owner of HEAD at work: its attempt and operations (in [`HeadOwnership`]), its checkpoints and
-/// its savepoints.
+/// The owner of HEAD at work: its attempt and operations (in [`HeadOwnership`]), its checkpoints
+/// and its savepoints.
 pub(crate) struct JobLeader<'a> {
     owner: HeadOwnership<'a>,
     checkpoints: Checkpoints,

@@ -71,9 +71,9 @@ mod worker_link;
 mod worker_registry;
 
 pub use commands::{Call, Refusal};
-pub use compiled_job::{CompileError, CompiledJob, compile};
+pub use compiled_job::{CompileError, CompiledJob, JobText, compile};
 pub use config::{
-    BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, JobText, StandbyScope, StartMode,
+    BackOff, CheckpointPolicy, CoordinatorConfig, JobIdentity, StandbyScope, StartMode,
 };
 pub use events::CoordinatorEvent;
 pub use published_status::PublishedStatus;

@@ -172,8 +172,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::{
-        compiled_job::compile,
-        config::{BackOff, CheckpointPolicy, JobIdentity, JobText, StandbyScope, StartMode},
+        compiled_job::{JobText, compile},
+        config::{BackOff, CheckpointPolicy, JobIdentity, StandbyScope, StartMode},
     };
     use streamkeeper_control::transport::Transport;
     // The job runs on the library as the node links it, which is another build than these tests.

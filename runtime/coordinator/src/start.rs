@@ -99,7 +99,7 @@ async fn coordinate(
     events: mpsc::UnboundedReceiver<CoordinatorEvent>,
 ) -> CoordinatorEnd {
     let mut context = CoordinatorContext::new(Arc::new(config), published_status, liveness, events);
-    let job = match compiled_job::compile_for(&context.config).await {
+    let job = match compiled_job::compile_for(&context.config.text).await {
         Ok(job) => job,
         Err(message) => return refuse_to_run(&mut context, message).await,
     };

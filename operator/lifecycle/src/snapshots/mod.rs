@@ -4,8 +4,8 @@
 //! * `take`: a snapshot until it is complete. `retention`: a snapshot afterwards.
 //! * `folder`: where the folder of a snapshot is, and whether the operator may act there.
 //! * [`needs()`]: which jobs a folder stays for.
-//! * `schedule`, `automatic`: snapshots that the operator takes by itself; `final_snapshot`: the one that a
-//!   job leaves when it stops.
+//! * `schedule`, `automatic`: snapshots that the operator takes by itself; `final_snapshot`: the
+//!   one that a job leaves when it stops.
 
 pub mod action;
 pub(crate) mod automatic;

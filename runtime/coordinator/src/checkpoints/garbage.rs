@@ -1,5 +1,5 @@
-//! Objects that no checkpoint needs any more, and uploads that nothing ended, are removed beside the
-//! running job.
+//! Objects that no checkpoint needs any more, and uploads that nothing ended, are removed beside
+//! the running job.
 
 use std::{sync::Arc, time::Duration};
 

@@ -235,8 +235,8 @@ impl Checkpoints {
         })
     }
 
-    /// Notes that a worker cannot store its share yet. It may be that of a checkpoint that was given
-    /// up.
+    /// Notes that a worker cannot store its share yet. It may be that of a checkpoint that was
+    /// given up.
     pub(crate) fn note_delay(
         &mut self,
         owner: &mut HeadOwnership<'_>,

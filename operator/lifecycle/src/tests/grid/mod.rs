@@ -2,9 +2,9 @@
 //! spec, and deletion.
 //!
 //! No case panics, every case gives the same answer twice, takes only edges that are drawn in
-//! [`edges`](crate::transitions::edges), keeps the rules of conditions, and comes to rest when nothing else happens;
-//! every edge is taken by some case. All cases are gone through once; each test asks for the rule
-//! that it is named after.
+//! [`edges`](crate::transitions::edges), keeps the rules of conditions, and comes to rest when
+//! nothing else happens; every edge is taken by some case. All cases are gone through once; each
+//! test asks for the rule that it is named after.
 
 mod cases;
 mod facts;
