@@ -22,7 +22,7 @@ ANSWERS = re.compile(r"\AAnswers?\b")
 """How no doc comment starts: it says what it returns, or what it is."""
 LISTED = Path(__file__).with_name("banned.txt")
 """Files that are not converted yet: how many banned words each has at most. The list only shrinks."""
-MOST = 184
+MOST = 64
 """Banned words of all listed files. A commit that moves a file writes the list anew, and never raises this number."""
 
 

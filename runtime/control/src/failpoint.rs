@@ -43,7 +43,7 @@ pub const STOP_SAVED: &str = "stop-saved";
 pub const SAVEPOINT_COPIED: &str = "savepoint-copied";
 /// The manifest of that copy is written; HEAD does not name it.
 pub const SAVEPOINT_IMPORTED: &str = "savepoint-imported";
-/// HEAD names it; nobody knows.
+/// HEAD names it, and no process knows yet.
 pub const SAVEPOINT_CLAIMED: &str = "savepoint-claimed";
 
 struct Armed {

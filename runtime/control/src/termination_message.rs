@@ -13,7 +13,7 @@ pub fn write_termination_message(message: &str) {
 }
 
 fn write_message_at(path: &Path, message: &str) {
-    // Never create the file: outside a pod there is none, and it is nobody's business.
+    // Never create the file: outside a pod there is none.
     if !path.exists() {
         return;
     }

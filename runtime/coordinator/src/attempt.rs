@@ -20,7 +20,7 @@ pub(crate) struct Attempt {
     pub(crate) lineage: Option<Lineage>,
     /// Checkpoint whose output all workers committed.
     pub(crate) committed: Option<u64>,
-    /// What went wrong in it, until somebody acts on it.
+    /// What went wrong in it, until the leader acts on it.
     pub(crate) broken: Option<AttemptFailure>,
 }
 

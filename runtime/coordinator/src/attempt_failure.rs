@@ -12,7 +12,7 @@ use streamkeeper_control::messages::FailureKind;
 pub(crate) enum AttemptExit {
     /// The attempt failed; another one may go better.
     Failed(AttemptFailure),
-    /// HEAD belongs to somebody else.
+    /// HEAD belongs to another coordinator.
     Fenced(String),
     /// The process must end.
     Terminate,

@@ -68,7 +68,7 @@ impl Refusal {
         )
     }
 
-    /// Nobody asked for this key.
+    /// No call had this key.
     pub fn unknown_operation(key: &str) -> Self {
         Self::new("NotFound", format!("no operation has the key '{key}'"))
     }

@@ -71,8 +71,8 @@ impl BackOff {
 pub enum StartMode {
     /// Stands by until HEAD or a promotion gives the job to this process.
     Standby,
-    /// Promotes itself: from HEAD when there is one, else from nothing. For a process that nobody
-    /// orders about.
+    /// Promotes itself: from HEAD when there is one, else from nothing. For a process without
+    /// an operator.
     Auto,
 }
 

@@ -31,9 +31,9 @@ pub(crate) struct CoordinatorContext {
     pub(crate) pauses: Pauses,
     pub(crate) restarts: u64,
     events: mpsc::UnboundedReceiver<CoordinatorEvent>,
-    /// Savepoint that somebody thinks of starting from.
+    /// Savepoint that the operator asked about.
     pub(crate) savepoint_to_check: Option<String>,
-    /// Calls that came while nobody could decide about them.
+    /// Calls that came before a part could decide about them.
     calls: VecDeque<Call>,
     /// Set when the process must end.
     pub(crate) terminate_by: Option<Instant>,
@@ -157,7 +157,7 @@ impl CoordinatorContext {
         }
     }
 
-    /// Puts a call aside until somebody can decide about it.
+    /// Keeps a call until a part can decide about it.
     pub(crate) fn put_aside(&mut self, call: Call) {
         self.calls.push_back(call);
     }

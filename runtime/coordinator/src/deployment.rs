@@ -18,7 +18,7 @@ use crate::{
     job_report,
 };
 
-/// Output of the restore point that nobody confirmed is committed before any record moves.
+/// Output of the restore point that is not confirmed is committed before any record moves.
 pub(crate) async fn replay_commits(owner: &mut HeadOwnership<'_>) -> Result<(), AttemptExit> {
     let head = owner.head_writer.head();
     let Some(last) = head.last.clone().filter(|_| head.has_open_commits()) else {
@@ -44,7 +44,8 @@ pub(crate) async fn replay_commits(owner: &mut HeadOwnership<'_>) -> Result<(), 
         })
         .await?;
     if let Err(failure) = replayed {
-        // Nobody may leave output behind: who asked for an end is told, and may ask again.
+        // No output may be left behind: the caller that asked for an end is told, and may ask
+        // again.
         owner.fail_endings(&failure.message);
         return Err(failure.into());
     }

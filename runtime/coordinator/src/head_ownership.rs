@@ -39,7 +39,7 @@ pub(crate) enum LeadEnd {
     Completed,
     /// The process was asked to end; HEAD still says Running.
     Terminated,
-    /// Somebody else owns HEAD.
+    /// Another coordinator owns HEAD.
     Fenced(String),
 }
 
@@ -153,8 +153,8 @@ impl HeadOwnership<'_> {
         }
     }
 
-    /// Takes event in: answers what a worker said about this attempt, if it is for somebody else to
-    /// judge.
+    /// Takes in an event. Returns what a worker said about this attempt, if another part decides
+    /// about it.
     pub(crate) fn handle_event(&mut self, event: CoordinatorEvent) -> Option<(u32, ToCoordinator)> {
         let failure = match event {
             CoordinatorEvent::Call(call) => {

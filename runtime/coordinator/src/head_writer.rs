@@ -1,7 +1,7 @@
 //! Keeps HEAD for its owner: one write at a time, each settled before the next.
 //!
 //! A write whose outcome is open blocks the ones behind it until the store has told: acting on a
-//! guess is how output gets lost or doubled. Nobody needs to stand still for that: requests are
+//! guess is how output gets lost or doubled. No other part stands still for that: requests are
 //! answered by their futures.
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
@@ -25,7 +25,7 @@ pub(crate) enum HeadWriteError {
     /// HEAD as it is does not allow it.
     #[error(transparent)]
     Refused(#[from] HeadError),
-    /// Somebody else owns the job.
+    /// Another coordinator owns the job.
     #[error("{0} owns the job now")]
     Fenced(Owner),
     /// HEAD was removed.
@@ -105,7 +105,7 @@ impl HeadWriter {
     }
 
     /// Writes the next record: `change` of HEAD as it is when its turn comes. The write happens
-    /// even if nobody waits for the answer.
+    /// even if no caller waits for the answer.
     pub(crate) fn change(
         &self,
         change: impl Fn(&Head) -> Result<HeadChange, HeadError> + Send + Sync + 'static,

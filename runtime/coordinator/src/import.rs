@@ -2,7 +2,7 @@
 //! with the one write of HEAD.
 //!
 //! Nothing before that write touches what the job has; whatever ends this process earlier leaves
-//! objects that nobody names.
+//! objects that no manifest names.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ use crate::{
 };
 use streamkeeper_control::failpoint;
 
-/// A savepoint that this plan can go on from, and its copy: what is still good when somebody else
-/// wrote HEAD first.
+/// A savepoint that this plan can go on from, and its copy: what is still good when another
+/// coordinator wrote HEAD first.
 #[derive(Debug)]
 pub(crate) struct VerifiedSavepoint {
     folder: String,
@@ -159,7 +159,7 @@ impl VerifiedSavepoint {
         let next = import.head();
         let saved = &*self.savepoint.manifest;
         let objects = match &self.copy {
-            // Whoever still owns HEAD collects nothing of later attempts than its own; after
+            // The owner of HEAD collects nothing of later attempts than its own; after
             // another claim there copies may be gone.
             Some((attempt, objects)) if *attempt == next.attempt => objects.clone(),
             _ => {
@@ -192,7 +192,7 @@ impl VerifiedSavepoint {
     }
 }
 
-/// Whether the savepoint is the very checkpoint that HEAD names and nobody confirmed the output of:
+/// Whether the savepoint is the very checkpoint that HEAD names and whose output is not confirmed:
 /// then that must still be committed.
 fn has_its_commits_open(config: &CoordinatorConfig, head: &Head, saved: &Manifest) -> bool {
     let same = head.last.as_ref().is_some_and(|last| {

@@ -74,7 +74,7 @@ impl<'a> JobLeader<'a> {
         }
     }
 
-    /// Runs the job until it ends or somebody else owns it.
+    /// Runs the job until it ends or another coordinator owns it.
     pub(crate) async fn lead(mut self) -> LeadEnd {
         // They came while HEAD was being claimed.
         while let Some(call) = self.owner.context.waiting_call() {

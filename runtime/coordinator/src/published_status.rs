@@ -25,7 +25,7 @@ use streamkeeper_control::clock;
 pub struct PublishedStatus {
     report: Mutex<Report>,
     preflight: Mutex<Preflight>,
-    /// The same of a start from a savepoint, once somebody asked about one.
+    /// Result of the check of a savepoint, once the operator asked about one.
     of_savepoint: Mutex<Option<Preflight>>,
     /// Bytes of that savepoint that were compared so far.
     checked_bytes: AtomicU64,
@@ -171,7 +171,7 @@ impl PublishedStatus {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Plain data: whoever panicked cannot have left it half changed in a way that matters to a
-    // reader.
+    // Plain data: a thread that panicked cannot have left it half changed in a way that matters to
+    // a reader.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Whether a standby could start from a savepoint that somebody asks about: it is whole, and the
-//! plan fits it. What is found is what the promotion goes on with.
+//! Whether a standby could start from a savepoint that the operator asks about: it is whole, and
+//! the plan fits it. What is found is what the promotion goes on with.
 
 use std::sync::Arc;
 

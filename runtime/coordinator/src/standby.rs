@@ -223,7 +223,7 @@ async fn look(
 /// before anything is tried anew.
 type Unheard = Option<(String, Refusal)>;
 
-/// Answers a call; a promotion that succeeds answers the claim.
+/// Replies to a call. A promotion that succeeds returns the claim.
 async fn answer(
     context: &mut CoordinatorContext,
     job: &Arc<CompiledJob>,
@@ -346,7 +346,7 @@ enum NoClaim {
     Refused(Refusal),
     Unfit(AttemptFailure),
     Store(StorageError),
-    /// Somebody else wrote first: look again.
+    /// Another coordinator wrote first: look again.
     Lost,
 }
 
@@ -484,7 +484,7 @@ async fn prepare_and_swap(
             Ok(SwapResult::Lost { .. } | SwapResult::Fenced { .. } | SwapResult::Gone) => {
                 return Err(NoClaim::Lost);
             }
-            // Nobody acts on this claim before it is settled; whoever reads HEAD next, decides from
+            // No part acts on this claim before it is settled; the next reader of HEAD decides from
             // there.
             Err(error) if tries == 3 => return Err(NoClaim::Store(as_storage_error(error))),
             Err(HeadAccessError::Storage(error)) => {

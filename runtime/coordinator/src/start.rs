@@ -26,7 +26,7 @@ use streamkeeper_control::transport::Acceptor;
 pub enum CoordinatorEnd {
     /// It was asked to; HEAD stays as it is.
     Terminated,
-    /// Somebody else owns the job; names the winner.
+    /// Another coordinator owns the job; names the winner.
     Fenced(String),
     /// All input was read and committed. Only with [`StartMode::Auto`]: in a pod it goes on serving
     /// its report.
@@ -129,7 +129,7 @@ async fn coordinate(
     }
 }
 
-/// The SQL does not compile: says so to whoever asks.
+/// The SQL does not compile: says so to every caller.
 async fn refuse_to_run(context: &mut CoordinatorContext, message: String) -> CoordinatorEnd {
     if context.config.start == StartMode::Auto {
         return CoordinatorEnd::InvalidSql(message);

@@ -22,7 +22,8 @@ use super::{
 
 /// A caller gets this long to show who it is.
 const INTRODUCTION: Duration = Duration::from_secs(5);
-/// So many may be about to show it at the same time. Nobody waits for that: the oldest makes room.
+/// So many may be about to show it at the same time. No connection waits for a place: the oldest
+/// makes room.
 const AT_A_TIME: usize = 256;
 /// So many of them from one address.
 const OF_ONE_PEER: usize = 64;
@@ -79,7 +80,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// An acceptor of the Job API, `purpose`: whoever has a certificate of the job passes, and
+    /// An acceptor of the Job API, `purpose`: a peer with a certificate of the job passes, and
     /// calls show the token.
     pub fn new(transport: Transport, purpose: &'static str) -> Self {
         Self {

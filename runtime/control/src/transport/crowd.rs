@@ -1,5 +1,5 @@
-//! Places of connections at a port. Nobody waits for one: whoever has kept one longest without
-//! showing anything makes room.
+//! Places of connections at a port. No connection waits for one: the connection that has kept one
+//! longest without showing anything makes room.
 //!
 //! A port that waits before it accepts is closed to everybody by callers who connect and say
 //! nothing. Here they push out one another: of one address only so many have places, and one that

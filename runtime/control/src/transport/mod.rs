@@ -2,7 +2,7 @@
 //!
 //! * [`wire`]: a connection, with or without TLS.
 //! * [`acceptor`]: connections that come in: who calls, within which deadline, and who is refused.
-//! * [`crowd`]: places at a port, for which nobody waits.
+//! * [`crowd`]: places at a port, for which no connection waits.
 //! * [`files`]: the keys of a pod, read from the folder of its Secret.
 
 pub mod acceptor;

@@ -52,7 +52,7 @@ pub(super) async fn measure(runs: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Keys of nobody.
+/// Keys of no job.
 fn certified() -> Result<Transport, String> {
     let master = MasterKey::new(&[0; 32]).map_err(|error| error.to_string())?;
     let material = Material::of(&master.job("bench")).map_err(|error| error.to_string())?;

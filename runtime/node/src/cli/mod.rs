@@ -70,8 +70,8 @@ pub const EXIT_USAGE: u8 = 2;
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
-    // One provider in the whole graph; a second installation of the same one is no error to
-    // anybody.
+    // One provider in the whole graph; a second installation of it is no
+    // error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     match cli.command {
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes what was asked for to standard output; whoever stopped reading has seen enough.
+/// Writes what was asked for to standard output; a reader that stopped has seen enough.
 fn answer(text: &[u8]) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {

@@ -14,7 +14,7 @@ use streamkeeper_control::{
 };
 
 /// Prints the report of the coordinator in this pod, as JSON: phase, checkpoints, pauses, failures.
-/// Nobody outside the job may ask.
+/// Only processes of the job may ask.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  kubectl exec delays-r1-0 -- /streamjob-runtime report\n\nExit codes: 0 printed, 1 no answer."

@@ -213,7 +213,7 @@ fn conclude(end: CoordinatorEnd, report: &Report) -> Result<&'static str, String
     }
 }
 
-/// Why waiting will not help, if so: there is nobody but the person at the keyboard to change
+/// Why waiting will not help, if so: only the person at the keyboard can change
 /// something.
 fn hopeless(report: &Report) -> Option<String> {
     let waits = matches!(
@@ -253,7 +253,8 @@ fn misfits(values: u64) -> String {
 /// Characters of a line that is written over.
 const LIVE_WIDTH: usize = 79;
 
-/// One line that is written over and over, or one line every ten seconds where nobody watches.
+/// One line that is written over and over, or one line every ten seconds where no terminal shows
+/// it.
 struct Progress {
     live: bool,
     next: tokio::time::Instant,

@@ -164,7 +164,7 @@ impl ProgressLine {
     fn clear(&mut self) {
         if self.written > 0 {
             self.write("");
-            // Whoever closed standard error sees nothing of it anyway.
+            // A user who closed standard error sees nothing of it anyway.
             let _ = std::io::stderr().write_all(b"\r");
         }
     }

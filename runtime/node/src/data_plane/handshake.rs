@@ -47,7 +47,7 @@ enum Answer {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// Nobody there, or not yet; trying again may help.
+    /// No peer is there, or not yet; another try may help.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The peer does not want it.

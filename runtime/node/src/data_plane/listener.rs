@@ -107,7 +107,7 @@ async fn serve(
     handshake::welcome(&mut stream)
         .await
         .map_err(|error| error.to_string())?;
-    // Nobody takes it any more: the attempt was cancelled, and dropping the stream says so.
+    // No subtask takes it any more: the attempt was cancelled, and dropping the stream says so.
     let _ = expected.arrivals.send((hello.from().worker, stream));
     Ok(())
 }

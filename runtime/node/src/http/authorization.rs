@@ -30,7 +30,7 @@ async fn check(
     next: Next,
 ) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION);
-    // A clock that does not tell the time knows nobody.
+    // Without the time, no caller can be checked.
     let known = shown.is_some_and(|shown| identity.knows(shown.as_bytes()).unwrap_or(false));
     let (method, uri) = (request.method(), request.uri());
     match objection(caller.role, method, uri.path(), known) {
@@ -46,7 +46,7 @@ async fn check(
     }
 }
 
-/// Why a call is not made, if so. Whoever calls shows the token. Without TLS there is no role, and
+/// Why a call is not made, if so. Every caller shows the token. Without TLS there is no role, and
 /// the token alone says that the caller has the keys of the job.
 fn objection(
     role: Option<Role>,

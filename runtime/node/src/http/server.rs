@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use streamkeeper_control::transport::{Acceptor, Crowd, PendingConnection, Place};
 
-/// Connections of one port at the same time. Nobody waits for that: the oldest that has asked for
-/// nothing makes room.
+/// Connections of one port at the same time. No connection waits for a place: the oldest that has
+/// asked for nothing makes room.
 const CONNECTIONS: usize = 256;
 /// So many of them from one address, so that others get through whatever one does: the kubelet's
 /// probes above all.
@@ -110,8 +110,8 @@ mod tests {
         answer
     }
 
-    /// Whoever says nothing holds up nobody: more than there are places, and of each address more
-    /// than its share.
+    /// A client that says nothing holds up no other: more than there are places, and of each
+    /// address more than its share.
     #[tokio::test]
     async fn a_probe_gets_through_whoever_else_connects_and_says_nothing() {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -135,7 +135,7 @@ mod tests {
         let stop = CancellationToken::new();
         let acceptor = Acceptor::new(Transport::Plain, "a test");
         let server = tokio::spawn(serve(listener, acceptor, app, stop.clone()));
-        // A call that is under way is nobody's to push aside.
+        // A call that is under way is not pushed aside.
         let mut slow = from("127.0.0.1", at).await;
         let request = b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
         slow.write_all(request).await.unwrap();

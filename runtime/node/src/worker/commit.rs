@@ -77,7 +77,7 @@ impl Commits {
         }
     }
 
-    /// Bytes on their way to stores, for whoever tells of them, or adds to them.
+    /// Bytes on their way to stores, for the parts that report them or add to them.
     pub(super) fn moved(&self) -> BytesSent {
         self.moved.clone()
     }

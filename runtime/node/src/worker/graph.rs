@@ -25,7 +25,7 @@ pub(super) struct Built {
     pub(super) entries: u64,
 }
 
-/// Subtasks at work. Dropped, they stop, but nobody waits for them: see [`Graph::stop`].
+/// Subtasks at work. Dropped, they stop, but no caller waits for them: see [`Graph::stop`].
 #[derive(Debug)]
 pub(super) struct Graph {
     pub(super) attempt: u64,

@@ -74,8 +74,9 @@ pub(super) async fn store(
     })
 }
 
-/// Writes an object, as often as it takes. Once the graph is gone nobody names it: a write that is
-/// under way would hold its bytes in memory, and take a slow link from what the next graph sends.
+/// Writes an object, as often as it takes. Once the graph is gone no manifest names it: a write
+/// that is under way would hold its bytes in memory, and take a slow link from what the next graph
+/// sends.
 async fn send(
     store: &dyn ObjectStore,
     key: &str,

@@ -202,7 +202,7 @@ impl WorkerLoop {
                 self.connected = false;
                 self.lost_since = Some(clock::now());
                 if self.leave_by.is_some() {
-                    // Nobody is there to take a checkpoint, or it gave this worker up.
+                    // No coordinator is there to take a checkpoint, or it gave this worker up.
                     self.clear().await;
                 }
             }
