@@ -1,12 +1,9 @@
 //! Who may do and reach what.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::helm::{of_kind, render};
 
-use crate::{
-    EVERYTHING,
-    helm::{of_kind, render},
-    only, operator,
-};
+use crate::{EVERYTHING, only, operator};
 
 /// What the Pod Security Standard "restricted" demands of a pod, all of it.
 #[track_caller]

@@ -3,11 +3,9 @@
 use std::{fs, path::Path};
 
 use streamkeeper_api::crd;
+use streamkeeper_harness::helm::{chart, helm, of_kind, rendered};
 
-use crate::{
-    helm::{chart, helm, of_kind, rendered},
-    text,
-};
+use crate::text;
 
 /// Copies the regular files of a folder. Links are dropped, as Flux drops those of a chart in Git.
 fn copy(from: &Path, to: &Path) {

@@ -3,13 +3,9 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
+use streamkeeper_harness::helm::{chart, helm, render};
 
-use crate::{
-    EVERYTHING,
-    cluster::Cluster,
-    helm::{chart, helm, render},
-    text,
-};
+use crate::{EVERYTHING, cluster::Cluster, text};
 
 #[test]
 fn two_renderings_of_the_same_values_are_the_same_bytes() {

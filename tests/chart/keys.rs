@@ -1,12 +1,9 @@
 //! The master key: made once, kept, and never by a tool that cannot see the cluster.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::helm::{chart, helm, objects_in, of_kind, render};
 
-use crate::{
-    cluster::Cluster,
-    helm::{chart, helm, objects_in, of_kind, render},
-    only, operator, text, variable,
-};
+use crate::{cluster::Cluster, only, operator, text, variable};
 
 /// `helm template` without a cluster, as Argo CD does it, with these arguments.
 fn without_cluster(arguments: &[&str]) -> Result<String, String> {

@@ -12,8 +12,6 @@ mod access;
 mod cluster;
 mod copies;
 mod gitops;
-#[path = "../support/helm.rs"]
-mod helm;
 mod keys;
 mod metrics;
 mod names;
@@ -22,8 +20,8 @@ mod pods;
 mod storage;
 mod values;
 
-use helm::of_kind;
 use serde_json::Value;
+use streamkeeper_harness::helm::of_kind;
 
 /// Values that touch every branch of every template.
 const EVERYTHING: [&str; 38] = [

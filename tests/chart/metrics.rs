@@ -1,11 +1,9 @@
 //! Who may read metrics, and how Prometheus finds them.
 
 use serde_json::json;
+use streamkeeper_harness::helm::{chart, helm, of_kind, render};
 
-use crate::{
-    helm::{chart, helm, of_kind, render},
-    only, operator, text, variable,
-};
+use crate::{only, operator, text, variable};
 
 #[test]
 fn metrics_that_are_switched_off_are_neither_served_nor_reached() {

@@ -1,11 +1,9 @@
 //! Names, labels and the ServiceAccount.
 
 use serde_json::Value;
+use streamkeeper_harness::helm::{chart, helm, of_kind, render};
 
-use crate::{
-    helm::{chart, helm, of_kind, render},
-    only, text, variable,
-};
+use crate::{only, text, variable};
 
 fn deployment(values: &[&str]) -> String {
     let objects = render(values);

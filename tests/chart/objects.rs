@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use streamkeeper_api::crd;
+use streamkeeper_harness::helm::{of_kind, render, render_in};
 
-use crate::{
-    EVERYTHING,
-    helm::{of_kind, render, render_in},
-    only, operator, variable, variable_as_it_stands,
-};
+use crate::{EVERYTHING, only, operator, variable, variable_as_it_stands};
 
 /// The same with every number as Helm writes it, which knows no integers.
 fn floats(value: Value) -> Value {

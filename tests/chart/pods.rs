@@ -1,12 +1,9 @@
 //! The pods of a release, and what it says about the pods of jobs.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::helm::{chart, helm, render, rendered};
 
-use crate::{
-    EVERYTHING,
-    helm::{chart, helm, render, rendered},
-    only, operator, text, variable,
-};
+use crate::{EVERYTHING, only, operator, text, variable};
 
 /// The spec of the operator's pod, and that of the pod of `helm test`.
 fn pods(objects: &[Value]) -> [&Value; 2] {

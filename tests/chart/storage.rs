@@ -1,12 +1,10 @@
 //! Where state lies: what the chart refuses, with what to write instead.
 
 use streamkeeper_api::v1alpha1::Sse;
+use streamkeeper_harness::helm::{chart, helm, render, rendered};
 use streamkeeper_lifecycle::AllowedPlaces;
 
-use crate::{
-    helm::{chart, helm, render, rendered},
-    only, operator, text, variable,
-};
+use crate::{only, operator, text, variable};
 
 /// What Helm says of a value that it must refuse.
 #[track_caller]

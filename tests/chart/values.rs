@@ -1,12 +1,9 @@
 //! Values: described, held to the schema, and known to the operator.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::helm::{chart, helm, render};
 
-use crate::{
-    EVERYTHING,
-    helm::{chart, helm, render},
-    operator, text, variable,
-};
+use crate::{EVERYTHING, operator, text, variable};
 
 #[test]
 fn lint_has_nothing_to_say() {

@@ -3,9 +3,9 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use streamkeeper_api::names::{RESTARTED_AT, TAKE_OVER};
+use streamkeeper_harness::api_server::{Kind, kinds::STREAM_JOBS};
 
 use super::sandbox::{JOB, Sandbox};
-use crate::support::api_server::{Kind, kinds::STREAM_JOBS};
 
 /// What a user or the world does.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request};
 use serde_json::json;
+use streamkeeper_harness::{coordinator::Folder, world::World};
 use streamkeeper_protocol::{
     key_group::{Assignment, KEY_HASH},
     manifest::{CheckpointKind, MANIFEST_FORMAT, Manifest},
@@ -24,7 +25,6 @@ use super::{
     server::{Reply, Server, reply, serve},
     trap::{Fate, Trap},
 };
-use crate::support::{coordinator::Folder, world::World};
 
 const XML: &str = "application/xml";
 /// The object that makes a folder a savepoint, and the one that is removed last.

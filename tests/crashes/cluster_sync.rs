@@ -11,15 +11,7 @@ use std::{
 use kube::Client;
 use serde_json::{Value, json};
 use streamkeeper_controller::coordinator_client::JobApi;
-use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
-
-use super::{
-    coordinators::{at, serve_job_api},
-    object_cache::{ObjectCache, PARTS, value},
-    server::Server,
-    trap::Trap,
-};
-use crate::support::{
+use streamkeeper_harness::{
     api_server::{
         Kind,
         kinds::{CONFIG_MAPS, PODS, SECRETS, STATEFUL_SETS},
@@ -29,6 +21,14 @@ use crate::support::{
     interference::Life,
     kubelet,
     world::World,
+};
+use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
+
+use super::{
+    coordinators::{at, serve_job_api},
+    object_cache::{ObjectCache, PARTS, value},
+    server::Server,
+    trap::Trap,
 };
 
 /// How often everything outside the operator moves.

@@ -14,6 +14,7 @@ use http::Request;
 use percent_encoding::percent_decode_str;
 use serde::{Serialize, de::DeserializeOwned};
 use streamkeeper_controller::coordinator_client::{CallError, Channel, Coordinator, JobApi};
+use streamkeeper_harness::coordinator::JobPort;
 use streamkeeper_lifecycle::JobCall;
 use streamkeeper_protocol::job_api::ApiError;
 use streamkeeper_security::{
@@ -24,7 +25,6 @@ use super::{
     server::{BoxError, Reply, Server, reply, serve},
     trap::{Fate, Trap},
 };
-use crate::support::coordinator::JobPort;
 
 const JSON: &str = "application/json";
 

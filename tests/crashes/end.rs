@@ -23,10 +23,10 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use streamkeeper_harness::{api_server::Kind, cluster::text};
 use streamkeeper_protocol::head::Head;
 
 use super::{cluster_sync::is_foreign, trap::Effect};
-use crate::support::{api_server::Kind, cluster::text};
 
 /// The end of a plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -35,10 +35,6 @@
     reason = "tests"
 )]
 
-#[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "stories use the rest")]
-mod support;
-
 mod actions;
 mod bucket;
 mod cluster_sync;

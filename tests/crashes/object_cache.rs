@@ -13,15 +13,14 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-
-use crate::support::api_server::{
+use streamkeeper_harness::api_server::{
     Kind,
     kinds::{
         CONFIG_MAPS, CONTROLLER_REVISIONS, PODS, SECRETS, SERVICES, STATEFUL_SETS, STREAM_JOBS,
         STREAM_SNAPSHOTS,
     },
 };
+use tokio::task::JoinSet;
 
 /// Kinds that a job consists of, and its snapshots.
 pub static PARTS: [&Kind; 8] = [

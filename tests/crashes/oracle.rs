@@ -1,12 +1,12 @@
 //! Negative controls of the oracle: what must not pass does not.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::api_server::kinds::{SERVICES, STATEFUL_SETS};
 
 use super::{
     end::{End, Remains, repeats},
     trap::Effect,
 };
-use crate::support::api_server::kinds::{SERVICES, STATEFUL_SETS};
 
 fn effect(call: &str, code: u16, uid: &str) -> Effect {
     Effect {

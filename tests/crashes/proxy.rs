@@ -8,12 +8,12 @@ use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use kube::Client;
 use serde_json::Value;
+use streamkeeper_harness::api_server::Call;
 
 use super::{
     server::{Reply, Server, serve},
     trap::{Fate, Trap},
 };
-use crate::support::api_server::Call;
 
 /// Serves one life of the operator.
 pub async fn stand_in(client: Client, trap: Arc<Trap>, life: usize) -> Server {

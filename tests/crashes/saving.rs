@@ -2,12 +2,12 @@
 //! one.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::api_server::kinds::STREAM_SNAPSHOTS;
 
 use super::{
     actions::Act,
     scenarios::{PHASE, REVISION, Scenario, create, image, scenario},
 };
-use crate::support::api_server::kinds::STREAM_SNAPSHOTS;
 
 /// All of them.
 pub fn scenarios() -> Vec<Scenario> {

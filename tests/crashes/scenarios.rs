@@ -3,13 +3,13 @@
 use std::iter::once;
 
 use serde_json::{Value, json};
-
-use super::{actions::Act, saving};
-use crate::support::{
+use streamkeeper_harness::{
     api_server::kinds::{PODS, SERVICES, STATEFUL_SETS},
     kubelet::Exit,
     script::Script,
 };
+
+use super::{actions::Act, saving};
 
 /// A transition, or several.
 #[derive(Debug, Clone)]

@@ -7,17 +7,16 @@ use streamkeeper_api::{
     crd,
     v1alpha1::{StreamJob, StreamSnapshot},
 };
-use streamkeeper_lifecycle::{
-    Fact, Input, Observed, Settings, plan,
-    snapshots::{SnapshotInput, WorkState, plan_snapshot},
-};
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::{
         kinds::{Kind, STREAM_JOBS, STREAM_SNAPSHOTS},
         store::Store,
     },
     story::{NAMESPACE, Story},
+};
+use streamkeeper_lifecycle::{
+    Fact, Input, Observed, Settings, plan,
+    snapshots::{SnapshotInput, WorkState, plan_snapshot},
 };
 
 /// Objects drawn of each kind; about half of them are let in.

@@ -12,8 +12,7 @@ use streamkeeper_api::{
     condition::kind,
     names::{RESTARTED_AT, REVISION_LABEL},
 };
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::kinds::{CONFIG_MAPS, PODS, SERVICES, STATEFUL_SETS},
     cluster::text,
     interference::{Fate, Interference},

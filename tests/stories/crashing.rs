@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{Outcome, TransitionKind};
-use streamkeeper_protocol::head::RunState;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     interference::{Fate, Interference},
     story::{Story, tell},
 };
+use streamkeeper_protocol::head::RunState;
+
+use super::upgrading::running;
 
 /// What a crash may not change.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ fn an_operator_that_ends_anywhere_in_a_deletion_is_replaced_without_a_trace() {
 
 #[test]
 fn an_operator_that_ends_anywhere_in_a_rollback_is_replaced_without_a_trace() {
-    use crate::support::{kubelet::Exit, script::Script};
+    use streamkeeper_harness::{kubelet::Exit, script::Script};
     let before = async |story: &mut Story| {
         story.script(
             "runtime:2",

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::names::FINALIZER;
-use streamkeeper_protocol::head::RunState;
-
-use super::{stopping::told_of_snapshots, upgrading::running};
-use crate::support::{
+use streamkeeper_harness::{
     coordinator::HeadStore,
     kubelet::Exit,
     script::Script,
     story::{NAMESPACE, Story},
 };
+use streamkeeper_protocol::head::RunState;
+
+use super::{stopping::told_of_snapshots, upgrading::running};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

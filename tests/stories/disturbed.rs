@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper_protocol::head::RunState;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     interference::{Fate, Interference},
     story::Story,
 };
+use streamkeeper_protocol::head::RunState;
+
+use super::upgrading::running;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

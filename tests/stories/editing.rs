@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{Outcome, Step};
-
-use super::upgrading::{preparing, running, untouched};
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     interference::{Fate, Interference},
     kubelet::Exit,
     script::Script,
     story::Story,
 };
+
+use super::upgrading::{preparing, running, untouched};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::Phase;
-use streamkeeper_protocol::head::RunState;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     interference::{Fate, Interference},
     kubelet::Exit,
     script::Script,
     story::Story,
 };
+use streamkeeper_protocol::head::RunState;
+
+use super::upgrading::running;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use streamkeeper_harness::{
+    cluster::text, coordinator::HeadStore, kubelet::Exit, script::Script, story::Story,
+};
 use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;
-use crate::support::{
-    cluster::text, coordinator::HeadStore, kubelet::Exit, script::Script, story::Story,
-};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::names::FINALIZER;
+use streamkeeper_harness::{coordinator::HeadStore, story::Story};
 
 use super::upgrading::running;
-use crate::support::{coordinator::HeadStore, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

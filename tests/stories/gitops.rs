@@ -11,9 +11,9 @@ use streamkeeper_api::{
     names::VERIFY,
     v1alpha1::{SnapshotPhase, StreamJob, StreamSnapshot},
 };
+use streamkeeper_harness::{coordinator::HeadStore, script::Script, story::Story};
 
 use super::{retaining::deleted_without_access, saving::saved, upgrading::running};
-use crate::support::{coordinator::HeadStore, script::Script, story::Story};
 
 /// The file that users give to Argo CD.
 const LUA: &str = include_str!("../../docs/argocd-health.lua");

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-
-use crate::support::{
+use streamkeeper_harness::{
     story::{Story, master_key},
     world::Use,
 };

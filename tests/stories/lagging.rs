@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::json;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     api_server::kinds::STREAM_JOBS,
     cluster::text,
     story::{Story, tell},
 };
+
+use super::upgrading::running;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const CHILDREN: [&str; 7] = [

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
+use streamkeeper_harness::story::{Election, Story, tell};
 
 use super::upgrading::running;
-use crate::support::story::{Election, Story, tell};
 
 const LEASE: Duration = Duration::from_secs(15);
 const ELECTION: Election = Election {

@@ -30,12 +30,9 @@
     reason = "tests"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use support::{
+use streamkeeper_harness::{
     story::{Story, Telling, tell},
     world::Use,
 };
@@ -78,7 +75,7 @@ macro_rules! stories {
         mod told {
             $(#[test]
             fn $name() {
-                crate::support::story::tell(async |story| super::$name(story).await);
+                streamkeeper_harness::story::tell(async |story| super::$name(story).await);
             })+
         }
     };

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use streamkeeper_harness::{cluster::NODE_NAMES, script::Script, story::Story};
 
 use super::upgrading::running;
-use crate::support::{cluster::NODE_NAMES, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{S3, SnapshotPhase};
+use streamkeeper_harness::{
+    api_server::kinds::STREAM_SNAPSHOTS,
+    story::{NAMESPACE, Story},
+};
 use streamkeeper_protocol::head::RunState;
 
-use crate::{
-    saving::taken_for,
-    support::{
-        api_server::kinds::STREAM_SNAPSHOTS,
-        story::{NAMESPACE, Story},
-    },
-    upgrading::running,
-};
+use crate::{saving::taken_for, upgrading::running};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use streamkeeper_api::condition::kind;
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::kinds::{Kind, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},
     story::{NAMESPACE, Story},
 };

@@ -2,8 +2,7 @@
 //! revisions, restored, removed. And its budgets for evictions.
 
 use serde_json::{Value, json};
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::kinds::{DISRUPTION_BUDGETS, NETWORK_POLICIES},
     cluster::text,
     story::{NAMESPACE, Story},

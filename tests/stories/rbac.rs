@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-
-use crate::{
-    TRACES,
-    support::{
-        helm::{of_kind, render},
-        story::tell,
-        world::Use,
-    },
+use streamkeeper_harness::{
+    helm::{of_kind, render},
+    story::tell,
+    world::Use,
 };
+
+use crate::TRACES;
 
 /// Reads are granted together: a client that lists also watches, and gets what it has seen.
 fn normalised(uses: BTreeSet<Use>) -> BTreeSet<Use> {

@@ -1,7 +1,8 @@
 //! A job that fails and begins again.
 
+use streamkeeper_harness::{kubelet::Exit, script::Script, story::Story};
+
 use super::upgrading::running;
-use crate::support::{kubelet::Exit, script::Script, story::Story};
 
 async fn a_job_that_waits_before_another_try_says_so_and_goes_on(story: &mut Story) {
     running(story).await;

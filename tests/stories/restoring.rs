@@ -7,10 +7,10 @@ use streamkeeper_api::{
     names::TAKE_OVER,
     v1alpha1::{Outcome, TransitionKind},
 };
+use streamkeeper_harness::{script::Script, story::Story};
 use streamkeeper_protocol::head::RunState;
 
 use super::upgrading::running;
-use crate::support::{script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::{names::VERIFY, v1alpha1::SnapshotPhase};
+use streamkeeper_harness::{coordinator::HeadStore, script::Script, story::Story};
 
 use super::{
     saving::{saved, taken_for},
     upgrading::running,
 };
-use crate::support::{coordinator::HeadStore, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

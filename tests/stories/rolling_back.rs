@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::Step;
+use streamkeeper_harness::{kubelet::Exit, script::Script, story::Story};
 use streamkeeper_protocol::job_api::JobError;
 
 use super::upgrading::running;
-use crate::support::{kubelet::Exit, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

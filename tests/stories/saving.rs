@@ -7,15 +7,15 @@ use streamkeeper_api::{
     names::{TRIGGER_LABEL, VERIFY},
     v1alpha1::{SnapshotPhase, StreamSnapshot},
 };
-use streamkeeper_protocol::head::RunState;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     interference::{Fate, Interference},
     script::Script,
     story::Story,
 };
+use streamkeeper_protocol::head::RunState;
+
+use super::upgrading::running;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

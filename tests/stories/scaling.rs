@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{Outcome, TransitionKind};
+use streamkeeper_harness::{cluster::text, kubelet::Exit, script::Script, story::Story};
 
 use super::upgrading::running;
-use crate::support::{cluster::text, kubelet::Exit, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

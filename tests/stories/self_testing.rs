@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use streamkeeper_api::v1alpha1::SnapshotPhase;
-
-use crate::support::{script::Script, story::tell};
+use streamkeeper_harness::{script::Script, story::tell};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

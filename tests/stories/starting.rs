@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use streamkeeper_protocol::head::RunState;
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     coordinator::HeadStore,
     interference::{Fate, Interference},
     script::Script,
     story::{NAMESPACE, Story},
 };
+use streamkeeper_protocol::head::RunState;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{Phase, TransitionKind};
+use streamkeeper_harness::{kubelet::Exit, script::Script, story::Story};
 use streamkeeper_protocol::head::RunState;
 
 use super::{rolling_back::rollback_that_does_not_come_up, upgrading::running};
-use crate::support::{kubelet::Exit, script::Script, story::Story};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

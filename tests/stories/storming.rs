@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
-
-use super::upgrading::running;
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     interference::{Fate, Interference},
     story::{Story, tell},
 };
+
+use super::upgrading::running;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use streamkeeper_api::v1alpha1::{Outcome, TransitionKind};
-use streamkeeper_protocol::head::RunState;
-
-use crate::support::{
+use streamkeeper_harness::{
     api_server::Refusal,
     interference::{Fate, Interference},
     kubelet::Exit,
     script::Script,
     story::Story,
 };
+use streamkeeper_protocol::head::RunState;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -8,13 +8,13 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http_body_util::BodyExt;
 use kube::Client;
 use streamkeeper_controller::clock::Clock;
-
-use super::{asks::NAMESPACE, with_a_real_one};
-use crate::support::{
+use streamkeeper_harness::{
     api_server::{ApiServer, Refusal},
     interference::{Fate, Interference, Life},
     world::World,
 };
+
+use super::{asks::NAMESPACE, with_a_real_one};
 
 /// Who are too many at once.
 const CROWD: usize = 64;

@@ -26,6 +26,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 use streamkeeper_controller::clock::Clock;
+use streamkeeper_harness::{
+    api_server::{
+        ApiServer,
+        kinds::{CONFIG_MAPS, LEASES, STREAM_JOBS, STREAM_SNAPSHOTS},
+    },
+    interference::Life,
+    world::World,
+};
 
 use self::asks::{
     Ask, ENDING, NAMESPACE,
@@ -34,14 +42,6 @@ use self::asks::{
     list,
 };
 use super::control_plane::ControlPlane;
-use crate::support::{
-    api_server::{
-        ApiServer,
-        kinds::{CONFIG_MAPS, LEASES, STREAM_JOBS, STREAM_SNAPSHOTS},
-    },
-    interference::Life,
-    world::World,
-};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Answer {

@@ -6,19 +6,19 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use streamkeeper_protocol::head::RunState;
-
-use super::{
-    super::{cluster_sync::node_name, object_cache::resource},
-    JOB, Sandbox,
-};
-use crate::support::{
+use streamkeeper_harness::{
     api_server::{
         Kind,
         kinds::{NODES, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},
         store::rfc3339,
     },
     cluster::text,
+};
+use streamkeeper_protocol::head::RunState;
+
+use super::{
+    super::{cluster_sync::node_name, object_cache::resource},
+    JOB, Sandbox,
 };
 
 impl Sandbox {

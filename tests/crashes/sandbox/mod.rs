@@ -22,6 +22,14 @@ use kube::{
 };
 use serde_json::{Value, json};
 use streamkeeper_controller::clock::Clock;
+use streamkeeper_harness::{
+    api_server::{
+        Kind,
+        kinds::{CONFIG_MAPS, SERVICES, STATEFUL_SETS, STREAM_JOBS, STREAM_SNAPSHOTS},
+    },
+    cluster::NODE_NAMES,
+    world::World,
+};
 use streamkeeper_protocol::head::Head;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::Instant};
@@ -36,14 +44,6 @@ use super::{
     scenarios::Scenario,
     server::Server,
     trap::Trap,
-};
-use crate::support::{
-    api_server::{
-        Kind,
-        kinds::{CONFIG_MAPS, SERVICES, STATEFUL_SETS, STREAM_JOBS, STREAM_SNAPSHOTS},
-    },
-    cluster::NODE_NAMES,
-    world::World,
 };
 
 /// How long a plan waits for something. It never waits that long unless it fails.

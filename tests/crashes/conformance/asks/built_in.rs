@@ -1,11 +1,11 @@
 //! About the kinds that every cluster has.
 
 use serde_json::{Value, json};
-
-use super::{Ask, ENDING, NAMESPACE, create, delete, get, list, merge, path, watch, watch_from};
-use crate::support::api_server::kinds::{
+use streamkeeper_harness::api_server::kinds::{
     CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SERVICES, STATEFUL_SETS,
 };
+
+use super::{Ask, ENDING, NAMESPACE, create, delete, get, list, merge, path, watch, watch_from};
 
 fn config_map(name: &str, data: &str) -> Value {
     json!({ "metadata": { "name": name, "labels": { "app": "x" } }, "data": { "a": data } })

@@ -1,9 +1,9 @@
 //! About the kinds of the CRDs.
 
 use serde_json::{Value, json};
+use streamkeeper_harness::api_server::kinds::{STREAM_JOBS, STREAM_SNAPSHOTS};
 
 use super::{Ask, create, delete, get, list, merge, put_status, watch, watch_from};
-use crate::support::api_server::kinds::{STREAM_JOBS, STREAM_SNAPSHOTS};
 
 fn job(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": { "sql": { "text": "SELECT 1" } } })

@@ -7,8 +7,7 @@ pub mod built_in;
 pub mod custom;
 
 use serde_json::{Value, json};
-
-use crate::support::api_server::Kind;
+use streamkeeper_harness::api_server::Kind;
 
 const MERGE: &str = "application/merge-patch+json";
 pub const NAMESPACE: &str = "conformance";

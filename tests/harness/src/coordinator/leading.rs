@@ -16,7 +16,7 @@ use super::{
     Folder, JobName,
     process::{Passed, Process, Role, Surroundings, kind_of, passed},
 };
-use crate::support::kubelet::Exit;
+use crate::kubelet::Exit;
 
 /// From workers there to records flowing.
 const RESTORE: Duration = Duration::from_millis(300);

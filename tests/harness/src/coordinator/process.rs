@@ -21,7 +21,7 @@ use streamkeeper_protocol::{
 };
 
 use super::{Folder, JobName, leading::Lead, port::Store};
-use crate::support::{kubelet::Exit, script::Script};
+use crate::{kubelet::Exit, script::Script};
 
 /// How a process wants to be talked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

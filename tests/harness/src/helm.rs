@@ -48,7 +48,7 @@ pub fn helm(arguments: &[&str]) -> Output {
 
 /// Folder of the chart.
 pub fn chart() -> String {
-    format!("{}/charts/streamkeeper", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../../charts/streamkeeper", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Nothing here sees a cluster, and without one no master key is made. Values that follow win.

@@ -7,6 +7,17 @@
 //! * [`interference`]: calls refused, calls lost, the operator ended in the middle of one.
 //! * [`story`]: a real controller in that world, and what a test does and sees.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "tests"
+)]
+
 pub mod api_server;
 pub mod cluster;
 pub mod coordinator;

@@ -1,7 +1,6 @@
 //! The kinds that this API server serves. Anything else is a 404, as on a cluster without that API.
 
 /// A served kind.
-#[expect(clippy::struct_field_names, reason = "Kubernetes calls it kind")]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     /// API group; empty for the core group.

@@ -6,7 +6,7 @@
 //! * [`schema`]: what the CRD demands.
 //! * [`request`]: paths, verbs and bodies into calls.
 //!
-//! Garbage collection, StatefulSets, nodes and kubelets are in [`crate::support::cluster`].
+//! Garbage collection, StatefulSets, nodes and kubelets are in [`crate::cluster`].
 
 mod changes;
 pub mod kinds;

@@ -22,7 +22,7 @@ use streamkeeper_protocol::{
 use streamkeeper_storage::{HeadAccessError, StorageError};
 
 use super::process::{Process, Speaks, Surroundings};
-use crate::support::{
+use crate::{
     interference::{Fate, Life},
     world::World,
 };
