@@ -1,5 +1,5 @@
-//! The operator ends before and after every call that changes something; whoever comes next
-//! finishes what it began, and nobody can tell from the result.
+//! The operator ends before and after every call that changes something; the next operator finishes
+//! what it began, and the result shows no trace of the crash.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ impl End {
     }
 }
 
-/// The end, once whoever was on its way has arrived: pods that terminate, an operator that ended
-/// with the last call.
+/// Returns the end, once everything has settled: pods that terminate, an operator that ended with
+/// the last call.
 async fn settled(story: &mut Story) -> End {
     story.pass(Duration::from_secs(5)).await;
     End::of(story)

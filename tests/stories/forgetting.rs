@@ -36,7 +36,7 @@ async fn of_snapshots_that_are_gone_nothing_is_remembered(story: &mut Story) {
             story.delete_snapshot(&format!("{name}-{n}"));
         }
     }
-    // Somebody has no patience with these.
+    // A user removes the finalizers of these.
     story.storage(HeadStore::Denied);
     for n in 0..4 {
         story.delete_snapshot(&format!("freed-{n}"));

@@ -13,7 +13,7 @@ use streamkeeper_api::{
 };
 use streamkeeper_harness::{coordinator::HeadStore, script::Script, story::Story};
 
-use super::{retaining::deleted_without_access, saving::saved, upgrading::running};
+use super::{retaining::deleted_without_access, snapshots::saved, upgrading::running};
 
 /// The file that users give to Argo CD.
 const LUA: &str = include_str!("../../docs/argocd-health.lua");
@@ -190,8 +190,8 @@ async fn watch(story: &mut Story, what: &str, mut wanted: impl FnMut(&Story, See
         .await;
 }
 
-/// Lets the world go on until what is seen of a snapshot is as wanted; answers its phases on the
-/// way. Both tools agree all the time, and with `docs/gitops.md`.
+/// Lets the world go on until a snapshot is as wanted. Returns its phases on the way. Both tools
+/// agree all the time, and with `docs/gitops.md`.
 async fn watch_snapshot(
     story: &mut Story,
     name: &str,
@@ -277,7 +277,7 @@ fn kstatus(generation: Option<i64>, status: Option<Told<'_>>) -> Kstatus {
     }
 }
 
-/// What the Lua answers: its rows are read, what surrounds them is told again here.
+/// Returns what the Lua returns. Its rows are read; the code around them is repeated here.
 fn health(generation: Option<i64>, status: Option<Told<'_>>) -> &'static str {
     let status = status.filter(|(observed, _)| *observed == generation);
     let holds =

@@ -52,7 +52,7 @@ fn twice(story: &Story) -> BTreeMap<String, usize> {
     times
 }
 
-/// A life of a job from its start to its end; answers what was done twice in it.
+/// Runs a job from its start to its end. Returns what was done twice.
 async fn whole_life(story: &mut Story) -> BTreeMap<String, usize> {
     running(story).await;
     story.edit("delays", json!({ "image": "runtime:2" }));

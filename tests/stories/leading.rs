@@ -29,7 +29,7 @@ async fn upgrade(story: &mut Story) {
     story.rolled_out("delays", 2).await;
 }
 
-/// Waits until another replica leads; answers how long that took.
+/// Waits until another replica leads. Returns how long that took.
 async fn followed(story: &mut Story) -> SignedDuration {
     let began = story.now();
     story
@@ -84,7 +84,7 @@ async fn a_leader_that_dies_is_followed_when_its_lease_is_over(story: &mut Story
 }
 
 /// The leader dies in the middle of an upgrade, and its container starts again after a second.
-/// Answers how long nobody led.
+/// Returns how long no replica led.
 async fn started_again(story: &mut Story, election: Election) -> SignedDuration {
     two_replicas(story, election).await;
     story.edit("delays", json!({ "image": "runtime:2" }));
@@ -154,7 +154,7 @@ async fn an_api_server_that_is_away_for_longer_than_the_lease_costs_no_more_than
 }
 
 /// Cuts the leader off in the middle of an upgrade, with a write on its way, and mends the network
-/// once another one leads. Answers what the first one wrote after that.
+/// once another one leads. Returns what the first one wrote after that.
 async fn late_writes(story: &mut Story, bound: bool) -> Vec<String> {
     let short = Election {
         lease: Duration::from_secs(6),

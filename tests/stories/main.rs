@@ -1,21 +1,22 @@
 //! Stories: the real controller in a world of its own, from what a user does to what a user sees.
-//! Time stands still but for what everybody waits for, so that hours pass in milliseconds and
-//! nothing depends on the speed of the machine.
+//! Time moves only while every task waits, so hours pass in milliseconds and nothing depends on the
+//! speed of the machine.
 //!
 //! * [`starting`], [`upgrading`], [`rolling_back`], [`scaling`], [`stopping`], [`failing`],
 //!   [`restarting`]: what happens to jobs. [`keys`]: their certificates. [`protecting`]: their
-//!   NetworkPolicies. [`passing`]: troubles that pass.
+//!   NetworkPolicies. [`temporary_failures`]: failures that pass.
 //! * [`gitops`]: what Argo CD and Flux make of it.
-//! * [`saving`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to
+//! * [`snapshots`], [`retaining`], [`restoring`]: snapshots, how long they stay, and going back to
 //!   them.
 //! * [`forgetting`]: what the operator remembers.
 //! * [`leading`]: several replicas of the operator. [`lagging`]: caches that are late.
-//!   [`storming`]: the API server's bad days.
+//!   [`storming`]: an API server that is slow, down or overloaded.
 //! * [`crashing`]: the operator ends before and after every one of its calls.
-//! * [`elsewhere`]: what users of other operators met.
-//! * [`poison`]: objects that cannot be read. [`accepted`]: whatever is let in can be read.
+//! * [`elsewhere`]: problems that users of other operators reported.
+//! * [`poison`]: objects that cannot be read. [`accepted`]: every object that the API server
+//!   accepts can be read.
 //! * [`chains`]: edits drawn at random.
-//! * [`telling`]: what all of that tells people is what the documentation says.
+//! * [`documented_reasons`]: the reasons and events of all stories are those of `docs/events.md`.
 //! * [`rbac`]: all of that needs exactly what the chart grants.
 //! * [`self_testing`]: what `helm test` says when something is wrong.
 //!
@@ -86,6 +87,7 @@ mod chains;
 mod crashing;
 mod deleting;
 mod disturbed;
+mod documented_reasons;
 mod editing;
 mod elsewhere;
 mod failing;
@@ -94,7 +96,6 @@ mod gitops;
 mod keys;
 mod lagging;
 mod leading;
-mod passing;
 mod placing;
 mod poison;
 mod protecting;
@@ -103,13 +104,13 @@ mod restarting;
 mod restoring;
 mod retaining;
 mod rolling_back;
-mod saving;
 mod scaling;
 mod self_testing;
+mod snapshots;
 mod starting;
 mod stopping;
 mod storming;
-mod telling;
+mod temporary_failures;
 mod upgrading;
 
 /// Every story but those about crashes, which ask for nothing else.
@@ -127,7 +128,7 @@ fn all() -> Vec<Entry> {
         restarting::all(),
         forgetting::all(),
         gitops::all(),
-        saving::all(),
+        snapshots::all(),
         retaining::all(),
         restoring::all(),
         leading::all(),
@@ -137,7 +138,7 @@ fn all() -> Vec<Entry> {
         storming::all(),
         keys::all(),
         protecting::all(),
-        passing::all(),
+        temporary_failures::all(),
         elsewhere::all(),
     ]
     .concat()

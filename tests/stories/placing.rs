@@ -1,5 +1,4 @@
-//! The state of a job stays where it is: other defaults of an operator do not send anybody
-//! elsewhere.
+//! The state of a job stays where it is: other defaults of an operator do not move it.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use streamkeeper_harness::{
 };
 use streamkeeper_protocol::head::RunState;
 
-use crate::{saving::taken_for, upgrading::running};
+use crate::{snapshots::taken_for, upgrading::running};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -50,7 +49,7 @@ async fn an_operator_with_another_default_storage_finds_the_state_where_it_is(st
     story.saved("after").await;
     let uri = story.snapshot_uri("after");
     assert!(uri.starts_with("s3://streams/prod/"), "{uri}");
-    // While nobody runs it, the operator itself looks for HEAD.
+    // While no coordinator runs it, the operator itself reads HEAD.
     story.edit("delays", json!({ "suspend": true }));
     story.suspended("delays").await;
     story.edit("delays", json!({ "suspend": false, "image": "runtime:3" }));
@@ -160,8 +159,8 @@ async fn a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_po
     let head = story.head("delays").expect("a HEAD");
     assert_eq!((head.revision, head.state), (2, RunState::Stopped));
     let kept = head.last.expect("state").checkpoint;
-    // The savepoint that it left was seen by nobody, and says so; what goes on from it reads it
-    // first.
+    // No coordinator has read the savepoint that it left, and the snapshot says so. A job that goes
+    // on from it reads it first.
     let taken = taken_for(story, "Suspend");
     let (left, _) = taken.first().expect("a snapshot").clone();
     story
@@ -170,7 +169,7 @@ async fn a_job_in_a_store_of_its_own_is_upgraded_suspended_and_resumed_by_its_po
         })
         .await;
     assert_eq!(story.snapshot_phase(&left), Some(SnapshotPhase::Verifying));
-    // Nobody is there who could tell, also to an operator that knows nothing yet.
+    // No coordinator can report, also not to an operator that has just started.
     story.restart_operator(|_| ());
     story
         .stays("it is at rest", 5 * MINUTE, |story| story.pods().is_empty())

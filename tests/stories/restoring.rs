@@ -267,7 +267,7 @@ async fn state_that_another_job_left_is_ignored_if_the_spec_says_so(story: &mut 
 
 async fn a_head_that_says_running_is_taken_only_when_a_person_confirms(story: &mut Story) {
     running(story).await;
-    // Nothing answers, so that the deletion ends without the job.
+    // No coordinator responds, so that the deletion ends without the job.
     story.world().jobs.silence("delays");
     let uid = story.job("delays").metadata.uid.unwrap();
     story.delete("delays");

@@ -7,7 +7,7 @@ use streamkeeper_api::{names::VERIFY, v1alpha1::SnapshotPhase};
 use streamkeeper_harness::{coordinator::HeadStore, script::Script, story::Story};
 
 use super::{
-    saving::{saved, taken_for},
+    snapshots::{saved, taken_for},
     upgrading::running,
 };
 
@@ -343,7 +343,7 @@ async fn the_newest_snapshot_is_not_named_once_it_is_gone(story: &mut Story) {
         .await;
 }
 
-/// A snapshot that is being copied when somebody deletes it.
+/// A snapshot that is being copied when a user deletes it.
 async fn deleted_while_it_is_copied(story: &mut Story, takes: Duration) {
     running(story).await;
     let script = Script {

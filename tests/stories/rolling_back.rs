@@ -188,8 +188,8 @@ async fn a_new_revision_without_progress_is_rolled_back(story: &mut Story) {
         .await;
 }
 
-/// Revision 2 crashes once it has the job, and the image of revision 1 is gone; answers what is
-/// said then.
+/// Revision 2 crashes once it has the job, and the image of revision 1 is gone. Returns what the
+/// operator says then.
 pub async fn rollback_that_does_not_come_up(story: &mut Story) -> String {
     story.script(
         "runtime:2",

@@ -432,7 +432,7 @@ async fn state_of_a_job_that_runs_is_refused(story: &mut Story) {
         .await;
 }
 
-/// Leaves the state of a deleted job behind; answers its HEAD.
+/// Leaves the state of a deleted job behind. Returns its HEAD.
 async fn run_and_delete(story: &mut Story) -> streamkeeper_protocol::head::Head {
     story.create("delays", json!({ "sql": { "text": "SELECT 1" } }));
     story.ready("delays").await;

@@ -176,7 +176,7 @@ fn a_job_that_fails_every_pass_does_not_delay_the_others() {
     );
 }
 
-/// How long one job takes beside 300 jobs of four other namespaces whose store never answers.
+/// How long one job takes beside 300 jobs of four other namespaces whose store never responds.
 fn beside_the_deaf(shares: bool) -> (SignedDuration, SignedDuration) {
     tell(async |story| {
         story.shares = shares;

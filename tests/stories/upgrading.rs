@@ -40,7 +40,7 @@ pub async fn preparing(story: &mut Story) {
         .await;
 }
 
-/// What must not change while nobody may touch the running revision.
+/// Returns what must not change while the running revision must stay as it is.
 pub fn untouched(story: &Story) -> (Vec<String>, u64, u64) {
     let head = story.head("delays").expect("a HEAD");
     (

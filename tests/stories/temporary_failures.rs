@@ -1,5 +1,5 @@
-//! Troubles that pass by themselves: a registry that is down, a network that is cut. They cost
-//! time, not a change and not a job.
+//! Failures that pass by themselves: a registry that is down, a network that is cut. They cost
+//! time, but no change and no job.
 
 use std::time::Duration;
 

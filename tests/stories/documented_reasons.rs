@@ -1,4 +1,4 @@
-//! What the operator tells people in all stories is what `docs/events.md` lists, no more and no
+//! The reasons and events of all stories are those that `docs/events.md` lists, no more and no
 //! less.
 
 use std::{collections::BTreeSet, fs};
