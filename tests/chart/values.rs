@@ -191,7 +191,7 @@ fn every_variable_is_one_that_the_operator_knows() {
         + include_str!("../../src/cli.rs");
     for variable in operator(&render(&EVERYTHING))["env"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
-        // The allocator's, and those of whoever installs.
+        // Variables of the allocator, and those of the user who installs the chart.
         if name.starts_with("MIMALLOC_") || name == "NO_PROXY" {
             continue;
         }

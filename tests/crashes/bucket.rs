@@ -22,8 +22,8 @@ use streamkeeper_protocol::{
 };
 
 use super::{
+    crash_injector::{CrashInjector, Fate},
     server::{Reply, Server, reply, serve},
-    trap::{Fate, Trap},
 };
 
 const XML: &str = "application/xml";
@@ -35,7 +35,7 @@ const LAST: &str = "plan.json";
 #[derive(Clone)]
 pub struct Tenant {
     pub world: Arc<Mutex<World>>,
-    pub trap: Arc<Trap>,
+    pub injector: Arc<CrashInjector>,
     pub life: Arc<AtomicUsize>,
     /// Keys that were removed of folders which are not gone yet.
     pub removed: Arc<Mutex<BTreeSet<String>>>,
@@ -76,7 +76,7 @@ async fn answer(tenants: Tenants, request: Request<Bytes>) -> Reply {
     if request.method() == Method::DELETE {
         return tenant.remove(&key).await;
     }
-    if tenant.trap.look() == Fate::Lost {
+    if tenant.injector.look() == Fate::Lost {
         return pending().await;
     }
     let Some((etag, bytes)) = tenant.read(&key) else {
@@ -124,7 +124,7 @@ impl Tenant {
         let (folder, object) = key.rsplit_once('/').unwrap_or_default();
         let life = self.life.load(Ordering::Acquire);
         let call = format!("remove {object}");
-        let (place, fate) = self.trap.enter(life, call, String::new());
+        let (place, fate) = self.injector.enter(life, call, String::new());
         if fate == Fate::Lost {
             return pending().await;
         }
@@ -137,9 +137,9 @@ impl Tenant {
                 world.jobs.folders.remove(&uri);
             }
         }
-        self.trap.done(place, 204, None);
+        self.injector.done(place, 204, None);
         if fate == Fate::LastServed {
-            self.trap.end();
+            self.injector.end();
             return pending().await;
         }
         reply(204, XML, "")

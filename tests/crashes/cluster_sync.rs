@@ -25,10 +25,10 @@ use streamkeeper_harness::{
 use streamkeeper_protocol::job_api::{JOB_API_PORT, JobPhase};
 
 use super::{
-    coordinators::{at, serve_job_api},
+    crash_injector::CrashInjector,
+    job_api_server::{at, serve_job_api},
     object_cache::{ObjectCache, PARTS, value},
     server::Server,
-    trap::Trap,
 };
 
 /// How often everything outside the operator moves.
@@ -54,7 +54,7 @@ pub struct ClusterSync {
     /// Who runs the job, while more than one does.
     doubted: Vec<String>,
     /// What must never happen and did.
-    pub crimes: Vec<String>,
+    pub violations: Vec<String>,
     /// Revision, attempt and token of every claim.
     claims: Vec<(u64, u64, String)>,
 }
@@ -68,7 +68,7 @@ impl ClusterSync {
             copied: BTreeMap::new(),
             lives: BTreeMap::new(),
             doubted: Vec::new(),
-            crimes: Vec::new(),
+            violations: Vec::new(),
             claims: Vec::new(),
         }
     }
@@ -164,8 +164,8 @@ impl ClusterSync {
         kind.kind != "Pod" || has(&CONFIG_MAPS) && has(&STATEFUL_SETS) && keys()
     }
 
-    /// HEAD only grows, no attempt is claimed twice, and whoever lost it is gone with its next
-    /// step.
+    /// Checks that HEAD only grows, that no attempt is claimed twice, and that a coordinator which
+    /// lost HEAD ends with its next step.
     fn judge(&mut self, world: &World) {
         for head in world.jobs.heads.values() {
             let claim = (head.revision, head.attempt, head.token.clone());
@@ -176,7 +176,7 @@ impl ClusterSync {
                 && (head.revision < *revision || head.attempt <= *attempt)
             {
                 let crime = format!("HEAD went from {:?} to {claim:?}", self.claims.last());
-                self.crimes.push(crime);
+                self.violations.push(crime);
             }
             self.claims.push(claim);
         }
@@ -185,7 +185,7 @@ impl ClusterSync {
     /// Who says that it runs the job. The loser of a claim may say so for one step more.
     fn count_runners(&mut self, runners: Vec<String>) {
         if runners.len() > 1 && self.doubted == runners {
-            self.crimes.push(format!("two runners: {runners:?}"));
+            self.violations.push(format!("two runners: {runners:?}"));
         }
         self.doubted = if runners.len() > 1 {
             runners
@@ -227,7 +227,7 @@ pub fn node_name(namespace: &str, node: &str) -> String {
 pub async fn turn(
     client: Client,
     sync: Arc<Mutex<ClusterSync>>,
-    trap: Arc<Trap>,
+    injector: Arc<CrashInjector>,
     life: Arc<AtomicUsize>,
 ) -> String {
     let (namespace, port) = {
@@ -254,7 +254,8 @@ pub async fn turn(
                 runners.push(format!("revision {} attempt {attempt}", report.revision));
             }
             if let Entry::Vacant(place) = servers.entry(uid) {
-                let server = serve_job_api(address, port.clone(), trap.clone(), life.clone()).await;
+                let server =
+                    serve_job_api(address, port.clone(), injector.clone(), life.clone()).await;
                 place.insert(server);
             }
         }

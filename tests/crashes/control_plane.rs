@@ -86,7 +86,7 @@ impl ControlPlane {
         Client::try_from(self.config.clone()).expect("a client")
     }
 
-    /// A client of somebody whose requests are counted, unlike an administrator's: a second one at
+    /// Returns a client whose requests are counted, unlike an administrator's. A second request at
     /// the same time is refused.
     pub fn client_that_is_counted(&self) -> Client {
         let mut config = self.config.clone();
@@ -186,7 +186,7 @@ impl Processes {
                 format!("--token-auth-file={tokens}"),
                 // What the chart grants is tested elsewhere.
                 "--authorization-mode=AlwaysAllow".to_owned(),
-                // Nobody makes ServiceAccounts here.
+                // There is no controller that makes ServiceAccounts.
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
                 // One test may ask for a lot at once: administrators are not counted, all others
                 // are.

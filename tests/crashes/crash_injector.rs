@@ -1,12 +1,12 @@
-//! Counts what an operator changes, and ends it at the chosen one.
+//! Counts what an operator changes, and kills it at the chosen change.
 
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-/// Where in an effect the operator ends.
+/// Where in an effect the operator is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cut {
+pub enum CrashPoint {
     /// Before it is done.
     Before,
     /// After it is done, before the answer arrives.
@@ -15,16 +15,20 @@ pub enum Cut {
     Unprocessed,
 }
 
-pub const CUTS: [Cut; 3] = [Cut::Before, Cut::Unanswered, Cut::Unprocessed];
+pub const CRASH_POINTS: [CrashPoint; 3] = [
+    CrashPoint::Before,
+    CrashPoint::Unanswered,
+    CrashPoint::Unprocessed,
+];
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is served and answered.
     Served,
     /// It is served; then the operator ends.
     LastServed,
-    /// Whoever sent it is dead.
+    /// Its sender is dead.
     Lost,
 }
 
@@ -60,11 +64,11 @@ enum Phase {
     /// It only counts.
     Open,
     /// The operator ends at this effect.
-    Set(usize, Cut),
+    Set(usize, CrashPoint),
     /// It ends at its next request.
     Holding,
     /// It is being killed.
-    Sprung,
+    Killing,
     /// Its successor lives.
     Over,
 }
@@ -79,14 +83,14 @@ struct State {
     effects: Vec<Effect>,
 }
 
-/// Counts effects; springs once.
+/// Counts effects, and kills once.
 #[derive(Debug)]
-pub struct Trap {
+pub struct CrashInjector {
     state: Mutex<State>,
     kill: Notify,
 }
 
-impl Default for Trap {
+impl Default for CrashInjector {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
@@ -100,35 +104,35 @@ impl Default for Trap {
     }
 }
 
-impl Trap {
+impl CrashInjector {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while locked")
     }
 
     /// Counts from here on, and ends the operator at the effect with this number.
-    pub fn set(&self, at: Option<(usize, Cut)>) {
+    pub fn set(&self, at: Option<(usize, CrashPoint)>) {
         let mut state = self.state();
         state.first = state.effects.len();
-        state.phase = at.map_or(Phase::Open, |(number, cut)| Phase::Set(number, cut));
+        state.phase = at.map_or(Phase::Open, |(number, point)| Phase::Set(number, point));
     }
 
-    /// An effect is asked for; answers its place in the list and what becomes of it.
+    /// Records an effect that is asked for. Returns its place in the list and its fate.
     pub fn enter(&self, life: usize, call: String, detail: String) -> (usize, Fate) {
         let mut state = self.state();
         let place = state.effects.len();
         let number = place - state.first;
         let fate = match state.phase {
-            Phase::Set(at, cut) if at == number => match cut {
-                Cut::Before => self.spring(&mut state),
-                Cut::Unanswered => Fate::LastServed,
-                Cut::Unprocessed => {
+            Phase::Set(at, point) if at == number => match point {
+                CrashPoint::Before => self.kill_in(&mut state),
+                CrashPoint::Unanswered => Fate::LastServed,
+                CrashPoint::Unprocessed => {
                     state.last = Some(place);
                     Fate::Served
                 }
             },
             Phase::Open | Phase::Over | Phase::Set(..) => Fate::Served,
-            Phase::Holding => return (place, self.spring(&mut state)),
-            Phase::Sprung => return (place, Fate::Lost),
+            Phase::Holding => return (place, self.kill_in(&mut state)),
+            Phase::Killing => return (place, Fate::Lost),
         };
         state.effects.push(Effect {
             life,
@@ -156,27 +160,27 @@ impl Trap {
         let mut state = self.state();
         match state.phase {
             Phase::Open | Phase::Set(..) | Phase::Over => Fate::Served,
-            Phase::Holding => self.spring(&mut state),
-            Phase::Sprung => Fate::Lost,
+            Phase::Holding => self.kill_in(&mut state),
+            Phase::Killing => Fate::Lost,
         }
     }
 
-    fn spring(&self, state: &mut State) -> Fate {
-        state.phase = Phase::Sprung;
+    fn kill_in(&self, state: &mut State) -> Fate {
+        state.phase = Phase::Killing;
         self.kill.notify_one();
         Fate::Lost
     }
 
     /// Ends the operator now.
     pub fn end(&self) {
-        self.spring(&mut self.state());
+        self.kill_in(&mut self.state());
     }
 
     /// Ends an operator that asks for nothing more.
     pub fn end_idle(&self) {
         let mut state = self.state();
         if state.phase == Phase::Holding {
-            self.spring(&mut state);
+            self.kill_in(&mut state);
         }
     }
 
@@ -186,12 +190,12 @@ impl Trap {
     }
 
     /// Waits until the operator is to be killed.
-    pub async fn sprung(&self) {
+    pub async fn wait_for_kill(&self) {
         self.kill.notified().await;
     }
 
-    /// The operator is dead; the next one is let through.
-    pub fn buried(&self) {
+    /// Lets the next operator through: the last one is dead.
+    pub fn operator_is_dead(&self) {
         self.state().phase = Phase::Over;
     }
 

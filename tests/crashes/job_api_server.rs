@@ -1,4 +1,4 @@
-//! The Job API of simulated coordinators over real HTTP.
+//! The Job API of the harness's coordinators over real HTTP.
 
 use std::{
     future::pending,
@@ -22,8 +22,8 @@ use streamkeeper_security::{
 };
 
 use super::{
+    crash_injector::{CrashInjector, Fate},
     server::{BoxError, Reply, Server, reply, serve},
-    trap::{Fate, Trap},
 };
 
 const JSON: &str = "application/json";
@@ -31,8 +31,8 @@ const JSON: &str = "application/json";
 /// The master key of operators under test.
 pub const MASTER_KEY: [u8; 32] = [7; 32];
 
-/// The coordinator in the pod with this address. A copy in this process: it is asked as the job's
-/// pods are, and nobody looks at the token.
+/// Returns the coordinator in the pod with this address. It lives in this process and does not
+/// check the token.
 pub fn at(address: SocketAddr) -> Coordinator {
     let job = MasterKey::new(&MASTER_KEY)
         .expect("long enough")
@@ -48,14 +48,14 @@ pub fn at(address: SocketAddr) -> Coordinator {
 pub async fn serve_job_api(
     address: SocketAddr,
     port: JobPort,
-    trap: Arc<Trap>,
+    injector: Arc<CrashInjector>,
     life: Arc<AtomicUsize>,
 ) -> Server {
     serve(address, move |request| {
-        let (port, trap, life) = (port.clone(), trap.clone(), life.clone());
+        let (port, injector, life) = (port.clone(), injector.clone(), life.clone());
         async move {
             let life = life.load(Ordering::Acquire);
-            answer(&at(address), &port, &trap, life, request).await
+            answer(&at(address), &port, &injector, life, request).await
         }
     })
     .await
@@ -64,13 +64,13 @@ pub async fn serve_job_api(
 async fn answer(
     coordinator: &Coordinator,
     port: &JobPort,
-    trap: &Trap,
+    injector: &CrashInjector,
     life: usize,
     request: Request<Bytes>,
 ) -> Reply {
     let path = request.uri().path().to_owned();
     if request.method() == http::Method::GET {
-        if trap.look() == Fate::Lost {
+        if injector.look() == Fate::Lost {
             return pending().await;
         }
         return match path.strip_prefix("/v1/").unwrap_or_default() {
@@ -95,15 +95,15 @@ async fn answer(
     }
     let call = asked(&path, request.body())?;
     let verb = path.rsplit('/').next().unwrap_or_default();
-    let (place, fate) = trap.enter(life, format!("call {verb}"), String::new());
+    let (place, fate) = injector.enter(life, format!("call {verb}"), String::new());
     if fate == Fate::Lost {
         return pending().await;
     }
     let answer = told(202, port.command(coordinator, &call).await);
     let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
-    trap.done(place, code, None);
+    injector.done(place, code, None);
     if fate == Fate::LastServed {
-        trap.end();
+        injector.end();
         return pending().await;
     }
     answer

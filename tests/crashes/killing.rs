@@ -12,8 +12,8 @@ use super::{
 };
 #[cfg(feature = "test-acts-first")]
 use super::{
+    crash_injector::{CrashPoint, Effect},
     operator::can_act_first,
-    trap::{Cut, Effect},
 };
 
 /// Plans of a run that asks for no number.
@@ -93,7 +93,7 @@ impl Dice {
     }
 }
 
-pub fn in_theatre<R>(test: impl AsyncFnOnce(Arc<CrashEnv>) -> R) -> R {
+pub fn with_crash_env<R>(test: impl AsyncFnOnce(Arc<CrashEnv>) -> R) -> R {
     let control_plane = ControlPlane::shared();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -139,7 +139,7 @@ fn an_operator_killed_at_any_write_is_replaced_without_a_trace() {
     println!("seed {}", choice.seed);
     let mut dice = Dice(choice.seed);
     let scenarios = choice.scenarios(&mut dice);
-    in_theatre(async |env| {
+    with_crash_env(async |env| {
         let (runs, mut failures) = rehearse_all(&env, scenarios, choice.at_once).await;
         let chosen = choice.choose(&runs, &mut dice);
         let number = chosen.len();
@@ -207,7 +207,7 @@ fn an_operator_that_has_not_written_down_what_it_does_leaves_a_trace() {
         ("deploy with 2", "/head/revision: expected 1, found 2"),
         ("upgrade with 2", "/head/revision: expected 2, found 3"),
     ];
-    in_theatre(async |env| {
+    with_crash_env(async |env| {
         let each = traces.map(|(name, trace)| leaves(env.clone(), name, trace));
         futures::future::join_all(each).await;
     });
@@ -250,7 +250,7 @@ fn killed_after_creation(run: Arc<Undisturbed>) -> Plan {
     Plan {
         at: at.expect("a StatefulSet is created"),
         run,
-        cut: Cut::Unanswered,
+        point: CrashPoint::Unanswered,
     }
 }
 

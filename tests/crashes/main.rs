@@ -1,27 +1,30 @@
-//! Crash plans: the operator's real binary against a real API server, killed at every one of its
-//! writes; whoever comes next finishes what it began, and nobody can tell from the result.
+//! Crash plans: the operator's binary runs against a real API server and is killed at every one of
+//! its writes. The next operator finishes what it began, and the result shows no trace of the
+//! crash.
 //!
-//! A run of each transition without faults tells which writes there are and what the end is like. A
-//! plan is one of these writes and a [`trap::Cut`]: before it, after it and before the answer,
-//! after the answer and before the next request. Then another operator starts. A plan passes when
-//! its end equals that of the run without faults (Sieve's oracle), no object was made or deleted
-//! twice, HEAD only grew, and never did two coordinators run the job.
+//! A run of each transition without faults shows which writes there are and what the outcome is. A
+//! plan is one of these writes and a [`crash_injector::CrashPoint`]: before the write, after it and
+//! before the answer, after the answer and before the next request. Then another operator starts. A
+//! plan passes under four conditions. Its outcome equals that of the run without faults (the oracle
+//! of Sieve). No object was created or deleted twice. HEAD only grew. Two coordinators never ran
+//! the job at once.
 //!
 //! * [`control_plane`]: etcd, API server, StatefulSet and garbage-collector controllers, as
 //!   processes.
-//! * [`operator`], [`proxy`], [`trap`]: the operator's process, what it takes for its API server,
-//!   and where it ends.
-//! * [`cluster_sync`], [`coordinators`], [`object_cache`]: the scheduler, the kubelets and the
-//!   coordinators of stories, living on real objects and serving real HTTP at addresses in
+//! * [`operator`], [`proxy`], [`crash_injector`]: the operator's process, the proxy in front of its
+//!   API server, and the write at which it is killed.
+//! * [`cluster_sync`], [`job_api_server`], [`object_cache`]: the scheduler, the kubelets and the
+//!   coordinators of the harness. They live on real objects and serve real HTTP at addresses in
 //!   127.0.0.0/8.
-//! * [`bucket`]: what they leave in S3.
-//! * [`sandbox`], [`actions`], [`scenarios`], [`saving`], [`end`], [`plans`]: one plan.
-//! * [`killing`], [`oracle`]: the tests. [`conformance`]: the API server of the stories against the
-//!   real one.
+//! * [`bucket`]: what coordinators leave in S3.
+//! * [`sandbox`], [`actions`], [`scenarios`], [`snapshot_scenarios`], [`outcome`], [`plans`]: one
+//!   plan.
+//! * [`killing`], [`negative_controls`]: the tests. [`conformance`]: the API server of the harness
+//!   beside the real one.
 //!
-//! `make crash-plans` plays all plans; `CRASH_PLANS` (a number, or `all`), `CRASH_SEED`,
-//! `CRASH_ONLY` (part of a scenario's name) and `CRASH_AT_ONCE` (stages played at the same time)
-//! choose.
+//! `make crash-plans` plays all plans. These variables choose: `CRASH_PLANS` (a number, or `all`),
+//! `CRASH_SEED`, `CRASH_ONLY` (part of a scenario's name) and `CRASH_AT_ONCE` (plans played at the
+//! same time).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,16 +43,16 @@ mod bucket;
 mod cluster_sync;
 mod conformance;
 mod control_plane;
-mod coordinators;
-mod end;
+mod crash_injector;
+mod job_api_server;
 mod killing;
+mod negative_controls;
 mod object_cache;
 mod operator;
-mod oracle;
+mod outcome;
 mod plans;
 mod proxy;
 mod sandbox;
-mod saving;
 mod scenarios;
 mod server;
-mod trap;
+mod snapshot_scenarios;

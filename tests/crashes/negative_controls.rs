@@ -1,11 +1,11 @@
-//! Negative controls of the oracle: what must not pass does not.
+//! Negative controls of the oracle: outcomes that must not pass do not.
 
 use serde_json::{Value, json};
 use streamkeeper_harness::api_server::kinds::{SERVICES, STATEFUL_SETS};
 
 use super::{
-    end::{End, Remains, repeats},
-    trap::Effect,
+    crash_injector::Effect,
+    outcome::{Outcome, OutcomeParts, repeats},
 };
 
 fn effect(call: &str, code: u16, uid: &str) -> Effect {
@@ -18,7 +18,7 @@ fn effect(call: &str, code: u16, uid: &str) -> Effect {
     }
 }
 
-fn end(objects: Vec<Value>) -> End {
+fn end(objects: Vec<Value>) -> Outcome {
     let kind_of = |object: &Value| {
         if object["kind"] == "Service" {
             &SERVICES
@@ -26,7 +26,7 @@ fn end(objects: Vec<Value>) -> End {
             &STATEFUL_SETS
         }
     };
-    End::of(&Remains {
+    Outcome::of(&OutcomeParts {
         namespace: "stage-0001",
         objects: objects
             .into_iter()

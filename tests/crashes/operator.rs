@@ -14,7 +14,9 @@ use std::{
 use kube::Client;
 use tokio::process::{Child, Command};
 
-use super::{control_plane::bound_to_us, coordinators::MASTER_KEY, proxy, trap::Trap};
+use super::{
+    control_plane::bound_to_us, crash_injector::CrashInjector, job_api_server::MASTER_KEY, proxy,
+};
 
 /// The operator under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_streamkeeper");
@@ -36,18 +38,18 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// Keeps an operator running; whenever the trap springs, it is killed and followed by another.
+    /// Keeps an operator running; when the injector says so, it is killed and another one starts.
     /// Returns only when something went wrong.
-    pub async fn go_on(self, client: Client, trap: Arc<Trap>) -> String {
+    pub async fn go_on(self, client: Client, injector: Arc<CrashInjector>) -> String {
         loop {
             let life = self.life.load(Ordering::Acquire);
-            let proxy = proxy::stand_in(client.clone(), trap.clone(), life).await;
+            let proxy = proxy::stand_in(client.clone(), injector.clone(), life).await;
             let mut child = match self.start(proxy.address, life) {
                 Ok(child) => child,
                 Err(error) => return format!("the operator cannot be started: {error}"),
             };
             tokio::select! {
-                () = trap.sprung() => {
+                () = injector.wait_for_kill() => {
                     if let Err(error) = child.kill().await {
                         return format!("the operator cannot be killed: {error}");
                     }
@@ -56,7 +58,7 @@ impl Lives {
             }
             drop(proxy);
             self.life.fetch_add(1, Ordering::AcqRel);
-            trap.buried();
+            injector.operator_is_dead();
         }
     }
 

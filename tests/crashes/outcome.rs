@@ -1,16 +1,16 @@
-//! What is left at the end of a plan, without what may differ between two runs that both went well,
-//! and how two ends differ.
+//! What is left at the end of a plan, without what may differ between two good runs, and how two
+//! outcomes differ.
 //!
 //! Left out, because it is new in every run: uids, resource versions, times, managed fields, the
-//! addresses and nodes of pods (whoever was placed first), the hash that the StatefulSet controller
-//! makes of a template (it holds the name of the namespace), the keys of the job and the end of
-//! their Secret's name, numbers and ages of checkpoints (they are taken by the clock) and with them
-//! `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is False (whether the
-//! first checkpoint was seen depends on when the operator looked last, and a quiet job is looked at
-//! twice a minute), the texts of conditions and history; for the same reason which snapshot the job
-//! names as its newest. The schedule of snapshots, and times in the names of those that the
-//! operator takes, are those of the run. The namespace and the job's uid are replaced by words
-//! wherever they stand.
+//! addresses and nodes of pods (they follow from the order of placement), the hash that the
+//! StatefulSet controller makes of a template (it holds the name of the namespace), the keys of the
+//! job and the end of their Secret's name, numbers and ages of checkpoints (they are taken by the
+//! clock) and with them `status.lastCheckpoint`, the condition `CheckpointsHealthy` unless it is
+//! False (whether the first checkpoint was seen depends on when the operator looked last, and a
+//! quiet job is looked at twice a minute), the texts of conditions and history; for the same reason
+//! which snapshot the job names as its newest. The schedule of snapshots, and times in the names of
+//! those that the operator takes, are those of the run. The namespace and the job's uid are
+//! replaced by words wherever they stand.
 //!
 //! Everything else is compared: every object with its spec, labels, owners and finalizers;
 //! conditions by type, status and reason; revisions; history by kind, result and revision; the
@@ -26,15 +26,15 @@ use serde_json::{Map, Value, json};
 use streamkeeper_harness::{api_server::Kind, cluster::text};
 use streamkeeper_protocol::head::Head;
 
-use super::{cluster_sync::is_foreign, trap::Effect};
+use super::{cluster_sync::is_foreign, crash_injector::Effect};
 
-/// The end of a plan.
+/// The outcome of a plan.
 #[derive(Debug, Clone, PartialEq)]
-pub struct End(pub Value);
+pub struct Outcome(pub Value);
 
-/// What an end is made of.
+/// What an outcome is made of.
 #[derive(Debug)]
-pub struct Remains<'a> {
+pub struct OutcomeParts<'a> {
     pub namespace: &'a str,
     pub objects: Vec<(&'static Kind, Value)>,
     pub head: Option<Head>,
@@ -46,8 +46,8 @@ pub struct Remains<'a> {
     pub attempts: bool,
 }
 
-impl End {
-    pub fn of(remains: &Remains<'_>) -> Self {
+impl Outcome {
+    pub fn of(remains: &OutcomeParts<'_>) -> Self {
         let job = remains
             .objects
             .iter()

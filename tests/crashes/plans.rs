@@ -3,25 +3,26 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    end::{End, repeats},
+    crash_injector::{CRASH_POINTS, CrashPoint, Effect},
+    outcome::{Outcome, repeats},
     sandbox::{CrashEnv, Sandbox},
     scenarios::Scenario,
-    trap::{CUTS, Cut, Effect},
 };
 
-/// An operator that nobody killed in this time after the end was reached gets there with fewer
+/// If no operator is killed in this time after the outcome is reached, the operator needed fewer
 /// effects.
 const REST: Duration = Duration::from_secs(4);
-/// An end that stays for this long, longer than the operator waits between two looks, stays.
+/// An outcome that does not change for this long does not change any more: the operator looks more
+/// often.
 const LONG_REST: Duration = Duration::from_secs(40);
-/// How often ends are looked at.
+/// How often the outcome is compared.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// A run without faults: what plans are made from, and what their ends are compared with.
+/// A run without faults: plans are made from it, and their outcomes are compared with its outcome.
 #[derive(Debug)]
 pub struct Undisturbed {
     pub scenario: Scenario,
-    pub end: End,
+    pub end: Outcome,
     pub effects: Vec<Effect>,
 }
 
@@ -30,14 +31,14 @@ pub struct Undisturbed {
 pub struct Plan {
     pub run: Arc<Undisturbed>,
     pub at: usize,
-    pub cut: Cut,
+    pub point: CrashPoint,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Effect { call, detail, .. } = &self.run.effects[self.at];
-        let (name, at, cut) = (&self.run.scenario.name, self.at, self.cut);
-        write!(f, "{name}: {cut:?} effect {at} ({call} {detail})")
+        let (name, at, point) = (&self.run.scenario.name, self.at, self.point);
+        write!(f, "{name}: {point:?} effect {at} ({call} {detail})")
     }
 }
 
@@ -45,10 +46,10 @@ impl fmt::Display for Plan {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
-    /// So did a run whose operator came to its writes in another order: it was killed at another
-    /// one than the plan says.
+    /// The run passed, but its operator made its writes in another order: it was killed at another
+    /// write than the plan says.
     Shifted,
-    /// This time the operator got there with fewer effects: nobody was killed, nothing was proven.
+    /// This time the operator needed fewer effects: it was not killed, and nothing was proven.
     NotReached,
     Failed(String),
 }
@@ -56,10 +57,10 @@ pub enum Verdict {
 /// Every plan for a run.
 pub fn plans(run: &Arc<Undisturbed>) -> Vec<Plan> {
     let at = |at: usize| {
-        CUTS.map(|cut| Plan {
+        CRASH_POINTS.map(|point| Plan {
             run: run.clone(),
             at,
-            cut,
+            point,
         })
     };
     (0..run.effects.len()).flat_map(at).collect()
@@ -88,13 +89,13 @@ pub async fn rehearse(env: Arc<CrashEnv>, scenario: Scenario) -> Result<Arc<Undi
     rehearsed
 }
 
-/// What is done until the end is reached, and that end.
+/// Returns what is done until the outcome is reached, and that outcome.
 async fn undisturbed(
     sandbox: &mut Sandbox,
     scenario: &Scenario,
-) -> Result<(Vec<Effect>, End), String> {
+) -> Result<(Vec<Effect>, Outcome), String> {
     open(sandbox, scenario).await?;
-    sandbox.trap.set(None);
+    sandbox.injector.set(None);
     for act in &scenario.change {
         act.play(sandbox).await?;
     }
@@ -109,7 +110,7 @@ async fn undisturbed(
             .find(|(place, wanted)| end.at(place) != wanted);
         if last.as_ref() != Some(&end) || !sandbox.is_settled() || missing.is_some() {
             (last, since) = (Some(end), tokio::time::Instant::now());
-            effects = sandbox.trap.effects();
+            effects = sandbox.injector.effects();
         } else if since.elapsed() > LONG_REST {
             break;
         }
@@ -119,7 +120,7 @@ async fn undisturbed(
         sandbox.check(&what, deadline)?;
         tokio::time::sleep(GLANCE).await;
     }
-    honest(sandbox, &[], &sandbox.trap.effects())?;
+    honest(sandbox, &[], &sandbox.injector.effects())?;
     Ok((effects, sandbox.true_end(scenario.attempts).await?))
 }
 
@@ -138,14 +139,14 @@ async fn open(sandbox: &mut Sandbox, scenario: &Scenario) -> Result<(), String> 
     Ok(())
 }
 
-/// What must not have happened whatever the end is.
+/// Fails on what must not happen, whatever the outcome is.
 fn honest(sandbox: &Sandbox, undisturbed: &[Effect], effects: &[Effect]) -> Result<(), String> {
-    let mut crimes = sandbox.crimes();
-    crimes.extend(repeats(effects, undisturbed));
-    if crimes.is_empty() {
+    let mut violations = sandbox.violations();
+    violations.extend(repeats(effects, undisturbed));
+    if violations.is_empty() {
         return Ok(());
     }
-    Err(crimes.join("\n"))
+    Err(violations.join("\n"))
 }
 
 /// Plays a plan.
@@ -171,7 +172,7 @@ pub async fn play(env: Arc<CrashEnv>, plan: Plan) -> Verdict {
 async fn disturbed(sandbox: &mut Sandbox, plan: &Plan) -> Result<Verdict, String> {
     let scenario = &plan.run.scenario;
     open(sandbox, scenario).await?;
-    sandbox.trap.set(Some((plan.at, plan.cut)));
+    sandbox.injector.set(Some((plan.at, plan.point)));
     for act in &scenario.change {
         act.play(sandbox).await?;
     }
@@ -185,11 +186,12 @@ async fn disturbed(sandbox: &mut Sandbox, plan: &Plan) -> Result<Verdict, String
         let differences = || end.differences(&plan.run.end);
         if end == plan.run.end && sandbox.is_settled() {
             // What watches show is late: the API server has the last word.
-            if sandbox.trap.is_over() && sandbox.true_end(scenario.attempts).await? == plan.run.end
+            if sandbox.injector.is_over()
+                && sandbox.true_end(scenario.attempts).await? == plan.run.end
             {
                 break;
             }
-            if !sandbox.trap.is_over() && since.elapsed() > REST {
+            if !sandbox.injector.is_over() && since.elapsed() > REST {
                 return Ok(Verdict::NotReached);
             }
         } else if since.elapsed() > LONG_REST {
@@ -200,7 +202,7 @@ async fn disturbed(sandbox: &mut Sandbox, plan: &Plan) -> Result<Verdict, String
             .map_err(|why| format!("{why}\n{}", differences()))?;
         tokio::time::sleep(GLANCE).await;
     }
-    let effects = sandbox.trap.effects();
+    let effects = sandbox.injector.effects();
     honest(sandbox, &plan.run.effects, &effects)?;
     let killed_at = effects.get(plan.at).map(|effect| &effect.call);
     Ok(match killed_at {

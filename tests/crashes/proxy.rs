@@ -1,5 +1,5 @@
 //! What the operator takes for its API server: hands everything on to the real one, but for what
-//! the trap keeps.
+//! the injector keeps.
 
 use std::{future::pending, net::Ipv4Addr, sync::Arc};
 
@@ -11,22 +11,27 @@ use serde_json::Value;
 use streamkeeper_harness::api_server::Call;
 
 use super::{
+    crash_injector::{CrashInjector, Fate},
     server::{Reply, Server, serve},
-    trap::{Fate, Trap},
 };
 
 /// Serves one life of the operator.
-pub async fn stand_in(client: Client, trap: Arc<Trap>, life: usize) -> Server {
+pub async fn stand_in(client: Client, injector: Arc<CrashInjector>, life: usize) -> Server {
     let anywhere = (Ipv4Addr::LOCALHOST, 0).into();
     serve(anywhere, move |request| {
-        handle(client.clone(), trap.clone(), life, request)
+        handle(client.clone(), injector.clone(), life, request)
     })
     .await
 }
 
-async fn handle(client: Client, trap: Arc<Trap>, life: usize, request: Request<Bytes>) -> Reply {
+async fn handle(
+    client: Client,
+    injector: Arc<CrashInjector>,
+    life: usize,
+    request: Request<Bytes>,
+) -> Reply {
     let Some((call, detail)) = effect(&request) else {
-        return match trap.look() {
+        return match injector.look() {
             Fate::Lost => pending().await,
             Fate::Served | Fate::LastServed => {
                 let answer = forward(&client, request).await?;
@@ -35,22 +40,22 @@ async fn handle(client: Client, trap: Arc<Trap>, life: usize, request: Request<B
         };
     };
     let deletes = call.starts_with("delete ");
-    let (place, fate) = trap.enter(life, call, detail);
+    let (place, fate) = injector.enter(life, call, detail);
     if fate == Fate::Lost {
         return pending().await;
     }
     let (parts, body) = forward(&client, request).await?.into_parts();
     let body = body.collect().await?.to_bytes();
-    trap.done(place, parts.status.as_u16(), uid(&body, deletes));
+    injector.done(place, parts.status.as_u16(), uid(&body, deletes));
     if fate == Fate::LastServed {
-        trap.end();
+        injector.end();
         return pending().await;
     }
-    if trap.is_holding() {
+    if injector.is_holding() {
         // It is to end at its next request; should it have none, it ends all the same.
         tokio::spawn(async move {
             tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-            trap.end_idle();
+            injector.end_idle();
         });
     }
     let body = Full::new(body)

@@ -9,7 +9,7 @@ use streamkeeper_harness::{
     script::Script,
 };
 
-use super::{actions::Act, saving};
+use super::{actions::Action, snapshot_scenarios};
 
 /// A transition, or several.
 #[derive(Debug, Clone)]
@@ -18,10 +18,10 @@ pub struct Scenario {
     /// What happens in pods with an image, or whose SQL contains a text.
     pub scripts: Vec<(&'static str, Script)>,
     /// What is done before writes count; the job settles after each.
-    pub before: Vec<Act>,
+    pub before: Vec<Action>,
     /// What is done then.
-    pub change: Vec<Act>,
-    /// Places in the end and what must be there, so that nobody compares two ends of nothing.
+    pub change: Vec<Action>,
+    /// Places in the outcome and what must be there, so that two empty outcomes are never compared.
     pub end: Vec<(&'static str, Value)>,
     /// Whether the number of attempts is compared.
     pub attempts: bool,
@@ -41,8 +41,8 @@ const STALLED: &str = "/objects/StreamJob delays/status/conditions/Stalled";
 
 pub fn scenario(
     name: impl Into<String>,
-    before: Vec<Act>,
-    change: Vec<Act>,
+    before: Vec<Action>,
+    change: Vec<Action>,
     end: Vec<(&'static str, Value)>,
 ) -> Scenario {
     Scenario {
@@ -65,8 +65,8 @@ impl Scenario {
 }
 
 /// A first start with this many workers.
-pub fn create(workers: u32) -> Act {
-    Act::Create(flights(workers))
+pub fn create(workers: u32) -> Action {
+    Action::create(&flights(workers))
 }
 
 fn flights(workers: u32) -> Value {
@@ -75,20 +75,20 @@ fn flights(workers: u32) -> Value {
     })
 }
 
-pub fn image(image: &str) -> Act {
-    Act::Edit(json!({ "image": image }))
+pub fn image(image: &str) -> Action {
+    Action::edit(&json!({ "image": image }))
 }
 
-fn sql(text: &str) -> Act {
-    Act::Edit(json!({ "sql": { "text": text } }))
+fn sql(text: &str) -> Action {
+    Action::edit(&json!({ "sql": { "text": text } }))
 }
 
-fn replicas(workers: u32) -> Act {
-    Act::Edit(json!({ "workers": { "replicas": workers } }))
+fn replicas(workers: u32) -> Action {
+    Action::edit(&json!({ "workers": { "replicas": workers } }))
 }
 
-fn suspend(is: bool) -> Act {
-    Act::Edit(json!({ "suspend": is }))
+fn suspend(is: bool) -> Action {
+    Action::edit(&json!({ "suspend": is }))
 }
 
 /// Each transition once: what a run in CI chooses from.
@@ -122,7 +122,7 @@ pub fn transitions() -> Vec<Scenario> {
         scenario(
             "lost Service",
             running(),
-            vec![Act::Remove(&SERVICES, "delays-r1")],
+            vec![Action::remove(&SERVICES, "delays-r1")],
             vec![
                 (PHASE, json!("Running")),
                 ("/made/Service~1delays-r1", json!(2)),
@@ -131,7 +131,7 @@ pub fn transitions() -> Vec<Scenario> {
         scenario(
             "lost node",
             running(),
-            vec![Act::LoseNodeOf("delays-r1-1")],
+            vec![Action::LoseNodeOf("delays-r1-1")],
             vec![
                 (PHASE, json!("Running")),
                 ("/made/Pod~1delays-r1-1", json!(2)),
@@ -151,13 +151,13 @@ pub fn all() -> Vec<Scenario> {
     };
     // The transition is written down before its objects are made: what comes in between finds some
     // of them.
-    let while_prepared = |change: Act| {
+    let while_prepared = |change: Action| {
         vec![
             image("runtime:slow"),
-            Act::Await("Upgrade", "Preparing"),
-            Act::Exists(&SERVICES, "delays-r2"),
-            Act::Exists(&PODS, "delays-r2-0"),
-            Act::Exists(&PODS, "delays-r2-1"),
+            Action::WaitForTransition("Upgrade", "Preparing"),
+            Action::WaitForObject(&SERVICES, "delays-r2"),
+            Action::WaitForObject(&PODS, "delays-r2-0"),
+            Action::WaitForObject(&PODS, "delays-r2-1"),
             change,
         ]
     };
@@ -178,8 +178,8 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "upgrade to a missing image",
             running(),
-            vec![Act::Edit(
-                json!({ "image": "runtime:none", "upgrade": { "progressDeadline": "20s" } }),
+            vec![Action::edit(
+                &json!({ "image": "runtime:none", "upgrade": { "progressDeadline": "20s" } }),
             )],
             vec![
                 (REVISION, json!(1)),
@@ -213,16 +213,16 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "upgrade where the first pod stands by",
             running(),
-            vec![Act::Edit(
-                json!({ "image": "runtime:2", "upgrade": { "standby": "First" } }),
+            vec![Action::edit(
+                &json!({ "image": "runtime:2", "upgrade": { "standby": "First" } }),
             )],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         scenario(
             "upgrade from the last checkpoint, because no savepoint can be taken",
             running(),
-            vec![Act::Edit(
-                json!({ "image": "runtime:2", "upgrade": { "onSavepointFailure": "UseLastCheckpoint" } }),
+            vec![Action::edit(
+                &json!({ "image": "runtime:2", "upgrade": { "onSavepointFailure": "UseLastCheckpoint" } }),
             )],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         )
@@ -237,12 +237,12 @@ pub fn all() -> Vec<Scenario> {
             "a job that is complete, and its time over",
             vec![],
             vec![
-                Act::Create(json!({
+                Action::create(&json!({
                     "sql": { "text": "INSERT INTO late SELECT * FROM flights" }, "image": "runtime:ends", "workers": { "replicas": 2 },
                     "ttlAfterCompletion": "1s", "checkpoints": { "interval": "500ms" },
                 })),
                 // That it has ended is seen at the next look, and until then it is at rest.
-                Act::Gone,
+                Action::WaitUntilGone,
             ],
             vec![
                 ("/head/state/is", json!("completed")),
@@ -259,14 +259,14 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "restart",
             running(),
-            vec![Act::Restart],
+            vec![Action::restart()],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         scenario(
             "upgrade and rescale at once",
             running(),
-            vec![Act::Edit(
-                json!({ "image": "runtime:2", "workers": { "replicas": 3 } }),
+            vec![Action::edit(
+                &json!({ "image": "runtime:2", "workers": { "replicas": 3 } }),
             )],
             vec![
                 (REVISION, json!(2)),
@@ -301,7 +301,7 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "deletion while an upgrade is prepared",
             running(),
-            while_prepared(Act::Delete),
+            while_prepared(Action::delete()),
             vec![
                 ("/head/state/is", json!("released")),
                 ("/objects", json!({})),
@@ -311,19 +311,19 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "deletion of a suspended job",
             vec![create(2), suspend(true)],
-            vec![Act::Delete],
+            vec![Action::delete()],
             vec![("/objects", json!({}))],
         ),
         scenario(
             "resumption with another image",
             vec![create(2), suspend(true)],
-            vec![Act::Edit(json!({ "suspend": false, "image": "runtime:2" }))],
+            vec![Action::edit(&json!({ "suspend": false, "image": "runtime:2" }))],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         scenario(
             "lost StatefulSet",
             running(),
-            vec![Act::Remove(&STATEFUL_SETS, "delays-r1")],
+            vec![Action::remove(&STATEFUL_SETS, "delays-r1")],
             vec![
                 (PHASE, json!("Running")),
                 ("/made/StatefulSet~1delays-r1", json!(2)),
@@ -335,7 +335,7 @@ pub fn all() -> Vec<Scenario> {
         scenario(
             "lost node of the coordinator",
             running(),
-            vec![Act::LoseNodeOf("delays-r1-0")],
+            vec![Action::LoseNodeOf("delays-r1-0")],
             vec![
                 (PHASE, json!("Running")),
                 ("/made/Pod~1delays-r1-0", json!(2)),
@@ -345,17 +345,17 @@ pub fn all() -> Vec<Scenario> {
         ),
         scenario(
             "a job that goes on where one of its name was deleted",
-            vec![create(2), Act::Delete, Act::Gone],
+            vec![create(2), Action::delete(), Action::WaitUntilGone],
             vec![create(2)],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         scenario(
             "a job that takes over what nobody released",
-            vec![create(2), Act::Delete, Act::Gone, Act::Forsake(GONE)],
-            vec![Act::CreateOver(GONE, flights(2))],
+            vec![create(2), Action::delete(), Action::WaitUntilGone, Action::AbandonHead(GONE)],
+            vec![Action::create_over(GONE, &flights(2))],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
-        // Ten that nobody needs are kept, the eleventh is not.
+        // Ten unused revisions are kept, the eleventh is not.
         scenario(
             "a revision that is forgotten",
             rejections.collect(),
@@ -368,7 +368,7 @@ pub fn all() -> Vec<Scenario> {
         )
         .with("wrong", Script::invalid_sql("1:8: no such column")),
     ]);
-    all.extend(saving::scenarios());
+    all.extend(snapshot_scenarios::scenarios());
     all
 }
 
@@ -453,7 +453,7 @@ fn deletion(workers: u32) -> Scenario {
     scenario(
         format!("delete {workers}"),
         vec![create(workers)],
-        vec![Act::Delete],
+        vec![Action::delete()],
         vec![
             ("/head/state/is", json!("released")),
             ("/objects", json!({})),

@@ -5,21 +5,24 @@ use serde_json::{Value, json};
 use streamkeeper_harness::api_server::kinds::STREAM_SNAPSHOTS;
 
 use super::{
-    actions::Act,
+    actions::Action,
     scenarios::{PHASE, REVISION, Scenario, create, image, scenario},
 };
 
 /// All of them.
 pub fn scenarios() -> Vec<Scenario> {
     let running = || vec![create(2)];
-    let saved = |deletion_policy| vec![create(2), Act::Save("by-hand", deletion_policy)];
+    let saved = |deletion_policy| vec![create(2), Action::snapshot("by-hand", deletion_policy)];
     let phase_of = |name: &'static str| (name, json!("Completed"));
-    let taking = |on: &str| Act::Edit(json!({ "snapshots": { on: "Take" } }));
+    let taking = |on: &str| Action::edit(&json!({ "snapshots": { on: "Take" } }));
     vec![
         scenario(
             "snapshot",
             running(),
-            vec![Act::Save("by-hand", "Retain"), Act::Saved(1)],
+            vec![
+                Action::snapshot("by-hand", "Retain"),
+                Action::WaitForSnapshots(1),
+            ],
             vec![
                 phase_of("/objects/StreamSnapshot by-hand/status/phase"),
                 ("/folders", json!({ "by-hand": 1 })),
@@ -28,7 +31,10 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             "snapshot of what lies in a bucket",
             saved("Retain"),
-            vec![Act::Import("copy", "by-hand"), Act::Saved(2)],
+            vec![
+                Action::ImportSnapshot("copy", "by-hand"),
+                Action::WaitForSnapshots(2),
+            ],
             vec![
                 phase_of("/objects/StreamSnapshot copy/status/phase"),
                 ("/folders", json!({ "by-hand": 1 })),
@@ -37,7 +43,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             "snapshot by schedule",
             running(),
-            vec![Act::Schedule, Act::Saved(1)],
+            vec![Action::ScheduleSnapshots, Action::WaitForSnapshots(1)],
             vec![
                 phase_of("/objects/StreamSnapshot delays-TIME-TIME/status/phase"),
                 ("/folders", json!({ "delays-TIME-TIME": 1 })),
@@ -48,11 +54,11 @@ pub fn scenarios() -> Vec<Scenario> {
             "a snapshot that retention drops",
             vec![
                 create(2),
-                Act::Edit(
-                    json!({ "snapshots": { "onUpgrade": "Take", "retain": { "count": 1 } } }),
+                Action::edit(
+                    &json!({ "snapshots": { "onUpgrade": "Take", "retain": { "count": 1 } } }),
                 ),
                 image("runtime:2"),
-                Act::Saved(1),
+                Action::WaitForSnapshots(1),
             ],
             vec![image("runtime:3")],
             vec![
@@ -74,7 +80,7 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             "snapshot before a deletion",
             vec![create(2), taking("onDelete")],
-            vec![Act::Delete],
+            vec![Action::delete()],
             vec![
                 ("/head/state/is", json!("released")),
                 phase_of("/objects/StreamSnapshot delays-delete-TIME/status/phase"),
@@ -83,15 +89,15 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario(
             "restore from a snapshot",
             saved("Retain"),
-            vec![Act::Edit(
-                json!({ "restoreFrom": { "snapshotRef": { "name": "by-hand" } } }),
+            vec![Action::edit(
+                &json!({ "restoreFrom": { "snapshotRef": { "name": "by-hand" } } }),
             )],
             vec![(REVISION, json!(2)), (PHASE, json!("Running"))],
         ),
         scenario(
             "snapshot deleted with its folder",
             saved("Delete"),
-            vec![Act::Remove(&STREAM_SNAPSHOTS, "by-hand")],
+            vec![Action::remove(&STREAM_SNAPSHOTS, "by-hand")],
             vec![
                 ("/objects/StreamSnapshot by-hand", Value::Null),
                 ("/folders", json!({})),

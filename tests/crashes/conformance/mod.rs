@@ -1,11 +1,12 @@
-//! The API server of the stories is asked what a real one is asked, and answers alike.
+//! Sends the same requests to the API server of the harness and to a real one, and compares the
+//! answers.
 //!
-//! Compared are: the code; the reason of a refusal and, where [`Ask::word_for_word`], its sentence;
-//! of an object its name, labels, annotations, finalizers, generation, whether it is on its way
-//! out, whether its uid and version are those of the answer before; of kinds without defaults but
-//! those of the CRDs everything else; of other kinds that everything in the simulated answer is in
-//! the real one, which fills in more defaults. [`busy`] compares what is refused before anybody
-//! looks at it.
+//! Compared are: the code; the reason of a refusal and, where [`ApiRequest::word_for_word`], its
+//! sentence; of an object its name, labels, annotations, finalizers, generation, whether it is on
+//! its way out, whether its uid and version are those of the answer before; of kinds without
+//! defaults but those of the CRDs everything else; of other kinds that everything in the simulated
+//! answer is in the real one, which fills in more defaults. [`too_many_requests`] compares what is
+//! refused before it is read.
 //!
 //! Known to differ, and left so: fields that the CRD does not have are refused by the simulation (a
 //! real server drops them and warns), because an operator that sends one is wrong; server-side
@@ -13,8 +14,8 @@
 //! refused by name: the operator uses none of them. A watch that comes before the cache of its kind
 //! is filled is refused by a real server with a 429 that is a Status; here no cache is ever empty.
 
-mod asks;
-mod busy;
+mod requests;
+mod too_many_requests;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -35,8 +36,8 @@ use streamkeeper_harness::{
     world::World,
 };
 
-use self::asks::{
-    Ask, ENDING, NAMESPACE,
+use self::requests::{
+    ApiRequest, ENDING, NAMESPACE,
     built_in::{builtin_kinds, config_maps, elsewhere, leases, pods},
     custom::{stream_jobs, stream_snapshots},
     list,
@@ -143,7 +144,7 @@ impl Memory {
     }
 }
 
-async fn converse(client: &Client, asks: &[Ask]) -> Vec<Answer> {
+async fn converse(client: &Client, asks: &[ApiRequest]) -> Vec<Answer> {
     let mut memory = Memory::default();
     let start = send(client, &list("", &CONFIG_MAPS, ""), &memory).await.1;
     let start: Value = serde_json::from_str(&start).expect("a list");
@@ -175,7 +176,7 @@ async fn converse(client: &Client, asks: &[Ask]) -> Vec<Answer> {
     answers
 }
 
-async fn send(client: &Client, ask: &Ask, memory: &Memory) -> (u16, String) {
+async fn send(client: &Client, ask: &ApiRequest, memory: &Memory) -> (u16, String) {
     let mut body = ask.body.clone();
     memory.fill(&mut body);
     let start = memory.0.get("start").cloned().unwrap_or_default();
@@ -218,7 +219,7 @@ fn is_within(part: &Value, whole: &Value) -> bool {
     }
 }
 
-fn differs(ask: &Ask, simulated: &Answer, real: &Answer) -> bool {
+fn differs(ask: &ApiRequest, simulated: &Answer, real: &Answer) -> bool {
     let sentence = ask.word_for_word && simulated.message != real.message;
     let whole = [&STREAM_JOBS, &STREAM_SNAPSHOTS, &LEASES]
         .iter()
@@ -249,7 +250,7 @@ async fn namespaces(client: &Client) {
             .await
             .expect("a new namespace");
     }
-    // Nobody ends what is in it, so it goes on ending.
+    // No controller ends what is in it, so it stays in deletion.
     all.delete(ENDING, &DeleteParams::default())
         .await
         .expect("a namespace");

@@ -14,7 +14,7 @@ use streamkeeper_harness::{
     world::World,
 };
 
-use super::{asks::NAMESPACE, with_a_real_one};
+use super::{requests::NAMESPACE, with_a_real_one};
 
 /// Who are too many at once.
 const CROWD: usize = 64;

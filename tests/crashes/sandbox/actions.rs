@@ -1,4 +1,4 @@
-//! What users and the world do.
+//! How requests of users and faults of the world reach the control plane of a sandbox.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -8,80 +8,63 @@ use kube::{
 use serde_json::{Value, json};
 use streamkeeper_harness::{
     api_server::{
-        Kind,
         kinds::{NODES, PODS, STREAM_JOBS, STREAM_SNAPSHOTS},
         store::rfc3339,
     },
     cluster::text,
+    user::UserRequest,
 };
 use streamkeeper_protocol::head::RunState;
 
 use super::{
     super::{cluster_sync::node_name, object_cache::resource},
-    JOB, Sandbox,
+    Sandbox,
 };
 
 impl Sandbox {
-    /// Creates a snapshot of the job.
-    pub async fn save(&self, name: &str, deletion_policy: &str) -> Result<(), String> {
-        let spec = json!({ "jobRef": { "name": JOB }, "deletionPolicy": deletion_policy });
-        self.snapshot(name, &spec).await
+    /// Sends a request of a user to the API server. Changes of jobs and new snapshots are waited
+    /// for until the watch shows them, so that the state before is not taken for the state after.
+    pub async fn send(&self, request: &UserRequest) -> Result<(), String> {
+        let refused = |error: kube::Error| error.to_string();
+        match request {
+            UserRequest::Create { kind, object } => {
+                let object: DynamicObject =
+                    serde_json::from_value(object.clone()).expect("an object");
+                let created = self.api(kind).create(&PostParams::default(), &object).await;
+                let name = created.map_err(refused)?.metadata.name;
+                if *kind == &STREAM_SNAPSHOTS {
+                    let is_new =
+                        |snapshot: &Value| snapshot["metadata"]["name"].as_str() == name.as_deref();
+                    self.until("the watch to show the snapshot", |sandbox| {
+                        sandbox.snapshots().iter().any(is_new)
+                    })
+                    .await?;
+                }
+            }
+            UserRequest::Merge { kind, name, patch } => {
+                let params = PatchParams::default();
+                let patch = Patch::Merge(patch);
+                let patched = self.api(kind).patch(name, &params, &patch).await;
+                let generation = patched.map_err(refused)?.metadata.generation;
+                if *kind == &STREAM_JOBS {
+                    let shown = |job: Value| job["metadata"]["generation"].as_i64();
+                    self.until("the watch to show the change", |sandbox| {
+                        sandbox.job().and_then(shown) >= generation
+                    })
+                    .await?;
+                }
+            }
+            UserRequest::Delete { kind, name } => {
+                let params = DeleteParams::background();
+                let deleted = self.api(kind).delete(name, &params).await;
+                deleted.map(|_| ()).map_err(refused)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Creates a snapshot of what another one holds.
-    pub async fn import(&self, name: &str, of: &str) -> Result<(), String> {
-        let mut all = self.snapshots().into_iter();
-        let held = all.find(|snapshot| snapshot["metadata"]["name"] == *of);
-        let uri = held.map(|snapshot| snapshot["status"]["uri"].clone());
-        let spec = json!({ "jobRef": { "name": JOB }, "importFrom": { "uri": uri } });
-        self.snapshot(name, &spec).await
-    }
-
-    async fn snapshot(&self, name: &str, spec: &Value) -> Result<(), String> {
-        let snapshot = json!({
-            "apiVersion": STREAM_SNAPSHOTS.api_version(), "kind": STREAM_SNAPSHOTS.kind, "metadata": { "name": name }, "spec": spec,
-        });
-        let snapshot: DynamicObject = serde_json::from_value(snapshot).expect("a StreamSnapshot");
-        let api = self.api(&STREAM_SNAPSHOTS);
-        let created = api.create(&PostParams::default(), &snapshot).await;
-        created.map_err(|error| error.to_string())?;
-        self.until("the watch to tell of the snapshot", |sandbox| {
-            let mut all = sandbox.snapshots().into_iter();
-            all.any(|snapshot| snapshot["metadata"]["name"] == name)
-        })
-        .await
-    }
-
-    pub async fn create(&self, spec: &Value, annotations: &Value) -> Result<(), kube::Error> {
-        let job = json!({
-            "apiVersion": STREAM_JOBS.api_version(), "kind": STREAM_JOBS.kind, "metadata": { "name": JOB, "annotations": annotations }, "spec": spec,
-        });
-        let job: DynamicObject = serde_json::from_value(job).expect("a StreamJob");
-        let api = self.api(&STREAM_JOBS);
-        api.create(&PostParams::default(), &job).await.map(|_| ())
-    }
-
-    /// Changes the job; done once the watch tells of it, so that nobody takes what was for what is.
-    pub async fn patch(&self, patch: &Value) -> Result<(), String> {
-        let api = self.api(&STREAM_JOBS);
-        let patched = api
-            .patch(JOB, &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .map_err(|error| error.to_string())?;
-        self.until("the watch to tell of the change", |sandbox| {
-            let generation = |job: Value| job["metadata"]["generation"].as_i64();
-            sandbox.job().and_then(generation) >= patched.metadata.generation
-        })
-        .await
-    }
-
-    pub async fn remove(&self, kind: &Kind, name: &str) -> Result<(), kube::Error> {
-        let params = DeleteParams::background();
-        self.api(kind).delete(name, &params).await.map(|_| ())
-    }
-
-    /// The node of a pod cannot be reached any more; what runs there runs on.
-    pub async fn lose_node_of(&self, pod: &str) -> Result<(), kube::Error> {
+    /// Cuts the node of a pod off the network. What runs there runs on.
+    pub async fn lose_node_of(&self, pod: &str) -> Result<(), String> {
         let node = {
             let mut world = self.world.lock().expect("no panic while locked");
             let pod = world.store.get(&PODS, &self.namespace, pod).cloned();
@@ -89,11 +72,12 @@ impl Sandbox {
             world.cluster.lost.insert(node.clone());
             node
         };
-        self.mark(&node, "Unknown").await
+        let marked = self.mark(&node, "Unknown").await;
+        marked.map_err(|error| error.to_string())
     }
 
-    /// HEAD is that of a StreamJob which went without a word to its coordinator.
-    pub fn forsake(&self, uid: &str) {
+    /// Gives HEAD to a StreamJob that went without a word to its coordinator.
+    pub fn abandon_head(&self, uid: &str) {
         let mut world = self.world.lock().expect("no panic while locked");
         for head in world.jobs.heads.values_mut() {
             uid.clone_into(&mut head.job_uid);
@@ -102,6 +86,7 @@ impl Sandbox {
         }
     }
 
+    /// Sets the readiness that the node controller sees.
     pub(super) async fn mark(&self, node: &str, ready: &str) -> Result<(), kube::Error> {
         let now = rfc3339(Timestamp::now());
         let conditions = json!([{

@@ -1,7 +1,7 @@
 //! Where one plan is played: a namespace, nodes and an operator of its own, in a control plane that
 //! many share.
 
-mod doing;
+mod actions;
 
 use std::{
     net::Ipv4Addr,
@@ -38,12 +38,12 @@ use super::{
     bucket::{Tenant, Tenants, serve_bucket},
     cluster_sync::{ClusterSync, node_name, turn},
     control_plane::ControlPlane,
-    end::{End, Remains},
+    crash_injector::CrashInjector,
     object_cache::{ObjectCache, PARTS, resource, value},
     operator::Lives,
+    outcome::{Outcome, OutcomeParts},
     scenarios::Scenario,
     server::Server,
-    trap::Trap,
 };
 
 /// How long a plan waits for something. It never waits that long unless it fails.
@@ -87,7 +87,7 @@ impl CrashEnv {
 pub struct Sandbox {
     env: Arc<CrashEnv>,
     pub namespace: String,
-    pub trap: Arc<Trap>,
+    pub injector: Arc<CrashInjector>,
     sync: Arc<Mutex<ClusterSync>>,
     world: Arc<Mutex<World>>,
     lives: Lives,
@@ -125,7 +125,7 @@ impl Sandbox {
             },
             env,
             namespace,
-            trap: Arc::default(),
+            injector: Arc::default(),
             sync: Arc::new(Mutex::new(sync)),
             world,
             tasks: Vec::new(),
@@ -163,7 +163,7 @@ impl Sandbox {
         }
         let tenant = Tenant {
             world: self.world.clone(),
-            trap: self.trap.clone(),
+            injector: self.injector.clone(),
             life: self.lives.life.clone(),
             removed: Arc::default(),
         };
@@ -175,14 +175,14 @@ impl Sandbox {
     /// Everything begins to move.
     pub fn begin(&mut self) {
         let client = self.env.client.clone();
-        let (sync, trap, life) = (
+        let (sync, injector, life) = (
             self.sync.clone(),
-            self.trap.clone(),
+            self.injector.clone(),
             self.lives.life.clone(),
         );
         self.tasks = vec![
-            tokio::spawn(turn(client.clone(), sync, trap.clone(), life)),
-            tokio::spawn(self.lives.clone().go_on(client, trap)),
+            tokio::spawn(turn(client.clone(), sync, injector.clone(), life)),
+            tokio::spawn(self.lives.clone().go_on(client, injector)),
         ];
     }
 
@@ -255,7 +255,7 @@ impl Sandbox {
     }
 
     /// The end as watches show it.
-    pub fn end(&self, attempts: bool) -> End {
+    pub fn end(&self, attempts: bool) -> Outcome {
         let objects = PARTS.iter().flat_map(|&kind| {
             let objects = self.env.object_cache.list(kind, &self.namespace);
             objects
@@ -266,7 +266,7 @@ impl Sandbox {
     }
 
     /// The end as the API server holds it now.
-    pub async fn true_end(&self, attempts: bool) -> Result<End, String> {
+    pub async fn true_end(&self, attempts: bool) -> Result<Outcome, String> {
         let mut objects = Vec::new();
         for kind in PARTS {
             let listed = self.api(kind).list(&ListParams::default()).await;
@@ -279,12 +279,12 @@ impl Sandbox {
         Ok(self.end_of(objects, attempts))
     }
 
-    fn end_of(&self, objects: Vec<(&'static Kind, Value)>, attempts: bool) -> End {
+    fn end_of(&self, objects: Vec<(&'static Kind, Value)>, attempts: bool) -> Outcome {
         let lives = self.sync.lock().expect("no panic while locked").lives();
         let world = self.world.lock().expect("no panic while locked");
         let folders = world.jobs.folders.keys().cloned().collect();
         drop(world);
-        End::of(&Remains {
+        Outcome::of(&OutcomeParts {
             namespace: &self.namespace,
             objects,
             head: self.head(),
@@ -295,9 +295,9 @@ impl Sandbox {
     }
 
     /// What must never happen and did.
-    pub fn crimes(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         let sync = self.sync.lock().expect("no panic while locked");
-        sync.crimes.clone()
+        sync.violations.clone()
     }
 
     /// Waits until something is so.
@@ -337,7 +337,7 @@ impl Sandbox {
             }
         }
         told += "--- what was changed\n";
-        for effect in self.trap.all_effects() {
+        for effect in self.injector.all_effects() {
             told += &format!("{effect}\n");
         }
         let job = self.job().unwrap_or_default();

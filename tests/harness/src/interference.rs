@@ -81,8 +81,8 @@ impl Interference {
     }
 }
 
-/// One life of an operator. Once it has ended, nothing that it asked for is answered any more;
-/// while it is cut off, its requests and the answers to them are on their way.
+/// One life of an operator. Once it has ended, none of its requests is answered. While it is cut
+/// off, its requests and their answers are in flight.
 #[derive(Debug, Clone)]
 pub struct Life {
     name: Arc<str>,

@@ -1,4 +1,4 @@
-//! How a coordinator is told to behave.
+//! The faults that a test gives to a coordinator.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct Script {
     pub crash_at_start: Option<Exit>,
     /// The process ends like this once records flow.
     pub crash_once_running: Option<Exit>,
-    /// Every attempt fails for this reason, with this message; without a reason nobody is asked for
-    /// help.
+    /// Every attempt fails for this reason, with this message; without a reason no user is asked
+    /// for help.
     pub fails_with: Option<(&'static str, &'static str)>,
     /// No checkpoint of the schedule completes.
     pub no_checkpoints: bool,

@@ -55,7 +55,7 @@ pub struct World {
     pub slow_lists: BTreeMap<&'static str, Duration>,
     /// How long watches of a resource that begin from now on are late.
     pub slow_watches: BTreeMap<&'static str, Duration>,
-    /// Nobody answers calls of the API.
+    /// No call of the API is answered.
     pub outage: bool,
     /// The operator may not see nodes.
     pub hidden_nodes: bool,

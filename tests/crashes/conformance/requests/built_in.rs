@@ -5,7 +5,9 @@ use streamkeeper_harness::api_server::kinds::{
     CONFIG_MAPS, CONTROLLER_REVISIONS, EVENTS, LEASES, PODS, SERVICES, STATEFUL_SETS,
 };
 
-use super::{Ask, ENDING, NAMESPACE, create, delete, get, list, merge, path, watch, watch_from};
+use super::{
+    ApiRequest, ENDING, NAMESPACE, create, delete, get, list, merge, path, watch, watch_from,
+};
 
 fn config_map(name: &str, data: &str) -> Value {
     json!({ "metadata": { "name": name, "labels": { "app": "x" } }, "data": { "a": data } })
@@ -31,7 +33,7 @@ fn stateful_set(name: &str) -> Value {
     })
 }
 
-pub fn config_maps() -> Vec<Ask> {
+pub fn config_maps() -> Vec<ApiRequest> {
     let kind = &CONFIG_MAPS;
     vec![
         create("create", kind, config_map("a", "1")),
@@ -126,7 +128,7 @@ pub fn config_maps() -> Vec<Ask> {
     ]
 }
 
-pub fn builtin_kinds() -> Vec<Ask> {
+pub fn builtin_kinds() -> Vec<ApiRequest> {
     let (sets, revisions) = (&STATEFUL_SETS, &CONTROLLER_REVISIONS);
     let revision =
         json!({ "metadata": { "name": "delays-r1" }, "revision": 1, "data": { "a": 1 } });
@@ -193,7 +195,7 @@ pub fn builtin_kinds() -> Vec<Ask> {
     ]
 }
 
-pub fn pods() -> Vec<Ask> {
+pub fn pods() -> Vec<ApiRequest> {
     let kind = &PODS;
     let gently = || json!({});
     let at_once = |uid: &str| json!({ "gracePeriodSeconds": 0, "preconditions": { "uid": uid } });
@@ -218,14 +220,14 @@ pub fn pods() -> Vec<Ask> {
     ]
 }
 
-pub fn elsewhere() -> Vec<Ask> {
-    let unknown = Ask::new(
+pub fn elsewhere() -> Vec<ApiRequest> {
+    let unknown = ApiRequest::new(
         "a kind that is not served",
         "GET",
         "/apis/streamkeeper.dev/v1alpha1/namespaces/conformance/steamjobs/x".to_owned(),
         Value::Null,
     );
-    let ending = Ask {
+    let ending = ApiRequest {
         path: path(&CONFIG_MAPS, ENDING, ""),
         ..create(
             "create where everything ends",
@@ -236,7 +238,7 @@ pub fn elsewhere() -> Vec<Ask> {
     vec![unknown.roughly(), ending.roughly()]
 }
 
-pub fn leases() -> Vec<Ask> {
+pub fn leases() -> Vec<ApiRequest> {
     let kind = &LEASES;
     let lease = || {
         json!({

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use streamkeeper_harness::api_server::kinds::{STREAM_JOBS, STREAM_SNAPSHOTS};
 
-use super::{Ask, create, delete, get, list, merge, put_status, watch, watch_from};
+use super::{ApiRequest, create, delete, get, list, merge, put_status, watch, watch_from};
 
 fn job(name: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": { "sql": { "text": "SELECT 1" } } })
 }
 
-pub fn stream_jobs() -> Vec<Ask> {
+pub fn stream_jobs() -> Vec<ApiRequest> {
     let kind = &STREAM_JOBS;
     let with = |spec: Value| json!({ "metadata": { "name": "wrong" }, "spec": spec });
     let running = json!({ "revision": { "current": 1, "latest": 1, "summary": "1" } });
@@ -71,7 +71,7 @@ fn snapshot_status(phase: &str) -> Value {
     status
 }
 
-pub fn stream_snapshots() -> Vec<Ask> {
+pub fn stream_snapshots() -> Vec<ApiRequest> {
     let kind = &STREAM_SNAPSHOTS;
     let with = |spec: Value| json!({ "metadata": { "name": "wrong" }, "spec": spec });
     let import = |uri: &str| with(json!({ "importFrom": { "uri": uri } }));

@@ -16,7 +16,7 @@ pub const ENDING: &str = "ending";
 /// A request. `$x.uid`, `$x.version` and `$x.first` in its body stand for what the last, and the
 /// first, answer about `x` said.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct ApiRequest {
     pub what: &'static str,
     pub method: &'static str,
     pub path: String,
@@ -25,7 +25,7 @@ pub struct Ask {
     pub word_for_word: bool,
 }
 
-impl Ask {
+impl ApiRequest {
     fn new(what: &'static str, method: &'static str, path: String, body: Value) -> Self {
         Self {
             what,
@@ -58,22 +58,22 @@ fn path(kind: &Kind, namespace: &str, rest: &str) -> String {
     )
 }
 
-fn create(what: &'static str, kind: &Kind, mut object: Value) -> Ask {
+fn create(what: &'static str, kind: &Kind, mut object: Value) -> ApiRequest {
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
-    Ask::new(what, "POST", path(kind, NAMESPACE, ""), object)
+    ApiRequest::new(what, "POST", path(kind, NAMESPACE, ""), object)
 }
 
-fn get(what: &'static str, kind: &Kind, name: &str) -> Ask {
+fn get(what: &'static str, kind: &Kind, name: &str) -> ApiRequest {
     let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask::new(what, "GET", path, Value::Null)
+    ApiRequest::new(what, "GET", path, Value::Null)
 }
 
-fn merge(what: &'static str, kind: &Kind, name: &str, patch: Value) -> Ask {
+fn merge(what: &'static str, kind: &Kind, name: &str, patch: Value) -> ApiRequest {
     let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask {
+    ApiRequest {
         content: MERGE,
-        ..Ask::new(what, "PATCH", path, patch)
+        ..ApiRequest::new(what, "PATCH", path, patch)
     }
 }
 
@@ -84,7 +84,7 @@ fn put_status(
     mut object: Value,
     version: &str,
     status: Value,
-) -> Ask {
+) -> ApiRequest {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let path = path(kind, NAMESPACE, &format!("/{name}/status"));
     object["apiVersion"] = json!(kind.api_version());
@@ -94,33 +94,33 @@ fn put_status(
     if !version.is_empty() {
         object["metadata"]["resourceVersion"] = json!(version);
     }
-    Ask::new(what, "PUT", path, object)
+    ApiRequest::new(what, "PUT", path, object)
 }
 
-fn delete(what: &'static str, kind: &Kind, name: &str, mut options: Value) -> Ask {
+fn delete(what: &'static str, kind: &Kind, name: &str, mut options: Value) -> ApiRequest {
     options["apiVersion"] = json!("v1");
     options["kind"] = json!("DeleteOptions");
     let path = path(kind, NAMESPACE, &format!("/{name}"));
-    Ask::new(what, "DELETE", path, options)
+    ApiRequest::new(what, "DELETE", path, options)
 }
 
-pub fn list(what: &'static str, kind: &Kind, selector: &str) -> Ask {
+pub fn list(what: &'static str, kind: &Kind, selector: &str) -> ApiRequest {
     let path = path(kind, NAMESPACE, &format!("?labelSelector={selector}"));
-    Ask::new(what, "GET", path, Value::Null)
+    ApiRequest::new(what, "GET", path, Value::Null)
 }
 
 /// Every change of a kind, as a watch from the beginning tells them.
-fn watch(what: &'static str, kind: &Kind, selector: &str) -> Ask {
+fn watch(what: &'static str, kind: &Kind, selector: &str) -> ApiRequest {
     watch_from(what, kind, "$start", selector)
 }
 
 /// What a watch from a version tells; from none, what there is now.
-fn watch_from(what: &'static str, kind: &Kind, version: &str, selector: &str) -> Ask {
+fn watch_from(what: &'static str, kind: &Kind, version: &str, selector: &str) -> ApiRequest {
     let version = if version.is_empty() {
         String::new()
     } else {
         format!("&resourceVersion={version}")
     };
     let rest = format!("?watch=true&timeoutSeconds=1{version}&labelSelector={selector}");
-    Ask::new(what, "GET", path(kind, NAMESPACE, &rest), Value::Null)
+    ApiRequest::new(what, "GET", path(kind, NAMESPACE, &rest), Value::Null)
 }

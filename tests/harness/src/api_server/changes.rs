@@ -1,4 +1,4 @@
-//! What becomes of objects, and who is told.
+//! Changes of objects, and the watches that are told of them.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Change {
     pub after: Option<Arc<Value>>,
 }
 
-/// Somebody who watches.
+/// A watch of a client.
 #[derive(Debug)]
 pub struct Watcher {
     pub filter: Filter,

@@ -1,4 +1,4 @@
-//! Answers that say no.
+//! Refusals.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ impl Refusal {
         }
     }
 
-    /// To whoever watches from a version that is older than the oldest `known` one.
+    /// Refuses a watch from a version that is older than the oldest `known` one.
     pub fn expired(version: u64, known: u64) -> Self {
         Self {
             code: 410,
@@ -74,7 +74,8 @@ impl Refusal {
         }
     }
 
-    /// The only one that is no `Status`: whoever counts requests knows nothing of objects.
+    /// Refuses a request among too many. It is the only refusal that is no `Status`: requests are
+    /// counted before they are parsed.
     pub fn too_many_requests() -> Self {
         Self {
             code: 429,

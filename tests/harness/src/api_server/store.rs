@@ -337,7 +337,7 @@ impl Store {
         if grace == 0 && finalizers(&current).is_empty() {
             let mut last = Value::clone(&current);
             if kind.kind == "Pod" {
-                // Whoever watches is told before it is gone, even when nobody waits for a kubelet.
+                // Watches show the deletion before the object is gone, even without a grace period.
                 last["metadata"]["deletionTimestamp"] = json!(rfc3339(now));
                 last["metadata"]["deletionGracePeriodSeconds"] = json!(0);
                 last = self.write(key.clone(), Some(last));

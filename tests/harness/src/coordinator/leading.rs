@@ -78,7 +78,7 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 }
 
 impl Process {
-    /// A step of the owner of HEAD; answers how the process ended, if it did.
+    /// Does a step of the owner of HEAD. Returns how the process ended, if it did.
     pub(super) fn lead(&mut self, around: &mut Surroundings<'_>) -> Option<Exit> {
         let Role::Leading(lead) = &mut self.role else {
             return None;

@@ -41,7 +41,7 @@ pub struct Folder {
     pub revision: u64,
     /// Job that it was taken of.
     pub job_uid: String,
-    /// Somebody changed a byte of it.
+    /// A byte of it was changed.
     pub damaged: bool,
 }
 
@@ -55,9 +55,9 @@ pub struct Coordinators {
     pub heads: BTreeMap<JobName, Head>,
     /// Folders of savepoints, by URI.
     pub folders: BTreeMap<String, Folder>,
-    /// Whether the storage answers.
+    /// Whether the storage responds.
     pub storage: HeadStore,
-    /// Namespaces whose jobs have a storage that takes connections and never answers.
+    /// Namespaces whose jobs have a storage that takes connections and never responds.
     pub deaf: BTreeSet<String>,
     /// From one checkpoint to the next.
     pub interval: Duration,

@@ -27,7 +27,7 @@ use crate::{
     world::World,
 };
 
-/// Whether the storage answers.
+/// How the storage responds.
 #[derive(Debug, Clone, Default)]
 pub enum Store {
     /// It does.
@@ -93,7 +93,7 @@ pub struct JobPort {
 }
 
 impl JobPort {
-    /// Asks a coordinator, which answers if it is talked to as it talks.
+    /// Calls a coordinator, which responds if the caller uses the keys that it expects.
     fn ask<T>(
         &self,
         of: &Coordinator,

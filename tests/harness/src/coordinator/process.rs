@@ -171,7 +171,7 @@ impl Process {
         }
     }
 
-    /// Lives a little; answers how it ended, if it did.
+    /// Does a step. Returns how the process ended, if it did.
     pub fn step(&mut self, around: &mut Surroundings<'_>) -> Option<Exit> {
         self.registered.clone_from(around.crew);
         if let Some(exit) = &self.script.crash_at_start {
@@ -314,7 +314,7 @@ impl Process {
             .map_err(|error| ("BadRequest".to_owned(), error.to_string()))
     }
 
-    /// Answers a mutating call.
+    /// Handles a mutating call.
     pub fn command(
         &mut self,
         around: &mut Surroundings<'_>,

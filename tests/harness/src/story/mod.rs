@@ -1,5 +1,5 @@
-//! A real controller in a world of its own, and what a test does and sees: its operators, acts and
-//! sights. Time stands still but for what everybody waits for.
+//! A real controller in a world of its own: its operators, the actions of a test and its
+//! observations. Time moves only while every task waits.
 
 mod actions;
 mod observations;
@@ -180,7 +180,7 @@ impl Story {
         loop {
             self.revive();
             self.world().step();
-            // Whoever was told of something gets his turn before anybody looks.
+            // Tasks that were notified run before the condition is checked.
             tokio::time::sleep(STEP).await;
             if is_so(self) {
                 return;
@@ -252,7 +252,7 @@ impl Story {
         .await;
     }
 
-    /// Waits until the job is Stalled for a reason; answers the message.
+    /// Waits until the job is Stalled for a reason. Returns the message.
     pub async fn stalled(&mut self, name: &str, reason: &str) -> String {
         let wanted = ("True".to_owned(), reason.to_owned());
         self.until(&format!("{name} is Stalled: {reason}"), |story| {
@@ -283,7 +283,7 @@ impl Story {
             .await;
     }
 
-    /// Waits until an effect was asked for whose name begins like this; answers its name.
+    /// Waits until an effect was asked for whose name begins like this. Returns its name.
     pub async fn effect(&mut self, prefix: &str) -> String {
         let find = |story: &Self| {
             story

@@ -51,13 +51,13 @@ impl Story {
         self.start_operator();
     }
 
-    /// Whoever holds the Lease, as it says.
+    /// Returns the replica that holds the Lease.
     pub fn leader(&self) -> Option<String> {
         let holder = self.leading_process()?;
         Some(holder.split('_').next().unwrap_or_default().to_owned())
     }
 
-    /// Which process of it that is.
+    /// Returns the process that holds the Lease.
     pub fn leading_process(&self) -> Option<String> {
         let world = self.world();
         let lease = world.store.get(&LEASES, SYSTEM, "streamkeeper")?;
