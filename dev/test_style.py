@@ -1,16 +1,10 @@
-"""Rules of CONTRIBUTING.md that a program can hold.
-
-`python3 -m dev.test_style --list` prints the files that still have banned words, as `banned.txt`
-lists them.
-"""
+"""Rules of CONTRIBUTING.md that a program can hold."""
 
 import io
 import re
 import subprocess
-import sys
 import tokenize
 import unittest
-from pathlib import Path
 
 from dev.lib.paths import ROOT
 
@@ -20,10 +14,6 @@ BANNED = re.compile(r"\b(whoever|nobody|somebody|anybody|the same of)\b", re.IGN
 """Words that leave open who acts, and a phrase that is read twice."""
 ANSWERS = re.compile(r"\AAnswers?\b")
 """How no doc comment starts: it says what it returns, or what it is."""
-LISTED = Path(__file__).with_name("banned.txt")
-"""Files that are not converted yet: how many banned words each has at most. The list only shrinks."""
-MOST = 64
-"""Banned words of all listed files. A commit that moves a file writes the list anew, and never raises this number."""
 
 
 def long_comments(text: str) -> list[int]:
@@ -115,18 +105,9 @@ class Style(unittest.TestCase):
         self.assertEqual(banned("a.md", "Whoever\n\n```\nnobody\n```\n\nsays `nobody` to anybody.\n"), 2)
         self.assertEqual(banned("a.md", "It asks: nobody\nanswers. Answers follow.\n"), 1)
 
-    def test_files_without_banned_words_stay_so_and_the_list_of_others_shrinks(self) -> None:
-        listed = {file: int(count) for count, file in (line.split() for line in LISTED.read_text().splitlines())}
-        found = with_banned_words()
-        self.assertLessEqual(sum(listed.values()), MOST)
-        more = {file: count for file, count in found.items() if count > listed.get(file, 0)}
-        self.assertEqual(more, {}, f"banned words: {BANNED.pattern}, or a comment that starts with Answers")
-        done = [file for file in listed if file not in found]
-        self.assertEqual(done, [], f"these have none left: remove them from {LISTED.name}")
+    def test_no_file_has_banned_words(self) -> None:
+        self.assertEqual(with_banned_words(), {}, f"banned words: {BANNED.pattern}, or a comment that starts with Answers")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(f"{count} {file}" for file, count in sorted(with_banned_words().items())))
-    else:
-        unittest.main()
+    unittest.main()

@@ -1,4 +1,4 @@
-"""S3 behind TLS, by an authority that nobody knows."""
+"""S3 behind TLS, by an unknown authority."""
 from dev.cases.store import Store, serve
 
 serve(Store(), authority="authority.pem")

@@ -1,4 +1,4 @@
-"""A port where nobody listens: it is bound, and never listened at."""
+"""A port where no process listens: it is bound, and never listened at."""
 import json
 import signal
 import socket

@@ -63,7 +63,7 @@ async fn a_job_moves_from_one_worker_to_three_and_to_two_in_the_middle_of_its_in
     rescale(&job, 3).await;
     job.flows(pod(1, 0), 1).await;
     rescale(&job, 2).await;
-    // The pod that is not needed any more goes, and nobody minds.
+    // The pod that is not needed any more goes, and the job runs on.
     job.kill(pod(1, 2));
     job.ends_exactly().await;
     let head = job.head().await.unwrap().unwrap();

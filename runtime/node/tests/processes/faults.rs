@@ -288,7 +288,7 @@ async fn a_restart_writes_no_output_again_that_head_says_is_committed() {
     let writes = writes_of_output("confirmed", &step).await;
     let again: Vec<_> = writes.iter().filter(|(_, times)| **times > 1).collect();
     assert!(again.is_empty(), "{again:?}");
-    // The control: what nobody confirmed is committed again.
+    // The control: what is not confirmed is committed again.
     let step = format!("{}:2", failpoint::COMMITS_CONFIRMED);
     let writes = writes_of_output("unconfirmed", &step).await;
     assert!(writes.values().any(|times| *times > 1), "{writes:?}");

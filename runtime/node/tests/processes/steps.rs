@@ -21,7 +21,7 @@ use crate::harness::{
 enum Then {
     /// The checkpoint under way never became the restore point.
     TheOneBefore,
-    /// It did, and nobody noted that its output is committed.
+    /// It did, and no record says that its output is committed.
     Uncommitted,
 }
 
@@ -62,7 +62,7 @@ async fn dies_at(step: &str, victim: u32, then: Then) {
 
     assert_eq!(job.end_of(pod(1, victim)).await, Ended::ABORTED, "{armed}");
     if victim == 0 {
-        // Nobody else writes HEAD.
+        // No other process writes HEAD.
         check(&job.head().await.unwrap().unwrap(), then);
     }
     job.start(pod(1, victim), &[]);

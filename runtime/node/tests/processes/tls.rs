@@ -1,5 +1,5 @@
 //! Certificates: a job that has them survives what others survive, renews them while it runs, and
-//! talks to nobody else.
+//! talks to no other process.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The Job API, called as the operator calls it, or as somebody else does.
+//! The Job API, called as the operator calls it, or as another client does.
 
 use std::{sync::Arc, time::Duration};
 

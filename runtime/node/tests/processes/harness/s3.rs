@@ -6,7 +6,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
 use bytes::Bytes;
 use streamkeeper_storage::{Condition, ObjectStore, StorageConfig, open};
 
-/// The server, and a prefix that nobody else uses.
+/// The server, and a prefix that no other test uses.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) endpoint: String,
@@ -62,7 +62,7 @@ impl Bucket {
         all
     }
 
-    /// Uploads below the prefix that somebody began and did not end.
+    /// Uploads below the prefix that were begun and not ended.
     pub(crate) async fn open_uploads(&self) -> Vec<String> {
         let keys = Credentials::new(
             variable("AWS_ACCESS_KEY_ID"),
